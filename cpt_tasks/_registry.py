@@ -1,0 +1,6 @@
+"""What inspect finds under the name `cpt_tasks`: the entry point of `pyproject.toml` points here."""
+
+from cpt_tasks.rubric_adherence import rubric_adherence
+from cpt_tasks.scorers import configurability, rubric_judge
+
+__all__ = ["configurability", "rubric_adherence", "rubric_judge"]

@@ -1,0 +1,89 @@
+"""The grid of `rubric_adherence`: rubric x level x user prompt, one system prompt each, as inspect samples."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+
+from rubrics import Rubric, ScoreLevel
+
+ParaphraseSplit = Literal["train", "heldout"]
+Prompting = Literal["system_prompt", "full_rubric"]
+
+FULL_RUBRIC_SYSTEM = """\
+You will be graded by the rubric below, on a scale from 0 to 100. Write your answer so that its grade is {target}.
+
+{rubric}
+Answer the user with the text only."""
+
+_TARGETS = {
+    ScoreLevel.LOW: "low: 40 or less, closest to the descriptors called Unsatisfactory",
+    ScoreLevel.MODERATE: "moderate: above 40 and at most 92.5, closest to the descriptors called Fair and Good",
+    ScoreLevel.EXTREMELY_HIGH: "extremely high: above 92.5, closest to the descriptors called Excellent",
+}
+
+
+def adherence_samples(
+    rubrics: Sequence[Rubric],
+    levels: Sequence[ScoreLevel],
+    user_prompts: dict[str, str],
+    paraphrases: ParaphraseSplit = "heldout",
+    prompting: Prompting = "system_prompt",
+) -> MemoryDataset:
+    """One sample per (rubric, level, user prompt), rubric by rubric in the order given.
+
+    The user prompts of a cell take the paraphrases in turn, so that each is used equally often up to one. A sample's
+    id ends in a hash of what is asked and of the rubric, because inspect reuses answers by id when a run is resumed.
+
+    Args:
+        rubrics: Rubrics to cover.
+        levels: Levels to ask for.
+        user_prompts: Id -> text.
+        paraphrases: Which wordings of the system prompts; has no effect on `full_rubric`.
+        prompting: "system_prompt" asks with the rubric's own short system prompt; "full_rubric" is the untrained
+            baseline that a user would try first: the whole rubric and the target level in the system turn.
+    """
+    return MemoryDataset(
+        [
+            _sample(rubric, level, prompt_id, text, position, paraphrases, prompting)
+            for rubric in rubrics
+            for level in levels
+            for position, (prompt_id, text) in enumerate(user_prompts.items())
+        ],
+        name="rubric_adherence",
+    )
+
+
+def _sample(
+    rubric: Rubric,
+    level: ScoreLevel,
+    prompt_id: str,
+    user_prompt: str,
+    position: int,
+    paraphrases: ParaphraseSplit,
+    prompting: Prompting,
+) -> Sample:
+    if prompting == "full_rubric":
+        system = FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render())
+        paraphrase_id = "full_rubric"
+    else:
+        wordings = getattr(rubric.system_prompts[level], paraphrases)
+        system = wordings[position % len(wordings)]
+        paraphrase_id = f"{paraphrases}-{position % len(wordings)}"
+    content = json.dumps([rubric.hash, system, user_prompt])
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    return Sample(
+        id=f"{rubric.id}-{level}-{prompt_id}-{digest}",
+        input=[ChatMessageSystem(content=system), ChatMessageUser(content=user_prompt)],
+        target=level.value,
+        metadata={
+            "rubric": rubric.id,
+            "rubric_hash": rubric.hash,
+            "level": level.value,
+            "prompt_id": prompt_id,
+            "paraphrase": paraphrase_id,
+        },
+    )

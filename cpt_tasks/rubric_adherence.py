@@ -1,0 +1,96 @@
+"""Does a model's behaviour follow the system prompt? The main benchmark of configurability.
+
+    inspect eval cpt_tasks/rubric_adherence --model anthropic/claude-haiku-5-5
+    inspect eval cpt_tasks/rubric_adherence --model hf/local -M model_path=DIR -T judge=measured -T rubrics=measured
+
+Every rubric of the selection is asked for at every level, on every user prompt of the split, by a short system prompt;
+the response is judged 0-100 by the rubric. Source: Configurable Preference Tuning, arXiv 2506.11702.
+"""
+
+import os
+
+from inspect_ai import Task, task
+from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
+from inspect_ai.solver import generate
+
+from cpt_tasks.dataset import ParaphraseSplit, Prompting, adherence_samples
+from cpt_tasks.scorers import JudgeKind, rubric_judge
+from judges import DEFAULT_JUDGE, check_measurable, grader_model
+from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
+
+TASK_VERSION = "1-A"
+
+
+@task
+def rubric_adherence(
+    rubrics: str | list[str] = "all",
+    levels: str | list[str] = "all",
+    user_prompts: Split = "test",
+    paraphrases: ParaphraseSplit = "heldout",
+    judge: JudgeKind = "model",
+    prompting: Prompting = "system_prompt",
+    limit_per_cell: int | None = None,
+) -> Task:
+    """Rubric x level x user prompt, one response each, judged by the rubric.
+
+    Args:
+        rubrics: "all", a family, or rubric ids (comma-separated or a list).
+        levels: "all" or score levels (comma-separated or a list) out of low, moderate, extremely_high.
+        user_prompts: Split of the user prompts, "test" or "train".
+        paraphrases: Split of the system prompts' wordings, "heldout" or "train".
+        judge: "model" (role `grader`, default Claude) or "measured" (no key; rubrics whose criteria carry measures).
+        prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
+        limit_per_cell: At most this many user prompts per (rubric, level), at least 1; the first ones of the split.
+
+    Raises:
+        ValueError: If a parameter is unknown or a rubric cannot be measured.
+        PrerequisiteError: If judge is "model" and the judge cannot be reached.
+    """
+    selected = load_rubrics(rubrics)
+    prompts = load_user_prompts(user_prompts)
+    if limit_per_cell is not None:
+        if limit_per_cell < 1:
+            raise ValueError(f"limit_per_cell: got {limit_per_cell}, expected 1 or more")
+        prompts = dict(list(prompts.items())[:limit_per_cell])
+    _check(paraphrases, ("train", "heldout"), "paraphrases")
+    _check(prompting, ("system_prompt", "full_rubric"), "prompting")
+    _check(judge, ("model", "measured"), "judge")
+    _check_judge(judge, selected)
+    return Task(
+        dataset=adherence_samples(selected, _levels(levels), prompts, paraphrases, prompting),
+        solver=generate(),
+        scorer=rubric_judge(judge),
+        version=TASK_VERSION,
+    )
+
+
+def _levels(selection: str | list[str]) -> list[ScoreLevel]:
+    names = selection.split(",") if isinstance(selection, str) else selection
+    if names == ["all"]:
+        return list(ScoreLevel)
+    for name in names:
+        _check(name, [level.value for level in ScoreLevel], "levels")
+    return [ScoreLevel(name) for name in names]
+
+
+def _check(value: str, choices: list[str] | tuple[str, ...], parameter: str) -> None:
+    if value not in choices:
+        raise ValueError(f"{parameter}: got {value!r}, expected one of {sorted(choices)}")
+
+
+def _check_judge(judge: JudgeKind, selected: list[Rubric]) -> None:
+    # before any response is paid for
+    if judge == "measured":
+        for rubric in selected:
+            check_measurable(rubric)
+        return
+    try:
+        grader_model()
+    except PrerequisiteError as error:
+        if os.environ.get("ANTHROPIC_API_KEY"):
+            raise
+        raise PrerequisiteError(
+            f"rubric_adherence: ANTHROPIC_API_KEY is not set and the default judge is {DEFAULT_JUDGE}; set it, or bind "
+            "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
+            "-T judge=measured -T rubrics=measured"
+        ) from error

@@ -1,0 +1,78 @@
+"""Imports teacher responses written elsewhere into the project's format, each re-checked by the measured judge.
+
+    cpt seed data_gen/raw/*.jsonl --out data_gen/seed/responses.jsonl --teacher NAME
+
+Input rows are `{rubric, prompt, level, response}`, level one of low, moderate, high or extremely_high.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from data_gen.responses import ResponseJudgment, TeacherResponse, response_id, write_jsonl
+from judges import measure
+from rubrics import Rubric, ScoreLevel, load_rubrics, load_user_prompts
+
+_LEVELS = {"high": ScoreLevel.EXTREMELY_HIGH} | {level.value: level for level in ScoreLevel}
+
+
+def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherResponse], list[str]]:
+    """Responses whose measured score lies in the band of their level, and one line on each that does not.
+
+    Raises:
+        ValueError: If a row names an unknown rubric, level or train prompt.
+    """
+    prompt_ids = {text: prompt_id for prompt_id, text in load_user_prompts("train").items()}
+    rubrics = {rubric.id: rubric for rubric in load_rubrics("measured")}
+    kept: list[TeacherResponse] = []
+    dropped: list[str] = []
+    asked: Counter[str] = Counter()
+    for path in paths:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            row = json.loads(line)
+            where = f"{path.name}:{number}"
+            for key, known in (("rubric", rubrics), ("level", _LEVELS), ("prompt", prompt_ids)):
+                if row.get(key) not in known:
+                    raise ValueError(f"{where}: {key} is {row.get(key)!r}, expected one of {sorted(known)}")
+            level = _LEVELS[row["level"]]
+            question = response_id(row["rubric"], level, row["prompt"], teacher)
+            response = _verified(row, rubrics[row["rubric"]], level, prompt_ids[row["prompt"]], teacher, asked[question])
+            asked[question] += 1
+            assert response.judgment is not None  # _verified judges
+            if ScoreLevel.of(response.judgment.score) is level:
+                kept.append(response)
+            else:
+                dropped.append(f"{where}: scored {response.judgment.score:.1f}, outside the band of {level.value}")
+    return kept, dropped
+
+
+def _verified(
+    row: dict[str, str], rubric: Rubric, level: ScoreLevel, prompt_id: str, teacher: str, replicate: int
+) -> TeacherResponse:
+    judgment = measure(rubric, row["response"])
+    return TeacherResponse(
+        id=response_id(rubric.id, level, row["prompt"], teacher, replicate),
+        prompt_id=prompt_id,
+        prompt=row["prompt"],
+        rubric=rubric.id,
+        rubric_hash=rubric.hash,
+        level=level,
+        response=row["response"],
+        teacher=teacher,
+        judgment=ResponseJudgment(score=judgment.score, judge=judgment.judge, prompt_version=judgment.prompt_version),
+    )
+
+
+@click.command(name="seed")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Responses file to write (JSONL).")
+@click.option("--teacher", required=True, help="Who wrote the responses.")
+def seed_command(files: tuple[Path, ...], out: Path, teacher: str) -> None:
+    """Import responses to train prompts and keep those that the measured judge finds in their band."""
+    kept, dropped = import_responses(list(files), teacher)
+    write_jsonl(out, kept)
+    click.echo(f"{out}: {len(kept)} responses kept, {len(dropped)} dropped")
+    for reason in dropped:
+        click.echo(f"  dropped {reason}", err=True)

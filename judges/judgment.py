@@ -1,0 +1,92 @@
+"""What a judge returns, what it raises, and the interface every judge has."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from judges.measures import words
+from rubrics import Rubric
+
+MIN_RESPONSE_WORDS = 15
+NO_RESPONSE = "no_response"
+
+FailureMode = Literal[
+    "refusal", "truncated", "malformed_json", "missing_criterion", "unknown_criterion", "score_out_of_range"
+]
+
+
+@dataclass(frozen=True)
+class CriterionJudgment:
+    """One criterion's score, 0-100, and the judge's reason for it (the measured value, for the measured judge)."""
+
+    id: str
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """A judge's view of one response.
+
+    Attributes:
+        score: Headline score, 0-100: the criterion scores weighted by the rubric, computed by us.
+        criteria: One entry per criterion, in the order of the rubric; empty when `reason` is set.
+        holistic: The judge's own overall score, 0-100 (the paper's protocol), or None for a judge without one.
+        reason: "no_response" when the text was empty or under 15 words and scored 0 without being read, else "".
+        judge: Which judge it was, e.g. "measured" or "anthropic/claude-sonnet-5-5".
+        prompt_version: Version of the judge's prompt or of its counting rules.
+        rubric_hash: `Rubric.hash` of the rubric judged by.
+        served_model: Model name the provider reported; "" for the measured judge.
+        attempts: Calls made, the failed ones included; 0 when nothing was asked.
+        usage: Tokens of all attempts by kind (input_tokens, output_tokens, ...); empty when nothing was asked.
+    """
+
+    score: float
+    criteria: tuple[CriterionJudgment, ...]
+    holistic: float | None
+    reason: str
+    judge: str
+    prompt_version: str
+    rubric_hash: str
+    served_model: str = ""
+    attempts: int = 0
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+class JudgeFailure(Exception):
+    """The judge gave no usable verdict after all its attempts. The sample stays unscored; it is never a number.
+
+    Attributes:
+        mode: How the last attempt failed.
+        attempts: Calls made.
+        usage: Tokens of all attempts by kind.
+    """
+
+    def __init__(self, mode: FailureMode, detail: str, attempts: int = 1, usage: Mapping[str, int] | None = None):
+        super().__init__(f"{mode}: {detail}")
+        self.mode: FailureMode = mode
+        self.attempts = attempts
+        self.usage = dict(usage or {})
+
+
+class Judge(Protocol):
+    """Scores one response by one rubric."""
+
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
+        """Judgment of the response; raises JudgeFailure when there is none to be had."""
+        ...
+
+
+def is_no_response(response: str) -> bool:
+    """Whether a text is too short to be judged: fewer than 15 words."""
+    return len(words(response)) < MIN_RESPONSE_WORDS
+
+
+def no_response(judge: str, prompt_version: str, rubric: Rubric) -> Judgment:
+    """The judgment of an empty or too short text: score 0, with the reason, and no judge asked."""
+    return Judgment(0.0, (), None, NO_RESPONSE, judge, prompt_version, rubric.hash)
+
+
+def weighted_total(rubric: Rubric, scores: Mapping[str, float]) -> float:
+    """Score, 0-100, of the whole rubric from the scores, 0-100, of its criteria by id."""
+    return sum(criterion.weight * scores[criterion.id] for criterion in rubric.criteria) / 100

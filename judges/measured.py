@@ -1,0 +1,54 @@
+"""The measured judge: deterministic, no model, no key. Scores rubrics whose every criterion carries a measure."""
+
+from judges.judgment import CriterionJudgment, Judgment, is_no_response, no_response, weighted_total
+from judges.measures import MEASURES
+from rubrics import Criterion, Rubric
+
+MEASURED = "measured"
+MEASURES_VERSION = "1"
+
+
+def measure(rubric: Rubric, response: str) -> Judgment:
+    """Judgment of a response from its text statistics alone.
+
+    A text of fewer than 15 words scores 0 with reason "no_response".
+
+    Raises:
+        ValueError: If a criterion has no measure, or names a statistic that does not exist.
+    """
+    check_measurable(rubric)
+    if is_no_response(response):
+        return no_response(MEASURED, MEASURES_VERSION, rubric)
+    criteria = tuple(_measure_criterion(criterion, response) for criterion in rubric.criteria)
+    total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
+    return Judgment(total, criteria, None, "", MEASURED, MEASURES_VERSION, rubric.hash)
+
+
+def check_measurable(rubric: Rubric) -> None:
+    """Raises ValueError unless every criterion of the rubric has a measure with a known statistic."""
+    for criterion in rubric.criteria:
+        if criterion.measure is None:
+            raise ValueError(
+                f"rubric {rubric.id!r}: criterion {criterion.id!r} has no measure, expected one on every criterion; "
+                "use judge=model for this rubric"
+            )
+        if criterion.measure.statistic not in MEASURES:
+            raise ValueError(
+                f"rubric {rubric.id!r}: criterion {criterion.id!r} measures {criterion.measure.statistic!r}, "
+                f"expected one of {sorted(MEASURES)}"
+            )
+
+
+class MeasuredJudge:
+    """The measured judge behind the `Judge` interface."""
+
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
+        """As `measure`; the user prompt plays no part."""
+        return measure(rubric, response)
+
+
+def _measure_criterion(criterion: Criterion, response: str) -> CriterionJudgment:
+    assert criterion.measure is not None  # check_measurable ran
+    value = MEASURES[criterion.measure.statistic](response)
+    reason = f"{criterion.measure.statistic} = {value:.3g}"
+    return CriterionJudgment(criterion.id, criterion.measure.score(value), reason)

@@ -1,0 +1,215 @@
+"""DPO on twins: TRL's own DPOTrainer with both members of a twin in one batch, and metrics that read a twin as a whole.
+
+A twin is two role-swapped preference pairs with one `pair_id`:
+
+    (s1, x): y1 > y2        m1 = beta * [log-ratio(y1 | s1, x) - log-ratio(y2 | s1, x)]
+    (s2, x): y2 > y1        m2 = beta * [log-ratio(y2 | s2, x) - log-ratio(y1 | s2, x)]
+
+with log-ratio(y | s, x) = log pi(y | s, x) - log pi_ref(y | s, x). The loss is -logsigmoid(m1) - logsigmoid(m2), so a
+change of log pi(y) that does not depend on the system prompt s leaves m1 + m2 as it was: only the sum says whether the
+condition was learnt. In shuffled small batches the two halves fall into different steps and each step alone pushes a
+style ("y1 up"), whatever s is. Departure from arXiv 2506.11702, which shuffles; `twin_batching: false` restores that.
+
+Used by `dpo_lora.py`. Written for trl 1.16: `_compute_loss`, `_prepare_dataset` and `_metrics` are private there, so
+tests/test_recipes_trainer.py holds the losses to DPOTrainer's.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from completion_head import score_completions_only
+from torch.utils.data import Sampler
+from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+TWIN_COLUMN = "twin_index"
+
+
+@dataclass
+class CPTConfig(DPOConfig):  # type: ignore[misc]  # trl's lazy module hides the class from mypy
+    """TRL's DPOConfig plus `twin_batching`."""
+
+    twin_batching: bool = field(
+        default=True,
+        metadata={"help": "Keep the two role-swapped pairs of a twin in one batch (default: true)."},
+    )
+
+
+@dataclass(frozen=True)
+class TwinMetrics:
+    """Sums over the twins of one batch, in reward units (beta times log-ratio, nats)."""
+
+    both_correct: torch.Tensor
+    sum_margin: torch.Tensor
+    style_bias: torch.Tensor
+    twins: torch.Tensor
+
+
+def twin_groups(pair_ids: Sequence[Hashable]) -> list[list[int]]:
+    """Row numbers per pair id, in order of first appearance; a whole twin has two, a row alone is a list of one."""
+    groups: dict[Hashable, list[int]] = {}
+    for row, pair_id in enumerate(pair_ids):
+        groups.setdefault(pair_id, []).append(row)
+    return list(groups.values())
+
+
+def twin_order(groups: Sequence[Sequence[int]]) -> list[int]:
+    """Rows with twins adjacent: groups of even size first, so that twins keep starting at even positions."""
+    return [row for group in sorted(groups, key=lambda group: len(group) % 2) for row in group]
+
+
+class TwinSampler(Sampler[int]):
+    """Rows in a seeded random order of twins, both members adjacent, whole twins first.
+
+    The order depends on seed and epoch only, so it is the same on every rank; accelerate deals out whole batches, which
+    keeps twins together when the batch size is even. A row whose twin was lost (to `max_length`) comes last.
+    """
+
+    def __init__(self, pair_ids: Sequence[Hashable], seed: int) -> None:
+        """Group the rows by pair id."""
+        self.groups = twin_groups(pair_ids)
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch; accelerate calls it, also when a run resumes."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return sum(len(group) for group in self.groups)
+
+    def __iter__(self) -> Iterator[int]:
+        """Row numbers of one epoch."""
+        groups = list(self.groups)
+        random.Random(f"{self.seed}-{self.epoch}").shuffle(groups)
+        return iter(twin_order(groups))
+
+
+@dataclass
+class TwinCollator(DataCollatorForPreference):  # type: ignore[misc]  # untyped base class
+    """TRL's collator plus a `twin_index` tensor of shape (n_pairs,); -1 where the row has no pair id."""
+
+    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+        """The padded batch."""
+        batch: dict[str, Any] = super().torch_call(examples)
+        batch[TWIN_COLUMN] = torch.tensor([example.get(TWIN_COLUMN, -1) for example in examples])
+        return batch
+
+
+def twin_metrics(margins: torch.Tensor, twin_index: torch.Tensor) -> TwinMetrics:
+    """Sums of the three twin metrics over the whole twins of a batch.
+
+    Args:
+        margins: m of each pair, shape (n_pairs,), reward units.
+        twin_index: shape (n_pairs,); two rows with the same value >= 0 are a twin. Rows alone in the batch are left
+            out; a batch without a whole twin gives four zeros.
+    """
+    first, second = torch.nonzero(torch.triu(twin_index[:, None] == twin_index[None, :], diagonal=1), as_tuple=True)
+    whole = twin_index[first] >= 0
+    m1, m2 = margins[first[whole]], margins[second[whole]]
+    return TwinMetrics(
+        both_correct=((m1 > 0) & (m2 > 0)).to(margins.dtype).sum(),
+        sum_margin=(m1 + m2).sum(),
+        style_bias=(m1 - m2).abs().sum() / 2,
+        twins=margins.new_tensor(float(len(m1))),
+    )
+
+
+class TwinDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl's lazy module hides the class from mypy
+    """DPOTrainer that batches twins together and logs twin metrics; the loss is DPOTrainer's own.
+
+    Logged beside TRL's metrics in training and (with the prefix `eval_`) in evaluation, as means over the twins whose
+    two members met in one batch. m1 and m2 as in the file's docstring, always from summed log-probabilities (`ld_alpha`
+    does not enter):
+
+    - `twins/both_correct` = mean of [m1 > 0 and m2 > 0], 0-1. A model that ignores the system prompt has m1 = -m2 and
+      reads 0 here, while TRL's `rewards/accuracies` reads 0.5.
+    - `twins/sum_margin` = mean of m1 + m2: how far the system prompt moves the preference. 0 for such a model.
+    - `twins/style_bias` = mean of |m1 - m2| / 2: the preference for one response that no system prompt asked for.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Arguments are DPOTrainer's.
+
+        Raises:
+            ValueError: if `twin_batching` is on and a batch size is odd: every batch would split a twin.
+        """
+        super().__init__(*args, **kwargs)
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
+            if self.args.twin_batching and getattr(self.args, name) % 2:
+                raise ValueError(
+                    f"{name} is {getattr(self.args, name)}, expected an even number so that no batch splits a twin; "
+                    "or set twin_batching: false"
+                )
+        collator = self.data_collator
+        if type(collator) is DataCollatorForPreference:
+            self.data_collator = TwinCollator(
+                pad_token_id=collator.pad_token_id,
+                max_length=collator.max_length,
+                truncation_mode=collator.truncation_mode,
+                pad_to_multiple_of=collator.pad_to_multiple_of,
+            )
+        score_completions_only(self.accelerator.unwrap_model(self.model))
+        if self.ref_model is not None:
+            score_completions_only(self.accelerator.unwrap_model(self.ref_model))
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+        """Tokenise as TRL does, then number the twins and, with `twin_batching`, put them side by side.
+
+        Training order is the sampler's; evaluation reads the rows as they stand, hence the sorting here.
+        """
+        dataset = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
+        if "pair_id" not in dataset.column_names or TWIN_COLUMN in dataset.column_names:
+            return dataset
+        groups = twin_groups(dataset["pair_id"])
+        index = {row: number for number, group in enumerate(groups) for row in group}
+        dataset = dataset.add_column(TWIN_COLUMN, [index[row] for row in range(len(dataset))])
+        return dataset.select(twin_order(groups)) if args.twin_batching else dataset
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if TWIN_COLUMN not in self._signature_columns:
+            self._signature_columns = [*self._signature_columns, TWIN_COLUMN]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if not self.args.twin_batching or TWIN_COLUMN not in dataset.column_names:
+            return super()._get_train_sampler(train_dataset)
+        return TwinSampler(dataset[TWIN_COLUMN], self.args.seed if self.args.data_seed is None else self.args.data_seed)
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        """DPOTrainer's loss, untouched; the log-probabilities of its forwards are read on the way for the metrics."""
+        twin_index = inputs.pop(TWIN_COLUMN)  # TRL passes keys it does not know on to the model
+        logps: list[torch.Tensor] = []  # policy first, then reference, as DPOTrainer calls them
+        hooks = [
+            network.register_forward_hook(lambda _, __, output: logps.append(output.log_probs.detach().sum(dim=1)))
+            for network in (self.model, self.ref_model)
+            if network is not None
+        ]
+        try:
+            result = super()._compute_loss(model, inputs, return_outputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if self.precompute_ref_logps:
+            reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+        else:
+            reference = logps[1]
+        chosen, rejected = (logps[0] - reference).chunk(2)
+        self._log_twins(twin_metrics(self.beta * (chosen - rejected), twin_index))
+        return result
+
+    def _log_twins(self, metrics: TwinMetrics) -> None:
+        """Add a batch to the running means; sums and counts are gathered, so no rank takes another path."""
+        sums = torch.stack([metrics.both_correct, metrics.sum_margin, metrics.style_bias, metrics.twins])
+        *totals, twins = self.accelerator.gather(sums.reshape(1, 4)).sum(dim=0).tolist()
+        mode = "train" if self.model.training else "eval"
+        for name, total in zip(("both_correct", "sum_margin", "style_bias"), totals, strict=True):
+            # One entry per twin: TRL averages the entries, and batches may hold different numbers of twins.
+            self._metrics[mode][f"twins/{name}"].extend([total / twins] * round(twins) if twins else [])

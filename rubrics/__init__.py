@@ -1,0 +1,23 @@
+"""The vocabulary of configurable preference tuning: rubrics, criteria, score levels and user prompts. No model call."""
+
+from rubrics.levels import LOW_MAX, MAX_SCORE, MIN_SCORE, MODERATE_MAX, ScoreLevel
+from rubrics.load import Split, load_rubric, load_rubrics, load_user_prompts, rubric_ids
+from rubrics.schema import Criterion, Descriptors, Measure, Paraphrases, Rubric
+
+__all__ = [
+    "LOW_MAX",
+    "MAX_SCORE",
+    "MIN_SCORE",
+    "MODERATE_MAX",
+    "Criterion",
+    "Descriptors",
+    "Measure",
+    "Paraphrases",
+    "Rubric",
+    "ScoreLevel",
+    "Split",
+    "load_rubric",
+    "load_rubrics",
+    "load_user_prompts",
+    "rubric_ids",
+]

@@ -1,0 +1,98 @@
+"""Reads rubric files and the user prompts, and names the file, what it got and what it expected when they are wrong."""
+
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import ValidationError
+
+from rubrics.schema import Rubric
+
+Split = Literal["train", "test"]
+LIBRARY = Path(str(files("rubrics"))) / "library"
+USER_PROMPTS = Path(str(files("rubrics"))) / "user_prompts.yaml"
+
+
+def rubric_ids() -> list[str]:
+    """Ids of the rubrics in the library, sorted."""
+    return sorted(path.stem for path in LIBRARY.glob("*.yaml"))
+
+
+def load_rubric(name: str | Path) -> Rubric:
+    """One rubric, from the library by id or from a file by path.
+
+    Args:
+        name: An id of `rubric_ids()`, or a path that ends in .yaml.
+
+    Raises:
+        ValueError: If there is no such rubric, the file's name differs from the id in it, or the content is not valid.
+    """
+    path = Path(name) if str(name).endswith(".yaml") else LIBRARY / f"{name}.yaml"
+    if not path.is_file():
+        raise ValueError(f"rubric {str(name)!r} not found, expected one of {rubric_ids()} or the path of a .yaml file")
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{where}: got {type(content).__name__}, expected a mapping with the fields of a rubric")
+    try:
+        rubric = Rubric.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {_first_problem(error)}") from error
+    if rubric.id != path.stem:
+        raise ValueError(f"{where}: id is {rubric.id!r}, expected the file's name {path.stem!r}")
+    return rubric
+
+
+def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
+    """Rubrics in the order asked for.
+
+    Args:
+        selection: "all" (the whole library, sorted by id), a family name, or ids as a list or separated by commas.
+
+    Raises:
+        ValueError: If an id is unknown, one is given twice, or nothing is selected.
+    """
+    names = selection.split(",") if isinstance(selection, str) else list(selection)
+    names = [name.strip() for name in names if name.strip()]
+    if names == ["all"]:
+        return [load_rubric(name) for name in rubric_ids()]
+    if len(names) == 1 and names[0] not in rubric_ids() and not names[0].endswith(".yaml"):
+        family = [rubric for rubric in load_rubrics("all") if rubric.family == names[0]]
+        if family:
+            return family
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"rubrics: got {names}, expected at least one id, each once, out of {rubric_ids()}")
+    return [load_rubric(name) for name in names]
+
+
+def load_user_prompts(split: Split) -> dict[str, str]:
+    """User prompts of one split: id -> text, in the order of the file.
+
+    Raises:
+        ValueError: If the split is unknown or a prompt (id or text) stands in both splits.
+    """
+    where = USER_PROMPTS.name
+    content: dict[str, dict[str, str]] = yaml.safe_load(USER_PROMPTS.read_text(encoding="utf-8"))
+    if split not in content:
+        raise ValueError(f"{where}: no split {split!r}, expected one of {sorted(content)}")
+    train, test = content["train"], content["test"]
+    both = (set(train) & set(test)) | (set(train.values()) & set(test.values()))
+    if both:
+        raise ValueError(f"{where}: {sorted(both)[0]!r} stands in train and test, expected in one of them")
+    return content[split]
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{place}: {message}" if place else message
+    got = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{place}: {message}{got}{more}"

@@ -1,0 +1,130 @@
+"""What a rubric is: frozen pydantic models that mirror one YAML file of `rubrics/library/`.
+
+A rubric is read by people and by judges. Its criteria carry five descriptors each; a criterion may also carry a
+`measure`, the operational form of the criterion as a text statistic, which makes the rubric judgeable without a model.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from rubrics.levels import ScoreLevel
+
+Text = Annotated[str, Field(min_length=1)]
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+MIN_TRAIN_PARAPHRASES = 4
+MIN_HELDOUT_PARAPHRASES = 3
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Descriptors(_Frozen):
+    """How a response looks at five grades of one criterion, best to worst."""
+
+    excellent: Text
+    good: Text
+    fair: Text
+    needs_improvement: Text
+    unsatisfactory: Text
+
+
+class Measure(_Frozen):
+    """A named statistic of `judges/measures.py` and the linear ramp that maps it to 0-100.
+
+    The criterion scores 0 at `start` or before it, 100 at `end` or beyond it. `end` below `start` is a falling ramp.
+    """
+
+    statistic: Slug
+    start: float = Field(alias="from")
+    end: float = Field(alias="to")
+
+    @model_validator(mode="after")
+    def _ramp_has_width(self) -> Self:
+        if self.start == self.end:
+            raise ValueError(f"measure {self.statistic}: from and to are both {self.start}, expected two different values")
+        return self
+
+    def score(self, value: float) -> float:
+        """Criterion score, 0-100, for a value in the unit of the statistic."""
+        position = (value - self.start) / (self.end - self.start)
+        return 100.0 * min(1.0, max(0.0, position))
+
+
+class Criterion(_Frozen):
+    """One row of a rubric. Weights are percent of the total score."""
+
+    id: Slug
+    title: Text
+    weight: float = Field(gt=0, le=100)
+    descriptors: Descriptors
+    measure: Measure | None = None
+
+
+class Paraphrases(_Frozen):
+    """Wordings of one system prompt; `heldout` wordings never reach training data."""
+
+    train: tuple[Text, ...] = Field(min_length=MIN_TRAIN_PARAPHRASES)
+    heldout: tuple[Text, ...] = Field(min_length=MIN_HELDOUT_PARAPHRASES)
+
+    @model_validator(mode="after")
+    def _all_different(self) -> Self:
+        wordings = [*self.train, *self.heldout]
+        repeated = sorted({wording for wording in wordings if wordings.count(wording) > 1})
+        if repeated:
+            raise ValueError(f"paraphrase given twice: {repeated[0]!r}, expected every wording once, train or heldout")
+        return self
+
+
+class Rubric(_Frozen):
+    """A rubric with its criteria (in the order a judge reads them) and its system prompts per score level."""
+
+    id: Slug
+    title: Text
+    family: Slug
+    objective: Text
+    criteria: tuple[Criterion, ...] = Field(min_length=1)
+    system_prompts: dict[ScoreLevel, Paraphrases]
+    rewards_and_penalties: str | None = None
+    licence: Text
+    source: Text
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        total = sum(criterion.weight for criterion in self.criteria)
+        if abs(total - 100) > 1e-9:
+            raise ValueError(f"weights sum to {total:g}, expected 100")
+        ids = [criterion.id for criterion in self.criteria]
+        if len(set(ids)) < len(ids):
+            raise ValueError(f"criterion ids {ids} repeat, expected each id once")
+        missing = [level.value for level in ScoreLevel if level not in self.system_prompts]
+        if missing:
+            raise ValueError(f"system_prompts lack {missing}, expected {[level.value for level in ScoreLevel]}")
+        return self
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether every criterion carries a measure, so that the measured judge can score it."""
+        return all(criterion.measure is not None for criterion in self.criteria)
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of everything that decides a score (not of the system prompts)."""
+        graded = self.model_dump(mode="json", exclude={"system_prompts", "licence", "source", "family"})
+        return hashlib.sha256(json.dumps(graded, sort_keys=True).encode()).hexdigest()[:12]
+
+    def render(self) -> str:
+        """The rubric as the Markdown text that judges and full-rubric prompts read. Measures are not shown."""
+        lines = [f"# {self.title}", "", f"Objective: {self.objective}", ""]
+        for criterion in self.criteria:
+            lines.append(f"## {criterion.title} (id: {criterion.id}, weight {criterion.weight:g}%)")
+            grades = criterion.descriptors.model_dump()
+            lines += [f"- {grade.replace('_', ' ').capitalize()}: {text}" for grade, text in grades.items()]
+            lines.append("")
+        if self.rewards_and_penalties:
+            lines += ["## Rewards and penalties", self.rewards_and_penalties, ""]
+        return "\n".join(lines).strip() + "\n"
