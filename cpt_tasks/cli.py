@@ -25,4 +25,7 @@ class _LazyGroup(click.Group):
 @click.command(cls=_LazyGroup)
 @click.version_option(package_name="cpt-tasks")
 def main() -> None:
-    """Configurable preference tuning: data and reports. Benchmarks run with `inspect eval`, training with accelerate."""
+    """Configurable preference tuning: data and reports.
+
+    Benchmarks run with `inspect eval`, training with `accelerate`.
+    """

@@ -141,8 +141,9 @@ def gain(rows: Rows) -> float:
         slopes = []
         for means in _level_means_by_prompt(rubric_rows):
             if len(means) > 1:
-                targets = [level.midpoint for level in means]
-                slopes.append(float(np.polyfit(targets, list(means.values()), 1)[0]))
+                targets = np.array([level.midpoint for level in means])
+                offsets = targets - targets.mean()
+                slopes.append(float(offsets @ np.array(list(means.values())) / (offsets @ offsets)))
         return _mean(slopes)
 
     return _within_rubric(rows, within)

@@ -1,6 +1,7 @@
 """The inspect scorer around the judges, and the inspect metrics around `metrics.py`."""
 
 from dataclasses import asdict
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -53,7 +54,7 @@ def rubric_judge(judge: JudgeKind = "model") -> Scorer:
         raise ValueError(f"judge: got {judge!r}, expected one of {sorted(judges)}")
 
     async def score(state: TaskState, target: Target) -> Score:
-        rubric = load_rubric(state.metadata["rubric"])
+        rubric = _rubric(state.metadata["rubric"])
         response = state.output.completion
         facts = {"epoch": state.epoch, "words": len(words(response)), "stop_reason": state.output.stop_reason}
         if rubric.hash != state.metadata["rubric_hash"]:
@@ -87,6 +88,9 @@ def judged_row(metadata: dict[str, str], score: Score) -> Judged:
         score=score.as_float(),
         words=(score.metadata or {})["words"],
     )
+
+
+_rubric = cache(load_rubric)
 
 
 def _explanation(judgment: Judgment) -> str:

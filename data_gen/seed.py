@@ -38,7 +38,9 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
                     raise ValueError(f"{where}: {key} is {row.get(key)!r}, expected one of {sorted(known)}")
             level = _LEVELS[row["level"]]
             question = response_id(row["rubric"], level, row["prompt"], teacher)
-            response = _verified(row, rubrics[row["rubric"]], level, prompt_ids[row["prompt"]], teacher, asked[question])
+            response = _verified(
+                row, rubrics[row["rubric"]], level, prompt_ids[row["prompt"]], teacher, asked[question]
+            )
             asked[question] += 1
             assert response.judgment is not None  # _verified judges
             if ScoreLevel.of(response.judgment.score) is level:

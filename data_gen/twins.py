@@ -9,6 +9,7 @@ Source: arXiv 2506.11702, section 3. The rows train unchanged with TRL's `DPOTra
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import click
@@ -92,15 +93,16 @@ def split_by_prompt(
     return train, [row for row in collected if row.prompt_id in held]
 
 
+_rubric = cache(load_rubric)
+
+
 def _twin(first: TeacherResponse, second: TeacherResponse, rng: np.random.Generator) -> list[PreferenceRow]:
     pair_id = hashlib.sha256(f"{first.id} {second.id}".encode()).hexdigest()[:12]
     return [_row(first, second, pair_id, rng), _row(second, first, pair_id, rng)]
 
 
-def _row(
-    chosen: TeacherResponse, rejected: TeacherResponse, pair_id: str, rng: np.random.Generator
-) -> PreferenceRow:
-    wordings = load_rubric(chosen.rubric).system_prompts[chosen.level].train
+def _row(chosen: TeacherResponse, rejected: TeacherResponse, pair_id: str, rng: np.random.Generator) -> PreferenceRow:
+    wordings = _rubric(chosen.rubric).system_prompts[chosen.level].train
     number = int(rng.integers(len(wordings)))
     assert chosen.judgment is not None and rejected.judgment is not None  # _check_responses ran
     return PreferenceRow(
@@ -125,8 +127,10 @@ def _check_responses(responses: Sequence[TeacherResponse]) -> None:
     for response in responses:
         where = f"response {response.id}"
         if response.prompt_id in test_prompts or response.prompt.casefold() in test_texts:
-            raise ValueError(f"{where}: answers the test prompt {response.prompt!r}, expected a train prompt; remove it")
-        rubric = load_rubric(response.rubric)
+            raise ValueError(
+                f"{where}: answers the test prompt {response.prompt!r}, expected a train prompt; remove it"
+            )
+        rubric = _rubric(response.rubric)
         if response.rubric_hash != rubric.hash:
             raise ValueError(
                 f"{where}: judged by rubric {rubric.id!r} with hash {response.rubric_hash}, expected {rubric.hash}; "
@@ -135,7 +139,9 @@ def _check_responses(responses: Sequence[TeacherResponse]) -> None:
         if response.judgment is None:
             raise ValueError(f"{where}: has no judgment, expected one; verify the responses first")
         if ScoreLevel.of(response.judgment.score) is not response.level:
-            raise ValueError(f"{where}: scored {response.judgment.score:g}, expected the band of {response.level.value}")
+            raise ValueError(
+                f"{where}: scored {response.judgment.score:g}, expected the band of {response.level.value}"
+            )
 
 
 @click.command(name="twins")

@@ -110,6 +110,12 @@ async def _ask(model: "Model", messages: "list[ChatMessage]") -> "ModelOutput":
 def _usage(output: "ModelOutput") -> dict[str, int]:
     if output.usage is None:
         return {}
-    kinds = ("input_tokens", "output_tokens", "input_tokens_cache_read", "input_tokens_cache_write", "reasoning_tokens")
+    kinds = (
+        "input_tokens",
+        "output_tokens",
+        "input_tokens_cache_read",
+        "input_tokens_cache_write",
+        "reasoning_tokens",
+    )
     counts = {kind: getattr(output.usage, kind) for kind in kinds}
     return {kind: count for kind, count in counts.items() if count}

@@ -43,7 +43,9 @@ def parse_verdict(rubric: Rubric, reply: str) -> tuple[tuple[CriterionJudgment, 
     expected = [criterion.id for criterion in rubric.criteria]
     unknown = [entry.id for entry in verdict.criteria if entry.id not in expected]
     if unknown or len(by_id) < len(verdict.criteria):
-        raise JudgeFailure("unknown_criterion", f"got {[c.id for c in verdict.criteria]}, expected {expected} once each")
+        raise JudgeFailure(
+            "unknown_criterion", f"got {[c.id for c in verdict.criteria]}, expected {expected} once each"
+        )
     missing = [criterion_id for criterion_id in expected if criterion_id not in by_id]
     if missing:
         raise JudgeFailure("missing_criterion", f"reply lacks {missing}")

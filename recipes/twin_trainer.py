@@ -14,6 +14,9 @@ Used by `dpo_lora.py`. Written for trl 1.16: `_compute_loss`, `_prepare_dataset`
 tests/test_recipes_trainer.py holds the losses to DPOTrainer's.
 """
 
+# mypy: disable-error-code="attr-defined,no-untyped-call,import-untyped"
+# trl exports its classes lazily and leaves methods untyped; datasets ships no types
+
 from __future__ import annotations
 
 import random
@@ -134,6 +137,9 @@ class TwinDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl's lazy module hid
     - `twins/style_bias` = mean of |m1 - m2| / 2: the preference for one response that no system prompt asked for.
     """
 
+    args: CPTConfig
+    _signature_columns: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Arguments are DPOTrainer's.
 
@@ -178,7 +184,7 @@ class TwinDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl's lazy module hid
             self._signature_columns = [*self._signature_columns, TWIN_COLUMN]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
+        dataset: Any = self.train_dataset if train_dataset is None else train_dataset
         if not self.args.twin_batching or TWIN_COLUMN not in dataset.column_names:
             return super()._get_train_sampler(train_dataset)
         return TwinSampler(dataset[TWIN_COLUMN], self.args.seed if self.args.data_seed is None else self.args.data_seed)
@@ -209,7 +215,9 @@ class TwinDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl's lazy module hid
         """Add a batch to the running means; sums and counts are gathered, so no rank takes another path."""
         sums = torch.stack([metrics.both_correct, metrics.sum_margin, metrics.style_bias, metrics.twins])
         *totals, twins = self.accelerator.gather(sums.reshape(1, 4)).sum(dim=0).tolist()
-        mode = "train" if self.model.training else "eval"
+        if not twins:  # not even an empty list: TRL divides by its length
+            return
+        mode = "train" if getattr(self.model, "training", False) else "eval"
         for name, total in zip(("both_correct", "sum_margin", "style_bias"), totals, strict=True):
             # One entry per twin: TRL averages the entries, and batches may hold different numbers of twins.
-            self._metrics[mode][f"twins/{name}"].extend([total / twins] * round(twins) if twins else [])
+            self._metrics[mode][f"twins/{name}"].extend([total / twins] * round(twins))

@@ -37,7 +37,7 @@ class ScoreLevel(StrEnum):
     @property
     def rank(self) -> int:
         """Position in ascending order: 0 low, 1 moderate, 2 extremely high."""
-        return list(ScoreLevel).index(self)
+        return _RANKS[self]
 
     @property
     def band(self) -> tuple[float, float]:
@@ -50,3 +50,6 @@ class ScoreLevel(StrEnum):
         """Middle of the band in score points (20, 66.25, 96.25): the target that `gain` regresses on."""
         low, high = self.band
         return (low + high) / 2
+
+
+_RANKS = {level: rank for rank, level in enumerate(ScoreLevel)}

@@ -12,6 +12,7 @@ from rubrics.schema import Rubric
 
 Split = Literal["train", "test"]
 LIBRARY = Path(str(files("rubrics"))) / "library"
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it: 10x faster
 USER_PROMPTS = Path(str(files("rubrics"))) / "user_prompts.yaml"
 
 
@@ -34,7 +35,7 @@ def load_rubric(name: str | Path) -> Rubric:
         raise ValueError(f"rubric {str(name)!r} not found, expected one of {rubric_ids()} or the path of a .yaml file")
     where = f"{path.parent.name}/{path.name}"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
     except yaml.YAMLError as error:
         raise ValueError(f"{where}: not valid YAML: {error}") from error
     if not isinstance(content, dict):
@@ -77,7 +78,9 @@ def load_user_prompts(split: Split) -> dict[str, str]:
         ValueError: If the split is unknown or a prompt (id or text) stands in both splits.
     """
     where = USER_PROMPTS.name
-    content: dict[str, dict[str, str]] = yaml.safe_load(USER_PROMPTS.read_text(encoding="utf-8"))
+    content: dict[str, dict[str, str]] = yaml.load(
+        USER_PROMPTS.read_text(encoding="utf-8"), Loader=YAML_LOADER
+    )
     if split not in content:
         raise ValueError(f"{where}: no split {split!r}, expected one of {sorted(content)}")
     train, test = content["train"], content["test"]

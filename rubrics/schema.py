@@ -46,7 +46,9 @@ class Measure(_Frozen):
     @model_validator(mode="after")
     def _ramp_has_width(self) -> Self:
         if self.start == self.end:
-            raise ValueError(f"measure {self.statistic}: from and to are both {self.start}, expected two different values")
+            raise ValueError(
+                f"measure {self.statistic}: from and to are both {self.start}, expected two different values"
+            )
         return self
 
     def score(self, value: float) -> float:

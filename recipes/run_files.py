@@ -1,0 +1,154 @@
+"""What a run leaves behind besides weights: its state, manifest and card, all free of absolute paths and keys.
+
+`run_state.json` ({settings_key, done}) decides whether a folder is new, interrupted or finished; `run_manifest.json`
+says what made the adapter. Used by `dpo_lora.py`, written by the main process only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+STATE_NAME = "run_state.json"
+MANIFEST_NAME = "run_manifest.json"
+MAX_HASHED_BYTES = 4 * 10**9  # about ten seconds of sha256; larger weights are known by names and sizes
+
+# Settings that change where, how loudly or how often a run reports, but not what it trains.
+NOT_IN_KEY = frozenset(
+    "output_dir run_name report_to disable_tqdm log_level log_level_replica log_on_each_node logging_dir logging_steps "
+    "logging_first_step logging_strategy resume_from_checkpoint local_rank save_total_limit save_strategy save_steps "
+    "push_to_hub hub_model_id hub_strategy hub_token hub_private_repo hub_always_push hub_revision trackio_space_id "
+    "project dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataset_num_proc "
+    "ddp_timeout ddp_find_unused_parameters use_cpu skip_memory_metrics save_only_model enable_jit_checkpoint "
+    "dry_run merge".split()
+)
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def portable(text: str) -> str:
+    """`text` with an absolute path, also after `--key=`, made relative to the working directory, or its last part."""
+    key, separator, value = text.partition("=") if text.startswith("--") else ("", "", text)
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        return text
+    here = Path.cwd()
+    return key + separator + (str(path.relative_to(here)) if path.is_relative_to(here) else path.name)
+
+
+def portable_values(value: Any) -> Any:
+    """`value` as JSON data, with `portable` applied to every string in it; other objects become their `str`."""
+    if isinstance(value, dict):
+        return {str(key): portable_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [portable_values(item) for item in (sorted(value, key=str) if isinstance(value, set) else value)]
+    return value if value is None or isinstance(value, bool | int | float) else portable(str(value))
+
+
+def model_identity(name_or_path: str, revision: str | None) -> dict[str, Any]:
+    """What pins the base model: hub revision, or for a folder the sha256 of its weights (sizes above 4 GB)."""
+    identity: dict[str, Any] = {"name": portable(name_or_path)}
+    if not Path(name_or_path).is_dir():
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision)
+        return identity | {"revision": getattr(config, "_commit_hash", None) or revision}
+    weights = sorted(Path(name_or_path).glob("*.safetensors"))
+    if sum(path.stat().st_size for path in weights) > MAX_HASHED_BYTES:
+        return identity | {"weight_bytes": {path.name: path.stat().st_size for path in weights}}
+    return identity | {"weight_sha256": {path.name: sha256(path) for path in weights}}
+
+
+def as_settings(config: Any) -> dict[str, Any]:
+    """A training configuration as a dict, without the precision timed on this machine: its setting is kept elsewhere."""
+    return dict(config.to_dict()) | {"bf16": None, "mixed_precision": None}
+
+
+def settings_key(*parts: dict[str, Any]) -> str:
+    """Hex sha256 of everything in `parts` that decides what is trained; the keys of `NOT_IN_KEY` are left out."""
+    kept = [{name: value for name, value in part.items() if name not in NOT_IN_KEY} for part in parts]
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def without_evaluation(config: dict[str, Any]) -> dict[str, Any]:
+    """A stage's settings without those of evaluation; only for a stage that does not pick its best checkpoint."""
+    return {name: value for name, value in config.items() if "eval" not in name.split("_")}
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON so that a reader never sees half a file."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """Parsed content of a JSON file, None if it is missing or torn."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+
+
+def write_state(folder: Path, key: str, done: bool) -> None:
+    """Record that the folder belongs to the settings `key`, and whether their training is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / STATE_NAME, {"settings_key": key, "done": done})
+
+
+def read_state(folder: Path) -> tuple[str | None, bool]:
+    """(settings key, done) of a folder, (None, False) for a new one."""
+    state = read_json(folder / STATE_NAME) or {}
+    return state.get("settings_key"), bool(state.get("done"))
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Checkpoint folders by rising step, without those a kill interrupted (trainer_state.json is written last)."""
+    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    complete = [path for path in found if read_json(path / "trainer_state.json") is not None]
+    return sorted(complete, key=lambda path: int(path.name.removeprefix("checkpoint-")))
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint of a folder as the trainers take it, None if there is none."""
+    return next((str(path) for path in reversed(checkpoints(folder))), None)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    packages = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def write_card(folder: Path, base_model: str, stages: list[str], data: list[str]) -> None:
+    """Write README.md of an adapter folder.
+
+    TRL's and PEFT's own cards are replaced: they may name a local folder as a hub model, and say nothing of the data.
+
+    Args:
+        folder: adapter folder.
+        base_model: what the user gave; named in the metadata only when it is not a local folder.
+        stages: what was done, in order, one phrase each.
+        data: file names with their hash, for the reader to check.
+    """
+    metadata = ["library_name: peft", "pipeline_tag: text-generation"]
+    if not Path(base_model).is_dir():
+        metadata.append(f"base_model: {base_model}")
+    metadata.append("tags: [lora, trl, dpo, configurable-preference-tuning]")
+    lines = ["---", *metadata, "---", "", f"# LoRA adapter for {portable(base_model)}", ""]
+    lines += ["Follows a system prompt that asks for a style at a level (Configurable Preference Tuning, arXiv"]
+    lines += ["2506.11702). Load it with PEFT on the base model, and use the tokenizer in this folder: its chat"]
+    lines += ["template is the one trained with.", "", "Training:", "", *(f"- {stage}" for stage in stages), ""]
+    lines += ["Data:", "", *(f"- {item}" for item in data), ""]
+    lines += [f"All settings, versions and checks: `{MANIFEST_NAME}`; losses: `log_history.json`.", ""]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,103 @@
+"""The measured judge: every statistic by hand, and the whole judgment."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from judges import MEASURES, measure
+from judges.measured import MeasuredJudge
+from judges.measures import words
+from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics
+
+RUBRICS = load_rubrics("measured")
+
+PROSE = "The old harbour slept. Gulls, loud and hungry, circled above it; nobody looked up! Why?"
+# words: 4 + 9 + ... counted by hand below: The old harbour slept (4) Gulls loud and hungry circled above it nobody
+# looked up (10) Why (1) = 15 words in 3 sentences
+NOTES = "- 10:45. Gulls, 37.\n2) Wind 3.5 knots\nA plain line here.\n"
+# lines: 3, two of them list entries; words: Gulls Wind knots A plain line here = 7
+# numerals: 10:45, 37, 3.5 = 3 (the item number 2 does not count)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("words_per_sentence", PROSE, 15 / 3),
+        ("words_per_sentence", "one two three", 3),
+        ("words_per_sentence", "First line\nsecond line here", 5 / 2),
+        ("pauses_per_sentence", PROSE, 3 / 3),
+        ("pauses_per_sentence", "A—b – c -- d: e, f; g.", 6),
+        ("long_word_share", "eightltr sevenlt a b", 1 / 4),
+        ("exclamations_per_sentence", PROSE, 1 / 3),
+        ("exclamations_per_sentence", "Go! Go!! Now.", 3 / 3),
+        ("second_person_per_100", "You and your dog, yourself! Youth is not it.", 100 * 3 / 9),
+        ("second_person_per_100", "You're late and you'll see.", 100 * 2 / 5),
+        ("list_line_share", NOTES, 2 / 3),
+        ("list_line_share", "* a\n• b\n1. c\n-d", 3 / 4),
+        ("words_per_line", NOTES, 7 / 3),
+        ("numerals_per_100", NOTES, 100 * 3 / 7),
+        ("numerals_per_100", "room B12 has 12 chairs", 100 * 1 / 4),  # room B has chairs
+        ("similes_per_100", "It hummed like a bee, as if awake, as though told, as soft as silk.", 100 * 4 / 15),
+        ("similes_per_100", "I like apples as much.", 0),
+        ("sensory_per_100", "Cold rain fell on the Stone bridge", 100 * 3 / 7),
+    ],
+)
+def test_statistic_known_values(name: str, text: str, value: float) -> None:
+    assert MEASURES[name](text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("name", sorted(MEASURES))
+@pytest.mark.parametrize("text", ["", "   \n", "!!!", "123", "…"])
+def test_statistics_of_a_text_without_words_are_finite(name: str, text: str) -> None:
+    assert MEASURES[name](text) >= 0
+
+
+@given(st.text(max_size=400))
+def test_a_measured_score_stays_in_0_100(text: str) -> None:
+    for rubric in RUBRICS:
+        judgment = measure(rubric, text)
+        assert 0 <= judgment.score <= 100
+        assert (judgment.reason == "no_response") == (len(words(text)) < 15)
+
+
+def test_total_is_the_weighted_mean_of_the_criteria() -> None:
+    # 20 words in 1 sentence, 0 pauses, 5 long words of 20:
+    # (20-8)/27 = .4444 -> 44.44 at 40 %; 0 at 30 %; (.25-.10)/.16 = .9375 -> 93.75 at 30 %: 17.778 + 28.125 = 45.903
+    text = " ".join(["mountainous"] * 5 + ["sun"] * 15) + "."
+    judgment = measure(load_rubric("labyrinth"), text)
+    assert [round(criterion.score, 2) for criterion in judgment.criteria] == [44.44, 0.0, 93.75]
+    assert judgment.score == pytest.approx(45.9028, abs=1e-3)
+    assert judgment.judge == "measured"
+    assert judgment.holistic is None
+
+
+def test_fourteen_words_are_no_response_and_fifteen_are_one() -> None:
+    rubric = load_rubric("broadcast")
+    assert measure(rubric, "you! " * 14).reason == "no_response"
+    assert measure(rubric, "you! " * 14).score == 0
+    assert measure(rubric, "you! " * 15).score == 100
+
+
+async def _judge(rubric: Rubric) -> float:
+    return (await MeasuredJudge().judge(rubric, "Write.", "you! " * 20)).score
+
+
+def test_the_interface_gives_the_same_judgment() -> None:
+    import asyncio
+
+    assert asyncio.run(_judge(load_rubric("broadcast"))) == 100
+
+
+def test_a_rubric_without_measures_is_refused_with_the_way_out() -> None:
+    rubric = load_rubric("reverie")
+    bare = rubric.model_copy(
+        update={"criteria": tuple(c.model_copy(update={"measure": None}) for c in rubric.criteria)}
+    )
+    with pytest.raises(ValueError, match="'comparison' has no measure, .* use judge=model"):
+        measure(bare, "word " * 20)
+
+
+def test_every_level_is_within_reach_of_every_measured_rubric() -> None:
+    flat = "He walked home. It was late. He ate some bread. He sat down. He went to bed."
+    for rubric in RUBRICS:
+        assert ScoreLevel.of(measure(rubric, flat).score) is not ScoreLevel.EXTREMELY_HIGH

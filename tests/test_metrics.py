@@ -1,0 +1,198 @@
+"""Statistics of configurability: values by hand, agreement with scipy and scikit-learn, invariants."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import cohen_kappa_score
+
+from cpt_tasks import metrics
+from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap
+from rubrics import ScoreLevel
+
+LOW, MODERATE, HIGH = ScoreLevel
+
+
+def rows(*triples: tuple[ScoreLevel, str, float], rubric: str = "r") -> list[Judged]:
+    return [Judged(rubric, level, prompt, score, words=50) for level, prompt, score in triples]
+
+
+# two prompts, three levels. in band: a low, a moderate, a high, b low; out: b moderate (30), b high (60)
+HAND = rows((LOW, "a", 10), (MODERATE, "a", 50), (HIGH, "a", 95), (LOW, "b", 30), (MODERATE, "b", 30), (HIGH, "b", 60))
+
+
+def test_macro_accuracy_by_hand() -> None:
+    # cells: low 2/2, moderate 1/2, high 1/2 -> (1 + .5 + .5) / 3
+    assert metrics.macro_accuracy(HAND) == pytest.approx(2 / 3)
+
+
+def test_macro_accuracy_weighs_cells_not_samples() -> None:
+    # 3 rights at low and 1 wrong at high: by samples .75, by cells .5
+    data = rows((LOW, "a", 0), (LOW, "b", 0), (LOW, "c", 0), (HIGH, "a", 0))
+    assert metrics.macro_accuracy(data) == pytest.approx(0.5)
+
+
+def test_a_model_that_always_scores_70_has_chance_accuracy() -> None:
+    data = rows(*((level, prompt, 70) for level in ScoreLevel for prompt in "abc"))
+    assert metrics.chance_accuracy(data) == pytest.approx(1 / 3)
+    assert metrics.macro_accuracy(data) == pytest.approx(1 / 3)
+
+
+def test_order_accuracy_by_hand() -> None:
+    # prompt a: 3 of 3 right. prompt b: low=moderate tie 1/2, moderate<high 1, low<high 1 -> 5.5 of 6
+    assert metrics.order_accuracy(HAND) == pytest.approx(5.5 / 6)
+
+
+def test_strict_monotone_rate_by_hand() -> None:
+    assert metrics.strict_monotone_rate(HAND) == pytest.approx(0.5)
+
+
+def test_gain_is_the_least_squares_slope_by_hand() -> None:
+    # calibrated prompt: score = midpoint -> 1; ignoring prompt: 70 everywhere -> 0
+    data = rows(*((level, "a", level.midpoint) for level in ScoreLevel), *((level, "b", 70) for level in ScoreLevel))
+    assert metrics.gain(data) == pytest.approx(0.5)
+    slope = stats.linregress([level.midpoint for level in ScoreLevel], [30, 30, 60]).slope
+    assert metrics.gain(HAND[3:]) == pytest.approx(slope)
+
+
+def test_dynamic_range_by_hand() -> None:
+    assert metrics.dynamic_range(HAND) == pytest.approx((95 + 60) / 2 - (10 + 30) / 2)
+
+
+def test_band_error_by_hand_and_signed() -> None:
+    # low: 0, 0; moderate: 0, 40-30=10; high: 0, 92.5-60=32.5 -> (0 + 5 + 16.25) / 3
+    assert metrics.band_error(HAND) == pytest.approx(21.25 / 3)
+    assert metrics.signed_band_error(HAND[4]) == -10
+    assert metrics.signed_band_error(rows((LOW, "a", 55))[0]) == 15
+
+
+def test_tau_b_with_ties_by_hand() -> None:
+    # definition, pair by pair: (C - D) / sqrt((n0 - ties in level)(n0 - ties in score)) with n0 = 15 pairs
+    levels, scores = [row.level.rank for row in HAND], [row.score for row in HAND]
+    concordant = discordant = tied_level = tied_score = 0
+    for i in range(6):
+        for j in range(i):
+            a, b = np.sign(levels[i] - levels[j]), np.sign(scores[i] - scores[j])
+            concordant, discordant = concordant + (a * b > 0), discordant + (a * b < 0)
+            tied_level, tied_score = tied_level + (a == 0), tied_score + (b == 0)
+    expected = (concordant - discordant) / math.sqrt((15 - tied_level) * (15 - tied_score))
+    assert metrics.kendall_tau_b(HAND) == pytest.approx(expected)
+
+
+def test_correlations_are_averaged_over_rubrics_not_pooled() -> None:
+    up = rows((LOW, "a", 0), (MODERATE, "a", 1), (HIGH, "a", 2), rubric="up")
+    down = rows((LOW, "a", 92), (MODERATE, "a", 91), (HIGH, "a", 90), rubric="down")
+    assert metrics.spearman_rho(up) == pytest.approx(1)
+    assert metrics.spearman_rho(up + down) == pytest.approx(0)
+    pooled = stats.spearmanr([0, 1, 2, 0, 1, 2], [0, 1, 2, 92, 91, 90]).statistic
+    assert metrics.spearman_rho_pooled(up + down) == pytest.approx(pooled)
+
+
+def test_length_rho_sees_length_and_not_score() -> None:
+    data = [Judged("r", level, "a", 50, words=10 * level.rank) for level in ScoreLevel]
+    assert metrics.length_rho(data) == pytest.approx(1)
+
+
+judged = st.builds(
+    Judged,
+    rubric=st.sampled_from(["r", "s"]),
+    level=st.sampled_from(list(ScoreLevel)),
+    user_prompt=st.sampled_from("abcd"),
+    score=st.sampled_from([0.0, 20.0, 40.0, 41.0, 70.0, 92.5, 93.0, 100.0]),
+    words=st.integers(0, 100),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(judged, min_size=3, max_size=40))
+def test_kappa_agrees_with_scikit_learn(data: list[Judged]) -> None:
+    one = [Judged("r", row.level, row.user_prompt, row.score, row.words) for row in data]
+    asked, got = [row.level.rank for row in one], [ScoreLevel.of(row.score).rank for row in one]
+    ours = metrics.weighted_kappa(one)
+    if len(set(asked) | set(got)) > 1:
+        assert ours == pytest.approx(cohen_kappa_score(asked, got, weights="quadratic", labels=[0, 1, 2]))
+    else:
+        assert math.isnan(ours)
+
+
+@settings(deadline=None)
+@given(st.lists(judged, max_size=40))
+def test_statistics_stay_in_their_ranges_and_ignore_row_order(data: list[Judged]) -> None:
+    bounds = {"gain": (-10, 10), "dynamic_range": (-100, 100), "band_error": (0, 100)}
+    signed = ("weighted_kappa", "kendall", "spearman", "length_rho")
+    for name, statistic in STATISTICS.items():
+        value = statistic(data)
+        if math.isnan(value):
+            continue
+        low, high = bounds.get(name, (-1 if name.startswith(signed) else 0, 1))
+        assert low - 1e-9 <= value <= high + 1e-9, name
+        assert statistic(data[::-1]) == pytest.approx(value), name
+
+
+@pytest.mark.parametrize("name", sorted(STATISTICS))
+def test_no_rows_give_nan(name: str) -> None:
+    assert math.isnan(STATISTICS[name]([]))
+
+
+def test_constant_scores_leave_correlations_undefined() -> None:
+    data = rows(*((level, prompt, 50) for level in ScoreLevel for prompt in "ab"))
+    assert math.isnan(metrics.kendall_tau_b(data))
+    assert math.isnan(metrics.spearman_rho(data))
+
+
+def test_a_perfect_model_gets_the_best_of_everything() -> None:
+    data = rows(*((level, prompt, level.midpoint) for level in ScoreLevel for prompt in "abc"))
+    best = {"macro_accuracy", "weighted_kappa", "spearman_rho", "order_accuracy", "strict_monotone_rate", "gain"}
+    for name in best:
+        assert STATISTICS[name](data) == pytest.approx(1), name
+    assert metrics.band_error(data) == 0
+
+
+def _noisy(n_prompts: int, rng: np.random.Generator, shared: float = 15.0) -> list[Judged]:
+    data = []
+    for prompt in range(n_prompts):
+        offset = rng.normal(0, shared)
+        for level in ScoreLevel:
+            score = float(np.clip(level.midpoint + offset + rng.normal(0, 5), 0, 100))
+            data.append(Judged("r", level, f"p{prompt}", score, 50))
+    return data
+
+
+def test_bootstrap_is_seeded_and_brackets_the_value() -> None:
+    data = _noisy(20, np.random.default_rng(0))
+    statistics = [metrics.macro_accuracy, metrics.mean_score]
+    first = clustered_bootstrap(data, statistics, np.random.default_rng(1), 200)
+    again = clustered_bootstrap(data, statistics, np.random.default_rng(1), 200)
+    assert first == again
+    for estimate in first:
+        assert estimate.ci_low <= estimate.value <= estimate.ci_high
+
+
+def test_bootstrap_resamples_prompts_not_rows() -> None:
+    # scores of one prompt move together, so the SE of the mean is that of 20 prompt means: about shared/sqrt(20)
+    rng = np.random.default_rng(2)
+    data = [Judged("r", level, f"p{p}", 50.0 + 40 * (p % 2), 50) for p in range(20) for level in ScoreLevel]
+    [estimate] = clustered_bootstrap(data, [metrics.mean_score], rng, 2000)
+    half_width = (estimate.ci_high - estimate.ci_low) / 2
+    assert half_width == pytest.approx(1.96 * 20 / math.sqrt(20), rel=0.1)  # by rows it would be sqrt(3) times smaller
+
+
+def test_bootstrap_of_one_prompt_has_no_interval() -> None:
+    [estimate] = clustered_bootstrap(HAND[:3], [metrics.macro_accuracy], np.random.default_rng(0))
+    assert estimate.value == 1
+    assert math.isnan(estimate.ci_low)
+    assert math.isnan(estimate.ci_high)
+
+
+@pytest.mark.slow
+def test_bootstrap_covers_the_truth_in_about_95_percent_of_benchmarks() -> None:
+    rng = np.random.default_rng(3)
+    truth = metrics.mean_score(_noisy(20_000, np.random.default_rng(4)))
+    hits = 0
+    for _ in range(400):
+        [estimate] = clustered_bootstrap(_noisy(24, rng), [metrics.mean_score], rng, 400)
+        hits += estimate.ci_low <= truth <= estimate.ci_high
+    assert 0.90 <= hits / 400 <= 0.98

@@ -1,0 +1,130 @@
+"""The layout holds: imports go one way, the base install needs no torch, names resolve, nothing heavy at import."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+OURS = ("cpt_tasks", "data_gen", "judges", "model_calls", "recipes", "rubrics")
+MAY_IMPORT = {
+    "rubrics": set(),
+    "model_calls": set(),
+    "judges": {"rubrics", "model_calls"},
+    "cpt_tasks": {"rubrics", "model_calls", "judges"},
+    "data_gen": {"rubrics", "model_calls", "judges"},
+    "recipes": set(),
+}
+HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+
+
+def imported_packages(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_imports_go_one_way(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        wrong = (imported_packages(path) & set(OURS)) - MAY_IMPORT[package] - {package}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_the_base_install_declares_nothing_heavy() -> None:
+    names = {re.split(r"[<>=\[ ]", requirement)[0].lower() for requirement in PROJECT["project"]["dependencies"]}
+    assert not names & set(HEAVY)
+
+
+def test_everything_but_recipes_imports_without_torch() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for package in OURS
+        if package != "recipes"
+        for path in sorted((ROOT / package).rglob("*.py"))
+    ]
+    script = (
+        f"import sys, importlib\nfor name in {HEAVY!r}: sys.modules[name] = None\n"
+        f"for name in {modules!r}: importlib.import_module(name)\nprint('imported')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "imported", done.stderr
+
+
+def test_import_cpt_tasks_is_light() -> None:
+    script = (
+        "import time, inspect_ai, sys; start = time.perf_counter(); import cpt_tasks;"
+        "print(time.perf_counter() - start, [name for name in ('torch', 'trl') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    seconds, heavy = done.stdout.split(maxsplit=1)
+    assert float(seconds) < 0.3
+    assert heavy.strip() == "[]"
+
+
+def test_our_judges_package_is_the_one_that_is_imported() -> None:
+    # PyPI has another package of that name; with both installed, theirs would win
+    import judges
+
+    assert Path(str(judges.__file__)).is_relative_to(ROOT)
+
+
+def test_registered_names_carry_the_package() -> None:
+    from inspect_ai._util.registry import registry_info
+
+    from cpt_tasks import _registry
+
+    names = {registry_info(getattr(_registry, name)).name for name in _registry.__all__}
+    assert names == {f"cpt_tasks/{name}" for name in _registry.__all__}
+
+
+def test_every_cpt_command_loads_and_has_help() -> None:
+    from click.testing import CliRunner
+
+    from cpt_tasks.cli import main
+
+    commands = PROJECT["project"]["entry-points"]["cpt_commands"]
+    listing = CliRunner().invoke(main, ["--help"]).output
+    for name in commands:
+        assert name in listing
+        done = CliRunner().invoke(main, [name, "--help"])
+        assert done.exit_code == 0, done.output
+        assert "--out" in done.output
+
+
+def test_an_unknown_cpt_command_is_an_error() -> None:
+    from click.testing import CliRunner
+
+    from cpt_tasks.cli import main
+
+    done = CliRunner().invoke(main, ["nonsense"])
+    assert done.exit_code == 2
+    assert "No such command 'nonsense'" in done.output
+
+
+def test_constraints_pin_what_pyproject_asks_for() -> None:
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    assert pins["torch"] == "2.13.0"
+    normal = {name.lower().replace("_", "-") for name in pins}
+    extras = PROJECT["project"]["optional-dependencies"]
+    for requirement in (*PROJECT["project"]["dependencies"], *extras["train"], *extras["dev"], *extras["lm-eval"]):
+        name = re.split(r"[<>=\[ ]", requirement)[0].lower().replace("_", "-")
+        assert name in normal, f"constraints.txt does not pin {name}"
+
+
+@pytest.mark.parametrize("word", ["/work/", "/root/", "/home/", "/tmp/venv"])
+def test_no_committed_text_holds_a_path_of_a_machine(word: str) -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    for name in listed.split("\0"):
+        path = ROOT / name
+        if name and path.is_file() and path.suffix not in (".png", ".eval") and path != Path(__file__):
+            assert word not in path.read_text(encoding="utf-8", errors="ignore"), name

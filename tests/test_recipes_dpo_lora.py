@@ -1,0 +1,411 @@
+"""The recipe end to end on a tiny model, by the command a user types."""
+
+# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+RECIPES = Path(__file__).parents[1] / "recipes"
+# The recipe is a folder of scripts, found as `accelerate launch` finds it: with its folder first on sys.path.
+sys.path[:0] = [str(RECIPES), str(Path(__file__).parent)]
+
+import torch
+import yaml
+from dpo_lora import run
+from pairs import RecipeError, check_split, load_pairs, select_twins
+from peft import PeftModel
+from precision import choose_cpu_precision
+from run_files import last_checkpoint, portable
+from safetensors.torch import load_file
+from script_arguments import ScriptArguments
+from tiny_model import CHATML, make_rows, make_tokenizer, save_tiny_model, write_rows
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import ModelConfig, TrlParser
+from twin_trainer import CPTConfig
+
+BIN = Path(sys.executable).parent
+
+
+def settings(folder: Path, **changes: Any) -> dict[str, Any]:
+    return {
+        "model_name_or_path": "tiny",
+        "dtype": "float32",
+        "use_peft": True,
+        "lora_r": 4,
+        "lora_alpha": 8,
+        "lora_dropout": 0.0,
+        "lora_target_modules": ["q_proj", "v_proj"],
+        "train_file": "train.jsonl",
+        "eval_file": "eval.jsonl",
+        "max_length": 256,
+        "sft_epochs": 1,
+        "sft_learning_rate": 1.0e-2,
+        "sft_batch_size": 4,
+        "num_train_epochs": 1,
+        "learning_rate": 1.0e-2,
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 4,
+        "use_cpu": True,
+        "activation_checkpointing": False,
+        "logging_steps": 1,
+        "save_steps": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "sample_prompts": 2,
+        "sample_tokens": 4,
+        "output_dir": "out",
+    } | changes
+
+
+def write_config(folder: Path, **changes: Any) -> str:
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings(folder, **changes)), encoding="utf-8")
+    return "config.yaml"
+
+
+def parse(*arguments: str) -> tuple[ScriptArguments, CPTConfig, ModelConfig]:
+    script, dpo, model = TrlParser((ScriptArguments, CPTConfig, ModelConfig)).parse_args_and_config(list(arguments))
+    return script, dpo, model
+
+
+def make_workspace(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    save_tiny_model(folder / "tiny")
+    write_rows(folder / "train.jsonl", make_rows(6))
+    write_rows(folder / "eval.jsonl", make_rows(2, start=100))
+    return folder
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "accelerate"), "launch", "--cpu", str(RECIPES / "dpo_lora.py"), *arguments]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=200)
+
+
+def go(*arguments: str) -> None:
+    """The script in this process, which saves the ten seconds of imports."""
+    run(*parse(*arguments))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with model, data and one finished run made by the literal command, in `out`."""
+    folder = make_workspace(tmp_path_factory.mktemp("recipe") / "work")
+    write_config(folder, eval_strategy="steps", eval_steps=2)
+    done = launch(folder, "--config", "config.yaml", "--merge", "true")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+def test_launch_writes_every_output(here: Path) -> None:
+    names = {path.name for path in (here / "out").iterdir()}
+    assert names >= {
+        *("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"),
+        *("run_manifest.json", "log_history.json", "samples.jsonl", "README.md", "sft", "merged"),
+    }
+    assert "ref" not in names
+    assert {path.name for path in (here / "out" / "sft").iterdir()} >= {"adapter_model.safetensors", "README.md"}
+
+
+def test_sft_lowers_the_loss_and_dpo_separates_twins(here: Path) -> None:
+    history = json.loads((here / "out/log_history.json").read_text())
+    sft = [entry["loss"] for entry in history["sft"] if "loss" in entry]
+    dpo = [entry for entry in history["dpo"] if "loss" in entry]
+    assert len(sft) == len(dpo) == 3
+    assert sft[-1] < sft[0]
+    assert dpo[0]["loss"] == pytest.approx(0.6931, abs=1e-4)  # ln 2: at the first step the policy is the reference
+    assert dpo[0]["twins/sum_margin"] == pytest.approx(0, abs=1e-5)
+    assert dpo[-1]["twins/sum_margin"] > 0.01
+    assert any("eval_twins/both_correct" in entry for entry in history["dpo"])
+
+
+def test_reference_is_the_sft_adapter(here: Path) -> None:
+    sft = load_file(here / "out/sft/adapter_model.safetensors")
+    reference = load_file(Path(last_checkpoint(here / "out") or "") / "ref/adapter_model.safetensors")
+    tuned = load_file(here / "out/adapter_model.safetensors")
+    assert sft.keys() == reference.keys() == tuned.keys()
+    assert all(torch.equal(sft[name], reference[name]) for name in sft)
+    assert not any(torch.equal(sft[name], tuned[name]) for name in sft)
+
+
+def test_adapter_loads_with_peft_and_equals_the_merged_model(here: Path) -> None:
+    config = json.loads((here / "out/adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny"
+    ids = torch.tensor([AutoTokenizer.from_pretrained("out").encode("Write passage 3 about a harbour.")])
+    with torch.no_grad():
+        base = AutoModelForCausalLM.from_pretrained("tiny")(ids).logits
+        tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("tiny"), "out")(ids).logits
+        merged = AutoModelForCausalLM.from_pretrained("out/merged")(ids).logits
+    assert (tuned - base).abs().max() > 1e-3
+    torch.testing.assert_close(merged, tuned, rtol=0, atol=1e-5)
+
+
+def test_manifest_says_what_made_the_adapter(here: Path) -> None:
+    manifest = json.loads((here / "out/run_manifest.json").read_text())
+    assert manifest["argv"] == ["--config", "config.yaml", "--merge", "true"]
+    assert manifest["steps"] == {"sft": 3, "dpo": 3}
+    assert [report["stage"] for report in manifest["preflight"]] == ["SFT", "DPO", "SFT", "DPO"]
+    assert manifest["preflight"][1]["twins"] == 6
+    assert manifest["precision"] == {"autocast": "none", "cpu_bf16_speedup": None}
+    assert manifest["settings"]["dpo"]["bf16"] is False
+    assert manifest["chat_template_repaired"] is False
+    assert manifest["metrics"]["dpo"]["eval_loss"] > 0
+    assert len(manifest["data"]["train"]["sha256"]) == len(manifest["base_model"]["weight_sha256"]["model.safetensors"])
+
+
+def test_no_absolute_path_in_any_readable_output(workspace: Path, tmp_path: Path) -> None:
+    texts = [path for path in workspace.glob("out/**/*") if path.suffix in (".json", ".jsonl", ".md", ".jinja")]
+    assert len(texts) > 10
+    roots = (str(workspace), str(Path.home()), sys.prefix)
+    assert [path.name for path in texts if any(root in path.read_text() for root in roots)] == []
+    assert portable(str(tmp_path / "x/data.jsonl")) == "data.jsonl"
+    assert portable(f"--train_file={tmp_path}/data.jsonl") == "--train_file=data.jsonl"
+    assert portable(str(Path.cwd() / "a/b.yaml")) == "a/b.yaml"
+    assert portable("meta/model") == "meta/model"
+
+
+def test_samples_name_stage_step_and_prompt(here: Path) -> None:
+    samples = [json.loads(line) for line in (here / "out/samples.jsonl").read_text().splitlines()]
+    # SFT evaluates once an epoch, DPO at step 2 and at the end
+    assert [(sample["stage"], sample["step"]) for sample in samples[::2]] == [("sft", 3), ("dpo", 2), ("dpo", 3)]
+    assert samples[0]["prompt"][0]["role"] == "system"
+    assert isinstance(samples[0]["response"], str)
+
+
+def test_second_start_says_finished_and_trains_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (here / "out/adapter_model.safetensors").stat().st_mtime_ns
+    go("--config", "config.yaml", "--merge", "true", "--output_dir", str(here / "out"))
+    assert "finished already" in capsys.readouterr().err
+    assert (here / "out/adapter_model.safetensors").stat().st_mtime_ns == before
+
+
+def test_finished_folder_of_other_settings_is_refused(here: Path) -> None:
+    with pytest.raises(RecipeError, match="out: holds a finished run of other data or settings"):
+        go("--config", "config.yaml", "--beta", "0.2")
+
+
+def test_sft_stage_is_reused_for_other_dpo_settings_and_retrained_for_others(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = (here / "out/sft/run_state.json").read_text()
+    subprocess.run(["cp", "-r", "out/sft", "reused-sft"], check=True)
+    Path("reused").mkdir()
+    Path("reused-sft").rename("reused/sft")
+    go("--config", "config.yaml", "--output_dir", "reused", "--beta", "0.2", "--eval_strategy", "no")
+    assert "reused/sft: SFT stage is complete, reused" in capsys.readouterr().err
+    assert Path("reused/sft/run_state.json").read_text() == state
+    Path("reused/run_state.json").unlink()
+    subprocess.run("rm -r reused/checkpoint-*", shell=True, check=True)
+    go("--config", "config.yaml", "--output_dir", "reused", "--sft_learning_rate", "0.02", "--eval_strategy", "no")
+    assert "reused/sft: SFT stage of other data or settings, trained anew" in capsys.readouterr().err
+    assert Path("reused/sft/run_state.json").read_text() != state
+
+
+def test_zero_dpo_epochs_leave_the_sft_adapter(here: Path) -> None:
+    go("--config", "config.yaml", "--output_dir", "sft-only", "--num_train_epochs", "0", "--eval_strategy", "no")
+    sft, final = (load_file(f"sft-only/{name}adapter_model.safetensors") for name in ("sft/", ""))
+    assert all(torch.equal(sft[name], final[name]) for name in sft)
+    manifest = json.loads(Path("sft-only/run_manifest.json").read_text())
+    assert list(manifest["metrics"]) == ["sft"]
+
+
+def test_zero_sft_epochs_train_dpo_against_the_base_model(here: Path) -> None:
+    go("--config", "config.yaml", "--output_dir", "dpo-only", "--sft_epochs", "0", "--max_train_pairs", "2")
+    assert not Path("dpo-only/sft").exists()
+    assert not Path(last_checkpoint(Path("dpo-only")) or "", "ref").exists()
+    manifest = json.loads(Path("dpo-only/run_manifest.json").read_text())
+    assert manifest["preflight"][0]["rows"] == 4
+    assert list(manifest["metrics"]) == ["dpo"]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    go("--config", "config.yaml", "--output_dir", "dry", "--dry_run", "true")
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["steps"] == {"sft": 3, "dpo": 3}
+    assert not Path("dry").exists()
+
+
+def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path) -> None:
+    make_workspace(tmp_path)
+    ignores_system = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
+    make_tokenizer(ignores_system).save_pretrained(tmp_path / "tiny")
+    done = launch(tmp_path, "--config", write_config(tmp_path))
+    assert done.returncode != 0
+    assert "dpo_lora: error: SFT preflight: row 0: the chat template drops the system prompt" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"use_peft": False}, "use_peft is false, expected true"),
+        ({"per_device_train_batch_size": 3}, "per_device_train_batch_size is 3, expected an even number"),
+        ({"sft_epochs": 0, "num_train_epochs": 0}, "there is nothing to train"),
+        ({"eval_file": None, "eval_strategy": "steps", "eval_steps": 1}, "eval_strategy is 'steps' without eval_file"),
+        ({"train_file": "none.jsonl"}, "none.jsonl: no such file"),
+        ({"eval_file": "train.jsonl"}, "share 6 values of pair_id (first: '0')"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_sentence(here: Path, changes: dict[str, Any], message: str) -> None:
+    path = here / "bad.yaml"
+    path.write_text(yaml.safe_dump(settings(here, output_dir="bad", **changes)))
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        go("--config", str(path))
+
+
+def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
+    rows = copy.deepcopy(rows)
+    match how:
+        case "column":
+            for row in rows:
+                del row["prompt_id"]
+        case "alone":
+            del rows[3]
+        case "not swapped":
+            rows[1]["chosen"] = [{"role": "assistant", "content": "Something else."}]
+        case "one system prompt":
+            rows[1]["prompt"][0] = rows[0]["prompt"][0]
+        case "two user prompts":
+            rows[1]["prompt"][1] = {"role": "user", "content": "Another."}
+        case "empty":
+            rows[2]["rejected"] = [{"role": "assistant", "content": " \n"}]
+        case "roles":
+            rows[2]["prompt"] = rows[2]["prompt"][1:]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("column", "lacks the columns ['prompt_id']"),
+        ("alone", "pair_id 1 has 1 rows, expected 2 (a twin)"),
+        ("not swapped", "pair_id 0: chosen and rejected are not swapped between its two rows"),
+        ("one system prompt", "pair_id 0: its two rows share one system prompt"),
+        ("two user prompts", "pair_id 0: its two rows have different user prompts"),
+        ("empty", "row 2: rejected is empty"),
+        ("roles", "row 2: prompt roles are ['user'], expected ['system', 'user']"),
+    ],
+)
+def test_bad_rows_are_refused(tmp_path: Path, how: str, message: str) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", break_rows(make_rows(2), how))
+    with pytest.raises(RecipeError, match=re.escape(f"{path}: ") + ".*" + re.escape(message)):
+        load_pairs(path)
+
+
+@pytest.mark.parametrize("text", ["", '{"prompt": [\n', "\x00"], ids=["empty", "torn", "binary"])
+def test_unreadable_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="not readable as json rows"):
+        load_pairs(str(path))
+
+
+def test_parquet_reads_like_jsonl(tmp_path: Path) -> None:
+    rows = load_pairs(write_rows(tmp_path / "rows.jsonl", make_rows(2)))
+    rows.to_parquet(tmp_path / "rows.parquet")
+    assert load_pairs(str(tmp_path / "rows.parquet")).to_list() == rows.to_list()
+
+
+def test_user_prompt_in_both_files_is_refused(tmp_path: Path) -> None:
+    train = load_pairs(write_rows(tmp_path / "a.jsonl", make_rows(2)))
+    other = [row | {"pair_id": "other"} for row in make_rows(1, start=1)]
+    with pytest.raises(RecipeError, match="share 1 values of prompt_id .first: 'prompt-1'"):
+        check_split(train, load_pairs(write_rows(tmp_path / "b.jsonl", other)))
+
+
+def test_selected_twins_are_whole_and_seeded(tmp_path: Path) -> None:
+    rows = load_pairs(write_rows(tmp_path / "rows.jsonl", make_rows(6)))
+    chosen = select_twins(rows, 2, seed=1)["pair_id"]
+    assert sorted(chosen) == sorted(2 * list(set(chosen)))
+    assert len(set(chosen)) == 2
+    assert select_twins(rows, 2, seed=1)["pair_id"] == chosen
+    assert any(select_twins(rows, 2, seed=seed)["pair_id"] != chosen for seed in range(2, 6))
+    assert len(select_twins(rows, 0, seed=1)) == len(select_twins(rows, 99, seed=1)) == 12
+
+
+def test_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    for step, state in ((2, "{}"), (10, '{"log_history": ['), (4, "{}")):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-12").mkdir()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+
+
+def test_cpu_precision_is_timed_only_when_asked() -> None:
+    assert choose_cpu_precision("on").autocast == "bf16"
+    assert choose_cpu_precision("off").autocast == "none"
+    timed = choose_cpu_precision("auto")
+    assert timed.cpu_bf16_speedup is not None
+    assert timed.autocast == ("bf16" if timed.cpu_bf16_speedup >= 1.5 else "none")
+
+
+def test_yaml_booleans_are_read_as_on_and_off(tmp_path: Path) -> None:
+    for text, expected in (("on", "on"), ("off", "off"), ("auto", "auto")):
+        path = tmp_path / "c.yaml"
+        path.write_text(f"train_file: a\noutput_dir: b\nuse_cpu: true\nbf16: false\ncpu_bf16: {text}\n")
+        assert parse("--config", str(path))[0].cpu_bf16 == expected
+
+
+@pytest.mark.parametrize("path", sorted((RECIPES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_parses(path: Path) -> None:
+    # bf16 off: TrainingArguments refuses it on a machine without a GPU unless use_cpu is set
+    script, dpo, model = parse("--config", str(path), "--bf16", "false")
+    assert model.use_peft
+    assert dpo.twin_batching
+    assert dpo.per_device_train_batch_size % 2 == 0
+    assert Path(script.train_file).suffix == ".jsonl"
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
+    make_workspace(tmp_path)
+    write_config(tmp_path, num_train_epochs=20, save_steps=5)
+    command = [sys.executable, str(RECIPES / "dpo_lora.py"), "--config", "config.yaml"]
+    first = subprocess.Popen([*command, "--output_dir", "killed"], cwd=tmp_path, env=environment())
+    while first.poll() is None and last_checkpoint(tmp_path / "killed") is None:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path / "killed/run_manifest.json").exists()
+    again = subprocess.run([*command, "--output_dir", "killed"], cwd=tmp_path, env=environment(), capture_output=True)
+    assert b"DPO stage goes on from killed/checkpoint-" in again.stderr
+    subprocess.run([*command, "--output_dir", "whole"], cwd=tmp_path, env=environment(), check=True)
+    killed, whole = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("killed", "whole"))
+    assert all(torch.equal(killed[name], whole[name]) for name in whole)
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_losses_as_one(tmp_path: Path) -> None:
+    make_workspace(tmp_path)
+    write_config(tmp_path, sft_epochs=0, ddp_find_unused_parameters=False)
+    script = [str(RECIPES / "dpo_lora.py"), "--config", "config.yaml"]
+    half = ["--per_device_train_batch_size", "2", "--per_device_eval_batch_size", "2", "--output_dir", "two"]
+    torchrun = [str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "29533"]
+    subprocess.run([*torchrun, *script, *half], cwd=tmp_path, env=environment(), check=True)
+    subprocess.run([sys.executable, *script, "--output_dir", "one"], cwd=tmp_path, env=environment(), check=True)
+    one, two = (json.loads((tmp_path / name / "log_history.json").read_text())["dpo"] for name in ("one", "two"))
+    for key in ("loss", "twins/sum_margin", "eval_loss", "eval_twins/sum_margin"):
+        left, right = ([entry[key] for entry in history if key in entry] for history in (one, two))
+        assert left == pytest.approx(right, abs=1e-4)
+        assert left

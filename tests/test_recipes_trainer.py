@@ -1,0 +1,187 @@
+"""Twin batching and twin metrics of the DPO trainer, on a tiny model."""
+
+# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+# The recipe is a folder of scripts, found as `accelerate launch` finds it: with its folder first on sys.path.
+sys.path[:0] = [str(Path(__file__).parents[1] / "recipes"), str(Path(__file__).parent)]
+
+import torch
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import LoraConfig
+from tiny_model import make_rows, make_twin, save_tiny_model
+from trl import DPOConfig, DPOTrainer
+from twin_trainer import CPTConfig, TwinDPOTrainer, TwinSampler, twin_metrics
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def make_trainer(cls: Any, config: Any, tiny: str, folder: Path, rows: list[dict[str, Any]], **options: Any) -> Any:
+    args = config(
+        output_dir=str(folder),
+        per_device_train_batch_size=options.pop("batch", 4),
+        learning_rate=1e-2,
+        num_train_epochs=2,
+        logging_steps=1,
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        activation_checkpointing=False,
+        seed=7,
+        **options,
+    )
+    lora = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    evaluation = Dataset.from_list(make_rows(3, start=100))
+    return cls(model=tiny, args=args, train_dataset=Dataset.from_list(rows), eval_dataset=evaluation, peft_config=lora)
+
+
+def losses(trainer: Any) -> list[float]:
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_losses_equal_dpo_trainer_without_twin_batching(tiny: str, tmp_path: Path) -> None:
+    rows = make_rows(6)
+    plain = make_trainer(DPOTrainer, DPOConfig, tiny, tmp_path, rows)
+    ours = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, rows, twin_batching=False)
+    plain.train()
+    ours.train()
+    assert len(set(losses(plain))) == 6  # the comparison is not one of constants
+    assert losses(ours) == losses(plain)
+    assert ours.evaluate()["eval_loss"] == plain.evaluate()["eval_loss"]
+
+
+def test_twin_batching_changes_the_order_and_nothing_else(tiny: str, tmp_path: Path) -> None:
+    ours = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6))
+    batch = next(iter(ours.get_train_dataloader()))
+    plain = make_trainer(DPOTrainer, DPOConfig, tiny, tmp_path, make_rows(6))
+    expected = plain.compute_loss(plain.model, {key: value for key, value in batch.items() if key != "twin_index"})
+    torch.testing.assert_close(ours.compute_loss(ours.model, batch), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["int pair ids", "string pair ids"])
+def test_every_batch_holds_whole_twins(tiny: str, tmp_path: Path, numbered: bool) -> None:
+    twins = [make_twin(number, pair_id=number if numbered else f"pair-{number}") for number in range(6)]
+    rows = [twin[side] for side in (0, 1) for twin in twins]  # twins far apart in the file
+    trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, rows)
+    for loader in (trainer.get_train_dataloader(), trainer.get_eval_dataloader()):
+        for batch in loader:
+            first, second = batch["twin_index"][::2], batch["twin_index"][1::2]
+            assert first.tolist() == second.tolist()
+
+
+def test_odd_batch_size_is_refused(tiny: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="per_device_train_batch_size is 3, expected an even number"):
+        make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(2), batch=3)
+
+
+def test_order_depends_on_seed_and_epoch_only() -> None:
+    ids = [number // 2 for number in range(40)]
+    first, again, other = TwinSampler(ids, seed=1), TwinSampler(ids, seed=1), TwinSampler(ids, seed=2)
+    assert list(first) == list(first) == list(again)
+    assert list(first) != list(other)
+    epoch_0 = list(first)
+    first.set_epoch(1)
+    assert list(first) != epoch_0
+    first.set_epoch(0)
+    assert list(first) == epoch_0
+
+
+@given(st.lists(st.integers(0, 12), max_size=30), st.integers(0, 5), st.integers(0, 5))
+def test_sampler_yields_every_row_once_and_whole_twins_at_even_positions(ids: list[int], seed: int, epoch: int) -> None:
+    ids = [pair_id for position, pair_id in enumerate(ids) if ids[:position].count(pair_id) < 2]
+    sampler = TwinSampler(ids, seed)
+    sampler.set_epoch(epoch)
+    order = list(sampler)
+    assert sorted(order) == list(range(len(ids)))
+    assert len(sampler) == len(ids)
+    whole = sum(ids.count(pair_id) == 2 for pair_id in ids)
+    for position in range(0, whole, 2):
+        assert ids[order[position]] == ids[order[position + 1]]
+
+
+def test_twin_metrics_worked_by_hand() -> None:
+    # twin 0: margins 2 and 1 -> both correct, sum 3, bias 0.5; twin 1: 3 and -1 -> sum 2, bias 2; row 5 has no twin
+    metrics = twin_metrics(torch.tensor([2.0, 3.0, 1.0, -1.0, 9.0, 9.0]), torch.tensor([0, 1, 0, 1, 5, -1]))
+    assert metrics.twins == 2
+    assert metrics.both_correct == 1
+    assert metrics.sum_margin == 5
+    assert metrics.style_bias == 2.5
+
+
+def test_a_model_that_ignores_the_system_prompt_has_no_twin_correct() -> None:
+    metrics = twin_metrics(torch.tensor([4.0, -4.0]), torch.tensor([3, 3]))
+    assert (metrics.both_correct, metrics.sum_margin, metrics.style_bias) == (0, 0, 4)
+
+
+def test_batch_without_a_whole_twin_counts_nothing() -> None:
+    metrics = twin_metrics(torch.tensor([4.0, -4.0]), torch.tensor([-1, -1]))
+    assert (metrics.twins, metrics.sum_margin) == (0, 0)
+
+
+def margin(trainer: Any, row: dict[str, Any]) -> float:
+    """beta * (log-ratio of chosen - log-ratio of rejected) from the model's full logits."""
+    tokenizer, model = trainer.processing_class, trainer.model
+    prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
+    ratios = []
+    for side in ("chosen", "rejected"):
+        ids = tokenizer.apply_chat_template(row["prompt"] + row[side], return_dict=True)["input_ids"]
+
+        def logp(ids: list[int] = ids) -> float:
+            logits = model(input_ids=torch.tensor([ids])).logits[0, :-1].double()
+            scores = logits.log_softmax(-1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
+            return float(scores[len(prompt) - 1 :].sum())
+
+        with torch.no_grad():
+            policy = logp()
+            with model.disable_adapter():
+                ratios.append(policy - logp())
+    return float(trainer.beta) * (ratios[0] - ratios[1])
+
+
+def test_logged_twin_metrics_agree_with_full_logits(tiny: str, tmp_path: Path) -> None:
+    trainer = make_trainer(
+        TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6), per_device_eval_batch_size=4
+    )  # 3 evaluation twins: one batch of two, one of one
+    trainer.train()
+    logged = trainer.evaluate()
+    trainer.model.eval()
+    rows = make_rows(3, start=100)
+    twins = [(margin(trainer, rows[i]), margin(trainer, rows[i + 1])) for i in range(0, 6, 2)]
+    assert logged["eval_twins/both_correct"] == sum(a > 0 and b > 0 for a, b in twins) / 3
+    assert logged["eval_twins/sum_margin"] == pytest.approx(sum(a + b for a, b in twins) / 3, abs=1e-4)
+    assert logged["eval_twins/style_bias"] == pytest.approx(sum(abs(a - b) / 2 for a, b in twins) / 3, abs=1e-4)
+    assert "twins/both_correct" in trainer.state.log_history[0]
+
+
+def test_precomputed_reference_gives_the_same_losses_and_metrics(tiny: str, tmp_path: Path) -> None:
+    direct = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4))
+    precomputed = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), precompute_ref_log_probs=True)
+    direct.train()
+    precomputed.train()
+    assert losses(precomputed) == pytest.approx(losses(direct), abs=1e-5)
+    keys = ("eval_twins/sum_margin", "eval_twins/style_bias")
+    left, right = direct.evaluate(), precomputed.evaluate()
+    assert [left[key] for key in keys] == pytest.approx([right[key] for key in keys], abs=1e-4)
+
+
+def test_training_moves_the_adapter_and_not_the_base(tiny: str, tmp_path: Path) -> None:
+    trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4))
+    before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
+    trainer.train()
+    moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {name for name in before if "lora_" in name}

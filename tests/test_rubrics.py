@@ -1,0 +1,198 @@
+"""The vocabulary: levels, schema, loader, library."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rubrics import Measure, Rubric, ScoreLevel, load_rubric, load_rubrics, load_user_prompts, rubric_ids
+
+
+@pytest.mark.parametrize(
+    ("score", "level"),
+    [
+        (0, "low"),
+        (40, "low"),
+        (40.01, "moderate"),
+        (92.5, "moderate"),
+        (92.51, "extremely_high"),
+        (100, "extremely_high"),
+    ],
+)
+def test_cuts_belong_to_the_lower_level(score: float, level: str) -> None:
+    assert ScoreLevel.of(score) == level
+
+
+@pytest.mark.parametrize("score", [-0.1, 100.1, float("nan")])
+def test_a_score_outside_0_100_is_refused(score: float) -> None:
+    with pytest.raises(ValueError, match="expected a number from 0 to 100"):
+        ScoreLevel.of(score)
+
+
+def test_ranks_bands_and_midpoints() -> None:
+    assert [level.rank for level in ScoreLevel] == [0, 1, 2]
+    assert [level.band for level in ScoreLevel] == [(0, 40), (40, 92.5), (92.5, 100)]
+    assert [level.midpoint for level in ScoreLevel] == [20, 66.25, 96.25]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "value", "score"),
+    [(8, 35, 8, 0), (8, 35, 21.5, 50), (8, 35, 50, 100), (20, 9, 9, 100), (20, 9, 14.5, 50), (20, 9, 25, 0)],
+)
+def test_ramp_known_values(start: float, end: float, value: float, score: float) -> None:
+    ramp = Measure(statistic="words_per_sentence", start=start, end=end)
+    assert ramp.score(value) == pytest.approx(score)
+
+
+@given(st.floats(-50, 50), st.floats(-50, 50), st.floats(-1e6, 1e6))
+def test_ramp_stays_in_0_100(start: float, end: float, value: float) -> None:
+    if start != end:
+        assert 0 <= Measure(statistic="x", start=start, end=end).score(value) <= 100
+
+
+def test_library_holds_the_four_measured_rubrics_with_their_fixed_ramps() -> None:
+    # the ruler of the published numbers: statistic, from, to, weight
+    expected = {
+        "labyrinth": [
+            ("words_per_sentence", 8, 35, 40),
+            ("pauses_per_sentence", 0.5, 4, 30),
+            ("long_word_share", 0.10, 0.26, 30),
+        ],
+        "broadcast": [
+            ("exclamations_per_sentence", 0, 0.7, 40),
+            ("second_person_per_100", 0, 5, 30),
+            ("words_per_sentence", 20, 9, 30),
+        ],
+        "field_notes": [
+            ("list_line_share", 0, 0.8, 50),
+            ("words_per_line", 30, 10, 25),
+            ("numerals_per_100", 0, 4, 25),
+        ],
+        "reverie": [("similes_per_100", 0, 3, 55), ("sensory_per_100", 1, 7, 45)],
+    }
+    for rubric_id, rows in expected.items():
+        criteria = load_rubric(rubric_id).criteria
+        measures = [(c.measure.statistic, c.measure.start, c.measure.end, c.weight) for c in criteria if c.measure]
+        assert measures == rows
+
+
+def test_system_prompts_are_two_or_three_sentences_and_no_wording_is_in_both_splits() -> None:
+    seen: dict[str, str] = {}
+    for rubric in load_rubrics("all"):
+        for level, wordings in rubric.system_prompts.items():
+            for wording in (*wordings.train, *wordings.heldout):
+                sentences = [part for part in wording.replace("!", ".").split(".") if part.strip()]
+                assert 2 <= len(sentences) <= 6, wording
+                assert wording not in seen, f"{wording!r} is in {seen.get(wording)} and {rubric.id} {level}"
+                seen[wording] = f"{rubric.id} {level}"
+
+
+def test_user_prompts_are_24_train_and_24_test_and_disjoint() -> None:
+    train, test = load_user_prompts("train"), load_user_prompts("test")
+    assert len(train) == 24
+    assert len(test) == 24
+    assert not set(train.values()) & set(test.values())
+
+
+def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
+    rubric = load_rubric("labyrinth")
+    text = rubric.render()
+    for criterion in rubric.criteria:
+        assert f"weight {criterion.weight:g}%" in text
+        assert all(descriptor in text for descriptor in criterion.descriptors.model_dump().values())
+    assert "words_per_sentence" not in text
+
+
+def test_hash_follows_what_is_graded_and_not_the_system_prompts() -> None:
+    content = _content()
+    original = Rubric.model_validate(content).hash
+    content["criteria"][0]["measure"]["to"] = 36
+    assert Rubric.model_validate(content).hash != original
+    content = _content()
+    content["system_prompts"]["low"]["train"][0] = "Another wording. It means the same."
+    assert Rubric.model_validate(content).hash == original
+
+
+def _content() -> dict[str, Any]:
+    path = Path(__file__).parent.parent / "rubrics" / "library" / "labyrinth.yaml"
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _drop_descriptor(content: dict[str, Any]) -> None:
+    del content["criteria"][0]["descriptors"]["fair"]
+
+
+def _wrong_weight(content: dict[str, Any]) -> None:
+    content["criteria"][0]["weight"] = 35
+
+
+def _unknown_field(content: dict[str, Any]) -> None:
+    content["colour"] = "red"
+
+
+def _lost_level(content: dict[str, Any]) -> None:
+    del content["system_prompts"]["moderate"]
+
+
+def _same_id(content: dict[str, Any]) -> None:
+    content["criteria"][1]["id"] = content["criteria"][0]["id"]
+
+
+def _flat_ramp(content: dict[str, Any]) -> None:
+    content["criteria"][0]["measure"]["to"] = 8
+
+
+def _repeated_wording(content: dict[str, Any]) -> None:
+    content["system_prompts"]["low"]["heldout"][0] = content["system_prompts"]["low"]["train"][0]
+
+
+def _few_wordings(content: dict[str, Any]) -> None:
+    content["system_prompts"]["low"]["train"] = ["Only one. It is short."]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_wrong_weight, "weights sum to 95, expected 100"),
+        (_drop_descriptor, "criteria.0.descriptors.fair: Field required"),
+        (_unknown_field, "colour: Extra inputs are not permitted, got 'red'"),
+        (_lost_level, "system_prompts lack ['moderate'], expected ['low', 'moderate', 'extremely_high']"),
+        (_same_id, "repeat, expected each id once"),
+        (_flat_ramp, "from and to are both 8.0, expected two different values"),
+        (_repeated_wording, "paraphrase given twice"),
+        (_few_wordings, "system_prompts.low.train: Tuple should have at least 4 items"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_it_got_and_what_was_expected(change: Any, message: str, tmp_path: Path) -> None:
+    content = _content()
+    change(content)
+    path = tmp_path / "labyrinth.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(ValueError) as error:
+        load_rubric(path)
+    assert "labyrinth.yaml: " in str(error.value)
+    assert message in str(error.value)
+
+
+def test_the_file_name_must_be_the_id(tmp_path: Path) -> None:
+    path = tmp_path / "maze.yaml"
+    path.write_text(yaml.safe_dump(_content()), encoding="utf-8")
+    with pytest.raises(ValueError, match="id is 'labyrinth', expected the file's name 'maze'"):
+        load_rubric(path)
+
+
+def test_an_unknown_rubric_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'rococo' not found, expected one of"):
+        load_rubric("rococo")
+
+
+def test_selection_by_all_family_and_ids_keeps_the_order_asked_for() -> None:
+    assert [rubric.id for rubric in load_rubrics("all")] == rubric_ids()
+    assert {rubric.id for rubric in load_rubrics("measured")} >= {"labyrinth", "broadcast", "field_notes", "reverie"}
+    assert [rubric.id for rubric in load_rubrics("reverie, broadcast")] == ["reverie", "broadcast"]
+    with pytest.raises(ValueError, match="each once"):
+        load_rubrics("reverie,reverie")

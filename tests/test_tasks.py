@@ -1,0 +1,176 @@
+"""`rubric_adherence` on inspect: the grid, the scorer, the metrics, and what a user without a key is told."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import EvalLog
+
+from cpt_tasks import dataset as dataset_module
+from cpt_tasks.dataset import adherence_samples
+from cpt_tasks.rubric_adherence import rubric_adherence
+from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
+
+ROOT = Path(__file__).parent.parent
+CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
+SHOUT = "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
+LIVELY = (
+    "The procession moves along the avenue in good order today. What a sight! If you stand near the church you hear the "
+    "drums before you see them. A child waves from a balcony. You may want to follow them down to the river!"
+)
+BY_LEVEL = {"low": CALM, "moderate": LIVELY, "extremely_high": SHOUT}
+
+
+def level_of(messages: list[Any]) -> str:
+    prompts = load_rubric("broadcast").system_prompts
+    for level, wordings in prompts.items():
+        if messages[0].text in (*wordings.train, *wordings.heldout):
+            return level.value
+    raise AssertionError(f"not a system prompt of the rubric: {messages[0].text!r}")
+
+
+def run(model: Any, **parameters: Any) -> EvalLog:
+    task = rubric_adherence(**({"rubrics": "broadcast", "judge": "measured", "limit_per_cell": 3} | parameters))
+    [log] = inspect_eval(task, model=model, display="none")
+    assert log.status == "success", log.error
+    return log
+
+
+def metrics_of(log: EvalLog) -> dict[str, Any]:
+    assert log.results is not None
+    return {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+
+
+def test_a_model_that_follows_the_system_prompt_gets_full_marks(mock_model: Callable[..., Any]) -> None:
+    log = run(mock_model(lambda messages: BY_LEVEL[level_of(messages)]))
+    found = metrics_of(log)
+    assert found["n_scored"] == 9
+    assert found["macro_accuracy"] == 1
+    assert found["order_accuracy"] == 1
+    assert found["chance_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_a_model_that_ignores_it_gets_chance(mock_model: Callable[..., Any]) -> None:
+    found = metrics_of(run(mock_model(lambda _: CALM)))
+    assert found["macro_accuracy"] == pytest.approx(1 / 3)
+    assert found["order_accuracy"] == 0.5
+    assert math.isnan(found["kendall_tau_b"])
+
+
+def test_the_system_prompt_reaches_the_model_as_a_system_turn(mock_model: Callable[..., Any]) -> None:
+    model = mock_model(lambda _: CALM)
+    run(model, limit_per_cell=1)
+    assert [[message.role for message in messages] for messages in model.seen] == [["system", "user"]] * 3
+    assert {level_of(messages) for messages in model.seen} == {level.value for level in ScoreLevel}
+
+
+def test_the_judgment_and_its_provenance_are_in_the_log(mock_model: Callable[..., Any]) -> None:
+    [sample, *_] = run(mock_model(lambda _: SHOUT), limit_per_cell=1).samples or []
+    assert sample.scores is not None
+    metadata = sample.scores["rubric_judge"].metadata or {}
+    assert metadata["judge"] == "measured"
+    assert metadata["rubric_hash"] == load_rubric("broadcast").hash
+    assert [criterion["id"] for criterion in metadata["criteria"]] == ["excitement", "address", "brevity"]
+    assert metadata["words"] == 22
+
+
+def test_a_failing_judge_leaves_samples_unscored_and_never_a_number(mock_model: Callable[..., Any]) -> None:
+    replies = iter(["no verdict"] * 3 + [_verdict()] * 100)
+    grader = mock_model(lambda _: next(replies), name="grader")
+    task = rubric_adherence("broadcast", limit_per_cell=2, judge="measured")
+    from cpt_tasks.scorers import rubric_judge
+
+    task.scorer = [rubric_judge("model")]
+    student = mock_model(lambda _: CALM)
+    [log] = inspect_eval(task, model=student, model_roles={"grader": grader}, max_connections=1, display="none")
+    assert log.status == "success", log.error
+    assert metrics_of(log)["n_scored"] == 5
+    scores = [sample.scores["rubric_judge"] for sample in log.samples or [] if sample.scores]
+    [unscored] = [score for score in scores if math.isnan(score.as_float())]
+    assert (unscored.metadata or {})["failure_mode"] == "malformed_json"
+    assert {score.as_float() for score in scores if score is not unscored} == {55.0}
+    assert not any("grade texts" in message.text for messages in student.seen for message in messages)
+
+
+def _verdict() -> str:
+    ids = [criterion.id for criterion in load_rubric("broadcast").criteria]
+    return json.dumps({"criteria": [{"id": i, "reason": "r", "score": 55} for i in ids], "holistic_score": 50})
+
+
+def test_ids_are_unique_stable_and_follow_the_content() -> None:
+    prompts = load_user_prompts("test")
+    rubrics = load_rubrics("measured")
+    ids = [sample.id for sample in adherence_samples(rubrics, list(ScoreLevel), prompts)]
+    assert len(set(ids)) == len(ids) == 4 * 3 * 24
+    assert ids == [sample.id for sample in adherence_samples(rubrics, list(ScoreLevel), prompts)]
+    changed = prompts | {"river_flood": "Describe a river after a flood."}
+    others = [sample.id for sample in adherence_samples(rubrics, list(ScoreLevel), changed)]
+    assert sum(a != b for a, b in zip(ids, others, strict=True)) == 4 * 3
+    heavier = rubrics[0].model_copy(update={"objective": "Another one."})
+    assert not set(ids) & {s.id for s in adherence_samples([heavier], list(ScoreLevel), prompts)}
+
+
+def test_heldout_wordings_are_used_equally_often() -> None:
+    samples = adherence_samples([load_rubric("reverie")], [ScoreLevel.LOW], load_user_prompts("test"))
+    counts: dict[str, int] = {}
+    for sample in samples:
+        system = sample.input[0].text  # type: ignore[union-attr]
+        assert system in load_rubric("reverie").system_prompts[ScoreLevel.LOW].heldout
+        counts[system] = counts.get(system, 0) + 1
+    assert sorted(counts.values()) == [8, 8, 8]
+
+
+def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None:
+    samples = adherence_samples(
+        [load_rubric("reverie")], list(ScoreLevel), load_user_prompts("test"), prompting="full_rubric"
+    )
+    for sample in samples:
+        system = sample.input[0].text  # type: ignore[union-attr]
+        assert load_rubric("reverie").render() in system
+        assert dataset_module._TARGETS[ScoreLevel(str(sample.target))] in system
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"levels": "low,huge"}, "levels: got 'huge', expected one of"),
+        ({"rubrics": "nope"}, "rubric 'nope' not found"),
+        ({"judge": "oracle"}, "judge: got 'oracle', expected one of"),
+        ({"paraphrases": "all"}, "paraphrases: got 'all'"),
+        ({"user_prompts": "dev"}, "no split 'dev'"),
+        ({"prompting": "cot"}, "prompting: got 'cot'"),
+        ({"limit_per_cell": 0}, "limit_per_cell: got 0, expected 1 or more"),
+    ],
+)
+def test_a_wrong_parameter_is_named(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rubric_adherence(**({"judge": "measured"} | parameters))
+
+
+def inspect_command(*arguments: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [str(Path(sys.executable).parent / "inspect"), "eval", *arguments, "--display", "plain"]
+    return subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+def test_without_a_key_one_sentence_names_the_variable_and_the_keyless_way(tmp_path: Path) -> None:
+    done = inspect_command("cpt_tasks/rubric_adherence", "--model", "mockllm/model", cwd=tmp_path)
+    output = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0
+    assert "ANTHROPIC_API_KEY is not set" in output
+    assert "-T judge=measured -T rubrics=measured" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("where", ["cpt_tasks/rubric_adherence", "cpt_tasks/rubric_adherence.py"])
+def test_the_task_is_found_by_name_and_by_path(where: str, tmp_path: Path) -> None:
+    # by name from anywhere, by path from the checkout; --limit 0 samples would not build the dataset, so one is enough
+    arguments = ("--model", "mockllm/model", "-T", "judge=measured", "-T", "levels=nowhere", "--log-dir", str(tmp_path))
+    done = inspect_command(where, *arguments, cwd=ROOT if where.endswith(".py") else tmp_path)
+    assert "levels: got 'nowhere', expected one of" in " ".join((done.stdout + done.stderr).split())

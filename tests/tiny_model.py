@@ -1,0 +1,114 @@
+"""A two-layer Llama with its own 512-token vocabulary and a few twins, made at test time: nothing is downloaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+STYLES = {
+    "low": "Write in a flat, plain register. Keep sentences short and literal.",
+    "high": "Write in a florid register. Break syntax and pile up images.",
+}
+PLAIN = ["The man opened the door.", "He looked at the room.", "There was a table.", "He sat down and waited."]
+FLORID = ["Door, a mouth of rust exhaling clocks;", "the room unbuttoned itself, velvet, hive-lit;"]
+TOPICS = ["a storm", "a harbour", "a letter", "a kettle", "a garden", "a train", "a mirror", "a market"]
+
+# SmolLM2's template, as its tokenizer ships it.
+CHATML = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}"
+    "{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def make_twin(number: int, pair_id: int | str | None = None) -> list[dict[str, Any]]:
+    """Both rows of one twin; `number` decides user prompt and responses, and is the pair id unless one is given."""
+    user = message("user", f"Write passage {number} about {TOPICS[number % len(TOPICS)]}.")
+    plain = [message("assistant", " ".join(PLAIN[(number + i) % len(PLAIN)] for i in range(2 + number % 2)))]
+    florid = [message("assistant", " ".join(FLORID[(number + i) % len(FLORID)] for i in range(1 + number % 2)))]
+    rows = []
+    for level, other, chosen, rejected in (("low", "high", plain, florid), ("high", "low", florid, plain)):
+        rows.append(
+            {
+                "prompt": [message("system", STYLES[level]), user],
+                "chosen": chosen,
+                "rejected": rejected,
+                "pair_id": number if pair_id is None else pair_id,
+                "prompt_id": f"prompt-{number}",
+                "rubric": "noir",
+                "level": level,
+                "rejected_level": other,
+                "score_chosen": 95.0,
+                "score_rejected": 10.0,
+                "teacher": "test",
+            }
+        )
+    return rows
+
+
+def make_rows(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """`count` twins, two rows each, adjacent."""
+    return [row for number in range(start, start + count) for row in make_twin(number)]
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def make_tokenizer(chat_template: str = CHATML) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    texts = [*STYLES.values(), *PLAIN, *FLORID, *(row["prompt"][1]["content"] for row in make_rows(16))]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=512,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]"],
+            show_progress=False,
+        ),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        chat_template=chat_template,
+    )
+
+
+def save_tiny_model(folder: Path, chat_template: str = CHATML) -> str:
+    """Write model and tokenizer to `folder`; the weights are the same every time."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = make_tokenizer(chat_template)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+        max_position_embeddings=1024,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
