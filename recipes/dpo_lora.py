@@ -73,11 +73,12 @@ def run_preflight(plan: Plan) -> list[PreflightReport]:
 
 def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Plan, bool]:
     """Load and check data and tokenizer; returns the plan and whether the chat template was repaired."""
+    given: Any = dpo.model_init_kwargs or {}
     options = {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,
         "dtype": model.dtype,
-        **dict(dpo.model_init_kwargs or {}),
+        **given,
     }
     with dpo.main_process_first(desc="read preference pairs"):
         train = select_twins(load_pairs(script.train_file), script.max_train_pairs, dpo.seed)
@@ -88,9 +89,8 @@ def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tu
         model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
     )
     if tokenizer.chat_template is None:
-        raise RecipeError(
-            f"{portable(str(model.model_name_or_path))}: the tokenizer has no chat template, expected one"
-        )
+        name = portable(str(model.model_name_or_path))
+        raise RecipeError(f"{name}: the tokenizer has no chat template, expected one with a system turn")
     repaired = script.repair_chat_template and repair_chat_template(tokenizer)
     dpo.model_init_kwargs = options
     sft = None

@@ -42,9 +42,8 @@ def load_pairs(path: str) -> Dataset:
     try:
         dataset = load_dataset(kind, data_files=path, split="train")
     except (DatasetGenerationError, ValueError, StopIteration) as error:  # the last for an empty file, datasets 5.2
-        raise RecipeError(
-            f"{path}: not readable as {kind} rows ({error.__cause__ or str(error) or 'no rows'})"
-        ) from error
+        reason = error.__cause__ or str(error) or "no rows"
+        raise RecipeError(f"{path}: not readable as {kind} rows ({reason})") from error
     missing = sorted(set(NEEDED_COLUMNS) - set(dataset.column_names))
     if missing:
         raise RecipeError(f"{path}: lacks the columns {missing}, got {sorted(dataset.column_names)}")

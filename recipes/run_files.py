@@ -69,7 +69,7 @@ def model_identity(name_or_path: str, revision: str | None) -> dict[str, Any]:
 
 
 def as_settings(config: Any) -> dict[str, Any]:
-    """A training configuration as a dict, without the precision timed on this machine: its setting is kept elsewhere."""
+    """A training configuration as a dict, without the precision that was timed: its setting `cpu_bf16` counts."""
     return dict(config.to_dict()) | {"bf16": None, "mixed_precision": None}
 
 

@@ -1,5 +1,8 @@
 """Write what the model answers at each evaluation, so that a run can be read and not only plotted."""
 
+# mypy: disable-error-code="import-untyped"
+# datasets ships no types
+
 from __future__ import annotations
 
 import json
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class SampleWriter(TrainerCallback):  # type: ignore[misc]  # transformers' base class is untyped
+class SampleWriter(TrainerCallback):
     """Appends greedy responses to some evaluation prompts, the same at each evaluation, to a JSONL file.
 
     Rows: `{stage, step, rubric, level, prompt, response}`. Greedy, because sampling would draw from the random numbers

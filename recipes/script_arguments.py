@@ -42,8 +42,8 @@ class ScriptArguments:
     cpu_bf16: Literal["auto", "on", "off"] = field(
         default="off",
         metadata={
-            "help": "bfloat16 autocast on CPU, where it replaces `bf16`: auto = if a timed product is at least 1.5 times "
-            "faster in it (default: off)."
+            "help": "bfloat16 autocast on CPU, where it replaces `bf16`: auto = if a timed product is at least 1.5 "
+            "times faster in it (default: off)."
         },
     )
     merge: bool = field(

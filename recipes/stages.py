@@ -76,7 +76,8 @@ def planned_steps(config: Any, rows: int) -> int:
     if config.max_steps > 0:
         return int(config.max_steps)
     batches = math.ceil(rows / (config.per_device_train_batch_size * config.world_size))
-    return math.ceil(math.ceil(batches / config.gradient_accumulation_steps) * float(config.num_train_epochs))
+    steps_per_epoch = math.ceil(batches / config.gradient_accumulation_steps)
+    return int(math.ceil(steps_per_epoch * config.num_train_epochs))
 
 
 def make_sft_config(dpo: CPTConfig, epochs: float, learning_rate: float, batch_size: int) -> SFTConfig:

@@ -34,7 +34,7 @@ TWIN_COLUMN = "twin_index"
 
 
 @dataclass
-class CPTConfig(DPOConfig):  # type: ignore[misc]  # trl's lazy module hides the class from mypy
+class CPTConfig(DPOConfig):
     """TRL's DPOConfig plus `twin_batching`."""
 
     twin_batching: bool = field(
@@ -95,7 +95,7 @@ class TwinSampler(Sampler[int]):
 
 
 @dataclass
-class TwinCollator(DataCollatorForPreference):  # type: ignore[misc]  # untyped base class
+class TwinCollator(DataCollatorForPreference):
     """TRL's collator plus a `twin_index` tensor of shape (n_pairs,); -1 where the row has no pair id."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def twin_metrics(margins: torch.Tensor, twin_index: torch.Tensor) -> TwinMetrics
     )
 
 
-class TwinDPOTrainer(DPOTrainer):  # type: ignore[misc]  # trl's lazy module hides the class from mypy
+class TwinDPOTrainer(DPOTrainer):
     """DPOTrainer that batches twins together and logs twin metrics; the loss is DPOTrainer's own.
 
     Logged beside TRL's metrics in training and (with the prefix `eval_`) in evaluation, as means over the twins whose

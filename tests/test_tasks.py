@@ -22,8 +22,8 @@ ROOT = Path(__file__).parent.parent
 CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
 SHOUT = "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
 LIVELY = (
-    "The procession moves along the avenue in good order today. What a sight! If you stand near the church you hear the "
-    "drums before you see them. A child waves from a balcony. You may want to follow them down to the river!"
+    "The procession moves along the avenue in good order today. What a sight! If you stand near the church you hear "
+    "the drums before you see them. A child waves from a balcony. You may want to follow them down to the river!"
 )
 BY_LEVEL = {"low": CALM, "moderate": LIVELY, "extremely_high": SHOUT}
 
@@ -78,7 +78,7 @@ def test_the_judgment_and_its_provenance_are_in_the_log(mock_model: Callable[...
     assert metadata["judge"] == "measured"
     assert metadata["rubric_hash"] == load_rubric("broadcast").hash
     assert [criterion["id"] for criterion in metadata["criteria"]] == ["excitement", "address", "brevity"]
-    assert metadata["words"] == 22
+    assert metadata["words"] == len(SHOUT.split())
 
 
 def test_a_failing_judge_leaves_samples_unscored_and_never_a_number(mock_model: Callable[..., Any]) -> None:
@@ -170,7 +170,7 @@ def test_without_a_key_one_sentence_names_the_variable_and_the_keyless_way(tmp_p
 
 @pytest.mark.parametrize("where", ["cpt_tasks/rubric_adherence", "cpt_tasks/rubric_adherence.py"])
 def test_the_task_is_found_by_name_and_by_path(where: str, tmp_path: Path) -> None:
-    # by name from anywhere, by path from the checkout; --limit 0 samples would not build the dataset, so one is enough
+    # by name from anywhere, by path from the checkout; a wrong parameter shows that our task was reached
     arguments = ("--model", "mockllm/model", "-T", "judge=measured", "-T", "levels=nowhere", "--log-dir", str(tmp_path))
     done = inspect_command(where, *arguments, cwd=ROOT if where.endswith(".py") else tmp_path)
     assert "levels: got 'nowhere', expected one of" in " ".join((done.stdout + done.stderr).split())
