@@ -88,7 +88,7 @@ def plan(run: str, size: Size, config: str) -> list[Stage]:
             ("model", "data"),
         ),
         Stage("cpt", _evaluate("smollm2-135m-cpt", adapter, size, logs["cpt"]), library, ("train",), logs["cpt"]),
-        Stage("report", ("cpt", "report", *logs.values(), "--out", f"results/{run}"), (), ("base", "full_rubric", "cpt")),
+        Stage("report", ("cpt", "report", *logs.values(), "--out", f"results/{run}"), needs=tuple(logs)),
     ]
 
 
@@ -96,7 +96,8 @@ def _evaluate(name: str, path: str, size: Size, log_dir: str) -> tuple[str, ...]
     model = ("--model", f"hf/{name}", "-M", f"model_path={path}", "-M", f"tokenizer_path={path}", "-M", "dtype=float32")
     task = ("-T", "judge=measured", "-T", "rubrics=measured", "-T", f"limit_per_cell={size.prompts_per_cell}")
     sampling = ("--temperature", "0.7", "--seed", "42", "--max-tokens", str(size.max_tokens))
-    return ("inspect", "eval", TASK, *model, *task, *sampling, "--max-connections", str(size.batch), "--log-dir", log_dir)
+    batch = ("--max-connections", str(size.batch))
+    return ("inspect", "eval", TASK, *model, *task, *sampling, *batch, "--log-dir", log_dir)
 
 
 def run_stage(stage: Stage, fingerprint: str) -> float:

@@ -18,6 +18,8 @@ STATE_NAME = "run_state.json"
 MANIFEST_NAME = "run_manifest.json"
 MAX_HASHED_BYTES = 4 * 10**9  # about ten seconds of sha256; larger weights are known by names and sizes
 
+SECRET = frozenset({"hub_token", "token"})
+
 # Settings that change where, how loudly or how often a run reports, but not what it trains.
 NOT_IN_KEY = frozenset(
     "output_dir run_name report_to disable_tqdm log_level log_level_replica log_on_each_node logging_dir logging_steps "
@@ -45,10 +47,25 @@ def portable(text: str) -> str:
     return key + separator + (str(path.relative_to(here)) if path.is_relative_to(here) else path.name)
 
 
+def portable_arguments(arguments: list[str]) -> list[str]:
+    """A command line with `portable` applied to each word and the values of `SECRET` options hidden."""
+    words = []
+    for position, word in enumerate(arguments):
+        option, separator, _ = word.partition("=")
+        before = arguments[position - 1] if position else ""
+        if separator and option.lstrip("-").replace("-", "_") in SECRET:
+            words.append(f"{option}=<hidden>")
+        else:
+            words.append("<hidden>" if before.lstrip("-").replace("-", "_") in SECRET else portable(word))
+    return words
+
+
 def portable_values(value: Any) -> Any:
-    """`value` as JSON data, with `portable` applied to every string in it; other objects become their `str`."""
+    """`value` as JSON data: strings made `portable`, values of `SECRET` keys hidden, other objects as their `str`."""
     if isinstance(value, dict):
-        return {str(key): portable_values(item) for key, item in value.items()}
+        return {
+            str(key): "<hidden>" if key in SECRET and item else portable_values(item) for key, item in value.items()
+        }
     if isinstance(value, list | tuple | set):
         return [portable_values(item) for item in (sorted(value, key=str) if isinstance(value, set) else value)]
     return value if value is None or isinstance(value, bool | int | float) else portable(str(value))

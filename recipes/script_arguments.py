@@ -22,28 +22,24 @@ class ScriptArguments:
         default=None,
         metadata={"help": "Preference pairs to evaluate on; shares no twin and no user prompt with train_file."},
     )
-    max_train_pairs: int = field(
-        default=0, metadata={"help": "Twins to train on, drawn with `seed`; 0 = all (default: 0)."}
-    )
+    max_train_pairs: int = field(default=0, metadata={"help": "Twins to train on, drawn with `seed`; 0 = all."})
     repair_chat_template: bool = field(
         default=True,
-        metadata={"help": "Repair a Mistral-style template that drops the system turn in training (default: true)."},
+        metadata={"help": "Repair a Mistral-style template that drops the system turn in training."},
     )
     sft_epochs: float = field(
         default=0.0,
-        metadata={"help": "Epochs of SFT on the chosen responses before DPO; 0 = no SFT stage (default: 0)."},
+        metadata={"help": "Epochs of SFT on the chosen responses before DPO; 0 = no SFT stage."},
     )
-    sft_learning_rate: float = field(default=1e-4, metadata={"help": "Peak learning rate of SFT (default: 1e-4)."})
-    sft_batch_size: int = field(default=8, metadata={"help": "Responses per device and SFT step (default: 8)."})
-    sample_prompts: int = field(
-        default=0, metadata={"help": "Evaluation prompts to answer at each evaluation (default: 0)."}
-    )
-    sample_tokens: int = field(default=200, metadata={"help": "Longest such answer, in tokens (default: 200)."})
+    sft_learning_rate: float = field(default=1e-4, metadata={"help": "Peak learning rate of SFT."})
+    sft_batch_size: int = field(default=8, metadata={"help": "Responses per device and SFT step."})
+    sample_prompts: int = field(default=0, metadata={"help": "Evaluation prompts to answer at each evaluation."})
+    sample_tokens: int = field(default=200, metadata={"help": "Longest such answer, in tokens."})
     cpu_bf16: Literal["auto", "on", "off"] = field(
         default="off",
         metadata={
             "help": "bfloat16 autocast on CPU, where it replaces `bf16`: auto = if a timed product is at least 1.5 "
-            "times faster in it (default: off)."
+            "times faster in it."
         },
     )
     merge: bool = field(

@@ -39,7 +39,7 @@ class CPTConfig(DPOConfig):
 
     twin_batching: bool = field(
         default=True,
-        metadata={"help": "Keep the two role-swapped pairs of a twin in one batch (default: true)."},
+        metadata={"help": "Keep the two role-swapped pairs of a twin in one batch."},
     )
 
 

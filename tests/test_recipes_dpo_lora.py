@@ -27,7 +27,7 @@ from dpo_lora import run
 from pairs import RecipeError
 from peft import PeftModel
 from precision import choose_cpu_precision
-from run_files import last_checkpoint, portable
+from run_files import last_checkpoint, portable, portable_arguments, portable_values
 from safetensors.torch import load_file
 from script_arguments import ScriptArguments
 from tiny_model import CHATML, make_rows, make_tokenizer, save_tiny_model, write_rows
@@ -182,6 +182,15 @@ def test_no_absolute_path_in_any_readable_output(workspace: Path, tmp_path: Path
     assert portable(f"--train_file={tmp_path}/data.jsonl") == "--train_file=data.jsonl"
     assert portable(str(Path.cwd() / "a/b.yaml")) == "a/b.yaml"
     assert portable("meta/model") == "meta/model"
+
+
+def test_no_token_reaches_the_manifest() -> None:
+    arguments = ["--hub_token", "hf_a", "--hub-token=hf_b", "--seed", "1"]
+    assert portable_arguments(arguments) == ["--hub_token", "<hidden>", "--hub-token=<hidden>", "--seed", "1"]
+    assert portable_values({"model_init_kwargs": {"token": "hf_c"}, "pad_token": "x"}) == {
+        "model_init_kwargs": {"token": "<hidden>"},
+        "pad_token": "x",
+    }
 
 
 def test_samples_name_stage_step_and_prompt(here: Path) -> None:

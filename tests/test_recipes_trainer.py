@@ -14,12 +14,15 @@ pytest.importorskip("trl")
 # The recipe is a folder of scripts, found as `accelerate launch` finds it: with its folder first on sys.path.
 sys.path[:0] = [str(Path(__file__).parents[1] / "recipes"), str(Path(__file__).parent)]
 
+import completion_head
 import torch
+import trl.trainer.utils as trl_utils
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig
 from tiny_model import make_rows, make_twin, save_tiny_model
+from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
 from twin_trainer import CPTConfig, TwinDPOTrainer, TwinSampler, twin_metrics
 
@@ -185,3 +188,40 @@ def test_training_moves_the_adapter_and_not_the_base(tiny: str, tmp_path: Path) 
     trainer.train()
     moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved == {name for name in before if "lora_" in name}
+
+
+@pytest.mark.parametrize("labelled", [True, False], ids=["labels", "no label"])
+def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
+    tiny: str, monkeypatch: pytest.MonkeyPatch, labelled: bool
+) -> None:
+    monkeypatch.setattr(completion_head, "CPU_TILE", 100)  # several tiles, the last one short
+    fields = ("log_probs", "entropy", "mean_logits", "is_top1")
+    ids = torch.arange(24).reshape(2, 12) + 20
+    labels = ids.clone()
+    labels[0, :7] = labels[1, 9:] = -100  # a prompt, and padding
+    if not labelled:
+        labels[:] = -100
+    projected: list[int] = []
+    trl_apply = trl_utils._ChunkedLogProbFunction.apply
+
+    def apply(hidden: Any, *rest: Any) -> Any:
+        projected.append(len(hidden))
+        return trl_apply(hidden, *rest)
+
+    monkeypatch.setattr(trl_utils._ChunkedLogProbFunction, "apply", apply)
+    results = []
+    for ours in (False, True):
+        model = AutoModelForCausalLM.from_pretrained(tiny)
+        trl_utils.add_fused_lm_head(model, outputs=fields)
+        if ours:
+            completion_head.score_completions_only(model)
+        output = model(input_ids=ids, labels=labels, fused_lm_head=True)
+        output.loss.backward()
+        results.append((output, model.model.layers[0].mlp.up_proj.weight.grad, model(input_ids=ids).logits))
+    (plain, plain_gradient, plain_logits), (ours, gradient, logits) = results
+    for name in (*fields, "loss", "label_mask"):
+        torch.testing.assert_close(ours[name], plain[name], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradient, plain_gradient, rtol=1e-4, atol=1e-7)
+    assert torch.equal(logits, plain_logits)
+    assert projected == ([22, 13] if labelled else [22, 22])  # 2 x 11 next tokens; 5 + 8 of them labelled
+    assert trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768
