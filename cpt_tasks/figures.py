@@ -130,7 +130,6 @@ def _distribution(
 
 def _legend(figure: Figure, names: list[str]) -> None:
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=COLOURS[number % len(COLOURS)])
-        for number in range(len(names))
+        Line2D([], [], marker="o", linestyle="", color=COLOURS[number % len(COLOURS)]) for number in range(len(names))
     ]
     figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)

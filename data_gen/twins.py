@@ -54,11 +54,15 @@ class PreferenceRow(BaseModel):
     system_prompt_id: str
 
 
-def make_twins(responses: Sequence[TeacherResponse], rng: np.random.Generator) -> list[PreferenceRow]:
+def make_twins(
+    responses: Sequence[TeacherResponse], rng: np.random.Generator, n_wordings: int = 1
+) -> list[PreferenceRow]:
     """Both rows of every twin, twins whole and in the order of the responses, rubric by rubric.
 
     Each twin takes two responses of one (rubric, user prompt, teacher) at a pair of levels, and draws each system
     prompt evenly from the train paraphrases of its level. A (rubric, prompt) that lacks a level gives the pairs it can.
+    Every pair of responses gives `n_wordings` twins, which differ in the wordings drawn: a student that sees a response
+    under one wording only learns the wording, not what it asks for.
 
     Raises:
         ValueError: If a response is to a test prompt, carries no judgment, was judged by another version of its
@@ -72,7 +76,8 @@ def make_twins(responses: Sequence[TeacherResponse], rng: np.random.Generator) -
     for by_level in cells.values():
         for lower, higher in LEVEL_PAIRS:
             for first, second in zip(by_level.get(lower, []), by_level.get(higher, []), strict=False):
-                rows += _twin(first, second, rng)
+                for number in range(n_wordings):
+                    rows += _twin(first, second, number, rng)
     return rows
 
 
@@ -96,8 +101,10 @@ def split_by_prompt(
 _rubric = cache(load_rubric)
 
 
-def _twin(first: TeacherResponse, second: TeacherResponse, rng: np.random.Generator) -> list[PreferenceRow]:
-    pair_id = hashlib.sha256(f"{first.id} {second.id}".encode()).hexdigest()[:12]
+def _twin(
+    first: TeacherResponse, second: TeacherResponse, number: int, rng: np.random.Generator
+) -> list[PreferenceRow]:
+    pair_id = hashlib.sha256(f"{first.id} {second.id} {number}".encode()).hexdigest()[:12]
     return [_row(first, second, pair_id, rng), _row(second, first, pair_id, rng)]
 
 
@@ -149,14 +156,15 @@ def _check_responses(responses: Sequence[TeacherResponse]) -> None:
     "--responses", "responses_file", default=DEFAULT_RESPONSES, show_default=True, type=click.Path(path_type=Path)
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for train.jsonl and eval.jsonl.")
+@click.option("--wordings", default=1, show_default=True, help="Twins per pair of responses, worded differently.")
 @click.option("--eval-prompts", default=N_EVAL_PROMPTS, show_default=True, help="User prompts kept for eval.jsonl.")
 @click.option("--limit", default=0, show_default=True, help="At most this many twins per file; 0 = all.")
 @click.option("--seed", default=42, show_default=True, help="Seed of the split and of the drawn paraphrases.")
-def twins_command(responses_file: Path, out: Path, eval_prompts: int, limit: int, seed: int) -> None:
+def twins_command(responses_file: Path, out: Path, wordings: int, eval_prompts: int, limit: int, seed: int) -> None:
     """Make role-swapped preference pairs, split by user prompt, ready for DPO."""
     rng = np.random.default_rng(seed)
     try:
-        rows = make_twins(read_responses(responses_file), rng)
+        rows = make_twins(read_responses(responses_file), rng, wordings)
         files = dict(zip(("train", "eval"), split_by_prompt(rows, eval_prompts, rng), strict=True))
     except ValueError as error:
         raise click.ClickException(str(error)) from error

@@ -2,7 +2,7 @@
 
     python recipes/end_to_end.py --run demo            # what `make demo` runs: about 20 minutes on two cores
     python recipes/end_to_end.py --run smoke --smoke   # the same path with tiny limits
-    python recipes/end_to_end.py --run NAME --full     # every test prompt: the run committed in results/smollm2-135m
+    python recipes/end_to_end.py --run NAME --full     # all data, every test prompt, and the curve over training
 
 Each stage is a command a user would type, printed before it runs. Finished stages are skipped when the run is started
 again with the same settings; an interrupted benchmark goes on from its log, an interrupted training from its last
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
@@ -37,20 +37,27 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Size:
-    """How much of the path to run: user prompts per (rubric, level), tokens per response, extra training flags."""
+    """How much of the path to run.
+
+    User prompts per (rubric, level), tokens per response, responses per batch, flags of `cpt twins`, extra training
+    flags, and the adapters inside the output folder that the curve over training is drawn from (between the base model
+    and the final adapter).
+    """
 
     prompts_per_cell: int
     max_tokens: int
     batch: int
+    twins: tuple[str, ...]
     training: tuple[str, ...] = ()
+    curve: tuple[str, ...] = ()
 
 
-SMOKE_TRAINING = ("--max_train_pairs", "4", "--sft_epochs", "0.02", "--num_train_epochs", "1", "--sample_prompts", "1")
 SIZES = {
-    "smoke": Size(1, 40, 12, SMOKE_TRAINING),
-    "demo": Size(6, 224, 36),
-    "full": Size(24, 224, 48),
+    "smoke": Size(1, 40, 12, twins=("--limit", "4"), training=("--max_steps", "2")),
+    "demo": Size(6, 224, 36, twins=("--wordings", "1"), training=("--max_steps", "100")),
+    "full": Size(24, 224, 48, twins=("--wordings", "2"), curve=("sft", "checkpoint-80", "checkpoint-160")),
 }
+CURVE_PROMPTS_PER_CELL = 4
 
 
 @dataclass(frozen=True)
@@ -66,13 +73,15 @@ class Stage:
 
 def plan(run: str, size: Size, config: str) -> list[Stage]:
     """The stages in order; only the adapter's name and the sizes differ between runs."""
-    adapter = f"outputs/{run}"
+    adapter, data = f"outputs/{run}", f"data/{run}"
+    files = ("--train_file", f"{data}/train.jsonl", "--eval_file", f"{data}/eval.jsonl")
     library = tuple(sorted(str(path) for path in Path("rubrics").rglob("*.yaml")))
     logs = {name: f"logs/{run}/{name}" for name in ("base", "full_rubric", "cpt")}
     train = ("accelerate", "launch", "--config_file", "recipes/accelerate/cpu.yaml", "recipes/dpo_lora.py")
+    code = tuple(sorted(str(path) for path in Path("recipes").glob("*.py") if path.name != Path(__file__).name))
     return [
         Stage("model", ("python", "recipes/prepare_smollm2.py", "--out", MODEL)),
-        Stage("data", ("cpt", "twins", "--out", "data/seed"), (*library, "data_gen/seed/responses.jsonl")),
+        Stage("data", ("cpt", "twins", *size.twins, "--out", data), (*library, "data_gen/seed/responses.jsonl")),
         Stage("base", _evaluate("smollm2-135m", MODEL, size, logs["base"]), library, ("model",), logs["base"]),
         Stage(
             "full_rubric",
@@ -83,13 +92,28 @@ def plan(run: str, size: Size, config: str) -> list[Stage]:
         ),
         Stage(
             "train",
-            (*train, "--config", config, "--output_dir", adapter, *size.training),
-            (config, "recipes/dpo_lora.py", "recipes/twin_trainer.py"),
+            (*train, "--config", config, *files, "--output_dir", adapter, *size.training),
+            (config, *code),
             ("model", "data"),
         ),
         Stage("cpt", _evaluate("smollm2-135m-cpt", adapter, size, logs["cpt"]), library, ("train",), logs["cpt"]),
         Stage("report", ("cpt", "report", *logs.values(), "--out", f"results/{run}"), needs=tuple(logs)),
+        *_curve(run, adapter, size, library),
     ]
+
+
+def _curve(run: str, adapter: str, size: Size, library: tuple[str, ...]) -> list[Stage]:
+    if not size.curve:
+        return []
+    small = replace(size, prompts_per_cell=CURVE_PROMPTS_PER_CELL)
+    points = {"base": MODEL} | {name: f"{adapter}/{name}" for name in size.curve} | {"final": adapter}
+    stages = []
+    for name, path in points.items():
+        log_dir = f"logs/{run}/curve/{name}"
+        stages.append(Stage(f"curve {name}", _evaluate(name, path, small, log_dir), library, ("train",), log_dir))
+    logs = [str(stage.log_dir) for stage in stages]
+    report = ("cpt", "report", *logs, "--out", f"results/{run}/curve")
+    return [*stages, Stage("curve", report, needs=tuple(stage.name for stage in stages))]
 
 
 def _evaluate(name: str, path: str, size: Size, log_dir: str) -> tuple[str, ...]:

@@ -78,9 +78,7 @@ def load_user_prompts(split: Split) -> dict[str, str]:
         ValueError: If the split is unknown or a prompt (id or text) stands in both splits.
     """
     where = USER_PROMPTS.name
-    content: dict[str, dict[str, str]] = yaml.load(
-        USER_PROMPTS.read_text(encoding="utf-8"), Loader=YAML_LOADER
-    )
+    content: dict[str, dict[str, str]] = yaml.load(USER_PROMPTS.read_text(encoding="utf-8"), Loader=YAML_LOADER)
     if split not in content:
         raise ValueError(f"{where}: no split {split!r}, expected one of {sorted(content)}")
     train, test = content["train"], content["test"]

@@ -1,0 +1,87 @@
+"""Every command of the README runs as it is written there, on a tiny model and with limits where it would take long."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+# tests/ is not a package: its helper is found by the folder
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_model import save_tiny_model  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    command.split(" #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    for command in re.sub(r"\\\n\s*", "", block).splitlines()
+    if command and not command.startswith("#")
+]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a checkout in which the demo's model is a tiny one."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("recipes", "data_gen"):
+        (folder / name).symlink_to(ROOT / name)
+    save_tiny_model(folder / "models" / "smollm2-135m-instruct")
+    return folder
+
+
+def run(command: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    settings = os.environ | {"PATH": path, "INSPECT_DISPLAY": "plain", "INSPECT_LOG_DIR": "logs"} | environment
+    return subprocess.run(command, shell=True, cwd=cwd, env=settings, capture_output=True, text=True, check=False)
+
+
+def the_command(start: str) -> str:
+    [found] = [command for command in COMMANDS if command.startswith(start)]
+    return found
+
+
+def test_every_command_is_covered_here_or_by_ci() -> None:
+    covered = ("make demo", "make test", "inspect eval", "cpt twins", "accelerate launch", "cpt report")
+    assert [command for command in COMMANDS if not command.startswith(covered)] == []
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make test" in ci
+    assert "make demo-smoke" in ci
+
+
+def test_benchmark_of_an_api_model_says_what_it_needs_without_a_key(checkout: Path) -> None:
+    done = run(
+        the_command("inspect eval cpt_tasks/rubric_adherence --model openai").replace("openai/", "mockllm/"), checkout
+    )
+    assert done.returncode != 0
+    assert "ANTHROPIC_API_KEY is not set" in " ".join((done.stdout + done.stderr).split())
+
+
+def test_local_benchmark_data_training_and_report(checkout: Path) -> None:
+    # one test, because each command uses the files of those before it
+    limits = " --limit 2 --max-tokens 30 --max-connections 2"
+    commands = [
+        the_command("inspect eval cpt_tasks/rubric_adherence --model hf/") + limits,
+        the_command("cpt twins") + " --limit 4",
+        the_command("accelerate launch") + " --max_steps 2 --max_length 2048",
+        the_command("cpt report") + " --resamples 20",
+    ]
+    for command in commands:
+        done = run(command, checkout)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    assert (checkout / "outputs" / "smollm2-135m" / "adapter_model.safetensors").is_file()
+    assert (checkout / "results" / "mine" / "score_by_level.png").is_file()
+    assert "| local" in done.stdout
+
+
+def test_the_adapter_folder_is_a_model_inspect_can_load(checkout: Path) -> None:
+    adapter = checkout / "outputs" / "smollm2-135m"
+    if not adapter.is_dir():
+        pytest.skip("needs the adapter that the test above trains")
+    command = the_command("inspect eval cpt_tasks/rubric_adherence --model hf/")
+    command = command.replace("models/smollm2-135m-instruct", str(adapter.relative_to(checkout)))
+    done = run(f"{command} --limit 1 --max-tokens 10 --max-connections 1", checkout)
+    assert done.returncode == 0, done.stderr[-4000:]
