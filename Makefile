@@ -1,5 +1,6 @@
 # make demo    benchmark, tune and benchmark again, end to end on a real model (needs git, make, Python 3.11+)
-# make test    the fast test suite        make lint    ruff and mypy        make demo-smoke    the demo with tiny limits
+# make demo-smoke    the same path with tiny limits        make full    the run in results/smollm2-135m (over an hour)
+# make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 
 if TYPE_CHECKING:
-    from cpt_tasks.report import ModelRun
+    from cpt_tasks.runs import ModelRun
 
 # Okabe and Ito's palette: told apart with any colour vision and in grey
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

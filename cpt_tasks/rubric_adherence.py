@@ -7,8 +7,6 @@ Every rubric of the selection is asked for at every level, on every user prompt 
 the response is judged 0-100 by the rubric. Source: Configurable Preference Tuning, arXiv 2506.11702.
 """
 
-import os
-
 from inspect_ai import Task, task
 from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
 from inspect_ai.solver import generate
@@ -34,7 +32,7 @@ def rubric_adherence(
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
     Args:
-        rubrics: "all", a family, or rubric ids (comma-separated or a list).
+        rubrics: "all", a family, or rubric ids or paths of .yaml files (comma-separated or a list).
         levels: "all" or score levels (comma-separated or a list) out of low, moderate, extremely_high.
         user_prompts: Split of the user prompts, "test" or "train".
         paraphrases: Split of the system prompts' wordings, "heldout" or "train".
@@ -44,7 +42,9 @@ def rubric_adherence(
 
     Raises:
         ValueError: If a parameter is unknown or a rubric cannot be measured.
-        PrerequisiteError: If judge is "model" and the judge cannot be reached.
+        PrerequisiteError: If judge is "model" and there is no key for it. The judge is looked up when the task is made,
+            before any response is paid for, so from Python bind it by name: `eval("cpt_tasks/rubric_adherence",
+            model_roles=...)`. To generate without a judge's key, use judge="measured" with `--no-score`.
     """
     selected = load_rubrics(rubrics)
     prompts = load_user_prompts(user_prompts)
@@ -59,7 +59,7 @@ def rubric_adherence(
     return Task(
         dataset=adherence_samples(selected, _levels(levels), prompts, paraphrases, prompting),
         solver=generate(),
-        scorer=rubric_judge(judge),
+        scorer=rubric_judge(judge, rubrics),
         version=TASK_VERSION,
     )
 
@@ -87,7 +87,7 @@ def _check_judge(judge: JudgeKind, selected: list[Rubric]) -> None:
     try:
         grader_model()
     except PrerequisiteError as error:
-        if os.environ.get("ANTHROPIC_API_KEY"):
+        if "ANTHROPIC_API_KEY" not in str(error.message):
             raise
         raise PrerequisiteError(
             f"rubric_adherence: ANTHROPIC_API_KEY is not set and the default judge is {DEFAULT_JUDGE}; set it, or bind "

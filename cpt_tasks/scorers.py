@@ -1,7 +1,6 @@
 """The inspect scorer around the judges, and the inspect metrics around `metrics.py`."""
 
 from dataclasses import asdict
-from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -11,7 +10,7 @@ from inspect_ai.solver import TaskState
 from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
 from judges import Judge, JudgeFailure, Judgment, MeasuredJudge, ModelJudge
 from judges.measures import words
-from rubrics import ScoreLevel, load_rubric
+from rubrics import ScoreLevel, load_rubrics
 
 JudgeKind = Literal["model", "measured"]
 BOOTSTRAP_SEED = 0
@@ -39,7 +38,7 @@ def configurability() -> Metric:
 
 
 @scorer(metrics=[configurability()])
-def rubric_judge(judge: JudgeKind = "model") -> Scorer:
+def rubric_judge(judge: JudgeKind = "model", rubrics: str | list[str] = "all") -> Scorer:
     """Score, 0-100, of each response by the rubric its sample names.
 
     The judgment with its provenance goes to `Score.metadata`. A judge that fails leaves the sample unscored, with the
@@ -48,13 +47,23 @@ def rubric_judge(judge: JudgeKind = "model") -> Scorer:
     Args:
         judge: "model" asks the inspect model bound to the role `grader` (default: Claude); "measured" computes the
             rubric's text statistics and needs neither a model nor a key.
+        rubrics: Where the samples' rubrics are found, as in the task: "all" is the library.
+
+    Raises:
+        ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
+            responses were written.
     """
+    by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
     judges: dict[JudgeKind, Judge] = {"model": ModelJudge(), "measured": MeasuredJudge()}
     if judge not in judges:
         raise ValueError(f"judge: got {judge!r}, expected one of {sorted(judges)}")
 
     async def score(state: TaskState, target: Target) -> Score:
-        rubric = _rubric(state.metadata["rubric"])
+        if state.metadata["rubric"] not in by_id:
+            raise ValueError(
+                f"rubric: got {state.metadata['rubric']!r}, expected one of {sorted(by_id)}; pass rubrics="
+            )
+        rubric = by_id[state.metadata["rubric"]]
         response = state.output.completion
         facts = {"epoch": state.epoch, "words": len(words(response)), "stop_reason": state.output.stop_reason}
         if rubric.hash != state.metadata["rubric_hash"]:
@@ -88,9 +97,6 @@ def judged_row(metadata: dict[str, str], score: Score) -> Judged:
         score=score.as_float(),
         words=(score.metadata or {})["words"],
     )
-
-
-_rubric = cache(load_rubric)
 
 
 def _explanation(judgment: Judgment) -> str:

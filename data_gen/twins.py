@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ LEVEL_PAIRS = (
     (ScoreLevel.LOW, ScoreLevel.EXTREMELY_HIGH),
 )
 N_EVAL_PROMPTS = 4
-DEFAULT_RESPONSES = Path("data_gen/seed/responses.jsonl")
+DEFAULT_RESPONSES = Path(str(files("data_gen"))) / "seed" / "responses.jsonl"
 
 
 class Message(BaseModel):
@@ -61,7 +62,7 @@ def make_twins(
 
     Each twin takes two responses of one (rubric, user prompt, teacher) at a pair of levels, and draws each system
     prompt evenly from the train paraphrases of its level. A (rubric, prompt) that lacks a level gives the pairs it can.
-    Every pair of responses gives `n_wordings` twins, which differ in the wordings drawn: a student that sees a response
+    Every pair of responses gives `n_wordings` twins, each with its own draw of wordings: a student that sees a response
     under one wording only learns the wording, not what it asks for.
 
     Raises:
@@ -128,12 +129,16 @@ def _row(chosen: TeacherResponse, rejected: TeacherResponse, pair_id: str, rng: 
     )
 
 
+def _normalised(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
 def _check_responses(responses: Sequence[TeacherResponse]) -> None:
     test_prompts = load_user_prompts("test")
-    test_texts = {text.casefold() for text in test_prompts.values()}
+    test_texts = {_normalised(text) for text in test_prompts.values()}
     for response in responses:
         where = f"response {response.id}"
-        if response.prompt_id in test_prompts or response.prompt.casefold() in test_texts:
+        if response.prompt_id in test_prompts or _normalised(response.prompt) in test_texts:
             raise ValueError(
                 f"{where}: answers the test prompt {response.prompt!r}, expected a train prompt; remove it"
             )
@@ -153,7 +158,12 @@ def _check_responses(responses: Sequence[TeacherResponse]) -> None:
 
 @click.command(name="twins")
 @click.option(
-    "--responses", "responses_file", default=DEFAULT_RESPONSES, show_default=True, type=click.Path(path_type=Path)
+    "--responses",
+    "responses_file",
+    default=DEFAULT_RESPONSES,
+    show_default="the seed responses",
+    type=click.Path(path_type=Path),
+    help="Responses file (JSONL).",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for train.jsonl and eval.jsonl.")
 @click.option("--wordings", default=1, show_default=True, help="Twins per pair of responses, worded differently.")
@@ -165,10 +175,10 @@ def twins_command(responses_file: Path, out: Path, wordings: int, eval_prompts: 
     rng = np.random.default_rng(seed)
     try:
         rows = make_twins(read_responses(responses_file), rng, wordings)
-        files = dict(zip(("train", "eval"), split_by_prompt(rows, eval_prompts, rng), strict=True))
+        splits = dict(zip(("train", "eval"), split_by_prompt(rows, eval_prompts, rng), strict=True))
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    for name, split in files.items():
+    for name, split in splits.items():
         chosen = _first_twins(split, limit, rng)
         write_jsonl(out / f"{name}.jsonl", chosen)
         cells = Counter(f"{row.rubric} {row.level}" for row in chosen)

@@ -65,7 +65,16 @@ class ModelJudge:
                 continue
             total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
             return Judgment(
-                total, criteria, holistic, "", str(model), PROMPT_VERSION, rubric.hash, output.model, attempt, usage
+                total,
+                criteria,
+                holistic,
+                "",
+                str(model),
+                PROMPT_VERSION,
+                rubric.hash,
+                output.model,
+                attempt,
+                dict(usage),
             )
         raise AssertionError("the last attempt returns or raises")
 

@@ -1,29 +1,34 @@
 """The whole path on one small model: prepare it, make the data, benchmark, tune, benchmark again, report.
 
-    python recipes/end_to_end.py --run demo            # what `make demo` runs: about 20 minutes on two cores
-    python recipes/end_to_end.py --run smoke --smoke   # the same path with tiny limits
-    python recipes/end_to_end.py --run NAME --full     # all data, every test prompt, and the curve over training
+    python recipes/end_to_end.py --run demo                  # what `make demo` runs: about 20 minutes on two cores
+    python recipes/end_to_end.py --run demo-smoke --smoke    # the same path with tiny limits
+    python recipes/end_to_end.py --run NAME --full           # all data, every test prompt, and the curve over training
 
 Each stage is a command a user would type, printed before it runs. Finished stages are skipped when the run is started
 again with the same settings; an interrupted benchmark goes on from its log, an interrupted training from its last
-checkpoint. Reports go to results/RUN, logs to logs/RUN, the adapter to outputs/RUN.
+checkpoint. Reports go to results/RUN, logs to logs/RUN, the adapter to outputs/RUN. What was made with other settings
+is moved aside, to a name that ends in -old.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
 
 BIN = Path(sys.executable).parent
 MODEL = "models/smollm2-135m-instruct"
 CONFIG = "recipes/configs/smollm2_135m_cpu.yaml"
 TASK = "cpt_tasks/rubric_adherence"
+BENCHMARK_CODE = ("cpt_tasks/dataset.py", "cpt_tasks/rubric_adherence.py", "cpt_tasks/scorers.py", "judges/*.py")
 
 # glibc hands every large tensor back to the kernel and faults it in again; keeping it makes a CPU step 1.2-1.6x faster
 ENVIRONMENT = {
@@ -41,7 +46,7 @@ class Size:
 
     User prompts per (rubric, level), tokens per response, responses per batch, flags of `cpt twins`, extra training
     flags, and the adapters inside the output folder that the curve over training is drawn from (between the base model
-    and the final adapter).
+    and the final adapter); with a curve, the logs are kept beside the results.
     """
 
     prompts_per_cell: int
@@ -62,105 +67,94 @@ CURVE_PROMPTS_PER_CELL = 4
 
 @dataclass(frozen=True)
 class Stage:
-    """One command. `inputs` are files whose content decides its result; `needs` are earlier stages."""
+    """One command.
+
+    Attributes:
+        name: Unique in the run.
+        command: What is run, by the programs of this environment.
+        inputs: Files whose content decides the result.
+        needs: Earlier stages whose results it uses.
+        output: Folder it writes; a benchmark's is its log folder.
+        is_benchmark: Whether the command is `inspect eval`.
+        always: Whether it runs every time, being quick and leaving the same result.
+    """
 
     name: str
     command: tuple[str, ...]
+    output: str
     inputs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    log_dir: str | None = None
+    is_benchmark: bool = False
+    always: bool = False
 
 
 def plan(run: str, size: Size, config: str) -> list[Stage]:
-    """The stages in order; only the adapter's name and the sizes differ between runs."""
-    adapter, data = f"outputs/{run}", f"data/{run}"
-    files = ("--train_file", f"{data}/train.jsonl", "--eval_file", f"{data}/eval.jsonl")
-    library = tuple(sorted(str(path) for path in Path("rubrics").rglob("*.yaml")))
-    logs = {name: f"logs/{run}/{name}" for name in ("base", "full_rubric", "cpt")}
-    train = ("accelerate", "launch", "--config_file", "recipes/accelerate/cpu.yaml", "recipes/dpo_lora.py")
-    code = tuple(sorted(str(path) for path in Path("recipes").glob("*.py") if path.name != Path(__file__).name))
-    return [
-        Stage("model", ("python", "recipes/prepare_smollm2.py", "--out", MODEL)),
-        Stage("data", ("cpt", "twins", *size.twins, "--out", data), (*library, "data_gen/seed/responses.jsonl")),
-        Stage("base", _evaluate("smollm2-135m", MODEL, size, logs["base"]), library, ("model",), logs["base"]),
+    """The stages in order; only names and sizes differ between runs."""
+    adapter, data, results = f"outputs/{run}/adapter", f"data/{run}", f"results/{run}"
+    library = _files("rubrics/**/*.yaml")
+    train_code = tuple(path for path in _files("recipes/*.py") if not path.endswith("end_to_end.py"))
+    base = _benchmark("base", run, "smollm2-135m", MODEL, size, "model")
+    stages = [
+        Stage("model", ("python", "recipes/prepare_smollm2.py", "--out", MODEL), MODEL, always=True),
         Stage(
-            "full_rubric",
-            (*_evaluate("smollm2-135m", MODEL, size, logs["full_rubric"]), "-T", "prompting=full_rubric"),
-            library,
-            ("model",),
-            logs["full_rubric"],
+            "data",
+            ("cpt", "twins", *size.twins, "--out", data),
+            data,
+            (*library, "data_gen/seed/responses.jsonl", "data_gen/twins.py"),
+            always=True,
+        ),
+        base,
+        replace(
+            _benchmark("full_rubric", run, "smollm2-135m", MODEL, size, "model"),
+            command=(*_evaluate("smollm2-135m", MODEL, size, f"logs/{run}/full_rubric"), "-T", "prompting=full_rubric"),
         ),
         Stage(
             "train",
-            (*train, "--config", config, *files, "--output_dir", adapter, *size.training),
-            (config, *code),
+            (
+                *("accelerate", "launch", "--config_file", "recipes/accelerate/cpu.yaml", "recipes/dpo_lora.py"),
+                *("--config", config, "--train_file", f"{data}/train.jsonl", "--eval_file", f"{data}/eval.jsonl"),
+                *("--output_dir", adapter, *size.training),
+            ),
+            adapter,
+            (config, *train_code),
             ("model", "data"),
         ),
-        Stage("cpt", _evaluate("smollm2-135m-cpt", adapter, size, logs["cpt"]), library, ("train",), logs["cpt"]),
-        Stage("report", ("cpt", "report", *logs.values(), "--out", f"results/{run}"), needs=tuple(logs)),
-        *_curve(run, adapter, size, library),
+        _benchmark("cpt", run, "smollm2-135m-cpt", adapter, size, "train"),
     ]
+    logs = [stage.output for stage in stages if stage.is_benchmark]
+    stages.append(Stage("report", ("cpt", "report", *logs, "--out", results), results, always=True))
+    return stages + _curve(run, adapter, size)
 
 
-def _curve(run: str, adapter: str, size: Size, library: tuple[str, ...]) -> list[Stage]:
+def _curve(run: str, adapter: str, size: Size) -> list[Stage]:
     if not size.curve:
         return []
     small = replace(size, prompts_per_cell=CURVE_PROMPTS_PER_CELL)
     points = {"base": MODEL} | {name: f"{adapter}/{name}" for name in size.curve} | {"final": adapter}
-    stages = []
-    for name, path in points.items():
-        log_dir = f"logs/{run}/curve/{name}"
-        stages.append(Stage(f"curve {name}", _evaluate(name, path, small, log_dir), library, ("train",), log_dir))
-    logs = [str(stage.log_dir) for stage in stages]
-    report = ("cpt", "report", *logs, "--out", f"results/{run}/curve")
-    return [*stages, Stage("curve", report, needs=tuple(stage.name for stage in stages))]
+    stages = [_benchmark(f"curve/{name}", run, name, path, small, "train") for name, path in points.items()]
+    out = f"results/{run}/curve"
+    report = ("cpt", "report", *(stage.output for stage in stages), "--out", out)
+    return [*stages, Stage("curve", report, out, always=True)]
+
+
+def _benchmark(stage: str, run: str, name: str, path: str, size: Size, needs: str) -> Stage:
+    log_dir = f"logs/{run}/{stage}"
+    inputs = (*_files("rubrics/**/*.yaml"), *(file for pattern in BENCHMARK_CODE for file in _files(pattern)))
+    return Stage(stage, _evaluate(name, path, size, log_dir), log_dir, inputs, (needs,), is_benchmark=True)
 
 
 def _evaluate(name: str, path: str, size: Size, log_dir: str) -> tuple[str, ...]:
     model = ("--model", f"hf/{name}", "-M", f"model_path={path}", "-M", f"tokenizer_path={path}", "-M", "dtype=float32")
+    adapter = () if path == MODEL else ("--metadata", f"adapter={name}")
+    about = ("--metadata", f"base={Path(MODEL).name}", *adapter)
     task = ("-T", "judge=measured", "-T", "rubrics=measured", "-T", f"limit_per_cell={size.prompts_per_cell}")
     sampling = ("--temperature", "0.7", "--seed", "42", "--max-tokens", str(size.max_tokens))
     batch = ("--max-connections", str(size.batch))
-    return ("inspect", "eval", TASK, *model, *task, *sampling, *batch, "--log-dir", log_dir)
+    return ("inspect", "eval", TASK, *model, *about, *task, *sampling, *batch, "--log-dir", log_dir)
 
 
-def run_stage(stage: Stage, fingerprint: str) -> float:
-    """Runs one stage and returns its wall time in seconds; stops the program if its command fails."""
-    command = stage.command
-    if stage.log_dir:
-        command = _resumed(stage, fingerprint)
-    started = time.monotonic()
-    if command:
-        print(f"\n[{stage.name}] {' '.join(command)}", flush=True)
-        environment = ENVIRONMENT | os.environ
-        if not sys.stdout.isatty():
-            environment.setdefault("INSPECT_DISPLAY", "plain")
-        code = subprocess.run([str(BIN / command[0]), *command[1:]], env=environment, check=False).returncode
-        if code:
-            sys.exit(f"stage {stage.name} ended with exit code {code}; start the same command again to go on from here")
-    return time.monotonic() - started
-
-
-def _resumed(stage: Stage, fingerprint: str) -> tuple[str, ...]:
-    """The command that finishes a benchmark: nothing, a retry of an interrupted log, or the benchmark from scratch.
-
-    Logs of other settings are moved aside, so that a report never mixes runs.
-    """
-    from inspect_ai.log import list_eval_logs, read_eval_log
-
-    folder = Path(str(stage.log_dir))
-    marker = folder / "fingerprint.txt"
-    if folder.exists() and (not marker.is_file() or marker.read_text() != fingerprint):
-        folder.rename(folder.with_name(f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}-old"))
-    folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(fingerprint)
-    logs = list_eval_logs(str(folder))
-    statuses = {info.name: read_eval_log(info.name, header_only=True).status for info in logs}
-    if "success" in statuses.values():
-        return ()
-    if logs:  # newest first
-        return ("inspect", "eval-retry", logs[0].name.removeprefix("file://"), "--log-dir", str(folder))
-    return stage.command
+def _files(pattern: str) -> tuple[str, ...]:
+    return tuple(sorted(str(path) for path in Path().glob(pattern)))
 
 
 def fingerprint_of(stage: Stage, done: dict[str, str]) -> str:
@@ -173,44 +167,126 @@ def fingerprint_of(stage: Stage, done: dict[str, str]) -> str:
     return digest.hexdigest()[:16]
 
 
+def is_finished(stage: Stage, recorded: str | None, fingerprint: str) -> bool:
+    """Whether the stage was recorded with this fingerprint and what it wrote is still there."""
+    return not stage.always and recorded == fingerprint and Path(stage.output).exists()
+
+
+def run_stage(stage: Stage, recorded: str | None, fingerprint: str) -> float:
+    """Runs one stage and returns its wall time in seconds.
+
+    Args:
+        stage: What to run.
+        recorded: Fingerprint of what its output folder holds, finished or not; None if nothing is known of it.
+        fingerprint: Of this run.
+
+    Raises:
+        SystemExit: If the command fails, or a benchmark ends without a finished log (`inspect eval` exits with 0 then).
+    """
+    started = time.monotonic()
+    if not stage.always and recorded != fingerprint:
+        _move_aside(Path(stage.output))
+    command = resume_command(stage) if stage.is_benchmark else stage.command
+    if command:
+        print(f"\n[{stage.name}] {' '.join(command)}", flush=True)
+        environment = ENVIRONMENT | os.environ
+        if not sys.stdout.isatty():
+            environment.setdefault("INSPECT_DISPLAY", "plain")
+        code = subprocess.run([str(BIN / command[0]), *command[1:]], env=environment, check=False).returncode
+        if code:
+            sys.exit(f"stage {stage.name} ended with exit code {code}; start the same command again to go on from here")
+    if stage.is_benchmark and resume_command(stage):
+        sys.exit(f"stage {stage.name} left no finished log in {stage.output}; start the same command again to go on")
+    return time.monotonic() - started
+
+
+def resume_command(stage: Stage) -> tuple[str, ...]:
+    """What finishes a benchmark: nothing, a retry of its fullest interrupted log, or the command from scratch."""
+    logs = _logs(stage.output)
+    if any(log.status == "success" for log in logs):
+        return ()
+    if not logs:
+        return stage.command
+    fullest = max(logs, key=lambda log: len(log.samples or []))
+    return ("inspect", "eval-retry", unquote(urlparse(fullest.location).path), "--log-dir", stage.output)
+
+
+def _logs(folder: str) -> list[Any]:
+    from inspect_ai.log import list_eval_logs, read_eval_log
+
+    if not Path(folder).is_dir():
+        return []
+    return [read_eval_log(info.name) for info in list_eval_logs(folder, recursive=False)]
+
+
+def _move_aside(folder: Path) -> None:
+    if folder.exists():
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        top, *rest = folder.parts
+        aside = Path(top) / f"{'-'.join(rest)}-{stamp}-old"
+        folder.rename(aside)
+        print(f"{folder} was made with other settings: moved to {aside}", flush=True)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torn = path.with_suffix(".tmp")
+    torn.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    torn.replace(path)
+
+
+def run_all(run: str, size: Size, config: str) -> None:
+    """Runs every stage that is not finished; the record of what is finished is outputs/RUN/stages.json."""
+    record_file = Path("outputs") / run / "stages.json"
+    record = json.loads(record_file.read_text(encoding="utf-8")) if record_file.is_file() else {}
+    done: dict[str, str] = {}
+    stages = plan(run, size, config)
+    for stage in stages:
+        done[stage.name] = fingerprint = fingerprint_of(stage, done)
+        entry = record.get(stage.name, {})
+        if entry.get("seconds") is not None and is_finished(stage, entry["fingerprint"], fingerprint):
+            print(f"[{stage.name}] finished before, skipped", flush=True)
+            continue
+        begun = {"command": " ".join(stage.command), "fingerprint": fingerprint, "seconds": None}
+        _write_json(record_file, record | {stage.name: begun})
+        seconds = run_stage(stage, entry.get("fingerprint"), fingerprint)
+        record[stage.name] = begun | {"seconds": round(seconds, 1)}
+        _write_json(record_file, record)
+    record = {stage.name: record[stage.name] for stage in stages}
+    _write_json(Path("results") / run / "stages.json", record)
+    if size.curve:
+        _keep_logs(run, [stage for stage in stages if stage.is_benchmark])
+    _print_summary(run, record)
+
+
+def _keep_logs(run: str, benchmarks: list[Stage]) -> None:
+    for stage in benchmarks:
+        [path, *_] = [unquote(urlparse(log.location).path) for log in _logs(stage.output) if log.status == "success"]
+        kept = Path("results") / run / "logs" / f"{stage.name}.eval"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, kept)
+
+
+def _print_summary(run: str, record: dict[str, dict[str, Any]]) -> None:
+    report = Path("results") / run / "report.md"
+    main_table = report.read_text(encoding="utf-8").split("\n\n## ")[0]
+    print("\nwall time: " + ", ".join(f"{name} {entry['seconds']:.0f} s" for name, entry in record.items()))
+    print("\n" + "\n".join(line for line in main_table.splitlines() if line.startswith("|")))
+    print(f"\nreport and figures: {report.parent}/   adapter: outputs/{run}/adapter/")
+    print(f"every response and judgment: inspect view --log-dir logs/{run}")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs every stage that is not finished yet and prints the wall time of each."""
+    """Command line entry."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="demo", help="name of the run and of its folders (default: demo)")
     parser.add_argument("--config", default=CONFIG, help=f"training config (default: {CONFIG})")
     size = parser.add_mutually_exclusive_group()
-    for name, help_text in (("smoke", "1 user prompt per cell, seconds of training"), ("full", "all 24 test prompts")):
+    for name, help_text in (("smoke", "1 user prompt per cell, 2 steps of training"), ("full", "all 24 test prompts")):
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name, default="demo", help=help_text)
     options = parser.parse_args(arguments)
     os.chdir(Path(__file__).resolve().parent.parent)
-
-    record_file = Path("results") / options.run / "stages.json"
-    record_file.parent.mkdir(parents=True, exist_ok=True)
-    record = json.loads(record_file.read_text()) if record_file.is_file() else {}
-    done: dict[str, str] = {}
-    for stage in plan(options.run, SIZES[options.size], options.config):
-        fingerprint = fingerprint_of(stage, done)
-        finished = record.get(stage.name, {}).get("fingerprint") == fingerprint
-        if finished:
-            print(f"[{stage.name}] finished before, skipped", flush=True)
-        else:
-            seconds = run_stage(stage, fingerprint)
-            record[stage.name] = {
-                "command": " ".join(stage.command),
-                "seconds": round(seconds, 1),
-                "fingerprint": fingerprint,
-            }
-            record_file.write_text(json.dumps(record, indent=1) + "\n")
-        done[stage.name] = fingerprint
-    _print_summary(options.run, record)
-
-
-def _print_summary(run: str, record: dict[str, dict[str, str]]) -> None:
-    report = Path("results") / run / "report.md"
-    table = [line for line in report.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    print("\nwall time: " + ", ".join(f"{name} {entry['seconds']} s" for name, entry in record.items()))
-    print("\n" + "\n".join(table[: table.index(next(line for line in table if "level" in line))]))
-    print(f"\nreport and figures: {report.parent}/   logs: inspect view --log-dir logs/{run}   adapter: outputs/{run}/")
+    run_all(options.run, SIZES[options.size], options.config)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ TEST_PROMPT = next(iter(load_user_prompts("test").items()))
     ("change", "message"),
     [
         ({"prompt_id": TEST_PROMPT[0]}, "answers the test prompt"),
-        ({"prompt": TEST_PROMPT[1].upper()}, "answers the test prompt"),
+        ({"prompt": TEST_PROMPT[1].upper() + " "}, "answers the test prompt"),
         ({"rubric_hash": "000000000000"}, "with hash 000000000000, expected"),
         ({"judgment": None}, "has no judgment"),
         ({"level": ScoreLevel.MODERATE}, "expected the band of moderate"),

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from inspect_ai import eval as inspect_eval
 
 from cpt_tasks import metrics
-from cpt_tasks.report import check_comparable, find_logs, read_run, report_command, summarise
+from cpt_tasks.report import report_command, summarise
 from cpt_tasks.rubric_adherence import rubric_adherence
+from cpt_tasks.runs import check_comparable, find_logs, read_run
 from rubrics import load_rubric
 
 CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
@@ -78,12 +79,78 @@ def test_the_report_equals_the_metrics_in_the_log(logs: Path) -> None:
             assert ours == pytest.approx(logged[name]) or (math.isnan(ours) and math.isnan(float(logged[name])))
 
 
-@pytest.mark.parametrize("key", ["judge", "prompt_version", "rubrics", "split", "paraphrases", "task_version"])
-def test_logs_that_differ_in_the_protocol_are_refused(key: str, logs: Path) -> None:
-    runs = [read_run(path) for path in find_logs([str(logs)])]
-    runs[1].protocol[key] = "something else"
-    with pytest.raises(ValueError, match=f"differ in {key}: 'something else'"):
-        check_comparable(runs)
+@pytest.mark.parametrize(
+    ("parameters", "key"),
+    [
+        ({"user_prompts": "train"}, "split"),
+        ({"paraphrases": "train"}, "paraphrases"),
+        ({"rubrics": "reverie"}, "rubrics"),
+        ({"limit_per_cell": 3}, "user_prompts"),
+        ({"levels": "low,moderate"}, "grid"),
+    ],
+)
+def test_logs_that_differ_in_the_protocol_are_refused(
+    parameters: dict[str, Any], key: str, logs: Path, mock_model: Callable[..., Any]
+) -> None:
+    task = rubric_adherence(**({"rubrics": "broadcast", "judge": "measured", "limit_per_cell": 4} | parameters))
+    [other] = inspect_eval(task, model=mock_model(lambda _: CALM, name="other"), display="none")
+    first = find_logs([str(logs)])[0]
+    with pytest.raises(ValueError, match=f"differ in {key}: "):
+        check_comparable([read_run(first), read_run(other.location)])
+
+
+def test_logs_of_different_judges_are_refused(logs: Path, mock_model: Callable[..., Any]) -> None:
+    log = inspect_log(mock_model, BROADCAST_VERDICT)
+    with pytest.raises(ValueError, match="differ in judge: "):
+        check_comparable([read_run(find_logs([str(logs)])[0]), read_run(log)])
+
+
+def inspect_log(mock_model: Callable[..., Any], reply: str) -> str:
+    from cpt_tasks.scorers import rubric_judge
+
+    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=4)
+    task.scorer = [rubric_judge("model")]
+    grader = mock_model(lambda _: reply, name="grader")
+    student = mock_model(lambda _: CALM, name="third")
+    [log] = inspect_eval(task, model=student, model_roles={"grader": grader}, display="none")
+    return str(log.location)
+
+
+BROADCAST_VERDICT = json.dumps(
+    {
+        "criteria": [{"id": i, "reason": "r", "score": 55} for i in ("excitement", "address", "brevity")],
+        "holistic_score": 50,
+    }
+)
+
+
+def test_unscored_and_errored_samples_are_counted(logs: Path) -> None:
+    from inspect_ai.log import EvalError, read_eval_log, write_eval_log
+    from inspect_ai.scorer import Score
+
+    path = find_logs([str(logs)])[0]
+    log = read_eval_log(path)
+    assert log.samples is not None
+    log.samples[0].scores = {}
+    log.samples[0].error = EvalError(message="boom", traceback="", traceback_ansi="")
+    log.samples[1].scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
+    write_eval_log(log, path)
+    run = read_run(path)
+    assert (len(run.rows), run.unscored.total()) == (10, 2)
+
+
+def test_a_log_that_was_judged_twice_is_refused(logs: Path) -> None:
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    path = find_logs([str(logs)])[0]
+    log = read_eval_log(path)
+    assert log.samples is not None
+    for sample in log.samples:
+        assert sample.scores is not None
+        sample.scores["rubric_judge1"] = sample.scores["rubric_judge"]
+    write_eval_log(log, path)
+    with pytest.raises(ValueError, match="judged more than once"):
+        read_run(path)
 
 
 def test_two_logs_of_one_model_are_refused(logs: Path) -> None:

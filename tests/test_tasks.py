@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from inspect_ai import eval as inspect_eval
-from inspect_ai.log import EvalLog
+from inspect_ai.log import EvalLog, read_eval_log
 
 from cpt_tasks import dataset as dataset_module
 from cpt_tasks.dataset import adherence_samples
@@ -57,6 +57,23 @@ def test_a_model_that_follows_the_system_prompt_gets_full_marks(mock_model: Call
     assert found["chance_accuracy"] == pytest.approx(1 / 3)
 
 
+def test_statistics_see_every_epoch_on_its_own(mock_model: Callable[..., Any]) -> None:
+    # one epoch at 0, one at 100: their mean, 50, would be moderate, but neither response is
+    replies = iter([CALM, SHOUT] * 3)
+    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=1, levels="moderate")
+    [log] = inspect_eval(task, model=mock_model(lambda _: next(replies)), epochs=2, display="none")
+    assert metrics_of(log)["n_scored"] == 2
+    assert metrics_of(log)["macro_accuracy"] == 0
+
+
+def test_a_rubric_of_ones_own_is_judged_from_its_file(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+    own = tmp_path / "newscast.yaml"
+    text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
+    own.write_text(text.replace("id: broadcast", "id: newscast", 1), encoding="utf-8")
+    found = metrics_of(run(mock_model(lambda _: CALM), rubrics=str(own), limit_per_cell=1))
+    assert found["n_scored"] == 3
+
+
 def test_a_model_that_ignores_it_gets_chance(mock_model: Callable[..., Any]) -> None:
     found = metrics_of(run(mock_model(lambda _: CALM)))
     assert found["macro_accuracy"] == pytest.approx(1 / 3)
@@ -92,6 +109,7 @@ def test_a_failing_judge_leaves_samples_unscored_and_never_a_number(mock_model: 
     [log] = inspect_eval(task, model=student, model_roles={"grader": grader}, max_connections=1, display="none")
     assert log.status == "success", log.error
     assert metrics_of(log)["n_scored"] == 5
+    assert (log.samples or [])[-1].scores["rubric_judge"].metadata["usage"] == {"input_tokens": 10, "output_tokens": 5}  # type: ignore[index]
     scores = [sample.scores["rubric_judge"] for sample in log.samples or [] if sample.scores]
     [unscored] = [score for score in scores if math.isnan(score.as_float())]
     assert (unscored.metadata or {})["failure_mode"] == "malformed_json"
@@ -174,3 +192,21 @@ def test_the_task_is_found_by_name_and_by_path(where: str, tmp_path: Path) -> No
     arguments = ("--model", "mockllm/model", "-T", "judge=measured", "-T", "levels=nowhere", "--log-dir", str(tmp_path))
     done = inspect_command(where, *arguments, cwd=ROOT if where.endswith(".py") else tmp_path)
     assert "levels: got 'nowhere', expected one of" in " ".join((done.stdout + done.stderr).split())
+
+
+def test_a_log_can_be_scored_again_by_name_without_loading_the_student(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    log = run(mock_model(lambda _: SHOUT), limit_per_cell=1)
+    command = [
+        str(Path(sys.executable).parent / "inspect"),
+        "score",
+        log.location,
+        "--scorer",
+        "cpt_tasks/rubric_judge",
+    ]
+    command += ["-S", "judge=measured", "--model", "none", "--action", "overwrite"]
+    command += ["--output-file", str(tmp_path / "again.eval")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert metrics_of(read_eval_log(str(tmp_path / "again.eval"))) == pytest.approx(metrics_of(log), nan_ok=True)

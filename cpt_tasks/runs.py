@@ -1,0 +1,190 @@
+"""Reads eval logs into the rows that statistics are computed on, and says which logs may share a table."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
+from inspect_ai.scorer import Score
+
+from cpt_tasks.metrics import Judged
+from cpt_tasks.scorers import judged_row
+from judges import NO_RESPONSE
+
+SCORER = "rubric_judge"
+CUT_REASONS = ("max_tokens", "model_length")
+SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """The judged samples of one log, and what was run.
+
+    Attributes:
+        name: Row name: the model's name, with the prompting in brackets where it is not the system prompt.
+        base: The base model, from `--metadata base=`; without it the model's name.
+        adapter: The adapter, from `--metadata adapter=`, or None.
+        prompting: "system_prompt" or "full_rubric".
+        protocol: What must be equal between logs that share a table.
+        rows: Scored samples.
+        unscored: Samples without a score, by level: the judge failed, or the sample ended in an error.
+        no_response: Responses that were empty or under 15 words (they score 0), by level.
+        truncated: Responses cut at the token limit, by level; None if the provider does not say why it stopped.
+        details: Command, seed and versions.
+    """
+
+    name: str
+    base: str
+    adapter: str | None
+    prompting: str
+    protocol: dict[str, Any]
+    rows: list[Judged]
+    unscored: Counter[str]
+    no_response: Counter[str]
+    truncated: Counter[str] | None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def find_logs(paths: Iterable[str]) -> list[str]:
+    """Log files in the order given; a folder stands for its finished logs, oldest first.
+
+    Raises:
+        ValueError: If a path does not exist, or a folder holds no finished log.
+    """
+    found: list[str] = []
+    for path in paths:
+        if not Path(path).exists():
+            raise ValueError(f"{path}: not found, expected an .eval log or a folder of logs")
+        if Path(path).is_file():
+            found.append(path)
+            continue
+        finished = list_eval_logs(path, filter=lambda log: log.status == "success", descending=False)
+        if not finished:
+            raise ValueError(f"{path}: no finished log found, expected at least one")
+        found += [info.name for info in finished]
+    return found
+
+
+def read_run(path: str) -> ModelRun:
+    """The run in one .eval log.
+
+    Raises:
+        ValueError: If the log did not finish or holds no judged `rubric_adherence` sample.
+    """
+    log = read_eval_log(path)
+    where = Path(path).name
+    if log.status != "success":
+        raise ValueError(f"{where}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
+    samples = log.samples or []
+    judged = [(sample, score) for sample in samples if (score := _score_of(sample, where)) is not None]
+    scored = [(sample, score) for sample, score in judged if not math.isnan(score.as_float())]
+    if not scored:
+        raise ValueError(f"{where}: no sample was scored by {SCORER}, expected a judged log of rubric_adherence")
+    scored_ids = {(sample.id, sample.epoch) for sample, _ in scored}
+    stops = {sample.output.stop_reason for sample in samples}
+    name = shown(log.eval.model.split("/", 1)[-1])
+    about = log.eval.metadata or {}
+    prompting = str(log.eval.task_args.get("prompting", "system_prompt"))
+    return ModelRun(
+        name=name if prompting == "system_prompt" else f"{name} [{prompting}]",
+        base=str(about.get("base", name)),
+        adapter=about.get("adapter"),
+        prompting=prompting,
+        protocol=_protocol(log, scored),
+        rows=[judged_row(sample.metadata, score) for sample, score in scored],
+        unscored=_count_levels(sample for sample in samples if (sample.id, sample.epoch) not in scored_ids),
+        no_response=_count_levels(s for s, score in scored if (score.metadata or {}).get("reason") == NO_RESPONSE),
+        truncated=None
+        if stops == {"unknown"}
+        else _count_levels(sample for sample in samples if sample.output.stop_reason in CUT_REASONS),
+        details=_details(log),
+    )
+
+
+def check_comparable(runs: Sequence[ModelRun]) -> None:
+    """Raises ValueError, naming the difference, unless all runs share judge, prompt, rubrics, splits and grid."""
+    first = runs[0]
+    for run in runs[1:]:
+        for key, value in run.protocol.items():
+            if value != first.protocol[key]:
+                raise ValueError(
+                    f"{run.name} and {first.name} differ in {key}: {value!r} and {first.protocol[key]!r}; "
+                    "scores are only comparable when it is the same, so report them apart"
+                )
+    names = [run.name for run in runs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"model {repeated[0]!r} has more than one log, expected one log per model and prompting")
+
+
+def shown(text: str) -> str:
+    """An argument or name as a result may carry it: of an absolute path only the last part."""
+    return Path(text).name if Path(text).is_absolute() else text
+
+
+def _score_of(sample: EvalSample, where: str) -> Score | None:
+    scores = {name: score for name, score in (sample.scores or {}).items() if name.split("/")[-1].startswith(SCORER)}
+    if len(scores) > 1:
+        raise ValueError(
+            f"{where}: judged more than once ({sorted(scores)}), expected one judgment per sample; score the log again "
+            "with inspect score --action overwrite --output-file FILE"
+        )
+    return next(iter(scores.values()), None)
+
+
+def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str, Any]:
+    def only(key: str) -> Any:
+        values = {str((score.metadata or {}).get(key)) for _, score in scored}
+        if len(values) > 1:
+            raise ValueError(f"{log.eval.task}: samples of one log differ in {key}: {sorted(values)}, expected one")
+        return values.pop() if values else None
+
+    rubrics = {sample.metadata["rubric"]: sample.metadata["rubric_hash"] for sample in log.samples or []}
+    return {
+        "task": log.eval.task.split("/")[-1],
+        "task_version": str(log.eval.task_version),
+        "judge": only("judge"),
+        "prompt_version": only("prompt_version"),
+        "rubrics": dict(sorted(rubrics.items())),
+        "split": str(log.eval.task_args.get("user_prompts", "test")),
+        "paraphrases": str(log.eval.task_args.get("paraphrases", "heldout")),
+        "user_prompts": len({sample.metadata["prompt_id"] for sample in log.samples or []}),
+        "grid": _grid_hash(log.samples or []),
+    }
+
+
+def _grid_hash(samples: Sequence[EvalSample]) -> str:
+    cells = sorted((s.metadata["rubric"], s.metadata["level"], s.metadata["prompt_id"], s.epoch) for s in samples)
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
+
+
+def _details(log: EvalLog) -> dict[str, Any]:
+    # an allow-list: other arguments of a model can be keys, addresses or folders of a machine
+    arguments = {key: log.eval.model_args[key] for key in SHOWN_MODEL_ARGS if key in log.eval.model_args}
+    config = log.eval.model_generate_config.model_dump(exclude_none=True) | log.plan.config.model_dump(
+        exclude_none=True
+    )
+    return {
+        "log": Path(log.location).name,
+        "created": log.eval.created,
+        "commit": log.eval.revision.commit if log.eval.revision else "unknown",
+        "model_args": arguments,
+        "generate_config": config,
+        "packages": log.eval.packages,
+        "seconds": _seconds(log),
+    }
+
+
+def _seconds(log: EvalLog) -> float:
+    started, completed = (pd.Timestamp(time) for time in (log.stats.started_at, log.stats.completed_at))
+    return float((completed - started).total_seconds())
+
+
+def _count_levels(samples: Iterable[EvalSample]) -> Counter[str]:
+    return Counter(str(sample.metadata["level"]) for sample in samples)

@@ -1,0 +1,39 @@
+"""The committed results: the README shows them as they are, and they can be recomputed from the committed logs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cpt_tasks.report import summarise, table
+from cpt_tasks.runs import check_comparable, find_logs, read_run
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "results" / "smollm2-135m"
+
+
+def table_rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+def test_the_readme_shows_the_main_table_of_the_report() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.split("<!-- results -->")[1].split("<!-- /results -->")[0]
+    summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
+    assert table_rows(block) == table_rows(table(summary).to_markdown(index=False))
+    assert table_rows(block)[0] in (RESULT / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not (RESULT / "logs").is_dir(), reason="the logs of the run are not in this checkout")
+def test_the_summary_is_what_the_committed_logs_give() -> None:
+    committed = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
+    runs = [
+        read_run(path) for name in ("base", "full_rubric", "cpt") for path in find_logs([str(RESULT / "logs" / name)])
+    ]
+    check_comparable(runs)
+    again = summarise(runs, n_resamples=20, seed=0)
+    assert again["run"]["rubrics"] == committed["run"]["rubrics"]
+    for ours, theirs in zip(again["models"], committed["models"], strict=True):
+        assert (ours["name"], ours["n"], ours["unscored"]) == (theirs["name"], theirs["n"], theirs["unscored"])
+        values = {name: estimate["value"] for name, estimate in theirs["metrics"].items()}
+        assert {name: estimate["value"] for name, estimate in ours["metrics"].items()} == pytest.approx(values)
