@@ -82,6 +82,21 @@ def test_tau_b_with_ties_by_hand() -> None:
     assert metrics.kendall_tau_b(HAND) == pytest.approx(expected)
 
 
+def test_pooled_correlations_and_mean_score_take_all_rows_at_once() -> None:
+    levels, scores = [row.level.rank for row in HAND], [row.score for row in HAND]
+    assert metrics.kendall_tau_b_pooled(HAND) == pytest.approx(stats.kendalltau(levels, scores).statistic)
+    assert metrics.mean_score(HAND) == pytest.approx((10 + 50 + 95 + 30 + 30 + 60) / 6)
+
+
+@pytest.mark.parametrize("name", ["weighted_kappa", "kendall_tau_b", "order_accuracy", "strict_monotone_rate", "gain"])
+def test_statistics_are_averaged_over_rubrics(name: str) -> None:
+    # 2 prompts of one rubric and 1 of another: by rubric the single prompt weighs one half
+    one = HAND
+    other = rows((LOW, "a", 95), (MODERATE, "a", 50), (HIGH, "a", 10), rubric="other")
+    statistic = STATISTICS[name]
+    assert statistic(one + other) == pytest.approx((statistic(one) + statistic(other)) / 2)
+
+
 def test_correlations_are_averaged_over_rubrics_not_pooled() -> None:
     up = rows((LOW, "a", 0), (MODERATE, "a", 1), (HIGH, "a", 2), rubric="up")
     down = rows((LOW, "a", 92), (MODERATE, "a", 91), (HIGH, "a", 90), rubric="down")
