@@ -255,12 +255,20 @@ def run_all(run: str, size: Size, config: str) -> None:
     record = {stage.name: record[stage.name] for stage in stages}
     _write_json(Path("results") / run / "stages.json", record)
     if size.curve:
-        _keep_logs(run, [stage for stage in stages if stage.is_benchmark])
+        _keep_record(run, stages)
     _print_summary(run, record)
 
 
-def _keep_logs(run: str, benchmarks: list[Stage]) -> None:
-    for stage in benchmarks:
+def _keep_record(run: str, stages: list[Stage]) -> None:
+    """Copies beside the results what they are recomputed from, and what the training says of itself."""
+    for stage in stages:
+        if stage.name == "train":
+            kept = Path("results") / run / "training"
+            kept.mkdir(parents=True, exist_ok=True)
+            for name in ("run_manifest.json", "log_history.json"):
+                shutil.copy(Path(stage.output) / name, kept / name)
+        if not stage.is_benchmark:
+            continue
         [path, *_] = [unquote(urlparse(log.location).path) for log in _logs(stage.output) if log.status == "success"]
         kept = Path("results") / run / "logs" / f"{stage.name}.eval"
         kept.parent.mkdir(parents=True, exist_ok=True)
