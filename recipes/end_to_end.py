@@ -30,7 +30,7 @@ CONFIG = "recipes/configs/smollm2_135m_cpu.yaml"
 TASK = "cpt_tasks/rubric_adherence"
 BENCHMARK_CODE = ("cpt_tasks/dataset.py", "cpt_tasks/rubric_adherence.py", "cpt_tasks/scorers.py", "judges/*.py")
 
-# glibc hands every large tensor back to the kernel and faults it in again; keeping it makes a CPU step 1.2-1.6x faster
+# glibc hands every large tensor back to the kernel and faults it in again; keeping it saves that time in every step
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

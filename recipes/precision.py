@@ -39,7 +39,7 @@ def choose_cpu_precision(setting: str) -> Precision:
 
     Args:
         setting: `on`, `off`, or `auto`: bfloat16 autocast if one product is at least 1.5 times faster in it. Processors
-            with AMX or AVX512-BF16 gain; others emulate it and can be 50 times slower.
+            with AMX or AVX512-BF16 gain; others emulate it and can be many times slower.
     """
     if setting != "auto":
         return Precision("bf16" if setting == "on" else "none")
