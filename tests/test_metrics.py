@@ -195,6 +195,12 @@ def test_bootstrap_resamples_prompts_not_rows() -> None:
     assert half_width == pytest.approx(1.96 * 20 / math.sqrt(20), rel=0.1)  # by rows it would be sqrt(3) times smaller
 
 
+def test_a_prompt_drawn_twice_counts_as_two_prompts() -> None:
+    # a is strictly monotone, b is not: the resample (a, a, b) has 2 of 3, and 1 of 2 if the copies of a were merged
+    resample = metrics._relabelled([HAND[:3], HAND[3:]], np.array([0, 0, 1]))
+    assert metrics.strict_monotone_rate(resample) == pytest.approx(2 / 3)
+
+
 def test_bootstrap_of_one_prompt_has_no_interval() -> None:
     [estimate] = clustered_bootstrap(HAND[:3], [metrics.macro_accuracy], np.random.default_rng(0))
     assert estimate.value == 1
