@@ -1,0 +1,117 @@
+"""What is asked of a model, what came back, and the key that says whether two questions are the same."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from inspect_ai.model import ChatMessage, GenerateConfig, Model
+
+KEY_VERSION = 1
+
+# how a call is made, not what is asked: these leave the key alone
+_TRANSPORT = {
+    "adaptive_connections",
+    "attempt_timeout",
+    "batch",
+    "cache",
+    "cache_prompt",
+    "fail_on_refusal",
+    "max_connections",
+    "max_retries",
+    "stream_idle_timeout",
+    "timeout",
+}
+_SECRET_ARGS = {"api_key", "auth_token"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One question to one model.
+
+    Attributes:
+        model: Inspect model.
+        messages: Text messages; pictures, tools and the like are refused.
+        config: Settings on top of the model's own.
+        replicate: Tells apart askings of the same question that are meant to be separate, e.g. repeats of a judge.
+    """
+
+    model: Model
+    messages: Sequence[ChatMessage]
+    config: GenerateConfig = field(default_factory=GenerateConfig)
+    replicate: str = "0"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Settings that decide what comes back, JSON types only; how the call is transported is left out."""
+        merged = self.model.config.merge(self.config)
+        return merged.model_dump(mode="json", exclude_none=True, exclude=_TRANSPORT)
+
+    @cached_property
+    def messages_hash(self) -> str:
+        """Hash of roles and texts; cache marks and how a text is cut into blocks of one message are part of neither."""
+        return _digest([[message.role, texts(message)] for message in self.messages])
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of model, its arguments, params, messages, replicate and the version of this scheme; 32 hex digits."""
+        arguments = {name: value for name, value in self.model.model_args.items() if name not in _SECRET_ARGS}
+        asked = [KEY_VERSION, str(self.model), arguments, self.params, self.messages_hash, self.replicate]
+        return _digest(asked)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back, as it is kept.
+
+    Attributes:
+        key: `Call.key`.
+        model: Inspect name of the model asked.
+        served_model: Name the provider reported.
+        params: `Call.params`.
+        messages_hash: `Call.messages_hash`.
+        replicate: `Call.replicate`.
+        text: Completion; "" where there is none.
+        stop_reason: As inspect names it: "stop", "max_tokens", "content_filter" (a refusal), ...
+        usage: Tokens by kind (input_tokens, output_tokens, input_tokens_cache_read, ...).
+        request_id: The provider's, "" if unknown.
+        created: UTC time, ISO 8601.
+        attempts: Requests whose body could not be read, plus this one.
+        batch: Whether it came through a provider batch, at half the price.
+    """
+
+    key: str
+    model: str
+    served_model: str
+    params: Mapping[str, Any]
+    messages_hash: str
+    replicate: str
+    text: str
+    stop_reason: str
+    usage: Mapping[str, int]
+    request_id: str
+    created: str
+    attempts: int = 1
+    batch: bool = False
+
+
+def texts(message: ChatMessage) -> str:
+    """All text of a message.
+
+    Raises:
+        ValueError: If it holds anything but text.
+    """
+    if isinstance(message.content, str):
+        return message.content
+    blocks = [block.text for block in message.content if block.type == "text"]
+    if len(blocks) < len(message.content):
+        kinds = sorted({block.type for block in message.content} - {"text"})
+        raise ValueError(f"message of role {message.role!r}: got content of type {kinds}, expected text only")
+    return "".join(blocks)
+
+
+def _digest(value: Any) -> str:
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

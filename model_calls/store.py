@@ -1,0 +1,162 @@
+"""The call store: an append-only JSONL file with one line per call that was answered.
+
+One process at a time may write it. A line is on disk before `put` returns; a last line torn by a kill is cut off when
+the file is opened. Only keys and positions are kept in memory.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from filelock import FileLock, Timeout
+
+from model_calls.call import Reply
+
+_OPEN: dict[Path, "CallStore"] = {}
+
+
+class StoreLockedError(RuntimeError):
+    """Another process has the store open."""
+
+
+def open_store(path: str | Path) -> "CallStore":
+    """The store at a path, created with its folders if there is none; one object per file and process.
+
+    Raises:
+        StoreLockedError: If another process has it open.
+        ValueError: If a line other than the last cannot be read.
+    """
+    resolved = Path(path).resolve()
+    if resolved not in _OPEN:
+        _OPEN[resolved] = CallStore(resolved)
+    return _OPEN[resolved]
+
+
+class CallStore:
+    """Replies by `Call.key`. Use `open_store`; a second object on the same file is refused.
+
+    Attributes:
+        path: The JSONL file.
+        in_flight: Keys that are being asked now, with the event that ends the wait for them.
+    """
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.in_flight: dict[str, anyio.Event] = {}
+        self._process_lock = FileLock(f"{path}.lock")
+        try:
+            self._process_lock.acquire(blocking=False)
+        except Timeout:
+            raise StoreLockedError(
+                f"{path}: another process has this call store open; wait for it to end, or give this one a store of "
+                "its own"
+            ) from None
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._lines, self._size = _index(path)
+            os.ftruncate(self._file, self._size)
+        except BaseException:
+            self._process_lock.release()
+            raise
+        self._pending: list[tuple[str, bytes]] = []
+        self._queued = self._written = 0
+        self._flush_lock = anyio.Lock()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._lines
+
+    def get(self, key: str) -> Reply | None:
+        """The reply kept under a key, or None."""
+        if key not in self._lines:
+            return None
+        start, length = self._lines[key]
+        return Reply(**json.loads(os.pread(self._file, length, start)))
+
+    def replies(self) -> Iterator[Reply]:
+        """Every reply, in the order of the file."""
+        for key in list(self._lines):
+            reply = self.get(key)
+            assert reply is not None
+            yield reply
+
+    async def put(self, reply: Reply) -> None:
+        """Keeps a reply; returns when it is on disk. Replies put at the same time share one fsync.
+
+        Raises:
+            OSError: If it cannot be written; nothing half-written stays.
+        """
+        line = json.dumps(asdict(reply), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        self._pending.append((reply.key, line))
+        self._queued += 1
+        mine = self._queued
+        async with self._flush_lock:
+            if self._written >= mine:
+                return
+            batch, self._pending, upto = self._pending, [], self._queued
+            try:
+                await anyio.to_thread.run_sync(self._append, [line for _, line in batch])
+            except OSError:
+                os.ftruncate(self._file, self._size)
+                self._pending = batch + self._pending
+                raise
+            for key, line in batch:
+                self._lines[key] = (self._size, len(line))
+                self._size += len(line)
+            self._written = upto
+
+    def _append(self, lines: list[bytes]) -> None:
+        data = memoryview(b"".join(lines))
+        while data:
+            data = data[os.write(self._file, data) :]
+        os.fsync(self._file)
+
+    def compact(self) -> int:
+        """Rewrites the file with the newest line of each key only; returns how many lines were dropped."""
+        before = sum(1 for _ in self.path.open("rb"))
+        fresh = self.path.with_suffix(".compacting")
+        with fresh.open("wb") as file:
+            for start, length in self._lines.values():
+                file.write(os.pread(self._file, length, start))
+            file.flush()
+            os.fsync(file.fileno())
+        os.close(self._file)
+        fresh.replace(self.path)
+        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND)
+        self._lines, self._size = _index(self.path)
+        return before - len(self._lines)
+
+    def close(self) -> None:
+        """Lets other processes have the store."""
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+        self._process_lock.release()
+        _OPEN.pop(self.path, None)
+
+
+def _index(path: Path) -> tuple[dict[str, tuple[int, int]], int]:
+    """Start and length of each key's newest line, and the size of the file up to its last whole line."""
+    lines: dict[str, tuple[int, int]] = {}
+    size = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                key = json.loads(line)["key"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{path}, line {number}: got {line[:40]!r}, expected a JSON object with a key; this is not a call "
+                    "store, or was edited: restore or remove the line"
+                ) from error
+            lines[key] = (size, len(line))
+            size += len(line)
+    return lines, size
