@@ -1,12 +1,23 @@
 """What a judge is, without any task: the measured judge, the model judge and what they return."""
 
-from judges.judgment import NO_RESPONSE, CriterionJudgment, FailureMode, Judge, JudgeFailure, Judgment
+from judges.judgment import NO_RESPONSE, CriterionJudgment, FailureMode, Judge, JudgeFailure, Judgment, Rating
 from judges.measured import MEASURED, MeasuredJudge, check_measurable, measure
 from judges.measures import MEASURES
-from judges.model import DEFAULT_JUDGE, ModelJudge, grader_model, judge_messages
+from judges.model import (
+    DEFAULT_JUDGE,
+    DEFAULT_STORE,
+    ModelJudge,
+    grader_model,
+    grader_models,
+    judge_call,
+    judge_model,
+)
+from judges.panel import Panel
+from judges.prompts import judge_messages
 
 __all__ = [
     "DEFAULT_JUDGE",
+    "DEFAULT_STORE",
     "MEASURED",
     "MEASURES",
     "NO_RESPONSE",
@@ -17,8 +28,13 @@ __all__ = [
     "Judgment",
     "MeasuredJudge",
     "ModelJudge",
+    "Panel",
+    "Rating",
     "check_measurable",
     "grader_model",
+    "grader_models",
+    "judge_call",
     "judge_messages",
+    "judge_model",
     "measure",
 ]

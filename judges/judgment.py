@@ -25,11 +25,28 @@ class CriterionJudgment:
 
 
 @dataclass(frozen=True)
+class Rating:
+    """One asking of one judge about one response, where there were several.
+
+    Attributes:
+        judge: Which judge.
+        repeat: Which asking of it, from 0.
+        score: Headline score, 0-100, or None if it failed.
+        failure_mode: How it failed, "" if it did not.
+    """
+
+    judge: str
+    repeat: int
+    score: float | None
+    failure_mode: str = ""
+
+
+@dataclass(frozen=True)
 class Judgment:
     """A judge's view of one response.
 
     Attributes:
-        score: Headline score, 0-100: the criterion scores weighted by the rubric, computed by us.
+        score: Headline score, 0-100: the weighted total of the criteria, or the holistic score, by protocol.
         criteria: One entry per criterion, in the order of the rubric; empty when `reason` is set.
         holistic: The judge's own overall score, 0-100 (the paper's protocol), or None for a judge without one.
         reason: "no_response" when the text was empty or under 15 words and scored 0 without being read, else "".
@@ -37,8 +54,14 @@ class Judgment:
         prompt_version: Version of the judge's prompt or of its counting rules.
         rubric_hash: `Rubric.hash` of the rubric judged by.
         served_model: Model name the provider reported; "" for the measured judge.
-        attempts: Calls made, the failed ones included; 0 when nothing was asked.
+        attempts: Replies read, the failed ones included; 0 when nothing was asked.
         usage: Tokens of all attempts by kind (input_tokens, output_tokens, ...); empty when nothing was asked.
+        protocol: "criteria" or "holistic": which of the two is the headline.
+        total: Criterion scores weighted by the rubric, 0-100, computed by us; None when nothing was read.
+        prompt_hash: Hash of the judge's prompt without rubric and response; "" for the measured judge.
+        usage_paid: The part of `usage` that this run paid for; the rest came from the call store.
+        cost_usd: What `usage` costs at the prices of `judges/prices.yaml`, in US dollars; None if they lack the model.
+        ratings: Each asking, when a response was judged more than once or by several judges.
     """
 
     score: float
@@ -51,6 +74,12 @@ class Judgment:
     served_model: str = ""
     attempts: int = 0
     usage: Mapping[str, int] = field(default_factory=dict)
+    protocol: str = "criteria"
+    total: float | None = None
+    prompt_hash: str = ""
+    usage_paid: Mapping[str, int] = field(default_factory=dict)
+    cost_usd: float | None = None
+    ratings: tuple[Rating, ...] = ()
 
 
 class JudgeFailure(Exception):
@@ -58,13 +87,14 @@ class JudgeFailure(Exception):
 
     Attributes:
         mode: How the last attempt failed.
-        attempts: Calls made.
+        attempts: Replies read.
         usage: Tokens of all attempts by kind.
     """
 
     def __init__(self, mode: FailureMode, detail: str, attempts: int = 1, usage: Mapping[str, int] | None = None):
         super().__init__(f"{mode}: {detail}")
         self.mode: FailureMode = mode
+        self.detail = detail
         self.attempts = attempts
         self.usage = dict(usage or {})
 

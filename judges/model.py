@@ -1,21 +1,31 @@
 """The model judge: one call per response to an inspect model bound to the role `grader`.
 
 The rubric is the first block of the message and carries the cache breakpoint, so that a run over one rubric pays for
-it once. The score is the weighted total of the criterion scores, computed here and never by the model.
+it once. Every call goes through the call store, so a judgment is paid for once. The weighted total is computed here
+and never by the model.
 """
 
+import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 
+from judges.cost import cost_usd
 from judges.judgment import FailureMode, JudgeFailure, Judgment, is_no_response, no_response, weighted_total
-from judges.prompts import PROMPT_VERSION, RESPONSE_BLOCK, RUBRIC_BLOCK, SYSTEM, as_data
+from judges.prefix import PrefixWarmer
+from judges.prompts import PROMPT_VERSION, judge_messages, prompt_hash
 from judges.verdict import Verdict, parse_verdict
 from rubrics import Rubric
 
 if TYPE_CHECKING:
-    from inspect_ai.model import ChatMessage, Model, ModelOutput
+    from inspect_ai.model import GenerateConfig, Model
+
+    from model_calls import Call, CallStore, Reply
+
+Protocol = Literal["criteria", "holistic"]
 
 DEFAULT_JUDGE = "anthropic/claude-sonnet-5-5"
+DEFAULT_STORE = "calls/judge.jsonl"
 MAX_ATTEMPTS = 3
 MAX_TOKENS = 6000  # thinking counts as output on current Claude models; 2000 can be eaten by it
 ATTEMPT_TIMEOUT_SECONDS = 180
@@ -34,97 +44,172 @@ class ModelJudge:
     Args:
         model: Inspect model to ask; None takes the one bound to the role `grader`, or `DEFAULT_JUDGE`. The model under
             test never stands in.
+        store: Where calls are kept and looked up; None opens `DEFAULT_STORE` in the working directory.
+        protocol: Which score is the headline: "criteria", the weighted total computed by us, or "holistic", the
+            judge's own overall score (the paper's protocol). Both are kept.
+        repeat: Which asking this is, from 0; another number asks the same question anew.
     """
 
-    def __init__(self, model: "Model | None" = None):
+    def __init__(
+        self,
+        model: "Model | None" = None,
+        store: "CallStore | None" = None,
+        protocol: Protocol = "criteria",
+        repeat: int = 0,
+    ):
         self._model = model
+        self._store = store
+        self._protocol = protocol
+        self._repeat = repeat
 
     async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
-        """Judgment of one response, with at most three calls.
+        """Judgment of one response, from at most three replies.
 
-        A response under 15 words is not sent: score 0, reason "no_response".
+        A response under 15 words is not sent: score 0, reason "no_response". A refusal is final; a truncated or
+        unusable reply is asked for again. All replies, the unusable ones too, are kept, so a rerun sends nothing.
 
         Raises:
-            JudgeFailure: If no attempt gave a usable verdict. Transport errors pass through, so a rerun resumes.
+            JudgeFailure: If no reply gave a usable verdict. Transport errors pass through, so a rerun resumes.
         """
         model = self._model or grader_model()
         if is_no_response(response):
             return no_response(str(model), PROMPT_VERSION, rubric)
         usage: Counter[str] = Counter()
-        messages = judge_messages(rubric, user_prompt, response)
+        paid: Counter[str] = Counter()
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            output = await _ask(model, messages)
-            usage.update(_usage(output))
+            call = judge_call(model, rubric, user_prompt, response, self._repeat, attempt)
+            reply, is_new = await self._ask(call, rubric)
+            usage.update(reply.usage)
+            paid.update(reply.usage if is_new else {})
             try:
-                if output.stop_reason in _STOPPED:
-                    raise JudgeFailure(_STOPPED[output.stop_reason], f"stop reason {output.stop_reason}")
-                criteria, holistic = parse_verdict(rubric, output.completion)
+                if reply.stop_reason in _STOPPED:
+                    raise JudgeFailure(_STOPPED[reply.stop_reason], f"stop reason {reply.stop_reason}")
+                criteria, holistic = parse_verdict(rubric, reply.text)
             except JudgeFailure as failure:
-                if attempt == MAX_ATTEMPTS:
-                    raise JudgeFailure(failure.mode, str(failure), attempt, usage) from failure
+                if attempt == MAX_ATTEMPTS or failure.mode == "refusal":
+                    raise JudgeFailure(failure.mode, failure.detail, attempt, usage) from failure
                 continue
             total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
             return Judgment(
-                total,
-                criteria,
-                holistic,
-                "",
-                str(model),
-                PROMPT_VERSION,
-                rubric.hash,
-                output.model,
-                attempt,
-                dict(usage),
+                score=total if self._protocol == "criteria" else holistic,
+                criteria=criteria,
+                holistic=holistic,
+                reason="",
+                judge=str(model),
+                prompt_version=PROMPT_VERSION,
+                rubric_hash=rubric.hash,
+                served_model=reply.served_model,
+                attempts=attempt,
+                usage=dict(usage),
+                protocol=self._protocol,
+                total=total,
+                prompt_hash=prompt_hash(),
+                usage_paid=dict(paid),
+                cost_usd=cost_usd(str(model), usage, batch=reply.batch),
             )
         raise AssertionError("the last attempt returns or raises")
+
+    async def _ask(self, call: "Call", rubric: Rubric) -> "tuple[Reply, bool]":
+        from model_calls import ask, open_store
+
+        store = self._store or open_store(DEFAULT_STORE)
+        if call.key in store:
+            return await ask(store, call)
+        async with _WARMER.turn(f"{store.path}\0{call.model}\0{rubric.hash}"):
+            reply, is_new = await ask(store, call)
+        if is_new:
+            _READS.count(str(call.model), rubric.id, reply.usage)
+        return reply, is_new
+
+
+_WARMER = PrefixWarmer()
+
+
+class _CacheReads:
+    """Says so, once per model and rubric, when a run's prompt cache is never read."""
+
+    CALLS = 20
+
+    def __init__(self) -> None:
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._reads: Counter[tuple[str, str]] = Counter()
+
+    def count(self, model: str, rubric_id: str, usage: Mapping[str, int]) -> None:
+        which = (model, rubric_id)
+        self._calls[which] += 1
+        self._reads[which] += usage.get("input_tokens_cache_read", 0)
+        if self._calls[which] == self.CALLS and not self._reads[which] and model.startswith("anthropic/"):
+            logging.getLogger(__name__).warning(
+                "judge %s: %d calls for rubric %r read nothing from the prompt cache, so each pays the full price; the "
+                "rubric is probably shorter than the provider's minimum for caching",
+                model,
+                self.CALLS,
+                rubric_id,
+            )
+
+
+_READS = _CacheReads()
+
+
+def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, repeat: int, attempt: int) -> "Call":
+    """The call that asks a model for a verdict.
+
+    Args:
+        model: Inspect model.
+        rubric: Rubric to judge by.
+        user_prompt: What the student was asked.
+        response: What it answered.
+        repeat: Which asking, from 0.
+        attempt: Which attempt of it, from 1; each is kept on its own, so that a bad reply is not replayed for ever.
+    """
+    from inspect_ai.model import GenerateConfig, ResponseSchema
+    from inspect_ai.util import json_schema
+
+    from model_calls import Call
+
+    schema = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
+    return Call(
+        model=model,
+        messages=judge_messages(rubric, user_prompt, response),
+        config=GenerateConfig(response_schema=schema),
+        replicate=f"{repeat}.{attempt}",
+    )
 
 
 def grader_model() -> "Model":
     """The inspect model bound to the role `grader`, or the default judge. Never the model under test."""
-    from inspect_ai.model import GenerateConfig, get_model
+    return grader_models()[0]
 
-    config = GenerateConfig(
+
+def grader_models() -> "list[Model]":
+    """Every model bound to the role `grader`, in order; without a binding, the default judge."""
+    from inspect_ai.model import get_model, model_roles
+
+    bound = model_roles().get("grader")
+    if isinstance(bound, list):
+        return [judge_model(model) for model in bound]
+    return [judge_model(get_model(role="grader", default=DEFAULT_JUDGE, config=_config()))]
+
+
+def judge_model(model: "Model | str") -> "Model":
+    """A model with the settings of a judge, where it has none of its own."""
+    from copy import copy
+
+    from inspect_ai.model import get_model
+
+    if isinstance(model, str):
+        return get_model(model, config=_config())
+    configured = copy(model)
+    configured.config = _config().merge(model.config)
+    return configured
+
+
+def _config() -> "GenerateConfig":
+    from inspect_ai.model import GenerateConfig
+
+    return GenerateConfig(
         max_tokens=MAX_TOKENS,
         reasoning_effort="low",
         attempt_timeout=ATTEMPT_TIMEOUT_SECONDS,
         max_retries=MAX_TRANSPORT_RETRIES,
     )
-    return get_model(role="grader", default=DEFAULT_JUDGE, config=config)
-
-
-def judge_messages(rubric: Rubric, user_prompt: str, response: str) -> "list[ChatMessage]":
-    """The messages of one judge call: system, then one user message with a rubric block and a response block."""
-    from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentText
-
-    criterion_ids = ", ".join(criterion.id for criterion in rubric.criteria)
-    rubric_text = RUBRIC_BLOCK.substitute(rubric=rubric.render(), criterion_ids=criterion_ids)
-    response_text = RESPONSE_BLOCK.substitute(user_prompt=as_data(user_prompt), response=as_data(response))
-    return [
-        ChatMessageSystem(content=SYSTEM),
-        ChatMessageUser(
-            content=[ContentText(text=rubric_text, cache_breakpoint=True), ContentText(text=response_text)]
-        ),
-    ]
-
-
-async def _ask(model: "Model", messages: "list[ChatMessage]") -> "ModelOutput":
-    from inspect_ai.model import GenerateConfig, ResponseSchema
-    from inspect_ai.util import json_schema
-
-    schema = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
-    # a malformed reply in inspect's generation cache would be replayed for ever
-    return await model.generate(messages, config=GenerateConfig(response_schema=schema), cache=False)
-
-
-def _usage(output: "ModelOutput") -> dict[str, int]:
-    if output.usage is None:
-        return {}
-    kinds = (
-        "input_tokens",
-        "output_tokens",
-        "input_tokens_cache_read",
-        "input_tokens_cache_write",
-        "reasoning_tokens",
-    )
-    counts = {kind: getattr(output.usage, kind) for kind in kinds}
-    return {kind: count for kind, count in counts.items() if count}

@@ -2,12 +2,22 @@
 
 import json
 import math
-from typing import Any
+import re
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from judges.judgment import CriterionJudgment, JudgeFailure
 from rubrics import Rubric
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("got true or false, expected a number")
+    return value
+
+
+Points = Annotated[float, BeforeValidator(_no_bool)]
 
 
 class CriterionVerdict(BaseModel):
@@ -16,7 +26,7 @@ class CriterionVerdict(BaseModel):
     model_config = ConfigDict(extra="forbid")
     id: str
     reason: str
-    score: float
+    score: Points
 
 
 class Verdict(BaseModel):
@@ -24,20 +34,22 @@ class Verdict(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     criteria: list[CriterionVerdict]
-    holistic_score: float
+    holistic_score: Points
 
 
 def parse_verdict(rubric: Rubric, reply: str) -> tuple[tuple[CriterionJudgment, ...], float]:
     """Criterion judgments in the order of the rubric, and the holistic score, 0-100.
 
-    The verdict is the last JSON object with a `criteria` key in the reply, so that text around it does no harm.
+    A reply holds exactly one JSON object: alone, in a code fence, or with prose without braces around it. A reply with
+    two verdicts, or one with braces in its prose, is refused rather than guessed at: the second object could be one
+    that the judged text wrote and the judge quoted.
 
     Raises:
         JudgeFailure: With mode malformed_json, missing_criterion, unknown_criterion or score_out_of_range.
     """
     try:
-        verdict = Verdict.model_validate(_last_object(reply))
-    except ValueError as error:
+        verdict = Verdict.model_validate(_only_object(reply))
+    except (ValueError, RecursionError) as error:
         raise JudgeFailure("malformed_json", f"{error}".splitlines()[0]) from error
     by_id = {criterion.id: criterion for criterion in verdict.criteria}
     expected = [criterion.id for criterion in rubric.criteria]
@@ -56,19 +68,23 @@ def parse_verdict(rubric: Rubric, reply: str) -> tuple[tuple[CriterionJudgment, 
     return tuple(CriterionJudgment(c.id, c.score, c.reason) for c in judgments), verdict.holistic_score
 
 
-def _last_object(reply: str) -> dict[str, Any]:
-    decoder = json.JSONDecoder()
-    found: dict[str, Any] | None = None
-    position = reply.find("{")
-    while position >= 0:
-        try:
-            value, end = decoder.raw_decode(reply, position)
-        except json.JSONDecodeError:
-            position = reply.find("{", position + 1)
-            continue
-        if isinstance(value, dict) and "criteria" in value:
-            found = value
-        position = reply.find("{", end)
-    if found is None:
-        raise ValueError(f"no JSON object with criteria in a reply of {len(reply)} characters")
-    return found
+_FENCE = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
+
+
+def _only_object(reply: str) -> Any:
+    fences = _FENCE.findall(reply)
+    start, end = reply.find("{"), reply.rfind("}")
+    if len(fences) == 1:
+        text = fences[0]
+    elif start >= 0 and end > start:
+        text = reply[start : end + 1]
+    else:
+        raise ValueError(f"no JSON object in a reply of {len(reply)} characters")
+    return json.loads(text, object_pairs_hook=_without_repeats)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"an object names a key twice: {names}")
+    return dict(pairs)
