@@ -2,7 +2,8 @@
 
 Every statistic is over single judgments, since one judgment is what a benchmark uses; a text that was judged more often
 counts more often. Intervals are 95% percentile intervals of `scipy.stats.bootstrap` over user prompts: all texts of one
-prompt are drawn together; resamples on which a statistic is undefined are left out. A statistic that is not defined on its rows is nan.
+prompt are drawn together; resamples on which a statistic is undefined are left out. A statistic that is not defined on
+its rows is nan.
 """
 
 import warnings
@@ -139,7 +140,7 @@ def audit(rows: Sequence[AuditRow], seed: int = 0) -> Audit:
     return Audit(
         n_texts=len(rows),
         n_judgments=len(judgments),
-        unscored=Counter(mode for row in rows for mode in row.failures),
+        unscored=dict(Counter(mode for row in rows for mode in row.failures)),
         agreement=agree([found.measured for found in judgments], [found.judged for found in judgments]),
         bias=_bias(judgments, seed),
         bias_by_level={
