@@ -1,6 +1,14 @@
 """What inspect finds under the name `cpt_tasks`: the entry point of `pyproject.toml` points here."""
 
+from cpt_tasks.judge_robustness import attack_judge, judge_failure, judge_robustness
 from cpt_tasks.rubric_adherence import rubric_adherence
 from cpt_tasks.scorers import configurability, rubric_judge
 
-__all__ = ["configurability", "rubric_adherence", "rubric_judge"]
+__all__ = [
+    "attack_judge",
+    "configurability",
+    "judge_failure",
+    "judge_robustness",
+    "rubric_adherence",
+    "rubric_judge",
+]
