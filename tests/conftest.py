@@ -1,12 +1,15 @@
 """Shared fixtures: an offline inspect environment, and models that answer from a function."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from inspect_ai.model import ModelOutput, ModelUsage
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not; for fake_anthropic and tiny_model
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,3 +44,15 @@ def mock_model() -> Callable[..., Any]:
         return model
 
     return build
+
+
+@pytest.fixture
+def anthropic_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A fake Anthropic server that the provider finds by itself; take models with `get_model(..., memoize=False)`."""
+    from fake_anthropic import FakeAnthropic
+
+    with FakeAnthropic().running() as server:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+        # inspect keeps what it learnt of a rate limit under the API key, for the life of the process
+        monkeypatch.setenv("ANTHROPIC_API_KEY", f"fake-{server.url}")
+        yield server
