@@ -19,7 +19,8 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 
 from cpt_tasks.attacks import ATTACKS, FAMILIES, attacked_text, full_marks, load_attacks
-from cpt_tasks.judge_robustness import JudgedText, attack_samples, judge_robustness, shift_statistics
+from cpt_tasks.judge_robustness import attack_samples, judge_robustness
+from cpt_tasks.score_shifts import JudgedText, shift_statistics
 from judges import JudgeFailure, ModelJudge, judge_messages, measure
 from judges.prompts import RESPONSE_BLOCK, RUBRIC_BLOCK
 from judges.verdict import parse_verdict
