@@ -14,9 +14,10 @@ from cpt_tasks.judge_pages import agreement_table, bias_table, number, unscored_
 from judges import Judge, JudgeFailure, Judgment, check_measurable, measure
 from judges.audit import Audit, AuditRow, audit
 from judges.measures import words
-from rubrics import Rubric, ScoreLevel
+from rubrics import LOW_MAX, MODERATE_MAX, Rubric, ScoreLevel
 
 MEASURED_SCORES = "measured scores"
+NEAR_POINTS = 10
 
 
 class KnownText(BaseModel):
@@ -190,6 +191,13 @@ def _page(
         "doubling of length within rubric and level, given the measured score. Rank correlation of judged score and "
         f"length given the measured score: {number(found.length.partial_rho)}."
     )
+    near = sum(min(abs(row.measured - cut) for cut in (LOW_MAX, MODERATE_MAX)) <= NEAR_POINTS for row in judged.rows)
+    limits = (
+        f"{near} of {found.n_texts} texts have a measured score within {NEAR_POINTS} points of a cut between levels. "
+        "The fewer they are, the more do correlations and level agreement flatter the judge; the correlation within "
+        "levels is the harder test. The measured score is exactly 0 or 100 beyond the ends of its ramps, where a "
+        "judge's scale still goes on: a bias of a few points towards the middle at low and extremely high is no fault."
+    )
     repeats_part = (
         "\n".join(f"- {line}" for line in found.noise.lines())
         if found.noise
@@ -206,4 +214,6 @@ def _page(
         bias_table(found),
         "## Self-consistency",
         repeats_part,
+        "## How to read this",
+        limits,
     ]

@@ -72,6 +72,53 @@ def audit_command(
     click.echo(f"\naudit: {out / 'audit.md'}, numbers: {out / 'audit.json'}, figures: {out}/*.png")
 
 
+@judge_group.command(name="calibrate")
+@click.argument("labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--log", required=True, help="The judged .eval log that the labelled responses are in.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for page, numbers and figures.")
+def calibrate_command(labels: Path, log: str, out: Path) -> None:
+    """Compare the judge of a log with human scores, and correct the model's mean score by them.
+
+    LABELS is a CSV file with the columns sample_id and score (0-100), and optionally epoch (default 1) and rater.
+    """
+    from cpt_tasks.judge_calibrate import write_calibration
+    from cpt_tasks.judge_logs import read_judged_log, read_labels
+    from cpt_tasks.runs import find_logs
+
+    with _clear_errors():
+        [path, *more] = find_logs([log])
+        if more:
+            raise ValueError(f"{log}: got {len(more) + 1} logs, expected one, since labels belong to one log")
+        judged = read_judged_log(path)
+        click.echo(write_calibration(out, judged, read_labels(labels, judged)))
+    click.echo(f"\ncalibration: {out / 'calibration.md'}, numbers: {out / 'calibration.json'}, figures: {out}/*.png")
+
+
+@judge_group.command(name="swap")
+@click.argument("first")
+@click.argument("second")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for page, numbers and figures.")
+def swap_command(first: str, second: str, seed: int, out: Path) -> None:
+    """Compare two judges on the same responses: FIRST and SECOND are a log each, or a folder of logs each.
+
+    Folders hold one log per model, the same models in both; the models are then ranked by either judge. A second judge
+    scores the responses of a log with `inspect score LOG --scorer cpt_tasks/rubric_judge --action overwrite`.
+    """
+    from cpt_tasks.judge_logs import read_judged_log
+    from cpt_tasks.judge_swap import pair_logs, write_swap
+    from cpt_tasks.runs import find_logs
+
+    with _clear_errors():
+        sides = []
+        for side in (first, second):
+            paths = find_logs([side])
+            click.echo(f"reading {len(paths)} logs of {Path(side).name}", err=True)
+            sides.append([read_judged_log(path) for path in paths])
+        click.echo(write_swap(out, pair_logs(*sides), seed))
+    click.echo(f"\nswap: {out / 'swap.md'}, numbers: {out / 'swap.json'}, figures: {out}/*.png")
+
+
 @contextmanager
 def _clear_errors() -> Iterator[None]:
     from inspect_ai._util.error import PrerequisiteError  # no public name; raised for a missing key

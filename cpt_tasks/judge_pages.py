@@ -57,6 +57,7 @@ def agreement_table(found: Audit, judge: str, reference: str) -> str:
     rows = [
         ("Pearson correlation", number(agreement.pearson), "1"),
         ("Spearman correlation", number(agreement.spearman), "1"),
+        ("Pearson correlation within levels", number(found.within_level_pearson), "1"),
         ("ICC(2,1), absolute agreement", number(agreement.icc), "1"),
         ("mean absolute error, points", number(agreement.mae, 1), "0"),
         ("level kappa, quadratic weights", number(agreement.level_kappa), "1"),
@@ -71,7 +72,7 @@ def agreement_table(found: Audit, judge: str, reference: str) -> str:
         ("scores of exactly 100, share", number(ours.share_100), number(theirs.share_100)),
         ("distinct scores", str(ours.distinct), str(theirs.distinct)),
     ]
-    return _markdown(rows, ("statistic", judge, reference))
+    return markdown_table(rows, ("statistic", judge, reference))
 
 
 def bias_table(found: Audit) -> str:
@@ -79,7 +80,7 @@ def bias_table(found: Audit) -> str:
     groups = [("all", found.bias), *found.bias_by_level.items(), *found.bias_by_rubric.items()]
     rows = [(str(group), interval(estimate)) for group, estimate in groups]
     rows.append(("per doubling of length", interval(found.length.slope)))
-    return _markdown(rows, ("texts", "bias, points"))
+    return markdown_table(rows, ("texts", "bias, points"))
 
 
 def unscored_line(found: Audit) -> str:
@@ -91,7 +92,7 @@ def unscored_line(found: Audit) -> str:
     )
 
 
-def _markdown(rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> str:
+def markdown_table(rows: Sequence[tuple[str, ...]], columns: Sequence[str]) -> str:
+    """Markdown table of text cells."""
     # numbers stay text, or tabulate would write 1.000 as 1
-    table = pd.DataFrame(rows, columns=list(columns)).to_markdown(index=False, disable_numparse=True)
-    return str(table)
+    return str(pd.DataFrame(rows, columns=list(columns)).to_markdown(index=False, disable_numparse=True))

@@ -6,6 +6,7 @@ prompt are drawn together; resamples on which a statistic is undefined are left 
 its rows is nan.
 """
 
+import math
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,6 +80,8 @@ class Audit:
         n_judgments: Judgments that worked.
         unscored: Judgments that did not, by failure mode.
         agreement: Of measured and judged scores, and of their levels.
+        within_level_pearson: Linear correlation, -1 to 1, of measured and judged score within (rubric, level): does the
+            judge see more than the level? nan when one of them has one value in every cell.
         bias: Mean of judged - measured, score points.
         bias_by_level: The same for the texts written for each level.
         bias_by_rubric: The same for each rubric.
@@ -97,6 +100,7 @@ class Audit:
     n_judgments: int
     unscored: Mapping[str, int]
     agreement: Agreement
+    within_level_pearson: float
     bias: Estimate
     bias_by_level: Mapping[ScoreLevel, Estimate]
     bias_by_rubric: Mapping[str, Estimate]
@@ -136,12 +140,14 @@ def audit(rows: Sequence[AuditRow], seed: int = 0) -> Audit:
         for score in row.judged
     ]
     if not judgments:
-        raise ValueError(f"audit: got no judgment of {len(rows)} texts, expected at least one")
+        modes = ", ".join(f"{mode} {count}" for mode, count in Counter(m for row in rows for m in row.failures).items())
+        raise ValueError(f"audit: got no judgment of {len(rows)} texts ({modes}), expected at least one")
     return Audit(
         n_texts=len(rows),
         n_judgments=len(judgments),
         unscored=dict(Counter(mode for row in rows for mode in row.failures)),
         agreement=agree([found.measured for found in judgments], [found.judged for found in judgments]),
+        within_level_pearson=_within_level_pearson(judgments),
         bias=_bias(judgments, seed),
         bias_by_level={
             level: _bias([found for found in judgments if found.level is level], seed) for level in ScoreLevel
@@ -156,6 +162,13 @@ def audit(rows: Sequence[AuditRow], seed: int = 0) -> Audit:
         measured_order_accuracy=_within_rubric(judgments, lambda found: _order_accuracy(found, _measured)),
         noise=_noise(rows),
     )
+
+
+def _within_level_pearson(judgments: _Judgments) -> float:
+    cells = [np.array([(found.measured, found.judged) for found in cell]) for cell in _cells(judgments)]
+    squares = _products([cell - cell.mean(axis=0) for cell in cells])
+    scale = math.sqrt(squares[0, 0] * squares[1, 1])
+    return float(squares[0, 1] / scale) if scale > _TINY else NAN
 
 
 def _bias(judgments: _Judgments, seed: int) -> Estimate:
@@ -210,14 +223,18 @@ def _clustered(sums: Mapping[str, Floats], statistic: Callable[..., Floats], see
 def _partial_rho(judgments: _Judgments) -> float:
     cells = [[(found.judged, found.words, found.measured) for found in cell] for cell in _cells(judgments)]
     ranks = [stats.rankdata(cell, axis=0) for cell in cells]
-    centred = np.concatenate([table - table.mean(axis=0) for table in ranks])
-    squares = centred.T @ centred
+    squares = _products([table - table.mean(axis=0) for table in ranks])
     scale = np.sqrt(np.diag(squares))
     if (scale < _TINY).any():
         return NAN
     (_, words, truth), (_, _, both), _ = squares / np.outer(scale, scale)
     left = (1 - truth**2) * (1 - both**2)
     return float((words - truth * both) / np.sqrt(left)) if left > _TINY else NAN
+
+
+def _products(tables: Sequence[Floats]) -> Floats:
+    together = np.concatenate(tables)
+    return np.asarray(together.T @ together)
 
 
 def _saturation(scores: Sequence[float]) -> Saturation:

@@ -58,6 +58,7 @@ def test_the_measured_judge_against_itself_is_perfect(seed_rows: list[AuditRow])
     assert (found.n_texts, found.n_judgments, found.unscored) == (288, 576, {})
     assert (agreement.pearson, agreement.spearman, agreement.icc) == pytest.approx((1, 1, 1))
     assert (agreement.mae, agreement.level_kappa, agreement.level_accuracy) == (0, 1, 1)
+    assert found.within_level_pearson == pytest.approx(1)
     for estimate in (found.bias, *found.bias_by_level.values(), *found.bias_by_rubric.values(), found.length.slope):
         assert (estimate.value, estimate.ci_low, estimate.ci_high) == (0, 0, 0)
     assert math.isnan(found.length.partial_rho)  # nothing is left to explain
@@ -160,6 +161,14 @@ def test_bias_and_order_by_hand() -> None:
     assert math.isnan(found.length.slope.value)  # all texts are equally long
 
 
+def test_correlation_within_levels_by_hand() -> None:
+    # low: measured -5 5, judged -1 1 about the means; high: -2 2 and 2 -2 -> (5 + 5 - 4 - 4) / sqrt(58 * 10)
+    rows = [row(LOW, "a", 10, 20), row(LOW, "b", 20, 22), row(HIGH, "a", 94, 99), row(HIGH, "b", 98, 95)]
+    assert audit(rows).within_level_pearson == pytest.approx(2 / math.sqrt(580))
+    assert audit(rows).agreement.pearson > 0.99
+    assert math.isnan(audit([row(LOW, "a", 10, 20), row(HIGH, "a", 94, 99)]).within_level_pearson)
+
+
 def test_intervals_are_clustered_by_prompt() -> None:
     # errors of one prompt move together: the SE of the mean is that of 40 prompts, not of 120 texts
     errors = np.linspace(-20, 20, 40)
@@ -178,5 +187,5 @@ def test_unscored_judgments_are_counted_by_mode_and_are_no_number() -> None:
 
 
 def test_an_audit_without_any_judgment_is_refused() -> None:
-    with pytest.raises(ValueError, match="no judgment of 1 texts"):
+    with pytest.raises(ValueError, match="no judgment of 1 texts .refusal 1., expected"):
         audit([row(LOW, "a", 10, failures=("refusal",))])
