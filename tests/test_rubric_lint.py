@@ -1,0 +1,289 @@
+"""`cpt rubric lint`: each rule has an example that trips it, and the library trips none."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from rubrics import load_rubrics
+from rubrics.commands import rubric_group
+from rubrics.lint import likeness, lint_file, lint_rubric
+from rubrics.load import LIBRARY
+
+Content = dict[str, Any]
+Change = Callable[[Content], None]
+
+
+def library_file() -> Content:
+    content: Content = yaml.safe_load((LIBRARY / "broadcast.yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def write(tmp_path: Path, change: Change = lambda content: None) -> Path:
+    content = library_file()
+    change(content)
+    path = tmp_path / "broadcast.yaml"
+    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def set_weights(*weights: float) -> Change:
+    def change(content: Content) -> None:
+        for criterion, weight in zip(content["criteria"], weights, strict=True):
+            criterion["weight"] = weight
+
+    return change
+
+
+def set_descriptor(grade: str, text: str) -> Change:
+    return lambda content: content["criteria"][0]["descriptors"].update({grade: text})
+
+
+def set_measure(criterion: int, **measure: Any) -> Change:
+    return lambda content: content["criteria"][criterion].update(measure=measure)
+
+
+def set_wording(text: str, level: str = "moderate", split: str = "train", position: int = 1) -> Change:
+    def change(content: Content) -> None:
+        content["system_prompts"][level][split][position] = text
+
+    return change
+
+
+def copy_descriptors(content: Content) -> None:
+    content["criteria"][1]["descriptors"] = dict(content["criteria"][0]["descriptors"])
+
+
+def copy_title(content: Content) -> None:
+    content["criteria"][1]["title"] = content["criteria"][0]["title"].upper()
+
+
+def drop_wordings(content: Content) -> None:
+    content["system_prompts"]["low"]["train"] = content["system_prompts"]["low"]["train"][:3]
+
+
+def drop_level(content: Content) -> None:
+    del content["system_prompts"]["low"]
+
+
+def repeat_wording(content: Content) -> None:
+    content["system_prompts"]["low"]["train"][1] = content["system_prompts"]["low"]["train"][0]
+
+
+def rename(content: Content) -> None:
+    content["id"] = "newscast"
+
+
+FIRST = library_file()["system_prompts"]["moderate"]["train"][0]
+NEAR_FIRST = FIRST.replace("some liveliness", "a certain liveliness")
+FREQUENT = "Exclamations are very frequent and carry the passage, with a calmer sentence between them."
+
+RULES: list[tuple[str, Change, str, str, str]] = [
+    ("weights", set_weights(40, 30, 25), "error", "schema", "rubric: weights sum to 95, expected 100"),
+    (
+        "light",
+        set_weights(66, 30, 4),
+        "warning",
+        "light_criterion",
+        "brevity.weight: got 4, expected 5 or more",
+    ),
+    ("missing descriptor", lambda c: c["criteria"][0]["descriptors"].pop("fair"), "error", "schema", "Field required"),
+    ("too few", drop_wordings, "error", "schema", "system_prompts.low.train: Tuple should have at least 4 items"),
+    ("no wordings", drop_level, "error", "schema", "system_prompts lack ['low']"),
+    ("repeated", repeat_wording, "error", "schema", "paraphrase given twice"),
+    ("file name", rename, "error", "schema", "id: got 'newscast', expected the file's name 'broadcast'"),
+    (
+        "same descriptors",
+        set_descriptor("fair", "one exclamation at most -- the tone is mild"),
+        "error",
+        "same_descriptors",
+        "descriptors.needs_improvement: got the words of fair",
+    ),
+    (
+        "near descriptors",
+        set_descriptor("excellent", FREQUENT),
+        "warning",
+        "near_descriptors",
+        "alike to excellent",
+    ),
+    ("names alone", set_descriptor("good", "Good: loud."), "error", "names_level", "got 'Good:' in 'Good: loud.'"),
+    ("names a level", set_descriptor("good", "Deserves a high score."), "error", "names_level", "got 'high score'"),
+    ("names points", set_descriptor("fair", "Loud, a score of 50."), "error", "names_level", "got 'score of 5'"),
+    ("names hundredths", set_descriptor("fair", "Worth 50/100."), "error", "names_level", "got '50/100'"),
+    (
+        "names a grade",
+        set_descriptor("fair", "It needs improvement."),
+        "error",
+        "names_level",
+        "descriptors.fair",
+    ),
+    ("opens", set_descriptor("good", "Good use of noise."), "warning", "opens_with_level", "the name of its grade"),
+    (
+        "same measure",
+        set_measure(1, **{"statistic": "exclamations_per_sentence", "from": 0, "to": 1}),
+        "error",
+        "same_measure",
+        "criteria.address.measure: got 'exclamations_per_sentence' as in excitement",
+    ),
+    (
+        "narrow ramp",
+        set_measure(0, **{"statistic": "words_per_line", "from": 20, "to": 21}),
+        "warning",
+        "narrow_ramp",
+        "got from 20 to 21, where a grade is 0.25 wide, expected 5% of the larger end or more",
+    ),
+    (
+        "same title",
+        copy_title,
+        "error",
+        "same_title",
+        "got 'AUDIBLE EXCITEMENT' as in excitement",
+    ),
+    ("overlap", copy_descriptors, "warning", "near_criteria", "criteria.address: got descriptors 1.00 alike"),
+    (
+        "leaks level",
+        set_wording("Aim for a moderate score. Cheer."),
+        "error",
+        "leaks_level",
+        "got 'moderate score'",
+    ),
+    ("leaks score", set_wording("Write for 70 out of 100. Be lively."), "error", "leaks_level", "got '70 out of 100'"),
+    ("leaks key", set_wording("Be extremely_high today. Be loud."), "error", "leaks_level", "got 'extremely_high'"),
+    ("leaks name", set_wording("Keep words_per_sentence low. Cheer."), "error", "leaks_level", "'words_per_sentence'"),
+    ("leaks grading", set_wording("Follow the rubric. Be lively."), "warning", "leaks_grading", "got 'rubric'"),
+    ("leaks ramp", set_wording("Sentences of 20 words. Be lively."), "warning", "leaks_number", "got 20 in"),
+    ("leaks cut", set_wording("Be lively in 92.5 of cases. Cheer."), "warning", "leaks_number", "got 92.5 in"),
+    (
+        "same wording",
+        set_wording(FIRST.upper()),
+        "error",
+        "same_wording",
+        "system_prompts.moderate.train.1: got the words of system_prompts.moderate.train.0",
+    ),
+    (
+        "other level",
+        set_wording(FIRST, level="low"),
+        "error",
+        "same_wording",
+        "words of system_prompts.low.train.1",
+    ),
+    ("near wording", set_wording(NEAR_FIRST), "warning", "near_wording", "vary more than a word"),
+    (
+        "heldout near train",
+        set_wording(NEAR_FIRST, split="heldout"),
+        "error",
+        "near_wording",
+        "it would test memory, so write a new one",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "rule", "message"), [rule[1:] for rule in RULES], ids=[rule[0] for rule in RULES]
+)
+def test_each_rule_is_tripped_by_its_example_alone(
+    change: Change, severity: str, rule: str, message: str, tmp_path: Path
+) -> None:
+    findings = lint_file(write(tmp_path, change))
+    assert {(finding.severity, finding.rule) for finding in findings} == {(severity, rule)}, findings
+    assert message in str(findings[0])
+
+
+def test_the_library_is_clean() -> None:
+    assert {rubric.id: lint_rubric(rubric) for rubric in load_rubrics("all")} == {
+        rubric.id: [] for rubric in load_rubrics("all")
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A high level of detail in a low voice.",
+        "A fair number of exclamations, some good, some excellent.",
+        "Good-natured shouts in moderate amounts.",
+        "Level and unexcited; high notes are rare.",
+        "Exclamation marks in 3 out of 10 sentences, 50% of lines.",
+        "Music swells like the score of a film.",
+        "Fair-haired heroes get three marks of honour.",
+    ],
+)
+def test_natural_words_raise_no_alarm(text: str, tmp_path: Path) -> None:
+    assert lint_file(write(tmp_path, set_descriptor("unsatisfactory", text))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write with high energy and moderate length. Keep 3 good jokes in it.",
+        "Keep a low profile. Use a level tone, with marks of joy.",
+    ],
+)
+def test_a_system_prompt_may_say_high_low_and_good(text: str, tmp_path: Path) -> None:
+    assert lint_file(write(tmp_path, set_wording(text))) == []
+
+
+def test_errors_come_before_warnings(tmp_path: Path) -> None:
+    def change(content: Content) -> None:
+        set_weights(66, 30, 4)(content)
+        copy_title(content)
+
+    assert [finding.severity for finding in lint_file(write(tmp_path, change))] == ["error", "warning"]
+
+
+def test_every_breach_of_the_schema_is_listed(tmp_path: Path) -> None:
+    def change(content: Content) -> None:
+        del content["title"]
+        content["colour"] = "red"
+
+    assert {finding.where for finding in lint_file(write(tmp_path, change))} == {"title", "colour"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [("A few figures.", "a FEW figures", 1), ("a b c d", "a b c e", 0.75), ("one", "two", 0), ("", "", 1)],
+)
+def test_likeness_known_values(one: str, other: str, expected: float) -> None:
+    assert likeness(one, other) == expected  # 2 x common words in order / words of both
+
+
+def lint(*arguments: Any) -> tuple[int, str]:
+    result = CliRunner().invoke(rubric_group, ["lint", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def test_without_files_the_library_is_checked() -> None:
+    assert lint() == (0, f"{len(load_rubrics('all'))} rubrics read: 0 errors, 0 warnings\n")
+
+
+def test_exit_status_1_on_errors_and_with_strict_on_warnings(tmp_path: Path) -> None:
+    path = write(tmp_path, set_weights(66, 30, 4))
+    assert lint(path)[0] == 0
+    assert lint(path, "--strict")[0] == 1
+    status, output = lint(write(tmp_path, copy_title))
+    assert status == 1
+    assert f"{path}: error: criteria.address.title: got" in output
+    assert lint(write(tmp_path), "--strict")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [", "not valid YAML"),
+        (b"- a list", "got list, expected a mapping"),
+        (b"\xff\xfe\xfa", "cannot be read"),
+        (None, "No such file"),
+    ],
+)
+def test_exit_status_2_for_a_file_that_cannot_be_read_and_the_others_are_still_checked(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    if content is not None:
+        bad.write_bytes(content)
+    status, output = lint(bad, write(tmp_path, copy_title))
+    assert status == 2
+    assert message in output
+    assert "criteria.address.title" in output
