@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from cpt_tasks import judge_figures
 from cpt_tasks.judge_logs import JudgedLog, Label, SampleKey
@@ -13,6 +14,8 @@ from cpt_tasks.judge_pages import interval, markdown_table, number, write_page
 from judges.audit import AuditRow
 from judges.calibration import Calibration, calibrate
 from rubrics import ScoreLevel
+
+SPREAD_P_VALUE = 0.01
 
 
 def write_calibration(out: Path, log: JudgedLog, labels: Sequence[Label]) -> str:
@@ -36,7 +39,7 @@ def write_calibration(out: Path, log: JudgedLog, labels: Sequence[Label]) -> str
     rows = [_row(log, key, scores) for key, scores in by_sample.items()]
     figures = judge_figures.save(
         {
-            "judge_against_human": judge_figures.judged_against_reference(rows, log.judge, "human", found.link),
+            "human_against_judge": judge_figures.judged_against_reference(rows, "people", log.judge, found.link),
             "mean_score": judge_figures.means(found),
         },
         out,
@@ -60,7 +63,19 @@ def write_calibration(out: Path, log: JudgedLog, labels: Sequence[Label]) -> str
 def _row(log: JudgedLog, key: SampleKey, scores: dict[str, float]) -> AuditRow:
     sample = log.samples[key]
     human = sum(scores.values()) / len(scores)
-    return AuditRow(sample.rubric, sample.level, sample.prompt_id, sample.words, human, (sample.score,))
+    return AuditRow(sample.rubric, sample.level, sample.prompt_id, sample.words, sample.score, (human,))
+
+
+def _spread_p_value(log: JudgedLog, labelled: dict[SampleKey, dict[str, float]]) -> float:
+    # of the counts by labelled or not and level; 1 where there is nothing to compare
+    counts = np.zeros((2, len(ScoreLevel)))
+    for key, sample in log.samples.items():
+        if not math.isnan(sample.score):
+            counts[int(key in labelled), sample.level.rank] += 1
+    counts = counts[:, counts.sum(axis=0) > 0]
+    if counts.shape[1] < 2 or not counts.sum(axis=1).all():
+        return 1.0
+    return float(stats.chi2_contingency(counts).pvalue)
 
 
 def _by_level(log: JudgedLog, labelled: dict[SampleKey, dict[str, float]]) -> dict[str, str]:
@@ -103,10 +118,15 @@ def _page(
         ],
         (f"mean score of {log.model}", "0-100"),
     )
+    spread = (
+        "**The labels are not spread over the levels as the log is, so they are no random sample of it and the "
+        "corrected mean is not to be trusted.** Draw the responses to label at random from the whole log."
+    )
     how = (
         f"The corrected mean uses the judge with weight {number(mean.weight, 2)} (0 is labels only, 1 the whole judge; "
         "PPI++, arXiv 2311.01453). It is right on average however wrong the judge is, if the labelled responses are a "
         "random sample of the log's: see above how many of each level were labelled. Intervals are 95% and take "
         "responses as independent."
     )
-    return [f"# Calibration of `{log.judge}`", intro, table, "## Mean score", means, how]
+    warning = [] if _spread_p_value(log, labelled) > SPREAD_P_VALUE else [spread]
+    return [f"# Calibration of `{log.judge}`", intro, table, "## Mean score", means, *warning, how]

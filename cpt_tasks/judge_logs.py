@@ -38,7 +38,7 @@ class JudgedLog:
     Attributes:
         model: Name of the model that was judged, with its prompting.
         log: Name of the log file.
-        judge: The judge.
+        judge: The judge, with its protocol in brackets where that is not the weighted total of the criteria.
         prompt_version: Version of its prompt.
         protocol: What `runs.check_comparable` compares.
         samples: By (sample id, epoch), in the order of the log.
@@ -69,10 +69,11 @@ def read_judged_log(path: str) -> JudgedLog:
     """
     run = read_run(path)
     samples = read_eval_log(path).samples or []
+    holistic = run.protocol.get("judge_protocol") == "holistic"
     return JudgedLog(
         model=run.name,
         log=Path(path).name,
-        judge=run.protocol["judge"],
+        judge=run.protocol["judge"] + " (holistic)" * holistic,
         prompt_version=run.protocol["prompt_version"],
         protocol=run.protocol,
         samples={(str(sample.id), sample.epoch): _judged(sample) for sample in samples},

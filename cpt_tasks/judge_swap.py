@@ -83,7 +83,7 @@ def compare(pairs: Sequence[tuple[JudgedLog, JudgedLog]], seed: int = 0) -> Swap
     Raises:
         ValueError: If no response was scored by both judges.
     """
-    rows = [_row(log_a.samples[key], log_b.samples[key]) for log_a, log_b in pairs for key in log_a.samples]
+    rows = _rows(pairs)
     both = [(row.measured, row.judged[0]) for row in rows if row.judged]
     if not both:
         raise ValueError(f"{pairs[0][0].log}: got no response that both judges scored, expected at least one")
@@ -105,7 +105,7 @@ def compare(pairs: Sequence[tuple[JudgedLog, JudgedLog]], seed: int = 0) -> Swap
 def write_swap(out: Path, pairs: Sequence[tuple[JudgedLog, JudgedLog]], seed: int = 0) -> str:
     """Writes swap.md, swap.json, the figures and command.txt; returns the text to print."""
     found = compare(pairs, seed)
-    rows = [_row(log_a.samples[key], log_b.samples[key]) for log_a, log_b in pairs for key in log_a.samples]
+    rows = _rows(pairs)
     a, b = found.judge_a, found.judge_b
     drawn = {
         "judge_against_judge": judge_figures.judged_against_reference(rows, b, a, found.link),
@@ -143,10 +143,16 @@ def _check_same_responses(log_a: JudgedLog, log_b: JudgedLog) -> None:
         raise ValueError(f"{where}: the rubrics have different hashes; {how}")
 
 
-def _row(a: JudgedSample, b: JudgedSample) -> AuditRow:
+def _rows(pairs: Sequence[tuple[JudgedLog, JudgedLog]]) -> list[AuditRow]:
+    return [
+        _row(log_a.samples[key], log_b.samples[key], log_a.model) for log_a, log_b in pairs for key in log_a.samples
+    ]
+
+
+def _row(a: JudgedSample, b: JudgedSample, model: str) -> AuditRow:
     scored = not (math.isnan(a.score) or math.isnan(b.score))
     judged, failures = ((b.score,), ()) if scored else ((), (UNSCORED,))
-    return AuditRow(a.rubric, a.level, a.prompt_id, a.words, a.score, judged, failures)
+    return AuditRow(a.rubric, a.level, a.prompt_id, a.words, a.score, judged, failures, model)
 
 
 def _model_pair(log_a: JudgedLog, log_b: JudgedLog, seed: int) -> ModelPair:

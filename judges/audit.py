@@ -11,6 +11,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from scipy import stats
@@ -34,6 +35,7 @@ class AuditRow:
         measured: The known score, 0-100.
         judged: The judge's scores, 0-100, one per repeat that worked; empty when none did.
         failures: Failure modes of the repeats that did not work.
+        writer: Who wrote the text; levels are put in order among the texts of one writer.
     """
 
     rubric: str
@@ -43,6 +45,7 @@ class AuditRow:
     measured: float
     judged: tuple[float, ...]
     failures: tuple[str, ...] = ()
+    writer: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,10 @@ class Audit:
         length: Length bias.
         judged_saturation: Use of the scale by the judge.
         measured_saturation: Use of the scale by the measured scores of the same texts.
-        judged_tau_b: Kendall's tau-b of level and judged score, within rubric, then averaged.
+        judged_tau_b: Kendall's tau-b of level and judged score, within rubric and writer, then averaged.
         measured_tau_b: The same for the measured score: the value to reach, below 1 since a level holds many scores.
         judged_order_accuracy: Share of pairs of texts of one prompt and two levels that the judge puts in the right
-            order, ties 1/2; within rubric, then averaged.
+            order, ties 1/2; within rubric and writer, then averaged.
         measured_order_accuracy: The same for the measured score.
         noise: Self-consistency over repeats, or None when texts were judged once.
     """
@@ -117,6 +120,7 @@ class Audit:
 @dataclass(frozen=True)
 class _Judgment:
     rubric: str
+    writer: str
     level: ScoreLevel
     prompt_id: str
     words: int
@@ -126,6 +130,8 @@ class _Judgment:
 
 _Judgments = Sequence[_Judgment]
 _Score = Callable[[_Judgment], float]
+_JUDGED: _Score = attrgetter("judged")
+_MEASURED: _Score = attrgetter("measured")
 
 
 def audit(rows: Sequence[AuditRow], seed: int = 0) -> Audit:
@@ -135,7 +141,7 @@ def audit(rows: Sequence[AuditRow], seed: int = 0) -> Audit:
         ValueError: If no row was judged, or a score is outside 0-100.
     """
     judgments = [
-        _Judgment(row.rubric, row.level, row.prompt_id, row.words, row.measured, score)
+        _Judgment(row.rubric, row.writer, row.level, row.prompt_id, row.words, row.measured, score)
         for row in rows
         for score in row.judged
     ]
@@ -152,14 +158,17 @@ def audit(rows: Sequence[AuditRow], seed: int = 0) -> Audit:
         bias_by_level={
             level: _bias([found for found in judgments if found.level is level], seed) for level in ScoreLevel
         },
-        bias_by_rubric={rubric: _bias(found, seed) for rubric, found in sorted(_by_rubric(judgments).items())},
+        bias_by_rubric={
+            rubric: _bias([found for found in judgments if found.rubric == rubric], seed)
+            for rubric in sorted({found.rubric for found in judgments})
+        },
         length=LengthBias(_length_slope(judgments, seed), _partial_rho(judgments)),
         judged_saturation=_saturation([found.judged for found in judgments]),
         measured_saturation=_saturation([row.measured for row in rows if row.judged]),
-        judged_tau_b=_within_rubric(judgments, lambda found: _tau_b(found, _judged)),
-        measured_tau_b=_within_rubric(judgments, lambda found: _tau_b(found, _measured)),
-        judged_order_accuracy=_within_rubric(judgments, lambda found: _order_accuracy(found, _judged)),
-        measured_order_accuracy=_within_rubric(judgments, lambda found: _order_accuracy(found, _measured)),
+        judged_tau_b=_within_writer(judgments, lambda found: _tau_b(found, _JUDGED)),
+        measured_tau_b=_within_writer(judgments, lambda found: _tau_b(found, _MEASURED)),
+        judged_order_accuracy=_within_writer(judgments, lambda found: _order_accuracy(found, _JUDGED)),
+        measured_order_accuracy=_within_writer(judgments, lambda found: _order_accuracy(found, _MEASURED)),
         noise=_noise(rows),
     )
 
@@ -246,16 +255,15 @@ def _saturation(scores: Sequence[float]) -> Saturation:
 
 def _tau_b(judgments: _Judgments, score: _Score) -> float:
     levels, scores = [found.level.rank for found in judgments], [score(found) for found in judgments]
-    if len(set(levels)) < 2 or len(set(scores)) < 2:
-        return NAN
-    return float(stats.kendalltau(levels, scores).statistic)
+    defined = len(set(levels)) > 1 and len(set(scores)) > 1
+    return float(stats.kendalltau(levels, scores).statistic) if defined else NAN
 
 
 def _order_accuracy(judgments: _Judgments, score: _Score) -> float:
     prompts: dict[str, dict[ScoreLevel, list[float]]] = defaultdict(lambda: defaultdict(list))
     for found in judgments:
         prompts[found.prompt_id][found.level].append(score(found))
-    outcomes = [
+    return _mean(
         0.5 + 0.5 * float(np.sign(high - low))
         for by_level in prompts.values()
         for lower in by_level
@@ -263,41 +271,28 @@ def _order_accuracy(judgments: _Judgments, score: _Score) -> float:
         if lower.rank < upper.rank
         for low in by_level[lower]
         for high in by_level[upper]
-    ]
-    return _mean(outcomes)
+    )
 
 
 def _noise(rows: Sequence[AuditRow]) -> NoiseReport | None:
     asked = max(len(row.judged) + len(row.failures) for row in rows)
-    if asked < 2:
-        return None
-    return noise_report([[*row.judged, *[NAN] * (asked - len(row.judged))] for row in rows])
-
-
-def _judged(judgment: _Judgment) -> float:
-    return judgment.judged
-
-
-def _measured(judgment: _Judgment) -> float:
-    return judgment.measured
-
-
-def _by_rubric(judgments: _Judgments) -> dict[str, list[_Judgment]]:
-    found: dict[str, list[_Judgment]] = defaultdict(list)
-    for judgment in judgments:
-        found[judgment.rubric].append(judgment)
-    return found
+    ratings = [[*row.judged, *[NAN] * (asked - len(row.judged))] for row in rows]
+    return noise_report(ratings) if asked > 1 else None
 
 
 def _cells(judgments: _Judgments) -> list[list[_Judgment]]:
-    cells: dict[tuple[str, ScoreLevel], list[_Judgment]] = defaultdict(list)
+    return _grouped(judgments, lambda found: (found.rubric, found.level))
+
+
+def _within_writer(judgments: _Judgments, statistic: Callable[[_Judgments], float]) -> float:
+    return _mean(statistic(group) for group in _grouped(judgments, lambda found: (found.rubric, found.writer)))
+
+
+def _grouped(judgments: _Judgments, key: Callable[[_Judgment], tuple[str, str]]) -> list[list[_Judgment]]:
+    groups: dict[tuple[str, str], list[_Judgment]] = defaultdict(list)
     for found in judgments:
-        cells[found.rubric, found.level].append(found)
-    return list(cells.values())
-
-
-def _within_rubric(judgments: _Judgments, statistic: Callable[[_Judgments], float]) -> float:
-    return _mean(statistic(found) for found in _by_rubric(judgments).values())
+        groups[key(found)].append(found)
+    return list(groups.values())
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -12,7 +12,7 @@ from inspect_ai import eval as inspect_eval
 from cpt_tasks.judge_audit import KnownText, draw_texts, judge_texts, read_texts, write_audit
 from cpt_tasks.judge_calibrate import write_calibration
 from cpt_tasks.judge_commands import judge_group
-from cpt_tasks.judge_logs import JudgedLog, JudgedSample, read_judged_log, read_labels
+from cpt_tasks.judge_logs import JudgedLog, JudgedSample, Label, read_judged_log, read_labels
 from cpt_tasks.rubric_adherence import rubric_adherence
 from cpt_tasks.scorers import rubric_judge
 from judges import JudgeFailure, Judgment, measure
@@ -52,6 +52,11 @@ def student(high: str, moderate: str, low: str) -> Callable[[list[Any]], str]:
 def grader(score_of: dict[str, float]) -> Callable[[list[Any]], str]:
     """Scores a text by the first of its known marks."""
     return lambda messages: verdict(next(score for mark, score in score_of.items() if mark in messages[-1].text))
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # the default call store lies in the working folder
 
 
 @pytest.fixture
@@ -123,6 +128,42 @@ def test_a_judge_that_never_answers_is_an_error_and_no_number(
     done = cpt_judge("audit", "--judge-model", "mockllm/fake", *arguments)
     assert done.exit_code == 1
     assert "no judgment of 3 texts (refusal 3), expected at least one" in done.output
+
+
+def test_an_audit_through_the_real_client_asks_once_per_text(
+    anthropic_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from inspect_ai.model import get_model
+
+    from judges import judge_model
+
+    monkeypatch.setattr("judges.judge_model", lambda name: judge_model(get_model(name, memoize=False)))
+    arguments = ("--rubrics", "broadcast,reverie", "--limit", 2, "--store", tmp_path / "calls.jsonl")
+    for _ in range(2):
+        done = cpt_judge("audit", "--judge-model", "anthropic/claude-haiku-5-5", *arguments, "--out", tmp_path / "out")
+        assert done.exit_code == 0, done.output
+        assert anthropic_server.stats.requests == 12
+    found = strict_json(tmp_path / "out" / "audit.json")
+    assert found["audit"]["n_judgments"] == 12
+
+
+class Offline:
+    def __init__(self, *_: object) -> None:
+        pass
+
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
+        raise ConnectionError("no route to host")
+
+
+def test_a_broken_connection_is_one_sentence_that_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("judges.ModelJudge", Offline)
+    arguments = ("--judge-model", "mockllm/model", "--limit", 1, "--store", tmp_path / "calls.jsonl")
+    done = cpt_judge("audit", *arguments, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "the first with ConnectionError: no route to host; what was answered is kept" in done.output
+    assert not (tmp_path / "out").exists()
 
 
 class Moody:
@@ -223,7 +264,7 @@ def test_calibration_finds_the_link_and_corrects_the_mean(judged_log: Callable[.
     assert found["raters"] == 2
     assert found["labelled_by_level"] == dict.fromkeys(("low", "moderate", "extremely_high"), "2 of 4")
     assert "corrected (prediction-powered)" in done.output
-    for figure in ("judge_against_human.png", "mean_score.png"):
+    for figure in ("human_against_judge.png", "mean_score.png"):
         assert (tmp_path / "out" / figure).read_bytes()[:4] == b"\x89PNG"
 
 
@@ -258,6 +299,14 @@ def test_labels_of_unscored_responses_are_left_out_and_counted(tmp_path: Path) -
     assert strict_json(tmp_path / "calibration.json")["labelled_but_unscored"] == 1
     with pytest.raises(ValueError, match="got 2 labelled responses, expected at least 3"):
         write_calibration(tmp_path, log, read_labels(write_labels(tmp_path / "l.csv", lines[:3]), log))
+
+
+def test_labels_of_one_level_only_are_warned_of(tmp_path: Path) -> None:
+    samples = {(f"s{i}", 1): JudgedSample("r", list(ScoreLevel)[i % 3], f"p{i}", CALM, 10.0 + i) for i in range(60)}
+    log = JudgedLog("student", "x.eval", "measured", "1", {}, samples)
+    every = [Label((f"s{i}", 1), "", 12.0 + i) for i in range(60)]
+    assert "no random sample" not in write_calibration(tmp_path, log, every[:21])
+    assert "no random sample" in write_calibration(tmp_path, log, every[::3])
 
 
 SCORED = ((1, 12.0), (2, 17.0), (3, float("nan")), (4, 44.0), (5, 30.0))

@@ -169,6 +169,17 @@ def test_correlation_within_levels_by_hand() -> None:
     assert math.isnan(audit([row(LOW, "a", 10, 20), row(HIGH, "a", 94, 99)]).within_level_pearson)
 
 
+def test_levels_are_put_in_order_within_one_writer() -> None:
+    # each writer is in order; across writers 50 (low) would stand above 40 (moderate)
+    rows = [
+        AuditRow("r", level, "a", 50, score, (score,), writer=writer)
+        for writer, scores in (("x", (10, 40)), ("y", (50, 90)))
+        for level, score in zip((LOW, MODERATE), scores, strict=True)
+    ]
+    found = audit(rows)
+    assert (found.judged_order_accuracy, found.judged_tau_b) == (1, 1)
+
+
 def test_intervals_are_clustered_by_prompt() -> None:
     # errors of one prompt move together: the SE of the mean is that of 40 prompts, not of 120 texts
     errors = np.linspace(-20, 20, 40)
