@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,19 @@ _TRANSPORT = {
     "stream_idle_timeout",
     "timeout",
 }
-_SECRET_ARGS = {"api_key", "auth_token"}
+# a served model is known by its name: where it is served, and with which key, does not make it another
+_TRANSPORT_ARGS = {
+    "api_key",
+    "auth_token",
+    "base_url",
+    "cache_ttl",
+    "default_headers",
+    "http_client",
+    "max_retries",
+    "streaming",
+    "timeout",
+}
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,7 @@ class Call:
     Attributes:
         model: Inspect model.
         messages: Text messages; pictures, tools and the like are refused.
-        config: Settings on top of the model's own.
+        config: Settings on top of the model's own. Those of a running inspect task are not seen: repeat them here.
         replicate: Tells apart askings of the same question that are meant to be separate, e.g. repeats of a judge.
     """
 
@@ -43,11 +56,11 @@ class Call:
     config: GenerateConfig = field(default_factory=GenerateConfig)
     replicate: str = "0"
 
-    @property
+    @cached_property
     def params(self) -> dict[str, Any]:
-        """Settings that decide what comes back, JSON types only; how the call is transported is left out."""
+        """Settings that decide what comes back, JSON types only; transport and extra headers are left out."""
         merged = self.model.config.merge(self.config)
-        return merged.model_dump(mode="json", exclude_none=True, exclude=_TRANSPORT)
+        return merged.model_dump(mode="json", exclude_none=True, exclude=_TRANSPORT | {"extra_headers"})
 
     @cached_property
     def messages_hash(self) -> str:
@@ -56,10 +69,15 @@ class Call:
 
     @cached_property
     def key(self) -> str:
-        """Hash of model, its arguments, params, messages, replicate and the version of this scheme; 32 hex digits."""
-        arguments = {name: value for name, value in self.model.model_args.items() if name not in _SECRET_ARGS}
-        asked = [KEY_VERSION, str(self.model), arguments, self.params, self.messages_hash, self.replicate]
-        return _digest(asked)
+        """Hash of all that decides the reply and of the version of this scheme; 32 hex digits.
+
+        That is the model's name, its arguments (weights, precision, ...), params, extra headers, messages and
+        replicate. Of arguments and headers nothing but this hash is ever written down.
+        """
+        arguments = {name: value for name, value in self.model.model_args.items() if name not in _TRANSPORT_ARGS}
+        headers = self.config.extra_headers or self.model.config.extra_headers or {}
+        asked = [str(self.model), arguments, headers, self.params, self.messages_hash, self.replicate]
+        return _digest([KEY_VERSION, *asked])
 
 
 @dataclass(frozen=True)
@@ -78,7 +96,7 @@ class Reply:
         usage: Tokens by kind (input_tokens, output_tokens, input_tokens_cache_read, ...).
         request_id: The provider's, "" if unknown.
         created: UTC time, ISO 8601.
-        attempts: Requests whose body could not be read, plus this one.
+        attempts: Requests whose reply could not be read, plus this one; in a batch, the round that answered.
         batch: Whether it came through a provider batch, at half the price.
     """
 
@@ -103,15 +121,20 @@ def texts(message: ChatMessage) -> str:
     Raises:
         ValueError: If it holds anything but text.
     """
+    if message.role == "tool" or (message.role == "assistant" and message.tool_calls):
+        raise ValueError(f"message of role {message.role!r}: got a tool call or its result, expected text only")
     if isinstance(message.content, str):
         return message.content
-    blocks = [block.text for block in message.content if block.type == "text"]
-    if len(blocks) < len(message.content):
-        kinds = sorted({block.type for block in message.content} - {"text"})
+    kinds = sorted({block.type for block in message.content} - {"text"})
+    if kinds:
         raise ValueError(f"message of role {message.role!r}: got content of type {kinds}, expected text only")
-    return "".join(blocks)
+    return "".join(block.text for block in message.content if block.type == "text")
 
 
 def _digest(value: Any) -> str:
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_name)
     return hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _name(value: object) -> str:
+    return _ADDRESS.sub("", str(value))  # an address differs from process to process

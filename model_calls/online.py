@@ -1,5 +1,6 @@
 """Asks a model through inspect's model layer, after looking in the store."""
 
+import json
 from datetime import UTC, datetime
 
 import anyio
@@ -29,14 +30,23 @@ TRANSPORT = GenerateConfig(
 )
 
 
+class CutReplyError(ValueError):
+    """The reply ended before the provider said why it stopped."""
+
+
+# what clients raise for a reply cut in transit and do not retry: a cut body can end inside a character, too
+UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, CutReplyError)
+
+
 async def ask(store: CallStore, call: Call) -> tuple[Reply, bool]:
     """The reply to a call, and whether it was paid for now (False: it was in the store, or being asked already).
 
-    A refusal or a cut-off reply is an outcome, and kept like any other. A reply whose body cannot be parsed is asked
-    for again, at most three times; rate limits, overload and broken connections are retried by the provider's client.
-    What the model's own config sets (timeouts, connections) wins over the defaults here.
+    A refusal or a reply that reached max_tokens is an outcome, and kept like any other. A reply that cannot be read
+    is asked for again, at most three times; rate limits, overload and broken connections are retried by the
+    provider's client. Timeouts and connections that the model's or the call's config sets win over the defaults here.
 
     Raises:
+        ValueError: If the config asks for inspect's own batch mode.
         Exception: What the provider's client raises when its retries are used up; nothing is kept, so that a rerun
             asks again.
     """
@@ -56,21 +66,28 @@ async def ask(store: CallStore, call: Call) -> tuple[Reply, bool]:
 
 
 async def _generate(call: Call) -> Reply:
-    transport = TRANSPORT.merge(call.model.config).model_dump(include=set(TRANSPORT.model_dump(exclude_none=True)))
-    config = call.config.merge(GenerateConfig(**transport))
+    config = TRANSPORT.merge(call.model.config).merge(call.config)
+    if config.batch:
+        raise ValueError(f"{call.model}: config.batch pays again after a kill; use `ask_in_batches` instead")
+    # a refusal is kept, not raised: raised, it would be paid for again by every rerun
+    config = config.merge(GenerateConfig(fail_on_refusal=False))
     for attempt in range(1, MAX_BODY_ATTEMPTS + 1):
         try:
             # inspect's own cache would replay what this store has decided to ask again
             output = await call.model.generate(list(call.messages), config=config, cache=False)
-            return reply_of(call, output, attempt)
-        except ValueError:  # a body that is no JSON, or not the provider's: clients do not retry it
+            reply = reply_of(call, output, attempt)
+            # local models always stop for reasons unknown; here it is a stream cut short, which no client notices
+            if reply.stop_reason == "unknown" and reply.model.startswith("anthropic/"):
+                raise CutReplyError(f"{call.model}: reply of {len(reply.text)} characters has no stop reason")
+            return reply
+        except UNREADABLE:
             if attempt == MAX_BODY_ATTEMPTS:
                 raise
-            await anyio.sleep(min(8.0, 0.5 * 2**attempt))
+            await anyio.sleep(0.25 * 2**attempt)
     raise AssertionError("the last attempt returns or raises")
 
 
-def reply_of(call: Call, output: ModelOutput, attempts: int) -> Reply:
+def reply_of(call: Call, output: ModelOutput, attempts: int, batch: bool = False) -> Reply:
     """A reply, ready to be kept, from inspect's output."""
     counts = {kind: getattr(output.usage, kind) for kind in USAGE_KINDS} if output.usage else {}
     return Reply(
@@ -83,7 +100,8 @@ def reply_of(call: Call, output: ModelOutput, attempts: int) -> Reply:
         text=output.completion,
         stop_reason=output.stop_reason if output.choices else "unknown",
         usage={kind: count for kind, count in counts.items() if count},
-        request_id=str((output.metadata or {}).get("request_id", "")),
+        request_id=output.response_id or "",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         attempts=attempts,
+        batch=batch,
     )

@@ -4,9 +4,9 @@ One process at a time may write it. A line is on disk before `put` returns; a la
 the file is opened. Only keys and positions are kept in memory.
 """
 
-import contextlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +40,8 @@ def open_store(path: str | Path) -> "CallStore":
 class CallStore:
     """Replies by `Call.key`. Use `open_store`; a second object on the same file is refused.
 
+    It outlives event loops, so that several `eval()` calls of one process can share it; one loop at a time.
+
     Attributes:
         path: The JSONL file.
         in_flight: Keys that are being asked now, with the event that ends the wait for them.
@@ -49,7 +51,7 @@ class CallStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.in_flight: dict[str, anyio.Event] = {}
-        self._process_lock = FileLock(f"{path}.lock")
+        self._process_lock = FileLock(f"{path}.lock", thread_local=False)
         try:
             self._process_lock.acquire(blocking=False)
         except Timeout:
@@ -60,13 +62,13 @@ class CallStore:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             self._lines, self._size = _index(path)
-            os.ftruncate(self._file, self._size)
+            if self._size < os.fstat(self._file).st_size:
+                os.ftruncate(self._file, self._size)
         except BaseException:
             self._process_lock.release()
             raise
         self._pending: list[tuple[str, bytes]] = []
-        self._queued = self._written = 0
-        self._flush_lock = anyio.Lock()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -88,22 +90,25 @@ class CallStore:
             assert reply is not None
             yield reply
 
-    async def put(self, reply: Reply) -> None:
-        """Keeps a reply; returns when it is on disk. Replies put at the same time share one fsync.
+    async def put(self, *replies: Reply) -> None:
+        """Keeps replies; returns when they are on disk. Replies put at the same time share one fsync.
 
         Raises:
-            OSError: If it cannot be written; nothing half-written stays.
+            OSError: If they cannot be written; nothing half-written stays.
         """
-        line = json.dumps(asdict(reply), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-        self._pending.append((reply.key, line))
-        self._queued += 1
-        mine = self._queued
-        async with self._flush_lock:
-            if self._written >= mine:
-                return
-            batch, self._pending, upto = self._pending, [], self._queued
+        lines = [(reply.key, _line(reply)) for reply in replies]
+        self._pending += lines
+        # in a thread, with a thread's lock: the work ends even if the caller is cancelled or its event loop stops
+        await anyio.to_thread.run_sync(self._flush)
+
+    def _flush(self) -> None:
+        with self._lock:
+            batch, self._pending = self._pending, []
+            if not batch:
+                return  # the one before wrote ours as well
             try:
-                await anyio.to_thread.run_sync(self._append, [line for _, line in batch])
+                _write(self._file, b"".join(line for _, line in batch))
+                os.fsync(self._file)
             except OSError:
                 os.ftruncate(self._file, self._size)
                 self._pending = batch + self._pending
@@ -111,35 +116,40 @@ class CallStore:
             for key, line in batch:
                 self._lines[key] = (self._size, len(line))
                 self._size += len(line)
-            self._written = upto
-
-    def _append(self, lines: list[bytes]) -> None:
-        data = memoryview(b"".join(lines))
-        while data:
-            data = data[os.write(self._file, data) :]
-        os.fsync(self._file)
 
     def compact(self) -> int:
         """Rewrites the file with the newest line of each key only; returns how many lines were dropped."""
-        before = sum(1 for _ in self.path.open("rb"))
-        fresh = self.path.with_suffix(".compacting")
-        with fresh.open("wb") as file:
+        with self._lock:
+            with self.path.open("rb") as file:
+                before = sum(1 for _ in file)
+            fresh_path = self.path.with_name(f"{self.path.name}.compacting")
+            fresh = os.open(fresh_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
             for start, length in self._lines.values():
-                file.write(os.pread(self._file, length, start))
-            file.flush()
-            os.fsync(file.fileno())
-        os.close(self._file)
-        fresh.replace(self.path)
-        self._file = os.open(self.path, os.O_RDWR | os.O_APPEND)
-        self._lines, self._size = _index(self.path)
-        return before - len(self._lines)
+                _write(fresh, os.pread(self._file, length, start))
+            os.fsync(fresh)
+            fresh_path.replace(self.path)
+            os.close(self._file)
+            self._file = fresh
+            self._lines, self._size = _index(self.path)
+            return before - len(self._lines)
 
     def close(self) -> None:
         """Lets other processes have the store."""
-        with contextlib.suppress(OSError):
+        if self._file >= 0:
             os.close(self._file)
+        self._file = -1
         self._process_lock.release()
         _OPEN.pop(self.path, None)
+
+
+def _line(reply: Reply) -> bytes:
+    return json.dumps(asdict(reply), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _write(file: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 def _index(path: Path) -> tuple[dict[str, tuple[int, int]], int]:

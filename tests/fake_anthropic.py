@@ -53,6 +53,7 @@ class Config:
     min_cached_tokens: int = 1024
     batch_seconds: float = 0.0
     batch_create_seconds: float = 0.0  # between making a batch and saying so
+    lost_batch_answers: int = 0  # the first so many batches are made, but the connection ends in place of an answer
     rate_batch_errored: float = 0.0
     rate_batch_expired: float = 0.0
     rate_batch_missing: float = 0.0
@@ -315,6 +316,8 @@ class FakeAnthropic:
         self.stats.batches_created += 1
         self.stats.batch_entries.update(entry["custom_id"] for entry in entries)
         await asyncio.sleep(self.config.batch_create_seconds)
+        if self.stats.batches_created <= self.config.lost_batch_answers:
+            return _reset_connection(request)
         return web.json_response(self._batch(batch))
 
     async def _list_batches(self, request: web.Request) -> web.Response:
