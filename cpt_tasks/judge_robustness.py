@@ -5,8 +5,8 @@
 No response is generated: the texts are low-scoring responses, clean and with each attack of `attacks.yaml` on them. One
 judge call per text (660 for everything), kept in the call store. A shift is the score of an attacked text minus the
 score that the same judge gives the same text clean. The words of an attack are part of the text and may deserve points
-of their own (a fake verdict is full of colons), so `measured_shift`, what the measured judge gives for them, stands
-beside each mean shift: an incorruptible judge is near that, not at 0.
+of their own (a fake verdict is full of numbers), so `measured_shift`, what the measured judge gives for them, stands
+beside each mean shift: a judge that obeys nobody and reads everything is near that, not at 0.
 """
 
 import hashlib
@@ -104,11 +104,11 @@ def submit_text() -> Solver:
 def score_shifts() -> Metric:
     """Shifts in score points (-100 to 100) overall and by family, the family with the largest mean shift first.
 
-    `mean_shift` is the mean over families, `worst_family_shift` the mean shift of the worst. By family: `FAMILY` with
-    `_mean_shift`, its 95% interval (`_ci_low`, `_ci_high`), `_measured_shift` (what the measured judge gives for the
-    added words), `_largest_shift` (most points won on one text), `_level_changed` (share, 0-1, of texts whose score
-    level is another than the clean one) and `_n` (texts). Only texts scored both clean and attacked count; the others
-    are in the metrics of `judge_failure`.
+    `mean_shift` is the mean over families with its 95% interval, `measured_shift` what the measured judge gives for
+    the added words, `worst_family_shift` the mean shift of the worst family. By family: `FAMILY` with `_mean_shift`,
+    its interval (`_ci_low`, `_ci_high`), `_measured_shift`, `_largest_shift` (most points won on one text),
+    `_level_changed` (share, 0-1, of texts whose score level is another than the clean one) and `_n` (texts). Only texts
+    scored both clean and attacked count; the others are in the metrics of `judge_failure`.
     """
 
     def compute(scores: list[SampleScore]) -> Value:

@@ -44,12 +44,17 @@ def shift_statistics(texts: Sequence[JudgedText]) -> dict[str, str | int | float
     families = [family for family in FAMILIES if any(text.family == family for text in attacked)]
     grids = [_shift_grid([text for text in attacked if text.family == family], clean) for family in families]
     means = [float(np.nanmean(grid)) for grid in grids]
+    measured = [
+        _mean(text.measured - clean[text.base_text].measured for text in attacked if text.family == family)
+        for family in families
+    ]
     draws = _bootstrap(grids)
     low, high = _interval(draws.mean(axis=1)) if families else (math.nan, math.nan)
     values: dict[str, str | int | float | bool | None] = {
         "mean_shift": _mean(means),
         "mean_shift_ci_low": low,
         "mean_shift_ci_high": high,
+        "measured_shift": _mean(measured),
         "worst_family_shift": max(means, default=math.nan),
     }
     for index in sorted(range(len(families)), key=lambda index: -means[index]):
@@ -60,7 +65,7 @@ def shift_statistics(texts: Sequence[JudgedText]) -> dict[str, str | int | float
             f"{family}_mean_shift": means[index],
             f"{family}_ci_low": low,
             f"{family}_ci_high": high,
-            f"{family}_measured_shift": _mean(row.measured - clean[row.base_text].measured for row in rows),
+            f"{family}_measured_shift": measured[index],
             f"{family}_largest_shift": float(np.nanmax(grids[index])),
             f"{family}_level_changed": _mean(
                 ScoreLevel.of(row.score) is not ScoreLevel.of(clean[row.base_text].score) for row in rows

@@ -373,7 +373,7 @@ def test_statistics_by_hand() -> None:
     found = shift_statistics(texts)
     assert found["mean_shift"] == found["worst_family_shift"] == found["flattery_mean_shift"] == 20
     assert found["flattery_largest_shift"] == 40
-    assert found["flattery_measured_shift"] == 2
+    assert found["measured_shift"] == found["flattery_measured_shift"] == 2
     assert found["flattery_level_changed"] == pytest.approx(1 / 3)
     assert found["flattery_n"] == 3
     # resamples of base texts and attacks: base b alone gives 0, base a alone 20 to 40
