@@ -1,14 +1,14 @@
 """`cpt judge`: how far a judge can be trusted.
 
     cpt judge audit --judge-model anthropic/claude-sonnet-5-5 --repeats 3 --out results/audit
-    cpt judge calibrate labels.csv --log logs/LOG.eval --out results/calibration
-    cpt judge swap logs/by-one-judge logs/by-another --out results/swap
+    cpt judge calibrate labels.csv --log logs/LOG.eval
+    cpt judge swap logs/by-one-judge logs/by-another
 
 The work is done in `judge_audit.py`, `judge_calibrate.py` and `judge_swap.py`, imported when a command is called.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,12 @@ from pathlib import Path
 import click
 
 DEFAULT_RESPONSES = "data_gen/seed/responses.jsonl"
+
+
+def _out_option(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    folder = Path("results") / name
+    about = "Folder for page, numbers and figures."
+    return click.option("--out", default=folder, show_default=True, type=click.Path(path_type=Path), help=about)
 
 
 @click.group(name="judge")
@@ -33,7 +39,7 @@ def judge_group() -> None:
 @click.option("--seed", default=0, show_default=True, help="Seed of the draw of texts and of the bootstrap.")
 @click.option("--responses", type=click.Path(path_type=Path), help=f"Texts to judge. Default: {DEFAULT_RESPONSES}.")
 @click.option("--store", default="calls/judge.jsonl", show_default=True, help="File that judge calls are kept in.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for page, numbers and figures.")
+@_out_option("audit")
 def audit_command(
     judge_model: str | None,
     measured: bool,
@@ -75,7 +81,7 @@ def audit_command(
 @judge_group.command(name="calibrate")
 @click.argument("labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--log", required=True, help="The judged .eval log that the labelled responses are in.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for page, numbers and figures.")
+@_out_option("calibration")
 def calibrate_command(labels: Path, log: str, out: Path) -> None:
     """Compare the judge of a log with human scores, and correct the model's mean score by them.
 
@@ -98,7 +104,7 @@ def calibrate_command(labels: Path, log: str, out: Path) -> None:
 @click.argument("first")
 @click.argument("second")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for page, numbers and figures.")
+@_out_option("swap")
 def swap_command(first: str, second: str, seed: int, out: Path) -> None:
     """Compare two judges on the same responses: FIRST and SECOND are a log each, or a folder of logs each.
 

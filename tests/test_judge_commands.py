@@ -345,9 +345,9 @@ def test_swap_compares_two_judges_and_ranks_the_models(judged_log: Callable[...,
 
 def test_swap_of_a_log_with_itself_is_perfect(judged_log: Callable[..., str], tmp_path: Path) -> None:
     path = judged_log("logs", "student", student(SHOUT, MIXED, CALM))
-    done = cpt_judge("swap", path, path, "--out", tmp_path / "out")
+    done = cpt_judge("swap", path, path)
     assert done.exit_code == 0, done.output
-    swap = strict_json(tmp_path / "out" / "swap.json")["swap"]
+    swap = strict_json(tmp_path / "results" / "swap" / "swap.json")["swap"]
     assert (swap["judge_a"], swap["judge_b"]) == ("measured (first)", "measured (second)")
     assert (swap["compared"]["agreement"]["mae"], swap["compared"]["agreement"]["level_accuracy"]) == (0, 1)
     assert (swap["link"]["slope"]["value"], swap["link"]["intercept"]["value"]) == pytest.approx((1, 0), abs=1e-6)

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,26 @@ def test_a_judge_that_turns_the_rubric_round_is_below_zero(seed_rows: list[Audit
 
 def row(level: ScoreLevel, prompt: str, measured: float, *judged: float, failures: tuple[str, ...] = ()) -> AuditRow:
     return AuditRow("r", level, prompt, 50, measured, judged, failures)
+
+
+def test_partial_rho_is_the_correlation_of_what_the_measured_ranks_leave() -> None:
+    measured, lengths, judged = [10, 12, 14, 16, 18], [50, 80, 60, 90, 70], [12, 20, 15, 30, 19]
+    rows = [
+        AuditRow("r", LOW, f"p{number}", length, known, (score,))
+        for number, (known, length, score) in enumerate(zip(measured, lengths, judged, strict=True))
+    ]
+    # ranks: measured 1 2 3 4 5, words 1 4 2 5 3, judged 1 4 2 5 3: given the measured rank, judged is words
+    assert audit(rows).length.partial_rho == pytest.approx(1)
+    swapped = [replace(row, judged=(score,)) for row, score in zip(rows, [12, 15, 20, 30, 19], strict=True)]
+    # judged 1 2 4 5 3 and words leave, after their slopes .7 and .5 on 1..5 (means 3): -.6 -.3 1 1.3 -1.4
+    # and -1 1.5 -1 1.5 -1, so (.6 - .45 - 1 + 1.95 + 1.4) / sqrt(5.1 * 7.5)
+    assert audit(swapped).length.partial_rho == pytest.approx(2.5 / math.sqrt(5.1 * 7.5))
+
+
+def test_saturation_of_the_truth_leaves_out_texts_that_were_not_judged() -> None:
+    found = audit([row(LOW, "a", 0, 10), row(LOW, "b", 20, 30), row(HIGH, "a", 100, failures=("refusal",))])
+    assert (found.measured_saturation.share_0, found.measured_saturation.share_100) == (0.5, 0)
+    assert found.measured_saturation.distinct == 2
 
 
 def test_bias_and_order_by_hand() -> None:

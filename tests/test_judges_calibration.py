@@ -104,7 +104,8 @@ def test_link_by_hand_with_errors_of_left_out_responses() -> None:
     assert link.rmse == pytest.approx(np.sqrt(np.mean(np.square(errors))))
     assert link.mae == pytest.approx(np.mean(np.abs(errors)))
     assert link.raw_mae == pytest.approx((10 + 20 + 30 + 44) / 4)
-    assert link.slope.ci_low < 2.12 < link.slope.ci_high
+    # residuals .8 -.4 -1.6 1.2: s^2 = 4.8 / 2, SE = sqrt(2.4 / 500) = .069282, t(2) = 4.302653
+    assert (link.slope.ci_low, link.slope.ci_high) == pytest.approx((2.12 - 0.298096, 2.12 + 0.298096), abs=1e-5)
 
 
 def test_link_interval_covers_the_slope_put_in() -> None:
