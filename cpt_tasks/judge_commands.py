@@ -109,7 +109,8 @@ def swap_command(first: str, second: str, seed: int, out: Path) -> None:
     """Compare two judges on the same responses: FIRST and SECOND are a log each, or a folder of logs each.
 
     Folders hold one log per model, the same models in both; the models are then ranked by either judge. A second judge
-    scores the responses of a log with `inspect score LOG --scorer cpt_tasks/rubric_judge --action overwrite`.
+    scores the responses of a log with `inspect score LOG --scorer cpt_tasks/rubric_judge --action overwrite
+    --output-file OTHER.eval`.
     """
     from cpt_tasks.judge_logs import read_judged_log
     from cpt_tasks.judge_swap import pair_logs, write_swap
