@@ -13,6 +13,7 @@ MAX_CONNECTIONS = 64
 ATTEMPT_TIMEOUT_SECONDS = 120
 MAX_TRANSPORT_RETRIES = 8
 MAX_BODY_ATTEMPTS = 4
+BODY_RETRY_SECONDS = 0.5
 
 USAGE_KINDS = (
     "input_tokens",
@@ -83,7 +84,7 @@ async def _generate(call: Call) -> Reply:
         except UNREADABLE:
             if attempt == MAX_BODY_ATTEMPTS:
                 raise
-            await anyio.sleep(0.25 * 2**attempt)
+            await anyio.sleep(BODY_RETRY_SECONDS * 2 ** (attempt - 1))
     raise AssertionError("the last attempt returns or raises")
 
 
