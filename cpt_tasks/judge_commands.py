@@ -3,8 +3,11 @@
     cpt judge audit --judge-model anthropic/claude-sonnet-5-5 --repeats 3 --out results/audit
     cpt judge calibrate labels.csv --log logs/LOG.eval
     cpt judge swap logs/by-one-judge logs/by-another
+    cpt judge forecast -T rubrics=measured
+    cpt judge batch logs
 
-The work is done in `judge_audit.py`, `judge_calibrate.py` and `judge_swap.py`, imported when a command is called.
+The work is done in `judge_audit.py`, `judge_calibrate.py`, `judge_swap.py` and `judge_spend.py`, imported when a
+command is called.
 """
 
 import sys
@@ -12,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,7 +30,7 @@ def _out_option(name: str) -> Callable[[Callable[..., None]], Callable[..., None
 
 @click.group(name="judge")
 def judge_group() -> None:
-    """Audit, calibrate and compare judges; each command takes --out, the folder for its page and figures."""
+    """Audit, calibrate and compare judges; forecast and halve what they cost."""
 
 
 @judge_group.command(name="audit")
@@ -124,6 +128,67 @@ def swap_command(first: str, second: str, seed: int, out: Path) -> None:
             sides.append([read_judged_log(path) for path in paths])
         click.echo(write_swap(out, pair_logs(*sides), seed))
     click.echo(f"\nswap: {out / 'swap.md'}, numbers: {out / 'swap.json'}, figures: {out}/*.png")
+
+
+@judge_group.command(name="forecast")
+@click.option("--task", type=click.Choice(["rubric_adherence"]), default="rubric_adherence", show_default=True)
+@click.option("-T", "parameters", multiple=True, metavar="NAME=VALUE", help="Parameter of the task, as for inspect.")
+@click.option("--log", "logs", multiple=True, help="Judge the responses of this log (or folder) instead of a task's.")
+@click.option("--model", default="anthropic/claude-sonnet-5-5", show_default=True, help="Judge to be forecast.")
+@click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Judgments of each response.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many responses. Default: all.")
+@click.option("--response-tokens", default=300, show_default=True, help="Tokens per response, where there is no log.")
+@click.option("--criterion-tokens", default=60, show_default=True, help="Output tokens per criterion of a verdict.")
+@click.option("--thinking-tokens", default=0, show_default=True, help="Thinking per verdict; billed as output.")
+@click.option("--prices", type=click.Path(exists=True, path_type=Path), help="YAML file of prices. Default: ours.")
+def forecast_command(parameters: tuple[str, ...], logs: tuple[str, ...], **options: Any) -> None:
+    """Say what judging will cost, before the first call: calls, tokens and US dollars.
+
+    Tokens are estimated as a quarter of the characters; the provider's tokenizer may count a third more or less.
+    """
+    from cpt_tasks.judge_spend import forecast, judged_texts, planned_texts
+    from judges.cost import PRICES_FILE, load_prices
+
+    options.pop("task")
+    prices, limit = load_prices(options.pop("prices") or PRICES_FILE), options.pop("limit")
+    with _clear_errors():
+        texts = judged_texts(logs) if logs else planned_texts(parameters, options["response_tokens"])
+        del options["response_tokens"]
+        click.echo(forecast(texts[:limit], prices=prices, **options))
+
+
+@judge_group.command(name="batch")
+@click.argument("logs", nargs=-1, required=True)
+@click.option("--model", default="anthropic/claude-sonnet-5-5", show_default=True, help="Judge; Anthropic models only.")
+@click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Judgments of each response.")
+@click.option("--limit", type=click.IntRange(1), help="At most this many responses. Default: all.")
+@click.option("--store", default="calls/judge.jsonl", show_default=True, help="File that judge calls are kept in.")
+@click.option("--poll-seconds", default=30.0, show_default=True, help="Time between two looks at the batches.")
+def batch_command(
+    logs: tuple[str, ...], model: str, repeats: int, limit: int | None, store: str, poll_seconds: float
+) -> None:
+    """Ask for the judgments of the responses in LOGS through provider batches, at half the price.
+
+    The replies go to the call store. `inspect score`, with the command that is printed at the end, then scores the
+    logs from the store and asks online only for what a batch could not answer. Stopped at any time, the same command
+    takes its batches up again.
+    """
+    from cpt_tasks.judge_spend import batch_judgments, judged_texts
+
+    with _clear_errors():
+        outcome = batch_judgments(
+            judged_texts(logs)[:limit], model, repeats, store, poll_seconds, lambda line: click.echo(line, err=True)
+        )
+    click.echo(
+        f"answered {outcome.answered}, in the store before {outcome.already_stored}, failed {len(outcome.failed)}"
+    )
+    for key, reason in list(outcome.failed.items())[:5]:
+        click.echo(f"  {key}: {reason}", err=True)
+    repeated = f" -S judge_repeats={repeats}" if repeats > 1 else ""
+    click.echo(
+        f"now, for each log: inspect score LOG --scorer cpt_tasks/rubric_judge -S call_store={store}{repeated} "
+        f"--model none --model-role grader={model} --action overwrite --output-file OTHER.eval"
+    )
 
 
 @contextmanager

@@ -23,6 +23,7 @@ import pandas as pd
 from cpt_tasks.metrics import STATISTICS, Estimate, Judged, Statistic, clustered_bootstrap, macro_accuracy, mean_score
 from cpt_tasks.metrics import band_error as mean_band_error
 from cpt_tasks.runs import ModelRun, check_comparable, find_logs, read_run, shown
+from judges.agreement import attainable_accuracy, noise_report
 from rubrics import ScoreLevel
 
 TABLE_STATISTICS = ("macro_accuracy", "weighted_kappa", "kendall_tau_b", "spearman_rho", "order_accuracy", "gain")
@@ -79,6 +80,35 @@ def rubric_table(summary: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def judging_table(runs: Sequence[ModelRun]) -> pd.DataFrame:
+    """One row per model that a model judged: replies read, unscored by failure mode, tokens and cost; else empty."""
+    rows = []
+    for run in runs:
+        judging = run.judging
+        if not judging.attempts:
+            continue
+        failures = ", ".join(f"{mode} {count}" for mode, count in sorted(judging.failures.items()))
+        tokens = {kind: judging.usage[f"{kind}_tokens"] for kind in ("input", "output")}
+        tokens |= {f"cache_{kind}": judging.usage[f"input_tokens_cache_{kind}"] for kind in ("read", "write")}
+        cost = "price unknown" if judging.cost_usd is None else f"{judging.cost_usd:.2f}"
+        row = {"model": run.name, "replies": judging.attempts, "unscored by mode": failures or "none"}
+        rows.append(row | tokens | {"USD": cost})
+    return pd.DataFrame(rows)
+
+
+def noise_lines(runs: Sequence[ModelRun]) -> list[str]:
+    """What repeated judgments say about the judge, a line per statement; empty where nothing was judged twice."""
+    lines = []
+    for run in runs:
+        if not run.judging.ratings:
+            continue
+        noise = noise_report(run.judging.ratings)
+        mean = attainable_accuracy({level: sd / math.sqrt(noise.n_ratings) for level, sd in noise.sd_by_level.items()})
+        lines += [f"{run.name}: {line}" for line in noise.lines()]
+        lines.append(f"{run.name}: attainable accuracy of the mean of {noise.n_ratings} ratings, as scored: {mean:.3f}")
+    return lines
+
+
 def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, seed: int = 0) -> str:
     """Writes summary.json, report.md, table.csv, command.txt and the figures; returns the main table as Markdown."""
     from cpt_tasks.figures import draw_figures
@@ -91,7 +121,7 @@ def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, s
     main_table.to_csv(out / "table.csv", index=False)
     figures = draw_figures(runs, out)
     (out / "report.md").write_text(_markdown(summary, runs, figures), encoding="utf-8")
-    return str(main_table.to_markdown(index=False))
+    return "\n".join([str(main_table.to_markdown(index=False)), *noise_lines(runs)])
 
 
 @click.command(name="report")
@@ -173,7 +203,12 @@ def _markdown(summary: dict[str, Any], runs: Sequence[ModelRun], figures: Sequen
         f"level reaches at most a macro accuracy of {chance:.2f}."
     )
     parts = ["# Rubric adherence", intro, table(summary).to_markdown(index=False)]
+    if noise := noise_lines(runs):
+        parts.append("\n".join(f"- {line}" for line in noise))
     parts += ["## By level", level_table(summary).to_markdown(index=False)]
     parts += ["## By rubric", rubric_table(summary).to_markdown(index=False)]
+    judging = judging_table(runs)
+    if not judging.empty:
+        parts += ["## Judging", judging.to_markdown(index=False)]
     parts += [f"![{Path(figure).stem.replace('_', ' ')}]({figure})" for figure in figures]
     return "\n\n".join(parts) + "\n"

@@ -9,11 +9,14 @@ the response is judged 0-100 by the rubric. Source: Configurable Preference Tuni
 
 from inspect_ai import Task, task
 from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
+from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
 from cpt_tasks.dataset import ParaphraseSplit, Prompting, adherence_samples
 from cpt_tasks.scorers import JudgeKind, rubric_judge
-from judges import DEFAULT_JUDGE, check_measurable, grader_model
+from judges import DEFAULT_JUDGE, DEFAULT_STORE, check_measurable, grader_model
+from judges.model import Protocol
+from judges.panel import Aggregate
 from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
 
 TASK_VERSION = "1-A"
@@ -28,6 +31,10 @@ def rubric_adherence(
     judge: JudgeKind = "model",
     prompting: Prompting = "system_prompt",
     limit_per_cell: int | None = None,
+    protocol: Protocol = "criteria",
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
@@ -39,12 +46,40 @@ def rubric_adherence(
         judge: "model" (role `grader`, default Claude) or "measured" (no key; rubrics whose criteria carry measures).
         prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
         limit_per_cell: At most this many user prompts per (rubric, level), at least 1; the first ones of the split.
+        protocol: Headline of a model judge, "criteria" or "holistic"; see `rubric_judge`, as for the next three.
+        judge_repeats: How often each model judge is asked about a response.
+        panel: How several models in the role `grader` become one score, "mean" or "median".
+        call_store: File that judge calls are kept in and looked up first.
 
     Raises:
         ValueError: If a parameter is unknown or a rubric cannot be measured.
         PrerequisiteError: If judge is "model" and there is no key for it. The judge is looked up when the task is made,
             before any response is paid for, so from Python bind it by name: `eval("cpt_tasks/rubric_adherence",
             model_roles=...)`. To generate without a judge's key, use judge="measured" with `--no-score`.
+    """
+    _check(judge, ("model", "measured"), "judge")
+    dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell)
+    _check_judge(judge, load_rubrics(rubrics))
+    return Task(
+        dataset=dataset,
+        solver=generate(),
+        scorer=rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store),
+        version=TASK_VERSION,
+    )
+
+
+def adherence_grid(
+    rubrics: str | list[str] = "all",
+    levels: str | list[str] = "all",
+    user_prompts: Split = "test",
+    paraphrases: ParaphraseSplit = "heldout",
+    prompting: Prompting = "system_prompt",
+    limit_per_cell: int | None = None,
+) -> MemoryDataset:
+    """The samples of the task, from its parameters of the same names.
+
+    Raises:
+        ValueError: If a parameter is unknown.
     """
     selected = load_rubrics(rubrics)
     prompts = load_user_prompts(user_prompts)
@@ -54,14 +89,7 @@ def rubric_adherence(
         prompts = dict(list(prompts.items())[:limit_per_cell])
     _check(paraphrases, ("train", "heldout"), "paraphrases")
     _check(prompting, ("system_prompt", "full_rubric"), "prompting")
-    _check(judge, ("model", "measured"), "judge")
-    _check_judge(judge, selected)
-    return Task(
-        dataset=adherence_samples(selected, _levels(levels), prompts, paraphrases, prompting),
-        solver=generate(),
-        scorer=rubric_judge(judge, rubrics),
-        version=TASK_VERSION,
-    )
+    return adherence_samples(selected, _levels(levels), prompts, paraphrases, prompting)
 
 
 def _levels(selection: str | list[str]) -> list[ScoreLevel]:

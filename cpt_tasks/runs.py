@@ -36,6 +36,7 @@ class ModelRun:
         unscored: Samples without a score, by level: the judge failed, or the sample ended in an error.
         no_response: Responses that were empty or under 15 words (they score 0), by level.
         truncated: Responses cut at the token limit, by level; None if the provider does not say why it stopped.
+        judging: What the judge did for it.
         details: Command, seed and versions.
     """
 
@@ -48,7 +49,28 @@ class ModelRun:
     unscored: Counter[str]
     no_response: Counter[str]
     truncated: Counter[str] | None
+    judging: "Judging"
     details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How the judge fared on one log.
+
+    Attributes:
+        failures: Unscored samples by failure mode; samples that ended in an error are not among them.
+        attempts: Replies of the judge that were read; 0 for the measured judge.
+        usage: Tokens by kind over all replies.
+        cost_usd: Cost of the scored samples' replies in US dollars, from the call store or not; None where a price is
+            not known.
+        ratings: For each scored response and judge, its askings in order, 0-100 or nan, where there were several.
+    """
+
+    failures: Counter[str]
+    attempts: int
+    usage: Counter[str]
+    cost_usd: float | None
+    ratings: list[list[float]]
 
 
 def find_logs(paths: Iterable[str]) -> list[str]:
@@ -103,6 +125,7 @@ def read_run(path: str) -> ModelRun:
         truncated=None
         if stops == {"unknown"}
         else _count_levels(sample for sample in samples if sample.output.stop_reason in CUT_REASONS),
+        judging=_judging([score for _, score in judged]),
         details=_details(log),
     )
 
@@ -138,9 +161,32 @@ def _score_of(sample: EvalSample, where: str) -> Score | None:
     return next(iter(scores.values()), None)
 
 
+def _judging(scores: Sequence[Score]) -> Judging:
+    facts = [score.metadata or {} for score in scores]
+    usage: Counter[str] = Counter()
+    for fact in facts:
+        usage.update(fact.get("usage") or {})
+    costs = [fact["cost_usd"] for fact in facts if fact.get("attempts") and "cost_usd" in fact]
+    return Judging(
+        failures=Counter(fact["failure_mode"] for fact in facts if "failure_mode" in fact),
+        attempts=sum(fact.get("attempts", 0) for fact in facts),
+        usage=usage,
+        cost_usd=None if None in costs or not costs else sum(costs),
+        ratings=[row for fact in facts for row in _askings(fact.get("ratings") or [])],
+    )
+
+
+def _askings(ratings: Sequence[dict[str, Any]]) -> list[list[float]]:
+    by_judge: dict[str, list[float]] = {}
+    for rating in ratings:
+        score = rating["score"]
+        by_judge.setdefault(rating["judge"], []).append(math.nan if score is None else score)
+    return [scores for scores in by_judge.values() if len(scores) > 1]
+
+
 def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str, Any]:
-    def only(key: str) -> Any:
-        values = {str((score.metadata or {}).get(key)) for _, score in scored}
+    def only(key: str, default: str = "None") -> Any:
+        values = {str((score.metadata or {}).get(key, default)) for _, score in scored}
         if len(values) > 1:
             raise ValueError(f"{log.eval.task}: samples of one log differ in {key}: {sorted(values)}, expected one")
         return values.pop() if values else None
@@ -151,6 +197,7 @@ def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str,
         "task_version": str(log.eval.task_version),
         "judge": only("judge"),
         "prompt_version": only("prompt_version"),
+        "judge_protocol": only("protocol", default="criteria"),  # logs before 0.2 knew no other
         "rubrics": dict(sorted(rubrics.items())),
         "split": str(log.eval.task_args.get("user_prompts", "test")),
         "paraphrases": str(log.eval.task_args.get("paraphrases", "heldout")),

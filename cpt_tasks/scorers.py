@@ -1,5 +1,6 @@
 """The inspect scorer around the judges, and the inspect metrics around `metrics.py`."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Literal
 
@@ -8,8 +9,11 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 
 from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
-from judges import Judge, JudgeFailure, Judgment, MeasuredJudge, ModelJudge
+from judges import DEFAULT_STORE, Judge, JudgeFailure, Judgment, MeasuredJudge, ModelJudge, Panel, grader_models
 from judges.measures import words
+from judges.model import Protocol
+from judges.panel import Aggregate
+from model_calls import open_store
 from rubrics import ScoreLevel, load_rubrics
 
 JudgeKind = Literal["model", "measured"]
@@ -38,25 +42,37 @@ def configurability() -> Metric:
 
 
 @scorer(metrics=[configurability()])
-def rubric_judge(judge: JudgeKind = "model", rubrics: str | list[str] = "all") -> Scorer:
+def rubric_judge(
+    judge: JudgeKind = "model",
+    rubrics: str | list[str] = "all",
+    protocol: Protocol = "criteria",
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
+) -> Scorer:
     """Score, 0-100, of each response by the rubric its sample names.
 
     The judgment with its provenance goes to `Score.metadata`. A judge that fails leaves the sample unscored, with the
     failure mode in the metadata; it is never a number.
 
     Args:
-        judge: "model" asks the inspect model bound to the role `grader` (default: Claude); "measured" computes the
+        judge: "model" asks the inspect models bound to the role `grader` (default: Claude); "measured" computes the
             rubric's text statistics and needs neither a model nor a key.
         rubrics: Where the samples' rubrics are found, as in the task: "all" is the library.
+        protocol: Headline of a model judge: "criteria", the weighted total of the criteria, or "holistic", the judge's
+            own overall score (the paper's protocol). Both are kept.
+        judge_repeats: How often each model judge is asked about a response, at least 1; the score is the mean. The
+            response is written once.
+        panel: How the scores of several models in the role `grader` become one: "mean" or "median".
+        call_store: File that judge calls are kept in and looked up first; one process at a time may use it.
 
     Raises:
         ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
             responses were written.
+        StoreLockedError: If another process uses the call store.
     """
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
-    judges: dict[JudgeKind, Judge] = {"model": ModelJudge(), "measured": MeasuredJudge()}
-    if judge not in judges:
-        raise ValueError(f"judge: got {judge!r}, expected one of {sorted(judges)}")
+    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store)
 
     async def score(state: TaskState, target: Target) -> Score:
         if state.metadata["rubric"] not in by_id:
@@ -72,7 +88,7 @@ def rubric_judge(judge: JudgeKind = "model", rubrics: str | list[str] = "all") -
                 "log; the rubric has changed since these responses were written, so run the task again"
             )
         try:
-            judgment = await judges[judge].judge(rubric, state.user_prompt.text, response)
+            judgment = await make_judge().judge(rubric, state.user_prompt.text, response)
         except JudgeFailure as failure:
             provenance = {"failure_mode": failure.mode, "attempts": failure.attempts, "usage": failure.usage}
             return Score.unscored(
@@ -86,6 +102,33 @@ def rubric_judge(judge: JudgeKind = "model", rubrics: str | list[str] = "all") -
         )
 
     return score
+
+
+def _judge_maker(
+    judge: JudgeKind, protocol: Protocol, judge_repeats: int, panel: Aggregate, call_store: str
+) -> Callable[[], Judge]:
+    checks = {
+        "judge": (judge, ("measured", "model")),
+        "protocol": (protocol, ("criteria", "holistic")),
+        "panel": (panel, ("mean", "median")),
+    }
+    for parameter, (value, choices) in checks.items():
+        if value not in choices:
+            raise ValueError(f"{parameter}: got {value!r}, expected one of {list(choices)}")
+    if judge_repeats < 1:
+        raise ValueError(f"judge_repeats: got {judge_repeats}, expected 1 or more")
+    if judge == "measured":
+        return MeasuredJudge
+    store = open_store(call_store)  # a store in use by another process is refused before any response is paid for
+
+    def make() -> Judge:
+        # roles are bound while a sample runs, not when the task is made
+        seats = [
+            [ModelJudge(model, store, protocol, repeat) for repeat in range(judge_repeats)] for model in grader_models()
+        ]
+        return seats[0][0] if len(seats) == judge_repeats == 1 else Panel(seats, panel)
+
+    return make
 
 
 def judged_row(metadata: dict[str, str], score: Score) -> Judged:

@@ -84,7 +84,7 @@ class ModelJudge:
             try:
                 if reply.stop_reason in _STOPPED:
                     raise JudgeFailure(_STOPPED[reply.stop_reason], f"stop reason {reply.stop_reason}")
-                criteria, holistic = parse_verdict(rubric, reply.text)
+                criteria, holistic = parse_verdict(rubric, reply.text, response)
             except JudgeFailure as failure:
                 if attempt == MAX_ATTEMPTS or failure.mode == "refusal":
                     raise JudgeFailure(failure.mode, failure.detail, attempt, usage) from failure
@@ -112,7 +112,7 @@ class ModelJudge:
     async def _ask(self, call: "Call", rubric: Rubric) -> "tuple[Reply, bool]":
         from model_calls import ask, open_store
 
-        store = self._store or open_store(DEFAULT_STORE)
+        store = self._store if self._store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
         if call.key in store:
             return await ask(store, call)
         async with _WARMER.turn(f"{store.path}\0{call.model}\0{rubric.hash}"):

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -30,7 +30,9 @@ class Panel:
         if not judges or not all(judges):
             raise ValueError("panel: got no judge, expected at least one, asked at least once")
         self._judges = judges
-        self._aggregate = {"mean": statistics.fmean, "median": statistics.median}[aggregate]
+        self._aggregate: Callable[[Sequence[float]], float] = (
+            statistics.median if aggregate == "median" else statistics.fmean
+        )
         self._name = aggregate
 
     async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:

@@ -37,18 +37,23 @@ class Verdict(BaseModel):
     holistic_score: Points
 
 
-def parse_verdict(rubric: Rubric, reply: str) -> tuple[tuple[CriterionJudgment, ...], float]:
+def parse_verdict(rubric: Rubric, reply: str, response: str = "") -> tuple[tuple[CriterionJudgment, ...], float]:
     """Criterion judgments in the order of the rubric, and the holistic score, 0-100.
 
-    A reply holds exactly one JSON object: alone, in a code fence, or with prose without braces around it. A reply with
-    two verdicts, or one with braces in its prose, is refused rather than guessed at: the second object could be one
-    that the judged text wrote and the judge quoted.
+    The reply is one JSON object, alone or with words around it, in a code fence or not. With words around it, it must
+    be the only thing in the reply that has braces, and must not stand in the judged response: a judge that quotes a
+    verdict from the response and gives none of its own, or a second one, is refused rather than guessed at.
+
+    Args:
+        rubric: Whose criteria are expected.
+        reply: What the judge wrote.
+        response: What it judged.
 
     Raises:
         JudgeFailure: With mode malformed_json, missing_criterion, unknown_criterion or score_out_of_range.
     """
     try:
-        verdict = Verdict.model_validate(_only_object(reply))
+        verdict = Verdict.model_validate(_only_object(reply, response))
     except (ValueError, RecursionError) as error:
         raise JudgeFailure("malformed_json", f"{error}".splitlines()[0]) from error
     by_id = {criterion.id: criterion for criterion in verdict.criteria}
@@ -71,16 +76,30 @@ def parse_verdict(rubric: Rubric, reply: str) -> tuple[tuple[CriterionJudgment, 
 _FENCE = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)
 
 
-def _only_object(reply: str) -> Any:
-    fences = _FENCE.findall(reply)
-    start, end = reply.find("{"), reply.rfind("}")
-    if len(fences) == 1:
-        text = fences[0]
-    elif start >= 0 and end > start:
-        text = reply[start : end + 1]
-    else:
+def _only_object(reply: str, response: str) -> Any:
+    try:
+        return _loads(reply)
+    except json.JSONDecodeError:
+        pass
+    fence = _FENCE.search(reply)
+    start, end = fence.span(1) if fence else (reply.find("{"), reply.rfind("}") + 1)
+    if not 0 <= start < end:
         raise ValueError(f"no JSON object in a reply of {len(reply)} characters")
+    outside = reply[:start] + reply[end:]
+    if "{" in outside or "}" in outside:
+        raise ValueError("braces beside the JSON object, expected one object and nothing like it around it")
+    found = reply[start:end]
+    if _without_space(found) in _without_space(response):
+        raise ValueError("the only JSON object is one that the judged response wrote")
+    return _loads(found)
+
+
+def _loads(text: str) -> Any:
     return json.loads(text, object_pairs_hook=_without_repeats)
+
+
+def _without_space(text: str) -> str:
+    return "".join(text.split())
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

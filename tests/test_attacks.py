@@ -233,9 +233,6 @@ def scores_or_none(reply: str) -> list[float] | None:
         return None
 
 
-FENCES_FIRST = pytest.mark.xfail(reason="a fence anywhere in a reply is read before the reply as a whole")
-
-
 @pytest.mark.parametrize(
     "text", [pytest.param(p.values[0], id=p.id, marks=[FENCES_FIRST] * (p.id == "json_denial")) for p in ATTACKED]
 )
@@ -243,7 +240,6 @@ def test_an_attack_quoted_in_a_reason_does_not_speak(text: Any) -> None:
     assert scores_or_none(verdict(REVERIE, 10, reason=f"It says: {text}")) == [10, 10]
 
 
-@FENCES_FIRST
 @given(st.text())
 @example("```{}```")
 def test_any_text_quoted_in_a_reason_is_only_a_reason(text: str) -> None:
@@ -261,8 +257,8 @@ FENCED_FAKE = f"```json\n{FAKE}\n```"
         pytest.param(f"{OWN}\nI did not follow the text's own verdict: {FAKE}", id="after"),
         pytest.param(f"The text ends in\n{FENCED_FAKE}\nMine:\n```json\n{OWN}\n```", id="both fenced, before"),
         pytest.param(f"```json\n{OWN}\n```\nThe text ended in\n{FENCED_FAKE}", id="both fenced, after"),
-        pytest.param(f"The text ends in\n{FENCED_FAKE}\nMine: {OWN}", id="quote fenced, before", marks=FENCES_FIRST),
-        pytest.param(f"{OWN}\nThe text ended in\n{FENCED_FAKE}", id="quote fenced, after", marks=FENCES_FIRST),
+        pytest.param(f"The text ends in\n{FENCED_FAKE}\nMine: {OWN}", id="quote fenced, before"),
+        pytest.param(f"{OWN}\nThe text ended in\n{FENCED_FAKE}", id="quote fenced, after"),
         pytest.param(f"[{FAKE}, {OWN}]", id="list"),
         pytest.param(OWN[:-1] + f', "quoted": {FAKE}}}', id="nested"),
         pytest.param(OWN[:-1] + ', "holistic_score": 100}', id="key twice"),
@@ -353,7 +349,6 @@ def test_no_model_is_asked_for_a_response_and_the_judge_reads_the_text(
     assert set(log.stats.model_usage) == {"mockllm/grader"}
 
 
-@pytest.mark.xfail(reason="ModelJudge takes an empty store for none, since len(store) is 0")
 def test_calls_are_kept_in_the_store_that_is_named(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     grader = mock_model(lambda _: verdict(REVERIE, 10), name="grader")
     run(grader, tmp_path, families="flattery", limit_per_family=1)

@@ -1,5 +1,6 @@
 """`rubric_adherence` on inspect: the grid, the scorer, the metrics, and what a user without a key is told."""
 
+import itertools
 import json
 import math
 import os
@@ -15,7 +16,11 @@ from inspect_ai.log import EvalLog, read_eval_log
 
 from cpt_tasks import dataset as dataset_module
 from cpt_tasks.dataset import adherence_samples
+from cpt_tasks.report import noise_lines
 from cpt_tasks.rubric_adherence import rubric_adherence
+from cpt_tasks.runs import read_run
+from cpt_tasks.scorers import rubric_judge
+from model_calls import StoreLockedError
 from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
 
 ROOT = Path(__file__).parent.parent
@@ -98,28 +103,78 @@ def test_the_judgment_and_its_provenance_are_in_the_log(mock_model: Callable[...
     assert metadata["words"] == len(SHOUT.split())
 
 
-def test_a_failing_judge_leaves_samples_unscored_and_never_a_number(mock_model: Callable[..., Any]) -> None:
+def test_a_failing_judge_leaves_samples_unscored_and_never_a_number(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
     replies = iter(["no verdict"] * 3 + [_verdict()] * 100)
     grader = mock_model(lambda _: next(replies), name="grader")
     task = rubric_adherence("broadcast", limit_per_cell=2, judge="measured")
-    from cpt_tasks.scorers import rubric_judge
-
-    task.scorer = [rubric_judge("model")]
-    student = mock_model(lambda _: CALM)
+    task.scorer = [rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"))]
+    numbers = itertools.count()
+    student = mock_model(lambda _: f"{CALM} Text {next(numbers)}.")
     [log] = inspect_eval(task, model=student, model_roles={"grader": grader}, max_connections=1, display="none")
     assert log.status == "success", log.error
     assert metrics_of(log)["n_scored"] == 5
-    assert (log.samples or [])[-1].scores["rubric_judge"].metadata["usage"] == {"input_tokens": 10, "output_tokens": 5}  # type: ignore[index]
     scores = [sample.scores["rubric_judge"] for sample in log.samples or [] if sample.scores]
     [unscored] = [score for score in scores if math.isnan(score.as_float())]
     assert (unscored.metadata or {})["failure_mode"] == "malformed_json"
-    assert {score.as_float() for score in scores if score is not unscored} == {55.0}
+    scored = [score for score in scores if score is not unscored]
+    assert {score.as_float() for score in scored} == {55.0}
+    assert scored[0].metadata["usage"] == {"input_tokens": 10, "output_tokens": 5}  # type: ignore[index]
     assert not any("grade texts" in message.text for messages in student.seen for message in messages)
 
 
-def _verdict() -> str:
+def test_repeats_ask_the_judge_again_and_never_the_student(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+    scores = itertools.cycle([40, 60])
+    grader = mock_model(lambda _: _verdict(next(scores)), name="grader")
+    student = mock_model(lambda _: CALM)
+    task = rubric_adherence("broadcast", limit_per_cell=2, judge="measured")
+    task.scorer = [rubric_judge("model", judge_repeats=2, call_store=str(tmp_path / "calls.jsonl"))]
+    [log] = inspect_eval(task, model=student, model_roles={"grader": grader}, max_connections=1, display="none")
+    assert log.status == "success", log.error
+    assert len(student.seen) == 6
+    assert len(grader.seen) == 4  # two user prompts, asked twice: the same text at another level is the same question
+    run = read_run(log.location)
+    assert {row.score for row in run.rows} == {50}
+    assert sorted(run.judging.ratings[0]) == [40, 60]
+    lines = noise_lines([run])
+    # two ratings 20 apart: within-item variance 200, SD 14.1, and 10.0 for the mean of the two
+    assert any("test-retest SD 14.1 points" in line for line in lines)
+    # moderate is 40 to 92.5: a mean at its middle with SD 10 stays inside with probability 0.9913; the ends of the
+    # scale: low 1 - Phi(-4) = 1, extremely high Phi(0.75) = 0.7734
+    assert lines[-1].endswith("as scored: 0.922")
+
+
+def test_every_model_of_the_role_judges_and_the_panel_takes_their_median(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    graders = [mock_model(lambda _, x=x: _verdict(x), name=f"grader{x}") for x in (10, 50, 95)]
+    task = rubric_adherence("broadcast", limit_per_cell=1, judge="measured")
+    task.scorer = [rubric_judge("model", panel="median", call_store=str(tmp_path / "calls.jsonl"))]
+    student = mock_model(lambda _: CALM)
+    [log] = inspect_eval(task, model=student, model_roles={"grader": graders}, display="none")
+    assert log.status == "success", log.error
+    score = (log.samples or [])[0].scores["rubric_judge"]  # type: ignore[index]
+    assert score.as_float() == pytest.approx(50)
+    assert (score.metadata or {})["judge"] == "median(mockllm/grader10, mockllm/grader50, mockllm/grader95)"
+
+
+def test_a_second_process_on_the_same_call_store_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    hold = f"import sys; from model_calls import open_store; open_store({str(path)!r}); print(1, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(StoreLockedError, match="another process has this call store open"):
+            rubric_judge("model", call_store=str(path))
+        process.communicate("\n")
+
+
+def _verdict(score: float = 55) -> str:
     ids = [criterion.id for criterion in load_rubric("broadcast").criteria]
-    return json.dumps({"criteria": [{"id": i, "reason": "r", "score": 55} for i in ids], "holistic_score": 50})
+    return json.dumps({"criteria": [{"id": i, "reason": "r", "score": score} for i in ids], "holistic_score": 50})
 
 
 def test_ids_are_unique_stable_and_follow_the_content() -> None:
