@@ -6,7 +6,7 @@ documented but know each model family; a test holds the whole against what the o
 
 from typing import Any
 
-from inspect_ai.model import ChatMessageSystem
+from inspect_ai.model import ChatMessageSystem, GenerateConfig
 from inspect_ai.model._model import collapse_consecutive_messages_for_api
 from inspect_ai.model._providers.anthropic import AnthropicAPI, cache_control_param
 
@@ -28,7 +28,8 @@ async def request_body(call: Call) -> Body:
     if config.extra_headers or config.fallback_models:
         setting = "extra_headers" if config.extra_headers else "fallback_models"
         raise ValueError(f"config.{setting} is set: a batch has no place for it; ask online, or leave it out")
-    cache_ttl = api.cache_ttl if api.cache_ttl in ("5m", "1h") else None
+    # also sets the context variable that marks inside messages take their lifetime from
+    cache_ttl = api._resolve_cache_ttl(config.merge(GenerateConfig(batch=True))).ttl
     before = [ChatMessageSystem(content=config.system_message)] if config.system_message else []
     turns = collapse_consecutive_messages_for_api([*before, *call.messages], api)
     system, tools, _, messages, automatic = await api.resolve_chat_input(turns, [], config, cache_ttl)
