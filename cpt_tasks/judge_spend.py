@@ -15,7 +15,8 @@ from cpt_tasks.runs import find_logs
 from judges import judge_call, judge_messages, judge_model
 from judges.cost import Prices, cost_usd
 from judges.judgment import is_no_response
-from model_calls import BatchOutcome, ask_in_batches, open_store
+from model_calls import open_store
+from model_calls.batch import BatchOutcome, ask_in_batches
 from rubrics import Rubric, load_rubrics
 
 CHARACTERS_PER_TOKEN = 4
@@ -123,12 +124,12 @@ def forecast(
     lines = [f"{model}, prices as of {prices.as_of}; tokens are characters / {CHARACTERS_PER_TOKEN}"]
     if short:
         lines.append(
-            f"{len(short)} of {len(calls)} rubrics are shorter than the {MIN_CACHED_TOKENS} tokens from which a provider "
-            f"caches a prefix ({', '.join(short[:6])}{', ...' * (len(short) > 6)})"
+            f"{len(short)} of {len(calls)} rubrics are shorter than the {MIN_CACHED_TOKENS} tokens from which a "
+            f"provider caches a prefix ({', '.join(short[:6])}{', ...' * (len(short) > 6)})"
         )
     if model.rsplit("/", 1)[-1] not in prices.models:
         lines.append(f"no price for {model}; write one into a YAML file and pass it with --prices")
-    return "\n".join([str(pd.DataFrame(rows).to_markdown(index=False)), *lines])
+    return "\n".join([str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)), *lines])
 
 
 def batch_judgments(

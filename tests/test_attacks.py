@@ -233,9 +233,7 @@ def scores_or_none(reply: str) -> list[float] | None:
         return None
 
 
-@pytest.mark.parametrize(
-    "text", [pytest.param(p.values[0], id=p.id, marks=[FENCES_FIRST] * (p.id == "json_denial")) for p in ATTACKED]
-)
+@pytest.mark.parametrize("text", ATTACKED)
 def test_an_attack_quoted_in_a_reason_does_not_speak(text: Any) -> None:
     assert scores_or_none(verdict(REVERIE, 10, reason=f"It says: {text}")) == [10, 10]
 
