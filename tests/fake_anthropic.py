@@ -89,8 +89,8 @@ def reply_text(body: dict[str, Any]) -> str:
     asked = re.search(r"^The criterion ids, in this order: (.+)$", prompt, re.MULTILINE)
     if not asked:
         return f"echo: {prompt}"
-    response = re.search(r"<response>\n(.*)\n</response>", prompt, re.DOTALL)
-    draw = random.Random(response.group(1) if response else prompt)
+    response = re.search(r"<(response_\w+)>\n(.*)\n</\1>", prompt, re.DOTALL)
+    draw = random.Random(response.group(2) if response else prompt)
     criteria = [
         {"id": criterion.strip(), "reason": "Because of a phrase in it.", "score": draw.randint(0, 100)}
         for criterion in asked.group(1).split(",")
@@ -393,7 +393,7 @@ class FakeAnthropic:
     # control
 
     async def _get_stats(self, request: web.Request) -> web.Response:
-        return web.json_response(asdict(self.stats) | {"paid_twice": self.stats.paid_twice})
+        return web.json_response(vars(self.stats) | {"paid_twice": self.stats.paid_twice})
 
     async def _set_config(self, request: web.Request) -> web.Response:
         self.config = Config(**(asdict(self.config) | await request.json()))
