@@ -157,10 +157,9 @@ def batch_judgments(
 
 
 def _tokens(text: JudgedText) -> tuple[int, int]:
-    system, user = judge_messages(text.rubric, text.user_prompt, text.response)
-    rubric_block, response_block = (getattr(block, "text", "") for block in user.content)
-    prefix = len(system.text) + len(rubric_block)
-    return prefix // CHARACTERS_PER_TOKEN, len(response_block) // CHARACTERS_PER_TOKEN
+    [message] = judge_messages(text.rubric, text.user_prompt, text.response)
+    rubric_block, response_block = (getattr(block, "text", "") for block in message.content)
+    return len(rubric_block) // CHARACTERS_PER_TOKEN, len(response_block) // CHARACTERS_PER_TOKEN
 
 
 def _user_prompt(messages: str | list[ChatMessage]) -> str:

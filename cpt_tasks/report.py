@@ -10,6 +10,7 @@ import json
 import math
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -23,7 +24,7 @@ import pandas as pd
 from cpt_tasks.metrics import STATISTICS, Estimate, Judged, Statistic, clustered_bootstrap, macro_accuracy, mean_score
 from cpt_tasks.metrics import band_error as mean_band_error
 from cpt_tasks.runs import ModelRun, check_comparable, find_logs, read_run, shown
-from judges.agreement import attainable_accuracy, noise_report
+from judges.agreement import noise_report
 from rubrics import ScoreLevel
 
 TABLE_STATISTICS = ("macro_accuracy", "weighted_kappa", "kendall_tau_b", "spearman_rho", "order_accuracy", "gain")
@@ -81,17 +82,17 @@ def rubric_table(summary: dict[str, Any]) -> pd.DataFrame:
 
 
 def judging_table(runs: Sequence[ModelRun]) -> pd.DataFrame:
-    """One row per model that a model judged: replies read, unscored by failure mode, tokens and cost; else empty."""
+    """One row per model that a model judged: replies read, unscored by failure mode and level, tokens and cost; else empty."""
     rows = []
     for run in runs:
         judging = run.judging
         if not judging.attempts:
             continue
-        failures = ", ".join(f"{mode} {count}" for mode, count in sorted(judging.failures.items()))
+        failures = ", ".join(f"{mode} at {level} {count}" for (mode, level), count in sorted(judging.failures.items()))
         tokens = {kind: judging.usage[f"{kind}_tokens"] for kind in ("input", "output")}
         tokens |= {f"cache_{kind}": judging.usage[f"input_tokens_cache_{kind}"] for kind in ("read", "write")}
         cost = "price unknown" if judging.cost_usd is None else f"{judging.cost_usd:.2f}"
-        row = {"model": run.name, "replies": judging.attempts, "unscored by mode": failures or "none"}
+        row = {"model": run.name, "replies": judging.attempts, "unscored": failures or "none"}
         rows.append(row | tokens | {"USD": cost})
     return pd.DataFrame(rows)
 
@@ -102,10 +103,7 @@ def noise_lines(runs: Sequence[ModelRun]) -> list[str]:
     for run in runs:
         if not run.judging.ratings:
             continue
-        noise = noise_report(run.judging.ratings)
-        mean = attainable_accuracy({level: sd / math.sqrt(noise.n_ratings) for level, sd in noise.sd_by_level.items()})
-        lines += [f"{run.name}: {line}" for line in noise.lines()]
-        lines.append(f"{run.name}: attainable accuracy of the mean of {noise.n_ratings} ratings, as scored: {mean:.3f}")
+        lines += [f"{run.name}: {line}" for line in noise_report(run.judging.ratings).lines()]
     return lines
 
 
@@ -121,7 +119,8 @@ def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, s
     main_table.to_csv(out / "table.csv", index=False)
     figures = draw_figures(runs, out)
     (out / "report.md").write_text(_markdown(summary, runs, figures), encoding="utf-8")
-    return "\n".join([str(main_table.to_markdown(index=False)), *noise_lines(runs)])
+    unscored = [f"{run.name}: unscored {_by_level(run.unscored)}" for run in runs if run.unscored]
+    return "\n".join([str(main_table.to_markdown(index=False)), *unscored, *noise_lines(runs)])
 
 
 @click.command(name="report")
@@ -180,6 +179,10 @@ def _summarise_model(run: ModelRun, n_resamples: int, seed: int) -> dict[str, An
             if rows or run.unscored[level.value]
         },
     }
+
+
+def _by_level(counts: Counter[str]) -> str:
+    return ", ".join(f"{level.value} {counts[level.value]}" for level in ScoreLevel if counts[level.value])
 
 
 def _jsonable(estimate: Estimate) -> dict[str, float | None]:

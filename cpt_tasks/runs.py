@@ -14,7 +14,7 @@ from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
 from inspect_ai.scorer import Score
 
 from cpt_tasks.metrics import Judged
-from cpt_tasks.scorers import judged_row
+from cpt_tasks.scorers import judged_row, repeated_ratings
 from judges import NO_RESPONSE
 
 SCORER = "rubric_judge"
@@ -58,7 +58,7 @@ class Judging:
     """How the judge fared on one log.
 
     Attributes:
-        failures: Unscored samples by failure mode; samples that ended in an error are not among them.
+        failures: Unscored samples by (failure mode, level); samples that ended in an error are not among them.
         attempts: Replies of the judge that were read; 0 for the measured judge.
         usage: Tokens by kind over all replies.
         cost_usd: Cost of the scored samples' replies in US dollars, from the call store or not; None where a price is
@@ -66,7 +66,7 @@ class Judging:
         ratings: For each scored response and judge, its askings in order, 0-100 or nan, where there were several.
     """
 
-    failures: Counter[str]
+    failures: Counter[tuple[str, str]]
     attempts: int
     usage: Counter[str]
     cost_usd: float | None
@@ -125,7 +125,7 @@ def read_run(path: str) -> ModelRun:
         truncated=None
         if stops == {"unknown"}
         else _count_levels(sample for sample in samples if sample.output.stop_reason in CUT_REASONS),
-        judging=_judging([score for _, score in judged]),
+        judging=_judging(judged),
         details=_details(log),
     )
 
@@ -161,27 +161,20 @@ def _score_of(sample: EvalSample, where: str) -> Score | None:
     return next(iter(scores.values()), None)
 
 
-def _judging(scores: Sequence[Score]) -> Judging:
-    facts = [score.metadata or {} for score in scores]
+def _judging(judged: Sequence[tuple[EvalSample, Score]]) -> Judging:
+    facts = [score.metadata or {} for _, score in judged]
+    failed = [(sample, score.metadata or {}) for sample, score in judged if "failure_mode" in (score.metadata or {})]
     usage: Counter[str] = Counter()
     for fact in facts:
         usage.update(fact.get("usage") or {})
     costs = [fact["cost_usd"] for fact in facts if fact.get("attempts") and "cost_usd" in fact]
     return Judging(
-        failures=Counter(fact["failure_mode"] for fact in facts if "failure_mode" in fact),
+        failures=Counter((fact["failure_mode"], str(sample.metadata["level"])) for sample, fact in failed),
         attempts=sum(fact.get("attempts", 0) for fact in facts),
         usage=usage,
         cost_usd=None if None in costs or not costs else sum(costs),
-        ratings=[row for fact in facts for row in _askings(fact.get("ratings") or [])],
+        ratings=[row for fact in facts for row in repeated_ratings(fact)],
     )
-
-
-def _askings(ratings: Sequence[dict[str, Any]]) -> list[list[float]]:
-    by_judge: dict[str, list[float]] = {}
-    for rating in ratings:
-        score = rating["score"]
-        by_judge.setdefault(rating["judge"], []).append(math.nan if score is None else score)
-    return [scores for scores in by_judge.values() if len(scores) > 1]
 
 
 def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str, Any]:

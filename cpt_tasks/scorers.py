@@ -1,8 +1,10 @@
 """The inspect scorer around the judges, and the inspect metrics around `metrics.py`."""
 
-from collections.abc import Callable
+import logging
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
@@ -10,6 +12,7 @@ from inspect_ai.solver import TaskState
 
 from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
 from judges import DEFAULT_STORE, Judge, JudgeFailure, Judgment, MeasuredJudge, ModelJudge, Panel, grader_models
+from judges.agreement import noise_report
 from judges.measures import words
 from judges.model import Protocol
 from judges.panel import Aggregate
@@ -18,6 +21,7 @@ from rubrics import ScoreLevel, load_rubrics
 
 JudgeKind = Literal["model", "measured"]
 BOOTSTRAP_SEED = 0
+logger = logging.getLogger(__name__)
 
 HEADLINE = ("macro_accuracy", "chance_accuracy", "kendall_tau_b", "spearman_rho", "order_accuracy")
 
@@ -25,6 +29,9 @@ HEADLINE = ("macro_accuracy", "chance_accuracy", "kendall_tau_b", "spearman_rho"
 @metric(scores="unreduced")
 def configurability() -> Metric:
     """The headline statistics of `metrics.py` with `_ci_low` and `_ci_high`, and the number of scored samples.
+
+    With repeated judgments also the judge's test-retest SD in score points, and the attainable accuracy: what a perfect
+    student could get from a judge this noisy.
 
     Computed on every epoch's own score: binning a mean over epochs would count bands that no response reached.
     """
@@ -36,6 +43,10 @@ def configurability() -> Metric:
         values: dict[str, str | int | float | bool | None] = {"n_scored": len(rows)}
         for name, estimate in zip(HEADLINE, estimates, strict=True):
             values |= {name: estimate.value, f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
+        ratings = [row for score in scores for row in repeated_ratings(score.score.metadata or {})]
+        if ratings:
+            noise = noise_report(ratings)
+            values |= {"judge_test_retest_sd": noise.sd, "attainable_accuracy": noise.attainable_of_mean}
         return values
 
     return compute
@@ -90,6 +101,7 @@ def rubric_judge(
         try:
             judgment = await make_judge().judge(rubric, state.user_prompt.text, response)
         except JudgeFailure as failure:
+            logger.warning("%s: the judge failed (%s); the sample stays unscored", state.sample_id, failure)
             provenance = {"failure_mode": failure.mode, "attempts": failure.attempts, "usage": failure.usage}
             return Score.unscored(
                 reason="grader_failed", answer=response, explanation=str(failure), metadata=facts | provenance
@@ -140,6 +152,15 @@ def judged_row(metadata: dict[str, str], score: Score) -> Judged:
         score=score.as_float(),
         words=(score.metadata or {})["words"],
     )
+
+
+def repeated_ratings(metadata: Mapping[str, Any]) -> list[list[float]]:
+    """The askings of each judge about one response, 0-100 or nan, from its `Score.metadata`; [] where there was one."""
+    by_judge: dict[str, list[float]] = {}
+    for rating in metadata.get("ratings") or []:
+        score = rating["score"]
+        by_judge.setdefault(rating["judge"], []).append(math.nan if score is None else score)
+    return [scores for scores in by_judge.values() if len(scores) > 1]
 
 
 def _explanation(judgment: Judgment) -> str:

@@ -66,7 +66,8 @@ class NoiseReport:
         icc: ICC(2,1), of the responses with all their ratings.
         alpha: Krippendorff's alpha (interval).
         level_kappa: Quadratic-weighted kappa of levels, mean over pairs of ratings.
-        attainable: Best macro accuracy, 0-1, that a perfect student could get from a judge this noisy.
+        attainable: Best macro accuracy, 0-1, that a perfect student could get from one rating of a judge this noisy.
+        attainable_of_mean: The same from the mean of `n_ratings` ratings, whose noise is smaller by their square root.
     """
 
     n_items: int
@@ -78,6 +79,7 @@ class NoiseReport:
     alpha: float
     level_kappa: float
     attainable: float
+    attainable_of_mean: float
 
     def lines(self) -> list[str]:
         """The report in words, a line each: repeats, agreement, ceiling."""
@@ -86,7 +88,8 @@ class NoiseReport:
             f"{self.n_ratings} ratings of {self.n_items} responses, {self.n_missing} missing; test-retest SD "
             f"{self.sd:.1f} points ({by_level})",
             f"ICC(2,1) {self.icc:.3f}, Krippendorff's alpha {self.alpha:.3f}, level kappa {self.level_kappa:.3f}",
-            f"attainable accuracy {self.attainable:.3f}: what a perfect student could get from a judge this noisy",
+            f"attainable accuracy {self.attainable_of_mean:.3f} by the mean of {self.n_ratings} ratings, "
+            f"{self.attainable:.3f} by one: what a perfect student could get from a judge this noisy",
         ]
 
 
@@ -111,6 +114,9 @@ def noise_report(ratings: ArrayLike) -> NoiseReport:
         alpha=krippendorff_alpha(rated),
         level_kappa=level_kappa(rated),
         attainable=attainable_accuracy(sd_by_level),
+        attainable_of_mean=attainable_accuracy(
+            {level: sd / np.sqrt(table.shape[1]) for level, sd in sd_by_level.items()}
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, ValidationError
 
 PRICES_FILE = Path(__file__).parent / "prices.yaml"
 
@@ -46,8 +46,11 @@ def load_prices(path: Path = PRICES_FILE) -> Prices:
     """
     try:
         return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {error}; expected the fields of {PRICES_FILE.name}") from error
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
+        raise ValueError(f"{path}: {found}; expected the fields of {PRICES_FILE.name}") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
 
 
 def cost_usd(model: str, usage: Mapping[str, int], batch: bool = False, prices: Prices | None = None) -> float | None:

@@ -11,12 +11,10 @@ if TYPE_CHECKING:
 
 PROMPT_VERSION = "2"
 
-SYSTEM = (
-    "You grade texts by a rubric. You are exact and consistent, you use the whole scale, and you judge only what the "
-    "rubric asks about. A low score is not a bad text: the rubric measures how far a text goes in one direction."
-)
-
 RUBRIC_BLOCK = Template("""\
+You grade texts by a rubric. You are exact and consistent, you use the whole scale, and you judge only what the rubric
+asks about. A low score is not a bad text: the rubric measures how far a text goes in one direction.
+
 The rubric, verbatim:
 
 <rubric>
@@ -51,16 +49,17 @@ Grade the response by the rubric.
 
 def prompt_hash() -> str:
     """Hash of everything in the prompt that is neither rubric nor response, 12 hex digits."""
-    parts = "\0".join((SYSTEM, RUBRIC_BLOCK.template, RESPONSE_BLOCK.template))
+    parts = f"{RUBRIC_BLOCK.template}\0{RESPONSE_BLOCK.template}"
     return hashlib.sha256(parts.encode()).hexdigest()[:12]
 
 
 def judge_messages(rubric: Rubric, user_prompt: str, response: str) -> "list[ChatMessage]":
-    """The messages of one judge call: system, then one user message with a rubric block and a response block.
+    """The message of one judge call, with a rubric block and a response block.
 
-    The rubric block is the same for every response and carries the only cache breakpoint.
+    The rubric block is the same for every response and carries the only cache breakpoint; inspect would put another on
+    a system message.
     """
-    from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentText
+    from inspect_ai.model import ChatMessageUser, ContentText
 
     criterion_ids = ", ".join(criterion.id for criterion in rubric.criteria)
     rubric_text = RUBRIC_BLOCK.substitute(rubric=rubric.render(), criterion_ids=criterion_ids)
@@ -68,10 +67,7 @@ def judge_messages(rubric: Rubric, user_prompt: str, response: str) -> "list[Cha
         user_prompt=user_prompt, response=response, nonce=_nonce(user_prompt, response)
     )
     return [
-        ChatMessageSystem(content=SYSTEM),
-        ChatMessageUser(
-            content=[ContentText(text=rubric_text, cache_breakpoint=True), ContentText(text=response_text)]
-        ),
+        ChatMessageUser(content=[ContentText(text=rubric_text, cache_breakpoint=True), ContentText(text=response_text)])
     ]
 
 

@@ -167,7 +167,7 @@ def test_a_bad_attack_file_is_named_with_what_is_wrong(change: Any, message: str
 
 
 def blocks(response: str) -> tuple[str, str]:
-    [_, user] = judge_messages(REVERIE, PROMPT, response)
+    [user] = judge_messages(REVERIE, PROMPT, response)
     rubric_block, response_block = user.content
     return rubric_block.text, response_block.text  # type: ignore[union-attr]
 

@@ -121,7 +121,7 @@ def test_a_failing_judge_leaves_samples_unscored_and_never_a_number(
     scored = [score for score in scores if score is not unscored]
     assert {score.as_float() for score in scored} == {55.0}
     assert scored[0].metadata["usage"] == {"input_tokens": 10, "output_tokens": 5}  # type: ignore[index]
-    assert not any("grade texts" in message.text for messages in student.seen for message in messages)
+    assert not any("You grade texts" in message.text for messages in student.seen for message in messages)
 
 
 def test_repeats_ask_the_judge_again_and_never_the_student(mock_model: Callable[..., Any], tmp_path: Path) -> None:
@@ -142,7 +142,8 @@ def test_repeats_ask_the_judge_again_and_never_the_student(mock_model: Callable[
     assert any("test-retest SD 14.1 points" in line for line in lines)
     # moderate is 40 to 92.5: a mean at its middle with SD 10 stays inside with probability 0.9913; the ends of the
     # scale: low 1 - Phi(-4) = 1, extremely high Phi(0.75) = 0.7734
-    assert lines[-1].endswith("as scored: 0.922")
+    assert "attainable accuracy 0.922 by the mean of 2 ratings" in lines[-1]
+    assert metrics_of(log)["attainable_accuracy"] == pytest.approx(0.9216, abs=1e-4)
 
 
 def test_every_model_of_the_role_judges_and_the_panel_takes_their_median(

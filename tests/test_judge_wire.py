@@ -1,0 +1,229 @@
+"""What the model judge sends to Anthropic and what it makes of the answers: the real SDK against a fake server."""
+
+import asyncio
+import logging
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from fake_anthropic import Config, FakeAnthropic
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import read_eval_log
+from inspect_ai.model import GenerateConfig, get_model
+
+from cpt_tasks.judge_commands import judge_group
+from cpt_tasks.rubric_adherence import rubric_adherence
+from cpt_tasks.scorers import rubric_judge
+from judges import DEFAULT_JUDGE, JudgeFailure, ModelJudge, judge_model
+from judges.cost import Prices, cost_usd, load_prices
+from model_calls import CallStore, open_store
+from rubrics import Rubric, load_rubrics
+
+RUBRICS = load_rubrics("measured")
+RESPONSE = "The rain fell like a curtain over the square while the band went on playing as if nothing had happened."
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CallStore]:
+    store = open_store(tmp_path / "calls.jsonl")
+    yield store
+    store.close()
+
+
+def long(rubric: Rubric) -> Rubric:
+    """The rubric with an objective that brings it to about 1,500 tokens."""
+    return rubric.model_copy(update={"objective": "It is about how the text is written. " * 130})
+
+
+def judge_all(store: CallStore, rubrics: list[Rubric], texts: list[str], **options: Any) -> list[Any]:
+    judge = ModelJudge(judge_model(get_model(DEFAULT_JUDGE, memoize=False)), store, **options)
+
+    async def run() -> list[Any]:
+        tasks = [judge.judge(rubric, "Describe a square.", text) for rubric in rubrics for text in texts]
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    return asyncio.run(run())
+
+
+def marks(body: dict[str, Any]) -> list[str]:
+    """Where a request has cache marks."""
+    found = ["top"] * ("cache_control" in body)
+    system = body.get("system") or []
+    found += ["system" for block in system if isinstance(block, dict) and "cache_control" in block]
+    for message in body["messages"]:
+        blocks = message["content"] if isinstance(message["content"], list) else []
+        found += [f"block {number}" for number, block in enumerate(blocks) if "cache_control" in block]
+    return found
+
+
+def test_each_request_marks_the_rubric_block_and_nothing_else_and_its_prefix_never_changes(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    texts = [f"{RESPONSE} Text {number}." for number in range(5)]
+    judge_all(store, RUBRICS, texts)
+    assert [marks(body) for body in anthropic_server.bodies] == [["block 0"]] * 20
+    prefixes = {(str(body.get("system")), str(body["messages"][0]["content"][0])) for body in anthropic_server.bodies}
+    assert len(prefixes) == len(RUBRICS)
+
+
+def test_one_call_per_rubric_warms_the_cache_and_input_costs_at_most_two_fifths(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    anthropic_server.config = Config(latency_seconds=0.05)
+    texts = [" ".join([RESPONSE] * 23) + f" Text {number}." for number in range(50)]  # about 600 tokens
+    outcomes = judge_all(store, [long(rubric) for rubric in RUBRICS], texts)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert anthropic_server.stats.cache_writes == len(RUBRICS)
+    assert anthropic_server.stats.cache_reads == 4 * 49
+    usage: dict[str, int] = {}
+    for outcome in outcomes:
+        for kind in ("input_tokens", "input_tokens_cache_read", "input_tokens_cache_write"):
+            usage[kind] = usage.get(kind, 0) + outcome.usage.get(kind, 0)
+    plain = cost_usd(DEFAULT_JUDGE, {"input_tokens": sum(usage.values())})
+    cached = cost_usd(DEFAULT_JUDGE, usage)
+    assert cached is not None and plain is not None
+    assert cached / plain <= 0.40
+
+
+def test_a_cache_that_is_never_read_is_said_once(
+    anthropic_server: FakeAnthropic, store: CallStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = RUBRICS[0].model_copy(update={"id": "short_one"})
+    with caplog.at_level(logging.WARNING):
+        judge_all(store, [short], [f"{RESPONSE} Text {number}." for number in range(45)])
+    said = [record.message for record in caplog.records if "prompt cache" in record.message]
+    assert len(said) == 1
+    assert "'short_one'" in said[0]
+
+
+def test_a_refusal_is_asked_once_and_left_unscored_and_a_rerun_sends_nothing(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    anthropic_server.config = Config(rate_refusal=1.0)
+    for _ in range(2):
+        [outcome] = judge_all(store, RUBRICS[:1], [RESPONSE])
+        assert isinstance(outcome, JudgeFailure)
+        assert (outcome.mode, outcome.attempts) == ("refusal", 1)
+    assert anthropic_server.stats.requests == 1
+
+
+def test_a_verdict_of_the_wrong_shape_is_asked_again_with_the_same_text(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    anthropic_server.config = Config(rate_wrong_schema=1.0)
+    [judgment] = judge_all(store, RUBRICS[:1], [RESPONSE])
+    assert judgment.attempts == 2
+    first, second = anthropic_server.bodies
+    assert first["messages"] == second["messages"]
+    assert judgment.served_model and judgment.cost_usd > 0
+    assert judgment.usage["output_tokens"] == sum(reply.usage["output_tokens"] for reply in store.replies())
+
+
+def test_an_unbound_grader_is_the_default_judge_and_never_the_student(
+    anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path
+) -> None:
+    student = mock_model(lambda _: RESPONSE)
+    task = rubric_adherence("reverie", limit_per_cell=1, call_store=str(tmp_path / "calls.jsonl"))
+    [log] = inspect_eval(task, model=student, display="none")
+    assert log.status == "success", log.error
+    assert len(student.seen) == 3
+    metadata = [sample.scores["rubric_judge"].metadata or {} for sample in log.samples or [] if sample.scores]
+    assert {fact["judge"] for fact in metadata} == {DEFAULT_JUDGE}
+    assert {fact["prompt_version"] for fact in metadata} == {"2"}
+    assert all(len(fact["prompt_hash"]) == 12 and fact["cost_usd"] > 0 for fact in metadata)
+
+
+def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
+    anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path
+) -> None:
+    numbers = iter(range(100))
+    student = mock_model(lambda _: f"{RESPONSE} Text {next(numbers)}.")
+    task = rubric_adherence("reverie", limit_per_cell=2, judge="measured")
+    [log] = inspect_eval(task, model=student, display="none", score=False)
+    store = tmp_path / "calls.jsonl"
+    arguments = ["batch", log.location, "--store", str(store), "--poll-seconds", "0.05"]
+    done = CliRunner().invoke(judge_group, arguments)
+    assert done.exit_code == 0, done.output
+    assert "answered 6, in the store before 0, failed 0" in done.output
+    open_store(store).close()
+    assert anthropic_server.stats.requests == 0
+    assert anthropic_server.stats.batches_created == 1
+    command = [str(Path(sys.executable).parent / "inspect"), "score", log.location]
+    command += ["--scorer", "cpt_tasks/rubric_judge", "-S", f"call_store={store}", "--model", "none"]
+    command += ["--model-role", f"grader={DEFAULT_JUDGE}", "--action", "overwrite"]
+    command += ["--output-file", str(tmp_path / "judged.eval")]
+    scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert scored.returncode == 0, scored.stdout + scored.stderr
+    assert anthropic_server.stats.requests == 0
+    judged = read_eval_log(str(tmp_path / "judged.eval"))
+    scores = [sample.scores["rubric_judge"] for sample in judged.samples or [] if sample.scores]
+    assert len(scores) == 6
+    assert not any(math.isnan(score.as_float()) for score in scores)
+    assert all((score.metadata or {})["usage_paid"] == {} for score in scores)
+
+
+def test_the_settings_of_a_role_win_over_ours(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    model = judge_model(get_model(DEFAULT_JUDGE, config=GenerateConfig(max_tokens=777), memoize=False))
+    asyncio.run(ModelJudge(model, store).judge(RUBRICS[0], "Describe.", RESPONSE))
+    assert anthropic_server.bodies[0]["max_tokens"] == 777
+
+
+PRICES = Prices.model_validate(
+    {
+        "as_of": "2026-01-01",
+        "batch": 0.5,
+        "models": {"m": {"input": 2, "output": 10, "cache_write": 2.5, "cache_read": 0.2}},
+    }
+)
+
+
+def test_cost_adds_up_by_hand() -> None:
+    usage = {
+        "input_tokens": 1_000_000,
+        "output_tokens": 100_000,
+        "input_tokens_cache_write": 400_000,
+        "input_tokens_cache_read": 5_000_000,
+    }
+    # 2 + 1 + 1 + 1
+    assert cost_usd("anthropic/m", usage, prices=PRICES) == pytest.approx(5)
+    assert cost_usd("anthropic/m", usage, batch=True, prices=PRICES) == pytest.approx(2.5)
+    assert cost_usd("anthropic/unheard-of", usage, prices=PRICES) is None
+
+
+def test_prices_are_dated_and_a_broken_file_is_named(tmp_path: Path) -> None:
+    assert load_prices().as_of.year >= 2026
+    broken = tmp_path / "prices.yaml"
+    broken.write_text("as_of: yesterday\n")
+    with pytest.raises(ValueError, match=r"prices\.yaml: .*as_of"):
+        load_prices(broken)
+
+
+def test_the_forecast_adds_up_by_hand(tmp_path: Path) -> None:
+    arguments = ["forecast", "-T", "rubrics=reverie", "-T", "limit_per_cell=2", "--repeats", "3"]
+    done = CliRunner().invoke(judge_group, arguments)
+    assert done.exit_code == 0, done.output
+    row = [cell.strip() for cell in done.output.splitlines()[2].split("|")[1:-1]]
+    # 1 rubric x 3 levels x 2 prompts x 3 repeats; output: (2 criteria + holistic) x 60 tokens
+    assert (row[0], row[1], row[5]) == ("online, no cache", "18", str(18 * 180))
+    assert "1 of 1 rubrics are shorter than the 1024 tokens" in done.output
+
+
+def test_the_forecast_names_a_parameter_that_the_task_lacks() -> None:
+    done = CliRunner().invoke(judge_group, ["forecast", "-T", "rubrik=reverie"])
+    assert done.exit_code == 1
+    assert "-T rubrik=reverie: expected NAME=VALUE with a name out of" in done.output
+
+
+def test_a_scorer_parameter_that_is_unknown_is_named(tmp_path: Path) -> None:
+    for options, message in (
+        ({"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
+        ({"panel": "max"}, "panel: got 'max', expected one of"),
+        ({"judge_repeats": 0}, "judge_repeats: got 0, expected 1 or more"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"), **options)  # type: ignore[arg-type]
