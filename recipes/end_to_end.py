@@ -57,11 +57,10 @@ class Size:
     curve: tuple[str, ...] = ()
 
 
-CURVE = ("sft", "checkpoint-80", "checkpoint-160", "checkpoint-240")
 SIZES = {
     "smoke": Size(1, 40, 12, twins=("--limit", "4"), training=("--max_steps", "2")),
     "demo": Size(6, 224, 36, twins=("--wordings", "1"), training=("--max_steps", "80")),
-    "full": Size(24, 224, 48, twins=("--wordings", "6"), curve=CURVE),
+    "full": Size(24, 224, 48, twins=("--wordings", "2"), curve=("sft", "checkpoint-80", "checkpoint-160")),
 }
 CURVE_PROMPTS_PER_CELL = 4
 
