@@ -82,7 +82,7 @@ def rubric_table(summary: dict[str, Any]) -> pd.DataFrame:
 
 
 def judging_table(runs: Sequence[ModelRun]) -> pd.DataFrame:
-    """One row per model that a model judged: replies read, unscored by failure mode and level, tokens and cost; else empty."""
+    """One row per model that a model judged: replies, unscored by failure mode and level, tokens, cost; else empty."""
     rows = []
     for run in runs:
         judging = run.judging

@@ -1,9 +1,13 @@
 """Asks a model through inspect's model layer, after looking in the store."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import anyio
+from inspect_ai.log import Transcript
+from inspect_ai.log._transcript import _transcript
 from inspect_ai.model import GenerateConfig, ModelOutput
 
 from model_calls.call import Call, Reply
@@ -75,7 +79,8 @@ async def _generate(call: Call) -> Reply:
     for attempt in range(1, MAX_BODY_ATTEMPTS + 1):
         try:
             # inspect's own cache would replay what this store has decided to ask again
-            output = await call.model.generate(list(call.messages), config=config, cache=False)
+            with _transcript_dropped():
+                output = await call.model.generate(list(call.messages), config=config, cache=False)
             reply = reply_of(call, output, attempt)
             # local models always stop for reasons unknown; here it is a stream cut short, which no client notices
             if reply.stop_reason == "unknown" and reply.model.startswith("anthropic/"):
@@ -86,6 +91,19 @@ async def _generate(call: Call) -> Reply:
                 raise
             await anyio.sleep(BODY_RETRY_SECONDS * 2 ** (attempt - 1))
     raise AssertionError("the last attempt returns or raises")
+
+
+@contextlib.contextmanager
+def _transcript_dropped() -> Iterator[None]:
+    """Outside a sample, inspect would keep every prompt and reply in memory, in a transcript that nobody reads."""
+    if _transcript.get() is not None:
+        yield
+        return
+    token = _transcript.set(Transcript())
+    try:
+        yield
+    finally:
+        _transcript.reset(token)
 
 
 def reply_of(call: Call, output: ModelOutput, attempts: int, batch: bool = False) -> Reply:

@@ -13,7 +13,11 @@ import anyio
 import anyio.from_thread
 import pytest
 from fake_anthropic import Config, FakeAnthropic, prompt_id
+from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
+from inspect_ai.log import transcript
 from inspect_ai.model import ChatMessageUser, ContentText, GenerateConfig, Model, get_model
+from inspect_ai.solver import solver
 
 import model_calls.online
 from model_calls import Call, CallStore, Reply, StoreLockedError, ask, open_store
@@ -138,6 +142,31 @@ def test_inspects_own_batch_mode_is_refused(mock_model: Any, store: CallStore) -
     with pytest.raises(ValueError, match="use `ask_in_batches` instead"):
         ask_all(store, [Call(model, [ChatMessageUser(content="Hello.")], GenerateConfig(batch=True))])
     assert model.seen == []
+
+
+def test_outside_a_sample_inspect_keeps_no_prompt_in_memory(mock_model: Any, store: CallStore) -> None:
+    async def run() -> None:
+        for call in calls(mock_model(lambda _: "Fine."), range(3)):
+            await ask(store, call)
+        assert not transcript().events
+
+    asyncio.run(run())
+
+
+def test_inside_a_sample_the_call_is_in_its_log(mock_model: Any, store: CallStore, tmp_path: Path) -> None:
+    judge = mock_model(lambda _: "Fine.", name="judge")
+
+    @solver
+    def asking() -> Any:
+        async def solve(state: Any, generate: Any) -> Any:
+            await ask(store, calls(judge, range(1))[0])
+            return state
+
+        return solve
+
+    [log] = eval(Task(dataset=[Sample("x")], solver=asking()), model=mock_model(lambda _: "x"), display="none")
+    assert log.samples is not None
+    assert "mockllm/judge" in [event.model for event in log.samples[0].events if event.event == "model"]
 
 
 # asked once, paid once

@@ -45,7 +45,7 @@ def the_command(start: str) -> str:
 
 
 def test_every_command_is_covered_here_or_by_ci() -> None:
-    covered = ("make demo", "make test", "inspect eval", "cpt twins", "accelerate launch", "cpt report")
+    covered = ("make demo", "make test", "inspect eval", "cpt twins", "accelerate launch", "cpt report", "cpt judge")
     assert [command for command in COMMANDS if not command.startswith(covered)] == []
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in ci
@@ -75,6 +75,15 @@ def test_local_benchmark_data_training_and_report(checkout: Path) -> None:
     assert (checkout / "outputs" / "smollm2-135m" / "adapter_model.safetensors").is_file()
     assert (checkout / "results" / "mine" / "score_by_level.png").is_file()
     assert "| local" in done.stdout
+
+
+def test_the_judge_commands(checkout: Path) -> None:
+    done = run(the_command("cpt judge forecast"), checkout)
+    assert done.returncode == 0, done.stderr
+    assert "| online" in done.stdout
+    done = run(the_command("cpt judge audit") + " --limit 2", checkout)
+    assert done.returncode == 0, done.stderr
+    assert (checkout / "results" / "my-audit" / "audit.md").is_file()
 
 
 def test_the_adapter_folder_is_a_model_inspect_can_load(checkout: Path) -> None:
