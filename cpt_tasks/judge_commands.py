@@ -36,7 +36,13 @@ def judge_group() -> None:
 @judge_group.command(name="audit")
 @click.option("--judge-model", help="Inspect model to audit as a judge, e.g. anthropic/claude-sonnet-5-5.")
 @click.option("--measured", is_flag=True, help="Audit the measured judge: against itself, so it must be perfect.")
-@click.option("--protocol", type=click.Choice(["criteria", "holistic"]), default="criteria", show_default=True)
+@click.option(
+    "--protocol",
+    type=click.Choice(["criteria", "holistic"]),
+    default="criteria",
+    show_default=True,
+    help="Headline score: weighted total of the criteria, or the judge's own overall score.",
+)
 @click.option("--rubrics", default="measured", show_default=True, help="Family, ids or paths; all with measures.")
 @click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Judgments of each text.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many texts per (rubric, level). Default: all.")
