@@ -137,7 +137,13 @@ def swap_command(first: str, second: str, seed: int, out: Path) -> None:
 
 
 @judge_group.command(name="forecast")
-@click.option("--task", type=click.Choice(["rubric_adherence"]), default="rubric_adherence", show_default=True)
+@click.option(
+    "--task",
+    type=click.Choice(["rubric_adherence"]),
+    default="rubric_adherence",
+    show_default=True,
+    help="Task whose responses will be judged.",
+)
 @click.option("-T", "parameters", multiple=True, metavar="NAME=VALUE", help="Parameter of the task, as for inspect.")
 @click.option("--log", "logs", multiple=True, help="Judge the responses of this log (or folder) instead of a task's.")
 @click.option("--model", default="anthropic/claude-sonnet-5-5", show_default=True, help="Judge to be forecast.")
