@@ -233,7 +233,7 @@ run(open_store(sys.argv[1]), calls(range(100)))
 def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_if_the_state_file_is_gone(
     anthropic_server: FakeAnthropic, tmp_path: Path
 ) -> None:
-    anthropic_server.config = Config(batch_seconds=4)
+    anthropic_server.config = Config(batch_seconds=2)
     path, asked = tmp_path / "calls.jsonl", calls(range(100))
     with subprocess.Popen([sys.executable, "-c", ASKER, str(path)]) as process:
         while anthropic_server.stats.batches_created < 4:
