@@ -13,6 +13,7 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
 from cpt_tasks.dataset import ParaphraseSplit, Prompting, adherence_samples
+from cpt_tasks.rendering import check_rendering
 from cpt_tasks.scorers import JudgeKind, rubric_judge
 from judges import DEFAULT_JUDGE, DEFAULT_STORE, check_measurable, grader_model
 from judges.model import Protocol
@@ -62,7 +63,7 @@ def rubric_adherence(
     _check_judge(judge, load_rubrics(rubrics))
     return Task(
         dataset=dataset,
-        solver=generate(),
+        solver=[check_rendering(), generate()],
         scorer=rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store),
         version=TASK_VERSION,
     )

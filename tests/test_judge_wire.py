@@ -227,3 +227,28 @@ def test_a_scorer_parameter_that_is_unknown_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_small_local_model_can_sit_in_the_judges_seat(tmp_path: Path, store: CallStore) -> None:
+    pytest.importorskip("torch")
+    root = Path(__file__).parent.parent
+    folder = str(tmp_path / "smollm2")
+    subprocess.run([sys.executable, str(root / "recipes" / "prepare_smollm2.py"), "--out", folder], check=True)
+    config = GenerateConfig(max_tokens=120)
+    model = get_model(
+        "hf/judge", model_path=folder, tokenizer_path=folder, dtype="float32", config=config, memoize=False
+    )
+    [outcome] = asyncio.run(
+        _settled(ModelJudge(judge_model(model), store).judge(RUBRICS[0], "Describe a square.", RESPONSE))
+    )
+    # a model this small hardly ever writes a whole verdict: then it must be a named failure, with every reply kept
+    if isinstance(outcome, JudgeFailure):
+        assert (outcome.mode, outcome.attempts, len(store)) == ("malformed_json", 3, 3)
+    else:
+        assert 0 <= outcome.score <= 100
+    assert all(reply.text and reply.model == "hf/judge" for reply in store.replies())
+
+
+async def _settled(judging: Any) -> list[Any]:
+    return list(await asyncio.gather(judging, return_exceptions=True))

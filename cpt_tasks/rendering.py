@@ -1,0 +1,53 @@
+"""Stops a benchmark of a local model whose chat template would not show it what the benchmark asks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
+from inspect_ai.model import ChatMessage, ModelAPI, get_model
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+
+@solver
+def check_rendering() -> Solver:
+    """Lets a sample pass if the model under test, where it runs here, is shown every turn of it once begun.
+
+    Models behind an API or a server render their chats where we cannot look, and pass.
+
+    Raises:
+        PrerequisiteError: While solving, with the sentence of `rendering_problem`.
+    """
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        if problem := rendering_problem(get_model().api, state.messages):
+            raise PrerequisiteError(f"{state.model}: {problem}")
+        return state
+
+    return solve
+
+
+def rendering_problem(api: ModelAPI | Any, messages: Sequence[ChatMessage]) -> str:
+    """What is wrong with a chat as a local transformers model would read it; "" if nothing is, or if it is not one.
+
+    Two things are looked for: a turn whose text is missing, and a beginning-of-sequence token given twice, once by the
+    template and once by the tokenizer, which training does not do.
+    """
+    if not hasattr(api, "hf_chat"):
+        return ""
+    rendered: str = api.hf_chat(list(messages), [])
+    missing = [message.role for message in messages if message.text.strip() not in rendered]
+    if missing:
+        return (
+            f"the chat template leaves out the {missing[0]} turn, so the model would not see what is asked; pass "
+            "another with -M chat_template=..., or benchmark an adapter folder of recipes/dpo_lora.py, whose template "
+            "is repaired"
+        )
+    arguments: Mapping[str, Any] = api.tokenizer_call_args or {}
+    ids = api.tokenizer(rendered, **arguments)["input_ids"]
+    bos = api.tokenizer.bos_token_id
+    if bos is not None and list(ids[:2]) == [bos, bos]:
+        return (
+            "the chat begins with two beginning-of-sequence tokens, one of the template and one of the tokenizer; pass "
+            "-M 'tokenizer_call_args={\"add_special_tokens\": false}'"
+        )
+    return ""
