@@ -6,8 +6,6 @@ recorded by listing. Entries carry `Call.key` as custom id, so results match cal
 """
 
 import contextlib
-import json
-import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,14 +21,13 @@ from anthropic.types.messages import MessageBatch, MessageBatchIndividualRespons
 from anthropic.types.messages.batch_create_params import Request
 from inspect_ai.model import model_output_from_anthropic
 
+from model_calls.batch_state import CLOCK_SKEW, Intent, StateFile, batch_entries
 from model_calls.call import Call, Reply
 from model_calls.online import UNREADABLE, reply_of
 from model_calls.request import Body, anthropic_api, request_body
 from model_calls.store import CallStore
 
 MAX_CREATE_ATTEMPTS = 5
-CLOCK_SKEW = timedelta(minutes=2)
-CREATED_WITHIN = timedelta(minutes=15)  # after the intent; longer than a request can take
 LOST_STATE_WINDOW = timedelta(days=2)  # how far back our batches are looked for if the state file is gone
 REPLIES_PER_SYNC = 500
 PASSING_ERRORS = (anthropic.APIConnectionError, anthropic.InternalServerError, anthropic.RateLimitError)
@@ -91,7 +88,7 @@ async def ask_in_batches(
     if not bodies:
         return BatchOutcome(0, already_stored, {})
     client = client or cast(anthropic.AsyncAnthropic, anthropic_api(next(iter(wanted.values()))).client)
-    state = _StateFile(Path(f"{store.path}.batches.jsonl"))
+    state = StateFile(Path(f"{store.path}.batches.jsonl"))
     run = _Run(store, wanted, client, state, poll_seconds, max_wait_seconds, progress or (lambda line: None))
     await run.collect(await run.left_behind(batch_size))
     run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
@@ -113,64 +110,12 @@ def _cut(
             yield {key: bodies[key][0] for key in keys[start : start + batch_size]}, betas
 
 
-@dataclass(frozen=True)
-class _Intent:
-    name: str
-    time: datetime
-    keys: frozenset[str]
-
-    def may_have_made(self, batch: MessageBatch) -> bool:
-        in_time = self.time - CLOCK_SKEW <= batch.created_at <= self.time + CREATED_WITHIN
-        return in_time and _size(batch) == len(self.keys)
-
-
-class _StateFile:
-    """Intents and batches, one JSON object per line, each on disk before the step after it. The store's lock holds."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.existed = path.exists()
-        self.intents: dict[str, _Intent] = {}
-        self.batches: dict[str, str] = {}  # name of the intent by batch id
-        self.done: set[str] = set()
-        lines = path.read_bytes().splitlines(keepends=True) if self.existed else []
-        if lines and not lines[-1].endswith(b"\n"):  # torn by a kill
-            os.truncate(path, sum(map(len, lines[:-1])))
-            lines.pop()
-        for line in lines:
-            self._take(json.loads(line))
-
-    def _take(self, record: dict[str, Any]) -> None:
-        if "keys" in record:
-            time = datetime.fromisoformat(record["time"])
-            self.intents[record["intent"]] = _Intent(record["intent"], time, frozenset(record["keys"]))
-        elif "intent" in record:
-            self.batches[record["batch"]] = record["intent"]
-        else:
-            self.done.add(record["batch"])
-
-    def add(self, **record: Any) -> None:
-        with self.path.open("ab") as file:
-            file.write(json.dumps(record).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self._take(record)
-
-    def open_batches(self) -> dict[str, frozenset[str]]:
-        """Keys by batch id."""
-        return {batch: self.intents[name].keys for batch, name in self.batches.items() if batch not in self.done}
-
-    def unresolved(self) -> list[_Intent]:
-        """Intents of which no batch is recorded."""
-        return [intent for name, intent in self.intents.items() if name not in self.batches.values()]
-
-
 @dataclass
 class _Run:
     store: CallStore
     wanted: Mapping[str, Call]
     client: anthropic.AsyncAnthropic
-    state: _StateFile
+    state: StateFile
     poll_seconds: float
     max_wait_seconds: float
     progress: Callable[[str], None]
@@ -192,12 +137,12 @@ class _Run:
             sizes = {batch_size, len(missing) % batch_size, len(self.wanted) % batch_size}
             since = max(datetime.now(UTC) - LOST_STATE_WINDOW, _made(self.store) - CLOCK_SKEW)
             batches = await self._unrecorded(since)
-            found |= {b.id: frozenset() for b in batches if b.processing_status == "ended" or _size(b) in sizes}
+            found |= {b.id: frozenset() for b in batches if b.processing_status == "ended" or batch_entries(b) in sizes}
         if found:
             self.progress(f"taking up {len(found)} batches that an earlier run may have left: {', '.join(found)}")
         return found
 
-    async def _made_by(self, intent: _Intent) -> list[str]:
+    async def _made_by(self, intent: Intent) -> list[str]:
         batches = await self._unrecorded(intent.time - CLOCK_SKEW)
         return [batch.id for batch in batches if intent.may_have_made(batch)]
 
@@ -219,7 +164,7 @@ class _Run:
         self.progress(f"round {self.round_number}: created {batch} with {len(bodies)} entries")
         return batch, frozenset(bodies)
 
-    async def _created(self, intent: _Intent, bodies: Mapping[str, Mapping[str, Any]], betas: Sequence[str]) -> str:
+    async def _created(self, intent: Intent, bodies: Mapping[str, Mapping[str, Any]], betas: Sequence[str]) -> str:
         requests = [cast(Request, {"custom_id": key, "params": body}) for key, body in bodies.items()]
         given = str(self.client.default_headers.get("anthropic-beta", ""))  # which a header here would replace
         headers = {"anthropic-beta": ",".join([*filter(None, [given]), *betas])} if betas else None
@@ -294,11 +239,6 @@ class _Run:
             case "canceled":
                 self.failed[key] = "canceled"
         return []
-
-
-def _size(batch: MessageBatch) -> int:
-    counts = batch.request_counts
-    return counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
 
 
 def _made(store: CallStore) -> datetime:
