@@ -68,6 +68,7 @@ class CallStore:
             self._process_lock.release()
             raise
         self._pending: list[tuple[str, bytes]] = []
+        self._pending_lock = threading.Lock()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -97,13 +98,15 @@ class CallStore:
             OSError: If they cannot be written; nothing half-written stays.
         """
         lines = [(reply.key, _line(reply)) for reply in replies]
-        self._pending += lines
+        with self._pending_lock:
+            self._pending += lines
         # in a thread, with a thread's lock: the work ends even if the caller is cancelled or its event loop stops
         await anyio.to_thread.run_sync(self._flush)
 
     def _flush(self) -> None:
         with self._lock:
-            batch, self._pending = self._pending, []
+            with self._pending_lock:
+                batch, self._pending = self._pending, []
             if not batch:
                 return  # the one before wrote ours as well
             try:
@@ -111,7 +114,8 @@ class CallStore:
                 os.fsync(self._file)
             except OSError:
                 os.ftruncate(self._file, self._size)
-                self._pending = batch + self._pending
+                with self._pending_lock:
+                    self._pending = batch + self._pending
                 raise
             for key, line in batch:
                 self._lines[key] = (self._size, len(line))

@@ -167,6 +167,41 @@ def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
     assert all((score.metadata or {})["usage_paid"] == {} for score in scores)
 
 
+FAULTS = Config(
+    rate_429=0.05, rate_529=0.02, rate_500=0.01, rate_reset=0.01, rate_truncated=0.01, rate_refusal=0.01, seed=3
+)
+
+
+def judge_with_faults(server: FakeAnthropic, store: CallStore, count: int) -> list[Any]:
+    server.config = FAULTS
+    return judge_all(store, RUBRICS[:1], [f"{RESPONSE} Text {number}." for number in range(count)])
+
+
+def check_faults(server: FakeAnthropic, store: CallStore, outcomes: list[Any], most_requests: int) -> None:
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert [getattr(failure, "mode", repr(failure)) for failure in failures] == ["refusal"] * len(failures)
+    refused = [reply for reply in store.replies() if reply.stop_reason == "content_filter"]
+    assert len(failures) == len(refused) > 0
+    assert len(store) == len(outcomes)
+    assert server.stats.requests <= most_requests
+    assert server.stats.paid_twice == 0
+
+
+def test_through_a_mix_of_faults_unscored_is_exactly_the_refusals(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    outcomes = judge_with_faults(anthropic_server, store, 150)
+    check_faults(anthropic_server, store, outcomes, most_requests=180)
+
+
+@pytest.mark.slow
+def test_a_thousand_judgments_through_a_mix_of_faults_take_at_most_1130_requests(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    outcomes = judge_with_faults(anthropic_server, store, 1000)
+    check_faults(anthropic_server, store, outcomes, most_requests=1130)
+
+
 def test_the_settings_of_a_role_win_over_ours(anthropic_server: FakeAnthropic, store: CallStore) -> None:
     model = judge_model(get_model(DEFAULT_JUDGE, config=GenerateConfig(max_tokens=777), memoize=False))
     asyncio.run(ModelJudge(model, store).judge(RUBRICS[0], "Describe.", RESPONSE))
