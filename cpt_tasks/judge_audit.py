@@ -13,6 +13,7 @@ from cpt_tasks import judge_figures
 from cpt_tasks.judge_pages import agreement_table, bias_table, number, unscored_line, write_page
 from judges import Judge, JudgeFailure, Judgment, check_measurable, measure
 from judges.audit import Audit, AuditRow, audit
+from judges.cost import total_usd
 from judges.measures import words
 from rubrics import LOW_MAX, MODERATE_MAX, Rubric, ScoreLevel
 
@@ -55,7 +56,8 @@ def read_texts(path: Path, rubrics: Sequence[Rubric]) -> list[KnownText]:
     if not path.is_file():
         raise ValueError(f"{path.name}: not found, expected a responses file in JSONL")
     texts = []
-    for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # not splitlines(): a text may hold characters that it takes for the end of a line
+    for line_number, line in enumerate(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
         try:
             texts.append(KnownText.model_validate_json(line))
         except ValidationError as error:
@@ -114,11 +116,10 @@ def judge_texts(
         for position, text in enumerate(texts)
     ]
     judged = [outcome for outcome in outcomes.values() if isinstance(outcome, Judgment)]
-    costs = [judgment.cost_usd for judgment in judged]
     return JudgedTexts(
         rows=rows,
         prompt_version=judged[0].prompt_version if judged else "",
-        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        cost_usd=total_usd(outcome.cost_usd for outcome in outcomes.values()),
     )
 
 

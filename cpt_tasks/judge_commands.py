@@ -45,7 +45,11 @@ def judge_group() -> None:
 )
 @click.option("--rubrics", default="measured", show_default=True, help="Family, ids or paths; all with measures.")
 @click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Judgments of each text.")
-@click.option("--limit", type=click.IntRange(1), help="At most this many texts per (rubric, level). Default: all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help="Texts of at most this many user prompts per rubric, at all levels. Default: all.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of the draw of texts and of the bootstrap.")
 @click.option("--responses", type=click.Path(path_type=Path), help=f"Texts to judge. Default: {DEFAULT_RESPONSES}.")
 @click.option("--store", default="calls/judge.jsonl", show_default=True, help="File that judge calls are kept in.")
@@ -144,14 +148,34 @@ def swap_command(first: str, second: str, seed: int, out: Path) -> None:
     show_default=True,
     help="Task whose responses will be judged.",
 )
-@click.option("-T", "parameters", multiple=True, metavar="NAME=VALUE", help="Parameter of the task, as for inspect.")
+@click.option(
+    "-T", "parameters", multiple=True, metavar="NAME=VALUE", help="Parameter of the task that decides what is judged."
+)
 @click.option("--log", "logs", multiple=True, help="Judge the responses of this log (or folder) instead of a task's.")
 @click.option("--model", default="anthropic/claude-sonnet-5-5", show_default=True, help="Judge to be forecast.")
 @click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Judgments of each response.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many responses. Default: all.")
-@click.option("--response-tokens", default=300, show_default=True, help="Tokens per response, where there is no log.")
-@click.option("--criterion-tokens", default=60, show_default=True, help="Output tokens per criterion of a verdict.")
-@click.option("--thinking-tokens", default=0, show_default=True, help="Thinking per verdict; billed as output.")
+@click.option(
+    "--response-tokens",
+    default=300,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Tokens per response, where there is no log.",
+)
+@click.option(
+    "--criterion-tokens",
+    default=60,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Output tokens per criterion of a verdict.",
+)
+@click.option(
+    "--thinking-tokens",
+    default=300,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Thinking per verdict, billed as output; a guess for low effort.",
+)
 @click.option("--prices", type=click.Path(exists=True, path_type=Path), help="YAML file of prices. Default: ours.")
 def forecast_command(parameters: tuple[str, ...], logs: tuple[str, ...], **options: Any) -> None:
     """Say what judging will cost, before the first call: calls, tokens and US dollars.
@@ -162,8 +186,9 @@ def forecast_command(parameters: tuple[str, ...], logs: tuple[str, ...], **optio
     from judges.cost import PRICES_FILE, load_prices
 
     options.pop("task")
-    prices, limit = load_prices(options.pop("prices") or PRICES_FILE), options.pop("limit")
+    limit = options.pop("limit")
     with _clear_errors():
+        prices = load_prices(options.pop("prices") or PRICES_FILE)
         texts = judged_texts(logs) if logs else planned_texts(parameters, options["response_tokens"])
         del options["response_tokens"]
         click.echo(forecast(texts[:limit], prices=prices, **options))
@@ -185,34 +210,38 @@ def batch_command(
     logs from the store and asks online only for what a batch could not answer. Stopped at any time, the same command
     takes its batches up again.
     """
-    from cpt_tasks.judge_spend import batch_judgments, judged_texts
+    from cpt_tasks.judge_spend import batch_judgments, judged_texts, score_commands
 
     with _clear_errors():
         outcome = batch_judgments(
             judged_texts(logs)[:limit], model, repeats, store, poll_seconds, lambda line: click.echo(line, err=True)
         )
+        commands = score_commands(logs, model, repeats, store)
     click.echo(
         f"answered {outcome.answered}, in the store before {outcome.already_stored}, failed {len(outcome.failed)}"
     )
-    for key, reason in list(outcome.failed.items())[:5]:
+    for key, reason in outcome.failed.items():
         click.echo(f"  {key}: {reason}", err=True)
-    repeated = f" -S judge_repeats={repeats}" if repeats > 1 else ""
-    click.echo(
-        f"now, for each log: inspect score LOG --scorer cpt_tasks/rubric_judge -S call_store={store}{repeated} "
-        f"--model none --model-role grader={model} --action overwrite --output-file OTHER.eval"
-    )
+    click.echo("\n".join(["now score from the store:", *commands]))
+    if outcome.failed:
+        raise click.ClickException(
+            f"{len(outcome.failed)} judgments are missing; run this again, or let inspect ask online"
+        )
 
 
 @contextmanager
 def _clear_errors() -> Iterator[None]:
+    from anthropic import APIError
     from inspect_ai._util.error import PrerequisiteError  # no public name; raised for a missing key
 
     from model_calls import StoreLockedError
 
     try:
         yield
-    except (ValueError, StoreLockedError) as error:
+    except (ValueError, StoreLockedError, TimeoutError) as error:
         raise click.ClickException(str(error)) from error
+    except APIError as error:
+        raise click.ClickException(f"{type(error).__name__}: {error}; the same command goes on from here") from error
     except PrerequisiteError as error:
         raise click.ClickException(str(error.message)) from error
     except ExceptionGroup as group:

@@ -13,9 +13,9 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from inspect_ai import Task, task
+from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
@@ -23,9 +23,9 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from cpt_tasks.attacks import FAMILIES, AttackSet, BaseText, attacked_text, load_attacks
 from cpt_tasks.score_shifts import CLEAN, JudgedText, shift_statistics
-from judges import DEFAULT_STORE, JudgeFailure, ModelJudge, measure
-from judges.model import Protocol
-from model_calls import open_store
+from cpt_tasks.scorers import open_judge_store, score_response
+from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
+from judges.model import JudgeProtocol
 from rubrics import Rubric, load_rubrics
 
 TASK_VERSION = "1-A"
@@ -36,7 +36,7 @@ def judge_robustness(
     rubrics: str | list[str] = "measured",
     families: str | list[str] = "all",
     limit_per_family: int | None = None,
-    protocol: Protocol = "criteria",
+    protocol: JudgeProtocol = "criteria",
     call_store: str = DEFAULT_STORE,
 ) -> Task:
     """Attack x base text, and every base text clean, judged by the model in the role `grader`.
@@ -137,7 +137,7 @@ def failures() -> Metric:
 
 @scorer(metrics=[score_shifts()])
 def attack_judge(
-    rubrics: str | list[str] = "measured", protocol: Protocol = "criteria", call_store: str = DEFAULT_STORE
+    rubrics: str | list[str] = "measured", protocol: JudgeProtocol = "criteria", call_store: str = DEFAULT_STORE
 ) -> Scorer:
     """Score, 0-100, that the model in the role `grader` gives each text. A judge that fails leaves it unscored.
 
@@ -152,25 +152,15 @@ def attack_judge(
     if protocol not in ("criteria", "holistic"):
         raise ValueError(f"protocol: got {protocol!r}, expected one of ['criteria', 'holistic']")
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
-    judge = ModelJudge(store=open_store(call_store), protocol=protocol)
+    store = open_judge_store(call_store)
 
     async def score(state: TaskState, target: Target) -> Score:
-        rubric, text = by_id[state.metadata["rubric"]], state.output.completion
-        if rubric.hash != state.metadata["rubric_hash"]:
-            raise ValueError(
-                f"rubric {rubric.id!r}: got hash {rubric.hash}, expected {state.metadata['rubric_hash']} as in the "
-                "log; the rubric has changed, so run the task again"
-            )
-        facts = {"measured": measure(rubric, text).score}
-        try:
-            judgment = await judge.judge(rubric, state.user_prompt.text, text)
-        except JudgeFailure as failure:
-            provenance = {"failure_mode": failure.mode, "attempts": failure.attempts, "usage": failure.usage}
-            return Score.unscored(
-                reason="grader_failed", answer=text, explanation=str(failure), metadata=facts | provenance
-            )
-        reasons = "\n".join(f"{found.id} {found.score:.1f}: {found.reason}" for found in judgment.criteria)
-        return Score(value=judgment.score, answer=text, explanation=reasons, metadata=facts | asdict(judgment))
+        models = grader_models()
+        if len(models) > 1:
+            raise PrerequisiteError(f"grader: got {len(models)} models, expected one: this task is about one judge")
+        judge = ModelJudge(models[0], store, protocol)
+        facts = {"measured": measure(by_id[state.metadata["rubric"]], state.output.completion).score}
+        return await score_response(judge, by_id, state, facts)
 
     return score
 

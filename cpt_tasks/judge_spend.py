@@ -1,9 +1,12 @@
 """What judging will cost, and judging through provider batches: the work of `cpt judge forecast` and `batch`."""
 
 import asyncio
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pandas as pd
 import yaml
@@ -25,7 +28,7 @@ GRID_PARAMETERS = ("rubrics", "levels", "user_prompts", "paraphrases", "promptin
 
 
 @dataclass(frozen=True)
-class JudgedText:
+class TextToJudge:
     """A response to be judged, written or (in a forecast) still to come."""
 
     rubric: Rubric
@@ -33,7 +36,7 @@ class JudgedText:
     response: str
 
 
-def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[JudgedText]:
+def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[TextToJudge]:
     """The responses that `rubric_adherence` will judge, each of the given length.
 
     Args:
@@ -48,16 +51,21 @@ def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[Judge
         name, found, value = parameter.partition("=")
         if not found or name not in GRID_PARAMETERS:
             raise ValueError(f"-T {parameter}: expected NAME=VALUE with a name out of {sorted(GRID_PARAMETERS)}")
-        given[name] = yaml.safe_load(value)
+        try:
+            given[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"-T {parameter}: {value!r} is not YAML") from error
+    if not isinstance(given.get("limit_per_cell", 1), int):
+        raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
     rubrics = {rubric.id: rubric for rubric in load_rubrics(given.get("rubrics", "all"))}
     response = "word " * max(15, response_tokens * CHARACTERS_PER_TOKEN // 5)
     return [
-        JudgedText(rubrics[(sample.metadata or {})["rubric"]], _user_prompt(sample.input), response)
+        TextToJudge(rubrics[(sample.metadata or {})["rubric"]], _user_prompt(sample.input), response)
         for sample in adherence_grid(**given)
     ]
 
 
-def judged_texts(logs: Sequence[str]) -> list[JudgedText]:
+def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
     """The responses in logs of `rubric_adherence`, judged or not; those too short to be judged are left out.
 
     Raises:
@@ -77,12 +85,12 @@ def judged_texts(logs: Sequence[str]) -> list[JudgedText]:
                     "the task again"
                 )
             if not is_no_response(sample.output.completion):
-                found.append(JudgedText(rubric, _user_prompt(sample.input), sample.output.completion))
+                found.append(TextToJudge(rubric, _user_prompt(sample.input), sample.output.completion))
     return found
 
 
 def forecast(
-    texts: Sequence[JudgedText], model: str, repeats: int, criterion_tokens: int, thinking_tokens: int, prices: Prices
+    texts: Sequence[TextToJudge], model: str, repeats: int, criterion_tokens: int, thinking_tokens: int, prices: Prices
 ) -> str:
     """A table of calls, tokens and cost of judging, by way of asking, as Markdown with a line on its sources."""
     prefix: dict[str, int] = {}
@@ -133,7 +141,7 @@ def forecast(
 
 
 def batch_judgments(
-    texts: Sequence[JudgedText],
+    texts: Sequence[TextToJudge],
     model: str,
     repeats: int,
     call_store: str,
@@ -156,7 +164,28 @@ def batch_judgments(
     return asyncio.run(ask_in_batches(store, calls, poll_seconds=poll_seconds, progress=progress))
 
 
-def _tokens(text: JudgedText) -> tuple[int, int]:
+def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: str) -> list[str]:
+    """The command that scores each log from the call store, written so that it can be pasted."""
+    commands = []
+    for path in find_logs(logs):
+        settings = ["-S", f"call_store={call_store}"]
+        rubrics = read_eval_log(path, header_only=True).eval.task_args.get("rubrics", "all")
+        if rubrics != "all":
+            settings += ["-S", f"rubrics={rubrics if isinstance(rubrics, str) else ','.join(rubrics)}"]
+        if repeats > 1:
+            settings += ["-S", f"judge_repeats={repeats}"]
+        path = unquote(urlparse(path).path)
+        output = ["--output-file", str(Path(path).with_suffix(".judged.eval"))]
+        scorer = ["inspect", "score", path, "--scorer", "cpt_tasks/rubric_judge", *settings]
+        commands.append(
+            shlex.join(
+                [*scorer, "--model", "none", "--model-role", f"grader={model}", "--action", "overwrite", *output]
+            )
+        )
+    return commands
+
+
+def _tokens(text: TextToJudge) -> tuple[int, int]:
     [message] = judge_messages(text.rubric, text.user_prompt, text.response)
     rubric_block, response_block = (getattr(block, "text", "") for block in message.content)
     return len(rubric_block) // CHARACTERS_PER_TOKEN, len(response_block) // CHARACTERS_PER_TOKEN

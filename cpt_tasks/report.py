@@ -24,7 +24,6 @@ import pandas as pd
 from cpt_tasks.metrics import STATISTICS, Estimate, Judged, Statistic, clustered_bootstrap, macro_accuracy, mean_score
 from cpt_tasks.metrics import band_error as mean_band_error
 from cpt_tasks.runs import ModelRun, check_comparable, find_logs, read_run, shown
-from judges.agreement import noise_report
 from rubrics import ScoreLevel
 
 TABLE_STATISTICS = ("macro_accuracy", "weighted_kappa", "kendall_tau_b", "spearman_rho", "order_accuracy", "gain")
@@ -97,16 +96,6 @@ def judging_table(runs: Sequence[ModelRun]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def noise_lines(runs: Sequence[ModelRun]) -> list[str]:
-    """What repeated judgments say about the judge, a line per statement; empty where nothing was judged twice."""
-    lines = []
-    for run in runs:
-        if not run.judging.ratings:
-            continue
-        lines += [f"{run.name}: {line}" for line in noise_report(run.judging.ratings).lines()]
-    return lines
-
-
 def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, seed: int = 0) -> str:
     """Writes summary.json, report.md, table.csv, command.txt and the figures; returns the main table as Markdown."""
     from cpt_tasks.figures import draw_figures
@@ -120,7 +109,7 @@ def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, s
     figures = draw_figures(runs, out)
     (out / "report.md").write_text(_markdown(summary, runs, figures), encoding="utf-8")
     unscored = [f"{run.name}: unscored {_by_level(run.unscored)}" for run in runs if run.unscored]
-    return "\n".join([str(main_table.to_markdown(index=False)), *unscored, *noise_lines(runs)])
+    return "\n".join([str(main_table.to_markdown(index=False)), *unscored, *_noise(runs)])
 
 
 @click.command(name="report")
@@ -181,6 +170,10 @@ def _summarise_model(run: ModelRun, n_resamples: int, seed: int) -> dict[str, An
     }
 
 
+def _noise(runs: Sequence[ModelRun]) -> list[str]:
+    return [f"{run.name}: {line}" for run in runs for line in run.judging.noise]
+
+
 def _by_level(counts: Counter[str]) -> str:
     return ", ".join(f"{level.value} {counts[level.value]}" for level in ScoreLevel if counts[level.value])
 
@@ -206,7 +199,7 @@ def _markdown(summary: dict[str, Any], runs: Sequence[ModelRun], figures: Sequen
         f"level reaches at most a macro accuracy of {chance:.2f}."
     )
     parts = ["# Rubric adherence", intro, table(summary).to_markdown(index=False)]
-    if noise := noise_lines(runs):
+    if noise := _noise(runs):
         parts.append("\n".join(f"- {line}" for line in noise))
     parts += ["## By level", level_table(summary).to_markdown(index=False)]
     parts += ["## By rubric", rubric_table(summary).to_markdown(index=False)]

@@ -7,6 +7,8 @@ Every rubric of the selection is asked for at every level, on every user prompt 
 the response is judged 0-100 by the rubric. Source: Configurable Preference Tuning, arXiv 2506.11702.
 """
 
+from typing import Literal
+
 from inspect_ai import Task, task
 from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
 from inspect_ai.dataset import MemoryDataset
@@ -16,7 +18,7 @@ from cpt_tasks.dataset import ParaphraseSplit, Prompting, adherence_samples
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.scorers import JudgeKind, rubric_judge
 from judges import DEFAULT_JUDGE, DEFAULT_STORE, check_measurable, grader_model
-from judges.model import Protocol
+from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
 
@@ -29,10 +31,10 @@ def rubric_adherence(
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
     paraphrases: ParaphraseSplit = "heldout",
-    judge: JudgeKind = "model",
+    judge: JudgeKind | Literal["none"] = "model",
     prompting: Prompting = "system_prompt",
     limit_per_cell: int | None = None,
-    protocol: Protocol = "criteria",
+    protocol: JudgeProtocol = "criteria",
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
@@ -44,7 +46,8 @@ def rubric_adherence(
         levels: "all" or score levels (comma-separated or a list) out of low, moderate, extremely_high.
         user_prompts: Split of the user prompts, "test" or "train".
         paraphrases: Split of the system prompts' wordings, "heldout" or "train".
-        judge: "model" (role `grader`, default Claude) or "measured" (no key; rubrics whose criteria carry measures).
+        judge: "model" (role `grader`, default Claude), "measured" (no key; rubrics whose criteria carry measures), or
+            "none" to write responses only, for `inspect score` to judge later.
         prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
         limit_per_cell: At most this many user prompts per (rubric, level), at least 1; the first ones of the split.
         protocol: Headline of a model judge, "criteria" or "holistic"; see `rubric_judge`, as for the next three.
@@ -56,15 +59,15 @@ def rubric_adherence(
         ValueError: If a parameter is unknown or a rubric cannot be measured.
         PrerequisiteError: If judge is "model" and there is no key for it. The judge is looked up when the task is made,
             before any response is paid for, so from Python bind it by name: `eval("cpt_tasks/rubric_adherence",
-            model_roles=...)`. To generate without a judge's key, use judge="measured" with `--no-score`.
+            model_roles=...)`.
     """
-    _check(judge, ("model", "measured"), "judge")
+    _check(judge, ("model", "measured", "none"), "judge")
     dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell)
     _check_judge(judge, load_rubrics(rubrics))
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
-        scorer=rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store),
+        scorer=None if judge == "none" else rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store),
         version=TASK_VERSION,
     )
 
@@ -107,11 +110,12 @@ def _check(value: str, choices: list[str] | tuple[str, ...], parameter: str) -> 
         raise ValueError(f"{parameter}: got {value!r}, expected one of {sorted(choices)}")
 
 
-def _check_judge(judge: JudgeKind, selected: list[Rubric]) -> None:
+def _check_judge(judge: JudgeKind | Literal["none"], selected: list[Rubric]) -> None:
     # before any response is paid for
     if judge == "measured":
         for rubric in selected:
             check_measurable(rubric)
+    if judge != "model":
         return
     try:
         grader_model()

@@ -14,8 +14,10 @@ from inspect_ai.log import EvalLog, EvalSample, list_eval_logs, read_eval_log
 from inspect_ai.scorer import Score
 
 from cpt_tasks.metrics import Judged
-from cpt_tasks.scorers import judged_row, repeated_ratings
+from cpt_tasks.ratings import noise_lines
+from cpt_tasks.scorers import judged_row
 from judges import NO_RESPONSE
+from judges.cost import total_usd
 
 SCORER = "rubric_judge"
 CUT_REASONS = ("max_tokens", "model_length")
@@ -61,16 +63,15 @@ class Judging:
         failures: Unscored samples by (failure mode, level); samples that ended in an error are not among them.
         attempts: Replies of the judge that were read; 0 for the measured judge.
         usage: Tokens by kind over all replies.
-        cost_usd: Cost of the scored samples' replies in US dollars, from the call store or not; None where a price is
-            not known.
-        ratings: For each scored response and judge, its askings in order, 0-100 or nan, where there were several.
+        cost_usd: Cost of all replies in US dollars, from the call store or not; None where a price is not known.
+        noise: What repeats and panels say about the judges, a statement per line; [] where each was asked once.
     """
 
     failures: Counter[tuple[str, str]]
     attempts: int
     usage: Counter[str]
     cost_usd: float | None
-    ratings: list[list[float]]
+    noise: list[str]
 
 
 def find_logs(paths: Iterable[str]) -> list[str]:
@@ -167,13 +168,13 @@ def _judging(judged: Sequence[tuple[EvalSample, Score]]) -> Judging:
     usage: Counter[str] = Counter()
     for fact in facts:
         usage.update(fact.get("usage") or {})
-    costs = [fact["cost_usd"] for fact in facts if fact.get("attempts") and "cost_usd" in fact]
+    costs = [fact.get("cost_usd") for fact in facts if fact.get("attempts")]
     return Judging(
         failures=Counter((fact["failure_mode"], str(sample.metadata["level"])) for sample, fact in failed),
         attempts=sum(fact.get("attempts", 0) for fact in facts),
         usage=usage,
-        cost_usd=None if None in costs or not costs else sum(costs),
-        ratings=[row for fact in facts for row in repeated_ratings(fact)],
+        cost_usd=total_usd(costs),
+        noise=noise_lines(facts),
     )
 
 
@@ -190,7 +191,10 @@ def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str,
         "task_version": str(log.eval.task_version),
         "judge": only("judge"),
         "prompt_version": only("prompt_version"),
-        "judge_protocol": only("protocol", default="criteria"),  # logs before 0.2 knew no other
+        # logs written before these were recorded knew no other
+        "judge_protocol": only("protocol", default="criteria"),
+        "judge_hash": only("judge_hash", default=""),
+        "judge_repeats": only("judge_repeats", default="1"),
         "rubrics": dict(sorted(rubrics.items())),
         "split": str(log.eval.task_args.get("user_prompts", "test")),
         "paraphrases": str(log.eval.task_args.get("paraphrases", "heldout")),

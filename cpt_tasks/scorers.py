@@ -1,23 +1,33 @@
 """The inspect scorer around the judges, and the inspect metrics around `metrics.py`."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
+from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
 from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
-from judges import DEFAULT_STORE, Judge, JudgeFailure, Judgment, MeasuredJudge, ModelJudge, Panel, grader_models
-from judges.agreement import noise_report
+from cpt_tasks.ratings import noise_values
+from judges import (
+    DEFAULT_STORE,
+    Judge,
+    JudgeFailure,
+    Judgment,
+    MeasuredJudge,
+    ModelJudge,
+    Panel,
+    grader_models,
+    judge_hash,
+)
 from judges.measures import words
-from judges.model import Protocol
+from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from model_calls import open_store
-from rubrics import ScoreLevel, load_rubrics
+from model_calls import CallStore, StoreLockedError, open_store
+from rubrics import Rubric, ScoreLevel, load_rubrics
 
 JudgeKind = Literal["model", "measured"]
 BOOTSTRAP_SEED = 0
@@ -43,11 +53,7 @@ def configurability() -> Metric:
         values: dict[str, str | int | float | bool | None] = {"n_scored": len(rows)}
         for name, estimate in zip(HEADLINE, estimates, strict=True):
             values |= {name: estimate.value, f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
-        ratings = [row for score in scores for row in repeated_ratings(score.score.metadata or {})]
-        if ratings:
-            noise = noise_report(ratings)
-            values |= {"judge_test_retest_sd": noise.sd, "attainable_accuracy": noise.attainable_of_mean}
-        return values
+        return values | noise_values(score.score.metadata or {} for score in scores)
 
     return compute
 
@@ -56,7 +62,7 @@ def configurability() -> Metric:
 def rubric_judge(
     judge: JudgeKind = "model",
     rubrics: str | list[str] = "all",
-    protocol: Protocol = "criteria",
+    protocol: JudgeProtocol = "criteria",
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
@@ -80,44 +86,77 @@ def rubric_judge(
     Raises:
         ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
             responses were written.
-        StoreLockedError: If another process uses the call store.
+        PrerequisiteError: If another process uses the call store, or a panel has the same judge twice.
     """
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
     make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store)
 
     async def score(state: TaskState, target: Target) -> Score:
-        if state.metadata["rubric"] not in by_id:
-            raise ValueError(
-                f"rubric: got {state.metadata['rubric']!r}, expected one of {sorted(by_id)}; pass rubrics="
-            )
-        rubric = by_id[state.metadata["rubric"]]
-        response = state.output.completion
-        facts = {"epoch": state.epoch, "words": len(words(response)), "stop_reason": state.output.stop_reason}
-        if rubric.hash != state.metadata["rubric_hash"]:
-            raise ValueError(
-                f"rubric {rubric.id!r}: got hash {rubric.hash}, expected {state.metadata['rubric_hash']} as in the "
-                "log; the rubric has changed since these responses were written, so run the task again"
-            )
-        try:
-            judgment = await make_judge().judge(rubric, state.user_prompt.text, response)
-        except JudgeFailure as failure:
-            logger.warning("%s: the judge failed (%s); the sample stays unscored", state.sample_id, failure)
-            provenance = {"failure_mode": failure.mode, "attempts": failure.attempts, "usage": failure.usage}
-            return Score.unscored(
-                reason="grader_failed", answer=response, explanation=str(failure), metadata=facts | provenance
-            )
-        return Score(
-            value=judgment.score,
-            answer=response,
-            explanation=_explanation(judgment),
-            metadata=facts | asdict(judgment),
-        )
+        facts = {
+            "epoch": state.epoch,
+            "words": len(words(state.output.completion)),
+            "stop_reason": state.output.stop_reason,
+            "judge_repeats": judge_repeats if judge == "model" else 1,
+        }
+        return await score_response(make_judge(), by_id, state, facts)
 
     return score
 
 
+async def score_response(
+    judge: Judge, rubrics: Mapping[str, Rubric], state: TaskState, facts: Mapping[str, Any]
+) -> Score:
+    """The score of a sample's response, with the judgment and the given facts in its metadata.
+
+    Raises:
+        ValueError: If the sample's rubric is not among the rubrics, or has changed since the sample was made.
+    """
+    rubric_id, response = state.metadata["rubric"], state.output.completion
+    if rubric_id not in rubrics:
+        raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
+    rubric = rubrics[rubric_id]
+    if rubric.hash != state.metadata["rubric_hash"]:
+        raise ValueError(
+            f"rubric {rubric.id!r}: got hash {rubric.hash}, expected {state.metadata['rubric_hash']} as in the "
+            "log; the rubric has changed since these responses were written, so run the task again"
+        )
+    try:
+        judgment = await judge.judge(rubric, state.user_prompt.text, response)
+    except JudgeFailure as failure:
+        logger.warning("%s: the judge failed (%s); the sample stays unscored", state.sample_id, failure)
+        provenance = {
+            "failure_mode": failure.mode,
+            "attempts": failure.attempts,
+            "usage": failure.usage,
+            "cost_usd": failure.cost_usd,
+            "ratings": [asdict(rating) for rating in failure.ratings],
+            "rubric_hash": rubric.hash,
+        }
+        return Score.unscored(
+            reason="grader_failed", answer=response, explanation=str(failure), metadata={**facts, **provenance}
+        )
+    return Score(
+        value=judgment.score,
+        answer=response,
+        explanation=_explanation(judgment),
+        metadata={**facts, **asdict(judgment)},
+    )
+
+
+def open_judge_store(path: str) -> CallStore:
+    """The call store at a path, before any response is paid for.
+
+    Raises:
+        PrerequisiteError: If another process uses it; inspect prints that without a traceback.
+    """
+    try:
+        return open_store(path)
+    except StoreLockedError as error:
+        raise PrerequisiteError(f"{error}: -T call_store=FILE, or -S call_store=FILE with inspect score") from error
+
+
 def _judge_maker(
-    judge: JudgeKind, protocol: Protocol, judge_repeats: int, panel: Aggregate, call_store: str
+    judge: JudgeKind, protocol: JudgeProtocol, judge_repeats: int, panel: Aggregate, call_store: str
 ) -> Callable[[], Judge]:
     checks = {
         "judge": (judge, ("measured", "model")),
@@ -131,13 +170,17 @@ def _judge_maker(
         raise ValueError(f"judge_repeats: got {judge_repeats}, expected 1 or more")
     if judge == "measured":
         return MeasuredJudge
-    store = open_store(call_store)  # a store in use by another process is refused before any response is paid for
+    store = open_judge_store(call_store)
 
     def make() -> Judge:
         # roles are bound while a sample runs, not when the task is made
-        seats = [
-            [ModelJudge(model, store, protocol, repeat) for repeat in range(judge_repeats)] for model in grader_models()
-        ]
+        models = grader_models()
+        if len({judge_hash(model) for model in models}) < len(models):
+            raise PrerequisiteError(
+                f"grader: got {[str(model) for model in models]}, one of them twice with the same "
+                "settings; ask one judge several times with judge_repeats"
+            )
+        seats = [[ModelJudge(model, store, protocol, repeat) for repeat in range(judge_repeats)] for model in models]
         return seats[0][0] if len(seats) == judge_repeats == 1 else Panel(seats, panel)
 
     return make
@@ -152,15 +195,6 @@ def judged_row(metadata: dict[str, str], score: Score) -> Judged:
         score=score.as_float(),
         words=(score.metadata or {})["words"],
     )
-
-
-def repeated_ratings(metadata: Mapping[str, Any]) -> list[list[float]]:
-    """The askings of each judge about one response, 0-100 or nan, from its `Score.metadata`; [] where there was one."""
-    by_judge: dict[str, list[float]] = {}
-    for rating in metadata.get("ratings") or []:
-        score = rating["score"]
-        by_judge.setdefault(rating["judge"], []).append(math.nan if score is None else score)
-    return [scores for scores in by_judge.values() if len(scores) > 1]
 
 
 def _explanation(judgment: Judgment) -> str:

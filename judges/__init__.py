@@ -10,6 +10,7 @@ from judges.model import (
     grader_model,
     grader_models,
     judge_call,
+    judge_hash,
     judge_model,
 )
 from judges.panel import Panel
@@ -34,6 +35,7 @@ __all__ = [
     "grader_model",
     "grader_models",
     "judge_call",
+    "judge_hash",
     "judge_messages",
     "judge_model",
     "measure",

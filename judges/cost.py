@@ -1,6 +1,7 @@
 """What judging costs, from a dated file of prices."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,12 @@ def load_prices(path: Path = PRICES_FILE) -> Prices:
         raise ValueError(f"{path}: {found}; expected the fields of {PRICES_FILE.name}") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+
+
+def total_usd(costs: Iterable[float | None]) -> float | None:
+    """Sum of costs, or None if one of them is not known."""
+    found = list(costs)
+    return None if None in found else math.fsum(cost for cost in found if cost is not None)
 
 
 def cost_usd(model: str, usage: Mapping[str, int], batch: bool = False, prices: Prices | None = None) -> float | None:

@@ -8,9 +8,10 @@ and never by the model.
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from judges.cost import cost_usd
+from judges.cost import cost_usd, total_usd
 from judges.judgment import FailureMode, JudgeFailure, Judgment, is_no_response, no_response, weighted_total
 from judges.prefix import PrefixWarmer
 from judges.prompts import PROMPT_VERSION, judge_messages, prompt_hash
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from model_calls import Call, CallStore, Reply
 
-Protocol = Literal["criteria", "holistic"]
+JudgeProtocol = Literal["criteria", "holistic"]
 
 DEFAULT_JUDGE = "anthropic/claude-sonnet-5-5"
 DEFAULT_STORE = "calls/judge.jsonl"
@@ -54,7 +55,7 @@ class ModelJudge:
         self,
         model: "Model | None" = None,
         store: "CallStore | None" = None,
-        protocol: Protocol = "criteria",
+        protocol: JudgeProtocol = "criteria",
         repeat: int = 0,
     ):
         self._model = model
@@ -73,21 +74,24 @@ class ModelJudge:
         """
         model = self._model or grader_model()
         if is_no_response(response):
-            return no_response(str(model), PROMPT_VERSION, rubric)
+            judgment = no_response(str(model), PROMPT_VERSION, rubric)
+            return replace(judgment, protocol=self._protocol, prompt_hash=prompt_hash(), judge_hash=judge_hash(model))
         usage: Counter[str] = Counter()
         paid: Counter[str] = Counter()
+        costs: list[float | None] = []
         for attempt in range(1, MAX_ATTEMPTS + 1):
             call = judge_call(model, rubric, user_prompt, response, self._repeat, attempt)
             reply, is_new = await self._ask(call, rubric)
             usage.update(reply.usage)
             paid.update(reply.usage if is_new else {})
+            costs.append(cost_usd(str(model), reply.usage, batch=reply.batch))
             try:
                 if reply.stop_reason in _STOPPED:
                     raise JudgeFailure(_STOPPED[reply.stop_reason], f"stop reason {reply.stop_reason}")
                 criteria, holistic = parse_verdict(rubric, reply.text, response)
             except JudgeFailure as failure:
                 if attempt == MAX_ATTEMPTS or failure.mode == "refusal":
-                    raise JudgeFailure(failure.mode, failure.detail, attempt, usage) from failure
+                    raise JudgeFailure(failure.mode, failure.detail, attempt, usage, total_usd(costs)) from failure
                 continue
             total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
             return Judgment(
@@ -104,8 +108,9 @@ class ModelJudge:
                 protocol=self._protocol,
                 total=total,
                 prompt_hash=prompt_hash(),
+                judge_hash=judge_hash(model),
                 usage_paid=dict(paid),
-                cost_usd=cost_usd(str(model), usage, batch=reply.batch),
+                cost_usd=total_usd(costs),
             )
         raise AssertionError("the last attempt returns or raises")
 
@@ -174,6 +179,13 @@ def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, 
         config=GenerateConfig(response_schema=schema),
         replicate=f"{repeat}.{attempt}",
     )
+
+
+def judge_hash(model: "Model") -> str:
+    """Hash of the model, its arguments and settings, 12 hex digits: that of the call that asks it nothing."""
+    from model_calls import Call
+
+    return Call(model, []).key[:12]
 
 
 def grader_model() -> "Model":

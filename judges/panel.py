@@ -1,5 +1,6 @@
 """Several judges, or several askings of one, as a single judge."""
 
+import hashlib
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from typing import Literal
 
 import anyio
 
+from judges.cost import total_usd
 from judges.judgment import Judge, JudgeFailure, Judgment, Rating
 from rubrics import Rubric
 
@@ -36,7 +38,7 @@ class Panel:
         self._name = aggregate
 
     async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
-        """Judgment with the aggregated score, the first judge's criteria and reasons, and every asking in `ratings`.
+        """Judgment with aggregated scores, the criteria of the first asking that worked, and every asking in `ratings`.
 
         Raises:
             JudgeFailure: With the mode of the first failure, if one of the judges never scored the response.
@@ -57,43 +59,52 @@ class Panel:
 
     def _combine(self, outcomes: dict[tuple[int, int], Judgment | JudgeFailure]) -> Judgment:
         usage: Counter[str] = Counter()
+        paid: Counter[str] = Counter()
         for outcome in outcomes.values():
             usage.update(outcome.usage)
-        scores: list[float] = []
-        firsts: list[Judgment] = []
-        for seat in range(len(self._judges)):
-            mine = [outcomes[seat, repeat] for repeat in range(len(self._judges[seat]))]
-            judged = [outcome for outcome in mine if isinstance(outcome, Judgment)]
+            paid.update(outcome.usage_paid if isinstance(outcome, Judgment) else {})
+        seats = [
+            [outcomes[seat, repeat] for repeat in range(len(self._judges[seat]))] for seat in range(len(self._judges))
+        ]
+        worked = [[outcome for outcome in seat if isinstance(outcome, Judgment)] for seat in seats]
+        attempts = sum(outcome.attempts for outcome in outcomes.values())
+        cost = total_usd(outcome.cost_usd for outcome in outcomes.values())
+        names = [judged[0].judge if judged else f"judge {seat}" for seat, judged in enumerate(worked)]
+        ratings = tuple(
+            _rating(seat, repeat, names[seat], outcome) for (seat, repeat), outcome in sorted(outcomes.items())
+        )
+        for seat, judged in zip(seats, worked, strict=True):
             if not judged:
-                failure = next(outcome for outcome in mine if isinstance(outcome, JudgeFailure))
-                raise JudgeFailure(failure.mode, failure.detail, len(outcomes), usage)
-            firsts.append(judged[0])
-            scores.append(statistics.fmean(judgment.score for judgment in judged))
-        names = [judgment.judge for judgment in firsts]
-        first = firsts[0]
-        if first.reason:
-            return replace(first, judge=self._label(names))
-        judged = [outcome for outcome in outcomes.values() if isinstance(outcome, Judgment)]
-        costs = [judgment.cost_usd for judgment in judged]
-        paid: Counter[str] = Counter()
-        for judgment in judged:
-            paid.update(judgment.usage_paid)
-        return replace(
+                first_failure = next(outcome for outcome in seat if isinstance(outcome, JudgeFailure))
+                raise JudgeFailure(first_failure.mode, first_failure.detail, attempts, usage, cost, ratings)
+        first = worked[0][0]
+        hashes = [judged[0].judge_hash for judged in worked]
+        one = len(worked) == 1
+        judgment = replace(
             first,
-            score=self._aggregate(scores),
-            judge=self._label(names),
-            served_model=", ".join(dict.fromkeys(judgment.served_model for judgment in firsts)),
-            attempts=sum(outcome.attempts for outcome in outcomes.values()),
+            judge=names[0] if one else f"{self._name}({', '.join(names)})",
+            judge_hash=hashes[0] if one else hashlib.sha256("".join(hashes).encode()).hexdigest()[:12],
+        )
+        if first.reason:
+            return judgment
+        return replace(
+            judgment,
+            score=self._over_seats(worked, "score"),
+            total=self._over_seats(worked, "total"),
+            holistic=self._over_seats(worked, "holistic"),
+            served_model=", ".join(dict.fromkeys(judged[0].served_model for judged in worked)),
+            attempts=attempts,
             usage=dict(usage),
             usage_paid=dict(paid),
-            cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
-            ratings=tuple(
-                Rating(names[seat], repeat, outcome.score)
-                if isinstance(outcome, Judgment)
-                else Rating(names[seat], repeat, None, outcome.mode)
-                for (seat, repeat), outcome in sorted(outcomes.items())
-            ),
+            cost_usd=cost,
+            ratings=ratings,
         )
 
-    def _label(self, names: Sequence[str]) -> str:
-        return names[0] if len(names) == 1 else f"{self._name}({', '.join(names)})"
+    def _over_seats(self, worked: Sequence[Sequence[Judgment]], kind: str) -> float:
+        return self._aggregate([statistics.fmean(getattr(judgment, kind) for judgment in judged) for judged in worked])
+
+
+def _rating(seat: int, repeat: int, name: str, outcome: Judgment | JudgeFailure) -> Rating:
+    if isinstance(outcome, JudgeFailure):
+        return Rating(seat, name, repeat, failure_mode=outcome.mode)
+    return Rating(seat, name, repeat, outcome.score, outcome.total, outcome.holistic)

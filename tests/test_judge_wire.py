@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,14 +154,13 @@ def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
     open_store(store).close()
     assert anthropic_server.stats.requests == 0
     assert anthropic_server.stats.batches_created == 1
-    command = [str(Path(sys.executable).parent / "inspect"), "score", log.location]
-    command += ["--scorer", "cpt_tasks/rubric_judge", "-S", f"call_store={store}", "--model", "none"]
-    command += ["--model-role", f"grader={DEFAULT_JUDGE}", "--action", "overwrite"]
-    command += ["--output-file", str(tmp_path / "judged.eval")]
+    printed = done.output.split("now score from the store:\n")[1].splitlines()[0]
+    assert "-S rubrics=reverie" in printed
+    command = [str(Path(sys.executable).parent / "inspect"), *shlex.split(printed)[1:]]
     scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert scored.returncode == 0, scored.stdout + scored.stderr
     assert anthropic_server.stats.requests == 0
-    judged = read_eval_log(str(tmp_path / "judged.eval"))
+    judged = read_eval_log(shlex.split(printed)[-1])
     scores = [sample.scores["rubric_judge"] for sample in judged.samples or [] if sample.scores]
     assert len(scores) == 6
     assert not any(math.isnan(score.as_float()) for score in scores)
@@ -243,15 +243,25 @@ def test_the_forecast_adds_up_by_hand(tmp_path: Path) -> None:
     done = CliRunner().invoke(judge_group, arguments)
     assert done.exit_code == 0, done.output
     row = [cell.strip() for cell in done.output.splitlines()[2].split("|")[1:-1]]
-    # 1 rubric x 3 levels x 2 prompts x 3 repeats; output: (2 criteria + holistic) x 60 tokens
-    assert (row[0], row[1], row[5]) == ("online, no cache", "18", str(18 * 180))
+    # 1 rubric x 3 levels x 2 prompts x 3 repeats; output: (2 criteria + holistic) x 60 tokens + 300 of thinking
+    assert (row[0], row[1], row[5]) == ("online, no cache", "18", str(18 * 480))
     assert "1 of 1 rubrics are shorter than the 1024 tokens" in done.output
 
 
-def test_the_forecast_names_a_parameter_that_the_task_lacks() -> None:
-    done = CliRunner().invoke(judge_group, ["forecast", "-T", "rubrik=reverie"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-T", "rubrik=reverie"], "-T rubrik=reverie: expected NAME=VALUE with a name out of"),
+        (["-T", "rubrics=[reverie"], "-T rubrics=[reverie: '[reverie' is not YAML"),
+        (["-T", "limit_per_cell=x"], "-T limit_per_cell: got 'x', expected a whole number from 1"),
+        (["--prices", __file__], "test_judge_wire.py: "),
+    ],
+)
+def test_what_a_forecast_cannot_use_is_one_sentence(arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(judge_group, ["forecast", *arguments])
     assert done.exit_code == 1
-    assert "-T rubrik=reverie: expected NAME=VALUE with a name out of" in done.output
+    assert message in done.output
+    assert "Traceback" not in done.output
 
 
 def test_a_scorer_parameter_that_is_unknown_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from judges import JudgeFailure, ModelJudge, Panel, judge_messages
+from judges.judgment import weighted_total
 from judges.verdict import parse_verdict
 from model_calls import CallStore, open_store
 from rubrics import load_rubric
@@ -225,7 +226,32 @@ def test_a_panel_without_one_of_its_judges_gives_no_score(mock_model: Callable[.
     ]
     with pytest.raises(JudgeFailure) as failure:
         asyncio.run(Panel(seats).judge(RUBRIC, "Describe.", RESPONSE))
-    assert (failure.value.mode, failure.value.attempts) == ("malformed_json", 2)
+    # one reply of the good judge and three of the bad one; what worked is not lost
+    assert (failure.value.mode, failure.value.attempts) == ("malformed_json", 4)
+    assert [(rating.seat, rating.score is None) for rating in failure.value.ratings] == [(0, False), (1, True)]
+
+
+def test_a_panel_aggregates_both_headlines(mock_model: Callable[..., Any], store: CallStore) -> None:
+    seats = [
+        [ModelJudge(mock_model(lambda _, x=x: verdict(x, x, x + 10), name=f"judge{x}"), store)]  # type: ignore[misc]
+        for x in (0, 60)
+    ]
+    judgment = asyncio.run(Panel(seats).judge(RUBRIC, "Describe.", RESPONSE))
+    assert (judgment.score, judgment.total, judgment.holistic) == (
+        pytest.approx(30),
+        pytest.approx(30),
+        pytest.approx(40),
+    )
+
+
+@pytest.mark.parametrize("level", [40, 100])
+def test_a_weighted_total_of_equal_scores_is_that_score_whatever_the_weights(level: float) -> None:
+    criterion = RUBRIC.criteria[0]
+    criteria = tuple(
+        criterion.model_copy(update={"id": f"c{weight}", "weight": weight}) for weight in (3.02, 17.19, 79.79)
+    )
+    rubric = RUBRIC.model_copy(update={"criteria": criteria})
+    assert weighted_total(rubric, {criterion.id: level for criterion in criteria}) == level
 
 
 def test_a_bad_reply_is_asked_again_and_the_next_good_one_counts(

@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 from inspect_ai import eval as inspect_eval
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, read_eval_log
 
 from cpt_tasks import dataset as dataset_module
 from cpt_tasks.dataset import adherence_samples
-from cpt_tasks.report import noise_lines
 from cpt_tasks.rubric_adherence import rubric_adherence
 from cpt_tasks.runs import read_run
 from cpt_tasks.scorers import rubric_judge
-from model_calls import StoreLockedError
 from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
 
 ROOT = Path(__file__).parent.parent
@@ -136,13 +135,13 @@ def test_repeats_ask_the_judge_again_and_never_the_student(mock_model: Callable[
     assert len(grader.seen) == 4  # two user prompts, asked twice: the same text at another level is the same question
     run = read_run(log.location)
     assert {row.score for row in run.rows} == {50}
-    assert sorted(run.judging.ratings[0]) == [40, 60]
-    lines = noise_lines([run])
+    lines = run.judging.noise
     # two ratings 20 apart: within-item variance 200, SD 14.1, and 10.0 for the mean of the two
     assert any("test-retest SD 14.1 points" in line for line in lines)
     # moderate is 40 to 92.5: a mean at its middle with SD 10 stays inside with probability 0.9913; the ends of the
     # scale: low 1 - Phi(-4) = 1, extremely high Phi(0.75) = 0.7734
     assert "attainable accuracy 0.922 by the mean of 2 ratings" in lines[-1]
+    assert run.protocol["judge_repeats"] == "2"
     assert metrics_of(log)["attainable_accuracy"] == pytest.approx(0.9216, abs=1e-4)
 
 
@@ -158,6 +157,41 @@ def test_every_model_of_the_role_judges_and_the_panel_takes_their_median(
     score = (log.samples or [])[0].scores["rubric_judge"]  # type: ignore[index]
     assert score.as_float() == pytest.approx(50)
     assert (score.metadata or {})["judge"] == "median(mockllm/grader10, mockllm/grader50, mockllm/grader95)"
+    # the same three scores for every response: nothing to agree on, but 42.5 points (SD of 10, 50, 95) between judges
+    assert read_run(log.location).judging.noise == [
+        "3 judges of 3 responses: ICC(2,1) 0.000, Krippendorff's alpha -0.143, level kappa nan, SD between judges 42.5 "
+        "points"
+    ]
+
+
+def test_the_same_judge_twice_in_a_panel_is_refused(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+    grader = mock_model(lambda _: _verdict(10), name="grader")
+    task = rubric_adherence("broadcast", limit_per_cell=1, judge="measured")
+    task.scorer = [rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"))]
+    student = mock_model(lambda _: CALM)
+    [log] = inspect_eval(task, model=student, model_roles={"grader": [grader, grader]}, display="none")
+    assert log.status == "error"
+    assert log.error is not None
+    assert "ask one judge several times with judge_repeats" in log.error.message
+
+
+def test_a_short_answer_does_not_split_a_log_judged_by_the_holistic_score(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    grader = mock_model(lambda _: _verdict(10), name="grader")
+    answers = itertools.chain(["Three short words."], itertools.repeat(CALM))
+    task = rubric_adherence("broadcast", limit_per_cell=1, judge="measured")
+    task.scorer = [rubric_judge("model", protocol="holistic", call_store=str(tmp_path / "calls.jsonl"))]
+    student = mock_model(lambda _: next(answers))
+    [log] = inspect_eval(task, model=student, model_roles={"grader": grader}, max_connections=1, display="none")
+    run = read_run(log.location)
+    assert (run.protocol["judge_protocol"], sorted(row.score for row in run.rows)) == ("holistic", [0, 50, 50])
+
+
+def test_without_a_judge_responses_are_written_for_later(mock_model: Callable[..., Any]) -> None:
+    log = run(mock_model(lambda _: CALM), judge="none", limit_per_cell=1)
+    assert not any(sample.scores for sample in log.samples or [])
+    assert all(sample.output.completion == CALM for sample in log.samples or [])
 
 
 def test_a_second_process_on_the_same_call_store_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
@@ -168,7 +202,7 @@ def test_a_second_process_on_the_same_call_store_is_refused_before_anything_is_p
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        with pytest.raises(StoreLockedError, match="another process has this call store open"):
+        with pytest.raises(PrerequisiteError, match="another process has this call store open"):
             rubric_judge("model", call_store=str(path))
         process.communicate("\n")
 
