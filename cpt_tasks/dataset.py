@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -29,7 +29,7 @@ _TARGETS = {
 def adherence_samples(
     rubrics: Sequence[Rubric],
     levels: Sequence[ScoreLevel],
-    user_prompts: dict[str, str],
+    user_prompts: Mapping[str, Mapping[str, str]],
     paraphrases: ParaphraseSplit = "heldout",
     prompting: Prompting = "system_prompt",
 ) -> MemoryDataset:
@@ -41,7 +41,7 @@ def adherence_samples(
     Args:
         rubrics: Rubrics to cover.
         levels: Levels to ask for.
-        user_prompts: Id -> text.
+        user_prompts: Rubric id -> id -> text.
         paraphrases: Which wordings of the system prompts; has no effect on `full_rubric`.
         prompting: "system_prompt" asks with the rubric's own short system prompt; "full_rubric" is the untrained
             baseline that a user would try first: the whole rubric and the target level in the system turn.
@@ -51,7 +51,7 @@ def adherence_samples(
             _sample(rubric, level, prompt_id, text, position, paraphrases, prompting)
             for rubric in rubrics
             for level in levels
-            for position, (prompt_id, text) in enumerate(user_prompts.items())
+            for position, (prompt_id, text) in enumerate(user_prompts[rubric.id].items())
         ],
         name="rubric_adherence",
     )

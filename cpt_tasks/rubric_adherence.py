@@ -33,7 +33,7 @@ def rubric_adherence(
     paraphrases: ParaphraseSplit = "heldout",
     judge: JudgeKind | Literal["none"] = "model",
     prompting: Prompting = "system_prompt",
-    limit_per_cell: int | None = None,
+    limit_per_cell: int = 8,
     protocol: JudgeProtocol = "criteria",
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
@@ -50,6 +50,7 @@ def rubric_adherence(
             "none" to write responses only, for `inspect score` to judge later.
         prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
         limit_per_cell: At most this many user prompts per (rubric, level), at least 1; the first ones of the split.
+            The library has 24 per split and family; the default keeps the whole library under 500 responses.
         protocol: Headline of a model judge, "criteria" or "holistic"; see `rubric_judge`, as for the next three.
         judge_repeats: How often each model judge is asked about a response.
         panel: How several models in the role `grader` become one score, "mean" or "median".
@@ -78,7 +79,7 @@ def adherence_grid(
     user_prompts: Split = "test",
     paraphrases: ParaphraseSplit = "heldout",
     prompting: Prompting = "system_prompt",
-    limit_per_cell: int | None = None,
+    limit_per_cell: int = 8,
 ) -> MemoryDataset:
     """The samples of the task, from its parameters of the same names.
 
@@ -86,11 +87,12 @@ def adherence_grid(
         ValueError: If a parameter is unknown.
     """
     selected = load_rubrics(rubrics)
-    prompts = load_user_prompts(user_prompts)
-    if limit_per_cell is not None:
-        if limit_per_cell < 1:
-            raise ValueError(f"limit_per_cell: got {limit_per_cell}, expected 1 or more")
-        prompts = dict(list(prompts.items())[:limit_per_cell])
+    if limit_per_cell < 1:
+        raise ValueError(f"limit_per_cell: got {limit_per_cell}, expected 1 or more")
+    prompts = {
+        rubric.id: dict(list(load_user_prompts(user_prompts, rubric.family).items())[:limit_per_cell])
+        for rubric in selected
+    }
     _check(paraphrases, ("train", "heldout"), "paraphrases")
     _check(prompting, ("system_prompt", "full_rubric"), "prompting")
     return adherence_samples(selected, _levels(levels), prompts, paraphrases, prompting)

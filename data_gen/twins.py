@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from data_gen.responses import TeacherResponse, read_responses, write_jsonl
-from rubrics import ScoreLevel, load_rubric, load_user_prompts
+from rubrics import ScoreLevel, all_user_prompts, load_rubric
 
 LEVEL_PAIRS = (
     (ScoreLevel.LOW, ScoreLevel.MODERATE),
@@ -134,7 +134,7 @@ def _normalised(text: str) -> str:
 
 
 def _check_responses(responses: Sequence[TeacherResponse]) -> None:
-    test_prompts = load_user_prompts("test")
+    test_prompts = all_user_prompts("test")
     test_texts = {_normalised(text) for text in test_prompts.values()}
     for response in responses:
         where = f"response {response.id}"

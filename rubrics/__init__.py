@@ -1,7 +1,7 @@
 """The vocabulary of configurable preference tuning: rubrics, criteria, score levels and user prompts. No model call."""
 
 from rubrics.levels import LOW_MAX, MAX_SCORE, MIN_SCORE, MODERATE_MAX, ScoreLevel
-from rubrics.load import Split, load_rubric, load_rubrics, load_user_prompts, rubric_ids
+from rubrics.load import Split, all_user_prompts, load_rubric, load_rubrics, load_user_prompts, rubric_ids
 from rubrics.schema import Criterion, Descriptors, Measure, Paraphrases, Rubric
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Rubric",
     "ScoreLevel",
     "Split",
+    "all_user_prompts",
     "load_rubric",
     "load_rubrics",
     "load_user_prompts",

@@ -14,6 +14,7 @@ Split = Literal["train", "test"]
 LIBRARY = Path(str(files("rubrics"))) / "library"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it
 USER_PROMPTS = Path(str(files("rubrics"))) / "user_prompts.yaml"
+FAMILY_PROMPTS = Path(str(files("rubrics"))) / "user_prompts"
 
 
 def rubric_ids() -> list[str]:
@@ -71,20 +72,43 @@ def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
     return [load_rubric(name) for name in names]
 
 
-def load_user_prompts(split: Split) -> dict[str, str]:
+def load_user_prompts(split: Split, family: str = "") -> dict[str, str]:
     """User prompts of one split: id -> text, in the order of the file.
+
+    Args:
+        split: "train" or "test".
+        family: Family of the rubrics that will be asked for; one without prompts of its own takes the general ones.
 
     Raises:
         ValueError: If the split is unknown or a prompt (id or text) stands in both splits.
     """
-    where = USER_PROMPTS.name
-    content: dict[str, dict[str, str]] = yaml.load(USER_PROMPTS.read_text(encoding="utf-8"), Loader=YAML_LOADER)
+    path = FAMILY_PROMPTS / f"{family}.yaml"
+    return _read_prompts(path if family and path.is_file() else USER_PROMPTS, split)
+
+
+def all_user_prompts(split: Split) -> dict[str, str]:
+    """User prompts of one split over all families, the general ones first: id -> text.
+
+    Raises:
+        ValueError: As `load_user_prompts`; or if two files use one id.
+    """
+    found = _read_prompts(USER_PROMPTS, split)
+    for path in sorted(FAMILY_PROMPTS.glob("*.yaml")):
+        more = _read_prompts(path, split)
+        if both := sorted(set(found) & set(more)):
+            raise ValueError(f"{path.name}: id {both[0]!r} stands in another file too, expected each id once")
+        found |= more
+    return found
+
+
+def _read_prompts(path: Path, split: Split) -> dict[str, str]:
+    content: dict[str, dict[str, str]] = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
     if split not in content:
-        raise ValueError(f"{where}: no split {split!r}, expected one of {sorted(content)}")
+        raise ValueError(f"{path.name}: no split {split!r}, expected one of {sorted(content)}")
     train, test = content["train"], content["test"]
     both = (set(train) & set(test)) | (set(train.values()) & set(test.values()))
     if both:
-        raise ValueError(f"{where}: {sorted(both)[0]!r} stands in train and test, expected in one of them")
+        raise ValueError(f"{path.name}: {sorted(both)[0]!r} stands in train and test, expected in one of them")
     return content[split]
 
 

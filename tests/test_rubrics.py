@@ -8,7 +8,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rubrics import Measure, Rubric, ScoreLevel, load_rubric, load_rubrics, load_user_prompts, rubric_ids
+from rubrics import (
+    Measure,
+    Rubric,
+    ScoreLevel,
+    all_user_prompts,
+    load_rubric,
+    load_rubrics,
+    load_user_prompts,
+    rubric_ids,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +99,28 @@ def test_system_prompts_are_two_or_three_sentences_and_no_wording_is_in_both_spl
                 seen[wording] = f"{rubric.id} {level}"
 
 
-def test_user_prompts_are_24_train_and_24_test_and_disjoint() -> None:
-    train, test = load_user_prompts("train"), load_user_prompts("test")
-    assert len(train) == 24
-    assert len(test) == 24
-    assert not set(train.values()) & set(test.values())
+@pytest.mark.parametrize("family", ["", *sorted({rubric.family for rubric in load_rubrics("all")})])
+def test_user_prompts_are_24_train_and_24_test(family: str) -> None:
+    assert [len(load_user_prompts(split, family)) for split in ("train", "test")] == [24, 24]
+
+
+def test_no_test_prompt_of_any_family_is_a_train_prompt_of_another() -> None:
+    train, test = all_user_prompts("train"), all_user_prompts("test")
+    assert len(train) == len(test) == 24 * 6
+    assert not set(train) & set(test)
+    assert len(set(train.values()) | set(test.values())) == len(train) + len(test)
+
+
+def test_a_family_is_asked_its_own_prompts_and_the_measured_one_the_general_ones() -> None:
+    assert load_user_prompts("test", "measured") == load_user_prompts("test")
+    assert load_user_prompts("test", "caution") != load_user_prompts("test")
+
+
+def test_the_library_has_18_rubrics_in_6_families_with_at_least_four_criteria_where_a_model_judges() -> None:
+    library = load_rubrics("all")
+    assert len(library) == 18
+    assert len({rubric.family for rubric in library}) == 6
+    assert all(rubric.is_measured or len(rubric.criteria) >= 4 for rubric in library)
 
 
 def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:

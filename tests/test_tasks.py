@@ -226,7 +226,7 @@ def test_ids_are_unique_stable_and_follow_the_content() -> None:
 
 
 def test_heldout_wordings_are_used_equally_often() -> None:
-    samples = adherence_samples([load_rubric("reverie")], [ScoreLevel.LOW], load_user_prompts("test"))
+    samples = adherence_samples([load_rubric("reverie")], [ScoreLevel.LOW], {"reverie": load_user_prompts("test")})
     counts: dict[str, int] = {}
     for sample in samples:
         system = sample.input[0].text  # type: ignore[union-attr]
@@ -237,7 +237,7 @@ def test_heldout_wordings_are_used_equally_often() -> None:
 
 def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None:
     samples = adherence_samples(
-        [load_rubric("reverie")], list(ScoreLevel), load_user_prompts("test"), prompting="full_rubric"
+        [load_rubric("reverie")], list(ScoreLevel), {"reverie": load_user_prompts("test")}, prompting="full_rubric"
     )
     for sample in samples:
         system = sample.input[0].text  # type: ignore[union-attr]
