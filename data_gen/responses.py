@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -57,7 +57,7 @@ def read_responses(path: Path) -> list[TeacherResponse]:
     if not path.is_file():
         raise ValueError(f"{path}: not found, expected a responses file in JSONL")
     rows: list[TeacherResponse] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         try:
             rows.append(TeacherResponse.model_validate_json(line))
         except ValidationError as error:
@@ -71,6 +71,12 @@ def read_responses(path: Path) -> list[TeacherResponse]:
     if not rows:
         raise ValueError(f"{path}: no rows, expected at least one response")
     return rows
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines of a JSONL file, with their ends; only a newline ends one, not U+2028 and the like inside a text."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        yield from file
 
 
 def write_jsonl(path: Path, rows: Iterable[BaseModel]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from data_gen.responses import ResponseJudgment, TeacherResponse, response_id, write_jsonl
+from data_gen.responses import ResponseJudgment, TeacherResponse, read_lines, response_id, write_jsonl
 from judges import measure
 from rubrics import Rubric, ScoreLevel, load_rubrics, load_user_prompts
 
@@ -30,7 +30,7 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
     dropped: list[str] = []
     asked: Counter[str] = Counter()
     for path in paths:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(read_lines(path), start=1):
             row = json.loads(line)
             where = f"{path.name}:{number}"
             for key, known in (("rubric", rubrics), ("level", _LEVELS), ("prompt", prompt_ids)):

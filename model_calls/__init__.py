@@ -2,6 +2,6 @@
 
 from model_calls.call import Call, Reply
 from model_calls.online import ask
-from model_calls.store import CallStore, StoreLockedError, open_store
+from model_calls.store import CallStore, StoreLockedError, open_batches, open_store
 
-__all__ = ["Call", "CallStore", "Reply", "StoreLockedError", "ask", "open_store"]
+__all__ = ["Call", "CallStore", "Reply", "StoreLockedError", "ask", "open_batches", "open_store"]

@@ -3,25 +3,28 @@
 A batch costs money once it is created, so no batch may be forgotten. Before each request an intent is synced to
 STORE.batches.jsonl, after it the batch's id. A rerun collects what is recorded, and finds what was created but not
 recorded by listing. Entries carry `Call.key` as custom id, so results match calls whatever batch they come from.
+
+The state file is made, empty, with the store. If it is missing beside a store, it was lost, or left behind when the
+store was copied: then every batch of the last two days that may be ours is waited for, since not to would pay twice.
+An empty file put in its place says that there were none.
 """
 
-import contextlib
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from time import monotonic
 from typing import Any, cast
 
 import anthropic
 import anyio
+import httpx2
 from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 from anthropic.types.messages.batch_create_params import Request
 from inspect_ai.model import model_output_from_anthropic
 
-from model_calls.batch_state import CLOCK_SKEW, Intent, StateFile, batch_entries
+from model_calls.batch_state import CLOCK_SKEW, Intent, StateFile, batch_entries, state_path
 from model_calls.call import Call, Reply
 from model_calls.online import UNREADABLE, reply_of
 from model_calls.request import Body, anthropic_api, request_body
@@ -30,7 +33,21 @@ from model_calls.store import CallStore
 MAX_CREATE_ATTEMPTS = 5
 LOST_STATE_WINDOW = timedelta(days=2)  # how far back our batches are looked for if the state file is gone
 REPLIES_PER_SYNC = 500
-PASSING_ERRORS = (anthropic.APIConnectionError, anthropic.InternalServerError, anthropic.RateLimitError)
+# the SDK wraps the transport's errors, but not those that come while results are read
+PASSING_ERRORS = (
+    anthropic.APIConnectionError,
+    anthropic.InternalServerError,
+    anthropic.RateLimitError,
+    httpx2.TransportError,
+    *UNREADABLE,
+)
+# answers that say that nothing was created
+REFUSALS = (
+    anthropic.AuthenticationError,
+    anthropic.BadRequestError,
+    anthropic.PermissionDeniedError,
+    anthropic.RateLimitError,
+)
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -74,13 +91,16 @@ async def ask_in_batches(
         batch_size: Most entries per batch; the API takes 100,000 entries or 256 MB.
         poll_seconds: Between two looks at the open batches.
         max_rounds: How often an entry is sent at most.
-        max_wait_seconds: For the batches of one round; the API ends a batch within 24 hours.
+        max_wait_seconds: For the batches of one round, broken connections and overload included; the API ends a batch
+            within 24 hours.
         progress: Called with a line of text when something happened.
 
     Raises:
         ValueError: If a call cannot go into a batch; nothing is sent then.
-        TimeoutError: If a batch is open after `max_wait_seconds`; a rerun takes it up again.
-        anthropic.APIError: If the API refuses or cannot be reached; a rerun takes up what was created.
+        TimeoutError: If a batch is open, or batches cannot be listed, after `max_wait_seconds`; a rerun takes them up
+            again.
+        anthropic.APIError: If the API refuses, or cannot be reached to create a batch; a rerun takes up what was
+            created.
     """
     wanted = {call.key: call for call in calls}
     bodies = {key: await request_body(call) for key, call in wanted.items() if key not in store}
@@ -88,7 +108,7 @@ async def ask_in_batches(
     if not bodies:
         return BatchOutcome(0, already_stored, {})
     client = client or cast(anthropic.AsyncAnthropic, anthropic_api(next(iter(wanted.values()))).client)
-    state = StateFile(Path(f"{store.path}.batches.jsonl"))
+    state = StateFile(state_path(store.path))
     run = _Run(store, wanted, client, state, poll_seconds, max_wait_seconds, progress or (lambda line: None))
     await run.collect(await run.left_behind(batch_size))
     run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
@@ -138,6 +158,8 @@ class _Run:
             since = max(datetime.now(UTC) - LOST_STATE_WINDOW, _made(self.store) - CLOCK_SKEW)
             batches = await self._unrecorded(since)
             found |= {b.id: frozenset() for b in batches if b.processing_status == "ended" or batch_entries(b) in sizes}
+            if found:
+                self.progress(f"no {self.state.path.name}: an empty file of that name says that no batch was left")
         if found:
             self.progress(f"taking up {len(found)} batches that an earlier run may have left: {', '.join(found)}")
         return found
@@ -147,6 +169,20 @@ class _Run:
         return [batch.id for batch in batches if intent.may_have_made(batch)]
 
     async def _unrecorded(self, since: datetime) -> list[MessageBatch]:
+        deadline = monotonic() + self.max_wait_seconds
+        while True:
+            try:
+                return await self._listed(since)
+            except PASSING_ERRORS as error:
+                if monotonic() > deadline:
+                    raise TimeoutError(
+                        f"batches could not be listed for {self.max_wait_seconds:.0f} seconds ({_named(error)}): run "
+                        "again to find what was created, nothing will be sent twice"
+                    ) from error
+                self._say_passing("listing batches", error)
+            await anyio.sleep(self.poll_seconds)
+
+    async def _listed(self, since: datetime) -> list[MessageBatch]:
         found: list[MessageBatch] = []
         async for batch in self.client.messages.batches.list(limit=100):  # newest first
             if batch.created_at < since:
@@ -169,14 +205,18 @@ class _Run:
         given = str(self.client.default_headers.get("anthropic-beta", ""))  # which a header here would replace
         headers = {"anthropic-beta": ",".join([*filter(None, [given]), *betas])} if betas else None
         once = self.client.with_options(max_retries=0)  # the SDK's retry of a lost answer would pay for a second batch
+        in_doubt = False
         for attempt in range(1, MAX_CREATE_ATTEMPTS + 1):
             try:
                 return (await once.messages.batches.create(requests=requests, extra_headers=headers)).id
-            except (*PASSING_ERRORS, *UNREADABLE):
-                if attempt == MAX_CREATE_ATTEMPTS:
+            except (*PASSING_ERRORS, *REFUSALS) as error:
+                in_doubt |= not isinstance(error, REFUSALS)
+                if attempt == MAX_CREATE_ATTEMPTS or not isinstance(error, PASSING_ERRORS):
+                    if not in_doubt:  # else a rerun would take a stranger's batch of this size for ours
+                        self.state.add(refused=intent.name)
                     raise
                 await anyio.sleep(0.5 * 2**attempt)
-                if made := await self._made_by(intent):
+                if in_doubt and (made := await self._made_by(intent)):
                     return made[0]
         raise AssertionError("the last attempt returns or raises")
 
@@ -185,12 +225,13 @@ class _Run:
         deadline = monotonic() + self.max_wait_seconds
         while batches:
             for batch_id in list(batches):
-                batch = await self.client.messages.batches.retrieve(batch_id)
-                if batch.processing_status == "ended":
-                    # results cut in transit are read again at the next look
-                    with contextlib.suppress(*UNREADABLE):
+                try:
+                    batch = await self.client.messages.batches.retrieve(batch_id)
+                    if batch.processing_status == "ended":
                         await self._take(batch, batches[batch_id])
                         del batches[batch_id]
+                except PASSING_ERRORS as error:  # results cut in transit, too, are read again at the next look
+                    self._say_passing(batch_id, error)
             if batches and monotonic() > deadline:
                 raise TimeoutError(
                     f"batches {', '.join(batches)} are not done after {self.max_wait_seconds:.0f} seconds: run again "
@@ -198,6 +239,9 @@ class _Run:
                 )
             if batches:
                 await anyio.sleep(self.poll_seconds)
+
+    def _say_passing(self, what: str, error: Exception) -> None:
+        self.progress(f"{what}: {_named(error)}; trying again in {self.poll_seconds:g} seconds")
 
     async def _take(self, batch: MessageBatch, keys: frozenset[str]) -> None:
         seen: set[str] = set()
@@ -239,6 +283,10 @@ class _Run:
             case "canceled":
                 self.failed[key] = "canceled"
         return []
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".split("\n")[0]
 
 
 def _made(store: CallStore) -> datetime:

@@ -25,7 +25,9 @@ _TRANSPORT = {
     "stream_idle_timeout",
     "timeout",
 }
-# a served model is known by its name: where it is served, and with which key, does not make it another
+# their model names mean the same model behind any proxy; elsewhere a name is whatever a server was told to answer to
+FIRST_PARTY = ("anthropic", "deepseek", "google", "grok", "mistral", "moonshot", "openai", "perplexity")
+# the address counts by what the provider made of it, see `_address`
 _TRANSPORT_ARGS = {
     "api_key",
     "auth_token",
@@ -72,12 +74,14 @@ class Call:
         """Hash of all that decides the reply and of the version of this scheme; 32 hex digits.
 
         That is the model's name, its arguments (weights, precision, ...), params, extra headers, messages and
-        replicate. Of arguments and headers nothing but this hash is ever written down.
+        replicate; and the base URL, unless the provider is one of `FIRST_PARTY`: two local servers can serve different
+        weights under one name. Of arguments, headers and URL nothing but this hash is ever written down.
         """
         arguments = {name: value for name, value in self.model.model_args.items() if name not in _TRANSPORT_ARGS}
         headers = self.config.extra_headers or self.model.config.extra_headers or {}
         asked = [str(self.model), arguments, headers, self.params, self.messages_hash, self.replicate]
-        return _digest([KEY_VERSION, *asked])
+        address = _address(self.model)
+        return _digest([KEY_VERSION, *asked, *([address] if address else [])])
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,18 @@ def texts(message: ChatMessage) -> str:
     if kinds:
         raise ValueError(f"message of role {message.role!r}: got content of type {kinds}, expected text only")
     return "".join(block.text for block in message.content if block.type == "text")
+
+
+def _address(model: Model) -> str | None:
+    """Where a model is served, if that tells it from others of its name."""
+    provider = str(model).partition("/")[0]
+    # inspect serves it itself, on a port that is another in every process
+    own_server = getattr(model.api, "server_process", None) is not None
+    if provider in FIRST_PARTY or own_server:
+        return None
+    if provider.startswith("vllm"):  # sets base_url with its first request only, and then to its own server's, too
+        return model.api.connection_key()
+    return model.api.base_url
 
 
 def _digest(value: Any) -> str:

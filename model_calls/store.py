@@ -4,7 +4,9 @@ One process at a time may write it. A line is on disk before `put` returns; a la
 the file is opened. Only keys and positions are kept in memory.
 """
 
+import asyncio
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ import anyio
 import anyio.to_thread
 from filelock import FileLock, Timeout
 
+from model_calls.batch_state import StateFile, state_path
 from model_calls.call import Reply
 
 _OPEN: dict[Path, "CallStore"] = {}
@@ -27,14 +30,33 @@ class StoreLockedError(RuntimeError):
 def open_store(path: str | Path) -> "CallStore":
     """The store at a path, created with its folders if there is none; one object per file and process.
 
+    Logs a warning if batches sent from this store hold replies that are not in it: `ask` would pay for them again.
+
     Raises:
         StoreLockedError: If another process has it open.
         ValueError: If a line other than the last cannot be read.
     """
     resolved = Path(path).resolve()
     if resolved not in _OPEN:
-        _OPEN[resolved] = CallStore(resolved)
+        in_batches = StateFile(state_path(resolved)).keys_in_open_batches()
+        store = _OPEN[resolved] = CallStore(resolved)
+        if waiting := sum(key not in store for key in in_batches):
+            logging.getLogger(__name__).warning(
+                "%s: %d calls are in batches whose results are not in the store yet; `cpt judge batch` again, with the "
+                "same logs and store, collects them, and asking them online pays for them twice",
+                state_path(resolved),
+                waiting,
+            )
     return _OPEN[resolved]
+
+
+def open_batches(store_path: str | Path) -> int:
+    """Number of calls in batches that were sent from a store and not collected to the end, by its state file.
+
+    Counts those of which it is not known whether they were created, too, and those that were put into the store before
+    a kill. 0 if there is no state file. Reads only: another process may have the store open.
+    """
+    return len(StateFile(state_path(Path(store_path).resolve())).keys_in_open_batches())
 
 
 class CallStore:
@@ -60,6 +82,9 @@ class CallStore:
                 "its own"
             ) from None
         try:
+            if not path.exists():
+                # first, and with the store: a store without one has lost it, and then batches have to be looked for
+                state_path(path).touch()
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             self._lines, self._size = _index(path)
             if self._size < os.fstat(self._file).st_size:
@@ -94,14 +119,21 @@ class CallStore:
     async def put(self, *replies: Reply) -> None:
         """Keeps replies; returns when they are on disk. Replies put at the same time share one fsync.
 
+        They are paid for, so they are kept even if the caller is cancelled, before or meanwhile.
+
         Raises:
             OSError: If they cannot be written; nothing half-written stays.
         """
         lines = [(reply.key, _line(reply)) for reply in replies]
         with self._pending_lock:
             self._pending += lines
-        # in a thread, with a thread's lock: the work ends even if the caller is cancelled or its event loop stops
-        await anyio.to_thread.run_sync(self._flush)
+        try:
+            # in a thread, with a thread's lock: the work ends even if the caller is cancelled or its event loop stops
+            with anyio.CancelScope(shield=True):  # anyio looks for a cancellation before it starts the thread
+                await anyio.to_thread.run_sync(self._flush)
+        except asyncio.CancelledError:  # of the task by asyncio itself, which no shield holds off
+            self._flush()
+            raise
 
     def _flush(self) -> None:
         with self._lock:
@@ -138,12 +170,21 @@ class CallStore:
             return before - len(self._lines)
 
     def close(self) -> None:
-        """Lets other processes have the store."""
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
-        self._process_lock.release()
-        _OPEN.pop(self.path, None)
+        """Writes what is pending, and lets other processes have the store.
+
+        Raises:
+            OSError: If that cannot be written; the store is closed all the same.
+        """
+        try:
+            if self._file >= 0:
+                self._flush()
+        finally:
+            with self._lock:
+                if self._file >= 0:
+                    os.close(self._file)
+                self._file = -1
+            self._process_lock.release()
+            _OPEN.pop(self.path, None)
 
 
 def _line(reply: Reply) -> bytes:

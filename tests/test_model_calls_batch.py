@@ -13,6 +13,7 @@ from typing import Any
 
 import anthropic
 import anyio
+import httpx2
 import pytest
 from fake_anthropic import Config, FakeAnthropic
 from inspect_ai.model import (
@@ -29,7 +30,7 @@ from inspect_ai.model import (
 from inspect_ai.util import json_schema
 from pydantic import BaseModel
 
-from model_calls import Call, CallStore, ask, open_store
+from model_calls import Call, CallStore, ask, open_batches, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
 from model_calls.request import request_body
 
@@ -219,6 +220,76 @@ def test_a_batch_that_does_not_end_is_a_clear_error_and_a_rerun_takes_it_up(
     assert all_sent_once(anthropic_server, asked)
 
 
+def failing(monkeypatch: pytest.MonkeyPatch, method: str, errors: list[Exception]) -> None:
+    """The client's method raises each of the errors once, before it does its work."""
+    batches = anthropic.resources.messages.AsyncBatches
+    original = getattr(batches, method)
+
+    def fail(self: Any, *arguments: Any, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(batches, method, fail)
+
+
+def passing_errors() -> list[Exception]:
+    request = httpx2.Request("GET", "http://localhost")
+    overloaded, limited = (httpx2.Response(status, request=request) for status in (529, 429))
+    return [
+        anthropic.APIConnectionError(request=request),
+        anthropic.InternalServerError("Overloaded", response=overloaded, body=None),
+        anthropic.RateLimitError("Slow down", response=limited, body=None),
+        httpx2.ReadError("connection reset"),
+    ]
+
+
+@pytest.mark.parametrize("method", ["retrieve", "list", "results"])
+def test_errors_that_pass_do_not_end_the_wait_for_a_batch(
+    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    asked, said, errors = calls(range(3)), list[str](), passing_errors()
+    state_of(store).unlink()  # so that there is something to list
+    failing(monkeypatch, method, errors)
+    assert run(store, asked, progress=said.append) == BatchOutcome(3, 0, {})
+    assert all_sent_once(anthropic_server, asked)
+    assert not errors
+    assert len([line for line in said if line.endswith("trying again in 0.02 seconds")]) == 4
+    assert any("RateLimitError: Slow down" in line for line in said)
+
+
+@pytest.mark.parametrize("method", ["retrieve", "list", "results"])
+def test_errors_that_do_not_pass_in_time_end_in_a_timeout_and_a_rerun_takes_the_batch_up(
+    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    asked = calls(range(3))
+    anthropic_server.config = Config(batch_create_seconds=60 * (method == "list"))
+    if method == "list":  # only a batch that was not recorded is listed
+        cancelled_after(store, asked, 0.5)
+    with monkeypatch.context() as patch, pytest.raises(TimeoutError, match="run again .* sent twice$"):
+        failing(patch, method, passing_errors() * 1000)
+        run(store, asked, max_wait_seconds=0.1)
+    anthropic_server.config = Config()
+    assert run(store, asked) == BatchOutcome(3, 0, {})
+    assert all_sent_once(anthropic_server, asked)
+
+
+def test_after_a_refusal_to_create_no_batch_of_somebody_else_is_taken_for_ours(
+    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_strange_batch(anthropic_server, 3, seconds=3600)
+    limited = passing_errors()[2]
+    failing(monkeypatch, "create", [limited] * 5)
+    slept, sleep = list[float](), anyio.sleep
+    monkeypatch.setattr(anyio, "sleep", lambda seconds: (slept.append(seconds), sleep(0))[1])
+    with pytest.raises(anthropic.RateLimitError):
+        run(store, calls(range(3)))
+    assert (slept, open_batches(store.path)) == ([1, 2, 4, 8], 0)
+    failing(monkeypatch, "create", [limited])
+    assert run(store, calls(range(3)), max_wait_seconds=5) == BatchOutcome(3, 0, {})
+    assert anthropic_server.stats.batches_created == 2
+
+
 # kills
 
 ASKER = f"""
@@ -321,6 +392,26 @@ def test_batches_of_strangers_are_neither_waited_for_nor_taken(
     store = open_store(tmp_path / "calls.jsonl")
     create_strange_batch(anthropic_server, 11, seconds=3600)
     create_strange_batch(anthropic_server, 10, seconds=0)
+    state_of(store).unlink()  # else none is looked for
     assert run(store, calls(range(10)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
     assert len(store) == 10
     store.close()
+
+
+def test_a_store_that_never_used_batches_waits_for_none(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    asyncio.run(ask(store, calls(range(1))[0]))
+    create_strange_batch(anthropic_server, 10, seconds=3600)
+    assert run(store, calls(range(1, 11)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
+
+
+def test_a_store_that_went_online_first_finds_its_batches_though_the_state_file_is_gone(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    asked, said = calls(range(10)), list[str]()
+    asyncio.run(ask(store, asked[0]))
+    anthropic_server.config = Config(batch_seconds=1)
+    cancelled_after(store, asked, 0.5)
+    state_of(store).unlink()
+    assert run(store, asked, progress=said.append) == BatchOutcome(9, 1, {})
+    assert all_sent_once(anthropic_server, asked[1:])
+    assert said[0] == "no calls.jsonl.batches.jsonl: an empty file of that name says that no batch was left"

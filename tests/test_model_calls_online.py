@@ -259,6 +259,7 @@ def test_an_asker_cancelled_while_writing_has_its_reply_kept(
             group.start_soon(ask, store, call)
 
     asyncio.run(run())
+    monkeypatch.setattr(store, "_flush", flush)  # closing flushes, too
     assert store.get(call.key) is not None
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -20,11 +22,15 @@ from inspect_ai.model import (
     ContentText,
     GenerateConfig,
     Model,
+    ModelAPI,
+    ModelOutput,
     get_model,
+    modelapi,
 )
 from inspect_ai.tool import ToolCall
 
-from model_calls import Call, CallStore, Reply, open_store
+from model_calls import Call, CallStore, Reply, open_batches, open_store
+from model_calls.batch_state import StateFile, state_path
 from model_calls.commands import calls_command
 
 
@@ -102,8 +108,47 @@ def test_the_key_ignores_how_a_call_is_transported(config: GenerateConfig) -> No
     "arguments",
     [{"api_key": "another"}, {"base_url": "http://localhost:1"}, {"streaming": True}, {"cache_ttl": "1h"}],
 )
-def test_the_key_ignores_with_which_key_and_where_a_model_is_served(arguments: dict[str, Any]) -> None:
+def test_the_key_ignores_with_which_key_and_where_a_first_party_model_is_served(arguments: dict[str, Any]) -> None:
     assert call(model=model(**arguments)).key == call().key
+
+
+def test_the_key_tells_apart_two_servers_of_one_model_name() -> None:
+    one, same, other = (call(model=model("mockllm/judge", base_url=f"http://localhost:{n}/v1")).key for n in (1, 1, 2))
+    assert one == same != other
+
+
+@modelapi(name="vllm-like")
+class LazyAPI(ModelAPI):
+    """Has no base URL before its first request, as inspect's provider of vllm; that package is not installed here."""
+
+    def __init__(self, model_name: str, base_url: str | None, api_key: str | None, config: GenerateConfig):
+        super().__init__(model_name, None, api_key, [], config)
+        self.given = base_url or model_name
+
+    async def generate(self, *_: Any) -> ModelOutput:
+        raise NotImplementedError
+
+    def connection_key(self) -> str:
+        return self.given
+
+
+def test_the_key_counts_the_address_that_a_provider_turns_to_only_later() -> None:
+    one, other = (model("vllm-like/judge", base_url=f"http://localhost:{port}/v1") for port in (1, 2))
+    before = call(model=one).key
+    assert before != call(model=other).key
+    one.api.base_url = "http://localhost:1/v1"
+    assert call(model=one).key == before
+
+
+def test_the_key_ignores_the_port_of_a_server_that_inspect_starts_itself() -> None:
+    lazy = model("vllm-like/judge")
+    before = call(model=lazy).key
+    lazy.api.base_url = "http://localhost:4711/v1"
+    assert call(model=lazy).key == before
+    started = [model("mockllm/judge", base_url=f"http://localhost:{port}/v1") for port in (1, 2)]
+    for each in started:
+        each.api.server_process = object()  # type: ignore[attr-defined]  # as inspect's provider of sglang
+    assert call(model=started[0]).key == call(model=started[1]).key
 
 
 @given(st.text(max_size=50), st.text(max_size=50))
@@ -247,6 +292,85 @@ def test_a_write_that_fails_leaves_nothing_half_written(path: Path, monkeypatch:
     assert store.get("b") is None
     asyncio.run(store.put(reply("c")))  # what was paid for is written as soon as there is room
     assert sorted(r.key for r in reopened(path).replies()) == ["a", "b", "c"]
+
+
+def test_a_caller_cancelled_before_it_puts_has_its_reply_kept(path: Path) -> None:
+    store, returned = open_store(path), list[str]()
+
+    async def by_scope() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await store.put(reply("scope"))
+            assert "scope" in store  # put returned as ever; the cancellation strikes at what is awaited next
+            returned.append("scope")
+
+    async def by_asyncio() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await store.put(reply("asyncio"))
+
+    asyncio.run(by_scope())
+    assert returned == ["scope"]
+    assert path.read_bytes().count(b"\n") == len(store) == 1
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(by_asyncio())
+    assert path.read_bytes().count(b"\n") == len(store) == 2
+
+
+def test_closing_writes_what_is_pending(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(path)
+
+    def full_disk(file: int, data: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full_disk)
+        with pytest.raises(OSError, match="No space"):
+            asyncio.run(store.put(reply("a")))
+    assert [r.key for r in reopened(path).replies()] == ["a"]
+
+
+def test_a_store_that_cannot_write_what_is_pending_is_closed_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(path)
+    store._pending.append(("a", b"line"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: os.strerror(28) and os.close(-1))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            store.close()
+    assert len(open_store(path)) == 0
+
+
+def test_a_store_is_opened_with_a_warning_if_batches_hold_replies_that_it_lacks(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(path, reply("a"))
+    assert open_batches(path) == 0
+    state = StateFile(state_path(path))
+    for name, keys in {"open": ["a", "b"], "done": ["c"], "unsure": ["d", "e"], "refused": ["f"]}.items():
+        state.add(intent=name, time="2026-01-01T00:00:00+00:00", keys=keys)
+    state.add(batch="msgbatch_1", intent="open")
+    state.add(batch="msgbatch_2", intent="done")
+    state.add(batch="msgbatch_2")
+    state.add(refused="refused")
+    with state.path.open("ab") as file:
+        file.write(b'{"torn')
+    before = state.path.read_bytes()
+    assert open_batches(path) == 4
+    with caplog.at_level(logging.WARNING):
+        reopened(path)
+        open_store(path)
+    [said] = caplog.messages
+    assert said.startswith(
+        f"{path}.batches.jsonl: 3 calls are in batches whose results are not in the store yet; `cpt "
+    )
+    assert state.path.read_bytes() == before  # of another process, it may be
+    caplog.clear()
+    asyncio.run(open_store(path).put(*(reply(key) for key in "bde")))
+    reopened(path)
+    assert not caplog.messages
 
 
 def test_a_store_outlives_event_loops(path: Path) -> None:
