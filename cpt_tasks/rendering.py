@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
-from inspect_ai.model import ChatMessage, ModelAPI, get_model
+from inspect_ai.model import ChatMessage, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 
@@ -26,7 +26,7 @@ def check_rendering() -> Solver:
     return solve
 
 
-def rendering_problem(api: ModelAPI | Any, messages: Sequence[ChatMessage]) -> str:
+def rendering_problem(api: Any, messages: Sequence[ChatMessage]) -> str:
     """What is wrong with a chat as a local transformers model would read it; "" if nothing is, or if it is not one.
 
     Two things are looked for: a turn whose text is missing, and a beginning-of-sequence token given twice, once by the
