@@ -283,7 +283,7 @@ def test_after_a_refusal_to_create_no_batch_of_somebody_else_is_taken_for_ours(
     slept, sleep = list[float](), anyio.sleep
     monkeypatch.setattr(anyio, "sleep", lambda seconds: (slept.append(seconds), sleep(0))[1])
     with pytest.raises(anthropic.RateLimitError):
-        run(store, calls(range(3)))
+        run(store, calls(range(3)), max_wait_seconds=1)
     assert (slept, open_batches(store.path)) == ([1, 2, 4, 8], 0)
     failing(monkeypatch, "create", [limited])
     assert run(store, calls(range(3)), max_wait_seconds=5) == BatchOutcome(3, 0, {})
