@@ -1,6 +1,6 @@
 """The whole path on one small model: prepare it, make the data, benchmark, tune, benchmark again, report.
 
-    python recipes/end_to_end.py --run demo                  # what `make demo` runs: about 20 minutes on two cores
+    python recipes/end_to_end.py --run demo                  # what `make demo` runs: 20 to 45 minutes on two cores
     python recipes/end_to_end.py --run demo-smoke --smoke    # the same path with tiny limits
     python recipes/end_to_end.py --run NAME --full           # all data, every test prompt, and the curve over training
 

@@ -153,7 +153,8 @@ def test_outside_a_sample_inspect_keeps_no_prompt_in_memory(mock_model: Any, sto
     async def run() -> None:
         for call in calls(mock_model(lambda _: "Fine."), range(3)):
             await ask(store, call)
-        assert not transcript().events
+        # what was logged before, in this process, may be there
+        assert not [event for event in transcript().events if event.event == "model"]
 
     asyncio.run(run())
 

@@ -20,7 +20,7 @@ from cpt_tasks.dataset import adherence_samples
 from cpt_tasks.rubric_adherence import rubric_adherence
 from cpt_tasks.runs import read_run
 from cpt_tasks.scorers import rubric_judge
-from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
+from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics, load_user_prompts
 
 ROOT = Path(__file__).parent.parent
 CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
@@ -157,10 +157,11 @@ def test_every_model_of_the_role_judges_and_the_panel_takes_their_median(
     score = (log.samples or [])[0].scores["rubric_judge"]  # type: ignore[index]
     assert score.as_float() == pytest.approx(50)
     assert (score.metadata or {})["judge"] == "median(mockllm/grader10, mockllm/grader50, mockllm/grader95)"
-    # the same three scores for every response: nothing to agree on, but 42.5 points (SD of 10, 50, 95) between judges
+    # the same three scores for every response. Squared deviations 3616.7 each: SD sqrt(3616.7 / 2) = 42.5; alpha
+    # 1 - observed / expected = 1 - (3616.7) / (3 x 3616.7 x 2 / 8); levels apart by a constant: kappa 1 - d^2 / d^2
     assert read_run(log.location).judging.noise == [
-        "3 judges of 3 responses: ICC(2,1) 0.000, Krippendorff's alpha -0.143, level kappa nan, SD between judges 42.5 "
-        "points"
+        "3 judges of 3 responses: ICC(2,1) 0.000, Krippendorff's alpha -0.333, level kappa 0.000, SD between judges "
+        "42.5 points"
     ]
 
 
@@ -215,14 +216,19 @@ def _verdict(score: float = 55) -> str:
 def test_ids_are_unique_stable_and_follow_the_content() -> None:
     prompts = load_user_prompts("test")
     rubrics = load_rubrics("measured")
-    ids = [sample.id for sample in adherence_samples(rubrics, list(ScoreLevel), prompts)]
+
+    def ids_of(rubrics: list[Rubric], prompts: dict[str, str]) -> list[Any]:
+        by_rubric = {rubric.id: prompts for rubric in rubrics}
+        return [sample.id for sample in adherence_samples(rubrics, list(ScoreLevel), by_rubric)]
+
+    ids = ids_of(rubrics, prompts)
     assert len(set(ids)) == len(ids) == 4 * 3 * 24
-    assert ids == [sample.id for sample in adherence_samples(rubrics, list(ScoreLevel), prompts)]
+    assert ids == ids_of(rubrics, prompts)
     changed = prompts | {"river_flood": "Describe a river after a flood."}
-    others = [sample.id for sample in adherence_samples(rubrics, list(ScoreLevel), changed)]
+    others = ids_of(rubrics, changed)
     assert sum(a != b for a, b in zip(ids, others, strict=True)) == 4 * 3
     heavier = rubrics[0].model_copy(update={"objective": "Another one."})
-    assert not set(ids) & {s.id for s in adherence_samples([heavier], list(ScoreLevel), prompts)}
+    assert not set(ids) & set(ids_of([heavier], prompts))
 
 
 def test_heldout_wordings_are_used_equally_often() -> None:
