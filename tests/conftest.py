@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from inspect_ai.model import ModelOutput, ModelUsage
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not; for fake_anthropic and tiny_model
 
 ROOT = Path(__file__).parent.parent
+
+# a slow machine is no counterexample
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

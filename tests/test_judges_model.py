@@ -304,3 +304,27 @@ def test_a_text_that_holds_its_own_ending_gets_another_one() -> None:
 
     assert ending("one") != ending("two")
     assert ending("one") == ending("one")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["criteria", "holistic_score", "id", "reason", "score", "x"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.text() | JSON.map(json.dumps) | st.builds("{}{}{}".format, st.text(), JSON.map(json.dumps), st.text()), st.text()
+)
+def test_any_reply_is_a_verdict_within_the_scale_or_a_named_failure(reply: str, response: str) -> None:
+    try:
+        criteria, holistic = parse_verdict(RUBRIC, reply, response)
+    except JudgeFailure as failure:
+        assert failure.mode in {"malformed_json", "missing_criterion", "unknown_criterion", "score_out_of_range"}
+    else:
+        assert all(0 <= score <= 100 for score in (holistic, *(criterion.score for criterion in criteria)))
