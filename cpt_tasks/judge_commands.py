@@ -19,6 +19,8 @@ from typing import Any
 
 import click
 
+from judges import DEFAULT_JUDGE, DEFAULT_STORE
+
 DEFAULT_RESPONSES = "data_gen/seed/responses.jsonl"
 
 
@@ -52,7 +54,7 @@ def judge_group() -> None:
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the draw of texts and of the bootstrap.")
 @click.option("--responses", type=click.Path(path_type=Path), help=f"Texts to judge. Default: {DEFAULT_RESPONSES}.")
-@click.option("--store", default="calls/judge.jsonl", show_default=True, help="File that judge calls are kept in.")
+@click.option("--store", default=DEFAULT_STORE, show_default=True, help="File that judge calls are kept in.")
 @_out_option("audit")
 def audit_command(
     judge_model: str | None,
@@ -152,7 +154,7 @@ def swap_command(first: str, second: str, seed: int, out: Path) -> None:
     "-T", "parameters", multiple=True, metavar="NAME=VALUE", help="Parameter of the task that decides what is judged."
 )
 @click.option("--log", "logs", multiple=True, help="Judge the responses of this log (or folder) instead of a task's.")
-@click.option("--model", default="anthropic/claude-sonnet-5-5", show_default=True, help="Judge to be forecast.")
+@click.option("--model", default=DEFAULT_JUDGE, show_default=True, help="Judge to be forecast.")
 @click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Judgments of each response.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many responses. Default: all.")
 @click.option(
@@ -196,10 +198,10 @@ def forecast_command(parameters: tuple[str, ...], logs: tuple[str, ...], **optio
 
 @judge_group.command(name="batch")
 @click.argument("logs", nargs=-1, required=True)
-@click.option("--model", default="anthropic/claude-sonnet-5-5", show_default=True, help="Judge; Anthropic models only.")
+@click.option("--model", default=DEFAULT_JUDGE, show_default=True, help="Judge; Anthropic models only.")
 @click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Judgments of each response.")
 @click.option("--limit", type=click.IntRange(1), help="At most this many responses. Default: all.")
-@click.option("--store", default="calls/judge.jsonl", show_default=True, help="File that judge calls are kept in.")
+@click.option("--store", default=DEFAULT_STORE, show_default=True, help="File that judge calls are kept in.")
 @click.option("--poll-seconds", default=30.0, show_default=True, help="Time between two looks at the batches.")
 def batch_command(
     logs: tuple[str, ...], model: str, repeats: int, limit: int | None, store: str, poll_seconds: float

@@ -7,7 +7,7 @@ from typing import Any
 
 from inspect_ai.log import EvalSample, read_eval_log
 
-from cpt_tasks.runs import SCORER, read_run
+from cpt_tasks.runs import run_of, score_of
 from judges.measures import words
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
 
@@ -67,8 +67,8 @@ def read_judged_log(path: str) -> JudgedLog:
     Raises:
         ValueError: As `runs.read_run`: if the log did not finish, was judged twice, or holds no judged sample.
     """
-    run = read_run(path)
-    samples = read_eval_log(path).samples or []
+    log = read_eval_log(path)
+    run = run_of(log)
     holistic = run.protocol.get("judge_protocol") == "holistic"
     return JudgedLog(
         model=run.name,
@@ -76,7 +76,7 @@ def read_judged_log(path: str) -> JudgedLog:
         judge=run.protocol["judge"] + " (holistic)" * holistic,
         prompt_version=run.protocol["prompt_version"],
         protocol=run.protocol,
-        samples={(str(sample.id), sample.epoch): _judged(sample) for sample in samples},
+        samples={(str(sample.id), sample.epoch): _judged(sample, Path(path).name) for sample in log.samples or []},
     )
 
 
@@ -134,12 +134,12 @@ def _number(text: str) -> float:
         return NAN
 
 
-def _judged(sample: EvalSample) -> JudgedSample:
-    scores = [score for name, score in (sample.scores or {}).items() if name.split("/")[-1].startswith(SCORER)]
+def _judged(sample: EvalSample, where: str) -> JudgedSample:
+    score = score_of(sample, where)
     return JudgedSample(
         rubric=sample.metadata["rubric"],
         level=ScoreLevel(sample.metadata["level"]),
         prompt_id=sample.metadata["prompt_id"],
         response=sample.output.completion,
-        score=scores[0].as_float() if scores else NAN,
+        score=score.as_float() if score else NAN,
     )

@@ -67,7 +67,13 @@ def pair_logs(side_a: Sequence[JudgedLog], side_b: Sequence[JudgedLog]) -> list[
     """
     first, second = _by_model(side_a), _by_model(side_b)
     for side in (side_a, side_b):
-        judges = sorted({f"{log.judge} (prompt version {log.prompt_version})" for log in side})
+        judges = sorted(
+            {
+                f"{log.judge} (prompt version {log.prompt_version}, settings {log.protocol['judge_hash'] or 'none'}, "
+                f"asked {log.protocol['judge_repeats']} times)"
+                for log in side
+            }
+        )
         if len(judges) > 1:
             raise ValueError(f"{side[0].log}: got logs of several judges on one side, {judges}, expected one judge")
     if set(first) != set(second):
@@ -164,7 +170,7 @@ def _model_pair(log_a: JudgedLog, log_b: JudgedLog, seed: int) -> ModelPair:
             for sample in (log.samples[key] for key in both)
         ]
         [found] = clustered_bootstrap(rows, [macro_accuracy], np.random.default_rng(seed))
-        return Estimate(found.value, found.ci_low, found.ci_high)
+        return found
 
     return ModelPair(log_a.model, len(both), accuracy(log_a), accuracy(log_b))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from judges.agreement import Estimate
 from rubrics import ScoreLevel
 
 NAN = float("nan")
@@ -37,15 +38,6 @@ class Judged:
 
 Rows = Sequence[Judged]
 Statistic = Callable[[Rows], float]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A statistic with the bounds of its 95% confidence interval; bounds are nan where it could not be resampled."""
-
-    value: float
-    ci_low: float
-    ci_high: float
 
 
 def macro_accuracy(rows: Rows) -> float:

@@ -21,9 +21,10 @@ import click
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.metrics import STATISTICS, Estimate, Judged, Statistic, clustered_bootstrap, macro_accuracy, mean_score
+from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap, macro_accuracy, mean_score
 from cpt_tasks.metrics import band_error as mean_band_error
 from cpt_tasks.runs import ModelRun, check_comparable, find_logs, read_run, shown
+from judges.agreement import Estimate
 from rubrics import ScoreLevel
 
 TABLE_STATISTICS = ("macro_accuracy", "weighted_kappa", "kendall_tau_b", "spearman_rho", "order_accuracy", "gain")

@@ -95,17 +95,21 @@ def find_logs(paths: Iterable[str]) -> list[str]:
 
 
 def read_run(path: str) -> ModelRun:
-    """The run in one .eval log.
+    """The run in one .eval log; raises as `run_of`."""
+    return run_of(read_eval_log(path))
+
+
+def run_of(log: EvalLog) -> ModelRun:
+    """The run in a log.
 
     Raises:
         ValueError: If the log did not finish or holds no judged `rubric_adherence` sample.
     """
-    log = read_eval_log(path)
-    where = Path(path).name
+    where = Path(log.location).name
     if log.status != "success":
         raise ValueError(f"{where}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
     samples = log.samples or []
-    judged = [(sample, score) for sample in samples if (score := _score_of(sample, where)) is not None]
+    judged = [(sample, score) for sample in samples if (score := score_of(sample, where)) is not None]
     scored = [(sample, score) for sample, score in judged if not math.isnan(score.as_float())]
     if not scored:
         raise ValueError(f"{where}: no sample was scored by {SCORER}, expected a judged log of rubric_adherence")
@@ -152,7 +156,12 @@ def shown(text: str) -> str:
     return Path(text).name if Path(text).is_absolute() else text
 
 
-def _score_of(sample: EvalSample, where: str) -> Score | None:
+def score_of(sample: EvalSample, where: str) -> Score | None:
+    """The judge's score of a sample, nan if the judge failed; None if it was not judged.
+
+    Raises:
+        ValueError: If it was judged more than once; `where` names its log.
+    """
     scores = {name: score for name, score in (sample.scores or {}).items() if name.split("/")[-1].startswith(SCORER)}
     if len(scores) > 1:
         raise ValueError(

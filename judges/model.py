@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from judges.cost import cost_usd, total_usd
@@ -167,18 +168,22 @@ def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, 
         repeat: Which asking, from 0.
         attempt: Which attempt of it, from 1; each is kept on its own, so that a bad reply is not replayed for ever.
     """
-    from inspect_ai.model import GenerateConfig, ResponseSchema
-    from inspect_ai.util import json_schema
-
     from model_calls import Call
 
-    schema = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
     return Call(
         model=model,
         messages=judge_messages(rubric, user_prompt, response),
-        config=GenerateConfig(response_schema=schema),
+        config=_verdict_config(),
         replicate=f"{repeat}.{attempt}",
     )
+
+
+@cache
+def _verdict_config() -> "GenerateConfig":
+    from inspect_ai.model import GenerateConfig, ResponseSchema
+    from inspect_ai.util import json_schema
+
+    return GenerateConfig(response_schema=ResponseSchema(name="verdict", json_schema=json_schema(Verdict)))
 
 
 def judge_hash(model: "Model") -> str:
