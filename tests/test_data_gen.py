@@ -112,6 +112,7 @@ def test_no_heldout_wording_reaches_the_data() -> None:
 
 
 TEST_PROMPT = next(iter(load_user_prompts("test").items()))
+FAMILY_TEST_PROMPT = next(iter(load_user_prompts("test", "caution").items()))
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,8 @@ TEST_PROMPT = next(iter(load_user_prompts("test").items()))
     [
         ({"prompt_id": TEST_PROMPT[0]}, "answers the test prompt"),
         ({"prompt": TEST_PROMPT[1].upper() + " "}, "answers the test prompt"),
+        ({"prompt_id": FAMILY_TEST_PROMPT[0]}, "answers the test prompt"),
+        ({"prompt": FAMILY_TEST_PROMPT[1]}, "answers the test prompt"),
         ({"rubric_hash": "000000000000"}, "with hash 000000000000, expected"),
         ({"judgment": None}, "has no judgment"),
         ({"level": ScoreLevel.MODERATE}, "expected the band of moderate"),
