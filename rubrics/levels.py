@@ -51,5 +51,14 @@ class ScoreLevel(StrEnum):
         low, high = self.band
         return (low + high) / 2
 
+    def distance(self, score: float) -> float:
+        """How far a score lies outside the band, in score points: negative below it, positive above it, 0 within.
+
+        The lower edge of a band counts as within for moderate and extremely high, though `of` gives it to the level
+        below: there is no least distance above an edge.
+        """
+        low, high = self.band
+        return min(0.0, score - low) + max(0.0, score - high)
+
 
 _RANKS = {level: rank for rank, level in enumerate(ScoreLevel)}

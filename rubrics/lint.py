@@ -18,7 +18,7 @@ from typing import Literal
 import yaml
 from pydantic import ValidationError
 
-from rubrics.levels import LOW_MAX, MODERATE_MAX, ScoreLevel
+from rubrics.levels import LOW_MAX, MODERATE_MAX
 from rubrics.load import YAML_LOADER
 from rubrics.schema import Criterion, Rubric
 
@@ -233,9 +233,9 @@ def _wordings(rubric: Rubric) -> Iterator[Finding]:
 def _all_wordings(rubric: Rubric) -> list[tuple[str, str]]:
     return [
         (f"system_prompts.{level.value}.{split}.{position}", wording)
-        for level in ScoreLevel
+        for level, paraphrases in rubric.system_prompts.items()
         for split in ("train", "heldout")
-        for position, wording in enumerate(getattr(rubric.system_prompts[level], split))
+        for position, wording in enumerate(getattr(paraphrases, split))
     ]
 
 

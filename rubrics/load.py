@@ -13,6 +13,7 @@ from rubrics.schema import Rubric
 Split = Literal["train", "test"]
 LIBRARY = Path(str(files("rubrics"))) / "library"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it
+RATINGS_FAMILY = "human_ratings"  # what people rated; asked for by name, since its low end is a worse text
 USER_PROMPTS = Path(str(files("rubrics"))) / "user_prompts.yaml"
 FAMILY_PROMPTS = Path(str(files("rubrics"))) / "user_prompts"
 
@@ -54,7 +55,9 @@ def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
     """Rubrics in the order asked for.
 
     Args:
-        selection: "all" (the whole library, sorted by id), a family name, or ids as a list or separated by commas.
+        selection: "core" (the library without the family `human_ratings`, sorted by id), "train" or "heldout" (those of
+            core in that split), "all" (the whole library), a family name, or ids and paths of .yaml files as a list or
+            separated by commas.
 
     Raises:
         ValueError: If an id is unknown, one is given twice, or nothing is selected.
@@ -64,9 +67,12 @@ def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
     if names == ["all"]:
         return [load_rubric(name) for name in rubric_ids()]
     if len(names) == 1 and names[0] not in rubric_ids() and not names[0].endswith(".yaml"):
-        family = [rubric for rubric in load_rubrics("all") if rubric.family == names[0]]
-        if family:
+        library = [load_rubric(name) for name in rubric_ids()]
+        if family := [rubric for rubric in library if rubric.family == names[0]]:
             return family
+        core = [rubric for rubric in library if rubric.family != RATINGS_FAMILY]
+        if names[0] in ("core", "train", "heldout"):
+            return [rubric for rubric in core if names[0] in ("core", rubric.split)]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"rubrics: got {names}, expected at least one id, each once, out of {rubric_ids()}")
     return [load_rubric(name) for name in names]

@@ -6,7 +6,7 @@ A rubric is read by people and by judges. Its criteria carry five descriptors ea
 
 import hashlib
 import json
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -83,14 +83,20 @@ class Paraphrases(_Frozen):
 
 
 class Rubric(_Frozen):
-    """A rubric with its criteria (in the order a judge reads them) and its system prompts per score level."""
+    """A rubric with its criteria (in the order a judge reads them) and its system prompts per score level.
+
+    `split` says whether its twins may train a student ("train") or are kept for measuring how well configurability
+    carries over to rubrics never trained on ("heldout"). `system_prompts` has all levels, or none: a rubric without
+    any can judge and be shown to teachers, but not configure a student.
+    """
 
     id: Slug
     title: Text
     family: Slug
+    split: Literal["train", "heldout"] = "train"
     objective: Text
     criteria: tuple[Criterion, ...] = Field(min_length=1)
-    system_prompts: dict[ScoreLevel, Paraphrases]
+    system_prompts: dict[ScoreLevel, Paraphrases] = Field(default_factory=dict)
     rewards_and_penalties: str | None = None
     licence: Text
     source: Text
@@ -104,7 +110,7 @@ class Rubric(_Frozen):
         if len(set(ids)) < len(ids):
             raise ValueError(f"criterion ids {ids} repeat, expected each id once")
         missing = [level.value for level in ScoreLevel if level not in self.system_prompts]
-        if missing:
+        if self.system_prompts and missing:
             raise ValueError(f"system_prompts lack {missing}, expected {[level.value for level in ScoreLevel]}")
         return self
 
@@ -113,10 +119,24 @@ class Rubric(_Frozen):
         """Whether every criterion carries a measure, so that the measured judge can score it."""
         return all(criterion.measure is not None for criterion in self.criteria)
 
+    def wordings(self, level: ScoreLevel, paraphrases: Literal["train", "heldout"]) -> tuple[str, ...]:
+        """The system prompts that ask for a level.
+
+        Raises:
+            ValueError: If the rubric has none.
+        """
+        if not self.system_prompts:
+            raise ValueError(
+                f"rubric {self.id!r} has no system prompts, expected some for each level; write them with "
+                "`cpt rubric prompts`"
+            )
+        wordings: tuple[str, ...] = getattr(self.system_prompts[level], paraphrases)
+        return wordings
+
     @property
     def hash(self) -> str:
         """First 12 hex digits of the SHA-256 of everything that decides a score (not of the system prompts)."""
-        graded = self.model_dump(mode="json", exclude={"system_prompts", "licence", "source", "family"})
+        graded = self.model_dump(mode="json", exclude={"system_prompts", "licence", "source", "family", "split"})
         return hashlib.sha256(json.dumps(graded, sort_keys=True).encode()).hexdigest()[:12]
 
     def render(self) -> str:

@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from rubrics import load_rubrics
-from rubrics.commands import rubric_group
+from rubrics.commands import lint_command
 from rubrics.lint import likeness, lint_file, lint_rubric
 from rubrics.load import LIBRARY
 
@@ -250,7 +250,7 @@ def test_likeness_known_values(one: str, other: str, expected: float) -> None:
 
 
 def lint(*arguments: Any) -> tuple[int, str]:
-    result = CliRunner().invoke(rubric_group, ["lint", *map(str, arguments)])
+    result = CliRunner().invoke(lint_command, list(map(str, arguments)))
     return result.exit_code, result.output
 
 

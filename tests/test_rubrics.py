@@ -18,6 +18,7 @@ from rubrics import (
     load_user_prompts,
     rubric_ids,
 )
+from rubrics.load import FAMILY_PROMPTS
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,32 @@ def test_ranks_bands_and_midpoints() -> None:
     assert [level.rank for level in ScoreLevel] == [0, 1, 2]
     assert [level.band for level in ScoreLevel] == [(0, 40), (40, 92.5), (92.5, 100)]
     assert [level.midpoint for level in ScoreLevel] == [20, 66.25, 96.25]
+
+
+@pytest.mark.parametrize(
+    ("level", "score", "distance"),
+    [
+        ("low", 0, 0),
+        ("low", 40, 0),
+        ("low", 41.5, 1.5),
+        ("low", 100, 60),
+        ("moderate", 39, -1),
+        ("moderate", 40, 0),  # scored low by `of`, but there is no least score above it
+        ("moderate", 92.5, 0),
+        ("moderate", 100, 7.5),
+        ("extremely_high", 0, -92.5),
+        ("extremely_high", 92, -0.5),
+        ("extremely_high", 92.5, 0),
+        ("extremely_high", 100, 0),
+    ],
+)
+def test_distance_from_the_band_is_signed_and_0_on_its_edges(level: str, score: float, distance: float) -> None:
+    assert ScoreLevel(level).distance(score) == distance
+
+
+@given(st.floats(0, 100))
+def test_a_score_lies_in_the_band_of_its_level(score: float) -> None:
+    assert ScoreLevel.of(score).distance(score) == 0
 
 
 @pytest.mark.parametrize(
@@ -106,7 +133,8 @@ def test_user_prompts_are_24_train_and_24_test(family: str) -> None:
 
 def test_no_test_prompt_of_any_family_is_a_train_prompt_of_another() -> None:
     train, test = all_user_prompts("train"), all_user_prompts("test")
-    assert len(train) == len(test) == 24 * 6
+    n_files = len(list(FAMILY_PROMPTS.glob("*.yaml"))) + 1  # and the general one
+    assert len(train) == len(test) == 24 * n_files
     assert not set(train) & set(test)
     assert len(set(train.values()) | set(test.values())) == len(train) + len(test)
 
@@ -116,11 +144,69 @@ def test_a_family_is_asked_its_own_prompts_and_the_measured_one_the_general_ones
     assert load_user_prompts("test", "caution") != load_user_prompts("test")
 
 
-def test_the_library_has_18_rubrics_in_6_families_with_at_least_four_criteria_where_a_model_judges() -> None:
-    library = load_rubrics("all")
-    assert len(library) == 18
-    assert len({rubric.family for rubric in library}) == 6
-    assert all(rubric.is_measured or len(rubric.criteria) >= 4 for rubric in library)
+# family: ids to train on, and ids kept for measuring what carries over to rubrics never trained on
+SPLITS = {
+    "measured": ("broadcast field_notes labyrinth reverie", ""),
+    "film_reviews": ("film_dada film_esoteric film_rococo", "film_unconventional"),
+    "explanation": ("explain_depth explain_examples", "explain_hedging"),
+    "register_and_tone": ("tone_formality tone_warmth", "tone_irony"),
+    "persona_and_dialogue": ("persona_old_sailor", "persona_socratic"),
+    "caution": ("", "caution_deference caution_safety"),
+    "human_ratings": ("rated_complexity rated_verbosity", "rated_coherence rated_correctness rated_helpfulness"),
+}
+OURS = sorted(set(SPLITS) - {"human_ratings"})
+
+
+def _ids(family: str, split: str) -> str:
+    return " ".join(rubric.id for rubric in load_rubrics(family) if rubric.split == split)
+
+
+def test_every_family_of_the_library_is_split_as_intended() -> None:
+    families = {rubric.family for rubric in load_rubrics("all")}
+    assert {family: (_ids(family, "train"), _ids(family, "heldout")) for family in families} == SPLITS
+    # a heldout rubric of a seen family, and a family no rubric of which is ever seen
+    assert all(train or family == "caution" for family, (train, _) in SPLITS.items())
+
+
+def test_of_the_rubrics_written_for_training_12_are_train_and_6_heldout() -> None:
+    ours = [rubric for rubric in load_rubrics("all") if rubric.family in OURS]
+    assert [sum(rubric.split == split for rubric in ours) for split in ("train", "heldout")] == [12, 6]
+    assert all(rubric.is_measured or len(rubric.criteria) >= 4 for rubric in load_rubrics("all"))
+
+
+def test_core_is_all_but_what_people_rated_and_each_of_its_rubrics_is_in_one_split() -> None:
+    train, heldout, core = (load_rubrics(name) for name in ("train", "heldout", "core"))
+    assert {rubric.split for rubric in train} == {"train"}
+    assert {rubric.split for rubric in heldout} == {"heldout"}
+    assert sorted(rubric.id for rubric in train + heldout) == [rubric.id for rubric in core]
+    assert [rubric.id for rubric in core] == [name for name in rubric_ids() if not name.startswith("rated_")]
+
+
+def test_a_rubric_is_train_unless_it_says_heldout() -> None:
+    content = _content()
+    assert "split" not in content
+    assert Rubric.model_validate(content).split == "train"
+    assert Rubric.model_validate(content | {"split": "heldout"}).split == "heldout"
+
+
+def test_system_prompts_may_be_absent_and_then_none_is_given_out(tmp_path: Path) -> None:
+    content = _content()
+    del content["system_prompts"]
+    path = tmp_path / "labyrinth.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    rubric = load_rubric(path)
+    assert rubric.system_prompts == {}
+    assert rubric.hash == load_rubric("labyrinth").hash
+    for split in ("train", "heldout"):
+        with pytest.raises(ValueError, match="'labyrinth' has no system prompts, .*`cpt rubric prompts`"):
+            rubric.wordings(ScoreLevel.LOW, split)
+
+
+def test_wordings_are_those_of_the_level_and_split() -> None:
+    rubric, prompts = load_rubric("labyrinth"), _content()["system_prompts"]
+    for level in ScoreLevel:
+        assert list(rubric.wordings(level, "train")) == prompts[level.value]["train"]
+        assert list(rubric.wordings(level, "heldout")) == prompts[level.value]["heldout"]
 
 
 def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
@@ -132,7 +218,7 @@ def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
     assert "words_per_sentence" not in text
 
 
-def test_hash_follows_what_is_graded_and_not_the_system_prompts() -> None:
+def test_hash_follows_what_is_graded_and_not_the_system_prompts_or_the_split() -> None:
     content = _content()
     original = Rubric.model_validate(content).hash
     content["criteria"][0]["measure"]["to"] = 36
@@ -140,6 +226,10 @@ def test_hash_follows_what_is_graded_and_not_the_system_prompts() -> None:
     content = _content()
     content["system_prompts"]["low"]["train"][0] = "Another wording. It means the same."
     assert Rubric.model_validate(content).hash == original
+    for field in ("split", "family", "licence", "source"):
+        assert Rubric.model_validate(_content() | {field: "heldout"}).hash == original
+    for field in ("title", "objective", "rewards_and_penalties"):
+        assert Rubric.model_validate(_content() | {field: "heldout"}).hash != original
 
 
 def _content() -> dict[str, Any]:
@@ -176,6 +266,10 @@ def _repeated_wording(content: dict[str, Any]) -> None:
     content["system_prompts"]["low"]["heldout"][0] = content["system_prompts"]["low"]["train"][0]
 
 
+def _unknown_split(content: dict[str, Any]) -> None:
+    content["split"] = "test"
+
+
 def _few_wordings(content: dict[str, Any]) -> None:
     content["system_prompts"]["low"]["train"] = ["Only one. It is short."]
 
@@ -190,6 +284,7 @@ def _few_wordings(content: dict[str, Any]) -> None:
         (_same_id, "repeat, expected each id once"),
         (_flat_ramp, "from and to are both 8.0, expected two different values"),
         (_repeated_wording, "paraphrase given twice"),
+        (_unknown_split, "split: Input should be 'train' or 'heldout', got 'test'"),
         (_few_wordings, "system_prompts.low.train: Tuple should have at least 4 items"),
     ],
 )

@@ -1,0 +1,282 @@
+"""A rubric goes through Markdown and through YAML and comes back as it was, whatever its texts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics, rubric_ids
+from rubrics.commands import export_command, import_command
+from rubrics.escapes import escape, unescape
+from rubrics.free_text import parse_rubric_text
+from rubrics.load import LIBRARY
+from rubrics.markdown import rubric_markdown
+from rubrics.schema import Descriptors
+from rubrics.yaml_text import rubric_yaml
+
+FRAGMENTS = [
+    *"|\\#-*_<>&`:;()[]{}'\"=+1.%!?,~@$^/ \n\r\t",
+    *[
+        "\n\n",
+        "\\|",
+        "<br>",
+        "&#10;",
+        "&amp;",
+        "**",
+        "---",
+        "## ",
+        "- ",
+        "1. ",
+        "\v",
+        "\x00",
+        "\x85",
+        "\u2028",
+        "\ufeff",
+    ],
+    *["é", "言", "🎭", "\u00a0", "\u200b", "\U0010ffff", "a", "Word", "of course", "x" * 100, " and so on" * 12],
+    *["Objective", "Notes:", "Rewards and penalties", "Source: x", "Id: x", "Title", "Total", "Criteria", "Rubric: x"],
+    *[
+        "### Low, train",
+        "Low: ",
+        "Good: x",
+        "Vocabulary (20%)",
+        "Weight",
+        "| Criterion | Weight | Good |",
+        "Principles:",
+    ],
+    *["System prompts", "Penalties", "yes", "null", "0.5", "Criterion\tWeight\tGood"],
+]
+TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).map(
+    "".join
+)
+SLUGS = st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True)
+NUMBERS = st.floats(allow_nan=False) | st.integers(-50, 50).map(float)
+
+
+@st.composite
+def rubrics(draw: st.DrawFn) -> Rubric:
+    shares = draw(st.lists(st.integers(1, 1000), min_size=1, max_size=3))
+    weights = [100 * share / sum(shares) for share in shares]
+    ids = draw(st.lists(SLUGS, min_size=len(shares), max_size=len(shares), unique=True))
+    criteria = []
+    for criterion_id, weight in zip(ids, weights, strict=True):
+        descriptors = {grade: draw(TEXTS) for grade in Descriptors.model_fields}
+        criterion: dict[str, Any] = {"id": criterion_id, "title": draw(TEXTS), "weight": weight}
+        if ramp := draw(st.none() | st.lists(NUMBERS, min_size=2, max_size=2, unique=True)):
+            criterion["measure"] = {"statistic": draw(SLUGS), "from": ramp[0], "to": ramp[1]}
+        criteria.append(criterion | {"descriptors": descriptors})
+    content: dict[str, Any] = {name: draw(TEXTS) for name in ("title", "objective", "licence", "source")}
+    content |= {"id": draw(SLUGS), "family": draw(SLUGS), "split": draw(st.sampled_from(["train", "heldout"]))}
+    content |= {"criteria": criteria, "rewards_and_penalties": draw(st.none() | st.just("") | TEXTS)}
+    if draw(st.booleans()):
+        wordings = st.lists(TEXTS, min_size=7, max_size=7, unique=True)
+        drawn = {level: draw(wordings) for level in ScoreLevel}
+        content["system_prompts"] = {level: {"train": w[:4], "heldout": w[4:]} for level, w in drawn.items()}
+    return Rubric.model_validate(content)
+
+
+@settings(max_examples=40)
+@given(rubrics())
+def test_any_rubric_is_read_back_from_its_page(rubric: Rubric) -> None:
+    parsed = parse_rubric_text(rubric_markdown(rubric))
+    assert parsed.unplaced == parsed.notes == parsed.missing_prompts() == ()
+    assert parsed.rubric() == rubric
+
+
+@settings(max_examples=40)
+@given(rubrics())
+def test_any_rubric_is_read_back_from_its_yaml(rubric: Rubric) -> None:
+    assert Rubric.model_validate(yaml.safe_load(rubric_yaml(rubric))) == rubric
+
+
+@settings(max_examples=300)
+@given(TEXTS, st.booleans())
+@example("\\", True)
+@example("\n <br>\n", False)
+@example("\\<br>&#10;\\\\|", False)
+def test_unescape_undoes_escape(text: str, shield: bool) -> None:
+    assert unescape(escape(text, shield=shield)) == text
+    assert not set(escape(text, shield=shield)) & set("\n\r\t\x85\u2028")
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped", "shielded"),
+    [
+        ("plain (text), 50%", "plain (text), 50%", "&#112;lain (text), 50%"),
+        ("a | b\\", "a \\| b\\\\", "&#97; \\| b\\\\"),
+        (" *a*\n\tb ", "&#32;\\*a\\*<br>&#9;b&#32;", "&#32;\\*a\\*<br>&#9;b&#32;"),
+        ("<br>&amp;", "\\<br>\\&amp;", "&#60;br>\\&amp;"),
+    ],
+)
+def test_escapes_known_values(text: str, escaped: str, shielded: str) -> None:
+    assert escape(text) == escaped
+    assert escape(text, shield=True) == shielded
+
+
+@pytest.mark.parametrize("text", ["&#55296;", "&#1114112;", "&copy;", "\\a", "a & b", "2 < 3", "&#;"])
+def test_what_is_no_escape_stays(text: str) -> None:
+    assert unescape(text) == text
+
+
+BEFORE = [
+    "",
+    "- ",
+    "# ",
+    "## ",
+    "### ",
+    "1. ",
+    "| ",
+    "a | ",
+    "a\t",
+    "\t",
+    "**",
+    "| a | 5% | ",
+    "Good: ",
+    "- Good: ",
+    "Low: ",
+]
+BEFORE += [f"{name}: " for name in ("Objective", "Title", "Penalties", "Source", "Family", "Id", "Split", "Weight")]
+AFTER = ["", ":", "**", " (20%)", " |", "\tb", " | b | c", ": x", " - 20%", "<br>", "\\", " | 5% | a | b | c | d | e"]
+WORDED = st.tuples(st.sampled_from(BEFORE), st.sampled_from(AFTER)).map("word{}".join)
+STRUCTURE = [
+    "",
+    "Criteria",
+    "## Objective",
+    "Notes:",
+    "Core principles",
+    "Rewards",
+    "---",
+    "## Wit (20%)",
+    "## Measures",
+]
+STRUCTURE += ["## System prompts", "### Low, train", "| Id | Statistic | From | To |", "| --- | --- |"]
+STRUCTURE += [
+    "| Criterion | Weight | Excellent | Good | Fair | Poor | Bad |",
+    "Criterion\tWeight\tExcellent\tGood\tPoor",
+]
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(STRUCTURE) | WORDED, max_size=15))
+def test_no_word_of_any_text_is_lost(lines: list[str]) -> None:
+    text = "\n".join(line.replace("word", f"word{number}x") for number, line in enumerate(lines))
+    found = " ".join(map(str, vars(parse_rubric_text(text)).values()))
+    for number, line in enumerate(lines):
+        assert "word" not in line or f"word{number}x" in found
+
+
+def test_the_library_is_read_back_from_pages_without_any_escape() -> None:
+    for rubric in load_rubrics("all"):
+        page = rubric_markdown(rubric)
+        assert parse_rubric_text(page).rubric() == rubric
+        assert not [mark for mark in ("\\", "&#", "<br>") if mark in page], rubric.id
+
+
+def test_a_row_whose_cells_are_names_of_columns_is_a_row() -> None:
+    content = load_rubric("labyrinth").model_dump(by_alias=True)
+    content["criteria"][0].update(title="Criterion", id="good")
+    content["criteria"][0]["descriptors"] = dict.fromkeys(Descriptors.model_fields, "Fair")
+    content["criteria"][1].update(title="Weight", id="statistic")
+    rubric = Rubric.model_validate(content)
+    assert parse_rubric_text(rubric_markdown(rubric)).rubric() == rubric
+
+
+@pytest.mark.parametrize(
+    "text",
+    [" and so on" * 10, " and so on" * 12, "and so on  " * 12, "a\n" + " b" * 90, "a\u2028b", "a \n\n b\n", "\x85"],
+)
+def test_yaml_keeps_spaces_and_separators_where_pyyaml_would_not(text: str) -> None:
+    content = load_rubric("labyrinth").model_dump(by_alias=True)
+    content["objective"] = content["criteria"][0]["descriptors"]["good"] = text
+    rubric = Rubric.model_validate(content)
+    assert Rubric.model_validate(yaml.safe_load(rubric_yaml(rubric))) == rubric
+
+
+def test_a_page_shows_everything() -> None:
+    rubric = load_rubric("labyrinth")
+    page = rubric_markdown(rubric)
+    first = rubric.criteria[0]
+    assert page.startswith(
+        "# Labyrinthine prose\n\n- Id: labyrinth\n- Family: measured\n- Split: train\n- Licence: Apache-2.0\n- Source: "
+    )
+    assert (
+        "\n| Criterion | Id | Weight | Excellent | Good | Fair | Needs improvement | Unsatisfactory |\n| --- |" in page
+    )
+    assert f"\n| {first.title} | {first.id} | 40% | {first.descriptors.excellent} | " in page
+    assert "\n| Id | Statistic | From | To |\n| --- | --- | --- | --- |\n" in page
+    assert "\n| sentence_reach | words_per_sentence | 8 | 35 |\n" in page
+    assert f"\n### Extremely high, heldout\n\n- {rubric.wordings(ScoreLevel.EXTREMELY_HIGH, 'heldout')[0]}\n" in page
+
+
+def test_a_page_edited_by_hand_is_read_with_its_edits() -> None:
+    page = rubric_markdown(load_rubric("labyrinth"))
+    edited = page.replace("| 40% |", "| 50% |").replace("| 30% |", "| 20% |", 1).replace("# Laby", "# The laby")
+    rubric = parse_rubric_text(edited).rubric()
+    assert [criterion.weight for criterion in rubric.criteria] == [50, 20, 30]
+    assert rubric.title == "The labyrinthine prose"
+
+
+def test_a_text_is_escaped_only_where_it_must_be() -> None:
+    content = load_rubric("labyrinth").model_dump()
+    content["objective"] = "One.\nTwo.\n\nNotes:\n- Of it"
+    content["rewards_and_penalties"] = "First.\n\n- One & two\n- **Three** | four\n\nLast: a < b."
+    page = rubric_markdown(Rubric.model_validate(content))
+    assert "\n## Objective\n\n&#79;ne.<br>\n&#84;wo.<br>\n<br>\n&#78;otes:<br>\n&#45; Of it\n\n## Criteria\n" in page
+    assert "\n\nFirst.\n\n- One & two\n- **Three** | four\n\nLast: a < b.\n\n## System prompts\n" in page
+
+
+@pytest.mark.parametrize("rubric_id", rubric_ids())
+def test_library_files_keep_the_order_of_their_keys_and_their_line_width(rubric_id: str) -> None:
+    written = rubric_yaml(load_rubric(rubric_id))
+    content = yaml.safe_load((LIBRARY / f"{rubric_id}.yaml").read_text(encoding="utf-8"))
+    assert [key for key in yaml.safe_load(written) if key != "split"] == [key for key in content if key != "split"]
+    assert list(yaml.safe_load(written)["criteria"][0]) == list(content["criteria"][0])
+    assert max(len(line) for line in written.splitlines()) <= 120
+
+
+def test_yaml_is_readable() -> None:
+    content = load_rubric("labyrinth").model_dump(exclude={"system_prompts"})
+    content["objective"] = "Élan, 言葉 and 🎭. " * 9 + "The end."
+    content["rewards_and_penalties"] = "- One.\n- Two: more."
+    content["criteria"] = [content["criteria"][0] | {"weight": 100, "title": "yes", "id": "winding"}]
+    written = rubric_yaml(Rubric.model_validate(content)).splitlines()
+    assert written[:4] == ["id: labyrinth", "title: Labyrinthine prose", "family: measured", "objective: >-"]
+    assert written[4].startswith("  Élan, 言葉 and 🎭. Élan, ")
+    assert len(written[4]) > 100
+    criteria = written.index("criteria:")
+    assert written[criteria + 1 : criteria + 4] == ["  - id: winding", "    title: 'yes'", "    weight: 100"]
+    assert "    measure: {statistic: words_per_sentence, from: 8, to: 35}" in written
+    start = written.index("rewards_and_penalties: |-")
+    assert written[start + 1 : start + 4] == ["  - One.", "  - Two: more.", "licence: Apache-2.0"]
+
+
+def export(*arguments: Any) -> tuple[int, str, str]:
+    result = CliRunner().invoke(export_command, list(map(str, arguments)))
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_export_and_import_make_an_equal_file(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    assert export("film_dada", "--out", page) == (0, "", f"written: {page}\n")
+    result = CliRunner().invoke(import_command, [str(page), "--out", str(tmp_path)])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert load_rubric(tmp_path / "film_dada.yaml") == load_rubric("film_dada")
+    assert export(tmp_path / "film_dada.yaml") == (0, page.read_text(encoding="utf-8"), "")
+
+
+def test_export_refuses_in_one_sentence(tmp_path: Path) -> None:
+    status, out, err = export("rococo")
+    assert (status, out) == (2, "")
+    assert "rubric 'rococo' not found, expected one of" in err
+    page = tmp_path / "page.md"
+    page.write_text("kept")
+    status, _, err = export("film_dada", "--out", page)
+    assert (status, page.read_text()) == (2, "kept")
+    assert f"{page} exists; expected another file with --out, or --force" in err
+    assert export("film_dada", "--out", page, "--force")[0] == 0
+    assert page.read_text(encoding="utf-8").startswith("# Dadaist")
