@@ -1,31 +1,44 @@
 """The console command `cpt`: everything that is neither `inspect`, `lm_eval` nor `accelerate`.
 
 Subcommands come from the entry points `cpt_commands` and are imported only when called, so that the folders they live
-in need not import one another.
+in need not import one another. An entry "rubric draft" is the command `cpt rubric draft`.
 """
 
 from importlib.metadata import EntryPoint, entry_points
 
 import click
 
+_GROUPS = {"rubric": "Write, check, import and export rubrics."}
+
 
 class _LazyGroup(click.Group):
+    """The entries whose names begin with `prefix`, as commands and, one word further, groups."""
+
+    prefix = ""
+
     def _found(self) -> dict[str, EntryPoint]:
-        return {entry.name: entry for entry in entry_points(group="cpt_commands")}
+        entries = entry_points(group="cpt_commands")
+        return {entry.name.removeprefix(self.prefix): entry for entry in entries if entry.name.startswith(self.prefix)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self._found())
+        return sorted({name.split(" ")[0] for name in self._found()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = self._found().get(cmd_name)
-        command = entry.load() if entry else None
-        return command if isinstance(command, click.Command) else None
+        found = self._found()
+        if cmd_name in found:
+            command = found[cmd_name].load()
+            return command if isinstance(command, click.Command) else None
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        group = _LazyGroup(name=cmd_name, help=_GROUPS[cmd_name])
+        group.prefix = f"{self.prefix}{cmd_name} "
+        return group
 
 
 @click.command(cls=_LazyGroup)
 @click.version_option(package_name="cpt-tasks")
 def main() -> None:
-    """Configurable preference tuning: data and reports.
+    """Configurable preference tuning: rubrics, data, judges and reports.
 
     Benchmarks run with `inspect eval`, training with `accelerate`.
     """

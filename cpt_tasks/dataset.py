@@ -70,7 +70,7 @@ def _sample(
         system = FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render())
         paraphrase_id = "full_rubric"
     else:
-        wordings = getattr(rubric.system_prompts[level], paraphrases)
+        wordings = rubric.wordings(level, paraphrases)
         system = wordings[position % len(wordings)]
         paraphrase_id = f"{paraphrases}-{position % len(wordings)}"
     content = json.dumps([rubric.hash, system, user_prompt])

@@ -11,8 +11,7 @@ command is called.
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import click
 
 from judges import DEFAULT_JUDGE, DEFAULT_STORE
+from model_calls.errors import clear_errors
 
 DEFAULT_RESPONSES = "data_gen/seed/responses.jsonl"
 
@@ -77,7 +77,7 @@ def audit_command(
     from model_calls import open_store
     from rubrics import load_rubrics
 
-    with _clear_errors():
+    with clear_errors():
         selected = load_rubrics(rubrics)
         texts = read_texts(responses or Path(str(files("data_gen"))) / "seed" / "responses.jsonl", selected)
         if limit:
@@ -107,7 +107,7 @@ def calibrate_command(labels: Path, log: str, out: Path) -> None:
     from cpt_tasks.judge_logs import read_judged_log, read_labels
     from cpt_tasks.runs import find_logs
 
-    with _clear_errors():
+    with clear_errors():
         [path, *more] = find_logs([log])
         if more:
             raise ValueError(f"{log}: got {len(more) + 1} logs, expected one, since labels belong to one log")
@@ -132,7 +132,7 @@ def swap_command(first: str, second: str, seed: int, out: Path) -> None:
     from cpt_tasks.judge_swap import pair_logs, write_swap
     from cpt_tasks.runs import find_logs
 
-    with _clear_errors():
+    with clear_errors():
         sides = []
         for side in (first, second):
             paths = find_logs([side])
@@ -189,7 +189,7 @@ def forecast_command(parameters: tuple[str, ...], logs: tuple[str, ...], **optio
 
     options.pop("task")
     limit = options.pop("limit")
-    with _clear_errors():
+    with clear_errors():
         prices = load_prices(options.pop("prices") or PRICES_FILE)
         texts = judged_texts(logs) if logs else planned_texts(parameters, options["response_tokens"])
         del options["response_tokens"]
@@ -214,7 +214,7 @@ def batch_command(
     """
     from cpt_tasks.judge_spend import batch_judgments, judged_texts, score_commands
 
-    with _clear_errors():
+    with clear_errors():
         outcome = batch_judgments(
             judged_texts(logs)[:limit], model, repeats, store, poll_seconds, lambda line: click.echo(line, err=True)
         )
@@ -229,26 +229,3 @@ def batch_command(
         raise click.ClickException(
             f"{len(outcome.failed)} judgments are missing; run this again, or let inspect ask online"
         )
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    from anthropic import APIError
-    from inspect_ai._util.error import PrerequisiteError  # no public name; raised for a missing key
-
-    from model_calls import StoreLockedError
-
-    try:
-        yield
-    except (ValueError, StoreLockedError, TimeoutError) as error:
-        raise click.ClickException(str(error)) from error
-    except APIError as error:
-        raise click.ClickException(f"{type(error).__name__}: {error}; the same command goes on from here") from error
-    except PrerequisiteError as error:
-        raise click.ClickException(str(error.message)) from error
-    except ExceptionGroup as group:
-        first = group.exceptions[0]
-        raise click.ClickException(
-            f"{len(group.exceptions)} calls failed, the first with {type(first).__name__}: {first}; what was answered "
-            "is kept in the call store, so the same command asks only for the rest"
-        ) from group

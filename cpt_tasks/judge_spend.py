@@ -57,7 +57,7 @@ def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[TextT
             raise ValueError(f"-T {parameter}: {value!r} is not YAML") from error
     if not isinstance(given.get("limit_per_cell", 1), int):
         raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
-    rubrics = {rubric.id: rubric for rubric in load_rubrics(given.get("rubrics", "all"))}
+    rubrics = {rubric.id: rubric for rubric in load_rubrics(given.get("rubrics", "core"))}
     response = "word " * max(15, response_tokens * CHARACTERS_PER_TOKEN // 5)
     return [
         TextToJudge(rubrics[(sample.metadata or {})["rubric"]], _user_prompt(sample.input), response)

@@ -27,7 +27,7 @@ TASK_VERSION = "1-A"
 
 @task
 def rubric_adherence(
-    rubrics: str | list[str] = "all",
+    rubrics: str | list[str] = "core",
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
     paraphrases: ParaphraseSplit = "heldout",
@@ -42,7 +42,8 @@ def rubric_adherence(
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
     Args:
-        rubrics: "all", a family, or rubric ids or paths of .yaml files (comma-separated or a list).
+        rubrics: "core" (the library without human_ratings), its split "train" or "heldout", "all", a family, or rubric
+            ids or paths of .yaml files (comma-separated or a list).
         levels: "all" or score levels (comma-separated or a list) out of low, moderate, extremely_high.
         user_prompts: Split of the user prompts, "test" or "train".
         paraphrases: Split of the system prompts' wordings, "heldout" or "train".
@@ -50,7 +51,7 @@ def rubric_adherence(
             "none" to write responses only, for `inspect score` to judge later.
         prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
         limit_per_cell: At most this many user prompts per (rubric, level), at least 1; the first ones of the split.
-            The library has 24 per split and family; the default keeps the whole library under 500 responses.
+            The library has 24 per split and family; the default keeps core under 500 responses.
         protocol: Headline of a model judge, "criteria" or "holistic"; see `rubric_judge`, as for the next three.
         judge_repeats: How often each model judge is asked about a response.
         panel: How several models in the role `grader` become one score, "mean" or "median".
@@ -74,7 +75,7 @@ def rubric_adherence(
 
 
 def adherence_grid(
-    rubrics: str | list[str] = "all",
+    rubrics: str | list[str] = "core",
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
     paraphrases: ParaphraseSplit = "heldout",

@@ -34,6 +34,9 @@ TRANSPORT = GenerateConfig(
     max_retries=MAX_TRANSPORT_RETRIES,
 )
 
+# they compute here, in batches that may take minutes: an attempt cut short would only be computed again
+IN_PROCESS = ("hf", "nnterp", "transformer_lens")
+
 
 class CutReplyError(ValueError):
     """The reply ended before the provider said why it stopped."""
@@ -48,7 +51,8 @@ async def ask(store: CallStore, call: Call) -> tuple[Reply, bool]:
 
     A refusal or a reply that reached max_tokens is an outcome, and kept like any other. A reply that cannot be read
     is asked for again, at most three times; rate limits, overload and broken connections are retried by the
-    provider's client. Timeouts and connections that the model's or the call's config sets win over the defaults here.
+    provider's client. Timeouts and connections that the model's or the call's config sets win over the defaults here;
+    a model that computes in this process has as long as it takes.
 
     Raises:
         ValueError: If the config asks for inspect's own batch mode.
@@ -72,6 +76,8 @@ async def ask(store: CallStore, call: Call) -> tuple[Reply, bool]:
 
 async def _generate(call: Call) -> Reply:
     config = TRANSPORT.merge(call.model.config).merge(call.config)
+    if str(call.model).partition("/")[0] in IN_PROCESS:
+        config = config.model_copy(update={"attempt_timeout": None})
     if config.batch:
         raise ValueError(f"{call.model}: config.batch pays again after a kill; use `ask_in_batches` instead")
     # a refusal is kept, not raised: raised, it would be paid for again by every rerun

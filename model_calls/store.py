@@ -42,8 +42,9 @@ def open_store(path: str | Path) -> "CallStore":
         store = _OPEN[resolved] = CallStore(resolved)
         if waiting := sum(key not in store for key in in_batches):
             logging.getLogger(__name__).warning(
-                "%s: %d calls are in batches whose results are not in the store yet; `cpt judge batch` again, with the "
-                "same logs and store, collects them, and asking them online pays for them twice",
+                "%s: %d calls are in batches whose results are not in the store yet; the command that sent them "
+                "(`cpt judge batch` or `cpt generate --batch`) collects them if it is given the same again, and asking "
+                "them online pays for them twice",
                 state_path(resolved),
                 waiting,
             )

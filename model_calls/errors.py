@@ -1,0 +1,46 @@
+"""What can go wrong while models are asked, as one sentence of a command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turns what users, disks and providers get wrong into a `click.ClickException`; anything else is a bug of ours.
+
+    Raises:
+        click.ClickException: For ValueError, OSError, TimeoutError, a locked store, a missing key, what a provider's
+            client raises when its retries are used up, and a group of these.
+    """
+    from anthropic import APIError
+    from inspect_ai._util.error import PrerequisiteError  # no public name; raised for a missing key
+    from rich.text import Text
+    from tenacity import RetryError
+
+    from model_calls.store import StoreLockedError
+
+    kept = "what was answered is kept in the call store, and the same command goes on from here"
+    try:
+        yield
+    except (ValueError, StoreLockedError, TimeoutError) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or 'disk'}: {error.strerror or error}; {kept}") from error
+    except PrerequisiteError as error:
+        raise click.ClickException(" ".join(Text.from_markup(str(error.message)).plain.split())) from error
+    except (APIError, RetryError) as error:
+        raise click.ClickException(f"{_cause(error)}; {kept}") from error
+    except ExceptionGroup as group:
+        failed = f"{len(group.exceptions)} calls failed, the first with " if len(group.exceptions) > 1 else ""
+        raise click.ClickException(f"{failed}{_cause(group.exceptions[0])}; {kept}") from group
+
+
+def _cause(error: Exception) -> str:
+    """An error by its name and text; of a RetryError, what the last attempt raised."""
+    from tenacity import RetryError
+
+    cause = error.last_attempt.exception() if isinstance(error, RetryError) else None
+    cause = cause or error
+    return f"{type(cause).__name__}: {cause}"
