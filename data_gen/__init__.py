@@ -1,1 +1,1 @@
-"""Data generation in stages: seed responses, twins. Between stages the interface is a JSONL file."""
+"""Data generation in stages: teacher responses, verification, twins. Between stages the interface is a file."""

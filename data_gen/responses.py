@@ -1,13 +1,22 @@
-"""The rows of `responses.jsonl`: one teacher response each, with what was asked and how it was judged."""
+"""The rows of `responses.jsonl`: one teacher response each, with what was asked and how it was judged.
+
+Rows are read one at a time, so a file may hold millions. A bad row is named and counted, and the good ones go on.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
+import click
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rubrics import ScoreLevel
+from judges import Judgment
+from rubrics import Rubric, ScoreLevel
+
+CONTROL: Literal["control"] = "control"
 
 
 class ResponseJudgment(BaseModel):
@@ -18,12 +27,32 @@ class ResponseJudgment(BaseModel):
     judge: str
     prompt_version: str
 
+    @classmethod
+    def of(cls, judgment: Judgment) -> "ResponseJudgment":
+        """What is kept of a judgment."""
+        return cls(score=judgment.score, judge=judgment.judge, prompt_version=judgment.prompt_version)
+
 
 class TeacherResponse(BaseModel):
     """What a teacher wrote for (user prompt, rubric, level).
 
-    `id` is `response_id` of what was asked, so a restarted run asks only for what is missing. `created` is an ISO 8601
-    date or time, or None where it was not recorded.
+    Attributes:
+        id: `response_id` of what was asked, or for generated rows a hash of the call: a restarted run asks only for
+            what is missing.
+        prompt_id: Id of the user prompt.
+        prompt: Its text.
+        rubric: Id of the rubric asked for; of a control, of the rubric it is compared under.
+        rubric_hash: `Rubric.hash` at the time.
+        level: Level asked for; "control" for a response asked for without rubric and level.
+        system_prompt_id: Wording that configured the writer, if it was a system prompt and not the rubric itself.
+        response: The text.
+        teacher: Who wrote it.
+        params: Settings of the call.
+        created: ISO 8601 date or time, or None where it was not recorded.
+        usage: Tokens by kind.
+        stop_reason: As inspect names it ("stop", "max_tokens", "content_filter", ...); None if not recorded.
+        judgment: By the row's own rubric.
+        also: By other rubrics, by their id; None if not asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,14 +61,44 @@ class TeacherResponse(BaseModel):
     prompt: str
     rubric: str
     rubric_hash: str
-    level: ScoreLevel
+    level: ScoreLevel | Literal["control"]
     system_prompt_id: str | None = None
-    response: str = Field(min_length=1)
+    response: str
     teacher: str
     params: dict[str, str | int | float | bool] = Field(default_factory=dict)
     created: str | None = None
     usage: dict[str, int] = Field(default_factory=dict)
+    stop_reason: str | None = None
     judgment: ResponseJudgment | None = None
+    also: dict[str, ResponseJudgment] | None = None
+
+
+class Problems:
+    """Says on stderr what is wrong with rows, the first few of each kind, and counts all of them.
+
+    Attributes:
+        counts: Bad rows by kind.
+    """
+
+    MAX_SHOWN = 10
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def add(self, kind: str, message: str) -> None:
+        """Takes down one bad row; `message` says where, got, expected."""
+        self.counts[kind] += 1
+        if self.counts[kind] <= self.MAX_SHOWN:
+            click.echo(message, err=True)
+        elif self.counts[kind] == self.MAX_SHOWN + 1:
+            click.echo(f"more rows with the problem {kind}: counted, not shown", err=True)
+
+    def summary(self) -> str:
+        """One line, e.g. "3 bad rows skipped: 2 unknown_rubric, 1 bad_value"; "" if there were none."""
+        if not self.counts:
+            return ""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
+        return f"{self.counts.total()} bad rows skipped: {kinds}"
 
 
 def response_id(rubric: str, level: ScoreLevel, prompt: str, teacher: str, replicate: int = 0) -> str:
@@ -48,29 +107,49 @@ def response_id(rubric: str, level: ScoreLevel, prompt: str, teacher: str, repli
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def read_responses(path: Path) -> list[TeacherResponse]:
-    """Rows of a responses file, in file order.
+def iter_responses(
+    paths: Iterable[Path], rubrics: Mapping[str, Rubric], problems: Problems
+) -> Iterator[tuple[str, TeacherResponse]]:
+    """Good rows of responses files, each after "FILE:LINE", in file order; bad ones go to `problems`.
+
+    Bad is a row that is not a JSON object with the fields of `TeacherResponse` ("bad_row"), repeats an id
+    ("repeated_id"), or names a rubric that is not in `rubrics` ("unknown_rubric") or that was edited since
+    ("edited_rubric").
+
+    Args:
+        paths: Files in JSONL.
+        rubrics: Rubrics by id.
+        problems: Where bad rows are told.
 
     Raises:
-        ValueError: If the file is missing or empty, a line is not a valid row, or an id is there twice.
+        ValueError: If a file is missing.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: not found, expected a responses file in JSONL")
-    rows: list[TeacherResponse] = []
-    for number, line in enumerate(read_lines(path), start=1):
-        try:
-            rows.append(TeacherResponse.model_validate_json(line))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            place = ".".join(str(part) for part in problem["loc"])
-            raise ValueError(f"{path}:{number}: {place or 'line'}: {problem['msg']}") from error
-    ids = [row.id for row in rows]
-    repeated = sorted({row_id for row_id in ids if ids.count(row_id) > 1}) if len(set(ids)) < len(ids) else []
-    if repeated:
-        raise ValueError(f"{path}: id {repeated[0]!r} stands there twice, expected each id once")
-    if not rows:
-        raise ValueError(f"{path}: no rows, expected at least one response")
-    return rows
+    seen: set[str] = set()
+    hashes = {rubric_id: rubric.hash for rubric_id, rubric in rubrics.items()}  # slow to take for every row
+    for path in paths:
+        if not path.is_file():
+            raise ValueError(f"{path}: not found, expected a responses file in JSONL")
+        for number, line in enumerate(read_lines(path), start=1):
+            where = f"{path}:{number}"
+            try:
+                row = TeacherResponse.model_validate_json(line)
+            except ValidationError as error:
+                problems.add("bad_row", f"{where}: {_first_problem(error)}")
+                continue
+            rubric = rubrics.get(row.rubric)
+            if row.id in seen:
+                problems.add("repeated_id", f"{where}: id {row.id!r} stands there twice, expected each id once")
+            elif rubric is None:
+                problems.add("unknown_rubric", f"{where}: rubric is {row.rubric!r}, expected one of {sorted(rubrics)}")
+            elif row.rubric_hash != hashes[row.rubric]:
+                problems.add(
+                    "edited_rubric",
+                    f"{where}: written for rubric {rubric.id!r} with hash {row.rubric_hash}, expected {rubric.hash}: "
+                    "the rubric was edited since; generate the response anew, or restore the rubric",
+                )
+            else:
+                seen.add(row.id)
+                yield where, row
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -79,8 +158,35 @@ def read_lines(path: Path) -> Iterator[str]:
         yield from file
 
 
-def write_jsonl(path: Path, rows: Iterable[BaseModel]) -> None:
-    """Writes the rows, one JSON object a line, making the folder if there is none."""
+def write_jsonl(path: Path, rows: Iterable[BaseModel]) -> int:
+    """Writes the rows as they come, one JSON object a line, and returns how many; makes the folder if there is none.
+
+    The file is put in place once all rows are written: no half-written file is left under its name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [row.model_dump_json(exclude_none=True) for row in rows]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    count = 0
+    with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(row.model_dump_json(exclude_none=True) + "\n")
+            count += 1
+    unfinished.replace(path)
+    return count
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors()
+    first = problems[0]
+    if first["type"] == "json_invalid":
+        return f"got {str(first['input'])[:40]!r}, expected a JSON object in one line ({first['msg']})"
+    if not first["loc"]:
+        return f"got {str(first['input'])[:40]!r}, expected a JSON object with the fields of a response"
+    field = first["loc"][0]
+    same = [problem for problem in problems if problem["loc"][0] == field]
+    expected = " or ".join(problem["msg"].removeprefix("Input should be ") for problem in same)
+    if first["type"] == "missing":
+        return f"{field}: got nothing, expected this field"
+    if first["type"] == "extra_forbidden":
+        return f"{field}: got this field, expected only {', '.join(TeacherResponse.model_fields)}"
+    place = ".".join(str(part) for part in first["loc"]) if len(same) == 1 else field
+    return f"{place}: got {str(first['input'])[:60]!r}, expected {expected}"

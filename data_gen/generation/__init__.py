@@ -1,0 +1,1 @@
+"""Teacher responses: which questions, asking, the responses file. Command: `cpt generate`."""

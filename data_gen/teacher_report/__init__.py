@@ -1,0 +1,1 @@
+"""How well teachers hit the levels, their biases, and what students took over. Command: `cpt teachers`."""
