@@ -1,6 +1,6 @@
 """The whole path on one small model: prepare it, make the data, benchmark, tune, benchmark again, report.
 
-    python recipes/end_to_end.py --run demo                  # what `make demo` runs: 20 to 45 minutes on two cores
+    python recipes/end_to_end.py --run demo                  # what `make demo` runs: 20 minutes on two quiet cores
     python recipes/end_to_end.py --run demo-smoke --smoke    # the same path with tiny limits
     python recipes/end_to_end.py --run NAME --full           # all data, every test prompt, and the curve over training
 
@@ -44,22 +44,30 @@ ENVIRONMENT = {
 class Size:
     """How much of the path to run.
 
-    User prompts per (rubric, level), tokens per response, responses per batch, flags of `cpt twins`, extra training
-    flags, and the adapters inside the output folder that the curve over training is drawn from (between the base model
-    and the final adapter); with a curve, the logs are kept beside the results.
+    User prompts per (rubric, level), tokens per response, responses per batch, flags of `cpt twins`, whether the base
+    model is also asked with the full rubric in its prompt, extra training flags, and the adapters inside the output
+    folder that the curve over training is drawn from (between the base model and the final adapter); with a curve, the
+    logs are kept beside the results.
     """
 
     prompts_per_cell: int
     max_tokens: int
     batch: int
     twins: tuple[str, ...]
+    full_rubric: bool = True
     training: tuple[str, ...] = ()
     curve: tuple[str, ...] = ()
 
 
 SIZES = {
     "smoke": Size(1, 40, 12, twins=("--limit", "4"), training=("--max_steps", "2")),
-    "demo": Size(6, 224, 36, twins=("--wordings", "1"), training=("--max_steps", "80")),
+    # 20 minutes in all: so neither the full-rubric baseline (five of them) nor all the training
+    "demo": Size(
+        *(5, 224, 30),
+        twins=("--wordings", "1", "--eval-prompts", "1"),
+        full_rubric=False,
+        training=("--sft_epochs", "0.75", "--max_steps", "30"),
+    ),
     "full": Size(24, 224, 48, twins=("--wordings", "2"), curve=("sft", "checkpoint-80", "checkpoint-160")),
 }
 CURVE_PROMPTS_PER_CELL = 4
@@ -100,14 +108,11 @@ def plan(run: str, size: Size, config: str) -> list[Stage]:
             "data",
             ("cpt", "twins", *size.twins, "--out", data),
             data,
-            (*library, "data_gen/seed/responses.jsonl", "data_gen/twins.py"),
+            (*library, "data_gen/seed/responses.jsonl", *_files("data_gen/**/*.py")),
             always=True,
         ),
         base,
-        replace(
-            _benchmark("full_rubric", run, "smollm2-135m", MODEL, size, "model"),
-            command=(*_evaluate("smollm2-135m", MODEL, size, f"logs/{run}/full_rubric"), "-T", "prompting=full_rubric"),
-        ),
+        *([_full_rubric(run, size)] if size.full_rubric else []),
         Stage(
             "train",
             (
@@ -124,6 +129,11 @@ def plan(run: str, size: Size, config: str) -> list[Stage]:
     logs = [stage.output for stage in stages if stage.is_benchmark]
     stages.append(Stage("report", ("cpt", "report", *logs, "--out", results), results, always=True))
     return stages + _curve(run, adapter, size)
+
+
+def _full_rubric(run: str, size: Size) -> Stage:
+    stage = _benchmark("full_rubric", run, "smollm2-135m", MODEL, size, "model")
+    return replace(stage, command=(*stage.command, "-T", "prompting=full_rubric"))
 
 
 def _curve(run: str, adapter: str, size: Size) -> list[Stage]:

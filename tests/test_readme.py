@@ -21,6 +21,15 @@ COMMANDS = [
     for command in re.sub(r"\\\n\s*", "", block).splitlines()
     if command and not command.startswith("#")
 ]
+DATA_COMMANDS = ("cpt rubric", "cpt generate", "cpt verify", "cpt twins", "cpt teachers")
+RUBRIC_TEXT = """\
+Title: Haiku closeness
+Objective: How close a short poem comes to a haiku.
+
+Criterion | Weight | Excellent | Good | Fair | Needs improvement | Unsatisfactory
+Season | 60% | one clear season word | a hint of season | weather only | a stock season | none
+Cut | 40% | two images, one cut | two images | one image | an argument | a report
+"""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +54,7 @@ def the_command(start: str) -> str:
 
 
 def test_every_command_is_covered_here_or_by_ci() -> None:
-    covered = ("make demo", "make test", "inspect eval", "cpt twins", "accelerate launch", "cpt report", "cpt judge")
+    covered = ("make demo", "make test", "inspect eval", "accelerate launch", "cpt report", "cpt judge", *DATA_COMMANDS)
     assert [command for command in COMMANDS if not command.startswith(covered)] == []
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in ci
@@ -65,7 +74,7 @@ def test_local_benchmark_data_training_and_report(checkout: Path) -> None:
     limits = " --limit 2 --max-tokens 30 --max-connections 2"
     commands = [
         the_command("inspect eval cpt_tasks/rubric_adherence --model hf/") + limits,
-        the_command("cpt twins") + " --limit 4",
+        the_command("cpt twins --wordings") + " --limit 4",
         the_command("accelerate launch") + " --max_steps 2 --max_length 2048",
         the_command("cpt report") + " --resamples 20",
     ]
@@ -84,6 +93,28 @@ def test_the_judge_commands(checkout: Path) -> None:
     done = run(the_command("cpt judge audit") + " --limit 2", checkout)
     assert done.returncode == 0, done.stderr
     assert (checkout / "results" / "my-audit" / "audit.md").is_file()
+
+
+def test_the_data_commands(checkout: Path) -> None:
+    (checkout / "my_rubric.txt").write_text(RUBRIC_TEXT, encoding="utf-8")
+    done = run(the_command("cpt rubric import"), checkout)
+    assert "cpt rubric prompts" in done.stderr, done.stderr  # the text has no system prompts: it says who writes them
+    assert (checkout / "haiku_closeness.yaml").is_file()
+    done = run(the_command("cpt generate"), checkout, ANTHROPIC_API_KEY="none")
+    assert done.returncode == 0, done.stderr
+    assert "USD" in done.stdout + done.stderr
+    for start in ("cpt verify", "cpt twins --responses", "cpt teachers"):
+        done = run(the_command(start), checkout)
+        assert done.returncode == 0, f"{start}\n{done.stderr[-4000:]}"
+    assert (checkout / "data" / "mine" / "twins" / "train.parquet").is_file()
+    assert (checkout / "results" / "my-teachers" / "teachers.md").is_file()
+
+
+def test_drafting_a_rubric_says_what_it_needs_without_a_key(checkout: Path) -> None:
+    done = run(f"env -u ANTHROPIC_API_KEY {the_command('cpt rubric draft')}", checkout)
+    assert done.returncode == 1
+    assert "Error: " in done.stderr
+    assert "No ANTHROPIC_API_KEY defined in the environment." in done.stderr
 
 
 def test_the_adapter_folder_is_a_model_inspect_can_load(checkout: Path) -> None:
