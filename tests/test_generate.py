@@ -459,8 +459,8 @@ def test_tasks_and_requests_are_bounded_whatever_the_plan(
         append(self, row)
 
     monkeypatch.setattr(ResponseFile, "append", spy)
-    # inspect keeps the bounds of a model's connections for the life of the process: take a model of this test's own
-    arguments = ("--teacher", "anthropic/claude-opus-5-5", *ARGUMENTS[2:])
+    # inspect keeps the bounds of a model's connections for the life of the process: a model that no other test asks
+    arguments = ("--teacher", "anthropic/claude-opus-4-8", *ARGUMENTS[2:])
     assert generate(*arguments, "--max-connections", 4).exit_code == 0
     assert anthropic_server.stats.peak_in_flight <= 4
     assert max(tasks) <= 2 * 4 + 8

@@ -364,7 +364,7 @@ def test_a_store_is_opened_with_a_warning_if_batches_hold_replies_that_it_lacks(
         open_store(path)
     [said] = caplog.messages
     assert said.startswith(
-        f"{path}.batches.jsonl: 3 calls are in batches whose results are not in the store yet; `cpt "
+        f"{path}.batches.jsonl: 3 calls are in batches whose results are not in the store yet; the command "
     )
     assert state.path.read_bytes() == before  # of another process, it may be
     caplog.clear()
