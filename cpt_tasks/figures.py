@@ -30,10 +30,14 @@ def draw_figures(runs: "Sequence[ModelRun]", out: Path) -> list[str]:
         "confusion": confusion(runs),
         "levels_by_model": levels_by_model(runs),
     }
-    for name, figure in figures.items():
-        figure.savefig(out / f"{name}.png", dpi=130, bbox_inches="tight")
-        plt.close(figure)
-    return [f"{name}.png" for name in figures]
+    return [save_figure(figure, out, name) for name, figure in figures.items()]
+
+
+def save_figure(figure: Figure, out: Path, stem: str) -> str:
+    """Writes a figure as PNG into `out`, closes it, and returns its file name."""
+    figure.savefig(out / f"{stem}.png", dpi=130, bbox_inches="tight")
+    plt.close(figure)
+    return f"{stem}.png"
 
 
 def score_by_level(runs: "Sequence[ModelRun]") -> Figure:

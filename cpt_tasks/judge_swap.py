@@ -19,7 +19,8 @@ from cpt_tasks.judge_pages import (
     unscored_line,
     write_page,
 )
-from cpt_tasks.metrics import Judged, clustered_bootstrap, macro_accuracy
+from cpt_tasks.metrics import Judged, clustered_bootstrap
+from cpt_tasks.metrics.adherence import macro_accuracy
 from judges.agreement import Estimate
 from judges.audit import Audit, AuditRow, audit
 from judges.calibration import LinearLink, linear_link

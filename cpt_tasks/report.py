@@ -21,12 +21,15 @@ import click
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap, macro_accuracy, mean_score
-from cpt_tasks.metrics import band_error as mean_band_error
+from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
+from cpt_tasks.metrics.adherence import band_error as mean_band_error
+from cpt_tasks.metrics.adherence import macro_accuracy, mean_score
 from cpt_tasks.runs import ModelRun, check_comparable, find_logs, read_run, shown
+from cpt_tasks.sections import Section, sections
 from judges.agreement import Estimate
 from rubrics import ScoreLevel
 
+ADHERENCE = "rubric_adherence"
 TABLE_STATISTICS = ("macro_accuracy", "weighted_kappa", "kendall_tau_b", "spearman_rho", "order_accuracy", "gain")
 LEVEL_STATISTICS: dict[str, Statistic] = {
     "accuracy": macro_accuracy,
@@ -36,17 +39,24 @@ LEVEL_STATISTICS: dict[str, Statistic] = {
 
 
 def summarise(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str, Any]:
-    """The content of summary.json; every estimate is `{value, ci_low, ci_high}`, None where it is undefined."""
-    first = runs[0]
+    """The content of summary.json; every estimate is `{value, ci_low, ci_high}`, None where it is undefined.
+
+    Models stand in the order of their first run. What `rubric_adherence` says of a model stands in its entry, what
+    other benchmarks say under its `tasks`.
+    """
+    protocols = {run.task: run.protocol for run in reversed(runs)}
+    main_task = ADHERENCE if ADHERENCE in protocols else runs[0].task
+    names = list(dict.fromkeys(run.name for run in runs))
     return {
-        "run": first.protocol
+        "run": protocols[main_task]
         | {
             "seed": seed,
             "n_resamples": n_resamples,
             "commit": sorted({run.details["commit"] for run in runs}),
             "versions": {name: version(name) for name in ("cpt-tasks", "inspect-ai", "scipy", "numpy")},
         },
-        "models": [_summarise_model(run, n_resamples, seed) for run in runs],
+        "tasks": protocols,
+        "models": [_summarise_model([run for run in runs if run.name == name], n_resamples, seed) for name in names],
     }
 
 
@@ -54,6 +64,8 @@ def table(summary: dict[str, Any]) -> pd.DataFrame:
     """One row per model: n, unscored and the headline statistics as `value [low, high]`."""
     rows = []
     for model in summary["models"]:
+        if not model["metrics"]:
+            continue
         cells = {name: _cell(model["metrics"][name]) for name in TABLE_STATISTICS}
         rows.append({"model": model["name"], "n": model["n"], "unscored": model["unscored"]} | cells)
     return pd.DataFrame(rows)
@@ -101,14 +113,20 @@ def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, s
     """Writes summary.json, report.md, table.csv, command.txt and the figures; returns the main table as Markdown."""
     from cpt_tasks.figures import draw_figures
 
-    check_comparable(runs)
+    for task in {run.task for run in runs}:
+        check_comparable([run for run in runs if run.task == task])
     out.mkdir(parents=True, exist_ok=True)
     summary = summarise(runs, n_resamples, seed)
+    adherence = [run for run in runs if run.task == ADHERENCE]
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     main_table = table(summary)
     main_table.to_csv(out / "table.csv", index=False)
-    figures = draw_figures(runs, out)
-    (out / "report.md").write_text(_markdown(summary, runs, figures), encoding="utf-8")
+    parts = ["# Report", *(_adherence_markdown(summary, adherence, draw_figures(adherence, out)) if adherence else [])]
+    parts += [_section_markdown(task, summary, out) for task in sections() if task in summary["tasks"]]
+    judging = judging_table(runs)
+    if not judging.empty:
+        parts += ["## Judging", judging.to_markdown(index=False)]
+    (out / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     unscored = [f"{run.name}: unscored {_by_level(run.unscored)}" for run in runs if run.unscored]
     return "\n".join([str(main_table.to_markdown(index=False)), *unscored, *_noise(runs)])
 
@@ -135,7 +153,38 @@ def report_command(logs: tuple[str, ...], out: Path, resamples: int, seed: int) 
     click.echo(f"\nreport: {out / 'report.md'}, numbers: {out / 'summary.json'}, figures: {out}/*.png")
 
 
-def _summarise_model(run: ModelRun, n_resamples: int, seed: int) -> dict[str, Any]:
+def _summarise_model(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str, Any]:
+    first = runs[0]
+    found: dict[str, Any] = {
+        "name": first.name,
+        "base": first.base,
+        "adapter": first.adapter,
+        "prompting": first.prompting,
+        "n": 0,
+        "unscored": 0,
+        "details": first.details,
+        "metrics": {},
+        "by_rubric": {},
+        "by_level": {},
+        "tasks": {},
+    }
+    for run in runs:
+        if run.task == ADHERENCE:
+            found |= _summarise_adherence(run, n_resamples, seed)
+        else:
+            counts = {"n": len(run.rows), "unscored": run.unscored.total(), "details": run.details}
+            found["tasks"][run.task] = counts | _section(run.task).summarise(run, n_resamples, seed)
+    return found
+
+
+def _section(task: str) -> Section:
+    found = sections()
+    if task not in found:
+        raise ValueError(f"task: got a log of {task!r}, expected one of {sorted([ADHERENCE, *found])}")
+    return found[task]
+
+
+def _summarise_adherence(run: ModelRun, n_resamples: int, seed: int) -> dict[str, Any]:
     def estimates(rows: list[Judged], statistics: dict[str, Statistic]) -> dict[str, Any]:
         rng = np.random.default_rng(seed)
         found = clustered_bootstrap(rows, statistics.values(), rng, n_resamples)
@@ -145,10 +194,6 @@ def _summarise_model(run: ModelRun, n_resamples: int, seed: int) -> dict[str, An
     by_rubric = {rubric: [row for row in run.rows if row.rubric == rubric] for rubric in rubrics}
     by_level = {level: [row for row in run.rows if row.level is level] for level in ScoreLevel}
     return {
-        "name": run.name,
-        "base": run.base,
-        "adapter": run.adapter,
-        "prompting": run.prompting,
         "n": len(run.rows),
         "unscored": run.unscored.total(),
         "details": run.details,
@@ -190,22 +235,35 @@ def _cell(estimate: dict[str, float | None]) -> str:
     return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _markdown(summary: dict[str, Any], runs: Sequence[ModelRun], figures: Sequence[str]) -> str:
+def _adherence_markdown(summary: dict[str, Any], runs: Sequence[ModelRun], figures: Sequence[str]) -> list[str]:
     run = summary["run"]
-    chance = summary["models"][0]["metrics"]["chance_accuracy"]["value"]
+    chance = next(model["metrics"]["chance_accuracy"]["value"] for model in summary["models"] if model["metrics"])
     intro = (
         f"Judge `{run['judge']}` (prompt version {run['prompt_version']}), split `{run['split']}` of the user prompts "
         f"({run['user_prompts']}), `{run['paraphrases']}` wordings of the system prompts. Values with 95% intervals "
         f"from {run['n_resamples']} bootstrap resamples of user prompts, seed {run['seed']}. A model that ignores the "
         f"level reaches at most a macro accuracy of {chance:.2f}."
     )
-    parts = ["# Rubric adherence", intro, table(summary).to_markdown(index=False)]
+    parts = ["## Rubric adherence", intro, table(summary).to_markdown(index=False)]
     if noise := _noise(runs):
         parts.append("\n".join(f"- {line}" for line in noise))
-    parts += ["## By level", level_table(summary).to_markdown(index=False)]
-    parts += ["## By rubric", rubric_table(summary).to_markdown(index=False)]
-    judging = judging_table(runs)
-    if not judging.empty:
-        parts += ["## Judging", judging.to_markdown(index=False)]
-    parts += [f"![{Path(figure).stem.replace('_', ' ')}]({figure})" for figure in figures]
-    return "\n\n".join(parts) + "\n"
+    parts += ["### By level", level_table(summary).to_markdown(index=False)]
+    parts += ["### By rubric", rubric_table(summary).to_markdown(index=False)]
+    return parts + [_image(Path(figure).stem, figure) for figure in figures]
+
+
+def _section_markdown(task: str, summary: dict[str, Any], out: Path) -> str:
+    from cpt_tasks.figures import save_figure
+
+    section = sections()[task]
+    found = {model["name"]: model["tasks"][task] for model in summary["models"] if task in model["tasks"]}
+    parts = [f"## {section.title}", section.intro]
+    for caption, rows in section.tables(found).items():
+        parts += [f"### {caption}", rows.to_markdown(index=False)]
+    for stem, figure in section.figures(found).items():
+        parts.append(_image(stem, save_figure(figure, out, stem)))
+    return "\n\n".join(parts)
+
+
+def _image(stem: str, file: str) -> str:
+    return f"![{stem.replace('_', ' ')}]({file})"

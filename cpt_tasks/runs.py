@@ -29,12 +29,14 @@ class ModelRun:
     """The judged samples of one log, and what was run.
 
     Attributes:
+        task: Name of the benchmark, e.g. "rubric_adherence".
         name: Row name: the model's name, with the prompting in brackets where it is not the system prompt.
         base: The base model, from `--metadata base=`; without it the model's name.
         adapter: The adapter, from `--metadata adapter=`, or None.
         prompting: "system_prompt" or "full_rubric".
         protocol: What must be equal between logs that share a table.
-        rows: Scored samples.
+        samples: Scored samples with their scores, in the order of the log.
+        rows: The same as rows of statistics.
         unscored: Samples without a score, by level: the judge failed, or the sample ended in an error.
         no_response: Responses that were empty or under 15 words (they score 0), by level.
         truncated: Responses cut at the token limit, by level; None if the provider does not say why it stopped.
@@ -42,11 +44,13 @@ class ModelRun:
         details: Command, seed and versions.
     """
 
+    task: str
     name: str
     base: str
     adapter: str | None
     prompting: str
     protocol: dict[str, Any]
+    samples: list[tuple[EvalSample, Score]]
     rows: list[Judged]
     unscored: Counter[str]
     no_response: Counter[str]
@@ -103,7 +107,7 @@ def run_of(log: EvalLog) -> ModelRun:
     """The run in a log.
 
     Raises:
-        ValueError: If the log did not finish or holds no judged `rubric_adherence` sample.
+        ValueError: If the log did not finish or holds no sample that was judged by a rubric.
     """
     where = Path(log.location).name
     if log.status != "success":
@@ -112,18 +116,20 @@ def run_of(log: EvalLog) -> ModelRun:
     judged = [(sample, score) for sample in samples if (score := score_of(sample, where)) is not None]
     scored = [(sample, score) for sample, score in judged if not math.isnan(score.as_float())]
     if not scored:
-        raise ValueError(f"{where}: no sample was scored by {SCORER}, expected a judged log of rubric_adherence")
+        raise ValueError(f"{where}: no sample was scored by {SCORER}, expected a judged log of a cpt_tasks benchmark")
     scored_ids = {(sample.id, sample.epoch) for sample, _ in scored}
     stops = {sample.output.stop_reason for sample in samples}
     name = shown(log.eval.model.split("/", 1)[-1])
     about = log.eval.metadata or {}
     prompting = str(log.eval.task_args.get("prompting", "system_prompt"))
     return ModelRun(
+        task=task_name(log),
         name=name if prompting == "system_prompt" else f"{name} [{prompting}]",
         base=str(about.get("base", name)),
         adapter=about.get("adapter"),
         prompting=prompting,
         protocol=_protocol(log, scored),
+        samples=scored,
         rows=[judged_row(sample.metadata, score) for sample, score in scored],
         unscored=_count_levels(sample for sample in samples if (sample.id, sample.epoch) not in scored_ids),
         no_response=_count_levels(s for s, score in scored if (score.metadata or {}).get("reason") == NO_RESPONSE),
@@ -149,6 +155,11 @@ def check_comparable(runs: Sequence[ModelRun]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ValueError(f"model {repeated[0]!r} has more than one log, expected one log per model and prompting")
+
+
+def task_name(log: EvalLog) -> str:
+    """The name of a log's benchmark without its package."""
+    return log.eval.task.split("/")[-1]
 
 
 def shown(text: str) -> str:
@@ -196,7 +207,7 @@ def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str,
 
     rubrics = {sample.metadata["rubric"]: sample.metadata["rubric_hash"] for sample in log.samples or []}
     return {
-        "task": log.eval.task.split("/")[-1],
+        "task": task_name(log),
         "task_version": str(log.eval.task_version),
         "judge": only("judge"),
         "prompt_version": only("prompt_version"),

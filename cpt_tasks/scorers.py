@@ -1,4 +1,4 @@
-"""The inspect scorer around the judges, and the inspect metrics around `metrics.py`."""
+"""The inspect scorer around the judges, and the inspect metrics around `metrics`."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ HEADLINE = ("macro_accuracy", "chance_accuracy", "kendall_tau_b", "spearman_rho"
 
 @metric(scores="unreduced")
 def configurability() -> Metric:
-    """The headline statistics of `metrics.py` with `_ci_low` and `_ci_high`, and the number of scored samples.
+    """The headline statistics of `metrics` with `_ci_low` and `_ci_high`, and the number of scored samples.
 
     With repeated judgments also the judge's test-retest SD in score points, and the attainable accuracy: what a perfect
     student could get from a judge this noisy.

@@ -287,7 +287,7 @@ def _keep_record(run: str, stages: list[Stage]) -> None:
 
 def _print_summary(run: str, record: dict[str, dict[str, Any]]) -> None:
     report = Path("results") / run / "report.md"
-    main_table = report.read_text(encoding="utf-8").split("\n\n## ")[0]
+    main_table = report.read_text(encoding="utf-8").split("\n\n### ")[0]
     print("\nwall time: " + ", ".join(f"{name} {entry['seconds']:.0f} s" for name, entry in record.items()))
     print("\n" + "\n".join(line for line in main_table.splitlines() if line.startswith("|")))
     print(f"\nreport and figures: {report.parent}/   adapter: outputs/{run}/adapter/")

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from cpt_tasks import metrics
 from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap
+from cpt_tasks.metrics import adherence as metrics
+from cpt_tasks.metrics.bootstrap import _relabelled
 from rubrics import ScoreLevel
 
 LOW, MODERATE, HIGH = ScoreLevel
@@ -197,7 +198,7 @@ def test_bootstrap_resamples_prompts_not_rows() -> None:
 
 def test_a_prompt_drawn_twice_counts_as_two_prompts() -> None:
     # a is strictly monotone, b is not: the resample (a, a, b) has 2 of 3, and 1 of 2 if the copies of a were merged
-    resample = metrics._relabelled([HAND[:3], HAND[3:]], np.array([0, 0, 1]))
+    resample = _relabelled([HAND[:3], HAND[3:]], np.array([0, 0, 1]))
     assert metrics.strict_monotone_rate(resample) == pytest.approx(2 / 3)
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from inspect_ai import eval as inspect_eval
 
-from cpt_tasks import metrics
+from cpt_tasks.metrics import adherence as metrics
 from cpt_tasks.report import report_command, summarise
 from cpt_tasks.rubric_adherence import rubric_adherence
 from cpt_tasks.runs import check_comparable, find_logs, read_run

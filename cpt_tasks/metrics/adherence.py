@@ -1,43 +1,17 @@
-"""Statistics of configurability. Pure numpy and scipy; no harness, no model, no file.
+"""Statistics of `rubric_adherence`: how well what is judged follows what the system prompt asked for.
 
-Every function takes `Judged` rows: one judged response each, unscored samples already left out. A statistic that is
-not defined on its rows (no rows, one level only, scores all tied) is nan, never a default value.
+Every function takes `Judged` rows. A statistic that is not defined on its rows (no rows, one level only, scores all
+tied) is nan, never a default value.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from judges.agreement import Estimate
+from cpt_tasks.metrics.rows import NAN, Judged, Rows, Statistic
 from rubrics import ScoreLevel
-
-NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One judged response.
-
-    Attributes:
-        rubric: Rubric id.
-        level: Level that the system prompt asked for.
-        user_prompt: Id of the user prompt: the cluster of the bootstrap and the unit of within-prompt statistics.
-        score: Judgment, 0-100.
-        words: Length of the response in words.
-    """
-
-    rubric: str
-    level: ScoreLevel
-    user_prompt: str
-    score: float
-    words: int
-
-
-Rows = Sequence[Judged]
-Statistic = Callable[[Rows], float]
 
 
 def macro_accuracy(rows: Rows) -> float:
@@ -198,47 +172,6 @@ STATISTICS: dict[str, Statistic] = {
         length_rho,
     )
 }
-
-
-def clustered_bootstrap(
-    rows: Rows, statistics: Iterable[Statistic], rng: np.random.Generator, n_resamples: int = 1000
-) -> list[Estimate]:
-    """Each statistic with its 95% percentile interval from resampling user prompts with replacement.
-
-    All responses to one user prompt, over rubrics and levels, are drawn together, since they are not independent.
-    Resamples on which a statistic is undefined are left out for it; with fewer than two prompts the bounds are nan.
-
-    Source: cluster (pairs) bootstrap, Field and Welsh 2007. scipy's bootstrap has no clusters of unequal size.
-    """
-    wanted = list(statistics)
-    clusters: dict[str, list[Judged]] = defaultdict(list)
-    for row in rows:
-        clusters[row.user_prompt].append(row)
-    groups = list(clusters.values())
-    draws: list[list[float]] = [[] for _ in wanted]
-    if len(groups) > 1:
-        for _ in range(n_resamples):
-            sample = _relabelled(groups, rng.integers(len(groups), size=len(groups)))
-            for values, statistic in zip(draws, wanted, strict=True):
-                values.append(statistic(sample))
-    return [_estimate(statistic(rows), values) for statistic, values in zip(wanted, draws, strict=True)]
-
-
-def _relabelled(groups: Sequence[Rows], drawn: np.ndarray) -> list[Judged]:
-    # a prompt drawn twice is two prompts, or its copies would merge into one in the within-prompt statistics
-    return [
-        Judged(row.rubric, row.level, f"{copy}", row.score, row.words)
-        for copy, index in enumerate(drawn)
-        for row in groups[index]
-    ]
-
-
-def _estimate(value: float, draws: Sequence[float]) -> Estimate:
-    defined = [draw for draw in draws if not np.isnan(draw)]
-    if np.isnan(value) or not defined:
-        return Estimate(value, NAN, NAN)
-    low, high = np.quantile(defined, [0.025, 0.975])
-    return Estimate(value, float(low), float(high))
 
 
 def _cells(rows: Rows) -> dict[tuple[str, ScoreLevel], list[Judged]]:

@@ -1,0 +1,45 @@
+"""The parts of a report: what each benchmark besides `rubric_adherence` adds to its summary, tables and figures."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cpt_tasks.runs import ModelRun
+
+# a model's part of summary.json, by the name of the model
+ModelSummaries = Mapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a report says of one benchmark.
+
+    Attributes:
+        title: Heading.
+        intro: What the numbers mean, as Markdown.
+        summarise: From a run, the number of bootstrap resamples and a seed to what summary.json holds of it: JSON
+            values only, None for what is undefined, estimates as `{value, ci_low, ci_high}`.
+        tables: From the summaries to tables by caption.
+        figures: From the summaries to figures by file stem.
+    """
+
+    title: str
+    intro: str
+    summarise: "Callable[[ModelRun, int, int], dict[str, Any]]"
+    tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
+    figures: "Callable[[ModelSummaries], dict[str, Figure]]"
+
+
+def sections() -> dict[str, Section]:
+    """The sections by name of the benchmark, in the order of a report."""
+    return {}
+
+
+def jsonable(value: float, digits: int = 6) -> float | None:
+    """A number as summary.json holds it: rounded, None for nan."""
+    return None if value != value else round(value, digits)
