@@ -10,17 +10,17 @@ the response is judged 0-100 by the rubric. Source: Configurable Preference Tuni
 from typing import Literal
 
 from inspect_ai import Task, task
-from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
 from cpt_tasks.dataset import ParaphraseSplit, Prompting, adherence_samples
+from cpt_tasks.parameters import check_choice, check_judge, levels_of, prompts_by_rubric
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.scorers import JudgeKind, rubric_judge
-from judges import DEFAULT_JUDGE, DEFAULT_STORE, check_measurable, grader_model
+from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
+from rubrics import Split, load_rubrics
 
 TASK_VERSION = "1-A"
 
@@ -63,9 +63,9 @@ def rubric_adherence(
             before any response is paid for, so from Python bind it by name: `eval("cpt_tasks/rubric_adherence",
             model_roles=...)`.
     """
-    _check(judge, ("model", "measured", "none"), "judge")
+    check_choice(judge, ("model", "measured", "none"), "judge")
     dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell)
-    _check_judge(judge, load_rubrics(rubrics))
+    check_judge("rubric_adherence", judge, load_rubrics(rubrics))
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
@@ -88,45 +88,7 @@ def adherence_grid(
         ValueError: If a parameter is unknown.
     """
     selected = load_rubrics(rubrics)
-    if limit_per_cell < 1:
-        raise ValueError(f"limit_per_cell: got {limit_per_cell}, expected 1 or more")
-    prompts = {
-        rubric.id: dict(list(load_user_prompts(user_prompts, rubric.family).items())[:limit_per_cell])
-        for rubric in selected
-    }
-    _check(paraphrases, ("train", "heldout"), "paraphrases")
-    _check(prompting, ("system_prompt", "full_rubric"), "prompting")
-    return adherence_samples(selected, _levels(levels), prompts, paraphrases, prompting)
-
-
-def _levels(selection: str | list[str]) -> list[ScoreLevel]:
-    names = selection.split(",") if isinstance(selection, str) else selection
-    if names == ["all"]:
-        return list(ScoreLevel)
-    for name in names:
-        _check(name, [level.value for level in ScoreLevel], "levels")
-    return [ScoreLevel(name) for name in names]
-
-
-def _check(value: str, choices: list[str] | tuple[str, ...], parameter: str) -> None:
-    if value not in choices:
-        raise ValueError(f"{parameter}: got {value!r}, expected one of {sorted(choices)}")
-
-
-def _check_judge(judge: JudgeKind | Literal["none"], selected: list[Rubric]) -> None:
-    # before any response is paid for
-    if judge == "measured":
-        for rubric in selected:
-            check_measurable(rubric)
-    if judge != "model":
-        return
-    try:
-        grader_model()
-    except PrerequisiteError as error:
-        if "ANTHROPIC_API_KEY" not in str(error.message):
-            raise
-        raise PrerequisiteError(
-            f"rubric_adherence: ANTHROPIC_API_KEY is not set and the default judge is {DEFAULT_JUDGE}; set it, or bind "
-            "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
-            "-T judge=measured -T rubrics=measured"
-        ) from error
+    prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
+    check_choice(paraphrases, ("train", "heldout"), "paraphrases")
+    check_choice(prompting, ("system_prompt", "full_rubric"), "prompting")
+    return adherence_samples(selected, levels_of(levels), prompts, paraphrases, prompting)
