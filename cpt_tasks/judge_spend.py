@@ -13,7 +13,7 @@ import yaml
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import ChatMessage, ChatMessageUser
 
-from cpt_tasks.rubric_adherence import adherence_grid
+from cpt_tasks.rubric_adherence import PRESETS, adherence_grid
 from cpt_tasks.runs import find_logs
 from judges import judge_call, judge_messages, judge_model
 from judges.cost import Prices, cost_usd
@@ -24,7 +24,16 @@ from rubrics import Rubric, load_rubrics
 
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024  # Claude Sonnet; others start at 512 to 4096 tokens
-GRID_PARAMETERS = ("rubrics", "levels", "user_prompts", "paraphrases", "prompting", "limit_per_cell")
+GRID_PARAMETERS = (
+    "rubrics",
+    "levels",
+    "user_prompts",
+    "paraphrases",
+    "prompting",
+    "limit_per_cell",
+    "wordings",
+    "preset",
+)
 
 
 @dataclass(frozen=True)
@@ -57,11 +66,13 @@ def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[TextT
             raise ValueError(f"-T {parameter}: {value!r} is not YAML") from error
     if not isinstance(given.get("limit_per_cell", 1), int):
         raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
-    rubrics = {rubric.id: rubric for rubric in load_rubrics(given.get("rubrics", "core"))}
+    samples = adherence_grid(**given)
+    selection = given["rubrics"] if "rubrics" in given else PRESETS[given.get("preset", "core")].rubrics
+    rubrics = {rubric.id: rubric for rubric in load_rubrics(selection)}
     response = "word " * max(15, response_tokens * CHARACTERS_PER_TOKEN // 5)
     return [
         TextToJudge(rubrics[(sample.metadata or {})["rubric"]], _user_prompt(sample.input), response)
-        for sample in adherence_grid(**given)
+        for sample in samples
     ]
 
 
@@ -76,7 +87,7 @@ def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
         log = read_eval_log(path)
         if log.status != "success":
             raise ValueError(f"{path}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
-        rubrics = {rubric.id: rubric for rubric in load_rubrics(log.eval.task_args.get("rubrics", "all"))}
+        rubrics = {rubric.id: rubric for rubric in load_rubrics(log.eval.task_args.get("rubrics") or "all")}
         for sample in log.samples or []:
             rubric = rubrics.get(sample.metadata.get("rubric", ""))
             if rubric is None or rubric.hash != sample.metadata["rubric_hash"]:
@@ -169,7 +180,7 @@ def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: st
     commands = []
     for path in find_logs(logs):
         settings = ["-S", f"call_store={call_store}"]
-        rubrics = read_eval_log(path, header_only=True).eval.task_args.get("rubrics", "all")
+        rubrics = read_eval_log(path, header_only=True).eval.task_args.get("rubrics") or "all"
         if rubrics != "all":
             settings += ["-S", f"rubrics={rubrics if isinstance(rubrics, str) else ','.join(rubrics)}"]
         if repeats > 1:

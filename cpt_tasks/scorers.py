@@ -194,6 +194,7 @@ def judged_row(metadata: dict[str, str], score: Score) -> Judged:
         user_prompt=metadata["prompt_id"],
         score=score.as_float(),
         words=(score.metadata or {})["words"],
+        paraphrase=metadata.get("paraphrase", ""),
     )
 
 
