@@ -24,7 +24,7 @@ from rubrics import Rubric, load_rubrics
 
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024  # Claude Sonnet; others start at 512 to 4096 tokens
-GRID_PARAMETERS = ("rubrics", "levels", "user_prompts", "paraphrases", "prompting", "limit_per_cell")
+GRID_PARAMETERS = ("rubrics", "levels", "user_prompts", "paraphrases", "prompting", "limit_per_cell", "also")
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,13 @@ def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[TextT
             raise ValueError(f"-T {parameter}: {value!r} is not YAML") from error
     if not isinstance(given.get("limit_per_cell", 1), int):
         raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
+    further = given.pop("also", "")
     rubrics = {rubric.id: rubric for rubric in load_rubrics(given.get("rubrics", "core"))}
     response = "word " * max(15, response_tokens * CHARACTERS_PER_TOKEN // 5)
     return [
-        TextToJudge(rubrics[(sample.metadata or {})["rubric"]], _user_prompt(sample.input), response)
+        TextToJudge(rubric, _user_prompt(sample.input), response)
         for sample in adherence_grid(**given)
+        for rubric in _judging_rubrics(rubrics[(sample.metadata or {})["rubric"]], further)
     ]
 
 
@@ -85,8 +87,15 @@ def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
                     "the task again"
                 )
             if not is_no_response(sample.output.completion):
-                found.append(TextToJudge(rubric, _user_prompt(sample.input), sample.output.completion))
+                asked = sample.metadata.get("user_prompt", _user_prompt(sample.input))
+                judging = _judging_rubrics(rubric, log.eval.task_args.get("also", ""))
+                found += [TextToJudge(each, asked, sample.output.completion) for each in judging]
     return found
+
+
+def _judging_rubrics(own: Rubric, also: str | list[str]) -> list[Rubric]:
+    """The rubrics that a response is judged by: its own, and further ones by the parameter `also`."""
+    return [own, *(rubric for rubric in (load_rubrics(also) if also else []) if rubric.id != own.id)]
 
 
 def forecast(

@@ -38,6 +38,7 @@ def rubric_adherence(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    also: str | list[str] = "",
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
@@ -56,6 +57,9 @@ def rubric_adherence(
         judge_repeats: How often each model judge is asked about a response.
         panel: How several models in the role `grader` become one score, "mean" or "median".
         call_store: File that judge calls are kept in and looked up first.
+        also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
+            has the leakage matrix: what asking for one rubric does to the others. Each is one more judgment per
+            response.
 
     Raises:
         ValueError: If a parameter is unknown or a rubric cannot be measured.
@@ -65,11 +69,12 @@ def rubric_adherence(
     """
     check_choice(judge, ("model", "measured", "none"), "judge")
     dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell)
-    check_judge("rubric_adherence", judge, load_rubrics(rubrics))
+    check_judge("rubric_adherence", judge, [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])])
+    scorer = rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also) if judge != "none" else None
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
-        scorer=None if judge == "none" else rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store),
+        scorer=scorer,
         version=TASK_VERSION,
     )
 

@@ -15,7 +15,7 @@ from inspect_ai.scorer import Score
 
 from cpt_tasks.metrics import Judged
 from cpt_tasks.ratings import noise_lines
-from cpt_tasks.scorers import judged_row
+from cpt_tasks.scorers import judged_rows
 from judges import NO_RESPONSE
 from judges.cost import total_usd
 
@@ -36,7 +36,7 @@ class ModelRun:
         prompting: "system_prompt" or "full_rubric".
         protocol: What must be equal between logs that share a table.
         samples: Scored samples with their scores, in the order of the log.
-        rows: The same as rows of statistics.
+        rows: The same as rows of statistics, but for samples that ask for no level.
         unscored: Samples without a score, by level: the judge failed, or the sample ended in an error.
         no_response: Responses that were empty or under 15 words (they score 0), by level.
         truncated: Responses cut at the token limit, by level; None if the provider does not say why it stopped.
@@ -69,6 +69,7 @@ class Judging:
         usage: Tokens by kind over all replies.
         cost_usd: Cost of all replies in US dollars, from the call store or not; None where a price is not known.
         noise: What repeats and panels say about the judges, a statement per line; [] where each was asked once.
+        further_failures: Judgments by further rubrics (`also`) that failed, by (failure mode, rubric).
     """
 
     failures: Counter[tuple[str, str]]
@@ -76,6 +77,7 @@ class Judging:
     usage: Counter[str]
     cost_usd: float | None
     noise: list[str]
+    further_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def find_logs(paths: Iterable[str]) -> list[str]:
@@ -130,7 +132,7 @@ def run_of(log: EvalLog) -> ModelRun:
         prompting=prompting,
         protocol=_protocol(log, scored),
         samples=scored,
-        rows=[judged_row(sample.metadata, score) for sample, score in scored],
+        rows=judged_rows((sample.metadata, score) for sample, score in scored),
         unscored=_count_levels(sample for sample in samples if (sample.id, sample.epoch) not in scored_ids),
         no_response=_count_levels(s for s, score in scored if (score.metadata or {}).get("reason") == NO_RESPONSE),
         truncated=None
@@ -185,16 +187,19 @@ def score_of(sample: EvalSample, where: str) -> Score | None:
 def _judging(judged: Sequence[tuple[EvalSample, Score]]) -> Judging:
     facts = [score.metadata or {} for _, score in judged]
     failed = [(sample, score.metadata or {}) for sample, score in judged if "failure_mode" in (score.metadata or {})]
+    further = [entry for fact in facts for entry in (fact.get("also") or {}).items()]
+    asked = [*facts, *(entry for _, entry in further)]
     usage: Counter[str] = Counter()
-    for fact in facts:
+    for fact in asked:
         usage.update(fact.get("usage") or {})
-    costs = [fact.get("cost_usd") for fact in facts if fact.get("attempts")]
+    costs = [fact.get("cost_usd") for fact in asked if fact.get("attempts")]
     return Judging(
         failures=Counter((fact["failure_mode"], str(sample.metadata["level"])) for sample, fact in failed),
-        attempts=sum(fact.get("attempts", 0) for fact in facts),
+        attempts=sum(fact.get("attempts", 0) for fact in asked),
         usage=usage,
         cost_usd=total_usd(costs),
         noise=noise_lines(facts),
+        further_failures=Counter((entry["failure_mode"], rubric) for rubric, entry in further if entry["failure_mode"]),
     )
 
 
@@ -224,7 +229,12 @@ def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str,
 
 
 def _grid_hash(samples: Sequence[EvalSample]) -> str:
-    cells = sorted((s.metadata["rubric"], s.metadata["level"], s.metadata["prompt_id"], s.epoch) for s in samples)
+    # benchmarks whose samples differ in more than these say in what under `cell`
+    cells = sorted(
+        (s.metadata["rubric"], s.metadata["level"], s.metadata["prompt_id"], s.epoch)
+        + ((s.metadata["cell"],) if "cell" in s.metadata else ())
+        for s in samples
+    )
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
 
 
