@@ -57,13 +57,14 @@ def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[TextT
             raise ValueError(f"-T {parameter}: {value!r} is not YAML") from error
     if not isinstance(given.get("limit_per_cell", 1), int):
         raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
-    further = given.pop("also", "")
+    also = given.pop("also", "")
+    further = load_rubrics(also) if also else []
     rubrics = {rubric.id: rubric for rubric in load_rubrics(given.get("rubrics", "core"))}
     response = "word " * max(15, response_tokens * CHARACTERS_PER_TOKEN // 5)
     return [
         TextToJudge(rubric, _user_prompt(sample.input), response)
         for sample in adherence_grid(**given)
-        for rubric in _judging_rubrics(rubrics[(sample.metadata or {})["rubric"]], further)
+        for rubric in _judging(rubrics[(sample.metadata or {})["rubric"]], further)
     ]
 
 
@@ -79,6 +80,8 @@ def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
         if log.status != "success":
             raise ValueError(f"{path}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
         rubrics = {rubric.id: rubric for rubric in load_rubrics(log.eval.task_args.get("rubrics", "all"))}
+        given = log.eval.task_args.get("also", "")
+        also = {rubric.id: rubric for rubric in (load_rubrics(given) if given else [])}
         for sample in log.samples or []:
             rubric = rubrics.get(sample.metadata.get("rubric", ""))
             if rubric is None or rubric.hash != sample.metadata["rubric_hash"]:
@@ -88,14 +91,14 @@ def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
                 )
             if not is_no_response(sample.output.completion):
                 asked = sample.metadata.get("user_prompt", _user_prompt(sample.input))
-                judging = _judging_rubrics(rubric, log.eval.task_args.get("also", ""))
-                found += [TextToJudge(each, asked, sample.output.completion) for each in judging]
+                further = [(rubrics | also)[other] for other in sample.metadata.get("also", also)]
+                found += [TextToJudge(each, asked, sample.output.completion) for each in _judging(rubric, further)]
     return found
 
 
-def _judging_rubrics(own: Rubric, also: str | list[str]) -> list[Rubric]:
-    """The rubrics that a response is judged by: its own, and further ones by the parameter `also`."""
-    return [own, *(rubric for rubric in (load_rubrics(also) if also else []) if rubric.id != own.id)]
+def _judging(own: Rubric, further: Sequence[Rubric]) -> list[Rubric]:
+    """The rubrics that a response is judged by: its own first."""
+    return [own, *(rubric for rubric in further if rubric.id != own.id)]
 
 
 def forecast(
@@ -178,9 +181,11 @@ def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: st
     commands = []
     for path in find_logs(logs):
         settings = ["-S", f"call_store={call_store}"]
-        rubrics = read_eval_log(path, header_only=True).eval.task_args.get("rubrics", "all")
-        if rubrics != "all":
-            settings += ["-S", f"rubrics={rubrics if isinstance(rubrics, str) else ','.join(rubrics)}"]
+        given = read_eval_log(path, header_only=True).eval.task_args
+        for name, default in (("rubrics", "all"), ("also", "")):
+            value = given.get(name, default)
+            if value != default:
+                settings += ["-S", f"{name}={value if isinstance(value, str) else ','.join(value)}"]
         if repeats > 1:
             settings += ["-S", f"judge_repeats={repeats}"]
         path = unquote(urlparse(path).path)

@@ -111,9 +111,13 @@ def run_of(log: EvalLog) -> ModelRun:
     Raises:
         ValueError: If the log did not finish or holds no sample that was judged by a rubric.
     """
+    from cpt_tasks.summaries import ifeval
+
     where = Path(log.location).name
     if log.status != "success":
         raise ValueError(f"{where}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
+    if task_name(log) == ifeval.TASK:
+        return _outside_run(log)
     samples = log.samples or []
     judged = [(sample, score) for sample in samples if (score := score_of(sample, where)) is not None]
     scored = [(sample, score) for sample, score in judged if not math.isnan(score.as_float())]
@@ -140,6 +144,30 @@ def run_of(log: EvalLog) -> ModelRun:
         else _count_levels(sample for sample in samples if sample.output.stop_reason in CUT_REASONS),
         judging=_judging(judged),
         details=_details(log),
+    )
+
+
+def _outside_run(log: EvalLog) -> ModelRun:
+    """The run in a log of IFEval, of which only the results are read."""
+    from cpt_tasks.summaries.ifeval import ifeval_results
+
+    name, about = shown(log.eval.model.split("/", 1)[-1]), log.eval.metadata or {}
+    results = ifeval_results(log)
+    n = log.results.completed_samples if log.results else 0
+    return ModelRun(
+        task=task_name(log),
+        name=name,
+        base=str(about.get("base", name)),
+        adapter=about.get("adapter"),
+        prompting="system_prompt",
+        protocol={"task": task_name(log), "task_version": str(log.eval.task_version), "n": n},
+        samples=[],
+        rows=[],
+        unscored=Counter(),
+        no_response=Counter(),
+        truncated=None,
+        judging=Judging(Counter(), 0, Counter(), None, []),
+        details=_details(log) | {"n": n, "results": results},
     )
 
 

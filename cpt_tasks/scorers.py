@@ -12,6 +12,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
+from cpt_tasks.dataset import NO_LEVEL
 from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
 from cpt_tasks.ratings import noise_values
 from judges import (
@@ -33,8 +34,6 @@ from rubrics import Rubric, ScoreLevel, load_rubrics
 
 JudgeKind = Literal["model", "measured"]
 BOOTSTRAP_SEED = 0
-# the level of a sample without a system prompt
-NO_LEVEL = "none"
 logger = logging.getLogger(__name__)
 
 HEADLINE = ("macro_accuracy", "chance_accuracy", "kendall_tau_b", "spearman_rho", "order_accuracy")
@@ -89,8 +88,8 @@ def rubric_judge(
         panel: How the scores of several models in the role `grader` become one: "mean" or "median".
         call_store: File that judge calls are kept in and looked up first; one process at a time may use it.
         also: Further rubrics, selected as `rubrics`, that each scored response is judged by too; "" for none. A sample
-            with ids under `also` in its metadata is judged by those of them only. The score stays that of the sample's
-            own rubric; the further judgments stand in `Score.metadata["also"]`, see `judge_further`.
+            with ids under `also` in its metadata is judged by those instead. The score stays that of the sample's own
+            rubric; the further judgments stand in `Score.metadata["also"]`, see `judge_further`.
 
     Raises:
         ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
@@ -98,7 +97,7 @@ def rubric_judge(
         PrerequisiteError: If another process uses the call store, or a panel has the same judge twice.
     """
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
-    further = load_rubrics(also) if also else []
+    further = {rubric.id: rubric for rubric in (load_rubrics(also) if also else [])}
     make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store)
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -110,8 +109,8 @@ def rubric_judge(
         }
         judge_now = make_judge()
         scored = await score_response(judge_now, by_id, state, facts)
-        wanted = state.metadata.get("also", [rubric.id for rubric in further])
-        others = [rubric for rubric in further if rubric.id in wanted and rubric.id != state.metadata["rubric"]]
+        wanted = [other for other in state.metadata.get("also", further) if other != state.metadata["rubric"]]
+        others = [_known(other, by_id | further) for other in wanted]
         if others and not math.isnan(scored.as_float()):
             scored.metadata = (scored.metadata or {}) | {"also": await judge_further(judge_now, others, state)}
         return scored
@@ -160,9 +159,7 @@ async def score_response(
         ValueError: If the sample's rubric is not among the rubrics, or has changed since the sample was made.
     """
     rubric_id, response = state.metadata["rubric"], state.output.completion
-    if rubric_id not in rubrics:
-        raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
-    rubric = rubrics[rubric_id]
+    rubric = _known(rubric_id, rubrics)
     if rubric.hash != state.metadata["rubric_hash"]:
         raise ValueError(
             f"rubric {rubric.id!r}: got hash {rubric.hash}, expected {state.metadata['rubric_hash']} as in the "
@@ -189,6 +186,12 @@ async def score_response(
         explanation=_explanation(judgment),
         metadata={**facts, **asdict(judgment)},
     )
+
+
+def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
+    if rubric_id not in rubrics:
+        raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
+    return rubrics[rubric_id]
 
 
 def open_judge_store(path: str) -> CallStore:
