@@ -12,6 +12,8 @@ from rubrics import Rubric, ScoreLevel
 
 ParaphraseSplit = Literal["train", "heldout"]
 Prompting = Literal["system_prompt", "full_rubric"]
+# the level of a sample without a system prompt
+NO_LEVEL = "none"
 
 FULL_RUBRIC_SYSTEM = """\
 You will be graded by the rubric below, on a scale from 0 to 100. Write your answer so that its grade is {target}.
@@ -63,6 +65,30 @@ def adherence_samples(
     )
 
 
+def unprompted_sample(prompt_id: str, user_prompt: str, rubrics: Sequence[Rubric]) -> Sample:
+    """A sample without a system prompt, judged by all the rubrics; the first counts as its own."""
+    first, *others = rubrics
+    digest = content_hash([rubric.hash for rubric in rubrics], user_prompt)
+    return Sample(
+        id=f"{prompt_id}-unprompted-{digest}",
+        input=[ChatMessageUser(content=user_prompt)],
+        target=NO_LEVEL,
+        metadata={
+            "rubric": first.id,
+            "rubric_hash": first.hash,
+            "level": NO_LEVEL,
+            "prompt_id": prompt_id,
+            "also": [rubric.id for rubric in others],
+            "cell": "unprompted",
+        },
+    )
+
+
+def content_hash(*parts: object) -> str:
+    """The end of a sample's id: 8 hex digits of what is asked and how it is judged."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+
+
 def _system_prompts(
     rubric: Rubric,
     level: ScoreLevel,
@@ -87,8 +113,7 @@ def _system_prompts(
 def _sample(
     rubric: Rubric, level: ScoreLevel, prompt_id: str, user_prompt: str, paraphrase_id: str, system: str
 ) -> Sample:
-    content = json.dumps([rubric.hash, system, user_prompt])
-    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    digest = content_hash(rubric.hash, system, user_prompt)
     return Sample(
         id=f"{rubric.id}-{level}-{prompt_id}-{digest}",
         input=[ChatMessageSystem(content=system), ChatMessageUser(content=user_prompt)],

@@ -33,6 +33,7 @@ GRID_PARAMETERS = (
     "limit_per_cell",
     "wordings",
     "preset",
+    "also",
 )
 
 
@@ -66,13 +67,15 @@ def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[TextT
             raise ValueError(f"-T {parameter}: {value!r} is not YAML") from error
     if not isinstance(given.get("limit_per_cell", 1), int):
         raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
-    samples = adherence_grid(**given)
+    also = given.pop("also", "")
+    further = load_rubrics(also) if also else []
     selection = given["rubrics"] if "rubrics" in given else PRESETS[given.get("preset", "core")].rubrics
     rubrics = {rubric.id: rubric for rubric in load_rubrics(selection)}
     response = "word " * max(15, response_tokens * CHARACTERS_PER_TOKEN // 5)
     return [
-        TextToJudge(rubrics[(sample.metadata or {})["rubric"]], _user_prompt(sample.input), response)
-        for sample in samples
+        TextToJudge(rubric, _user_prompt(sample.input), response)
+        for sample in adherence_grid(**given)
+        for rubric in _judging(rubrics[(sample.metadata or {})["rubric"]], further)
     ]
 
 
@@ -88,6 +91,8 @@ def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
         if log.status != "success":
             raise ValueError(f"{path}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
         rubrics = {rubric.id: rubric for rubric in load_rubrics(log.eval.task_args.get("rubrics") or "all")}
+        given = log.eval.task_args.get("also", "")
+        also = {rubric.id: rubric for rubric in (load_rubrics(given) if given else [])}
         for sample in log.samples or []:
             rubric = rubrics.get(sample.metadata.get("rubric", ""))
             if rubric is None or rubric.hash != sample.metadata["rubric_hash"]:
@@ -96,8 +101,15 @@ def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
                     "the task again"
                 )
             if not is_no_response(sample.output.completion):
-                found.append(TextToJudge(rubric, _user_prompt(sample.input), sample.output.completion))
+                asked = sample.metadata.get("user_prompt", _user_prompt(sample.input))
+                further = [(rubrics | also)[other] for other in sample.metadata.get("also", also)]
+                found += [TextToJudge(each, asked, sample.output.completion) for each in _judging(rubric, further)]
     return found
+
+
+def _judging(own: Rubric, further: Sequence[Rubric]) -> list[Rubric]:
+    """The rubrics that a response is judged by: its own first."""
+    return [own, *(rubric for rubric in further if rubric.id != own.id)]
 
 
 def forecast(
@@ -180,9 +192,11 @@ def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: st
     commands = []
     for path in find_logs(logs):
         settings = ["-S", f"call_store={call_store}"]
-        rubrics = read_eval_log(path, header_only=True).eval.task_args.get("rubrics") or "all"
-        if rubrics != "all":
-            settings += ["-S", f"rubrics={rubrics if isinstance(rubrics, str) else ','.join(rubrics)}"]
+        given = read_eval_log(path, header_only=True).eval.task_args
+        for name, default in (("rubrics", "all"), ("also", "")):
+            value = given.get(name) or default
+            if value != default:
+                settings += ["-S", f"{name}={value if isinstance(value, str) else ','.join(value)}"]
         if repeats > 1:
             settings += ["-S", f"judge_repeats={repeats}"]
         path = unquote(urlparse(path).path)

@@ -59,6 +59,7 @@ def rubric_adherence(
     call_store: str = DEFAULT_STORE,
     wordings: int | None = None,
     preset: PresetName = "core",
+    also: str | list[str] = "",
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
@@ -83,6 +84,9 @@ def rubric_adherence(
             8 user prompts a cell, each under one wording: 432 responses. "full": all of core, 24 user prompts, each
             under 3 wordings: 3,888 responses. "paper": the four rubrics of film photography as in arXiv 2506.11702
             (here written anew), 24 user prompts, the judge's holistic score: 288 responses.
+        also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
+            has the leakage matrix: what asking for one rubric does to the others. Each is one more judgment per
+            response.
 
     Raises:
         ValueError: If a parameter is unknown or a rubric cannot be measured.
@@ -94,11 +98,12 @@ def rubric_adherence(
     dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell, wordings, preset)
     rubrics = PRESETS[preset].rubrics if rubrics is None else rubrics
     protocol = PRESETS[preset].protocol if protocol is None else protocol
-    check_judge("rubric_adherence", judge, load_rubrics(rubrics))
+    check_judge("rubric_adherence", judge, [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])])
+    scorer = rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also) if judge != "none" else None
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
-        scorer=None if judge == "none" else rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store),
+        scorer=scorer,
         version=TASK_VERSION,
     )
 
