@@ -21,7 +21,7 @@ from cpt_tasks.metrics.samples_saved import TOLERANCE, samples_saved
 from cpt_tasks.sections import Section, jsonable
 from cpt_tasks.summaries.best_of_n_figures import figures
 from cpt_tasks.summaries.best_of_n_tables import tables
-from cpt_tasks.summaries.estimates import censored_json, estimate_json
+from cpt_tasks.summaries.estimates import censored_json, json_estimate
 from judges.measures import words
 from rubrics import ScoreLevel
 
@@ -68,14 +68,14 @@ def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
         "distinct_responses": jsonable(distinct_responses(run)),
         "cost_unit": unit,
         "metrics": {
-            f"{name}@{k}": estimate_json(first_and_rest(curves[:, -1, k - 1]))
+            f"{name}@{k}": json_estimate(first_and_rest(curves[:, -1, k - 1]))
             for name, curves in found.items()
             for k in curve_sizes(n)
             if not name.endswith("score")
         },
         "curves": [
             {"level": level, "k": k, "statistic": name}
-            | estimate_json(first_and_rest(curves[:, position, k - 1]))
+            | json_estimate(first_and_rest(curves[:, position, k - 1]))
             | {"mean_tokens": jsonable(k * costs[level])}
             for name, curves in found.items()
             for position, level in enumerate(LEVEL_NAMES)
@@ -86,18 +86,20 @@ def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
     }
 
 
-def compare(run: "ModelRun", runs: "Sequence[ModelRun]", n_resamples: int, seed: int) -> dict[str, Any]:
-    """For a run with an adapter, `against`: what it saves against each run of its base without one, by level and k.
+def compare(runs: "Sequence[ModelRun]", n_resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+    """For each run with an adapter, `against`: what it saves against each run of its base without one, by level and k.
 
     Resamples of the user prompts are paired. The curves are those of the judge that selects.
 
     Raises:
         ValueError: If the two were not selected by the same judge.
     """
-    bases = [other for other in runs if other.adapter is None and other.base == run.base]
-    if run.adapter is None or not bases:
-        return {}
-    return {"against": [row for base in bases for row in _against(run, base, n_resamples, seed)]}
+    found: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        bases = [other for other in runs if other.adapter is None and other.base == run.base]
+        if run.adapter is not None and bases:
+            found[run.name] = {"against": [row for base in bases for row in _against(run, base, n_resamples, seed)]}
+    return found
 
 
 def _against(run: "ModelRun", base: "ModelRun", n_resamples: int, seed: int) -> list[dict[str, Any]]:

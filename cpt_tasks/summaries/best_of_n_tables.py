@@ -6,7 +6,7 @@ import pandas as pd
 
 from cpt_tasks.metrics.best_of_k import POOLED
 from cpt_tasks.sections import ModelSummaries
-from cpt_tasks.summaries.estimates import estimate_cell
+from cpt_tasks.summaries.estimates import cell
 
 
 def tables(found: ModelSummaries) -> dict[str, pd.DataFrame]:
@@ -32,7 +32,7 @@ def _curve_table(found: ModelSummaries, statistic: str) -> pd.DataFrame:
             selected_by = _selection_label(point["statistic"].removesuffix(statistic), summary)
             key = (model, point["level"], selected_by)
             row = rows.setdefault(key, dict(zip(("model", "level", "selected by"), key, strict=True)))
-            row[f"k={point['k']}"] = estimate_cell(point, digits=2 if statistic == "band_hit" else 1)
+            row[f"k={point['k']}"] = cell(point, digits=2 if statistic == "band_hit" else 1)
     return pd.DataFrame(list(rows.values())).fillna("")
 
 
@@ -79,7 +79,7 @@ def _saved_table(found: ModelSummaries) -> pd.DataFrame:
             "k of the base": row["base_samples"],
             "its band-hit": _goal_cell(row),
             "samples of the adapter": _needed_cell(row["samples"]),
-            "ratio": estimate_cell(row["ratio"]),
+            "ratio": cell(row["ratio"]),
             "cost of the base": f"{row['base_cost']:.0f} {row['cost_unit']}",
             "cost of the adapter": _cost_cell(row),
         }
@@ -99,7 +99,7 @@ def _needed_cell(samples: dict[str, Any]) -> str:
     if samples["value"] is None:
         return "nothing to reach: the base never hits"
     notes = {"at_most": " (fewer than 1 sample)", "at_least": " (not reached)"}
-    return estimate_cell(samples) + notes.get(samples["censored"].get("value", ""), "")
+    return cell(samples) + notes.get(samples["censored"].get("value", ""), "")
 
 
 def _cost_cell(row: dict[str, Any]) -> str:
