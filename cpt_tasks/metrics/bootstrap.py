@@ -72,12 +72,13 @@ def estimate(
     defined = defined[~np.isnan(defined)]
     if np.isnan(value) or not len(defined):
         return Estimate(value, NAN, NAN)
-    tails = (TAIL, 1 - TAIL) if not len(left_out) else _corrected_tails(value, defined, np.asarray(left_out))
+    tails = (TAIL, 1 - TAIL) if not len(left_out) else corrected_tails(value, defined, np.asarray(left_out))
     low, high = np.quantile(defined, tails)
     return Estimate(value, float(low), float(high))
 
 
-def _corrected_tails(value: float, draws: Floats, left_out: Floats) -> tuple[float, float]:
+def corrected_tails(value: float, draws: Floats, left_out: Floats) -> tuple[float, float]:
+    """The quantiles of the draws, 0-1, at which a 95% interval ends; see `estimate`. nan in `left_out` is left out."""
     n = len(left_out)
     width = -np.sqrt(n / (n - 1)) * stats.t.ppf(TAIL, n - 1)
     below = (np.sum(draws < value) + np.sum(draws == value) / 2) / len(draws)
