@@ -80,11 +80,12 @@ def estimate(
         low, high = np.quantile(defined, [TAIL, 1 - TAIL])
         return Estimate(value, float(low), float(high))
     bias = float(defined.mean()) - value
-    low, high = np.quantile(defined, _corrected_tails(defined, np.asarray(left_out))) - 2 * bias
+    low, high = np.quantile(defined, corrected_tails(defined, np.asarray(left_out))) - 2 * bias
     return Estimate(value, float(low), float(high))
 
 
-def _corrected_tails(draws: Floats, left_out: Floats) -> tuple[float, float]:
+def corrected_tails(draws: Floats, left_out: Floats) -> tuple[float, float]:
+    """The quantiles of the draws, 0-1, at which a 95% interval ends; see `estimate`. nan in `left_out` is left out."""
     n = len(left_out)
     width = -np.sqrt(n / (n - 1)) * stats.t.ppf(TAIL, n - 1)
     below = (np.sum(draws < draws.mean()) + np.sum(draws == draws.mean()) / 2) / len(draws)

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.metrics.cells import Floats, all_and_resampled, first_and_rest, mean_of_known
+from cpt_tasks.metrics.bootstrap import bootstrap_estimate
+from cpt_tasks.metrics.cells import mean_of_known, seeded_weights
 from cpt_tasks.metrics.dose import DEAD_SHARE, SATURATION_SHARE, STATISTICS, Dosed, Doses, curves, dead_stretch, doses
+from cpt_tasks.metrics.rows import Floats
 from cpt_tasks.sections import ModelSummaries, Section, jsonable
 from cpt_tasks.summaries.dose_figures import figures
 from cpt_tasks.summaries.estimates import cell, json_estimate
@@ -30,17 +32,23 @@ prompts."""
 def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
     """What summary.json holds of a run; see `INTRO`. `trained` says whether training asked for such a target: never."""
     data = doses(dosed(run))
-    weights = all_and_resampled(len(data.user_prompts), n_resamples, seed)
+    weights = seeded_weights(len(data.user_prompts), n_resamples, seed)
+    n_prompts = len(data.user_prompts)
     found = {name: statistic(data, weights) for name, statistic in STATISTICS.items()}
     means = curves(data, weights)
     scored = ~np.isnan(data.scores)
     return {
         "style": sorted({str(sample.metadata.get("style")) for sample, _ in run.samples})[0],
-        "metrics": {name: json_estimate(first_and_rest(mean_of_known(v, axis=1))) for name, v in found.items()},
+        "metrics": {
+            name: json_estimate(bootstrap_estimate(mean_of_known(v, axis=1), n_prompts)) for name, v in found.items()
+        },
         "curve": _curve_json(data, mean_of_known(means, axis=1), scored.sum(axis=(0, 1))),
         "by_rubric": {
             rubric: {
-                "metrics": {name: json_estimate(first_and_rest(values[:, place])) for name, values in found.items()},
+                "metrics": {
+                    name: json_estimate(bootstrap_estimate(values[:, place], n_prompts))
+                    for name, values in found.items()
+                },
                 "dead_zone_targets": _stretch_json(data, means[0, place]),
                 "curve": _curve_json(data, means[:, place], scored[place].sum(axis=0)),
             }
@@ -61,10 +69,14 @@ def dosed(run: "ModelRun") -> list[Dosed]:
     ]
 
 
+def _estimates(found: dict[str, Floats], n_prompts: int) -> dict[str, dict[str, float | None]]:
+    return {name: json_estimate(bootstrap_estimate(values, n_prompts)) for name, values in found.items()}
+
+
 def _curve_json(data: Doses, means: Floats, counts: np.ndarray) -> list[dict[str, Any]]:
     points = []
     for place, target in enumerate(data.targets):
-        found = json_estimate(first_and_rest(means[:, place]))
+        found = json_estimate(bootstrap_estimate(means[:, place], len(data.user_prompts)))
         point = {"target": float(target), "trained": False, "mean": found["value"]}
         points.append(point | {"ci_low": found["ci_low"], "ci_high": found["ci_high"], "n": int(counts[place])})
     return points
@@ -82,7 +94,7 @@ def tables(found: ModelSummaries) -> dict[str, pd.DataFrame]:
         points = {f"target {point['target']:g}": _point_cell(point) for point in summary["curve"]}
         curve_rows.append({"model": model, "style": summary["style"]} | points)
         counts = {"n": summary["n"], "unscored": summary["unscored"]}
-        metric_rows.append({"model": model} | counts | _metric_cells(summary["metrics"], summary["undefined_rubrics"]))
+        metric_rows.append({"model": model} | counts | _metric_cells(summary["metrics"], summary))
         rubric_rows += [
             {"model": model, "rubric": rubric} | _metric_cells(part["metrics"], {})
             for rubric, part in summary["by_rubric"].items()
@@ -98,12 +110,12 @@ def _point_cell(point: dict[str, Any]) -> str:
     return cell({"value": point["mean"], "ci_low": point["ci_low"], "ci_high": point["ci_high"]}, digits=1)
 
 
-def _metric_cells(metrics: dict[str, Any], undefined: dict[str, list[str]]) -> dict[str, str]:
+def _metric_cells(metrics: dict[str, Any], summary: dict[str, Any]) -> dict[str, str]:
     in_points = ("dynamic_range", "mean_absolute_error", "dead_zone", "saturation_point")
     cells = {name: cell(value, digits=1 if name in in_points else 2) for name, value in metrics.items()}
-    for name, rubrics in undefined.items():
+    for name, rubrics in summary.get("undefined_rubrics", {}).items():
         if rubrics and metrics[name]["value"] is not None:
-            cells[name] += f" (undefined for {len(rubrics)} rubrics)"
+            cells[name] += f" (undefined for {len(rubrics)} of {len(summary['by_rubric'])} rubrics)"
     return cells
 
 
