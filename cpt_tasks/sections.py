@@ -46,7 +46,7 @@ def sections() -> dict[str, Section]:
         "composition": composition.SECTION,
         "paraphrase_robustness": paraphrase_robustness.SECTION,
         "drift": drift.SECTION,
-        ifeval.TASK: ifeval.SECTION,
+        "ifeval": ifeval.SECTION,
     }
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cpt_tasks.runs import ModelRun
 
 INTRO = (
-    "Two rubrics in one system prompt. Accuracies are shares of scores in the band asked for, of each rubric alone "
+    "Two rubrics in one system prompt; of more pairs than `max_pairs` a seeded draw. "
+    "Accuracies are shares of scores in the band asked for, of each rubric alone "
     "and in company, on the same user prompts and wordings; `interference` is together minus alone. `both_right` has "
     "both scores in their bands; `both_right_alone` is what two separate requests get. `miscalibration` (over- or "
     "undershoot along what was asked) and `orthogonality` (share of what changed that was not asked for) are those of "
