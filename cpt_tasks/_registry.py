@@ -1,6 +1,8 @@
 """What inspect finds under the name `cpt_tasks`: the entry point of `pyproject.toml` points here."""
 
+from cpt_tasks.best_of_n import band_hit, best_of_n, selection_judge
 from cpt_tasks.composition import composition, composition_scores
+from cpt_tasks.dose_response import dose_response
 from cpt_tasks.drift import drift, unprompted_scores
 from cpt_tasks.judge_robustness import attack_judge, judge_failure, judge_robustness
 from cpt_tasks.paraphrase_robustness import paraphrase_robustness
@@ -9,6 +11,10 @@ from cpt_tasks.scorers import configurability, rubric_judge
 
 __all__ = [
     "attack_judge",
+    "band_hit",
+    "best_of_n",
+    "configurability",
+    "dose_response",
     "composition",
     "composition_scores",
     "configurability",
@@ -18,5 +24,6 @@ __all__ = [
     "paraphrase_robustness",
     "rubric_adherence",
     "rubric_judge",
+    "selection_judge",
     "unprompted_scores",
 ]

@@ -34,8 +34,9 @@ def adherence_samples(
     user_prompts: Mapping[str, Mapping[str, str]],
     paraphrases: ParaphraseSplit = "heldout",
     prompting: Prompting = "system_prompt",
+    wordings: int = 1,
 ) -> MemoryDataset:
-    """One sample per (rubric, level, user prompt), rubric by rubric in the order given.
+    """One sample per (rubric, level, user prompt, wording), rubric by rubric in the order given.
 
     The user prompts of a cell take the paraphrases in turn, so that each is used equally often up to one. A sample's
     id ends in a hash of what is asked and of the rubric, because inspect reuses answers by id when a run is resumed.
@@ -47,13 +48,18 @@ def adherence_samples(
         paraphrases: Which wordings of the system prompts; has no effect on `full_rubric`.
         prompting: "system_prompt" asks with the rubric's own short system prompt; "full_rubric" is the untrained
             baseline that a user would try first: the whole rubric and the target level in the system turn.
+        wordings: Under how many paraphrases each user prompt is asked; `full_rubric` has one.
+
+    Raises:
+        ValueError: If a rubric has fewer paraphrases than `wordings`, or that is below 1.
     """
     return MemoryDataset(
         [
-            _sample(rubric, level, prompt_id, text, position, paraphrases, prompting)
+            _sample(rubric, level, prompt_id, text, paraphrase_id, system)
             for rubric in rubrics
             for level in levels
             for position, (prompt_id, text) in enumerate(user_prompts[rubric.id].items())
+            for paraphrase_id, system in _system_prompts(rubric, level, position, paraphrases, prompting, wordings)
         ],
         name="rubric_adherence",
     )
@@ -83,22 +89,30 @@ def content_hash(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
-def _sample(
+def _system_prompts(
     rubric: Rubric,
     level: ScoreLevel,
-    prompt_id: str,
-    user_prompt: str,
     position: int,
     paraphrases: ParaphraseSplit,
     prompting: Prompting,
-) -> Sample:
+    wordings: int,
+) -> list[tuple[str, str]]:
+    """The system prompts, with their ids, that the user prompt at a position of its cell is asked under."""
     if prompting == "full_rubric":
-        system = FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render())
-        paraphrase_id = "full_rubric"
-    else:
-        wordings = rubric.wordings(level, paraphrases)
-        system = wordings[position % len(wordings)]
-        paraphrase_id = f"{paraphrases}-{position % len(wordings)}"
+        return [("full_rubric", FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render()))]
+    found = rubric.wordings(level, paraphrases)
+    if not 1 <= wordings <= len(found):
+        raise ValueError(
+            f"wordings: got {wordings}, expected 1 to {len(found)}, the {paraphrases} paraphrases that rubric "
+            f"{rubric.id!r} has of {level.value}"
+        )
+    numbers = [(position + further) % len(found) for further in range(wordings)]
+    return [(f"{paraphrases}-{number}", found[number]) for number in numbers]
+
+
+def _sample(
+    rubric: Rubric, level: ScoreLevel, prompt_id: str, user_prompt: str, paraphrase_id: str, system: str
+) -> Sample:
     digest = content_hash(rubric.hash, system, user_prompt)
     return Sample(
         id=f"{rubric.id}-{level}-{prompt_id}-{digest}",

@@ -13,7 +13,7 @@ import yaml
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import ChatMessage, ChatMessageUser
 
-from cpt_tasks.rubric_adherence import adherence_grid
+from cpt_tasks.rubric_adherence import PRESETS, adherence_grid
 from cpt_tasks.runs import find_logs
 from judges import judge_call, judge_messages, judge_model
 from judges.cost import Prices, cost_usd
@@ -24,7 +24,17 @@ from rubrics import Rubric, load_rubrics
 
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024  # Claude Sonnet; others start at 512 to 4096 tokens
-GRID_PARAMETERS = ("rubrics", "levels", "user_prompts", "paraphrases", "prompting", "limit_per_cell", "also")
+GRID_PARAMETERS = (
+    "rubrics",
+    "levels",
+    "user_prompts",
+    "paraphrases",
+    "prompting",
+    "limit_per_cell",
+    "wordings",
+    "preset",
+    "also",
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,8 @@ def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[TextT
         raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
     also = given.pop("also", "")
     further = load_rubrics(also) if also else []
-    rubrics = {rubric.id: rubric for rubric in load_rubrics(given.get("rubrics", "core"))}
+    selection = given["rubrics"] if "rubrics" in given else PRESETS[given.get("preset", "core")].rubrics
+    rubrics = {rubric.id: rubric for rubric in load_rubrics(selection)}
     response = "word " * max(15, response_tokens * CHARACTERS_PER_TOKEN // 5)
     return [
         TextToJudge(rubric, _user_prompt(sample.input), response)
@@ -79,7 +90,7 @@ def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
         log = read_eval_log(path)
         if log.status != "success":
             raise ValueError(f"{path}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
-        rubrics = {rubric.id: rubric for rubric in load_rubrics(log.eval.task_args.get("rubrics", "all"))}
+        rubrics = {rubric.id: rubric for rubric in load_rubrics(log.eval.task_args.get("rubrics") or "all")}
         given = log.eval.task_args.get("also", "")
         also = {rubric.id: rubric for rubric in (load_rubrics(given) if given else [])}
         for sample in log.samples or []:
@@ -183,7 +194,7 @@ def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: st
         settings = ["-S", f"call_store={call_store}"]
         given = read_eval_log(path, header_only=True).eval.task_args
         for name, default in (("rubrics", "all"), ("also", "")):
-            value = given.get(name, default)
+            value = given.get(name) or default
             if value != default:
                 settings += ["-S", f"{name}={value if isinstance(value, str) else ','.join(value)}"]
         if repeats > 1:

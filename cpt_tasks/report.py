@@ -22,8 +22,7 @@ import numpy as np
 import pandas as pd
 
 from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
-from cpt_tasks.metrics.adherence import band_error as mean_band_error
-from cpt_tasks.metrics.adherence import macro_accuracy, mean_score
+from cpt_tasks.metrics.adherence import band_error, macro_accuracy, mean_score, overshoot, undershoot
 from cpt_tasks.runs import ModelRun, check_comparable, find_logs, read_run, shown
 from cpt_tasks.sections import Section, sections
 from cpt_tasks.summaries import leakage
@@ -35,8 +34,11 @@ TABLE_STATISTICS = ("macro_accuracy", "weighted_kappa", "kendall_tau_b", "spearm
 LEVEL_STATISTICS: dict[str, Statistic] = {
     "accuracy": macro_accuracy,
     "mean_score": mean_score,
-    "band_error": mean_band_error,
+    "band_error": band_error,
+    "overshoot": overshoot,
+    "undershoot": undershoot,
 }
+LEVEL_COLUMNS = ("accuracy", "mean_score", "band_error")
 
 
 def summarise(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def level_table(summary: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for model in summary["models"]:
         for level, found in model["by_level"].items():
-            cells = {name: _cell(found["metrics"][name]) for name in LEVEL_STATISTICS}
+            cells = {name: _cell(found["metrics"][name]) for name in LEVEL_COLUMNS}
             counts = {name: found[name] for name in ("unscored", "no_response")}
             counts["truncated"] = "not reported" if found["truncated"] is None else found["truncated"]
             rows.append({"model": model["name"], "level": level, "n": found["n"]} | cells | counts)

@@ -250,10 +250,11 @@ def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str,
 
 
 def _grid_hash(samples: Sequence[EvalSample]) -> str:
-    # benchmarks whose samples differ in more than these say in what under `cell`
+    # a benchmark may tell more cells apart than by level; one that does not keeps the hash it had
+    more = ("cell", "target", "style")
     cells = sorted(
         (s.metadata["rubric"], s.metadata["level"], s.metadata["prompt_id"], s.epoch)
-        + ((s.metadata["cell"],) if "cell" in s.metadata else ())
+        + tuple(s.metadata[key] for key in more if key in s.metadata)
         for s in samples
     )
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]

@@ -250,6 +250,7 @@ def judged_row(metadata: Mapping[str, Any], score: Score) -> Judged:
         user_prompt=metadata["prompt_id"],
         score=score.as_float(),
         words=(score.metadata or {})["words"],
+        paraphrase=metadata.get("paraphrase", ""),
     )
 
 

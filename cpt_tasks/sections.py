@@ -40,9 +40,11 @@ class Section:
 
 def sections() -> dict[str, Section]:
     """The sections by name of the benchmark, in the order of a report."""
-    from cpt_tasks.summaries import composition, drift, ifeval, paraphrase_robustness
+    from cpt_tasks.summaries import best_of_n, composition, dose_response, drift, ifeval, paraphrase_robustness
 
     return {
+        "best_of_n": best_of_n.SECTION,
+        "dose_response": dose_response.SECTION,
         "composition": composition.SECTION,
         "paraphrase_robustness": paraphrase_robustness.SECTION,
         "drift": drift.SECTION,

@@ -1,13 +1,15 @@
 """Intervals from resampling user prompts: responses to one user prompt are not independent of one another."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from cpt_tasks.metrics.rows import NAN, Judged, Rows, Statistic
+from cpt_tasks.metrics.rows import NAN, Floats, Rows, Statistic, table_of
 from judges.agreement import Estimate
+
+TAIL = 0.025
 
 
 def resample_weights(n_clusters: int, n_resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -20,44 +22,70 @@ def resample_weights(n_clusters: int, n_resamples: int, rng: np.random.Generator
     return rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n_resamples)
 
 
+def bootstrap_weights(n_clusters: int, n_resamples: int, rng: np.random.Generator) -> Floats:
+    """All that an interval needs, shape (1 + n_clusters + n_resamples, n_clusters), for `bootstrap_estimate`.
+
+    First every cluster once (the plain value), then each cluster left out, then the resamples.
+    """
+    left_out = 1 - np.eye(n_clusters)
+    return np.vstack([np.ones((1, n_clusters)), left_out, resample_weights(n_clusters, n_resamples, rng)])
+
+
+def bootstrap_estimate(values: Floats, n_clusters: int) -> Estimate:
+    """The estimate from a statistic's values on the rows of `bootstrap_weights`."""
+    plain, left_out, draws = np.split(values, [1, 1 + n_clusters])
+    return estimate(float(plain[0]), draws, left_out)
+
+
 def clustered_bootstrap(
     rows: Rows, statistics: Iterable[Statistic], rng: np.random.Generator, n_resamples: int = 1000
 ) -> list[Estimate]:
-    """Each statistic with its 95% percentile interval from resampling user prompts with replacement.
+    """Each statistic with its 95% interval (see `estimate`) from resampling user prompts with replacement.
 
-    All responses to one user prompt, over rubrics and levels, are drawn together, since they are not independent.
-    Resamples on which a statistic is undefined are left out for it; with fewer than two prompts the bounds are nan.
+    All responses to one user prompt, over rubrics and levels, are drawn together, since they are not independent; a
+    prompt drawn twice is two prompts. Resamples on which a statistic is undefined are left out for it; with fewer than
+    two prompts the bounds are nan.
 
     Source: cluster (pairs) bootstrap, Field and Welsh 2007. scipy's bootstrap has no clusters of unequal size.
     """
-    wanted = list(statistics)
-    clusters: dict[str, list[Judged]] = defaultdict(list)
-    for row in rows:
-        clusters[row.user_prompt].append(row)
-    groups = list(clusters.values())
-    draws: list[list[float]] = [[] for _ in wanted]
-    if len(groups) > 1:
-        for _ in range(n_resamples):
-            sample = _relabelled(groups, rng.integers(len(groups), size=len(groups)))
-            for values, statistic in zip(draws, wanted, strict=True):
-                values.append(statistic(sample))
-    return [estimate(statistic(rows), values) for statistic, values in zip(wanted, draws, strict=True)]
+    table = table_of(rows)
+    weights = bootstrap_weights(table.n_clusters, n_resamples, rng)
+    return [bootstrap_estimate(statistic.resampled(table, weights), table.n_clusters) for statistic in statistics]
 
 
-def _relabelled(groups: Sequence[Rows], drawn: np.ndarray) -> list[Judged]:
-    # a prompt drawn twice is two prompts, or its copies would merge into one in the within-prompt statistics
-    return [
-        Judged(row.rubric, row.level, f"{copy}", row.score, row.words)
-        for copy, index in enumerate(drawn)
-        for row in groups[index]
-    ]
+def estimate(
+    value: float, draws: Sequence[float] | NDArray[np.float64], left_out: Sequence[float] | NDArray[np.float64] = ()
+) -> Estimate:
+    """A value with its 95% interval: quantiles of its draws. nan draws are left out; without any, nan bounds.
 
-
-def estimate(value: float, draws: Sequence[float] | NDArray[np.float64]) -> Estimate:
-    """A value with the 2.5% and 97.5% quantiles of its draws; nan draws are left out; without any, nan bounds."""
+    Args:
+        value: The statistic on the data.
+        draws: The statistic on resamples of the data.
+        left_out: The statistic with each cluster left out in turn. Without it the quantiles are 2.5% and 97.5%; with it
+            they are corrected twice, because intervals from 24 prompts would cover the truth in 89% to 93% of
+            benchmarks instead of 95%. Bias and skewness: BCa (Efron 1987), needed most by tau-b, which copies of a
+            prompt raise. Few clusters: the normal quantile of BCa becomes sqrt(n / (n - 1)) times Student's t, which
+            makes the interval of a mean as wide as that of t (expanded interval, Hesterberg 2015, The American
+            Statistician 69(4)). `tests/test_metrics_resampling.py` holds coverage between 92% and 97%.
+    """
     defined = np.asarray(draws, dtype=np.float64)
     defined = defined[~np.isnan(defined)]
     if np.isnan(value) or not len(defined):
         return Estimate(value, NAN, NAN)
-    low, high = np.quantile(defined, [0.025, 0.975])
+    tails = (TAIL, 1 - TAIL) if not len(left_out) else _corrected_tails(value, defined, np.asarray(left_out))
+    low, high = np.quantile(defined, tails)
     return Estimate(value, float(low), float(high))
+
+
+def _corrected_tails(value: float, draws: Floats, left_out: Floats) -> tuple[float, float]:
+    n = len(left_out)
+    width = -np.sqrt(n / (n - 1)) * stats.t.ppf(TAIL, n - 1)
+    below = (np.sum(draws < value) + np.sum(draws == value) / 2) / len(draws)
+    edge = 0.5 / len(draws)  # all draws on one side: as if half a draw were on the other
+    bias = stats.norm.ppf(np.clip(below, edge, 1 - edge))
+    influence = np.nanmean(left_out) - left_out[~np.isnan(left_out)] if not np.isnan(left_out).all() else np.zeros(1)
+    spread = np.sum(influence**2) ** 1.5
+    acceleration = np.sum(influence**3) / (6 * spread) if spread else 0.0
+    reach = bias + np.array([-width, width])
+    low, high = stats.norm.cdf(bias + reach / np.maximum(1 - acceleration * reach, 1e-9))
+    return float(low), float(high)
