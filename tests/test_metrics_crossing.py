@@ -23,17 +23,19 @@ def test_cell_means_agree_with_a_slow_loop_over_resamples() -> None:
     values[2] = NAN
     resamples = Resamples.draw(prompts, 20, seed=3)
     found = resamples.cell_means(cells, prompts, values)
-    for weights, draw in zip(resamples.weights, found.draws, strict=True):
+    for weights, draw in zip(resamples.weights, found.rows, strict=True):
         for cell in "abc":
             drawn = [
                 value
                 for place, prompt, value in zip(cells, prompts, values, strict=True)
                 if place == cell and not math.isnan(value)
-                for _ in range(int(weights[resamples.row[prompt]]))
+                for _ in range(int(weights[resamples.place[prompt]]))
             ]
             expected = np.mean(drawn) if drawn else NAN
             assert draw[found.column[cell]] == pytest.approx(expected, nan_ok=True)
-    assert found.macro().value == pytest.approx(np.mean(found.values))
+    # the data as they are, each of p, q, r left out, the draws
+    assert len(found.rows) == 1 + 3 + 20
+    assert found.macro().value == pytest.approx(np.nanmean(found.rows[0]))
 
 
 def test_one_user_prompt_or_none_gives_no_interval() -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpt_tasks.metrics.bootstrap import estimate
 from cpt_tasks.metrics.cell_means import Resamples, nan_mean
 from judges.agreement import Estimate
 
@@ -70,7 +69,7 @@ def drift_between(base: Sequence[Unprompted], adapter: Sequence[Unprompted], n_r
     means = resamples.cell_means([rubric for rubric, _ in shifts], prompts, list(shifts.values()))
     return Drift(
         shifts={rubric: means.of(rubric) for rubric in dict.fromkeys(rubric for rubric, _ in shifts)},
-        total=estimate(float(np.sqrt(nan_mean(means.values**2))), np.sqrt(nan_mean(means.draws**2))),
+        total=resamples.estimate(np.sqrt(nan_mean(means.rows**2))),
         words=resamples.cell_means(["words"] * len(words), *_columns(words)).macro(),
         n=len(words),
     )

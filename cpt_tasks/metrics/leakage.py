@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpt_tasks.metrics.bootstrap import estimate
-from cpt_tasks.metrics.cell_means import CellMeans, Floats, Resamples, nan_mean, ratio
+from cpt_tasks.metrics.cell_means import CellMeans, Resamples, nan_mean, ratio
 from cpt_tasks.metrics.rows import NAN
 from judges.agreement import Estimate
 from rubrics import ScoreLevel
@@ -104,24 +103,19 @@ def _relative(cells: Sequence[Cell], means: CellMeans) -> Estimate:
     own = [means.column[cell] for cell in cells if cell[0] == cell[1]]
     others = [means.column[cell] for cell in cells if cell[0] != cell[1]]
 
-    def over(shifts: Floats) -> Floats:
-        diagonal = nan_mean(shifts[..., own])
-        return ratio(nan_mean(np.abs(shifts[..., others])), np.where(diagonal > 0, diagonal, 0.0))
-
-    return estimate(float(over(means.values)), over(means.draws))
+    diagonal = nan_mean(means.rows[:, own])
+    return means.resamples.estimate(
+        ratio(nan_mean(np.abs(means.rows[:, others])), np.where(diagonal > 0, diagonal, 0.0))
+    )
 
 
 def _percentile(cells: Sequence[Cell], means: CellMeans, along: int) -> Estimate:
     """Mean percentile rank of the diagonal cells among those with the same rubric at place `along` of the cell."""
-
-    def rank(shifts: Floats) -> Floats:
-        ranks = []
-        for own in (cell for cell in cells if cell[0] == cell[1]):
-            line = [means.column[cell] for cell in cells if cell[along] == own[along]]
-            if len(line) > 1:
-                among, diagonal = shifts[..., line], shifts[..., [means.column[own]]]
-                below = (among <= diagonal).sum(axis=-1) / np.maximum(1, (~np.isnan(among)).sum(axis=-1))
-                ranks.append(np.where(np.isnan(diagonal[..., 0]), NAN, below))
-        return nan_mean(np.stack(ranks, axis=-1)) if ranks else np.full(shifts.shape[:-1], NAN)
-
-    return estimate(float(rank(means.values)), rank(means.draws))
+    ranks = []
+    for own in (cell for cell in cells if cell[0] == cell[1]):
+        line = [means.column[cell] for cell in cells if cell[along] == own[along]]
+        if len(line) > 1:
+            among, diagonal = means.rows[:, line], means.rows[:, [means.column[own]]]
+            rank = ratio((among <= diagonal).sum(axis=1).astype(np.float64), (~np.isnan(among)).sum(axis=1))
+            ranks.append(np.where(np.isnan(diagonal[:, 0]), NAN, rank))
+    return means.resamples.estimate(nan_mean(np.stack(ranks, axis=1)) if ranks else np.full(len(means.rows), NAN))
