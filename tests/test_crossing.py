@@ -1,6 +1,7 @@
 """`also`, `composition`, `paraphrase_robustness`, `drift` on inspect with simulated students, and in the report."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from inspect_ai import Task, task
 from inspect_ai import eval as inspect_eval
+from inspect_ai import score as inspect_score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
@@ -199,6 +201,16 @@ def test_a_student_that_follows_the_first_wording_only(joint_log: EvalLog, tmp_p
     assert "Composition" in markdown
     for name in ("composition.png", "composition_leakage.png"):
         assert (tmp_path / "report" / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_responses_written_without_a_judge_are_judged_by_both_rubrics_later(mock_model: Callable[..., Any]) -> None:
+    log = run(composition(TWO, judge="none", limit_per_cell=1), mock_model(obeys))
+    scored = inspect_score(log, rubric_judge("measured", TWO), display="none")
+    joints = joint_responses((s.metadata, (s.scores or {})["rubric_judge"]) for s in scored.samples or [])
+    assert len(joints) == 4
+    assert not any(math.isnan(score) for joint in joints for score in (*joint.together, *joint.alone, *joint.base))
+    # the scorer's own metrics are of what asks for a level: all but the one response without a system prompt
+    assert metrics_of(scored)["n_scored"] == len(scored.samples or []) - 1
 
 
 def test_pairs_are_all_or_named_or_drawn() -> None:

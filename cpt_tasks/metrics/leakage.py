@@ -102,7 +102,6 @@ def leakage_matrix(scores: Sequence[CrossScore], n_resamples: int, seed: int) ->
 def _relative(cells: Sequence[Cell], means: CellMeans) -> Estimate:
     own = [means.column[cell] for cell in cells if cell[0] == cell[1]]
     others = [means.column[cell] for cell in cells if cell[0] != cell[1]]
-
     diagonal = nan_mean(means.rows[:, own])
     return means.resamples.estimate(
         ratio(nan_mean(np.abs(means.rows[:, others])), np.where(diagonal > 0, diagonal, 0.0))
