@@ -9,6 +9,8 @@ from cpt_tasks.metrics.bootstrap import bootstrap_estimate, bootstrap_weights
 from cpt_tasks.metrics.rows import Floats
 from judges.agreement import Estimate
 
+N_FLIPS = 200
+
 
 @dataclass(frozen=True)
 class Resamples:
@@ -43,6 +45,25 @@ class Resamples:
             prompts: User prompt of each value, one of those drawn from.
             values: The values.
         """
+        column, sums, counts = self._table(cells, prompts, values)
+        return CellMeans(self, column, ratio(self.weights @ sums, self.weights @ counts))
+
+    def flipped_means(
+        self, cells: Sequence[Hashable], prompts: Sequence[str], values: Sequence[float] | Floats, seed: int
+    ) -> Floats:
+        """The means of differences if their sign were chance, shape (N_FLIPS, n_cells), cells as in `cell_means`.
+
+        In each row the differences of every user prompt are kept or turned round together, by a toss of a coin: what is
+        left of a statistic that cannot be negative is the part that noise gives it.
+        """
+        _, sums, counts = self._table(cells, prompts, values)
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(N_FLIPS, len(self.place)))
+        return ratio(signs @ sums, np.broadcast_to(counts.sum(axis=0), (N_FLIPS, counts.shape[1])))
+
+    def _table(
+        self, cells: Sequence[Hashable], prompts: Sequence[str], values: Sequence[float] | Floats
+    ) -> tuple[dict[Hashable, int], Floats, Floats]:
+        """Column of each cell; sum and number of its values, (n_prompts, n_cells)."""
         column = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
         found = np.asarray(values, dtype=np.float64)
         kept = ~np.isnan(found)
@@ -53,7 +74,7 @@ class Resamples:
         sums, counts = np.zeros((2, len(self.place), len(column)))
         np.add.at(sums, places, found[kept])
         np.add.at(counts, places, 1.0)
-        return CellMeans(self, column, ratio(self.weights @ sums, self.weights @ counts))
+        return column, sums, counts
 
 
 @dataclass(frozen=True)
