@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap
+from cpt_tasks.metrics import STATISTICS, Judged
 from cpt_tasks.metrics import adherence as metrics
-from cpt_tasks.metrics.bootstrap import _relabelled
 from rubrics import ScoreLevel
 
 LOW, MODERATE, HIGH = ScoreLevel
@@ -63,11 +62,14 @@ def test_dynamic_range_by_hand() -> None:
     assert metrics.dynamic_range(HAND) == pytest.approx((95 + 60) / 2 - (10 + 30) / 2)
 
 
-def test_band_error_by_hand_and_signed() -> None:
-    # low: 0, 0; moderate: 0, 40-30=10; high: 0, 92.5-60=32.5 -> (0 + 5 + 16.25) / 3
-    assert metrics.band_error(HAND) == pytest.approx(21.25 / 3)
-    assert metrics.signed_band_error(HAND[4]) == -10
-    assert metrics.signed_band_error(rows((LOW, "a", 55))[0]) == 15
+def test_band_error_overshoot_and_undershoot_by_hand() -> None:
+    # low: 0, 0; moderate: 0, 40-30=10; high: 0, 92.5-60=32.5 -> (0 + 5 + 16.25) / 3, all of it below the bands
+    assert metrics.band_error(HAND) == metrics.undershoot(HAND) == pytest.approx(21.25 / 3)
+    assert metrics.overshoot(HAND) == 0
+    # low: 55-40=15 and 0 above; moderate: 0 and 93-92.5=.5 above -> (7.5 + .25) / 2
+    over = rows((LOW, "a", 55), (LOW, "b", 40), (MODERATE, "a", 92.5), (MODERATE, "b", 93))
+    assert metrics.overshoot(over) == pytest.approx(3.875)
+    assert metrics.undershoot(over) == 0
 
 
 def test_tau_b_with_ties_by_hand() -> None:
@@ -119,6 +121,7 @@ judged = st.builds(
     user_prompt=st.sampled_from("abcd"),
     score=st.sampled_from([0.0, 20.0, 40.0, 41.0, 70.0, 92.5, 93.0, 100.0]),
     words=st.integers(0, 100),
+    paraphrase=st.sampled_from(["heldout-0", "heldout-1", ""]),
 )
 
 
@@ -137,7 +140,8 @@ def test_kappa_agrees_with_scikit_learn(data: list[Judged]) -> None:
 @settings(deadline=None)
 @given(st.lists(judged, max_size=40))
 def test_statistics_stay_in_their_ranges_and_ignore_row_order(data: list[Judged]) -> None:
-    bounds = {"gain": (-10, 10), "dynamic_range": (-100, 100), "band_error": (0, 100)}
+    bounds = {"gain": (-10, 10), "dynamic_range": (-100, 100)}
+    bounds |= dict.fromkeys(("band_error", "overshoot", "undershoot"), (0, 100))
     signed = ("weighted_kappa", "kendall", "spearman", "length_rho")
     for name, statistic in STATISTICS.items():
         value = statistic(data)
@@ -165,56 +169,3 @@ def test_a_perfect_model_gets_the_best_of_everything() -> None:
     for name in best:
         assert STATISTICS[name](data) == pytest.approx(1), name
     assert metrics.band_error(data) == 0
-
-
-def _noisy(n_prompts: int, rng: np.random.Generator, shared: float = 15.0) -> list[Judged]:
-    data = []
-    for prompt in range(n_prompts):
-        offset = rng.normal(0, shared)
-        for level in ScoreLevel:
-            score = float(np.clip(level.midpoint + offset + rng.normal(0, 5), 0, 100))
-            data.append(Judged("r", level, f"p{prompt}", score, 50))
-    return data
-
-
-def test_bootstrap_is_seeded_and_brackets_the_value() -> None:
-    data = _noisy(20, np.random.default_rng(0))
-    statistics = [metrics.macro_accuracy, metrics.mean_score]
-    first = clustered_bootstrap(data, statistics, np.random.default_rng(1), 200)
-    again = clustered_bootstrap(data, statistics, np.random.default_rng(1), 200)
-    assert first == again
-    for estimate in first:
-        assert estimate.ci_low <= estimate.value <= estimate.ci_high
-
-
-def test_bootstrap_resamples_prompts_not_rows() -> None:
-    # scores of one prompt move together, so the SE of the mean is that of 20 prompt means: about shared/sqrt(20)
-    rng = np.random.default_rng(2)
-    data = [Judged("r", level, f"p{p}", 50.0 + 40 * (p % 2), 50) for p in range(20) for level in ScoreLevel]
-    [estimate] = clustered_bootstrap(data, [metrics.mean_score], rng, 2000)
-    half_width = (estimate.ci_high - estimate.ci_low) / 2
-    assert half_width == pytest.approx(1.96 * 20 / math.sqrt(20), rel=0.1)  # by rows it would be sqrt(3) times smaller
-
-
-def test_a_prompt_drawn_twice_counts_as_two_prompts() -> None:
-    # a is strictly monotone, b is not: the resample (a, a, b) has 2 of 3, and 1 of 2 if the copies of a were merged
-    resample = _relabelled([HAND[:3], HAND[3:]], np.array([0, 0, 1]))
-    assert metrics.strict_monotone_rate(resample) == pytest.approx(2 / 3)
-
-
-def test_bootstrap_of_one_prompt_has_no_interval() -> None:
-    [estimate] = clustered_bootstrap(HAND[:3], [metrics.macro_accuracy], np.random.default_rng(0))
-    assert estimate.value == 1
-    assert math.isnan(estimate.ci_low)
-    assert math.isnan(estimate.ci_high)
-
-
-@pytest.mark.slow
-def test_bootstrap_covers_the_truth_in_about_95_percent_of_benchmarks() -> None:
-    rng = np.random.default_rng(3)
-    truth = metrics.mean_score(_noisy(20_000, np.random.default_rng(4)))
-    hits = 0
-    for _ in range(400):
-        [estimate] = clustered_bootstrap(_noisy(24, rng), [metrics.mean_score], rng, 400)
-        hits += estimate.ci_low <= truth <= estimate.ci_high
-    assert 0.90 <= hits / 400 <= 0.98

@@ -1,157 +1,208 @@
 """Statistics of `rubric_adherence`: how well what is judged follows what the system prompt asked for.
 
-Every function takes `Judged` rows. A statistic that is not defined on its rows (no rows, one level only, scores all
-tied) is nan, never a default value.
+Every statistic here is called on `Judged` rows and gives a float, or takes a `Table` and the weights of many resamples
+(see `rows.Statistic`). One that is not defined on its rows (no rows, one level only, scores all tied) is nan, never a
+default value.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
 
-from cpt_tasks.metrics.rows import NAN, Judged, Rows, Statistic
+from cpt_tasks.metrics.ranks import partial_tau, ratio, spearman, tau_b
+from cpt_tasks.metrics.rows import Floats, Indices, Statistic, Table
 from rubrics import ScoreLevel
 
+N_LEVELS = len(ScoreLevel)
+MIDPOINTS = np.array([level.midpoint for level in ScoreLevel])
 
-def macro_accuracy(rows: Rows) -> float:
+
+@Statistic
+def macro_accuracy(table: Table, weights: Floats) -> Floats:
     """Binned accuracy, 0-1: share of scores inside the band asked for, averaged over (rubric, level) cells.
 
     Source: arXiv 2506.11702, section 4; here every cell weighs the same however many of its samples were scored.
     """
-    return _mean(_mean(ScoreLevel.of(row.score) is row.level for row in cell) for cell in _cells(rows).values())
+    return _over_cells(table, weights, _judged_levels(table) == table.level)
 
 
-def chance_accuracy(rows: Rows) -> float:
+@Statistic
+def chance_accuracy(table: Table, weights: Floats) -> Floats:
     """Macro accuracy, 0-1, of the best model that ignores the level: always the most rewarding band of each rubric.
 
     With all three levels present this is 1/3.
     """
-    levels = defaultdict(set)
-    for row in rows:
-        levels[row.rubric].add(row.level)
-    total = sum(len(found) for found in levels.values())
-    return len(levels) / total if total else NAN
+    cells = _cell_totals(table, weights, np.ones(len(table.score))) > 0
+    present = cells.any(axis=2).sum(axis=1).astype(np.float64)
+    return ratio(present, cells.sum(axis=(1, 2)).astype(np.float64))
 
 
-def weighted_kappa(rows: Rows) -> float:
+@Statistic
+def weighted_kappa(table: Table, weights: Floats) -> Floats:
     """Quadratic-weighted kappa, at most 1 and 0 at chance, of asked and judged level; within rubric, then averaged.
 
     nan for a rubric whose asked and judged levels are all one and the same. Source: Cohen 1968.
     """
-    return _within_rubric(rows, _kappa)
+    groups = (table.rubric * N_LEVELS + table.level) * N_LEVELS + _judged_levels(table)
+    counts = table.totals(weights, np.ones(len(groups)), groups, table.n_rubrics * N_LEVELS**2)
+    observed = counts.reshape(len(weights), table.n_rubrics, N_LEVELS, N_LEVELS)
+    ranks = np.arange(N_LEVELS)
+    distances = (ranks[:, None] - ranks) ** 2
+    asked, judged = observed.sum(axis=3), observed.sum(axis=2)
+    expected = ratio(asked[..., :, None] * judged[..., None, :], asked.sum(axis=2)[..., None, None])
+    disagreement = ratio((distances * observed).sum(axis=(2, 3)), (distances * expected).sum(axis=(2, 3)))
+    return _over_rubrics(table, weights, 1 - disagreement)
 
 
-def kendall_tau_b(rows: Rows) -> float:
+@Statistic
+def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b, -1 to 1, of asked level and score; within rubric, then averaged.
 
     tau-b corrects for the many ties of a three-level truth. nan if a rubric has one level or one score only.
     """
-    return _within_rubric(rows, kendall_tau_b_pooled)
+    taus = [tau_b(part, weights, part.level, part.score) for part in _by_rubric(table)]
+    return _over_rubrics(table, weights, _columns(taus, weights))
 
 
-def spearman_rho(rows: Rows) -> float:
+@Statistic
+def kendall_tau_b_given_length(table: Table, weights: Floats) -> Floats:
+    """Kendall's partial tau-b, -1 to 1, of asked level and score given length; within rubric, then averaged.
+
+    What is left of `kendall_tau_b` once the order by length in words (or by its logarithm, which is the same order) is
+    held fixed: near 0 if only length follows the level. nan if a rubric has responses of one length only, or if length
+    follows the level or the score without exception, because then the two cannot be told apart.
+    """
+    taus = [partial_tau(part, weights, part.level, part.score, part.words) for part in _by_rubric(table)]
+    return _over_rubrics(table, weights, _columns(taus, weights))
+
+
+@Statistic
+def spearman_rho(table: Table, weights: Floats) -> Floats:
     """Spearman's rho, -1 to 1, of asked level and score (mean ranks for ties); within rubric, then averaged."""
-    return _within_rubric(rows, spearman_rho_pooled)
+    rhos = [spearman(part, weights, part.level, part.score, N_LEVELS) for part in _by_rubric(table)]
+    return _over_rubrics(table, weights, _columns(rhos, weights))
 
 
-def kendall_tau_b_pooled(rows: Rows) -> float:
+@Statistic
+def kendall_tau_b_pooled(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b over all rows at once, as the paper reports it; mixes the rubrics."""
-    return _correlation(stats.kendalltau, [row.level.rank for row in rows], [row.score for row in rows])
+    return tau_b(table, weights, table.level, table.score)
 
 
-def spearman_rho_pooled(rows: Rows) -> float:
+@Statistic
+def spearman_rho_pooled(table: Table, weights: Floats) -> Floats:
     """Spearman's rho over all rows at once, as the paper reports it; mixes the rubrics."""
-    return _correlation(stats.spearmanr, [row.level.rank for row in rows], [row.score for row in rows])
+    return spearman(table, weights, table.level, table.score, N_LEVELS)
 
 
-def order_accuracy(rows: Rows) -> float:
+@Statistic
+def order_accuracy(table: Table, weights: Floats) -> Floats:
     """Share, 0-1, of same-prompt pairs of different levels whose mean scores stand in the right order; ties count 1/2.
 
     Averaged within rubric, then over rubrics. nan if no prompt has two levels.
     """
-
-    def within(rubric_rows: Rows) -> float:
-        outcomes = []
-        for means in _level_means_by_prompt(rubric_rows):
-            levels = sorted(means, key=lambda level: level.rank)
-            for position, lower in enumerate(levels):
-                outcomes += [0.5 + 0.5 * float(np.sign(means[u] - means[lower])) for u in levels[position + 1 :]]
-        return _mean(outcomes)
-
-    return _within_rubric(rows, within)
+    means = _prompt_means(table)
+    pairs = [(low, high) for high in range(N_LEVELS) for low in range(high)]
+    outcomes = np.stack([0.5 + 0.5 * np.sign(means[..., high] - means[..., low]) for low, high in pairs], axis=-1)
+    return _over_prompts(table, weights, np.nansum(outcomes, axis=-1), (~np.isnan(outcomes)).sum(axis=-1))
 
 
-def strict_monotone_rate(rows: Rows) -> float:
+@Statistic
+def strict_monotone_rate(table: Table, weights: Floats) -> Floats:
     """Share, 0-1, of prompts with score(low) < score(moderate) < score(extremely_high); within rubric, then averaged.
 
     Prompts that lack a level are left out; nan if none is complete.
     """
-
-    def within(rubric_rows: Rows) -> float:
-        complete = [means for means in _level_means_by_prompt(rubric_rows) if len(means) == len(ScoreLevel)]
-        return _mean(
-            means[ScoreLevel.LOW] < means[ScoreLevel.MODERATE] < means[ScoreLevel.EXTREMELY_HIGH] for means in complete
-        )
-
-    return _within_rubric(rows, within)
+    means = _prompt_means(table)
+    rises = np.all(np.diff(means, axis=-1) > 0, axis=-1)
+    return _over_prompts(table, weights, np.asarray(rises), np.asarray(np.all(~np.isnan(means), axis=-1)))
 
 
-def gain(rows: Rows) -> float:
+@Statistic
+def gain(table: Table, weights: Floats) -> Floats:
     """Least-squares slope of score on the midpoint of the band asked for, in score points per score point.
 
     1 is calibrated, 0 ignores the level. Fitted within each prompt, averaged within rubric, then over rubrics.
     """
-
-    def within(rubric_rows: Rows) -> float:
-        slopes = []
-        for means in _level_means_by_prompt(rubric_rows):
-            if len(means) > 1:
-                targets = np.array([level.midpoint for level in means])
-                offsets = targets - targets.mean()
-                slopes.append(float(offsets @ np.array(list(means.values())) / (offsets @ offsets)))
-        return _mean(slopes)
-
-    return _within_rubric(rows, within)
+    means = _prompt_means(table)
+    present = ~np.isnan(means)
+    n_levels = present.sum(axis=-1)
+    centre = ratio((present * MIDPOINTS).sum(axis=-1), n_levels.astype(np.float64))
+    offsets = np.where(present, MIDPOINTS - centre[..., None], 0.0)
+    slopes = ratio((offsets * np.where(present, means, 0.0)).sum(axis=-1), (offsets**2).sum(axis=-1))
+    return _over_prompts(table, weights, np.where(n_levels > 1, slopes, 0.0), n_levels > 1)
 
 
-def dynamic_range(rows: Rows) -> float:
+@Statistic
+def dynamic_range(table: Table, weights: Floats) -> Floats:
     """Mean score at extremely_high minus mean score at low, in score points (-100 to 100); averaged over rubrics."""
-
-    def within(rubric_rows: Rows) -> float:
-        by_level = {level: [row.score for row in rubric_rows if row.level is level] for level in ScoreLevel}
-        return _mean(by_level[ScoreLevel.EXTREMELY_HIGH]) - _mean(by_level[ScoreLevel.LOW])
-
-    return _within_rubric(rows, within)
+    means = _cell_means(table, weights, table.score)
+    return _over_rubrics(table, weights, means[..., ScoreLevel.EXTREMELY_HIGH.rank] - means[..., ScoreLevel.LOW.rank])
 
 
-def band_error(rows: Rows) -> float:
-    """Mean distance in score points from the score to the band asked for (0 inside it); averaged over cells."""
-    return _mean(_mean(abs(signed_band_error(row)) for row in cell) for cell in _cells(rows).values())
+@Statistic
+def band_error(table: Table, weights: Floats) -> Floats:
+    """Mean distance in score points from the score to the band asked for (0 inside it); averaged over cells.
+
+    The sum of `overshoot` and `undershoot`.
+    """
+    return _over_cells(table, weights, np.abs(_distances(table)))
 
 
-def signed_band_error(row: Judged) -> float:
-    """Score points above (+) or below (-) the nearer edge of the band asked for; 0 inside it."""
-    low, high = row.level.band
-    return max(0.0, row.score - high) - max(0.0, low - row.score)
+@Statistic
+def overshoot(table: Table, weights: Floats) -> Floats:
+    """Mean of the score points above the band asked for (0 inside or below it); averaged over cells."""
+    return _over_cells(table, weights, np.maximum(0.0, _distances(table)))
 
 
-def length_rho(rows: Rows) -> float:
+@Statistic
+def undershoot(table: Table, weights: Floats) -> Floats:
+    """Mean of the score points below the band asked for (0 inside or above it); averaged over cells."""
+    return _over_cells(table, weights, np.maximum(0.0, -_distances(table)))
+
+
+@Statistic
+def length_rho(table: Table, weights: Floats) -> Floats:
     """Spearman's rho, -1 to 1, of asked level and length in words; within rubric, then averaged.
 
     Far from 0, a judge that likes length would confound length and adherence.
     """
-
-    def within(rubric_rows: Rows) -> float:
-        levels, lengths = [row.level.rank for row in rubric_rows], [float(row.words) for row in rubric_rows]
-        return _correlation(stats.spearmanr, levels, lengths)
-
-    return _within_rubric(rows, within)
+    rhos = [spearman(part, weights, part.level, part.words, N_LEVELS) for part in _by_rubric(table)]
+    return _over_rubrics(table, weights, _columns(rhos, weights))
 
 
-def mean_score(rows: Rows) -> float:
+@Statistic
+def worst_wording_accuracy(table: Table, weights: Floats) -> Floats:
+    """Accuracy, 0-1, under the wording of the system prompt that works worst, averaged over (rubric, level) cells.
+
+    The lowest of several shares of few responses would be low by chance alone. So one half of the user prompts chooses
+    the wording of each cell that is worst (tied ones count equally), the other half says how well it works, and the
+    mean over both ways is taken: what to expect of a wording that was the worst once. Wordings of a cell that one half
+    lacks do not take part, cells with fewer than two wordings are left out, and without any it is nan.
+
+    Source: sample splitting against the bias of selection, Cox 1975. The halves stay what they are in every resample,
+    so that no prompt is in both.
+    """
+    n_wordings = table.n_wordings
+    groups = (table.rubric * N_LEVELS + table.level) * n_wordings + table.wording
+    groups = groups * 2 + table.half[table.cluster]
+    n_groups = table.n_rubrics * N_LEVELS * n_wordings * 2
+    shape = (len(weights), table.n_rubrics * N_LEVELS, n_wordings, 2)
+    counts = table.totals(weights, np.ones(len(groups)), groups, n_groups).reshape(shape)
+    hits = table.totals(weights, _judged_levels(table) == table.level, groups, n_groups).reshape(shape)
+    usable = np.asarray(np.all(counts > 0, axis=3))
+    accuracy = np.where(usable[..., None], ratio(hits, counts), np.inf)
+    both_ways = [_measured_by_the_other_half(accuracy[..., half], accuracy[..., 1 - half]) for half in (0, 1)]
+    return _mean_where(np.mean(both_ways, axis=0), usable.sum(axis=2) > 1)
+
+
+@Statistic
+def mean_score(table: Table, weights: Floats) -> Floats:
     """Mean score, 0-100, over all rows."""
-    return _mean(row.score for row in rows)
+    everything = np.zeros(len(table.score), dtype=np.int64)
+    totals = [table.totals(weights, values, everything, 1)[:, 0] for values in (table.score, np.ones(len(everything)))]
+    return ratio(*totals)
 
 
 STATISTICS: dict[str, Statistic] = {
@@ -169,50 +220,70 @@ STATISTICS: dict[str, Statistic] = {
         gain,
         dynamic_range,
         band_error,
+        overshoot,
+        undershoot,
         length_rho,
+        kendall_tau_b_given_length,
+        worst_wording_accuracy,
     )
 }
 
 
-def _cells(rows: Rows) -> dict[tuple[str, ScoreLevel], list[Judged]]:
-    cells: dict[tuple[str, ScoreLevel], list[Judged]] = defaultdict(list)
-    for row in rows:
-        cells[row.rubric, row.level].append(row)
-    return cells
+def _judged_levels(table: Table) -> Indices:
+    return np.array([ScoreLevel.of(score).rank for score in table.score.tolist()], dtype=np.int64)
 
 
-def _within_rubric(rows: Rows, statistic: Statistic) -> float:
-    by_rubric: dict[str, list[Judged]] = defaultdict(list)
-    for row in rows:
-        by_rubric[row.rubric].append(row)
-    return _mean(statistic(rubric_rows) for rubric_rows in by_rubric.values())
+def _distances(table: Table) -> Floats:
+    levels = list(ScoreLevel)
+    distances = [levels[rank].distance(score) for rank, score in zip(table.level, table.score.tolist(), strict=True)]
+    return np.array(distances, dtype=np.float64)
 
 
-def _level_means_by_prompt(rows: Rows) -> list[dict[ScoreLevel, float]]:
-    scores: dict[str, dict[ScoreLevel, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        scores[row.user_prompt][row.level].append(row.score)
-    return [{level: _mean(values) for level, values in by_level.items()} for by_level in scores.values()]
+def _by_rubric(table: Table) -> list[Table]:
+    return [table.of_rubric(rubric) for rubric in range(table.n_rubrics)]
 
 
-def _kappa(rows: Rows) -> float:
-    size = len(ScoreLevel)
-    observed = np.zeros((size, size))
-    for row in rows:
-        observed[row.level.rank, ScoreLevel.of(row.score).rank] += 1
-    ranks = np.arange(size)
-    weights = (ranks[:, None] - ranks[None, :]) ** 2
-    expected = np.outer(observed.sum(axis=1), observed.sum(axis=0)) / max(1.0, observed.sum())
-    disagreement = float((weights * expected).sum())
-    return 1.0 - float((weights * observed).sum()) / disagreement if disagreement else NAN
+def _columns(values: list[Floats], weights: Floats) -> Floats:
+    return np.column_stack(values) if values else np.zeros((len(weights), 0))
 
 
-def _correlation(correlate: Callable[..., object], levels: Sequence[int], values: Sequence[float]) -> float:
-    if len(set(levels)) < 2 or len(set(values)) < 2:
-        return NAN  # scipy would warn and return nan as well
-    return float(correlate(levels, values).statistic)  # type: ignore[attr-defined]  # scipy result object
+def _cell_totals(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
+    cells = table.rubric * N_LEVELS + table.level
+    totals = table.totals(weights, values, cells, table.n_rubrics * N_LEVELS)
+    return totals.reshape(len(weights), table.n_rubrics, N_LEVELS)
 
 
-def _mean(values: Iterable[float]) -> float:
-    collected = [float(value) for value in values]
-    return sum(collected) / len(collected) if collected else NAN
+def _cell_means(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
+    """Means of the (rubric, level) cells, shape (n_resamples, n_rubrics, n_levels), nan for cells without rows."""
+    return ratio(_cell_totals(table, weights, values), _cell_totals(table, weights, np.ones(len(values))))
+
+
+def _over_cells(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
+    means = _cell_means(table, weights, values).reshape(len(weights), table.n_rubrics * N_LEVELS)
+    return _mean_where(means, ~np.isnan(means))
+
+
+def _over_rubrics(table: Table, weights: Floats, values: Floats) -> Floats:
+    """Mean over the rubrics that a resample has rows of; nan if it is undefined for one of them."""
+    present = table.totals(weights, np.ones(len(table.rubric)), table.rubric, table.n_rubrics) > 0
+    return _mean_where(values, present)
+
+
+def _mean_where(values: Floats, kept: NDArray[np.bool_]) -> Floats:
+    return ratio(np.where(kept, values, 0.0).sum(axis=1), kept.sum(axis=1).astype(np.float64))
+
+
+def _prompt_means(table: Table) -> Floats:
+    """Mean score of each user prompt, rubric and level, shape (n_clusters, n_rubrics, n_levels), nan if it has none."""
+    return _cell_means(table, np.eye(table.n_clusters), table.score)
+
+
+def _over_prompts(table: Table, weights: Floats, sums: NDArray[Any], counts: NDArray[Any]) -> Floats:
+    """Sum over count within rubric, both of shape (n_clusters, n_rubrics), then the mean over rubrics."""
+    return _over_rubrics(table, weights, ratio(weights @ sums.astype(np.float64), weights @ counts.astype(np.float64)))
+
+
+def _measured_by_the_other_half(chosen_by: Floats, measured_by: Floats) -> Floats:
+    """Mean of the one half's accuracy over the wordings, the last axis, that are worst by the other half."""
+    worst = (chosen_by == chosen_by.min(axis=-1, keepdims=True, initial=np.inf)) & np.isfinite(chosen_by)
+    return ratio(np.where(worst, measured_by, 0.0).sum(axis=-1), worst.sum(axis=-1).astype(np.float64))
