@@ -56,7 +56,7 @@ def summarise(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str
             "versions": {name: version(name) for name in ("cpt-tasks", "inspect-ai", "scipy", "numpy")},
         },
         "tasks": protocols,
-        "models": [_summarise_model([run for run in runs if run.name == name], n_resamples, seed) for name in names],
+        "models": [_summarise_model(name, runs, n_resamples, seed) for name in names],
     }
 
 
@@ -153,7 +153,8 @@ def report_command(logs: tuple[str, ...], out: Path, resamples: int, seed: int) 
     click.echo(f"\nreport: {out / 'report.md'}, numbers: {out / 'summary.json'}, figures: {out}/*.png")
 
 
-def _summarise_model(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str, Any]:
+def _summarise_model(name: str, all_runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str, Any]:
+    runs = [run for run in all_runs if run.name == name]
     first = runs[0]
     found: dict[str, Any] = {
         "name": first.name,
@@ -173,7 +174,11 @@ def _summarise_model(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> d
             found |= _summarise_adherence(run, n_resamples, seed)
         else:
             counts = {"n": len(run.rows), "unscored": run.unscored.total(), "details": run.details}
-            found["tasks"][run.task] = counts | _section(run.task).summarise(run, n_resamples, seed)
+            section = _section(run.task)
+            found["tasks"][run.task] = counts | section.summarise(run, n_resamples, seed)
+            if section.compare is not None:
+                others = [other for other in all_runs if other.task == run.task]
+                found["tasks"][run.task] |= section.compare(run, others, n_resamples, seed)
     return found
 
 

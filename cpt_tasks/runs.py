@@ -224,7 +224,13 @@ def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str,
 
 
 def _grid_hash(samples: Sequence[EvalSample]) -> str:
-    cells = sorted((s.metadata["rubric"], s.metadata["level"], s.metadata["prompt_id"], s.epoch) for s in samples)
+    # a benchmark may tell more cells apart than by level; one that does not keeps the hash it had
+    more = ("target", "style")
+    cells = sorted(
+        (s.metadata["rubric"], s.metadata["level"], s.metadata["prompt_id"], s.epoch)
+        + tuple(s.metadata[key] for key in more if key in s.metadata)
+        for s in samples
+    )
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
 
 

@@ -1,6 +1,6 @@
 """The parts of a report: what each benchmark besides `rubric_adherence` adds to its summary, tables and figures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ class Section:
             values only, None for what is undefined, estimates as `{value, ci_low, ci_high}`.
         tables: From the summaries to tables by caption.
         figures: From the summaries to figures by file stem.
+        compare: From a run, all runs of its benchmark, the number of resamples and a seed to what is added to the run's
+            summary; None where runs are summed up one by one.
     """
 
     title: str
@@ -33,11 +35,14 @@ class Section:
     summarise: "Callable[[ModelRun, int, int], dict[str, Any]]"
     tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
     figures: "Callable[[ModelSummaries], dict[str, Figure]]"
+    compare: "Callable[[ModelRun, Sequence[ModelRun], int, int], dict[str, Any]] | None" = None
 
 
 def sections() -> dict[str, Section]:
     """The sections by name of the benchmark, in the order of a report."""
-    return {}
+    from cpt_tasks.summaries import best_of_n, dose_response
+
+    return {"best_of_n": best_of_n.SECTION, "dose_response": dose_response.SECTION}
 
 
 def jsonable(value: float, digits: int = 6) -> float | None:

@@ -1,0 +1,185 @@
+"""What are n samples worth? The best of k responses, by level, exactly, against what they cost.
+
+    inspect eval cpt_tasks/best_of_n -T n=16 --model anthropic/claude-haiku-5-5
+    inspect eval cpt_tasks/best_of_n -T n=16 --model hf/local -M model_path=DIR -T judge=measured -T rubrics=measured
+
+The cells are those of `rubric_adherence`; each is sampled n times, as inspect's epochs, so the model must sample: a
+greedy one gives n times the same. The report (`cpt report`) computes the expected best of k from the scores of all
+samples; see `metrics/best_of_k.py`. A judge that selects and reports is an oracle: a second one, `-T select_by=...`,
+selects while the first still reports.
+"""
+
+from collections import defaultdict
+from typing import Literal
+
+import numpy as np
+from inspect_ai import Epochs, Task, task
+from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
+from inspect_ai.model import Model, get_model, model_roles
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import TaskState, generate
+
+from cpt_tasks.dataset import ParaphraseSplit, Prompting
+from cpt_tasks.metrics.best_of_k import best_of_k, is_hit, quality
+from cpt_tasks.parameters import check_choice, check_judge
+from cpt_tasks.rendering import check_rendering
+from cpt_tasks.rubric_adherence import adherence_grid
+from cpt_tasks.scorers import JudgeKind, open_judge_store, rubric_judge, score_response
+from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, grader_models, judge_hash, judge_model
+from judges.model import JudgeProtocol
+from judges.panel import Aggregate
+from rubrics import ScoreLevel, Split, load_rubrics
+
+TASK_VERSION = "1-A"
+SELECTOR_ROLE = "selector"
+SelectBy = Literal["report_judge", "measured", "model"]
+
+
+@metric(scores="unreduced")
+def band_hit() -> Metric:
+    """`band_hit@1` and `band_hit@n`, 0-1: the chance that one, and that the best of n, is in the band; over cells.
+
+    For the display while it runs: a mean over all cells, best by this score itself. nan without a scored sample.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        cells: dict[str | int | None, list[tuple[ScoreLevel, float]]] = defaultdict(list)
+        for found in scores:
+            cells[found.sample_id].append((ScoreLevel((found.sample_metadata or {})["level"]), found.score.as_float()))
+        hits = [[float(is_hit(*pair)) for pair in cell] for cell in cells.values()]
+        best = [
+            best_of_k(cell_hits, [quality(*pair) for pair in cell], len(cell))
+            for cell_hits, cell in zip(hits, cells.values(), strict=True)
+        ]
+        return {
+            "band_hit@1": float(np.mean([np.mean(cell) for cell in hits])) if hits else float("nan"),
+            "band_hit@n": float(np.mean(best)) if best else float("nan"),
+            "n_scored": len(scores),
+        }
+
+    return compute
+
+
+@scorer(metrics=[band_hit()])
+def selection_judge(
+    select_by: Literal["measured", "model"] = "measured",
+    rubrics: str | list[str] = "all",
+    protocol: JudgeProtocol = "criteria",
+    call_store: str = DEFAULT_STORE,
+) -> Scorer:
+    """Score, 0-100, by which `best_of_n` selects; `rubric_judge` reports. Fails as `rubric_judge` does.
+
+    Args:
+        select_by: "measured", or "model" for the one model bound to the role `selector`.
+        rubrics: Where the samples' rubrics are found; "all" is the library.
+        protocol: Headline of a model judge.
+        call_store: File that judge calls are kept in.
+
+    Raises:
+        ValueError: If a parameter is unknown.
+        PrerequisiteError: While scoring, as `selector_model`.
+    """
+    check_choice(select_by, ("measured", "model"), "select_by")
+    check_choice(protocol, ("criteria", "holistic"), "protocol")
+    by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    store = open_judge_store(call_store) if select_by == "model" else None
+
+    async def score(state: TaskState, target: Target) -> Score:
+        judge = MeasuredJudge() if store is None else ModelJudge(selector_model(), store, protocol)
+        return await score_response(judge, by_id, state, {"epoch": state.epoch})
+
+    return score
+
+
+def selector_model() -> Model:
+    """The inspect model bound to the role `selector`, with the settings of a judge.
+
+    Raises:
+        PrerequisiteError: Unless exactly one model is bound to it.
+    """
+    bound = model_roles().get(SELECTOR_ROLE)
+    if bound is None or isinstance(bound, list):
+        got = "none" if bound is None else f"{len(bound)}"
+        raise PrerequisiteError(
+            f"best_of_n: {got} bound to the role selector, expected one model; bind it with --model-role "
+            "selector=PROVIDER/MODEL, or select without a model by -T select_by=measured"
+        )
+    return judge_model(get_model(role=SELECTOR_ROLE))
+
+
+@task
+def best_of_n(
+    n: int = 8,
+    rubrics: str | list[str] = "core",
+    levels: str | list[str] = "all",
+    user_prompts: Split = "test",
+    paraphrases: ParaphraseSplit = "heldout",
+    judge: JudgeKind | Literal["none"] = "model",
+    prompting: Prompting = "system_prompt",
+    limit_per_cell: int = 4,
+    select_by: SelectBy = "report_judge",
+    protocol: JudgeProtocol = "criteria",
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
+) -> Task:
+    """Rubric x level x user prompt, n responses each, judged by the rubric.
+
+    Args:
+        n: Samples per cell, at least 2; powers of two make the fullest curves.
+        rubrics: As in `rubric_adherence`, like every parameter not named here.
+        levels: "all", or some of the score levels.
+        user_prompts: Split of the user prompts.
+        paraphrases: Split of the system prompts' wordings.
+        judge: Judge of the report: "model", "measured" or "none".
+        prompting: "system_prompt", or "full_rubric" for the untrained baseline.
+        limit_per_cell: At most this many user prompts per (rubric, level).
+        select_by: Judge that picks the best of k: "report_judge" the same one, an upper bound; "measured", or "model"
+            for the model bound to the role `selector`, another one.
+        protocol: Headline of a model judge.
+        judge_repeats: How often each model judge of the report is asked about a response.
+        panel: How several models in the role `grader` become one score.
+        call_store: File that judge calls are kept in.
+
+    Raises:
+        ValueError: If a parameter is unknown, a rubric cannot be measured, or both judges are the same.
+        PrerequisiteError: If there is no key for the judge, or no model in the role `selector`.
+    """
+    check_choice(judge, ("model", "measured", "none"), "judge")
+    if n < 2:
+        raise ValueError(f"n: got {n}, expected 2 or more; for one response per cell run rubric_adherence")
+    dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell)
+    check_judge("best_of_n", judge, load_rubrics(rubrics))
+    check_selector(select_by, judge, rubrics)
+    scorers = [] if judge == "none" else [rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store)]
+    if select_by != "report_judge":
+        scorers.append(selection_judge(select_by, rubrics, protocol, call_store))
+    return Task(
+        dataset=dataset,
+        solver=[check_rendering(), generate()],
+        scorer=scorers or None,
+        metrics=[band_hit()] if scorers else None,
+        # every statistic is of single samples; the reduced mean is only what inspect shows of a sample
+        epochs=Epochs(n, "mean"),
+        version=TASK_VERSION,
+    )
+
+
+def check_selector(select_by: SelectBy, judge: JudgeKind | Literal["none"], rubrics: str | list[str]) -> None:
+    """Whether the selecting judge can judge and is another than that of the report, before any response is paid for.
+
+    Raises:
+        ValueError: If select_by is unknown, both judges are the same, or a rubric cannot be measured.
+        PrerequisiteError: As `selector_model`.
+    """
+    check_choice(select_by, ("report_judge", "measured", "model"), "select_by")
+    if select_by == "measured":
+        for rubric in load_rubrics(rubrics):
+            check_measurable(rubric)
+    same = select_by == judge == "measured" or (
+        select_by == "model"
+        and judge_hash(selector_model())
+        in [judge_hash(model) for model in (grader_models() if judge == "model" else [])]
+    )
+    if same:
+        raise ValueError("select_by: the selecting judge is a judge of the report too, expected another one or none")

@@ -1,0 +1,1 @@
+"""How a report reads a log of each benchmark: one module per benchmark, with its `SECTION`."""
