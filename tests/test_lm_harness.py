@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 pytest.importorskip("lm_eval")
 from inspect_ai import eval as inspect_eval
@@ -29,8 +30,8 @@ ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
 TEXTS = {
     "low": "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3,
     "moderate": (
-        "The procession moves along the avenue in good order today. What a sight! If you stand near the church you hear "
-        "the drums before you see them. A child waves from a balcony. You may want to follow them to the river!"
+        "The procession moves along the avenue in good order today. What a sight! If you stand near the church you "
+        "hear the drums before you see them. A child waves from a balcony. You may want to follow them to the river!"
     ),
     "extremely_high": (
         "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
@@ -42,7 +43,7 @@ NO_VERDICT = "I would rather not say."
 def answer(system: str, user: str, number: int = 0) -> str:
     """A text fixed by what is asked, of another level now and then."""
     levels = list(TEXTS)
-    draw = sum(map(ord, system + user)) + 3 * number
+    draw = sum(map(ord, system + user)) + number
     return f"{TEXTS[levels[draw % 3]]} {user} {'And on it goes. ' * (draw % 4)}"
 
 
@@ -137,9 +138,6 @@ def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: C
     rows = read_run(log.location).rows
     for name, statistic in STATISTICS.items():
         assert jsonable(value(found, name)) == jsonable(statistic(rows)), name  # as summary.json holds it
-        half_width = (shown[f"{name}_ci_high"] - shown[f"{name}_ci_low"]) / 2 if name in shown else None
-        if half_width is not None:
-            assert value(found, f"{name}_stderr") == pytest.approx(half_width / 1.96, nan_ok=True)
     responses = {row["doc"]["id"]: row["resps"][0][0] for row in found["samples"][ADHERENCE]}
     assert responses == {sample.id: sample.output.completion for sample in log.samples or []}
 
@@ -186,7 +184,7 @@ def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
 
 def test_a_call_that_cannot_be_made_does_not_lose_the_responses(anthropic_server: Any, tmp_path: Path) -> None:
     def broken(body: dict[str, Any]) -> str:
-        raise RuntimeError("down")
+        raise web.HTTPForbidden  # not retried
 
     anthropic_server.reply = broken
     settings = {"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}
@@ -246,13 +244,13 @@ def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
     [
         ({"judges": "measured"}, "--metadata judges: unknown, expected 'judge'"),
         ({"judge": "gpt"}, "--metadata judge: got 'gpt', expected 'measured', 'model' or an inspect model"),
-        ({"rubrics": "nonsense"}, "--metadata .*'nonsense'"),
-        ({"levels": "medium"}, "--metadata levels: got 'medium'"),
+        ({"rubrics": "nonsense"}, "--metadata: rubric 'nonsense' not found"),
+        ({"levels": "medium"}, "--metadata: levels: got 'medium'"),
         ({"limit_per_cell": 0}, "--metadata limit_per_cell: got 0, expected a whole number from 1 up"),
         ({"n_samples": 1.5}, "--metadata n_samples: got 1.5"),
-        ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected one of"),
+        ({"protocol": "paper"}, "--metadata: protocol: got 'paper', expected one of"),
         ({"judge": "model"}, "ANTHROPIC_API_KEY"),
-        ({"judge": "measured", "rubrics": "noir"}, "no measure"),
+        ({"judge": "measured", "rubrics": "tone_irony"}, "has no measure"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence_before_anything_is_generated(
@@ -286,11 +284,15 @@ def test_equal_samples_are_counted_and_warned_of(caplog: pytest.LogCaptureFixtur
     assert "3 of 3 documents have equal texts" in caplog.text
 
 
-def test_the_standard_error_is_the_half_width_of_the_interval_and_nan_without_one() -> None:
-    items = [(0, "r", "low", "p", "heldout-0", 10.0, 50), (1, "r", "moderate", "p", "heldout-0", None, 50)]
-    estimate = estimate_of("macro_accuracy", items)
-    assert estimate.value == 1
-    assert math.isnan(standard_error(estimate))  # one user prompt
+def test_the_standard_error_is_the_spread_of_the_clustered_bootstrap_and_nan_without_one() -> None:
+    # the order is right for prompt p and wrong for q. Resamples pp, pq, qp, qq: 1, 1/2, 1/2, 0, of variance 1/8
+    scores = {("low", "p"): 10.0, ("moderate", "p"): 60.0, ("low", "q"): 60.0, ("moderate", "q"): 10.0}
+    items = [(n, "r", *where, "heldout-0", score, 50) for n, (where, score) in enumerate(scores.items())]
+    assert estimate_of("order_accuracy", items).value == 0.5
+    assert standard_error("order_accuracy", items) == pytest.approx(math.sqrt(1 / 8), abs=0.01)
+    unscored = [(9, "r", "low", "s", "heldout-0", None, 50)]
+    assert estimate_of("macro_accuracy", items[:2] + unscored).value == 1
+    assert math.isnan(standard_error("macro_accuracy", items[:2] + unscored))
 
 
 def test_the_command_names_the_choices_of_metadata(monkeypatch: pytest.MonkeyPatch) -> None:

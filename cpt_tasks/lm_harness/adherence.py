@@ -1,10 +1,12 @@
 """Values and aggregations of `cpt_rubric_adherence`: thin adapters to the statistics of the inspect task.
 
 lm_eval knows no interval, and a standard error only of its own aggregations. So each statistic S has a twin `S_stderr`
-over the same items, which lm_eval's table prints behind the plus-minus sign.
+over the same items, which lm_eval's table prints behind the plus-minus sign: the standard deviation of the statistic
+over the resamples of the clustered bootstrap that its interval comes from.
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -14,7 +16,9 @@ from inspect_ai.scorer import Score
 
 from cpt_tasks.lm_harness.documents import Document
 from cpt_tasks.lm_harness.settings import Settings
-from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap
+from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap, resample_weights
+from cpt_tasks.metrics.bootstrap import with_plain
+from cpt_tasks.metrics.rows import Floats, table_of
 from cpt_tasks.scorers import BOOTSTRAP_SEED, HEADLINE, judged_row
 from judges import NO_RESPONSE
 from judges.agreement import Estimate
@@ -33,7 +37,7 @@ HIGHER_IS_BETTER = {
     "dynamic_range": True,
     "band_error": False,
 }
-NORMAL_95 = 1.96
+N_RESAMPLES = 1000
 
 
 def values(document: Document, results: Sequence[str]) -> dict[str, float | Item]:
@@ -81,9 +85,17 @@ def estimate_of(name: str, items: Sequence[Item]) -> Estimate:
     return _estimates(tuple(items))[name]
 
 
-def standard_error(estimate: Estimate) -> float:
-    """Half the width of the 95% interval over 1.96; nan if there is no interval."""
-    return (estimate.ci_high - estimate.ci_low) / 2 / NORMAL_95
+def standard_error(name: str, items: Sequence[Item]) -> float:
+    """Standard deviation of a statistic over those resamples; nan with fewer than two user prompts."""
+    table = table_of(_rows(tuple(items)))
+    weights = resample_weights(table.n_clusters, N_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
+    return spread(STATISTICS[name].resampled(table, with_plain(weights))[1:])
+
+
+def spread(draws: Floats) -> float:
+    """Standard deviation of the draws that are defined; nan if fewer than two are."""
+    defined = draws[~np.isnan(draws)]
+    return float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
 
 
 def _rows(items: tuple[Item, ...]) -> list[Judged]:
@@ -99,7 +111,8 @@ def _rows(items: tuple[Item, ...]) -> list[Judged]:
 @lru_cache(maxsize=1)  # every metric of a run asks for the same items
 def _estimates(items: tuple[Item, ...]) -> dict[str, Estimate]:
     rng = np.random.default_rng(BOOTSTRAP_SEED)
-    return dict(zip(STATISTICS, clustered_bootstrap(_rows(items), STATISTICS.values(), rng), strict=True))
+    found = clustered_bootstrap(_rows(items), STATISTICS.values(), rng, N_RESAMPLES)
+    return dict(zip(STATISTICS, found, strict=True))
 
 
 def _value(name: str) -> Aggregation:
@@ -107,7 +120,7 @@ def _value(name: str) -> Aggregation:
 
 
 def _stderr(name: str) -> Aggregation:
-    return lambda items: standard_error(estimate_of(name, items))
+    return lambda items: standard_error(name, items)
 
 
 def _bound(name: str, bound: str) -> Aggregation:

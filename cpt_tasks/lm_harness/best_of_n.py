@@ -12,18 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from cpt_tasks.lm_harness.adherence import standard_error
+from cpt_tasks.lm_harness.adherence import N_RESAMPLES, spread
 from cpt_tasks.lm_harness.documents import Document
 from cpt_tasks.lm_harness.settings import Settings
 from cpt_tasks.metrics.best_of_k import LEVELS, Sampled, best_of_k_cells, curve_sizes, level_curves
-from cpt_tasks.metrics.cells import all_and_resampled, first_and_rest
+from cpt_tasks.metrics.cells import Floats, all_and_resampled
 from cpt_tasks.scorers import BOOTSTRAP_SEED
-from judges.agreement import Estimate
 from rubrics import ScoreLevel
 
 # rubric, level, user prompt, number of samples with a score, value (nan if undefined)
 Item = tuple[str, str, str, int, float]
-N_RESAMPLES = 1000
 HIGHER_IS_BETTER = {"band_hit": True, "band_error": False}
 logger = logging.getLogger(__name__)
 
@@ -65,25 +63,24 @@ def metric_list(settings: Settings) -> list[dict[str, Any]]:
     return metrics
 
 
-def estimate_of(items: Sequence[Item]) -> Estimate:
-    """Mean over user prompts within (rubric, level), then over those, with its 95% interval as in the report."""
-    rubrics, prompts = (sorted({item[part] for item in items if item[3]}) for part in (0, 2))
+def mean(items: Sequence[Item]) -> float:
+    """Mean over user prompts within (rubric, level), then over those, as in the report; nan if nothing was scored."""
+    return float(_mean_and_draws(items)[0])
+
+
+def mean_stderr(items: Sequence[Item]) -> float:
+    """Standard deviation of that mean over resamples of the user prompts; nan with fewer than two of them."""
+    return spread(_mean_and_draws(items)[1:])
+
+
+def _mean_and_draws(items: Sequence[Item]) -> Floats:
+    rubrics, prompts = (sorted({str(item[part]) for item in items if item[3]}) for part in (0, 2))
     cells = np.full((len(rubrics), len(LEVELS), len(prompts), 1), np.nan)
     for rubric, level, prompt, scored, value in items:
         if scored:
             cells[rubrics.index(rubric), ScoreLevel(level).rank, prompts.index(prompt), 0] = value
-    curves = level_curves(cells, all_and_resampled(len(prompts), N_RESAMPLES, BOOTSTRAP_SEED))
-    return first_and_rest(curves[:, -1, 0])
-
-
-def mean(items: Sequence[Item]) -> float:
-    """The value of `estimate_of`."""
-    return estimate_of(items).value
-
-
-def mean_stderr(items: Sequence[Item]) -> float:
-    """Half the width of its 95% interval over 1.96."""
-    return standard_error(estimate_of(items))
+    pooled: Floats = level_curves(cells, all_and_resampled(len(prompts), N_RESAMPLES, BOOTSTRAP_SEED))[:, -1, 0]
+    return pooled
 
 
 def warn_of_duplicates(samples: Sequence[Sequence[str]]) -> None:

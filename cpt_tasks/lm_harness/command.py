@@ -3,6 +3,8 @@
     cpt-lm-eval --model hf --model_args pretrained=BASE,peft=ADAPTER,dtype=float32 --tasks cpt_rubric_adherence \
         --metadata judge=measured rubrics=measured limit_per_cell=4
     lm_eval run --include_path "$(cpt-lm-eval --include-path)" --apply_chat_template --tasks cpt_rubric_adherence ...
+
+With our tasks only, it skips the scan of lm_eval's own and checks the names in --metadata.
 """
 
 import argparse

@@ -37,7 +37,7 @@ def load_documents(**metadata: Any) -> "dict[str, Dataset]":
     except CannotRunError:
         raise
     except ValueError as error:
-        raise CannotRunError(f"--metadata {error}") from error
+        raise CannotRunError(f"--metadata: {error}") from error
 
 
 def documents(settings: Settings) -> list[Document]:
@@ -60,8 +60,8 @@ def documents(settings: Settings) -> list[Document]:
     ordered: list[tuple[int, Document]] = []
     for position, sample in enumerate(grid):
         facts = sample.metadata or {}
+        assert not isinstance(sample.input, str)  # adherence_samples makes messages
         system, user = sample.input
-        assert not isinstance(system, str) and not isinstance(user, str)  # adherence_samples makes messages
         document = Document(
             id=str(sample.id),
             rubric=facts["rubric"],

@@ -78,7 +78,7 @@ def settings_of(metadata: Mapping[str, Any]) -> Settings:
     try:
         check_choice(settings.protocol, ("criteria", "holistic"), "protocol")
     except ValueError as error:
-        raise CannotRunError(f"--metadata {error}") from error
+        raise CannotRunError(f"--metadata: {error}") from error
     return settings
 
 

@@ -121,7 +121,7 @@ def chat_problem(document: Document, rendered: Any, render: Callable[[list[dict[
 
 def length_problem(rendered: Any, render: Callable[..., Any], generation: Mapping[str, Any]) -> str:
     """Whether a chat would be cut: a local model drops its beginning, the system prompt, where there is no room."""
-    model = getattr(render, "__self__", None)
+    model: Any = getattr(render, "__self__", None)
     if not isinstance(rendered, str) or not hasattr(model, "tok_encode") or not hasattr(model, "max_length"):
         return ""
     tokens, asked = len(model.tok_encode(rendered)), int(generation.get("max_gen_toks", 0))
