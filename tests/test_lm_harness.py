@@ -1,8 +1,10 @@
 """The benchmarks in lm_eval, driven through its real evaluator by a fake model, and their numbers beside inspect's."""
 
+import inspect
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,18 @@ from lm_eval import simple_evaluate
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
+from cpt_tasks.best_of_n import best_of_n
 from cpt_tasks.lm_harness import command, include_path
-from cpt_tasks.lm_harness.adherence import estimate_of, standard_error
+from cpt_tasks.lm_harness.adherence import N_RESAMPLES, estimate_of, standard_error
 from cpt_tasks.lm_harness.documents import documents
 from cpt_tasks.lm_harness.settings import CannotRunError, Settings, settings_of
 from cpt_tasks.lm_harness.task import chat_problem
 from cpt_tasks.metrics import STATISTICS
 from cpt_tasks.rubric_adherence import adherence_grid, rubric_adherence
 from cpt_tasks.runs import read_run
+from cpt_tasks.scorers import BOOTSTRAP_SEED
 from cpt_tasks.sections import jsonable
+from cpt_tasks.summaries.best_of_n import summarise
 
 ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
 TEXTS = {
@@ -262,10 +267,9 @@ def test_what_cannot_be_is_said_in_a_sentence_before_anything_is_generated(
     assert model.prompts == []
 
 
-def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded(mock_model: Callable[..., Any]) -> None:
+def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded() -> None:
     found = evaluate(BEST, metadata={"n_samples": 3, "limit_per_cell": 2})
-    assert found == found
-    padded = evaluate(BEST, FakeLM(padding=1), metadata={"n_samples": 3, "limit_per_cell": 2}, limit=None)
+    padded = evaluate(BEST, FakeLM(padding=1), metadata={"n_samples": 3, "limit_per_cell": 2})
     for run in (found, padded):
         for row in run["samples"][BEST]:
             assert len(row["resps"][0]) == len(row["filtered_resps"][0]) == 3
@@ -276,6 +280,31 @@ def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded(mock_mo
     assert value(found, "band_hit@3", BEST) == pytest.approx(1)
     assert value(found, "n_distinct", BEST) == 3
     assert value(found, "band_hit@2_stderr", BEST) == pytest.approx(0)
+
+
+def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model: Callable[..., Any]) -> None:
+    settings: dict[str, Any] = {"rubrics": "broadcast,reverie", "limit_per_cell": 2}
+    asked: Counter[tuple[str, str]] = Counter()
+
+    def reply(messages: list[Any]) -> str:
+        turns = (messages[0].text, messages[1].text)
+        asked[turns] += 1
+        return answer(*turns, asked[turns] - 1)
+
+    task = best_of_n(n=4, judge="measured", **settings)
+    [log] = inspect_eval(task, model=mock_model(reply), max_connections=1, display="none")
+    summary = summarise(read_run(log.location), N_RESAMPLES, BOOTSTRAP_SEED)
+    found = evaluate(BEST, metadata=settings | {"n_samples": 4})
+    for name, estimate in summary["metrics"].items():
+        assert jsonable(value(found, name, BEST)) == estimate["value"], name
+    compared = 0
+    for point in summary["curves"]:
+        name = f"{point['level']}_{point['statistic']}@{point['k']}"
+        if f"{name},none" in found["results"][BEST]:
+            assert jsonable(value(found, name, BEST)) == point["value"], name
+            compared += 1
+    assert compared == 3 * 2 * 3
+    assert jsonable(value(found, "n_distinct", BEST)) == summary["distinct_responses"]
 
 
 def test_equal_samples_are_counted_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -318,11 +347,13 @@ def test_the_command_prints_the_folder_of_the_tasks(
     assert {path.name for path in folder.iterdir()} == {"_cpt_task", "cpt_best_of_n.yaml", "cpt_rubric_adherence.yaml"}
 
 
-def test_defaults_are_those_of_the_inspect_task() -> None:
-    import inspect
-
-    parameters = inspect.signature(rubric_adherence).parameters
-    settings = Settings()
-    shared = [name for name in vars(settings) if name in parameters]
+def test_defaults_are_those_of_the_inspect_tasks() -> None:
+    defaults = {name: p.default for name, p in inspect.signature(rubric_adherence).parameters.items()}
+    settings = vars(Settings())
+    shared = settings.keys() & defaults.keys()
     assert len(shared) == 10
-    assert {name: parameters[name].default for name in shared} == {name: getattr(settings, name) for name in shared}
+    assert {name: settings[name] for name in shared} == {name: defaults[name] for name in shared}
+    of_best = inspect.signature(best_of_n).parameters
+    task = TaskManager(include_path=include_path(), include_defaults=False).load([BEST])["tasks"][BEST]
+    assert task.config.repeats == task.settings.n_samples == of_best["n"].default
+    assert task.settings.limit_per_cell == of_best["limit_per_cell"].default
