@@ -12,6 +12,8 @@ from rubrics import Rubric, ScoreLevel
 
 ParaphraseSplit = Literal["train", "heldout"]
 Prompting = Literal["system_prompt", "full_rubric"]
+# the level of a sample without a system prompt
+NO_LEVEL = "none"
 
 FULL_RUBRIC_SYSTEM = """\
 You will be graded by the rubric below, on a scale from 0 to 100. Write your answer so that its grade is {target}.
@@ -32,8 +34,9 @@ def adherence_samples(
     user_prompts: Mapping[str, Mapping[str, str]],
     paraphrases: ParaphraseSplit = "heldout",
     prompting: Prompting = "system_prompt",
+    wordings: int = 1,
 ) -> MemoryDataset:
-    """One sample per (rubric, level, user prompt), rubric by rubric in the order given.
+    """One sample per (rubric, level, user prompt, wording), rubric by rubric in the order given.
 
     The user prompts of a cell take the paraphrases in turn, so that each is used equally often up to one. A sample's
     id ends in a hash of what is asked and of the rubric, because inspect reuses answers by id when a run is resumed.
@@ -45,36 +48,72 @@ def adherence_samples(
         paraphrases: Which wordings of the system prompts; has no effect on `full_rubric`.
         prompting: "system_prompt" asks with the rubric's own short system prompt; "full_rubric" is the untrained
             baseline that a user would try first: the whole rubric and the target level in the system turn.
+        wordings: Under how many paraphrases each user prompt is asked; `full_rubric` has one.
+
+    Raises:
+        ValueError: If a rubric has fewer paraphrases than `wordings`, or that is below 1.
     """
     return MemoryDataset(
         [
-            _sample(rubric, level, prompt_id, text, position, paraphrases, prompting)
+            _sample(rubric, level, prompt_id, text, paraphrase_id, system)
             for rubric in rubrics
             for level in levels
             for position, (prompt_id, text) in enumerate(user_prompts[rubric.id].items())
+            for paraphrase_id, system in _system_prompts(rubric, level, position, paraphrases, prompting, wordings)
         ],
         name="rubric_adherence",
     )
 
 
-def _sample(
+def unprompted_sample(prompt_id: str, user_prompt: str, rubrics: Sequence[Rubric]) -> Sample:
+    """A sample without a system prompt, judged by all the rubrics; the first counts as its own."""
+    first, *others = rubrics
+    digest = content_hash([rubric.hash for rubric in rubrics], user_prompt)
+    return Sample(
+        id=f"{prompt_id}-unprompted-{digest}",
+        input=[ChatMessageUser(content=user_prompt)],
+        target=NO_LEVEL,
+        metadata={
+            "rubric": first.id,
+            "rubric_hash": first.hash,
+            "level": NO_LEVEL,
+            "prompt_id": prompt_id,
+            "also": [rubric.id for rubric in others],
+            "cell": "unprompted",
+        },
+    )
+
+
+def content_hash(*parts: object) -> str:
+    """The end of a sample's id: 8 hex digits of what is asked and how it is judged."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+
+
+def _system_prompts(
     rubric: Rubric,
     level: ScoreLevel,
-    prompt_id: str,
-    user_prompt: str,
     position: int,
     paraphrases: ParaphraseSplit,
     prompting: Prompting,
-) -> Sample:
+    wordings: int,
+) -> list[tuple[str, str]]:
+    """The system prompts, with their ids, that the user prompt at a position of its cell is asked under."""
     if prompting == "full_rubric":
-        system = FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render())
-        paraphrase_id = "full_rubric"
-    else:
-        wordings = rubric.wordings(level, paraphrases)
-        system = wordings[position % len(wordings)]
-        paraphrase_id = f"{paraphrases}-{position % len(wordings)}"
-    content = json.dumps([rubric.hash, system, user_prompt])
-    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+        return [("full_rubric", FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render()))]
+    found = rubric.wordings(level, paraphrases)
+    if not 1 <= wordings <= len(found):
+        raise ValueError(
+            f"wordings: got {wordings}, expected 1 to {len(found)}, the {paraphrases} paraphrases that rubric "
+            f"{rubric.id!r} has of {level.value}"
+        )
+    numbers = [(position + further) % len(found) for further in range(wordings)]
+    return [(f"{paraphrases}-{number}", found[number]) for number in numbers]
+
+
+def _sample(
+    rubric: Rubric, level: ScoreLevel, prompt_id: str, user_prompt: str, paraphrase_id: str, system: str
+) -> Sample:
+    digest = content_hash(rubric.hash, system, user_prompt)
     return Sample(
         id=f"{rubric.id}-{level}-{prompt_id}-{digest}",
         input=[ChatMessageSystem(content=system), ChatMessageUser(content=user_prompt)],

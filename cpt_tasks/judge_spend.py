@@ -13,7 +13,7 @@ import yaml
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import ChatMessage, ChatMessageUser
 
-from cpt_tasks.rubric_adherence import adherence_grid
+from cpt_tasks.rubric_adherence import PRESETS, adherence_grid
 from cpt_tasks.runs import find_logs
 from judges import judge_call, judge_messages, judge_model
 from judges.cost import Prices, cost_usd
@@ -24,7 +24,17 @@ from rubrics import Rubric, load_rubrics
 
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024  # Claude Sonnet; others start at 512 to 4096 tokens
-GRID_PARAMETERS = ("rubrics", "levels", "user_prompts", "paraphrases", "prompting", "limit_per_cell")
+GRID_PARAMETERS = (
+    "rubrics",
+    "levels",
+    "user_prompts",
+    "paraphrases",
+    "prompting",
+    "limit_per_cell",
+    "wordings",
+    "preset",
+    "also",
+)
 
 
 @dataclass(frozen=True)
@@ -57,11 +67,15 @@ def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[TextT
             raise ValueError(f"-T {parameter}: {value!r} is not YAML") from error
     if not isinstance(given.get("limit_per_cell", 1), int):
         raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
-    rubrics = {rubric.id: rubric for rubric in load_rubrics(given.get("rubrics", "core"))}
+    also = given.pop("also", "")
+    further = load_rubrics(also) if also else []
+    selection = given["rubrics"] if "rubrics" in given else PRESETS[given.get("preset", "core")].rubrics
+    rubrics = {rubric.id: rubric for rubric in load_rubrics(selection)}
     response = "word " * max(15, response_tokens * CHARACTERS_PER_TOKEN // 5)
     return [
-        TextToJudge(rubrics[(sample.metadata or {})["rubric"]], _user_prompt(sample.input), response)
+        TextToJudge(rubric, _user_prompt(sample.input), response)
         for sample in adherence_grid(**given)
+        for rubric in _judging(rubrics[(sample.metadata or {})["rubric"]], further)
     ]
 
 
@@ -76,7 +90,9 @@ def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
         log = read_eval_log(path)
         if log.status != "success":
             raise ValueError(f"{path}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
-        rubrics = {rubric.id: rubric for rubric in load_rubrics(log.eval.task_args.get("rubrics", "all"))}
+        rubrics = {rubric.id: rubric for rubric in load_rubrics(log.eval.task_args.get("rubrics") or "all")}
+        given = log.eval.task_args.get("also", "")
+        also = {rubric.id: rubric for rubric in (load_rubrics(given) if given else [])}
         for sample in log.samples or []:
             rubric = rubrics.get(sample.metadata.get("rubric", ""))
             if rubric is None or rubric.hash != sample.metadata["rubric_hash"]:
@@ -85,8 +101,15 @@ def judged_texts(logs: Sequence[str]) -> list[TextToJudge]:
                     "the task again"
                 )
             if not is_no_response(sample.output.completion):
-                found.append(TextToJudge(rubric, _user_prompt(sample.input), sample.output.completion))
+                asked = sample.metadata.get("user_prompt", _user_prompt(sample.input))
+                further = [(rubrics | also)[other] for other in sample.metadata.get("also", also)]
+                found += [TextToJudge(each, asked, sample.output.completion) for each in _judging(rubric, further)]
     return found
+
+
+def _judging(own: Rubric, further: Sequence[Rubric]) -> list[Rubric]:
+    """The rubrics that a response is judged by: its own first."""
+    return [own, *(rubric for rubric in further if rubric.id != own.id)]
 
 
 def forecast(
@@ -169,9 +192,11 @@ def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: st
     commands = []
     for path in find_logs(logs):
         settings = ["-S", f"call_store={call_store}"]
-        rubrics = read_eval_log(path, header_only=True).eval.task_args.get("rubrics", "all")
-        if rubrics != "all":
-            settings += ["-S", f"rubrics={rubrics if isinstance(rubrics, str) else ','.join(rubrics)}"]
+        given = read_eval_log(path, header_only=True).eval.task_args
+        for name, default in (("rubrics", "all"), ("also", "")):
+            value = given.get(name) or default
+            if value != default:
+                settings += ["-S", f"{name}={value if isinstance(value, str) else ','.join(value)}"]
         if repeats > 1:
             settings += ["-S", f"judge_repeats={repeats}"]
         path = unquote(urlparse(path).path)

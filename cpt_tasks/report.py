@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 
 from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
-from cpt_tasks.metrics.adherence import band_error as mean_band_error
-from cpt_tasks.metrics.adherence import macro_accuracy, mean_score
+from cpt_tasks.metrics.adherence import band_error, macro_accuracy, mean_score, overshoot, undershoot
 from cpt_tasks.runs import ModelRun, check_comparable, find_logs, read_run, shown
 from cpt_tasks.sections import Section, sections
+from cpt_tasks.summaries import leakage
 from judges.agreement import Estimate
 from rubrics import ScoreLevel
 
@@ -34,8 +34,11 @@ TABLE_STATISTICS = ("macro_accuracy", "weighted_kappa", "kendall_tau_b", "spearm
 LEVEL_STATISTICS: dict[str, Statistic] = {
     "accuracy": macro_accuracy,
     "mean_score": mean_score,
-    "band_error": mean_band_error,
+    "band_error": band_error,
+    "overshoot": overshoot,
+    "undershoot": undershoot,
 }
+LEVEL_COLUMNS = ("accuracy", "mean_score", "band_error")
 
 
 def summarise(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str, Any]:
@@ -47,6 +50,12 @@ def summarise(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str
     protocols = {run.task: run.protocol for run in reversed(runs)}
     main_task = ADHERENCE if ADHERENCE in protocols else runs[0].task
     names = list(dict.fromkeys(run.name for run in runs))
+    models = [_summarise_model([run for run in runs if run.name == name], n_resamples, seed) for name in names]
+    for task, section in sections().items():
+        if section.compare and task in protocols:
+            compared = section.compare([run for run in runs if run.task == task], n_resamples, seed)
+            for model in models:
+                model["tasks"].get(task, {}).update(compared.get(model["name"], {}))
     return {
         "run": protocols[main_task]
         | {
@@ -56,7 +65,7 @@ def summarise(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str
             "versions": {name: version(name) for name in ("cpt-tasks", "inspect-ai", "scipy", "numpy")},
         },
         "tasks": protocols,
-        "models": [_summarise_model(name, runs, n_resamples, seed) for name in names],
+        "models": models,
     }
 
 
@@ -76,7 +85,7 @@ def level_table(summary: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for model in summary["models"]:
         for level, found in model["by_level"].items():
-            cells = {name: _cell(found["metrics"][name]) for name in LEVEL_STATISTICS}
+            cells = {name: _cell(found["metrics"][name]) for name in LEVEL_COLUMNS}
             counts = {name: found[name] for name in ("unscored", "no_response")}
             counts["truncated"] = "not reported" if found["truncated"] is None else found["truncated"]
             rows.append({"model": model["name"], "level": level, "n": found["n"]} | cells | counts)
@@ -105,14 +114,14 @@ def judging_table(runs: Sequence[ModelRun]) -> pd.DataFrame:
         tokens |= {f"cache_{kind}": judging.usage[f"input_tokens_cache_{kind}"] for kind in ("read", "write")}
         cost = "price unknown" if judging.cost_usd is None else f"{judging.cost_usd:.2f}"
         row = {"model": run.name, "replies": judging.attempts, "unscored": failures or "none"}
+        if judging.further_failures:
+            row["further judgments failed"] = _further_failures(run)
         rows.append(row | tokens | {"USD": cost})
     return pd.DataFrame(rows)
 
 
 def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, seed: int = 0) -> str:
     """Writes summary.json, report.md, table.csv, command.txt and the figures; returns the main table as Markdown."""
-    from cpt_tasks.figures import draw_figures
-
     for task in {run.task for run in runs}:
         check_comparable([run for run in runs if run.task == task])
     out.mkdir(parents=True, exist_ok=True)
@@ -121,13 +130,15 @@ def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, s
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     main_table = table(summary)
     main_table.to_csv(out / "table.csv", index=False)
-    parts = ["# Report", *(_adherence_markdown(summary, adherence, draw_figures(adherence, out)) if adherence else [])]
+    parts = ["# Report", *(_adherence_markdown(summary, adherence, out) if adherence else [])]
     parts += [_section_markdown(task, summary, out) for task in sections() if task in summary["tasks"]]
     judging = judging_table(runs)
     if not judging.empty:
         parts += ["## Judging", judging.to_markdown(index=False)]
     (out / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     unscored = [f"{run.name}: unscored {_by_level(run.unscored)}" for run in runs if run.unscored]
+    failed = [run for run in runs if run.judging.further_failures]
+    unscored += [f"{run.name}: judgments by further rubrics that failed: {_further_failures(run)}" for run in failed]
     return "\n".join([str(main_table.to_markdown(index=False)), *unscored, *_noise(runs)])
 
 
@@ -153,8 +164,7 @@ def report_command(logs: tuple[str, ...], out: Path, resamples: int, seed: int) 
     click.echo(f"\nreport: {out / 'report.md'}, numbers: {out / 'summary.json'}, figures: {out}/*.png")
 
 
-def _summarise_model(name: str, all_runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str, Any]:
-    runs = [run for run in all_runs if run.name == name]
+def _summarise_model(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str, Any]:
     first = runs[0]
     found: dict[str, Any] = {
         "name": first.name,
@@ -173,12 +183,8 @@ def _summarise_model(name: str, all_runs: Sequence[ModelRun], n_resamples: int, 
         if run.task == ADHERENCE:
             found |= _summarise_adherence(run, n_resamples, seed)
         else:
-            counts = {"n": len(run.rows), "unscored": run.unscored.total(), "details": run.details}
-            section = _section(run.task)
-            found["tasks"][run.task] = counts | section.summarise(run, n_resamples, seed)
-            if section.compare is not None:
-                others = [other for other in all_runs if other.task == run.task]
-                found["tasks"][run.task] |= section.compare(run, others, n_resamples, seed)
+            counts = {"n": len(run.samples), "unscored": run.unscored.total(), "details": run.details}
+            found["tasks"][run.task] = counts | _section(run.task).summarise(run, n_resamples, seed)
     return found
 
 
@@ -198,7 +204,7 @@ def _summarise_adherence(run: ModelRun, n_resamples: int, seed: int) -> dict[str
     rubrics = sorted({row.rubric for row in run.rows})
     by_rubric = {rubric: [row for row in run.rows if row.rubric == rubric] for rubric in rubrics}
     by_level = {level: [row for row in run.rows if row.level is level] for level in ScoreLevel}
-    return {
+    entry = {
         "n": len(run.rows),
         "unscored": run.unscored.total(),
         "details": run.details,
@@ -219,14 +225,23 @@ def _summarise_adherence(run: ModelRun, n_resamples: int, seed: int) -> dict[str
             if rows or run.unscored[level.value]
         },
     }
+    return leakage.with_leakage(entry, run, n_resamples, seed)
 
 
 def _noise(runs: Sequence[ModelRun]) -> list[str]:
     return [f"{run.name}: {line}" for run in runs for line in run.judging.noise]
 
 
+def _further_failures(run: ModelRun) -> str:
+    failures = sorted(run.judging.further_failures.items())
+    return ", ".join(f"{mode} by {rubric} {count}" for (mode, rubric), count in failures)
+
+
 def _by_level(counts: Counter[str]) -> str:
-    return ", ".join(f"{level.value} {counts[level.value]}" for level in ScoreLevel if counts[level.value])
+    levels = [level.value for level in ScoreLevel]
+    return ", ".join(
+        f"{level} {counts[level]}" for level in [*levels, *sorted(set(counts) - set(levels))] if counts[level]
+    )
 
 
 def _jsonable(estimate: Estimate) -> dict[str, float | None]:
@@ -240,7 +255,10 @@ def _cell(estimate: dict[str, float | None]) -> str:
     return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _adherence_markdown(summary: dict[str, Any], runs: Sequence[ModelRun], figures: Sequence[str]) -> list[str]:
+def _adherence_markdown(summary: dict[str, Any], runs: Sequence[ModelRun], out: Path) -> list[str]:
+    from cpt_tasks.figures import draw_figures, save_figure
+
+    figures = draw_figures(runs, out)
     run = summary["run"]
     chance = next(model["metrics"]["chance_accuracy"]["value"] for model in summary["models"] if model["metrics"])
     intro = (
@@ -254,7 +272,12 @@ def _adherence_markdown(summary: dict[str, Any], runs: Sequence[ModelRun], figur
         parts.append("\n".join(f"- {line}" for line in noise))
     parts += ["### By level", level_table(summary).to_markdown(index=False)]
     parts += ["### By rubric", rubric_table(summary).to_markdown(index=False)]
-    return parts + [_image(Path(figure).stem, figure) for figure in figures]
+    parts += [_image(Path(figure).stem, figure) for figure in figures]
+    found = {model["name"]: model for model in summary["models"] if "leakage" in model}
+    if found:
+        parts += ["### Leakage", leakage.INTRO, *_tables_markdown(leakage.leakage_tables(found))]
+        parts.append(_image("leakage", save_figure(leakage.leakage_figure(found), out, "leakage")))
+    return parts
 
 
 def _section_markdown(task: str, summary: dict[str, Any], out: Path) -> str:
@@ -263,11 +286,14 @@ def _section_markdown(task: str, summary: dict[str, Any], out: Path) -> str:
     section = sections()[task]
     found = {model["name"]: model["tasks"][task] for model in summary["models"] if task in model["tasks"]}
     parts = [f"## {section.title}", section.intro]
-    for caption, rows in section.tables(found).items():
-        parts += [f"### {caption}", rows.to_markdown(index=False)]
+    parts += _tables_markdown(section.tables(found))
     for stem, figure in section.figures(found).items():
         parts.append(_image(stem, save_figure(figure, out, stem)))
     return "\n\n".join(parts)
+
+
+def _tables_markdown(tables: dict[str, pd.DataFrame]) -> list[str]:
+    return [part for caption, rows in tables.items() for part in (f"### {caption}", rows.to_markdown(index=False))]
 
 
 def _image(stem: str, file: str) -> str:

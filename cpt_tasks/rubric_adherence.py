@@ -7,6 +7,7 @@ Every rubric of the selection is asked for at every level, on every user prompt 
 the response is judged 0-100 by the rubric. Source: Configurable Preference Tuning, arXiv 2506.11702.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 from inspect_ai import Task, task
@@ -23,21 +24,42 @@ from judges.panel import Aggregate
 from rubrics import Split, load_rubrics
 
 TASK_VERSION = "1-A"
+PresetName = Literal["core", "full", "paper"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What the parameters of the same names are where they are not given."""
+
+    rubrics: str
+    limit_per_cell: int
+    wordings: int
+    protocol: JudgeProtocol
+
+
+PRESETS: dict[str, Preset] = {
+    "core": Preset("core", limit_per_cell=8, wordings=1, protocol="criteria"),
+    "full": Preset("core", limit_per_cell=24, wordings=3, protocol="criteria"),
+    "paper": Preset("film_reviews", limit_per_cell=24, wordings=1, protocol="holistic"),
+}
 
 
 @task
 def rubric_adherence(
-    rubrics: str | list[str] = "core",
+    rubrics: str | list[str] | None = None,
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
     paraphrases: ParaphraseSplit = "heldout",
     judge: JudgeKind | Literal["none"] = "model",
     prompting: Prompting = "system_prompt",
-    limit_per_cell: int = 8,
-    protocol: JudgeProtocol = "criteria",
+    limit_per_cell: int | None = None,
+    protocol: JudgeProtocol | None = None,
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    wordings: int | None = None,
+    preset: PresetName = "core",
+    also: str | list[str] = "",
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
@@ -51,11 +73,20 @@ def rubric_adherence(
             "none" to write responses only, for `inspect score` to judge later.
         prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
         limit_per_cell: At most this many user prompts per (rubric, level), at least 1; the first ones of the split.
-            The library has 24 per split and family; the default keeps core under 500 responses.
+            The library has 24 per split and family.
         protocol: Headline of a model judge, "criteria" or "holistic"; see `rubric_judge`, as for the next three.
         judge_repeats: How often each model judge is asked about a response.
         panel: How several models in the role `grader` become one score, "mean" or "median".
         call_store: File that judge calls are kept in and looked up first.
+        wordings: Under how many paraphrases of the system prompt each user prompt is asked, at least 1; no effect on
+            "full_rubric".
+        preset: What rubrics, limit_per_cell, wordings and protocol are where they are not given. "core": all of core,
+            8 user prompts a cell, each under one wording: 432 responses. "full": all of core, 24 user prompts, each
+            under 3 wordings: 3,888 responses. "paper": the four rubrics of film photography as in arXiv 2506.11702
+            (here written anew), 24 user prompts, the judge's holistic score: 288 responses.
+        also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
+            has the leakage matrix: what asking for one rubric does to the others. Each is one more judgment per
+            response.
 
     Raises:
         ValueError: If a parameter is unknown or a rubric cannot be measured.
@@ -64,31 +95,40 @@ def rubric_adherence(
             model_roles=...)`.
     """
     check_choice(judge, ("model", "measured", "none"), "judge")
-    dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell)
-    check_judge("rubric_adherence", judge, load_rubrics(rubrics))
+    dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell, wordings, preset)
+    rubrics = PRESETS[preset].rubrics if rubrics is None else rubrics
+    protocol = PRESETS[preset].protocol if protocol is None else protocol
+    check_judge("rubric_adherence", judge, [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])])
+    scorer = rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also) if judge != "none" else None
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
-        scorer=None if judge == "none" else rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store),
+        scorer=scorer,
         version=TASK_VERSION,
     )
 
 
 def adherence_grid(
-    rubrics: str | list[str] = "core",
+    rubrics: str | list[str] | None = None,
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
     paraphrases: ParaphraseSplit = "heldout",
     prompting: Prompting = "system_prompt",
-    limit_per_cell: int = 8,
+    limit_per_cell: int | None = None,
+    wordings: int | None = None,
+    preset: PresetName = "core",
 ) -> MemoryDataset:
     """The samples of the task, from its parameters of the same names.
 
     Raises:
         ValueError: If a parameter is unknown.
     """
-    selected = load_rubrics(rubrics)
+    check_choice(preset, list(PRESETS), "preset")
+    chosen = PRESETS[preset]
+    limit_per_cell = chosen.limit_per_cell if limit_per_cell is None else limit_per_cell
+    wordings = chosen.wordings if wordings is None else wordings
+    selected = load_rubrics(chosen.rubrics if rubrics is None else rubrics)
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
     check_choice(paraphrases, ("train", "heldout"), "paraphrases")
     check_choice(prompting, ("system_prompt", "full_rubric"), "prompting")
-    return adherence_samples(selected, levels_of(levels), prompts, paraphrases, prompting)
+    return adherence_samples(selected, levels_of(levels), prompts, paraphrases, prompting, wordings)

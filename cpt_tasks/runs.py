@@ -15,7 +15,7 @@ from inspect_ai.scorer import Score
 
 from cpt_tasks.metrics import Judged
 from cpt_tasks.ratings import noise_lines
-from cpt_tasks.scorers import judged_row
+from cpt_tasks.scorers import judged_rows
 from judges import NO_RESPONSE
 from judges.cost import total_usd
 
@@ -36,7 +36,7 @@ class ModelRun:
         prompting: "system_prompt" or "full_rubric".
         protocol: What must be equal between logs that share a table.
         samples: Scored samples with their scores, in the order of the log.
-        rows: The same as rows of statistics.
+        rows: The same as rows of statistics, but for samples that ask for no level.
         unscored: Samples without a score, by level: the judge failed, or the sample ended in an error.
         no_response: Responses that were empty or under 15 words (they score 0), by level.
         truncated: Responses cut at the token limit, by level; None if the provider does not say why it stopped.
@@ -69,6 +69,7 @@ class Judging:
         usage: Tokens by kind over all replies.
         cost_usd: Cost of all replies in US dollars, from the call store or not; None where a price is not known.
         noise: What repeats and panels say about the judges, a statement per line; [] where each was asked once.
+        further_failures: Judgments by further rubrics (`also`) that failed, by (failure mode, rubric).
     """
 
     failures: Counter[tuple[str, str]]
@@ -76,6 +77,7 @@ class Judging:
     usage: Counter[str]
     cost_usd: float | None
     noise: list[str]
+    further_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def find_logs(paths: Iterable[str]) -> list[str]:
@@ -109,9 +111,13 @@ def run_of(log: EvalLog) -> ModelRun:
     Raises:
         ValueError: If the log did not finish or holds no sample that was judged by a rubric.
     """
+    from cpt_tasks.summaries import ifeval
+
     where = Path(log.location).name
     if log.status != "success":
         raise ValueError(f"{where}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
+    if task_name(log) == ifeval.TASK:
+        return _outside_run(log)
     samples = log.samples or []
     judged = [(sample, score) for sample in samples if (score := score_of(sample, where)) is not None]
     scored = [(sample, score) for sample, score in judged if not math.isnan(score.as_float())]
@@ -130,7 +136,7 @@ def run_of(log: EvalLog) -> ModelRun:
         prompting=prompting,
         protocol=_protocol(log, scored),
         samples=scored,
-        rows=[judged_row(sample.metadata, score) for sample, score in scored],
+        rows=judged_rows((sample.metadata, score) for sample, score in scored),
         unscored=_count_levels(sample for sample in samples if (sample.id, sample.epoch) not in scored_ids),
         no_response=_count_levels(s for s, score in scored if (score.metadata or {}).get("reason") == NO_RESPONSE),
         truncated=None
@@ -138,6 +144,30 @@ def run_of(log: EvalLog) -> ModelRun:
         else _count_levels(sample for sample in samples if sample.output.stop_reason in CUT_REASONS),
         judging=_judging(judged),
         details=_details(log),
+    )
+
+
+def _outside_run(log: EvalLog) -> ModelRun:
+    """The run in a log of IFEval, of which only the results are read."""
+    from cpt_tasks.summaries.ifeval import ifeval_results
+
+    name, about = shown(log.eval.model.split("/", 1)[-1]), log.eval.metadata or {}
+    results = ifeval_results(log)
+    n = log.results.completed_samples if log.results else 0
+    return ModelRun(
+        task=task_name(log),
+        name=name,
+        base=str(about.get("base", name)),
+        adapter=about.get("adapter"),
+        prompting="system_prompt",
+        protocol={"task": task_name(log), "task_version": str(log.eval.task_version), "n": n},
+        samples=[],
+        rows=[],
+        unscored=Counter(),
+        no_response=Counter(),
+        truncated=None,
+        judging=Judging(Counter(), 0, Counter(), None, []),
+        details=_details(log) | {"n": n, "results": results},
     )
 
 
@@ -185,16 +215,19 @@ def score_of(sample: EvalSample, where: str) -> Score | None:
 def _judging(judged: Sequence[tuple[EvalSample, Score]]) -> Judging:
     facts = [score.metadata or {} for _, score in judged]
     failed = [(sample, score.metadata or {}) for sample, score in judged if "failure_mode" in (score.metadata or {})]
+    further = [entry for fact in facts for entry in (fact.get("also") or {}).items()]
+    asked = [*facts, *(entry for _, entry in further)]
     usage: Counter[str] = Counter()
-    for fact in facts:
+    for fact in asked:
         usage.update(fact.get("usage") or {})
-    costs = [fact.get("cost_usd") for fact in facts if fact.get("attempts")]
+    costs = [fact.get("cost_usd") for fact in asked if fact.get("attempts")]
     return Judging(
         failures=Counter((fact["failure_mode"], str(sample.metadata["level"])) for sample, fact in failed),
-        attempts=sum(fact.get("attempts", 0) for fact in facts),
+        attempts=sum(fact.get("attempts", 0) for fact in asked),
         usage=usage,
         cost_usd=total_usd(costs),
         noise=noise_lines(facts),
+        further_failures=Counter((entry["failure_mode"], rubric) for rubric, entry in further if entry["failure_mode"]),
     )
 
 
@@ -225,7 +258,7 @@ def _protocol(log: EvalLog, scored: list[tuple[EvalSample, Score]]) -> dict[str,
 
 def _grid_hash(samples: Sequence[EvalSample]) -> str:
     # a benchmark may tell more cells apart than by level; one that does not keeps the hash it had
-    more = ("target", "style")
+    more = ("cell", "target", "style")
     cells = sorted(
         (s.metadata["rubric"], s.metadata["level"], s.metadata["prompt_id"], s.epoch)
         + tuple(s.metadata[key] for key in more if key in s.metadata)

@@ -1,7 +1,8 @@
 """The inspect scorer around the judges, and the inspect metrics around `metrics`."""
 
 import logging
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -9,7 +10,9 @@ import numpy as np
 from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
+from inspect_ai.util import collect
 
+from cpt_tasks.dataset import NO_LEVEL
 from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
 from cpt_tasks.ratings import noise_values
 from judges import (
@@ -43,11 +46,12 @@ def configurability() -> Metric:
     With repeated judgments also the judge's test-retest SD in score points, and the attainable accuracy: what a perfect
     student could get from a judge this noisy.
 
-    Computed on every epoch's own score: binning a mean over epochs would count bands that no response reached.
+    Computed on every epoch's own score: binning a mean over epochs would count bands that no response reached. Samples
+    that ask for no level are left out.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        rows = [judged_row(score.sample_metadata or {}, score.score) for score in scores]
+        rows = judged_rows((score.sample_metadata or {}, score.score) for score in scores)
         wanted: list[Statistic] = [STATISTICS[name] for name in HEADLINE]
         estimates = clustered_bootstrap(rows, wanted, np.random.default_rng(BOOTSTRAP_SEED))
         values: dict[str, str | int | float | bool | None] = {"n_scored": len(rows)}
@@ -66,6 +70,7 @@ def rubric_judge(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    also: str | list[str] = "",
 ) -> Scorer:
     """Score, 0-100, of each response by the rubric its sample names.
 
@@ -82,6 +87,9 @@ def rubric_judge(
             response is written once.
         panel: How the scores of several models in the role `grader` become one: "mean" or "median".
         call_store: File that judge calls are kept in and looked up first; one process at a time may use it.
+        also: Further rubrics, selected as `rubrics`, that each scored response is judged by too; "" for none. A sample
+            with ids under `also` in its metadata is judged by those instead. The score stays that of the sample's own
+            rubric; the further judgments stand in `Score.metadata["also"]`, see `judge_further`.
 
     Raises:
         ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
@@ -89,6 +97,7 @@ def rubric_judge(
         PrerequisiteError: If another process uses the call store, or a panel has the same judge twice.
     """
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    further = {rubric.id: rubric for rubric in (load_rubrics(also) if also else [])}
     make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store)
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -98,9 +107,47 @@ def rubric_judge(
             "stop_reason": state.output.stop_reason,
             "judge_repeats": judge_repeats if judge == "model" else 1,
         }
-        return await score_response(make_judge(), by_id, state, facts)
+        judge_now = make_judge()
+        scored = await score_response(judge_now, by_id, state, facts)
+        wanted = [other for other in state.metadata.get("also", further) if other != state.metadata["rubric"]]
+        others = [_known(other, by_id | further) for other in wanted]
+        if others and not math.isnan(scored.as_float()):
+            scored.metadata = (scored.metadata or {}) | {"also": await judge_further(judge_now, others, state)}
+        return scored
 
     return score
+
+
+async def judge_further(judge: Judge, rubrics: Sequence[Rubric], state: TaskState) -> dict[str, dict[str, Any]]:
+    """Judgments of a sample's response by further rubrics: rubric id -> the entry that the log keeps.
+
+    An entry has `score`, 0-100, or None with the judge's `failure_mode` ("" if it did not fail), the `rubric_hash`, and
+    what it took: `attempts`, `usage` and `cost_usd`.
+    """
+
+    async def entry(rubric: Rubric) -> dict[str, Any]:
+        found: Judgment | JudgeFailure
+        try:
+            found = await judge.judge(rubric, user_prompt_of(state), state.output.completion)
+        except JudgeFailure as failure:
+            logger.warning("%s by %s: the judge failed (%s)", state.sample_id, rubric.id, failure)
+            found = failure
+        return {
+            "score": found.score if isinstance(found, Judgment) else None,
+            "failure_mode": found.mode if isinstance(found, JudgeFailure) else "",
+            "rubric_hash": rubric.hash,
+            "attempts": found.attempts,
+            "usage": dict(found.usage),
+            "cost_usd": found.cost_usd,
+        }
+
+    entries = await collect(*(entry(rubric) for rubric in rubrics))
+    return {rubric.id: found for rubric, found in zip(rubrics, entries, strict=True)}
+
+
+def user_prompt_of(state: TaskState) -> str:
+    """What the user asked, as the judge reads it: without the instructions that some samples put in the user turn."""
+    return str(state.metadata.get("user_prompt", state.user_prompt.text))
 
 
 async def score_response(
@@ -112,16 +159,14 @@ async def score_response(
         ValueError: If the sample's rubric is not among the rubrics, or has changed since the sample was made.
     """
     rubric_id, response = state.metadata["rubric"], state.output.completion
-    if rubric_id not in rubrics:
-        raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
-    rubric = rubrics[rubric_id]
+    rubric = _known(rubric_id, rubrics)
     if rubric.hash != state.metadata["rubric_hash"]:
         raise ValueError(
             f"rubric {rubric.id!r}: got hash {rubric.hash}, expected {state.metadata['rubric_hash']} as in the "
             "log; the rubric has changed since these responses were written, so run the task again"
         )
     try:
-        judgment = await judge.judge(rubric, state.user_prompt.text, response)
+        judgment = await judge.judge(rubric, user_prompt_of(state), response)
     except JudgeFailure as failure:
         logger.warning("%s: the judge failed (%s); the sample stays unscored", state.sample_id, failure)
         provenance = {
@@ -141,6 +186,12 @@ async def score_response(
         explanation=_explanation(judgment),
         metadata={**facts, **asdict(judgment)},
     )
+
+
+def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
+    if rubric_id not in rubrics:
+        raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
+    return rubrics[rubric_id]
 
 
 def open_judge_store(path: str) -> CallStore:
@@ -186,7 +237,12 @@ def _judge_maker(
     return make
 
 
-def judged_row(metadata: dict[str, str], score: Score) -> Judged:
+def judged_rows(judged: Iterable[tuple[Mapping[str, Any], Score]]) -> list[Judged]:
+    """The rows of samples, metadata and score, that ask for a level; the others have none."""
+    return [judged_row(metadata, score) for metadata, score in judged if metadata["level"] != NO_LEVEL]
+
+
+def judged_row(metadata: Mapping[str, Any], score: Score) -> Judged:
     """The row that statistics are computed on, from a sample's metadata and its score."""
     return Judged(
         rubric=metadata["rubric"],
@@ -194,6 +250,7 @@ def judged_row(metadata: dict[str, str], score: Score) -> Judged:
         user_prompt=metadata["prompt_id"],
         score=score.as_float(),
         words=(score.metadata or {})["words"],
+        paraphrase=metadata.get("paraphrase", ""),
     )
 
 

@@ -26,8 +26,8 @@ class Section:
             values only, None for what is undefined, estimates as `{value, ci_low, ci_high}`.
         tables: From the summaries to tables by caption.
         figures: From the summaries to figures by file stem.
-        compare: From a run, all runs of its benchmark, the number of resamples and a seed to what is added to the run's
-            summary; None where runs are summed up one by one.
+        compare: From all runs of the benchmark, the number of resamples and a seed to what comparing them adds to the
+            summaries, by the name of the model; None where runs are not compared.
     """
 
     title: str
@@ -35,14 +35,21 @@ class Section:
     summarise: "Callable[[ModelRun, int, int], dict[str, Any]]"
     tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
     figures: "Callable[[ModelSummaries], dict[str, Figure]]"
-    compare: "Callable[[ModelRun, Sequence[ModelRun], int, int], dict[str, Any]] | None" = None
+    compare: "Callable[[Sequence[ModelRun], int, int], dict[str, dict[str, Any]]] | None" = None
 
 
 def sections() -> dict[str, Section]:
     """The sections by name of the benchmark, in the order of a report."""
-    from cpt_tasks.summaries import best_of_n, dose_response
+    from cpt_tasks.summaries import best_of_n, composition, dose_response, drift, ifeval, paraphrase_robustness
 
-    return {"best_of_n": best_of_n.SECTION, "dose_response": dose_response.SECTION}
+    return {
+        "best_of_n": best_of_n.SECTION,
+        "dose_response": dose_response.SECTION,
+        "composition": composition.SECTION,
+        "paraphrase_robustness": paraphrase_robustness.SECTION,
+        "drift": drift.SECTION,
+        ifeval.TASK: ifeval.SECTION,
+    }
 
 
 def jsonable(value: float, digits: int = 6) -> float | None:

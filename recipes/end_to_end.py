@@ -2,7 +2,7 @@
 
     python recipes/end_to_end.py --run demo                  # what `make demo` runs: 20 minutes on two quiet cores
     python recipes/end_to_end.py --run demo-smoke --smoke    # the same path with tiny limits
-    python recipes/end_to_end.py --run NAME --full           # all data, every test prompt, and the curve over training
+    python recipes/end_to_end.py --run NAME --full           # all data, every test prompt, all benchmarks, the curve
 
 Each stage is a command a user would type, printed before it runs. Finished stages are skipped when the run is started
 again with the same settings; an interrupted benchmark goes on from its log, an interrupted training from its last
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -27,8 +27,7 @@ from urllib.parse import unquote, urlparse
 BIN = Path(sys.executable).parent
 MODEL = "models/smollm2-135m-instruct"
 CONFIG = "recipes/configs/smollm2_135m_cpu.yaml"
-TASK = "cpt_tasks/rubric_adherence"
-BENCHMARK_CODE = ("cpt_tasks/dataset.py", "cpt_tasks/rubric_adherence.py", "cpt_tasks/scorers.py", "judges/*.py")
+BENCHMARK_CODE = ("cpt_tasks/dataset.py", "cpt_tasks/scorers.py", "judges/*.py")
 
 # glibc hands every large tensor back to the kernel and faults it in again; keeping it saves that time in every step
 ENVIRONMENT = {
@@ -45,9 +44,9 @@ class Size:
     """How much of the path to run.
 
     User prompts per (rubric, level), tokens per response, responses per batch, flags of `cpt twins`, whether the base
-    model is also asked with the full rubric in its prompt, extra training flags, and the adapters inside the output
-    folder that the curve over training is drawn from (between the base model and the final adapter); with a curve, the
-    logs are kept beside the results.
+    model is also asked with the full rubric in its prompt, extra training flags, extra flags of the main benchmark,
+    flags of the other benchmarks, and the adapters inside the output folder that the curve over training is drawn from
+    (between the base model and the final adapter); with a curve, the logs are kept beside the results.
     """
 
     prompts_per_cell: int
@@ -56,6 +55,8 @@ class Size:
     twins: tuple[str, ...]
     full_rubric: bool = True
     training: tuple[str, ...] = ()
+    adherence: tuple[str, ...] = ()
+    others: dict[str, tuple[str, ...]] = field(default_factory=dict)
     curve: tuple[str, ...] = ()
 
 
@@ -68,7 +69,19 @@ SIZES = {
         full_rubric=False,
         training=("--sft_epochs", "0.75", "--max_steps", "30"),
     ),
-    "full": Size(24, 224, 48, twins=("--wordings", "2"), curve=("sft", "checkpoint-80", "checkpoint-160")),
+    "full": Size(
+        *(24, 224, 48),
+        twins=("--wordings", "2"),
+        adherence=("-T", "also=measured"),
+        others={
+            "best_of_n": ("-T", "n=8", "-T", "limit_per_cell=4"),
+            "dose_response": ("-T", "limit_per_cell=6"),
+            "composition": ("-T", "limit_per_cell=3"),
+            "paraphrase_robustness": ("-T", "position=both", "-T", "limit_per_cell=3"),
+            "drift": ("-T", "limit_per_family=24"),
+        },
+        curve=("sft", "checkpoint-80", "checkpoint-160"),
+    ),
 }
 CURVE_PROMPTS_PER_CELL = 4
 
@@ -125,6 +138,14 @@ def plan(run: str, size: Size, config: str) -> list[Stage]:
             ("model", "data"),
         ),
         _benchmark("cpt", run, "smollm2-135m-cpt", adapter, size, "train"),
+        *(
+            _benchmark(f"{task}/{stage}", run, name, path, size, needs, task, flags)
+            for task, flags in size.others.items()
+            for stage, name, path, needs in (
+                ("base", "smollm2-135m", MODEL, "model"),
+                ("cpt", "smollm2-135m-cpt", adapter, "train"),
+            )
+        ),
     ]
     logs = [stage.output for stage in stages if stage.is_benchmark]
     stages.append(Stage("report", ("cpt", "report", *logs, "--out", results), results, always=True))
@@ -139,7 +160,7 @@ def _full_rubric(run: str, size: Size) -> Stage:
 def _curve(run: str, adapter: str, size: Size) -> list[Stage]:
     if not size.curve:
         return []
-    small = replace(size, prompts_per_cell=CURVE_PROMPTS_PER_CELL)
+    small = replace(size, prompts_per_cell=CURVE_PROMPTS_PER_CELL, adherence=())
     points = {"base": MODEL} | {name: f"{adapter}/{name}" for name in size.curve} | {"final": adapter}
     stages = [_benchmark(f"curve/{name}", run, name, path, small, "train") for name, path in points.items()]
     out = f"results/{run}/curve"
@@ -147,20 +168,33 @@ def _curve(run: str, adapter: str, size: Size) -> list[Stage]:
     return [*stages, Stage("curve", report, out, always=True)]
 
 
-def _benchmark(stage: str, run: str, name: str, path: str, size: Size, needs: str) -> Stage:
+def _benchmark(
+    stage: str,
+    run: str,
+    name: str,
+    path: str,
+    size: Size,
+    needs: str,
+    task: str = "rubric_adherence",
+    flags: tuple[str, ...] | None = None,
+) -> Stage:
     log_dir = f"logs/{run}/{stage}"
-    inputs = (*_files("rubrics/**/*.yaml"), *(file for pattern in BENCHMARK_CODE for file in _files(pattern)))
-    return Stage(stage, _evaluate(name, path, size, log_dir), log_dir, inputs, (needs,), is_benchmark=True)
+    code = (f"cpt_tasks/{task}.py", *BENCHMARK_CODE)
+    inputs = (*_files("rubrics/**/*.yaml"), *(file for pattern in code for file in _files(pattern)))
+    if flags is None:
+        flags = ("-T", f"limit_per_cell={size.prompts_per_cell}", *size.adherence)
+    command = _evaluate(task, flags, name, path, size, log_dir)
+    return Stage(stage, command, log_dir, inputs, (needs,), is_benchmark=True)
 
 
-def _evaluate(name: str, path: str, size: Size, log_dir: str) -> tuple[str, ...]:
+def _evaluate(task: str, flags: tuple[str, ...], name: str, path: str, size: Size, log_dir: str) -> tuple[str, ...]:
     model = ("--model", f"hf/{name}", "-M", f"model_path={path}", "-M", f"tokenizer_path={path}", "-M", "dtype=float32")
     adapter = () if path == MODEL else ("--metadata", f"adapter={name}")
     about = ("--metadata", f"base={Path(MODEL).name}", *adapter)
-    task = ("-T", "judge=measured", "-T", "rubrics=measured", "-T", f"limit_per_cell={size.prompts_per_cell}")
+    judging = ("-T", "judge=measured", "-T", "rubrics=measured", *flags)
     sampling = ("--temperature", "0.7", "--seed", "42", "--max-tokens", str(size.max_tokens))
     batch = ("--max-connections", str(size.batch))
-    return ("inspect", "eval", TASK, *model, *about, *task, *sampling, *batch, "--log-dir", log_dir)
+    return ("inspect", "eval", f"cpt_tasks/{task}", *model, *about, *judging, *sampling, *batch, "--log-dir", log_dir)
 
 
 def _files(pattern: str) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def test_bootstrap_is_seeded_ignores_row_order_and_brackets_the_value() -> None:
 
 def test_the_interval_of_a_mean_is_that_of_students_t_on_the_prompts() -> None:
     # scores of one prompt move together, so there are 20 independent means and not 60 scores
-    effects = np.random.default_rng(3).normal(50, 10, 20)
+    effects = 50 + 10 * stats.norm.ppf((np.arange(20) + 0.5) / 20)  # symmetric: no skewness to correct
     data = [Judged("r", level, f"p{p}", effects[p], 50) for p in range(20) for level in ScoreLevel]
     [found] = clustered_bootstrap(data, [metrics.mean_score], np.random.default_rng(2), 20_000)
     expected = stats.t.interval(0.95, 19, effects.mean(), stats.sem(effects))
@@ -118,13 +118,27 @@ def test_the_interval_of_a_mean_is_that_of_students_t_on_the_prompts() -> None:
     assert found.ci_high - found.ci_low == pytest.approx(expected[1] - expected[0], rel=0.05)
 
 
-def test_expanded_quantiles_by_hand() -> None:
-    # 24 clusters: t(.975, 23) = 2.0687, times sqrt(24/23) = 2.1132, and P(Z < -2.1132) = .01729
+def test_corrected_quantiles_by_hand() -> None:
     draws = np.linspace(0, 1, 100_001)
-    found = estimate(0.5, draws, n_clusters=24)
-    assert (found.ci_low, found.ci_high) == pytest.approx((0.01729, 0.98271), abs=1e-5)
     plain = estimate(0.5, draws)
     assert (plain.ci_low, plain.ci_high) == pytest.approx((0.025, 0.975))
+    # 24 clusters: t(.975, 23) = 2.0687, times sqrt(24/23) = 2.1132, and P(Z < -2.1132) = .01729; no bias, no skewness
+    symmetric = estimate(0.5, draws, [-1, 1] * 12)
+    assert (symmetric.ci_low, symmetric.ci_high) == pytest.approx((0.01729, 0.98271), abs=1e-5)
+    # 60% of the draws lie below the value: z0 = .25335, so P(Z < 2 z0 -+ 2.1132) = .05411 and .99560
+    biased = estimate(0.6, draws, [-1, 1] * 12)
+    assert (biased.ci_low, biased.ci_high) == pytest.approx((0.05411, 0.99560), abs=1e-4)
+
+
+def test_skewness_is_corrected_as_in_scipy() -> None:
+    # 400 clusters of one score each, where Student's t is all but the normal distribution: scipy's BCa
+    scores = np.random.default_rng(0).lognormal(1, 1, 400).clip(0, 100)
+    data = [Judged("r", ScoreLevel.LOW, f"p{number:04}", score, 50) for number, score in enumerate(scores)]
+    [found] = clustered_bootstrap(data, [metrics.mean_score], np.random.default_rng(1), 5000)
+    theirs = stats.bootstrap((scores,), np.mean, method="BCa", n_resamples=5000, rng=2).confidence_interval
+    percentile = stats.bootstrap((scores,), np.mean, method="percentile", n_resamples=5000, rng=2).confidence_interval
+    assert (found.ci_low, found.ci_high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+    assert theirs.high - percentile.high > 0.05
 
 
 def test_bootstrap_of_one_prompt_has_no_interval() -> None:

@@ -35,4 +35,5 @@ def test_the_summary_is_what_the_committed_logs_give() -> None:
         for key in ("name", "base", "adapter", "prompting", "n", "unscored"):
             assert ours[key] == theirs[key]
         values = {name: estimate["value"] for name, estimate in theirs["metrics"].items()}
-        assert {name: estimate["value"] for name, estimate in ours["metrics"].items()} == pytest.approx(values)
+        # a report made before a statistic was added lacks it
+        assert {name: ours["metrics"][name]["value"] for name in values} == pytest.approx(values)

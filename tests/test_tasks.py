@@ -17,7 +17,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 
 from cpt_tasks import dataset as dataset_module
 from cpt_tasks.dataset import adherence_samples
-from cpt_tasks.rubric_adherence import rubric_adherence
+from cpt_tasks.rubric_adherence import PRESETS, adherence_grid, rubric_adherence
 from cpt_tasks.runs import read_run
 from cpt_tasks.scorers import rubric_judge
 from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics, load_user_prompts
@@ -241,6 +241,42 @@ def test_heldout_wordings_are_used_equally_often() -> None:
     assert sorted(counts.values()) == [8, 8, 8]
 
 
+def test_with_two_wordings_each_prompt_is_asked_under_two() -> None:
+    grid = {"rubrics": "reverie", "levels": "low", "limit_per_cell": 4}
+    one, two = (adherence_grid(**grid, wordings=wordings) for wordings in (1, 2))  # type: ignore[arg-type]
+    assert [(sample.metadata or {})["paraphrase"] for sample in one] == [f"heldout-{n}" for n in (0, 1, 2, 0)]
+    assert [(sample.metadata or {})["paraphrase"] for sample in two] == [
+        f"heldout-{n}" for n in (0, 1, 1, 2, 2, 0, 0, 1)
+    ]
+    assert [sample.id for sample in two][::2] == [sample.id for sample in one]  # the first one keeps its id
+    assert len({sample.id for sample in two}) == 8
+
+
+def test_ids_of_the_default_grid_are_what_they_were_when_logs_were_first_written() -> None:
+    log = read_eval_log(str(ROOT / "results" / "smollm2-135m" / "logs" / "base.eval"), header_only=True)
+    assert log.eval.dataset.sample_ids == [sample.id for sample in adherence_grid("measured", limit_per_cell=24)]
+
+
+@pytest.mark.parametrize(
+    ("preset", "n", "n_rubrics", "protocol"),
+    [("core", 432, 18, "criteria"), ("full", 3888, 18, "criteria"), ("paper", 288, 4, "holistic")],
+)
+def test_presets(preset: str, n: int, n_rubrics: int, protocol: str) -> None:
+    samples = adherence_grid(preset=preset)  # type: ignore[arg-type]
+    assert len(samples) == len({sample.id for sample in samples}) == n
+    assert len({(sample.metadata or {})["rubric"] for sample in samples}) == n_rubrics
+    assert PRESETS[preset].protocol == protocol
+
+
+def test_parameters_that_are_given_win_over_the_preset(mock_model: Callable[..., Any]) -> None:
+    assert len(adherence_grid("reverie", levels="low", preset="full", limit_per_cell=2)) == 2 * 3
+    assert len(adherence_grid("reverie", levels="low", preset="full", wordings=1)) == 24
+    log = run(mock_model(lambda _: CALM), preset="paper", rubrics="broadcast", limit_per_cell=1)
+    assert log.eval.task_args["preset"] == "paper"
+    assert metrics_of(log)["n_scored"] == 3
+    assert read_run(log.location).protocol["split"] == "test"
+
+
 def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None:
     samples = adherence_samples(
         [load_rubric("reverie")], list(ScoreLevel), {"reverie": load_user_prompts("test")}, prompting="full_rubric"
@@ -261,6 +297,9 @@ def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None
         ({"user_prompts": "dev"}, "no split 'dev'"),
         ({"prompting": "cot"}, "prompting: got 'cot'"),
         ({"limit_per_cell": 0}, "limit_per_cell: got 0, expected 1 or more"),
+        ({"wordings": 9}, "wordings: got 9, expected 1 to 3, the heldout paraphrases that rubric"),
+        ({"wordings": 0}, "wordings: got 0, expected 1 to 3"),
+        ({"preset": "huge"}, "preset: got 'huge', expected one of"),
     ],
 )
 def test_a_wrong_parameter_is_named(parameters: dict[str, Any], message: str) -> None:

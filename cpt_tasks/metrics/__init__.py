@@ -4,7 +4,13 @@
 """
 
 from cpt_tasks.metrics.adherence import STATISTICS
-from cpt_tasks.metrics.bootstrap import clustered_bootstrap, estimate, resample_weights
+from cpt_tasks.metrics.bootstrap import (
+    bootstrap_estimate,
+    bootstrap_weights,
+    clustered_bootstrap,
+    estimate,
+    resample_weights,
+)
 from cpt_tasks.metrics.rows import NAN, Judged, Rows, Statistic
 
 __all__ = [
@@ -13,6 +19,8 @@ __all__ = [
     "Judged",
     "Rows",
     "Statistic",
+    "bootstrap_estimate",
+    "bootstrap_weights",
     "clustered_bootstrap",
     "estimate",
     "resample_weights",

@@ -9,7 +9,7 @@ from scipy import stats
 from cpt_tasks.metrics.rows import NAN, Floats, Rows, Statistic, table_of
 from judges.agreement import Estimate
 
-LEVEL = 0.95
+TAIL = 0.025
 
 
 def resample_weights(n_clusters: int, n_resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -22,46 +22,70 @@ def resample_weights(n_clusters: int, n_resamples: int, rng: np.random.Generator
     return rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n_resamples)
 
 
+def bootstrap_weights(n_clusters: int, n_resamples: int, rng: np.random.Generator) -> Floats:
+    """All that an interval needs, shape (1 + n_clusters + n_resamples, n_clusters), for `bootstrap_estimate`.
+
+    First every cluster once (the plain value), then each cluster left out, then the resamples.
+    """
+    left_out = 1 - np.eye(n_clusters)
+    return np.vstack([np.ones((1, n_clusters)), left_out, resample_weights(n_clusters, n_resamples, rng)])
+
+
+def bootstrap_estimate(values: Floats, n_clusters: int) -> Estimate:
+    """The estimate from a statistic's values on the rows of `bootstrap_weights`."""
+    plain, left_out, draws = np.split(values, [1, 1 + n_clusters])
+    return estimate(float(plain[0]), draws, left_out)
+
+
 def clustered_bootstrap(
     rows: Rows, statistics: Iterable[Statistic], rng: np.random.Generator, n_resamples: int = 1000
 ) -> list[Estimate]:
-    """Each statistic with its 95% interval from resampling user prompts with replacement.
+    """Each statistic with its 95% interval (see `estimate`) from resampling user prompts with replacement.
 
     All responses to one user prompt, over rubrics and levels, are drawn together, since they are not independent; a
-    prompt drawn twice is two prompts. Intervals are expanded for the number of prompts, see `estimate`. Resamples on
-    which a statistic is undefined are left out for it; with fewer than two prompts the bounds are nan.
+    prompt drawn twice is two prompts. Resamples on which a statistic is undefined are left out for it; with fewer than
+    two prompts the bounds are nan.
 
     Source: cluster (pairs) bootstrap, Field and Welsh 2007. scipy's bootstrap has no clusters of unequal size.
     """
     table = table_of(rows)
-    weights = with_plain(resample_weights(table.n_clusters, n_resamples, rng))
-    found = [statistic.resampled(table, weights) for statistic in statistics]
-    return [estimate(float(values[0]), values[1:], table.n_clusters) for values in found]
+    weights = bootstrap_weights(table.n_clusters, n_resamples, rng)
+    return [bootstrap_estimate(statistic.resampled(table, weights), table.n_clusters) for statistic in statistics]
 
 
-def with_plain(weights: NDArray[np.int64]) -> Floats:
-    """The weights under a first row of ones, which gives the plain value: (1 + n_resamples, n_clusters)."""
-    return np.vstack([np.ones((1, weights.shape[1])), weights])
-
-
-def estimate(value: float, draws: Sequence[float] | NDArray[np.float64], n_clusters: int | None = None) -> Estimate:
+def estimate(
+    value: float, draws: Sequence[float] | NDArray[np.float64], left_out: Sequence[float] | NDArray[np.float64] = ()
+) -> Estimate:
     """A value with its 95% interval: quantiles of its draws. nan draws are left out; without any, nan bounds.
 
     Args:
         value: The statistic on the data.
         draws: The statistic on resamples of the data.
-        n_clusters: How many clusters were resampled. Given, the interval is expanded: it reaches to the quantiles at
-            which the interval of a mean would be as wide as that of Student's t, because quantiles of few clusters lie
-            too close to the value (with 24 clusters the 1.7% and 98.3% quantiles stand in for 2.5% and 97.5%).
-            Source: Hesterberg 2015, The American Statistician 69(4), expanded percentile interval.
+        left_out: The statistic with each cluster left out in turn. Without it the quantiles are 2.5% and 97.5%; with it
+            they are corrected twice, because intervals from 24 prompts would cover the truth in 89% to 93% of
+            benchmarks instead of 95%. Bias and skewness: BCa (Efron 1987), needed most by tau-b, which copies of a
+            prompt raise. Few clusters: the normal quantile of BCa becomes sqrt(n / (n - 1)) times Student's t, which
+            makes the interval of a mean as wide as that of t (expanded interval, Hesterberg 2015, The American
+            Statistician 69(4)). `tests/test_metrics_resampling.py` holds coverage between 92% and 97%.
     """
     defined = np.asarray(draws, dtype=np.float64)
     defined = defined[~np.isnan(defined)]
     if np.isnan(value) or not len(defined):
         return Estimate(value, NAN, NAN)
-    tail = (1 - LEVEL) / 2
-    if n_clusters is not None:
-        widening = np.sqrt(n_clusters / (n_clusters - 1))
-        tail = float(stats.norm.cdf(widening * stats.t.ppf(tail, n_clusters - 1)))
-    low, high = np.quantile(defined, [tail, 1 - tail])
+    tails = (TAIL, 1 - TAIL) if not len(left_out) else _corrected_tails(value, defined, np.asarray(left_out))
+    low, high = np.quantile(defined, tails)
     return Estimate(value, float(low), float(high))
+
+
+def _corrected_tails(value: float, draws: Floats, left_out: Floats) -> tuple[float, float]:
+    n = len(left_out)
+    width = -np.sqrt(n / (n - 1)) * stats.t.ppf(TAIL, n - 1)
+    below = (np.sum(draws < value) + np.sum(draws == value) / 2) / len(draws)
+    edge = 0.5 / len(draws)  # all draws on one side: as if half a draw were on the other
+    bias = stats.norm.ppf(np.clip(below, edge, 1 - edge))
+    influence = np.nanmean(left_out) - left_out[~np.isnan(left_out)] if not np.isnan(left_out).all() else np.zeros(1)
+    spread = np.sum(influence**2) ** 1.5
+    acceleration = np.sum(influence**3) / (6 * spread) if spread else 0.0
+    reach = bias + np.array([-width, width])
+    low, high = stats.norm.cdf(bias + reach / np.maximum(1 - acceleration * reach, 1e-9))
+    return float(low), float(high)

@@ -1,1 +1,1 @@
-"""How a report reads a log of each benchmark: one module per benchmark, with its `SECTION`."""
+"""What a report says of each benchmark besides `rubric_adherence`: one section per module."""

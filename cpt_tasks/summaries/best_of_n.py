@@ -21,7 +21,7 @@ from cpt_tasks.metrics.cells import Floats, all_and_resampled, first_and_rest
 from cpt_tasks.metrics.samples_saved import samples_saved
 from cpt_tasks.sections import ModelSummaries, Section, jsonable
 from cpt_tasks.summaries.best_of_n_figures import figures
-from cpt_tasks.summaries.estimates import censored_json, estimate_cell, estimate_json
+from cpt_tasks.summaries.estimates import cell, censored_json, json_estimate
 from judges.measures import words
 from rubrics import ScoreLevel
 
@@ -63,14 +63,14 @@ def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
         "distinct_responses": jsonable(distinct_responses(run)),
         "cost_unit": unit,
         "metrics": {
-            f"{name}@{k}": estimate_json(first_and_rest(curves[:, -1, k - 1]))
+            f"{name}@{k}": json_estimate(first_and_rest(curves[:, -1, k - 1]))
             for name, curves in found.items()
             for k in curve_sizes(n)
             if not name.endswith("score")
         },
         "curves": [
             {"level": level, "k": k, "statistic": name}
-            | estimate_json(first_and_rest(curves[:, position, k - 1]))
+            | json_estimate(first_and_rest(curves[:, position, k - 1]))
             | {"mean_tokens": jsonable(k * costs[level])}
             for name, curves in found.items()
             for position, level in enumerate(LEVEL_NAMES)
@@ -81,18 +81,20 @@ def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
     }
 
 
-def compare(run: "ModelRun", runs: "Sequence[ModelRun]", n_resamples: int, seed: int) -> dict[str, Any]:
-    """For a run with an adapter, `against`: what it saves against each run of its base without one, by level.
+def compare(runs: "Sequence[ModelRun]", n_resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+    """For each run with an adapter, `against`: what it saves against each run of its base without one, by level.
 
     Resamples of the user prompts are paired. The curves are those of the judge that selects.
 
     Raises:
         ValueError: If the two were not selected by the same judge.
     """
-    bases = [other for other in runs if other.adapter is None and other.base == run.base]
-    if run.adapter is None or not bases:
-        return {}
-    return {"against": [row for base in bases for row in _against(run, base, n_resamples, seed)]}
+    found: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        bases = [other for other in runs if other.adapter is None and other.base == run.base]
+        if run.adapter is not None and bases:
+            found[run.name] = {"against": [row for base in bases for row in _against(run, base, n_resamples, seed)]}
+    return found
 
 
 def _against(run: "ModelRun", base: "ModelRun", n_resamples: int, seed: int) -> list[dict[str, Any]]:
@@ -244,7 +246,7 @@ def _curve_table(found: ModelSummaries, statistic: str) -> pd.DataFrame:
             selected_by = _selection_label(point["statistic"].removesuffix(statistic), summary)
             key = (model, point["level"], selected_by)
             row = rows.setdefault(key, dict(zip(("model", "level", "selected by"), key, strict=True)))
-            row[f"k={point['k']}"] = estimate_cell(point, digits=2 if statistic == "band_hit" else 1)
+            row[f"k={point['k']}"] = cell(point, digits=2 if statistic == "band_hit" else 1)
     return pd.DataFrame(list(rows.values())).fillna("")
 
 
@@ -288,7 +290,7 @@ def _saved_table(found: ModelSummaries) -> pd.DataFrame:
         for row in summary.get("against", []):
             needed = "nothing to reach: the base never hits"
             if row["samples"]["value"] is not None:
-                needed = estimate_cell(row["samples"])
+                needed = cell(row["samples"])
                 needed += {"at_most": " (fewer than 1 sample)", "at_least": " (not reached)"}.get(
                     row["samples"]["censored"].get("value", ""), ""
                 )
@@ -301,7 +303,7 @@ def _saved_table(found: ModelSummaries) -> pd.DataFrame:
                     "band-hit of the base": f"{row['goal']:.2f}",
                     "samples of the base": row["base_samples"],
                     "samples of the adapter": needed,
-                    "ratio": estimate_cell(row["ratio"]),
+                    "ratio": cell(row["ratio"]),
                     "cost of the base": f"{row['base_cost']:.0f} {row['cost_unit']}",
                     "cost of the adapter": cost,
                 }

@@ -9,7 +9,7 @@ from cpt_tasks.metrics.cells import Floats, all_and_resampled, first_and_rest, m
 from cpt_tasks.metrics.dose import DEAD_SHARE, SATURATION_SHARE, STATISTICS, Dosed, Doses, curves, dead_stretch, doses
 from cpt_tasks.sections import ModelSummaries, Section, jsonable
 from cpt_tasks.summaries.dose_figures import figures
-from cpt_tasks.summaries.estimates import estimate_cell, estimate_json
+from cpt_tasks.summaries.estimates import cell, json_estimate
 
 if TYPE_CHECKING:
     from cpt_tasks.runs import ModelRun
@@ -36,11 +36,11 @@ def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
     scored = ~np.isnan(data.scores)
     return {
         "style": sorted({str(sample.metadata.get("style")) for sample, _ in run.samples})[0],
-        "metrics": {name: estimate_json(first_and_rest(mean_of_known(v, axis=1))) for name, v in found.items()},
+        "metrics": {name: json_estimate(first_and_rest(mean_of_known(v, axis=1))) for name, v in found.items()},
         "curve": _curve_json(data, mean_of_known(means, axis=1), scored.sum(axis=(0, 1))),
         "by_rubric": {
             rubric: {
-                "metrics": {name: estimate_json(first_and_rest(values[:, place])) for name, values in found.items()},
+                "metrics": {name: json_estimate(first_and_rest(values[:, place])) for name, values in found.items()},
                 "dead_zone_targets": _stretch_json(data, means[0, place]),
                 "curve": _curve_json(data, means[:, place], scored[place].sum(axis=0)),
             }
@@ -64,7 +64,7 @@ def dosed(run: "ModelRun") -> list[Dosed]:
 def _curve_json(data: Doses, means: Floats, counts: np.ndarray) -> list[dict[str, Any]]:
     points = []
     for place, target in enumerate(data.targets):
-        found = estimate_json(first_and_rest(means[:, place]))
+        found = json_estimate(first_and_rest(means[:, place]))
         point = {"target": float(target), "trained": False, "mean": found["value"]}
         points.append(point | {"ci_low": found["ci_low"], "ci_high": found["ci_high"], "n": int(counts[place])})
     return points
@@ -95,12 +95,12 @@ def tables(found: ModelSummaries) -> dict[str, pd.DataFrame]:
 
 
 def _point_cell(point: dict[str, Any]) -> str:
-    return estimate_cell({"value": point["mean"], "ci_low": point["ci_low"], "ci_high": point["ci_high"]}, digits=1)
+    return cell({"value": point["mean"], "ci_low": point["ci_low"], "ci_high": point["ci_high"]}, digits=1)
 
 
 def _metric_cells(metrics: dict[str, Any], undefined: dict[str, list[str]]) -> dict[str, str]:
     in_points = ("dynamic_range", "mean_absolute_error", "dead_zone", "saturation_point")
-    cells = {name: estimate_cell(value, digits=1 if name in in_points else 2) for name, value in metrics.items()}
+    cells = {name: cell(value, digits=1 if name in in_points else 2) for name, value in metrics.items()}
     for name, rubrics in undefined.items():
         if rubrics and metrics[name]["value"] is not None:
             cells[name] += f" (undefined for {len(rubrics)} rubrics)"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from data_gen.pairing.twins import Twins
 from data_gen.responses import ResponseJudgment, TeacherResponse
-from rubrics import Rubric, ScoreLevel
+from rubrics import Rubric, ScoreLevel, joint_system_prompt
 
 _TWINS_AT_A_TIME = 10_000
 
@@ -141,7 +141,7 @@ class RowMaker:
         wording, columns = self._asked(self.rubrics[twin.rubric], twin.wordings[side], chosen, rejected)
         if twin.with_rubric >= 0:
             other, more = self._asked(self.rubrics[twin.with_rubric], twin.wordings[2 + side], chosen, rejected)
-            wording = "\n\n".join([other, wording] if twin.swapped[side] else [wording, other])
+            wording = joint_system_prompt([other, wording] if twin.swapped[side] else [wording, other])
             columns |= {f"with_{name}": value for name, value in more.items()}
         return PreferenceRow(
             prompt=(Message(role="system", content=wording), Message(role="user", content=chosen.prompt)),
