@@ -172,6 +172,15 @@ def _outside_run(log: EvalLog) -> ModelRun:
 
 
 def check_comparable(runs: Sequence[ModelRun]) -> None:
+    """Raises ValueError as `check_protocol`, or if a model has more than one run."""
+    check_protocol(runs)
+    names = [run.name for run in runs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"model {repeated[0]!r} has more than one log, expected one log per model and prompting")
+
+
+def check_protocol(runs: Sequence[ModelRun]) -> None:
     """Raises ValueError, naming the difference, unless all runs share judge, prompt, rubrics, splits and grid."""
     first = runs[0]
     for run in runs[1:]:
@@ -181,10 +190,6 @@ def check_comparable(runs: Sequence[ModelRun]) -> None:
                     f"{run.name} and {first.name} differ in {key}: {value!r} and {first.protocol[key]!r}; "
                     "scores are only comparable when it is the same, so report them apart"
                 )
-    names = [run.name for run in runs]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"model {repeated[0]!r} has more than one log, expected one log per model and prompting")
 
 
 def task_name(log: EvalLog) -> str:

@@ -162,7 +162,7 @@ def test_two_thousand_responses_take_about_a_second() -> None:
     data = benchmark(np.random.default_rng(0), n_prompts=83, rubrics=tuple("abcdefgh"))
     started = time.process_time()
     clustered_bootstrap(data, ALL.values(), np.random.default_rng(0))
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 4
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 
 from cpt_tasks import dataset as dataset_module
 from cpt_tasks.dataset import adherence_samples
+from cpt_tasks.judge_spend import planned_texts
 from cpt_tasks.rubric_adherence import PRESETS, adherence_grid, rubric_adherence
 from cpt_tasks.runs import read_run
 from cpt_tasks.scorers import rubric_judge
@@ -266,6 +267,13 @@ def test_presets(preset: str, n: int, n_rubrics: int, protocol: str) -> None:
     assert len(samples) == len({sample.id for sample in samples}) == n
     assert len({(sample.metadata or {})["rubric"] for sample in samples}) == n_rubrics
     assert PRESETS[preset].protocol == protocol
+
+
+def test_the_forecast_of_judging_knows_the_presets() -> None:
+    assert len(planned_texts(["preset=paper"], response_tokens=100)) == 288
+    assert len(planned_texts(["preset=full", "rubrics=reverie", "levels=low"], response_tokens=100)) == 72
+    with pytest.raises(ValueError, match="preset: got 'huge'"):
+        planned_texts(["preset=huge"], response_tokens=100)
 
 
 def test_parameters_that_are_given_win_over_the_preset(mock_model: Callable[..., Any]) -> None:

@@ -70,8 +70,9 @@ def kendall_tau_b_given_length(table: Table, weights: Floats) -> Floats:
     """Kendall's partial tau-b, -1 to 1, of asked level and score given length; within rubric, then averaged.
 
     What is left of `kendall_tau_b` once the order by length in words (or by its logarithm, which is the same order) is
-    held fixed: near 0 if only length follows the level. nan if a rubric has responses of one length only, or if length
-    follows the level or the score without exception, because then the two cannot be told apart.
+    held fixed. Small beside `kendall_tau_b` if only length follows the level and is judged, though seldom 0: a partial
+    tau is not 0 for variables that are independent given the third (Korn 1984). nan if a rubric has responses of one
+    length only, or if length follows level or score without exception, because then the two cannot be told apart.
     """
     taus = [partial_tau(part, weights, part.level, part.score, part.words) for part in _by_rubric(table)]
     return _over_rubrics(table, weights, _columns(taus, weights))

@@ -1,0 +1,144 @@
+"""`cpt compare`: paired on identical cells, by hand on two small logs; unscored ones are left out of both."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.scorer import Score
+
+from cpt_tasks.compare import compare, compare_command, pair
+from cpt_tasks.report import TABLE_STATISTICS
+from cpt_tasks.rubric_adherence import rubric_adherence
+from cpt_tasks.runs import read_run
+from rubrics import ScoreLevel, load_rubric
+
+CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
+SHOUT = "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
+
+
+def follows(messages: list[Any]) -> str:
+    wordings = load_rubric("broadcast").system_prompts[ScoreLevel.EXTREMELY_HIGH]
+    return SHOUT if messages[0].text in (*wordings.heldout, *wordings.train) else CALM
+
+
+@pytest.fixture
+def log_of(mock_model: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
+    def make(name: str, reply: Callable[[list[Any]], str] = follows, **parameters: Any) -> str:
+        task = rubric_adherence(**({"rubrics": "broadcast", "judge": "measured", "limit_per_cell": 4} | parameters))
+        [log] = inspect_eval(task, model=mock_model(reply, name=name), log_dir=str(tmp_path / "logs"), display="none")
+        return str(log.location)
+
+    return make
+
+
+@pytest.fixture
+def base(log_of: Callable[..., str]) -> str:
+    return log_of("base", lambda _: CALM)
+
+
+def test_differences_by_hand(base: str, log_of: Callable[..., str]) -> None:
+    found = compare(read_run(base), read_run(log_of("tuned")), n_resamples=50)
+    # the base is right at low only, the tuned model at low and extremely high, on each of 4 prompts
+    entry = found["statistics"]["macro_accuracy"]
+    assert (entry["a"], entry["b"], entry["difference"]["value"]) == pytest.approx((1 / 3, 2 / 3, 1 / 3), abs=1e-6)
+    # every prompt shows the same difference: it is as far from 0 only if all 4 are swapped, or none, of 2^4 ways
+    assert entry["p"] == pytest.approx(2 / 16)
+    assert found["permutations"] == {"exact": True, "n": 16}
+    # defined and tested: accuracy, kappa, order accuracy and gain; the base's scores are constant, so no correlations
+    assert found["statistics"]["kendall_tau_b"]["p"] is None
+    assert entry["p_holm"] == pytest.approx(4 * 2 / 16)
+    assert (found["n"], found["user_prompts"]) == (12, 4)
+    assert found["left_out"] == {"unscored_a": 0, "unscored_b": 0, "scored_on_one_side": 0}
+    assert found["by_rubric"]["broadcast"]["statistics"]["macro_accuracy"]["difference"] == entry["difference"]
+    # the SD of four equal differences is 0: nothing to say about power
+    assert found["power"]["user_prompts_needed"] is None
+
+
+def test_a_model_compared_with_itself_differs_in_nothing(log_of: Callable[..., str]) -> None:
+    path = log_of("tuned")
+    found = compare(read_run(path), read_run(path), n_resamples=20)
+    assert [found[side]["name"] for side in "ab"] == ["tuned (A)", "tuned (B)"]
+    for name in TABLE_STATISTICS:
+        assert found["statistics"][name]["difference"] == {"value": 0, "ci_low": 0, "ci_high": 0}
+        assert found["statistics"][name]["p"] == 1
+
+
+def test_unscored_samples_of_either_side_are_left_out_of_both_and_counted(
+    base: str, log_of: Callable[..., str]
+) -> None:
+    other = log_of("tuned")
+    for path, lost in ((base, (0, 1)), (other, (1, 2, 3))):
+        log = read_eval_log(path)
+        assert log.samples is not None
+        for number in lost:
+            log.samples[number].scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
+        write_eval_log(log, path)
+    # of 12 cells a lacks 0 and 1 and b lacks 1, 2 and 3: 8 pairs; 10 and 9 are scored, 2 + 1 of them on one side only
+    found = compare(read_run(base), read_run(other), n_resamples=20)
+    assert found["n"] == 8
+    assert found["left_out"] == {"unscored_a": 2, "unscored_b": 3, "scored_on_one_side": 3}
+
+
+def test_pairs_are_cells_whatever_the_order_of_the_log(log_of: Callable[..., str]) -> None:
+    path = log_of("tuned", limit_per_cell=3, wordings=2)
+    log = read_eval_log(path)
+    assert log.samples is not None
+    log.samples = log.samples[::-1]
+    reordered = str(Path(path).with_name("reordered.eval"))
+    write_eval_log(log, reordered)
+    pairs = pair(read_run(path), read_run(reordered))
+    assert pairs.first == pairs.second
+    assert len(pairs.first) == 3 * 3 * 2
+
+
+def test_the_full_rubric_baseline_is_paired_whatever_its_wording(base: str, log_of: Callable[..., str]) -> None:
+    full_rubric = log_of("base", lambda _: SHOUT, prompting="full_rubric")
+    found = compare(read_run(base), read_run(full_rubric), n_resamples=20)
+    assert (found["n"], found["b"]["name"]) == (12, "base [full_rubric]")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "key"),
+    [
+        ({"user_prompts": "train"}, "split"),
+        ({"rubrics": "reverie"}, "rubrics"),
+        ({"levels": "low,moderate"}, "grid"),
+        ({"wordings": 2}, "grid"),
+    ],
+)
+def test_other_protocols_are_refused_by_name(
+    parameters: dict[str, Any], key: str, base: str, log_of: Callable[..., str]
+) -> None:
+    done = CliRunner().invoke(compare_command, [base, log_of("other", lambda _: CALM, **parameters)])
+    assert done.exit_code == 1
+    assert f"Error: other and base differ in {key}: " in done.output
+
+
+def test_the_command_prints_a_table_and_writes_what_it_says(
+    base: str, log_of: Callable[..., str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = [base, log_of("tuned", limit_per_cell=4), "--out", str(out), "--resamples", "20"]
+    done = CliRunner().invoke(compare_command, arguments)
+    assert done.exit_code == 0, done.output
+    assert "| macro_accuracy |" in done.output
+    assert "+0.333 [" in done.output
+    found = json.loads((out / "compare.json").read_text())
+    assert found["run"]["judge"] == "measured"
+    text = (out / "compare.md").read_text()
+    assert text.startswith("# tuned against base")
+    assert str(tmp_path) not in text + (out / "compare.json").read_text()
+    assert (out / "compare.png").read_bytes()[:4] == b"\x89PNG"
+    assert (out / "command.txt").read_text().startswith("cpt ")
+
+
+def test_a_folder_of_several_logs_is_refused(base: str, log_of: Callable[..., str]) -> None:
+    log_of("tuned")
+    done = CliRunner().invoke(compare_command, [str(Path(base).parent), base])
+    assert done.exit_code == 1
+    assert "holds 2 logs, expected one" in done.output

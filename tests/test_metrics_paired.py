@@ -1,0 +1,130 @@
+"""Two models on the same cells: values by hand, agreement with scipy and statsmodels, and honest error rates."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+
+from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap
+from cpt_tasks.metrics.adherence import gain, macro_accuracy, mean_score
+from cpt_tasks.metrics.paired import holm, paired_differences, prompts_needed, swaps_of
+from rubrics import ScoreLevel
+
+RNG = np.random.default_rng
+
+
+def one_each(scores: "np.ndarray | list[float]", level: ScoreLevel = ScoreLevel.LOW) -> list[Judged]:
+    """One response to each user prompt."""
+    return [Judged("r", level, f"p{number:02}", float(score), 50) for number, score in enumerate(scores)]
+
+
+def follows(n_prompts: int, shift: float = 0.0, seed: int = 0, noise: float = 15.0) -> list[Judged]:
+    rng = RNG(seed)
+    scores = [
+        (level, number, level.midpoint + shift + rng.normal(0, noise))
+        for level in ScoreLevel
+        for number in range(n_prompts)
+    ]
+    return [Judged("r", level, f"p{number:02}", float(np.clip(score, 0, 100)), 50) for level, number, score in scores]
+
+
+def test_differences_and_the_exact_p_value_by_hand() -> None:
+    # differences 10, 20, 30: mean 20. Of the 2^3 swaps only none and all of them are that far from 0: p = 2/8
+    [found] = paired_differences(one_each([10, 20, 30]), one_each([20, 40, 60]), [mean_score], RNG(0))
+    assert (found.first, found.second, found.difference.value) == pytest.approx((20, 40, 20))
+    assert found.p == 2 / 8
+
+
+def test_swapping_a_prompt_swaps_all_its_levels() -> None:
+    # gain of one prompt is 1 against 0: swapping it gives -1, so with two such prompts p = 2/4
+    ignoring = [Judged("r", level, prompt, 70, 50) for level in ScoreLevel for prompt in "ab"]
+    perfect = [Judged("r", level, prompt, level.midpoint, 50) for level in ScoreLevel for prompt in "ab"]
+    [found] = paired_differences(ignoring, perfect, [gain], RNG(0))
+    assert (found.first, found.second, found.p) == pytest.approx((0, 1, 0.5))
+
+
+def test_the_p_value_of_a_mean_is_scipys() -> None:
+    first, second = RNG(1).uniform(20, 60, 10), RNG(2).uniform(30, 70, 10)
+    [found] = paired_differences(one_each(first), one_each(second), [mean_score], RNG(0))
+    theirs = stats.permutation_test(
+        (first, second), lambda x, y: np.mean(y) - np.mean(x), permutation_type="samples", n_resamples=np.inf
+    )
+    assert found.p == pytest.approx(theirs.pvalue)
+
+
+def test_random_swaps_come_close_to_all_of_them() -> None:
+    first, second = RNG(3).uniform(20, 60, 12), RNG(4).uniform(25, 65, 12)
+    [exact] = paired_differences(one_each(first), one_each(second), [mean_score], RNG(0))
+    [drawn] = paired_differences(one_each(first), one_each(second), [mean_score], RNG(0), n_permutations=4000)
+    assert drawn.p == pytest.approx(exact.p, abs=0.02)
+    assert drawn.p != exact.p
+    swaps, exact_swaps = swaps_of(3, 8, RNG(0))
+    assert exact_swaps
+    assert len({tuple(row) for row in swaps.tolist()}) == 8
+
+
+def test_the_interval_is_that_of_the_differences_within_prompts() -> None:
+    first, second = RNG(5).uniform(20, 40, 20), RNG(6).uniform(50, 80, 20)
+    [found] = paired_differences(one_each(first), one_each(second), [mean_score], RNG(7))
+    [of_differences] = clustered_bootstrap(one_each(second - first), [mean_score], RNG(7))
+    assert vars(found.difference) == pytest.approx(vars(of_differences))
+
+
+def test_values_are_those_of_each_model_alone() -> None:
+    first, second = follows(15, seed=1, noise=30), follows(15, shift=10, seed=2)
+    for name, statistic in STATISTICS.items():
+        [found] = paired_differences(first, second, [statistic], RNG(0), 10, 10)
+        expected = (statistic(first), statistic(second))
+        assert (found.first, found.second) == pytest.approx(expected, nan_ok=True), name
+
+
+def test_models_that_do_not_differ_are_seldom_called_different() -> None:
+    # 400 comparisons of a model with itself on other draws: 5% of them, give or take two standard errors of 1.1%
+    found = [
+        paired_differences(follows(10, seed=2 * n), follows(10, seed=2 * n + 1), [gain], RNG(n), 2, 1024)[0].p
+        for n in range(400)
+    ]
+    assert 0.028 <= np.mean(np.array(found) <= 0.05) <= 0.072
+
+
+def test_an_undefined_difference_has_no_p_value() -> None:
+    constant = [Judged("r", level, prompt, 50, 50) for level in ScoreLevel for prompt in "ab"]
+    [found] = paired_differences(constant, constant, [STATISTICS["kendall_tau_b"]], RNG(0))
+    assert math.isnan(found.p)
+    assert math.isnan(found.difference.value)
+
+
+def test_rows_of_other_cells_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected the same cells"):
+        paired_differences(one_each([1, 2]), one_each([1, 2], ScoreLevel.MODERATE), [mean_score], RNG(0))
+
+
+def test_holm_by_hand_and_as_statsmodels() -> None:
+    # sorted .01 .02 .03 .04 times 4 3 2 1 is .04 .06 .06 .04, and never less than the one before
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.03, float("nan"), 0.01]) == pytest.approx([0.03, float("nan"), 0.02], nan_ok=True)
+    p_values = RNG(0).random(20) ** 3
+    assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+def test_prompts_needed_by_hand_and_as_statsmodels() -> None:
+    # low and moderate on 4 prompts; the second model is right where the first is wrong in 2, 1, 0, 0 of the 2 cells:
+    # differences 1, .5, 0, 0 with mean .375 and SD sqrt(.6875 / 3) = .4787; (1.95996 + .84162)^2 = 7.8489, so
+    # 7.8489 * .22917 / .05^2 = 719.5
+    wrong, low, moderate = 95.0, ScoreLevel.LOW, ScoreLevel.MODERATE
+    first = one_each([wrong, wrong, 10, 10], low) + one_each([wrong, 50, 50, 50], moderate)
+    second = one_each([10, 10, 10, 10], low) + one_each([50, 50, 50, 50], moderate)
+    found = prompts_needed(first, second)
+    assert found.sd == pytest.approx(math.sqrt(0.6875 / 3))
+    assert found.user_prompts == 720
+    assert macro_accuracy(second) - macro_accuracy(first) == pytest.approx(0.375)
+    # with Student's t instead of the normal distribution it is two more
+    assert TTestPower().solve_power(0.05 / found.sd, alpha=0.05, power=0.8) == pytest.approx(719.5 + 1.96, abs=0.5)
+
+
+def test_prompts_needed_has_no_answer_without_a_difference_or_with_one_prompt() -> None:
+    assert math.isnan(prompts_needed(one_each([10, 20]), one_each([10, 20])).user_prompts)
+    assert math.isnan(prompts_needed(one_each([10]), one_each([90])).user_prompts)
