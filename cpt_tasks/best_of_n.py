@@ -159,8 +159,8 @@ def best_of_n(
         solver=[check_rendering(), generate()],
         scorer=scorers or None,
         metrics=[band_hit()] if scorers else None,
-        # every statistic is of single samples; the reduced mean is only what inspect shows of a sample
-        epochs=Epochs(n, "mean"),
+        # no reducer: every statistic is of single samples
+        epochs=Epochs(n, []),
         version=TASK_VERSION,
     )
 

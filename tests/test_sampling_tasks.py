@@ -195,6 +195,14 @@ def test_what_only_one_judge_scored_does_not_count(mock_model: Callable[..., Any
     assert (found["n"], found["unselected"], found["selected_by"]) == (4, 1, "other")
 
 
+def test_a_judge_that_selects_for_itself_is_still_an_upper_bound(mock_model: Callable[..., Any]) -> None:
+    # as after `inspect score LOG --scorer cpt_tasks/selection_judge --action append` with the same judge
+    task = best_of_n(2, "broadcast", "extremely_high", judge="measured", limit_per_cell=1)
+    task.scorer = [rubric_judge("measured"), selection_judge("measured")]
+    [found] = section_of(read_run(run(task, mock_model(sample_from(CALM, SHOUT))).location))
+    assert (found["upper_bound"], found["selected_by"]) == (True, "the judge of the report")
+
+
 @pytest.fixture
 def pair(mock_model: Callable[..., Any]) -> list[ModelRun]:
     """A base that hits once in four, and an adapter of it that hits every other time."""
@@ -210,8 +218,12 @@ def pair(mock_model: Callable[..., Any]) -> list[ModelRun]:
 def test_the_samples_an_adapter_saves_are_in_its_summary(pair: list[ModelRun]) -> None:
     base, tuned = section_of(*pair)
     assert "against" not in base
-    [at_high, pooled] = tuned["against"]
-    assert (at_high["level"], pooled["level"], at_high["base"]) == ("extremely_high", "all", "base")
+    places = [(row["level"], row["base_samples"], row["base"]) for row in tuned["against"]]
+    assert places == [(level, k, "base") for level in ("extremely_high", "all") for k in (2, 4)]
+    at_two, at_high, _, _ = tuned["against"]
+    # base at 2 is 1/2: what the adapter's first sample is worth
+    assert (at_two["goal"], at_two["samples"]["value"], at_two["ratio"]["value"]) == (0.5, 1, 2)
+    assert (at_two["ceiling"], at_high["ceiling"]) == (False, True)
     # base at 4 is 1; the adapter, 2 of 4 hits: 1 - C(2, k) / C(4, k) is 1/2, 5/6, 1 -> first at 3
     assert at_high["goal"] == 1
     assert at_high["samples"] == {"value": 3, "ci_low": 3, "ci_high": 3, "censored": {}}

@@ -101,7 +101,10 @@ def dynamic_range(data: Doses, weights: Floats) -> Floats:
 
 
 def mean_absolute_error(data: Doses, weights: Floats) -> Floats:
-    """Mean distance of a score from its target, in score points, at least 0; every target weighs the same."""
+    """Mean distance of a score from its target, in score points, at least 0; every target weighs the same.
+
+    nan if nothing was scored at one of the targets.
+    """
     found: Floats = prompt_means(data.errors, weights).mean(axis=2)
     return found
 

@@ -1,4 +1,4 @@
-"""How many samples one model needs to reach what another reaches with n: a ratio that may be censored.
+"""How many samples one model needs to reach what another reaches with some: a ratio that may be censored.
 
 With n samples a model's curve is known from k = 1 to n. If the other model's value is reached before the first sample
 or not within n, all that is known is a bound; it is kept as one and never taken for the number.
@@ -34,10 +34,10 @@ class CensoredEstimate:
 
 @dataclass(frozen=True)
 class SamplesSaved:
-    """What a model needs to reach another's value at n samples.
+    """What a model needs to reach another's value at some number of samples.
 
     Attributes:
-        goal: The value to reach: what the other model reaches with n samples.
+        goal: The value to reach: what the other model reaches with that many.
         samples: Samples that the model needs for it.
         ratio: Samples that the other model needs for it, over those.
         undefined: Share of resamples, 0-1, in which the other model reaches nothing; left out of the intervals.
@@ -74,17 +74,18 @@ def samples_to_reach(curve: Floats, goal: float) -> float:
     return float(np.exp(np.log(before + 1) + share * (np.log(first + 1) - np.log(before + 1))))
 
 
-def samples_saved(base: Floats, tuned: Floats) -> SamplesSaved:
-    """What the tuned model needs to reach the base's value at n.
+def samples_saved(base: Floats, tuned: Floats, base_samples: int) -> SamplesSaved:
+    """What the tuned model needs to reach the base's value at a number of samples.
 
-    The ratio divides by the tuned model's samples those with which the base first reaches that value itself, n unless
-    its curve is flat at the end: two equal models have the ratio 1.
+    The ratio divides by the tuned model's samples those with which the base first reaches that value itself, fewer
+    than asked for only where its curve is flat: two equal models have the ratio 1.
 
     Args:
         base: Curves, shape (1 + n_resamples, n): the data, then resamples.
         tuned: The same of the other model, of the same resamples.
+        base_samples: Samples of the base, 1 to n.
     """
-    goals = base[:, -1]
+    goals = base[:, base_samples - 1]
     own = np.array([samples_to_reach(curve, goal) for curve, goal in zip(base, goals, strict=True)])
     needed = np.array([samples_to_reach(curve, goal) for curve, goal in zip(tuned, goals, strict=True)])
     n = base.shape[1]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from cpt_tasks.metrics.best_of_k import (
     LEVELS,
@@ -18,14 +17,18 @@ from cpt_tasks.metrics.best_of_k import (
     level_curves,
 )
 from cpt_tasks.metrics.cells import Floats, all_and_resampled, first_and_rest
-from cpt_tasks.metrics.samples_saved import samples_saved
-from cpt_tasks.sections import ModelSummaries, Section, jsonable
+from cpt_tasks.metrics.samples_saved import TOLERANCE, samples_saved
+from cpt_tasks.sections import Section, jsonable
 from cpt_tasks.summaries.best_of_n_figures import figures
-from cpt_tasks.summaries.estimates import cell, censored_json, json_estimate
+from cpt_tasks.summaries.best_of_n_tables import tables
+from cpt_tasks.summaries.estimates import censored_json, json_estimate
 from judges.measures import words
 from rubrics import ScoreLevel
 
 if TYPE_CHECKING:
+    from inspect_ai.log import EvalSample
+    from inspect_ai.scorer import Score
+
     from cpt_tasks.runs import ModelRun
 
 SELECTOR = "selection_judge"
@@ -34,11 +37,13 @@ INTRO = """\
 Every cell (rubric, level, user prompt) was sampled n times; the expected best of k follows exactly from the scores of
 the n. Best is the highest score at extremely_high and the closest to the band at the other levels. `band_hit` is the
 probability, 0-1, that the response selected out of k is in the band; `band_error` its distance to the band and `score`
-its score, in score points. At `all`, the mean over all (rubric, level), only the first two mean something: the levels
-want different scores. Cost is k times the mean length of a response: in output tokens where the provider counts them
-per response, else in words. Where one judge selects and reports, the numbers are an upper bound (an oracle by that
-judge); with a second judge that selects, `oracle_` is that bound and `optimism_` what it adds. Intervals are 95%, from
-a bootstrap of the user prompts."""
+its score, in score points. `all` is the mean over all (rubric, level). Cost is k times the mean length of a response:
+in output tokens where the provider counts them per response, else in words. Where one judge selects and reports, the
+numbers are an upper bound (an oracle by that judge); with a second judge that selects, `oracle_` is that bound and
+`optimism_` what it adds. What an adapter needs is the smallest k, interpolated in log k, at which its band-hit reaches
+its base's at the base's k; the ratio is the base's k over that. <= 1 means that its first sample is better already, >=
+n that n are not enough. Where the base hits always (a goal of 1, the ceiling) the rarest cell decides, so read the
+smaller k. Intervals are 95%, from a bootstrap of the user prompts, paired between two models."""
 
 
 def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
@@ -82,7 +87,7 @@ def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
 
 
 def compare(runs: "Sequence[ModelRun]", n_resamples: int, seed: int) -> dict[str, dict[str, Any]]:
-    """For each run with an adapter, `against`: what it saves against each run of its base without one, by level.
+    """For each run with an adapter, `against`: what it saves against each run of its base without one, by level and k.
 
     Resamples of the user prompts are paired. The curves are those of the judge that selects.
 
@@ -114,24 +119,25 @@ def _against(run: "ModelRun", base: "ModelRun", n_resamples: int, seed: int) -> 
     for position, level in enumerate(LEVEL_NAMES):
         if np.isnan([base_curves[0, position, 0], own_curves[0, position, 0]]).any():
             continue
-        saved = samples_saved(base_curves[:, position], own_curves[:, position])
-        samples = censored_json(saved.samples)
-        comparable = unit == own_unit and samples["value"] is not None
-        cost = samples["value"] * costs[level] if comparable else math.nan
-        rows.append(
-            {
-                "base": base.name,
-                "level": level,
-                "base_samples": n,
-                "goal": jsonable(saved.goal),
-                "samples": samples,
-                "ratio": censored_json(saved.ratio),
-                "undefined_resamples": jsonable(saved.undefined),
-                "base_cost": jsonable(n * base_costs[level]),
-                "cost": jsonable(cost),
-                "cost_unit": unit,
-            }
-        )
+        for k in curve_sizes(n)[1:]:
+            saved = samples_saved(base_curves[:, position], own_curves[:, position], k)
+            samples = censored_json(saved.samples)
+            known = unit == own_unit and samples["value"] is not None
+            rows.append(
+                {
+                    "base": base.name,
+                    "level": level,
+                    "base_samples": k,
+                    "goal": jsonable(saved.goal),
+                    "ceiling": bool(saved.goal > 1 - TOLERANCE),
+                    "samples": samples,
+                    "ratio": censored_json(saved.ratio),
+                    "undefined_resamples": jsonable(saved.undefined),
+                    "base_cost": jsonable(k * base_costs[level]),
+                    "cost": jsonable(samples["value"] * costs[level] if known else math.nan),
+                    "cost_unit": unit,
+                }
+            )
     return rows
 
 
@@ -150,11 +156,14 @@ def selector_name(run: "ModelRun") -> str | None:
     Raises:
         ValueError: If the samples were selected by several.
     """
-    found = {str(metadata.get("judge")) for sample, _ in run.samples if (metadata := _selection(sample)) is not None}
-    found.discard("None")  # where it failed it has no name
+    selections = [score.metadata or {} for sample, _ in run.samples if (score := _selection(sample)) is not None]
+    # where it failed it has no name
+    found = {(str(facts["judge"]), str(facts.get("judge_hash", ""))) for facts in selections if "judge" in facts}
     if len(found) > 1:
         raise ValueError(f"{run.name}: selected by {sorted(found)}, expected one judge")
-    return found.pop() if found else None
+    if not found or found == {(run.protocol["judge"], run.protocol["judge_hash"])}:
+        return None
+    return found.pop()[0]
 
 
 def sampled(run: "ModelRun") -> list[Sampled]:
@@ -162,9 +171,9 @@ def sampled(run: "ModelRun") -> list[Sampled]:
     has_selector = selector_name(run) is not None
     found = []
     for row, (sample, score) in zip(run.rows, run.samples, strict=True):
-        selection = _selection_score(sample) if has_selector else score.as_float()
-        if not math.isnan(selection):
-            found.append(Sampled(row.rubric, row.level, row.user_prompt, row.score, selection))
+        selection = _selection(sample) if has_selector else score
+        if selection is not None and not math.isnan(selection.as_float()):
+            found.append(Sampled(row.rubric, row.level, row.user_prompt, row.score, selection.as_float()))
     return found
 
 
@@ -195,18 +204,9 @@ def cost_per_sample(run: "ModelRun") -> tuple[str, dict[str, float]]:
     return unit, {level: float(np.mean(found)) if found else math.nan for level, found in by_level.items()}
 
 
-def _selection(sample: Any) -> dict[str, Any] | None:
-    for name, score in (sample.scores or {}).items():
-        if name.split("/")[-1].startswith(SELECTOR):
-            return dict(score.metadata or {})
-    return None
-
-
-def _selection_score(sample: Any) -> float:
-    for name, score in (sample.scores or {}).items():
-        if name.split("/")[-1].startswith(SELECTOR):
-            return float(score.as_float())
-    return math.nan
+def _selection(sample: "EvalSample") -> "Score | None":
+    named = {name.split("/")[-1]: score for name, score in (sample.scores or {}).items()}
+    return named.get(SELECTOR)
 
 
 def _cell_counts(run: "ModelRun", cells: Cells, n: int) -> list[dict[str, Any]]:
@@ -222,93 +222,6 @@ def _cell_counts(run: "ModelRun", cells: Cells, n: int) -> list[dict[str, Any]]:
         for k in curve_sizes(n)
         if totals[level]
     ]
-
-
-def tables(found: ModelSummaries) -> dict[str, pd.DataFrame]:
-    """By caption: the curves, the samples behind them, and what adapters save."""
-    result = {
-        "Band-hit of the best of k": _curve_table(found, "band_hit"),
-        "Score of the best of k": _curve_table(found, "score"),
-        "Samples": _samples_table(found),
-    }
-    saved = _saved_table(found)
-    if not saved.empty:
-        result["Samples that an adapter needs for what its base reaches with n"] = saved
-    return result
-
-
-def _curve_table(found: ModelSummaries, statistic: str) -> pd.DataFrame:
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for model, summary in found.items():
-        for point in summary["curves"]:
-            if not point["statistic"].endswith(statistic):
-                continue
-            selected_by = _selection_label(point["statistic"].removesuffix(statistic), summary)
-            key = (model, point["level"], selected_by)
-            row = rows.setdefault(key, dict(zip(("model", "level", "selected by"), key, strict=True)))
-            row[f"k={point['k']}"] = cell(point, digits=2 if statistic == "band_hit" else 1)
-    return pd.DataFrame(list(rows.values())).fillna("")
-
-
-def _selection_label(prefix: str, summary: dict[str, Any]) -> str:
-    if prefix == "oracle_" or (not prefix and summary["upper_bound"]):
-        return "the judge of the report (upper bound)"
-    return "optimism of that" if prefix == "optimism_" else str(summary["selected_by"])
-
-
-def _samples_table(found: ModelSummaries) -> pd.DataFrame:
-    rows = []
-    for model, summary in found.items():
-        n, unit = summary["samples_per_cell"], summary["cost_unit"]
-        [cost] = [
-            point["mean_tokens"]
-            for point in summary["curves"]
-            if (point["level"], point["k"], point["statistic"]) == (POOLED, 1, "band_hit")
-        ]
-        left_out = [
-            f"{cells['left_out']} at k={cells['k']}"
-            for cells in summary["cells"]
-            if cells["level"] == POOLED and cells["left_out"]
-        ]
-        rows.append(
-            {
-                "model": model,
-                "scored": summary["n"],
-                "unscored": summary["unscored"],
-                "scored but not by the selecting judge": summary["unselected"],
-                "cells left out": ", ".join(left_out) or "none",
-                "distinct responses per cell": f"{summary['distinct_responses']:.1f} of {n}",
-                f"{unit} per response": f"{cost:.0f}",
-            }
-        )
-    return pd.DataFrame(rows).fillna("")
-
-
-def _saved_table(found: ModelSummaries) -> pd.DataFrame:
-    rows = []
-    for model, summary in found.items():
-        for row in summary.get("against", []):
-            needed = "nothing to reach: the base never hits"
-            if row["samples"]["value"] is not None:
-                needed = cell(row["samples"])
-                needed += {"at_most": " (fewer than 1 sample)", "at_least": " (not reached)"}.get(
-                    row["samples"]["censored"].get("value", ""), ""
-                )
-            cost = "undefined" if row["cost"] is None else f"{row['cost']:.0f} {row['cost_unit']}"
-            rows.append(
-                {
-                    "adapter": model,
-                    "base": row["base"],
-                    "level": row["level"],
-                    "band-hit of the base": f"{row['goal']:.2f}",
-                    "samples of the base": row["base_samples"],
-                    "samples of the adapter": needed,
-                    "ratio": cell(row["ratio"]),
-                    "cost of the base": f"{row['base_cost']:.0f} {row['cost_unit']}",
-                    "cost of the adapter": cost,
-                }
-            )
-    return pd.DataFrame(rows)
 
 
 SECTION = Section(title="Best of n", intro=INTRO, summarise=summarise, tables=tables, figures=figures, compare=compare)

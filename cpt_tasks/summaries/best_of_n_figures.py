@@ -46,7 +46,7 @@ def _band_hit_figure(found: ModelSummaries) -> "Figure":
                 _curve(axis, _points(summary, level, "band_hit"), number, measure)
         _k_axis(axes[0, column], found)
         axes[0, column].set_xlabel("samples k")
-        axes[1, column].set_xscale("log")
+        _cost_axis(axes[1, column])
         axes[1, column].set_xlabel(f"{units} written for k samples")
         axes[0, column].set_title("all levels" if level == POOLED else level.replace("_", " "), fontsize=11)
     for axis in axes[:, 0]:
@@ -77,6 +77,16 @@ def _k_axis(axis: "Axes", found: ModelSummaries) -> None:
     axis.set_xscale("log", base=2)
     axis.set_xticks(sizes, [str(k) for k in sizes])
     axis.minorticks_off()
+
+
+def _cost_axis(axis: "Axes") -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_xscale("log")
+    # 1, 2 and 5 of each decade: the scale's own labels run into each other on a narrow axis
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _legend(figure: "Figure", found: ModelSummaries) -> None:

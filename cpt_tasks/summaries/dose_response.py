@@ -82,7 +82,7 @@ def tables(found: ModelSummaries) -> dict[str, pd.DataFrame]:
         points = {f"target {point['target']:g}": _point_cell(point) for point in summary["curve"]}
         curve_rows.append({"model": model, "style": summary["style"]} | points)
         counts = {"n": summary["n"], "unscored": summary["unscored"]}
-        metric_rows.append({"model": model} | counts | _metric_cells(summary["metrics"], summary["undefined_rubrics"]))
+        metric_rows.append({"model": model} | counts | _metric_cells(summary["metrics"], summary))
         rubric_rows += [
             {"model": model, "rubric": rubric} | _metric_cells(part["metrics"], {})
             for rubric, part in summary["by_rubric"].items()
@@ -98,12 +98,12 @@ def _point_cell(point: dict[str, Any]) -> str:
     return cell({"value": point["mean"], "ci_low": point["ci_low"], "ci_high": point["ci_high"]}, digits=1)
 
 
-def _metric_cells(metrics: dict[str, Any], undefined: dict[str, list[str]]) -> dict[str, str]:
+def _metric_cells(metrics: dict[str, Any], summary: dict[str, Any]) -> dict[str, str]:
     in_points = ("dynamic_range", "mean_absolute_error", "dead_zone", "saturation_point")
     cells = {name: cell(value, digits=1 if name in in_points else 2) for name, value in metrics.items()}
-    for name, rubrics in undefined.items():
+    for name, rubrics in summary.get("undefined_rubrics", {}).items():
         if rubrics and metrics[name]["value"] is not None:
-            cells[name] += f" (undefined for {len(rubrics)} rubrics)"
+            cells[name] += f" (undefined for {len(rubrics)} of {len(summary['by_rubric'])} rubrics)"
     return cells
 
 
