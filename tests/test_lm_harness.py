@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 import sys
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -253,7 +254,9 @@ def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
         ({"levels": "medium"}, "--metadata: levels: got 'medium'"),
         ({"limit_per_cell": 0}, "--metadata limit_per_cell: got 0, expected a whole number from 1 up"),
         ({"n_samples": 1.5}, "--metadata n_samples: got 1.5"),
-        ({"protocol": "paper"}, "--metadata: protocol: got 'paper', expected one of"),
+        ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected 'criteria'"),
+        ({"preset": "papers"}, "--metadata: preset: got 'papers', expected one of"),
+        ({"wordings": 9}, "--metadata: wordings: got 9, expected 1 to"),
         ({"judge": "model"}, "ANTHROPIC_API_KEY"),
         ({"judge": "measured", "rubrics": "tone_irony"}, "has no measure"),
     ],
@@ -307,6 +310,14 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
     assert jsonable(value(found, "n_distinct", BEST)) == summary["distinct_responses"]
 
 
+def test_several_wordings_are_rows_of_their_own_and_no_samples_of_one_cell() -> None:
+    found = evaluate(metadata={"wordings": 2})
+    assert len({(row["doc"]["level"], row["doc"]["paraphrase"]) for row in found["samples"][ADHERENCE]}) == 6
+    assert value(found, "n_scored") == 6
+    with pytest.raises(CannotRunError, match="--metadata wordings: got 2, expected 1 for cpt_best_of_n"):
+        evaluate(BEST, metadata={"wordings": 2})
+
+
 def test_equal_samples_are_counted_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     found = evaluate(BEST, FakeLM(same=True), metadata={"n_samples": 2})
     assert value(found, "n_distinct", BEST) == 1
@@ -331,6 +342,18 @@ def test_the_command_names_the_choices_of_metadata(monkeypatch: pytest.MonkeyPat
     assert str(stopped.value).startswith("cpt-lm-eval: --metadata rubric: unknown, expected one of call_store, judge,")
 
 
+def test_the_command_adds_to_what_is_given_and_does_not_replace_it() -> None:
+    given = {"include_path": None, "config": None}
+    assert vars(command.included(Namespace(**given))) == {
+        "include_path": include_path(),
+        "config": None,
+        "apply_chat_template": True,
+    }
+    theirs = vars(command.included(Namespace(include_path="theirs", config=None, apply_chat_template="named")))
+    assert (theirs["include_path"], theirs["apply_chat_template"]) == ([include_path(), "theirs"], "named")
+    assert "apply_chat_template" not in vars(command.included(Namespace(include_path=None, config="run.yaml")))
+
+
 def test_the_command_without_lm_eval_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--tasks", ADHERENCE])
@@ -350,8 +373,9 @@ def test_the_command_prints_the_folder_of_the_tasks(
 def test_defaults_are_those_of_the_inspect_tasks() -> None:
     defaults = {name: p.default for name, p in inspect.signature(rubric_adherence).parameters.items()}
     settings = vars(Settings())
-    shared = settings.keys() & defaults.keys()
-    assert len(shared) == 10
+    assert settings_of({}) == settings_of({"preset": "core"}) != settings_of({"preset": "full"})
+    shared = {name for name in settings.keys() & defaults.keys() if defaults[name] is not None}
+    assert len(shared) == 8
     assert {name: settings[name] for name in shared} == {name: defaults[name] for name in shared}
     of_best = inspect.signature(best_of_n).parameters
     task = TaskManager(include_path=include_path(), include_defaults=False).load([BEST])["tasks"][BEST]

@@ -17,7 +17,6 @@ from inspect_ai.scorer import Score
 from cpt_tasks.lm_harness.documents import Document
 from cpt_tasks.lm_harness.settings import Settings
 from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap, resample_weights
-from cpt_tasks.metrics.bootstrap import with_plain
 from cpt_tasks.metrics.rows import Floats, table_of
 from cpt_tasks.scorers import BOOTSTRAP_SEED, HEADLINE, judged_row
 from judges import NO_RESPONSE
@@ -36,6 +35,10 @@ HIGHER_IS_BETTER = {
     "strict_monotone_rate": True,
     "dynamic_range": True,
     "band_error": False,
+    "overshoot": False,
+    "undershoot": False,
+    "kendall_tau_b_given_length": True,
+    "worst_wording_accuracy": True,
 }
 N_RESAMPLES = 1000
 
@@ -89,7 +92,7 @@ def standard_error(name: str, items: Sequence[Item]) -> float:
     """Standard deviation of a statistic over those resamples; nan with fewer than two user prompts."""
     table = table_of(_rows(tuple(items)))
     weights = resample_weights(table.n_clusters, N_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
-    return spread(STATISTICS[name].resampled(table, with_plain(weights))[1:])
+    return spread(STATISTICS[name].resampled(table, weights.astype(np.float64))) if len(weights) else math.nan
 
 
 def spread(draws: Floats) -> float:

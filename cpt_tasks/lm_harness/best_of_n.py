@@ -14,7 +14,7 @@ import numpy as np
 
 from cpt_tasks.lm_harness.adherence import N_RESAMPLES, spread
 from cpt_tasks.lm_harness.documents import Document
-from cpt_tasks.lm_harness.settings import Settings
+from cpt_tasks.lm_harness.settings import CannotRunError, Settings
 from cpt_tasks.metrics.best_of_k import LEVELS, Sampled, best_of_k_cells, curve_sizes, level_curves
 from cpt_tasks.metrics.cells import Floats, all_and_resampled
 from cpt_tasks.scorers import BOOTSTRAP_SEED
@@ -51,7 +51,13 @@ def values(document: Document, results: Sequence[Sequence[str]]) -> dict[str, fl
 
 
 def metric_list(settings: Settings) -> list[dict[str, Any]]:
-    """The metrics of the task for lm_eval, each curve's point before its twin; see `adherence`."""
+    """The metrics of the task for lm_eval, each curve's point before its twin; see `adherence`.
+
+    Raises:
+        CannotRunError: If a cell has several wordings: its samples would not be samples of one prompt.
+    """
+    if settings.wordings != 1:
+        raise CannotRunError(f"--metadata wordings: got {settings.wordings}, expected 1 for cpt_best_of_n")
     metrics = [
         {"metric": "judge_failed", "aggregation": "mean", "higher_is_better": False},
         {"metric": "n_distinct", "aggregation": "mean", "higher_is_better": True},

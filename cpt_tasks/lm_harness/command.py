@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from cpt_tasks.lm_harness import include_path
 
@@ -37,7 +38,7 @@ def main() -> None:
     arguments = command.parse_args()
     try:
         if getattr(arguments, "command", None) == "run":
-            _include_ours(arguments)
+            arguments = included(arguments)
             if _only_ours(arguments.tasks or ()):
                 check_names(arguments.metadata or {})
                 _skip_other_tasks()
@@ -46,11 +47,13 @@ def main() -> None:
         sys.exit(f"cpt-lm-eval: {error}")
 
 
-def _include_ours(arguments: argparse.Namespace) -> None:
+def included(arguments: argparse.Namespace) -> argparse.Namespace:
+    """The arguments with our tasks beside a folder of the user's, and the chat template unless a file may set it."""
     theirs = arguments.include_path
-    arguments.include_path = [include_path(), theirs] if theirs else include_path()
-    if arguments.config is None and not hasattr(arguments, "apply_chat_template"):
-        arguments.apply_chat_template = True
+    changes: dict[str, Any] = {"include_path": [include_path(), theirs] if theirs else include_path()}
+    if arguments.config is None:
+        changes["apply_chat_template"] = getattr(arguments, "apply_chat_template", True)
+    return argparse.Namespace(**(vars(arguments) | changes))
 
 
 def _only_ours(tasks: Iterable[str]) -> bool:

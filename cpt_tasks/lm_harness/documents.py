@@ -55,6 +55,8 @@ def documents(settings: Settings) -> list[Document]:
         settings.paraphrases,
         settings.prompting,
         settings.limit_per_cell,
+        settings.wordings,
+        settings.preset,
     )
     before: Counter[tuple[str, str]] = Counter()
     ordered: list[tuple[int, Document]] = []

@@ -19,7 +19,7 @@ from cpt_tasks.lm_harness.settings import CannotRunError, Settings
 from judges import DEFAULT_JUDGE, Judge, JudgeFailure, MeasuredJudge, ModelJudge, Panel, check_measurable, judge_model
 from judges.measures import words
 from model_calls import StoreLockedError, open_store
-from rubrics import load_rubrics
+from rubrics import Rubric, load_rubrics
 
 CALL_FAILED = "call_failed"
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
     return [json.dumps(verdict, ensure_ascii=False) for verdict in verdicts]
 
 
-async def _verdict(judge: Judge, rubric: Any, user_prompt: str, response: str) -> dict[str, Any]:
+async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> dict[str, Any]:
     try:
         return asdict(await judge.judge(rubric, user_prompt, response))
     except JudgeFailure as failure:

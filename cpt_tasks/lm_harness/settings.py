@@ -2,11 +2,12 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from cpt_tasks.dataset import ParaphraseSplit, Prompting
 from cpt_tasks.parameters import check_choice
+from cpt_tasks.rubric_adherence import PRESETS, PresetName
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from rubrics import Split
@@ -16,18 +17,23 @@ class CannotRunError(ValueError):
     """A run that cannot start, or that would measure something else than it says; the message is one sentence."""
 
 
+_CORE = PRESETS["core"]
+
+
 @dataclass(frozen=True)
 class Settings:
     """The keys of `--metadata`, named like the parameters of the inspect tasks.
 
     Attributes:
         judge: "measured", the name of an inspect model, or "model" for the default judge.
-        rubrics: Selection of rubrics, as in `rubric_adherence`.
+        preset: What rubrics, limit_per_cell, wordings and protocol are where not given; see `rubric_adherence`.
+        rubrics: Selection of rubrics.
         levels: "all" or score levels.
         user_prompts: Split of the user prompts.
         paraphrases: Split of the system prompts' wordings.
         prompting: "system_prompt" or "full_rubric".
         limit_per_cell: User prompts per (rubric, level), at least 1.
+        wordings: Under how many paraphrases each user prompt is asked, at least 1.
         n_samples: Responses per document of `cpt_best_of_n`, at least 2.
         protocol: Headline of a model judge, "criteria" or "holistic".
         judge_repeats: How often the judge is asked about a response, at least 1.
@@ -36,25 +42,27 @@ class Settings:
     """
 
     judge: str = "model"
-    rubrics: str | list[str] = "core"
+    preset: PresetName = "core"
+    rubrics: str | list[str] = _CORE.rubrics
     levels: str | list[str] = "all"
     user_prompts: Split = "test"
     paraphrases: ParaphraseSplit = "heldout"
     prompting: Prompting = "system_prompt"
-    limit_per_cell: int = 8
+    limit_per_cell: int = _CORE.limit_per_cell
+    wordings: int = _CORE.wordings
     n_samples: int = 8
-    protocol: JudgeProtocol = "criteria"
+    protocol: JudgeProtocol = _CORE.protocol
     judge_repeats: int = 1
     judge_workers: int = 32
     call_store: str = DEFAULT_STORE
 
 
 NAMES = tuple(field.name for field in fields(Settings))
-_LEAST = {"limit_per_cell": 1, "n_samples": 2, "judge_repeats": 1, "judge_workers": 1}
+_LEAST = {"limit_per_cell": 1, "wordings": 1, "n_samples": 2, "judge_repeats": 1, "judge_workers": 1}
 
 
 def settings_of(metadata: Mapping[str, Any]) -> Settings:
-    """The settings in a task's metadata.
+    """The settings in a task's metadata, those of the preset where there are none.
 
     lm_eval merges the model's arguments into the metadata, so a key that is not ours may be one of those; it is only
     refused if it looks like a misspelling of ours. `check_names` is for keys that are known to come from --metadata.
@@ -65,7 +73,12 @@ def settings_of(metadata: Mapping[str, Any]) -> Settings:
     for key in metadata:
         if key not in NAMES and (similar := difflib.get_close_matches(key, NAMES, n=1, cutoff=0.75)):
             raise CannotRunError(f"--metadata {key}: unknown, expected {similar[0]!r} (choices: {_choices()})")
-    settings = Settings(**{key: value for key, value in metadata.items() if key in NAMES})
+    given = {key: value for key, value in metadata.items() if key in NAMES}
+    try:
+        check_choice(preset := given.get("preset", "core"), list(PRESETS), "preset")
+    except ValueError as error:
+        raise CannotRunError(f"--metadata: {error}") from error
+    settings = Settings(**(asdict(PRESETS[preset]) | given))
     for name, least in _LEAST.items():
         value = getattr(settings, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -75,10 +88,8 @@ def settings_of(metadata: Mapping[str, Any]) -> Settings:
             f"--metadata judge: got {settings.judge!r}, expected 'measured', 'model' or an inspect model such as "
             "'anthropic/claude-sonnet-5-5'"
         )
-    try:
-        check_choice(settings.protocol, ("criteria", "holistic"), "protocol")
-    except ValueError as error:
-        raise CannotRunError(f"--metadata: {error}") from error
+    if settings.protocol not in ("criteria", "holistic"):
+        raise CannotRunError(f"--metadata protocol: got {settings.protocol!r}, expected 'criteria' or 'holistic'")
     return settings
 
 
