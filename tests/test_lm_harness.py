@@ -257,7 +257,10 @@ def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
         ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected 'criteria'"),
         ({"preset": "papers"}, "--metadata: preset: got 'papers', expected one of"),
         ({"wordings": 9}, "--metadata: wordings: got 9, expected 1 to"),
-        ({"judge": "model"}, "ANTHROPIC_API_KEY"),
+        (
+            {"judge": "model"},
+            "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-sonnet-5-5; bind another",
+        ),
         ({"judge": "measured", "rubrics": "tone_irony"}, "has no measure"),
     ],
 )

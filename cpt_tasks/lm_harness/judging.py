@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,9 +38,12 @@ def check_judge(settings: Settings, rank: int = 0) -> None:
             for rubric in load_rubrics(settings.rubrics):
                 check_measurable(rubric)
     except PrerequisiteError as error:
+        key = re.search(r"[A-Z_]+_API_KEY", str(error.message))
+        problem = f"{key.group()} is not set" if key else " ".join(str(error.message).split())
+        name = DEFAULT_JUDGE if settings.judge == "model" else settings.judge
         raise CannotRunError(
-            f"--metadata judge: {settings.judge!r} cannot be asked ({error.message}); bind another inspect model with "
-            "judge=PROVIDER/MODEL, or judge without a model and without a key by judge=measured rubrics=measured"
+            f"{problem} and the judge is {name}; bind another with --metadata judge=PROVIDER/MODEL, or judge without a "
+            "model and without a key by judge=measured rubrics=measured"
         ) from error
     except StoreLockedError as error:
         raise CannotRunError(f"{error}: --metadata call_store=FILE") from error
