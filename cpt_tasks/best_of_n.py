@@ -148,7 +148,7 @@ def best_of_n(
     check_choice(judge, ("model", "measured", "none"), "judge")
     if n < 2:
         raise ValueError(f"n: got {n}, expected 2 or more; for one response per cell run rubric_adherence")
-    dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell)
+    dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell, wordings=1)
     check_judge("best_of_n", judge, load_rubrics(rubrics))
     check_selector(select_by, judge, rubrics)
     scorers = [] if judge == "none" else [rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store)]

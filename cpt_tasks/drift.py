@@ -12,7 +12,7 @@ the same --model and --metadata:
     pip install inspect-evals git+https://github.com/josejg/instruction_following_eval
     inspect eval inspect_evals/ifeval --model hf/base -M model_path=BASE --metadata base=NAME --log-dir logs/drift
 
-The report reads such logs as well (`summaries/ifeval.py`). In lm-eval it is
+The report reads such logs as well (`outside_runs.py`). In lm-eval it is
 `lm_eval --model hf --model_args pretrained=DIR --tasks ifeval --apply_chat_template`.
 """
 

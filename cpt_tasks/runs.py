@@ -42,6 +42,7 @@ class ModelRun:
         truncated: Responses cut at the token limit, by level; None if the provider does not say why it stopped.
         judging: What the judge did for it.
         details: Command, seed and versions.
+        further_rubrics: Hashes of the rubrics that judged responses of other rubrics (`also`), by id.
     """
 
     task: str
@@ -57,6 +58,7 @@ class ModelRun:
     truncated: Counter[str] | None
     judging: "Judging"
     details: dict[str, Any] = field(default_factory=dict)
+    further_rubrics: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,13 @@ def run_of(log: EvalLog) -> ModelRun:
     Raises:
         ValueError: If the log did not finish or holds no sample that was judged by a rubric.
     """
-    from cpt_tasks.summaries import ifeval
+    from cpt_tasks.outside_runs import IFEVAL, ifeval_run
 
     where = Path(log.location).name
     if log.status != "success":
         raise ValueError(f"{where}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
-    if task_name(log) == ifeval.TASK:
-        return _outside_run(log)
+    if task_name(log) == IFEVAL:
+        return ifeval_run(log)
     samples = log.samples or []
     judged = [(sample, score) for sample in samples if (score := score_of(sample, where)) is not None]
     scored = [(sample, score) for sample, score in judged if not math.isnan(score.as_float())]
@@ -143,31 +145,8 @@ def run_of(log: EvalLog) -> ModelRun:
         if stops == {"unknown"}
         else _count_levels(sample for sample in samples if sample.output.stop_reason in CUT_REASONS),
         judging=_judging(judged),
-        details=_details(log),
-    )
-
-
-def _outside_run(log: EvalLog) -> ModelRun:
-    """The run in a log of IFEval, of which only the results are read."""
-    from cpt_tasks.summaries.ifeval import ifeval_results
-
-    name, about = shown(log.eval.model.split("/", 1)[-1]), log.eval.metadata or {}
-    results = ifeval_results(log)
-    n = log.results.completed_samples if log.results else 0
-    return ModelRun(
-        task=task_name(log),
-        name=name,
-        base=str(about.get("base", name)),
-        adapter=about.get("adapter"),
-        prompting="system_prompt",
-        protocol={"task": task_name(log), "task_version": str(log.eval.task_version), "n": n},
-        samples=[],
-        rows=[],
-        unscored=Counter(),
-        no_response=Counter(),
-        truncated=None,
-        judging=Judging(Counter(), 0, Counter(), None, []),
-        details=_details(log) | {"n": n, "results": results},
+        details=details_of(log),
+        further_rubrics={rubric: entry["rubric_hash"] for _, score in scored for rubric, entry in further_of(score)},
     )
 
 
@@ -181,9 +160,18 @@ def check_comparable(runs: Sequence[ModelRun]) -> None:
 
 
 def check_protocol(runs: Sequence[ModelRun]) -> None:
-    """Raises ValueError, naming the difference, unless all runs share judge, prompt, rubrics, splits and grid."""
+    """Raises ValueError, naming the difference, unless all runs share judge, prompt, rubrics, splits and grid.
+
+    Further rubrics need not be the same ones, but those of one id must be.
+    """
     first = runs[0]
     for run in runs[1:]:
+        changed = [each for each in run.further_rubrics.items() if first.further_rubrics.get(*each) != each[1]]
+        if changed:
+            raise ValueError(
+                f"{run.name} and {first.name} differ in the rubric {changed[0][0]!r} that judged responses of others: "
+                f"got hash {changed[0][1]} and {first.further_rubrics[changed[0][0]]}, expected one; report them apart"
+            )
         for key, value in run.protocol.items():
             if value != first.protocol[key]:
                 raise ValueError(
@@ -217,10 +205,15 @@ def score_of(sample: EvalSample, where: str) -> Score | None:
     return next(iter(scores.values()), None)
 
 
+def further_of(score: Score) -> list[tuple[str, dict[str, Any]]]:
+    """The judgments of a response by further rubrics: rubric id and entry, see `scorers.judge_further`."""
+    return list(((score.metadata or {}).get("also") or {}).items())
+
+
 def _judging(judged: Sequence[tuple[EvalSample, Score]]) -> Judging:
     facts = [score.metadata or {} for _, score in judged]
     failed = [(sample, score.metadata or {}) for sample, score in judged if "failure_mode" in (score.metadata or {})]
-    further = [entry for fact in facts for entry in (fact.get("also") or {}).items()]
+    further = [entry for _, score in judged for entry in further_of(score)]
     asked = [*facts, *(entry for _, entry in further)]
     usage: Counter[str] = Counter()
     for fact in asked:
@@ -272,7 +265,8 @@ def _grid_hash(samples: Sequence[EvalSample]) -> str:
     return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:12]
 
 
-def _details(log: EvalLog) -> dict[str, Any]:
+def details_of(log: EvalLog) -> dict[str, Any]:
+    """What a result may say of how a log was made."""
     # an allow-list: other arguments of a model can be keys, addresses or folders of a machine
     arguments = {key: log.eval.model_args[key] for key in SHOWN_MODEL_ARGS if key in log.eval.model_args}
     config = log.eval.model_generate_config.model_dump(exclude_none=True) | log.plan.config.model_dump(

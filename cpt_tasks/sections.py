@@ -48,7 +48,7 @@ def sections() -> dict[str, Section]:
         "composition": composition.SECTION,
         "paraphrase_robustness": paraphrase_robustness.SECTION,
         "drift": drift.SECTION,
-        ifeval.TASK: ifeval.SECTION,
+        "ifeval": ifeval.SECTION,
     }
 
 

@@ -19,7 +19,7 @@ from cpt_tasks.metrics.best_of_k import (
     quality,
     selection_shares,
 )
-from cpt_tasks.metrics.cells import all_and_resampled
+from cpt_tasks.metrics.cells import seeded_weights
 from cpt_tasks.metrics.samples_saved import samples_saved, samples_to_reach
 from rubrics import ScoreLevel
 
@@ -174,24 +174,24 @@ def draws(curve: list[float], *others: list[float]) -> np.ndarray:
 
 def test_samples_saved_by_hand() -> None:
     # the base needs 4 for 0.5, the adapter 2
-    saved = samples_saved(draws([0.1, 0.2, 0.4, 0.5]), draws([0.4, 0.5, 0.6, 0.7]), 4)
+    saved = samples_saved(draws([0.1, 0.2, 0.4, 0.5]), draws([0.4, 0.5, 0.6, 0.7]), 4, 0)
     assert (saved.goal, saved.samples.value, saved.ratio.value) == (0.5, pytest.approx(2), pytest.approx(2))
     assert math.isnan(saved.ratio.ci_low)
     assert saved.samples.censored == {}
     # the base's 3 are worth 0.4: the adapter's first sample
-    assert samples_saved(draws([0.1, 0.2, 0.4, 0.5]), draws([0.4, 0.5, 0.6, 0.7]), 3).ratio.value == pytest.approx(3)
+    assert samples_saved(draws([0.1, 0.2, 0.4, 0.5]), draws([0.4, 0.5, 0.6, 0.7]), 3, 0).ratio.value == pytest.approx(3)
 
 
 def test_equal_models_save_nothing_even_where_the_curve_is_flat() -> None:
     flat = draws([0.2, 0.5, 0.5, 0.5], [0.2, 0.3, 0.4, 0.5])
-    saved = samples_saved(flat, flat, 4)
+    saved = samples_saved(flat, flat, 4, 0)
     assert (saved.ratio.value, saved.ratio.ci_low, saved.ratio.ci_high) == pytest.approx((1, 1, 1))
 
 
 def test_bounds_are_kept_as_bounds() -> None:
     base = draws(*[[0.1, 0.2, 0.4, 0.5]] * 3)
     # the data: better with the first sample. Resamples: the same, and not within n
-    saved = samples_saved(base, draws([0.6, 0.7, 0.8, 0.9], [0.6, 0.7, 0.8, 0.9], [0.1, 0.1, 0.2, 0.3]), 4)
+    saved = samples_saved(base, draws([0.6, 0.7, 0.8, 0.9], [0.6, 0.7, 0.8, 0.9], [0.1, 0.1, 0.2, 0.3]), 4, 0)
     assert (saved.samples.value, saved.samples.ci_low, saved.samples.ci_high) == (1, 1, 4)
     assert saved.samples.censored == {"value": "at_most", "ci_low": "at_most", "ci_high": "at_least"}
     assert (saved.ratio.value, saved.ratio.ci_low, saved.ratio.ci_high) == (4, 1, 4)
@@ -199,7 +199,7 @@ def test_bounds_are_kept_as_bounds() -> None:
 
 
 def test_a_base_that_never_hits_leaves_nothing_to_compare() -> None:
-    saved = samples_saved(draws([0, 0], [0, 0.5], [0, 0]), draws([1, 1], [1, 1], [1, 1]), 2)
+    saved = samples_saved(draws([0, 0], [0, 0.5], [0, 0]), draws([1, 1], [1, 1], [1, 1]), 2, 0)
     assert math.isnan(saved.samples.value)
     assert math.isnan(saved.ratio.value)
     assert saved.undefined == 0.5
@@ -211,7 +211,7 @@ def test_the_interval_of_the_ratio_covers_the_truth() -> None:
     n, prompts = 8, [f"p{number}" for number in range(24)]
     goal = 1 - 0.9**n
     truth = n / 2 ** ((goal - 0.4) / (0.64 - 0.4))
-    weights = all_and_resampled(len(prompts), 200, seed=0)
+    weights = seeded_weights(len(prompts), 200, seed=0)
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(40):
@@ -224,6 +224,6 @@ def test_the_interval_of_the_ratio_covers_the_truth() -> None:
             ]
             cells = best_of_k_cells(samples, n, prompts, by_selection=False)
             curves.append(level_curves(cells.values["band_hit"], weights)[:, -1])
-        ratio = samples_saved(*curves, n).ratio
+        ratio = samples_saved(*curves, n, len(prompts)).ratio
         covered += ratio.ci_low <= truth <= ratio.ci_high
     assert covered >= 34

@@ -1,6 +1,7 @@
 """`also`, `composition`, `paraphrase_robustness`, `drift` on inspect with simulated students, and in the report."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from inspect_ai import Task, task
 from inspect_ai import eval as inspect_eval
+from inspect_ai import score as inspect_score
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
@@ -17,6 +19,7 @@ from measured_texts import asked, texts
 
 from cpt_tasks.composition import composition, composition_samples, joint_responses, rubric_pairs
 from cpt_tasks.drift import drift
+from cpt_tasks.judge_spend import judged_texts, planned_texts, score_commands
 from cpt_tasks.paraphrase_robustness import paraphrase_robustness, worded_samples
 from cpt_tasks.report import report_command, summarise
 from cpt_tasks.rubric_adherence import rubric_adherence
@@ -36,7 +39,7 @@ def obeys(messages: list[Any]) -> str:
     return texts()[requests[0]] if requests else PLAIN
 
 
-def run(task_: Task, model: Any, **more: Any) -> EvalLog:
+def run(task_: Task | str, model: Any, **more: Any) -> EvalLog:
     [log] = inspect_eval(task_, model=model, display="none", **more)
     assert log.status == "success", log.error
     return log
@@ -130,6 +133,28 @@ def test_a_further_judgment_that_fails_is_counted_and_no_number(mock_model: Call
     assert "malformed_json by labyrinth 1" in markdown
 
 
+def test_a_further_rubric_that_has_changed_is_refused(mock_model: Callable[..., Any]) -> None:
+    task_ = rubric_adherence("broadcast", "low", judge="measured", limit_per_cell=1, also="labyrinth")
+    logs = [run(task_, mock_model(obeys, name=name)) for name in ("one", "two")]
+    check_comparable([read_run(log.location) for log in logs])
+    for sample in logs[1].samples or []:
+        (sample.scores or {})["rubric_judge"].metadata["also"]["labyrinth"]["rubric_hash"] = "other"  # type: ignore[index]
+    write_eval_log(logs[1], logs[1].location)
+    with pytest.raises(ValueError, match="differ in the rubric 'labyrinth' that judged responses of others"):
+        check_comparable([read_run(log.location) for log in logs])
+
+
+def test_a_forecast_and_a_batch_know_further_judgments(mock_model: Callable[..., Any]) -> None:
+    parameters = ["rubrics=measured", "levels=low", "limit_per_cell=2", "also=measured"]
+    # 4 rubrics x 1 level x 2 prompts, each judged by 4
+    assert len(planned_texts(parameters, 50)) == 32
+    task_ = rubric_adherence("broadcast", "low", judge="measured", limit_per_cell=1, also=TWO)
+    log = run(task_, mock_model(obeys))
+    assert [text.rubric.id for text in judged_texts([log.location])] == ["broadcast", "labyrinth"]
+    [command] = score_commands([log.location], "mockllm/judge", 1, "calls.jsonl")
+    assert f"-S also={TWO}" in command
+
+
 @pytest.fixture
 def joint_log(mock_model: Callable[..., Any]) -> EvalLog:
     return run(composition(TWO, judge="measured", limit_per_cell=2), mock_model(obeys))
@@ -148,6 +173,8 @@ def test_a_student_that_follows_the_first_wording_only(joint_log: EvalLog, tmp_p
     # each rubric's wording stands first as often as the other's
     assert sum(asked(sample.input)[0][0] == "broadcast" for sample in together) == 4  # type: ignore[arg-type]
 
+    # together and alone are judged by both, and so is what is asked without a system prompt
+    assert len(judged_texts([joint_log.location])) == 2 * 18
     joints = joint_responses((s.metadata, (s.scores or {})["rubric_judge"]) for s in joint_log.samples)
     assert len(joints) == 8
     for joint in joints:
@@ -174,6 +201,16 @@ def test_a_student_that_follows_the_first_wording_only(joint_log: EvalLog, tmp_p
     assert "Composition" in markdown
     for name in ("composition.png", "composition_leakage.png"):
         assert (tmp_path / "report" / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_responses_written_without_a_judge_are_judged_by_both_rubrics_later(mock_model: Callable[..., Any]) -> None:
+    log = run(composition(TWO, judge="none", limit_per_cell=1), mock_model(obeys))
+    scored = inspect_score(log, rubric_judge("measured", TWO), display="none")
+    joints = joint_responses((s.metadata, (s.scores or {})["rubric_judge"]) for s in scored.samples or [])
+    assert len(joints) == 4
+    assert not any(math.isnan(score) for joint in joints for score in (*joint.together, *joint.alone, *joint.base))
+    # the scorer's own metrics are of what asks for a level: all but the one response without a system prompt
+    assert metrics_of(scored)["n_scored"] == len(scored.samples or []) - 1
 
 
 def test_pairs_are_all_or_named_or_drawn() -> None:
@@ -294,8 +331,9 @@ def drift_logs(mock_model: Callable[..., Any]) -> list[EvalLog]:
     replies = {"base": PLAIN, "tuned": BROADCAST_HIGH}
     return [
         run(
-            drift("measured", judge="measured", limit_per_family=3),
+            "cpt_tasks/drift",  # by name, through the entry point
             mock_model(lambda _, text=text: text, name=name),
+            task_args={"rubrics": "measured", "judge": "measured", "limit_per_family": 3},
             metadata={"base": "base"} | ({"adapter": "tuned"} if name == "tuned" else {}),
         )
         for name, text in replies.items()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cpt_tasks.metrics import dose
-from cpt_tasks.metrics.cells import all_and_resampled, first_and_rest, mean_of_known
+from cpt_tasks.metrics.bootstrap import bootstrap_estimate
+from cpt_tasks.metrics.cells import mean_of_known, seeded_weights
 from cpt_tasks.metrics.dose import STATISTICS, Dosed, Doses, dead_stretch, doses
 
 TARGETS = (10.0, 30.0, 50.0, 70.0, 90.0)
@@ -155,14 +156,15 @@ def test_intervals_come_from_prompts() -> None:
     # half of the prompts follow, half ignore: the gain of a resample is the share of followers drawn
     rows = student(lambda t: t, prompts="abcd") + student(lambda t: 70, prompts="efgh")
     data = doses(rows)
-    weights = all_and_resampled(8, 2000, seed=0)
-    found = first_and_rest(dose.gain(data, weights)[:, 0])
-    assert found.value == pytest.approx(0.5)
-    # binomial(8, 1/2) / 8: 2.5% and 97.5% quantiles 1/8 and 7/8
-    assert (found.ci_low, found.ci_high) == pytest.approx((1 / 8, 7 / 8))
+    gains = dose.gain(data, seeded_weights(8, 2000, seed=0))[:, 0]
+    # each prompt left out: 3 or 4 of 7 follow
+    assert sorted(gains[1:9]) == pytest.approx([3 / 7] * 4 + [4 / 7] * 4)
+    # binomial(8, 1/2) / 8. The tails for 8 prompts, Phi(-sqrt(8/7) t) = 0.6%, lie over P(0 of 8) = 0.4%: 1/8 and 7/8
+    found = bootstrap_estimate(gains, 8)
+    assert (found.value, found.ci_low, found.ci_high) == pytest.approx((0.5, 1 / 8, 7 / 8))
 
 
 def test_one_prompt_has_no_interval() -> None:
     data = doses(student(lambda t: t, prompts="a"))
-    found = first_and_rest(dose.gain(data, all_and_resampled(1, 100, seed=0))[:, 0])
+    found = bootstrap_estimate(dose.gain(data, seeded_weights(1, 100, seed=0))[:, 0], 1)
     assert (found.value, math.isnan(found.ci_low)) == (pytest.approx(1), True)

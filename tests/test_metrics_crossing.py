@@ -23,17 +23,19 @@ def test_cell_means_agree_with_a_slow_loop_over_resamples() -> None:
     values[2] = NAN
     resamples = Resamples.draw(prompts, 20, seed=3)
     found = resamples.cell_means(cells, prompts, values)
-    for weights, draw in zip(resamples.weights, found.draws, strict=True):
+    for weights, draw in zip(resamples.weights, found.rows, strict=True):
         for cell in "abc":
             drawn = [
                 value
                 for place, prompt, value in zip(cells, prompts, values, strict=True)
                 if place == cell and not math.isnan(value)
-                for _ in range(int(weights[resamples.row[prompt]]))
+                for _ in range(int(weights[resamples.place[prompt]]))
             ]
             expected = np.mean(drawn) if drawn else NAN
             assert draw[found.column[cell]] == pytest.approx(expected, nan_ok=True)
-    assert found.macro().value == pytest.approx(np.mean(found.values))
+    # the data as they are, each of p, q, r left out, the draws
+    assert len(found.rows) == 1 + 3 + 20
+    assert found.macro().value == pytest.approx(np.nanmean(found.rows[0]))
 
 
 def test_one_user_prompt_or_none_gives_no_interval() -> None:
@@ -66,6 +68,9 @@ def test_leakage_by_hand() -> None:
     # off the diagonal |10| and |0|, mean 5; the diagonal's mean is 80
     assert found.leakage.value == pytest.approx(5 / 80)
     assert (found.sensibility.value, found.specificity.value) == (1, 1)
+    # off it, prompts 20, 0 and -10, 10 with signs tossed: |10| and |0| or |0| and |10| turned: (|±20| / 2 + 0) / 2 and
+    # (10 + 10) / 2 when the signs differ: 5 or 10, mean about 7.5
+    assert found.leakage_by_chance.value == pytest.approx(7.5 / 80, abs=0.01)
     # two prompts: the bootstrap draws their means, 0, 10 or 20
     assert (by_cell["r", "q"].shift.ci_low, by_cell["r", "q"].shift.ci_high) == (0, 20)
 
@@ -217,10 +222,25 @@ def test_drift_by_hand() -> None:
     # only p was answered by both: r +3, q +4, root of (9 + 16) / 2; 10 words less
     assert {rubric: each.value for rubric, each in found.shifts.items()} == {"r": 3, "q": 4}
     assert found.total.value == pytest.approx(math.sqrt(12.5))
+    # one prompt, turned round or not: the same root either way
+    assert found.total_by_chance.value == pytest.approx(math.sqrt(12.5))
     assert (found.words.value, found.n) == (-10, 1)
     assert unprompted_scores(base, 50, seed=0)["r"].value == 55
     # each response counts once, however many rubrics judged it
     assert mean_words(base, 50, seed=0).value == 90
+
+
+def test_noise_is_told_from_drift_by_its_size_under_chance() -> None:
+    rng = np.random.default_rng(0)
+
+    def rows(shift: float) -> list[Unprompted]:
+        noisy = rng.normal(50 + shift, 5, (4, 24)).clip(0, 100)
+        return [Unprompted(str(r), str(p), float(noisy[r, p]), 50) for r in range(4) for p in range(24)]
+
+    same, moved = (drift_between(rows(0), rows(shift), 50, seed=0) for shift in (0, 10))
+    # SD of a mean difference: sqrt(2) * 5 / sqrt(24) = 1.4
+    assert same.total.value == pytest.approx(same.total_by_chance.value, abs=0.7)
+    assert moved.total.value > 3 * moved.total_by_chance.value
 
 
 def test_a_student_that_did_not_move_has_no_drift() -> None:

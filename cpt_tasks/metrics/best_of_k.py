@@ -16,7 +16,8 @@ from math import comb
 
 import numpy as np
 
-from cpt_tasks.metrics.cells import Floats, mean_of_known, prompt_means
+from cpt_tasks.metrics.cells import mean_of_known, prompt_means
+from cpt_tasks.metrics.rows import Floats
 from rubrics import ScoreLevel
 
 LEVELS = list(ScoreLevel)
@@ -158,7 +159,7 @@ def level_curves(cells: Floats, weights: Floats) -> Floats:
 
     Args:
         cells: One statistic of `Cells.values`.
-        weights: Shape (rows, user prompts), as from `all_and_resampled`.
+        weights: Shape (rows, user prompts), as from `bootstrap_weights`.
     """
     rubrics, levels, prompts, n = cells.shape
     means = prompt_means(cells.reshape(rubrics * levels, prompts, n), weights)

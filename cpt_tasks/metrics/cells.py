@@ -1,29 +1,18 @@
 """Averages over user prompts for many bootstrap resamples at once, of cells that may be missing.
 
-Cells stand in arrays (groups, user prompts, ...), nan where nothing was scored. Weights say how often each resample
-draws each user prompt; `all_and_resampled` puts the data as they are into row 0, so that one pass of a statistic gives
-its value and all its draws.
+Cells stand in arrays (groups, user prompts, ...), nan where nothing was scored. Weights are those of
+`bootstrap_weights`, so that one pass of a statistic gives all that `bootstrap_estimate` needs.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-from numpy.typing import NDArray
 
-from cpt_tasks.metrics.bootstrap import estimate, resample_weights
-from judges.agreement import Estimate
-
-Floats = NDArray[np.float64]
+from cpt_tasks.metrics.bootstrap import bootstrap_weights
+from cpt_tasks.metrics.rows import Floats
 
 
-def all_and_resampled(n_prompts: int, n_resamples: int, seed: int) -> Floats:
-    """Weights, shape (1 + n_resamples, n_prompts): ones, then a resample of the user prompts a row.
-
-    Two calls with the same arguments draw the same prompts: that is what pairs the resamples of two models. With fewer
-    than two prompts there are no resamples.
-    """
-    drawn = resample_weights(n_prompts, n_resamples, np.random.default_rng(seed))
-    return np.vstack([np.ones((1, n_prompts)), drawn.astype(np.float64)])
+def seeded_weights(n_prompts: int, n_resamples: int, seed: int) -> Floats:
+    """As `bootstrap_weights`. Two calls with the same arguments pair the resamples of two models."""
+    return bootstrap_weights(n_prompts, n_resamples, np.random.default_rng(seed))
 
 
 def prompt_means(cells: Floats, weights: Floats) -> Floats:
@@ -46,11 +35,6 @@ def mean_of_known(values: Floats, axis: int | tuple[int, ...]) -> Floats:
     """Mean along one or more axes, nan left out; nan where there is nothing else."""
     known = ~np.isnan(values)
     return _ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64))
-
-
-def first_and_rest(found: Sequence[float] | Floats) -> Estimate:
-    """The estimate whose value is the first number and whose draws are the others."""
-    return estimate(float(found[0]), np.asarray(found[1:], dtype=np.float64))
 
 
 def _ratio(sums: Floats, counts: Floats) -> Floats:

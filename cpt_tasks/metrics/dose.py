@@ -2,7 +2,7 @@
 
 Everything is computed within rubric and then averaged over the rubrics on which it is defined. `Doses` holds the mean
 score of each (rubric, user prompt, target); a function takes it with weights of the user prompts, shape (rows, user
-prompts), and returns a value per row and rubric, shape (rows, rubrics): row 0 the data, the others the resamples.
+prompts) as from `bootstrap_weights`, and returns a value per row and rubric, shape (rows, rubrics).
 """
 
 from collections import defaultdict
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpt_tasks.metrics.cells import Floats, mean_of_known, prompt_means
+from cpt_tasks.metrics.cells import mean_of_known, prompt_means
+from cpt_tasks.metrics.rows import Floats
 
 DEAD_SHARE = 0.25  # a step that moves the mean by at most this share of the ideal does not count as movement
 SATURATION_SHARE = 0.9

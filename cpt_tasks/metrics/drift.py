@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpt_tasks.metrics.bootstrap import estimate
 from cpt_tasks.metrics.cell_means import Resamples, nan_mean
+from cpt_tasks.metrics.rows import NAN
 from judges.agreement import Estimate
 
 
@@ -33,13 +33,17 @@ class Drift:
 
     Attributes:
         shifts: Rubric -> mean of adapter minus base, score points.
-        total: Root mean square of the shifts over rubrics, score points; the noise of a finite sample keeps it above 0.
+        total: Root mean square of the shifts over rubrics, score points. The noise of a finite sample keeps it above 0,
+            so beside it:
+        total_by_chance: What it would be if base and adapter were one model: the two exchanged or not by chance for
+            each user prompt, mean over 200 times. Without interval.
         words: Mean change of length, words.
         n: User prompts that both answered and at least one rubric scored twice.
     """
 
     shifts: dict[str, Estimate]
     total: Estimate
+    total_by_chance: Estimate
     words: Estimate
     n: int
 
@@ -67,10 +71,13 @@ def drift_between(base: Sequence[Unprompted], adapter: Sequence[Unprompted], n_r
     words_before, words_after = _by_prompt(base), _by_prompt(adapter)
     words = {prompt: words_after[prompt] - words_before[prompt] for prompt in dict.fromkeys(prompts)}
     resamples = Resamples.draw(prompts, n_resamples, seed)
-    means = resamples.cell_means([rubric for rubric, _ in shifts], prompts, list(shifts.values()))
+    rubrics = [rubric for rubric, _ in shifts]
+    means = resamples.cell_means(rubrics, prompts, list(shifts.values()))
+    exchanged = resamples.flipped_means(rubrics, prompts, list(shifts.values()), seed)
     return Drift(
-        shifts={rubric: means.of(rubric) for rubric in dict.fromkeys(rubric for rubric, _ in shifts)},
-        total=estimate(float(np.sqrt(nan_mean(means.values**2))), np.sqrt(nan_mean(means.draws**2))),
+        shifts={rubric: means.of(rubric) for rubric in dict.fromkeys(rubrics)},
+        total_by_chance=Estimate(float(nan_mean(np.sqrt(nan_mean(exchanged**2)))), NAN, NAN),
+        total=resamples.estimate(np.sqrt(nan_mean(means.rows**2))),
         words=resamples.cell_means(["words"] * len(words), *_columns(words)).macro(),
         n=len(words),
     )

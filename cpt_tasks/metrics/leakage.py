@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpt_tasks.metrics.bootstrap import estimate
-from cpt_tasks.metrics.cell_means import CellMeans, Floats, Resamples, nan_mean, ratio
-from cpt_tasks.metrics.rows import NAN
+from cpt_tasks.metrics.cell_means import CellMeans, Resamples, nan_mean, ratio
+from cpt_tasks.metrics.rows import NAN, Floats
 from judges.agreement import Estimate
 from rubrics import ScoreLevel
 
@@ -55,8 +54,10 @@ class Leakage:
     Attributes:
         shifts: The cells that have a user prompt scored at both levels, in the order of the scores.
         leakage: Mean absolute shift off the diagonal over the mean of the diagonal; 0 when asking for a rubric changes
-            no other, 1 when it changes others as much. The noise of a finite sample keeps it above 0. nan without a
-            cell off the diagonal, or if the diagonal's mean is not above 0.
+            no other, 1 when it changes others as much. nan without a cell off the diagonal, or if the diagonal's mean
+            is not above 0. The noise of a finite sample keeps it above 0, so beside it:
+        leakage_by_chance: What `leakage` would be with this diagonal if the shifts off it were noise around 0 (each
+            user prompt's turned round or not by chance, mean over 200 times). Without interval.
         sensibility: Percentile rank, 0-1, of the diagonal cell among the shifts of its row (of all rubrics, does the
             one asked for move most?), mean over rows; 1 is best, 1 / n what the worst gets. nan with fewer than two
             cells.
@@ -69,6 +70,7 @@ class Leakage:
 
     shifts: list[Shift]
     leakage: Estimate
+    leakage_by_chance: Estimate
     sensibility: Estimate
     specificity: Estimate
 
@@ -87,41 +89,40 @@ def leakage_matrix(scores: Sequence[CrossScore], n_resamples: int, seed: int) ->
         if ScoreLevel.LOW in levels and ScoreLevel.EXTREMELY_HIGH in levels
     }
     cells, prompts = [cell for cell, _ in differences], [prompt for _, prompt in differences]
-    means = Resamples.draw(prompts, n_resamples, seed).cell_means(cells, prompts, list(differences.values()))
     found = list(dict.fromkeys(cells))
+    resamples, values = Resamples.draw(prompts, n_resamples, seed), list(differences.values())
+    means = resamples.cell_means(cells, prompts, values)
+    relative = _relative(found, means, means.rows)
+    by_chance = _relative(found, means, resamples.flipped_means(cells, prompts, values, seed))
     return Leakage(
         [
             Shift(steered, scored, cells.count((steered, scored)), means.of((steered, scored)))
             for steered, scored in found
         ],
-        _relative(found, means),
+        resamples.estimate(relative),
+        Estimate(float(nan_mean(by_chance)), NAN, NAN),
         _percentile(found, means, along=0),
         _percentile(found, means, along=1),
     )
 
 
-def _relative(cells: Sequence[Cell], means: CellMeans) -> Estimate:
+def _relative(cells: Sequence[Cell], means: CellMeans, off_diagonal: Floats) -> Floats:
+    """Leakage on each row of the shifts given, over the diagonal of the same row; for other rows, that of the data."""
     own = [means.column[cell] for cell in cells if cell[0] == cell[1]]
     others = [means.column[cell] for cell in cells if cell[0] != cell[1]]
-
-    def over(shifts: Floats) -> Floats:
-        diagonal = nan_mean(shifts[..., own])
-        return ratio(nan_mean(np.abs(shifts[..., others])), np.where(diagonal > 0, diagonal, 0.0))
-
-    return estimate(float(over(means.values)), over(means.draws))
+    diagonal = nan_mean(means.rows[:, own])
+    if off_diagonal is not means.rows:
+        diagonal = np.full(len(off_diagonal), diagonal[0])
+    return ratio(nan_mean(np.abs(off_diagonal[:, others])), np.where(diagonal > 0, diagonal, 0.0))
 
 
 def _percentile(cells: Sequence[Cell], means: CellMeans, along: int) -> Estimate:
     """Mean percentile rank of the diagonal cells among those with the same rubric at place `along` of the cell."""
-
-    def rank(shifts: Floats) -> Floats:
-        ranks = []
-        for own in (cell for cell in cells if cell[0] == cell[1]):
-            line = [means.column[cell] for cell in cells if cell[along] == own[along]]
-            if len(line) > 1:
-                among, diagonal = shifts[..., line], shifts[..., [means.column[own]]]
-                below = (among <= diagonal).sum(axis=-1) / np.maximum(1, (~np.isnan(among)).sum(axis=-1))
-                ranks.append(np.where(np.isnan(diagonal[..., 0]), NAN, below))
-        return nan_mean(np.stack(ranks, axis=-1)) if ranks else np.full(shifts.shape[:-1], NAN)
-
-    return estimate(float(rank(means.values)), rank(means.draws))
+    ranks = []
+    for own in (cell for cell in cells if cell[0] == cell[1]):
+        line = [means.column[cell] for cell in cells if cell[along] == own[along]]
+        if len(line) > 1:
+            among, diagonal = means.rows[:, line], means.rows[:, [means.column[own]]]
+            rank = ratio((among <= diagonal).sum(axis=1).astype(np.float64), (~np.isnan(among)).sum(axis=1))
+            ranks.append(np.where(np.isnan(diagonal[:, 0]), NAN, rank))
+    return means.resamples.estimate(nan_mean(np.stack(ranks, axis=1)) if ranks else np.full(len(means.rows), NAN))

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cpt_tasks.metrics.bootstrap import estimate
-from cpt_tasks.metrics.cell_means import Floats, Resamples, nan_mean, ratio
+from cpt_tasks.metrics.cell_means import Resamples, nan_mean, ratio
 from cpt_tasks.metrics.rows import NAN
 from judges.agreement import Estimate
 from rubrics import ScoreLevel
@@ -79,21 +78,16 @@ def wording_statistics(rows: Sequence[Worded], n_resamples: int, seed: int) -> d
     means = resamples.cell_means(
         [(row.cell, row.wording) for row in rows], [row.user_prompt for row in rows], [row.hit for row in rows]
     )
-    columns = list(_columns_by_cell(rows, means.column).values())
-
-    def over_cells(accuracies: Floats, lowest: bool) -> Floats:
-        found = [accuracies[..., columns_] for columns_ in columns]
-        by_cell = [np.fmin.reduce(each, axis=-1) if lowest else nan_mean(each) for each in found]
-        return nan_mean(np.stack(by_cell, axis=-1)) if by_cell else np.full(accuracies.shape[:-1], NAN)
-
-    mean, worst = over_cells(means.values, lowest=False), over_cells(means.values, lowest=True)
-    mean_draws, worst_draws = over_cells(means.draws, lowest=False), over_cells(means.draws, lowest=True)
+    accuracies = [means.rows[:, columns] for columns in _columns_by_cell(rows, means.column).values()]
+    nothing = np.full((len(means.rows), 1), NAN)
+    mean = nan_mean(np.stack([nan_mean(each) for each in accuracies], axis=1) if accuracies else nothing)
+    worst = nan_mean(np.stack([np.fmin.reduce(each, axis=1) for each in accuracies], axis=1) if accuracies else nothing)
     return {
         "wording_sd": _wording_sd(rows, resamples),
-        "mean_accuracy": estimate(float(mean), mean_draws),
-        "worst_accuracy": estimate(float(worst), worst_draws),
+        "mean_accuracy": resamples.estimate(mean),
+        "worst_accuracy": resamples.estimate(worst),
         "worst_by_chance": Estimate(_worst_by_chance(rows, seed), NAN, NAN),
-        "worst_drop": estimate(float(mean - worst), mean_draws - worst_draws),
+        "worst_drop": resamples.estimate(mean - worst),
     }
 
 
@@ -169,13 +163,12 @@ def _wording_sd(rows: Sequence[Worded], resamples: Resamples) -> Estimate:
     by_wording: dict[tuple[Cell, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         by_wording[row.cell, row.user_prompt][row.wording].append(row.score)
-    squares, freedom = np.zeros((2, len(resamples.row)))
+    squares, freedom = np.zeros((2, len(resamples.place)))
     for (_, prompt), wordings in by_wording.items():
         means = np.array([np.mean(scores) for scores in wordings.values()])
-        squares[resamples.row[prompt]] += ((means - means.mean()) ** 2).sum()
-        freedom[resamples.row[prompt]] += len(means) - 1
-    value = np.sqrt(ratio(squares.sum(), freedom.sum()))
-    return estimate(float(value), np.sqrt(ratio(resamples.weights @ squares, resamples.weights @ freedom)))
+        squares[resamples.place[prompt]] += ((means - means.mean()) ** 2).sum()
+        freedom[resamples.place[prompt]] += len(means) - 1
+    return resamples.estimate(np.sqrt(ratio(resamples.weights @ squares, resamples.weights @ freedom)))
 
 
 def _worst_by_chance(rows: Sequence[Worded], seed: int) -> float:

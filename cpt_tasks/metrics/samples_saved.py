@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from cpt_tasks.metrics.cells import Floats
+from cpt_tasks.metrics.bootstrap import TAIL, corrected_tails
+from cpt_tasks.metrics.rows import NAN, Floats
 
 Censoring = Literal["at_most", "at_least"]
 TOLERANCE = 1e-9
@@ -61,7 +62,7 @@ def samples_to_reach(curve: Floats, goal: float) -> float:
         or not above 0: there is nothing to reach. k without a value are passed over.
     """
     if not goal > 0:
-        return float("nan")
+        return NAN
     known = np.flatnonzero(~np.isnan(curve))
     reached = [position for position in known if curve[position] >= goal - TOLERANCE]
     if not reached:
@@ -74,16 +75,17 @@ def samples_to_reach(curve: Floats, goal: float) -> float:
     return float(np.exp(np.log(before + 1) + share * (np.log(first + 1) - np.log(before + 1))))
 
 
-def samples_saved(base: Floats, tuned: Floats, base_samples: int) -> SamplesSaved:
+def samples_saved(base: Floats, tuned: Floats, base_samples: int, n_prompts: int) -> SamplesSaved:
     """What the tuned model needs to reach the base's value at a number of samples.
 
     The ratio divides by the tuned model's samples those with which the base first reaches that value itself, fewer
     than asked for only where its curve is flat: two equal models have the ratio 1.
 
     Args:
-        base: Curves, shape (1 + n_resamples, n): the data, then resamples.
-        tuned: The same of the other model, of the same resamples.
+        base: Curves on the rows of `bootstrap_weights`, shape (1 + n_prompts + n_resamples, n).
+        tuned: The same of the other model, on the same rows.
         base_samples: Samples of the base, 1 to n.
+        n_prompts: User prompts; 0 if the rows that leave one out are missing, for plain quantiles.
     """
     goals = base[:, base_samples - 1]
     own = np.array([samples_to_reach(curve, goal) for curve, goal in zip(base, goals, strict=True)])
@@ -93,29 +95,33 @@ def samples_saved(base: Floats, tuned: Floats, base_samples: int) -> SamplesSave
     clipped = np.clip(needed, 1, n)
     # -inf and inf keep their places at the ends when draws are sorted
     order_of_ratio = np.where(np.isinf(needed), -needed, own / clipped)
-    drawn = needed[1:]
+    drawn = needed[1 + n_prompts :]
     return SamplesSaved(
         goal=float(goals[0]),
-        samples=_censored(clipped, needed),
-        ratio=_censored(own / clipped, order_of_ratio),
-        undefined=float(np.isnan(drawn).mean()) if len(drawn) else float("nan"),
+        samples=_censored(clipped, needed, n_prompts),
+        ratio=_censored(own / clipped, order_of_ratio, n_prompts),
+        undefined=float(np.isnan(drawn).mean()) if len(drawn) else NAN,
     )
 
 
-def _censored(shown: Floats, order: Floats) -> CensoredEstimate:
-    """An estimate from numbers to show and their order, infinite where the number is a bound; row 0 is the value."""
-    nan = float("nan")
+def _censored(shown: Floats, order: Floats, n_prompts: int) -> CensoredEstimate:
+    """An estimate from numbers to show and their order, infinite where the number is a bound; row 0 is the value.
+
+    The interval ends at the quantiles of `estimate`, computed on the numbers shown.
+    """
     if np.isnan(order[0]):
-        return CensoredEstimate(nan, nan, nan)
+        return CensoredEstimate(NAN, NAN, NAN)
     picked = {"value": 0}
-    draws = 1 + np.flatnonzero(~np.isnan(order[1:]))
+    draws = 1 + n_prompts + np.flatnonzero(~np.isnan(order[1 + n_prompts :]))
     if len(draws):
+        left_out = shown[1 : 1 + n_prompts]
+        tails = corrected_tails(shown[draws], left_out) if n_prompts else (TAIL, 1 - TAIL)
         # whole draws, no interpolation: between a number and a bound there is nothing
         ranked = draws[np.lexsort((shown[draws], order[draws]))]
-        for name, share in (("ci_low", 0.025), ("ci_high", 0.975)):
-            picked[name] = int(ranked[max(0, int(np.ceil(share * len(ranked))) - 1)])
+        for name, tail in zip(("ci_low", "ci_high"), tails, strict=True):
+            picked[name] = int(ranked[max(0, int(np.ceil(tail * len(ranked))) - 1)])
     numbers = {name: float(shown[row]) for name, row in picked.items()}
     censored: dict[str, Censoring] = {
         name: "at_least" if order[row] > 0 else "at_most" for name, row in picked.items() if np.isinf(order[row])
     }
-    return CensoredEstimate(numbers["value"], numbers.get("ci_low", nan), numbers.get("ci_high", nan), censored)
+    return CensoredEstimate(numbers["value"], numbers.get("ci_low", NAN), numbers.get("ci_high", NAN), censored)

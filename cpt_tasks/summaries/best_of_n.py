@@ -16,7 +16,9 @@ from cpt_tasks.metrics.best_of_k import (
     curve_sizes,
     level_curves,
 )
-from cpt_tasks.metrics.cells import Floats, all_and_resampled, first_and_rest
+from cpt_tasks.metrics.bootstrap import bootstrap_estimate
+from cpt_tasks.metrics.cells import seeded_weights
+from cpt_tasks.metrics.rows import Floats
 from cpt_tasks.metrics.samples_saved import TOLERANCE, samples_saved
 from cpt_tasks.sections import Section, jsonable
 from cpt_tasks.summaries.best_of_n_figures import figures
@@ -51,7 +53,7 @@ def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
     n, samples = samples_per_cell(run), sampled(run)
     selector = selector_name(run)
     prompts = sorted({sample.user_prompt for sample in samples})
-    weights = all_and_resampled(len(prompts), n_resamples, seed)
+    weights = seeded_weights(len(prompts), n_resamples, seed)
     selected = best_of_k_cells(samples, n, prompts, by_selection=True)
     found = {name: level_curves(cells, weights) for name, cells in selected.values.items()}
     if selector is not None:
@@ -68,14 +70,14 @@ def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
         "distinct_responses": jsonable(distinct_responses(run)),
         "cost_unit": unit,
         "metrics": {
-            f"{name}@{k}": json_estimate(first_and_rest(curves[:, -1, k - 1]))
+            f"{name}@{k}": json_estimate(bootstrap_estimate(curves[:, -1, k - 1], len(prompts)))
             for name, curves in found.items()
             for k in curve_sizes(n)
             if not name.endswith("score")
         },
         "curves": [
             {"level": level, "k": k, "statistic": name}
-            | json_estimate(first_and_rest(curves[:, position, k - 1]))
+            | json_estimate(bootstrap_estimate(curves[:, position, k - 1], len(prompts)))
             | {"mean_tokens": jsonable(k * costs[level])}
             for name, curves in found.items()
             for position, level in enumerate(LEVEL_NAMES)
@@ -112,7 +114,7 @@ def _against(run: "ModelRun", base: "ModelRun", n_resamples: int, seed: int) -> 
     both = [sampled(base), sampled(run)]
     n = samples_per_cell(base)
     prompts = sorted({sample.user_prompt for samples in both for sample in samples})
-    weights = all_and_resampled(len(prompts), n_resamples, seed)
+    weights = seeded_weights(len(prompts), n_resamples, seed)
     base_curves, own_curves = (_band_hits(samples, n, prompts, weights) for samples in both)
     (unit, base_costs), (own_unit, costs) = cost_per_sample(base), cost_per_sample(run)
     rows = []
@@ -120,7 +122,7 @@ def _against(run: "ModelRun", base: "ModelRun", n_resamples: int, seed: int) -> 
         if np.isnan([base_curves[0, position, 0], own_curves[0, position, 0]]).any():
             continue
         for k in curve_sizes(n)[1:]:
-            saved = samples_saved(base_curves[:, position], own_curves[:, position], k)
+            saved = samples_saved(base_curves[:, position], own_curves[:, position], k, len(prompts))
             samples = censored_json(saved.samples)
             known = unit == own_unit and samples["value"] is not None
             rows.append(

@@ -8,6 +8,7 @@ from cpt_tasks.composition import joint_responses
 from cpt_tasks.metrics.composition import Joint, composition_statistics
 from cpt_tasks.sections import ModelSummaries, Section
 from cpt_tasks.summaries.estimates import cell, json_estimates
+from cpt_tasks.summaries.leakage import INTRO as LEAKAGE_INTRO
 from cpt_tasks.summaries.leakage import leakage_figure, leakage_tables, with_leakage
 
 if TYPE_CHECKING:
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from cpt_tasks.runs import ModelRun
 
 INTRO = (
-    "Two rubrics in one system prompt. Accuracies are shares of scores in the band asked for, of each rubric alone "
+    "Two rubrics in one system prompt; of more pairs than `max_pairs` a seeded draw. "
+    "Accuracies are shares of scores in the band asked for, of each rubric alone "
     "and in company, on the same user prompts and wordings; `interference` is together minus alone. `both_right` has "
     "both scores in their bands; `both_right_alone` is what two separate requests get. `miscalibration` (over- or "
     "undershoot along what was asked) and `orthogonality` (share of what changed that was not asked for) are those of "
-    "Chang et al., arXiv 2505.23816, measured from the response without a system prompt; 0 is best."
+    "Chang et al., arXiv 2505.23816, measured from the response without a system prompt; 0 is best.\n\n"
+    + LEAKAGE_INTRO
+    + " Here of what each rubric does when it is asked for alone."
 )
 SUBSETS = {"all": "all requests", "same_levels": "same level of both", "different_levels": "different levels"}
 

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.metrics.cells import Floats, all_and_resampled, first_and_rest, mean_of_known
+from cpt_tasks.metrics.bootstrap import bootstrap_estimate
+from cpt_tasks.metrics.cells import mean_of_known, seeded_weights
 from cpt_tasks.metrics.dose import DEAD_SHARE, SATURATION_SHARE, STATISTICS, Dosed, Doses, curves, dead_stretch, doses
+from cpt_tasks.metrics.rows import Floats
 from cpt_tasks.sections import ModelSummaries, Section, jsonable
 from cpt_tasks.summaries.dose_figures import figures
 from cpt_tasks.summaries.estimates import cell, json_estimate
@@ -30,17 +32,23 @@ prompts."""
 def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
     """What summary.json holds of a run; see `INTRO`. `trained` says whether training asked for such a target: never."""
     data = doses(dosed(run))
-    weights = all_and_resampled(len(data.user_prompts), n_resamples, seed)
+    weights = seeded_weights(len(data.user_prompts), n_resamples, seed)
+    n_prompts = len(data.user_prompts)
     found = {name: statistic(data, weights) for name, statistic in STATISTICS.items()}
     means = curves(data, weights)
     scored = ~np.isnan(data.scores)
     return {
         "style": sorted({str(sample.metadata.get("style")) for sample, _ in run.samples})[0],
-        "metrics": {name: json_estimate(first_and_rest(mean_of_known(v, axis=1))) for name, v in found.items()},
+        "metrics": {
+            name: json_estimate(bootstrap_estimate(mean_of_known(v, axis=1), n_prompts)) for name, v in found.items()
+        },
         "curve": _curve_json(data, mean_of_known(means, axis=1), scored.sum(axis=(0, 1))),
         "by_rubric": {
             rubric: {
-                "metrics": {name: json_estimate(first_and_rest(values[:, place])) for name, values in found.items()},
+                "metrics": {
+                    name: json_estimate(bootstrap_estimate(values[:, place], n_prompts))
+                    for name, values in found.items()
+                },
                 "dead_zone_targets": _stretch_json(data, means[0, place]),
                 "curve": _curve_json(data, means[:, place], scored[place].sum(axis=0)),
             }
@@ -61,10 +69,14 @@ def dosed(run: "ModelRun") -> list[Dosed]:
     ]
 
 
+def _estimates(found: dict[str, Floats], n_prompts: int) -> dict[str, dict[str, float | None]]:
+    return {name: json_estimate(bootstrap_estimate(values, n_prompts)) for name, values in found.items()}
+
+
 def _curve_json(data: Doses, means: Floats, counts: np.ndarray) -> list[dict[str, Any]]:
     points = []
     for place, target in enumerate(data.targets):
-        found = json_estimate(first_and_rest(means[:, place]))
+        found = json_estimate(bootstrap_estimate(means[:, place], len(data.user_prompts)))
         point = {"target": float(target), "trained": False, "mean": found["value"]}
         points.append(point | {"ci_low": found["ci_low"], "ci_high": found["ci_high"], "n": int(counts[place])})
     return points

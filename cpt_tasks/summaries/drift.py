@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 INTRO = (
     "No system prompt: mean score by each rubric, and length. Beside an adapter, its difference from the base on the "
     "same user prompts, in score points and words: what training moved although nothing asked for it. `total_drift` "
-    "is the root mean square of the differences over rubrics (noise alone keeps it above 0)."
+    "is the root mean square of the differences over rubrics; read it against `total_by_chance`, what noise alone "
+    "would give if the two were one model."
 )
 
 
@@ -58,7 +59,13 @@ def compare(runs: "Sequence[ModelRun]", n_resamples: int, seed: int) -> dict[str
             "compared_with": base.name,
             "drift": {
                 "n": drift.n,
-                "metrics": json_estimates({"total_drift": drift.total, "words_change": drift.words}),
+                "metrics": json_estimates(
+                    {
+                        "total_drift": drift.total,
+                        "total_by_chance": drift.total_by_chance,
+                        "words_change": drift.words,
+                    }
+                ),
                 "by_rubric": json_estimates(drift.shifts),
             },
         }

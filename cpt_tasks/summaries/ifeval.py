@@ -6,24 +6,22 @@ Only the results in the log are read, its samples are not. The commands that mak
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from cpt_tasks.metrics.rows import NAN
+from cpt_tasks.outside_runs import IFEVAL_HEADLINE
 from cpt_tasks.sections import ModelSummaries, Section
 from cpt_tasks.summaries.bases import base_of
 from cpt_tasks.summaries.estimates import cell, json_estimates
 from judges.agreement import Estimate
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalLog
     from matplotlib.figure import Figure
 
     from cpt_tasks.runs import ModelRun
 
-TASK = "ifeval"
 # metric in the log -> its standard error there; inspect_evals 0.26
 STANDARD_ERRORS = {
     "final_acc": "final_stderr",
@@ -32,32 +30,12 @@ STANDARD_ERRORS = {
     "inst_strict_acc": "inst_strict_stderr",
     "inst_loose_acc": "inst_loose_stderr",
 }
-HEADLINE = "final_acc"
 INTRO = (
     "IFEval (arXiv 2311.07911) as inspect_evals runs it: instructions that a program can check. `final_acc` is the "
     "mean of its four accuracies; intervals are 1.96 standard errors of the log. A fall from the base is damage done "
     "by training. The difference takes the two runs as independent, which overstates its interval, since they share "
     "their prompts."
 )
-
-
-def ifeval_results(log: "EvalLog") -> dict[str, float]:
-    """The accuracies and standard errors in a log of IFEval, by the names they have there.
-
-    Raises:
-        ValueError: If the headline metric is not in the log.
-    """
-    found = {
-        name: float(metric.value)
-        for score in (log.results.scores if log.results else [])
-        for name, metric in score.metrics.items()
-        if not math.isnan(metric.value)
-    }
-    if HEADLINE not in found:
-        raise ValueError(
-            f"{Path(log.location).name}: no metric {HEADLINE!r} in it, expected one of inspect_evals/ifeval"
-        )
-    return found
 
 
 def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
@@ -79,9 +57,9 @@ def compare(runs: "Sequence[ModelRun]", n_resamples: int, seed: int) -> dict[str
         if base is None:
             continue
         before, after = base.details["results"], run.details["results"]
-        error = math.hypot(*(results.get(STANDARD_ERRORS[HEADLINE], NAN) for results in (before, after)))
-        change = _interval(after[HEADLINE] - before[HEADLINE], error)
-        found[run.name] = {"compared_with": base.name, "drift": {"metrics": json_estimates({HEADLINE: change})}}
+        error = math.hypot(*(results.get(STANDARD_ERRORS[IFEVAL_HEADLINE], NAN) for results in (before, after)))
+        change = _interval(after[IFEVAL_HEADLINE] - before[IFEVAL_HEADLINE], error)
+        found[run.name] = {"compared_with": base.name, "drift": {"metrics": json_estimates({IFEVAL_HEADLINE: change})}}
     return found
 
 
@@ -92,7 +70,7 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         row = {"model": name, "n": found["n"]} | {key: cell(value) for key, value in found["metrics"].items()}
         row["compared with"] = found.get("compared_with", "")
         if "drift" in found:
-            row["change"] = cell(found["drift"]["metrics"][HEADLINE])
+            row["change"] = cell(found["drift"]["metrics"][IFEVAL_HEADLINE])
         rows.append(row)
     return {"Accuracy": pd.DataFrame(rows).fillna("")}
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from cpt_tasks.runs import ModelRun
 
-METRICS = ("leakage", "sensibility", "specificity")
+METRICS = ("leakage", "leakage_by_chance", "sensibility", "specificity")
 INTRO = (
     "Leakage: what asking for a rubric at extremely_high instead of low does to the scores by every rubric, in score "
     "points, on the same user prompts. The diagonal is the dynamic range. `leakage` is the mean absolute shift off the "
-    "diagonal over the mean of the diagonal (0 is best; noise alone keeps it above 0). `sensibility` and `specificity` "
-    "are the percentile rank of the diagonal in its row and in its column (1 is best)."
+    "diagonal over the mean of the diagonal (0 is best); read it against `leakage_by_chance`, what noise alone would "
+    "give. `sensibility` and `specificity` are the percentile rank of the diagonal in its row and in its column (1 is "
+    "best)."
 )
 
 
@@ -75,7 +76,7 @@ def leakage_tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         failures = ", ".join(f"{what} {count}" for what, count in found["further_failures"].items())
         metrics = {metric: cell(found["metrics"][metric]) for metric in METRICS}
         rows.append({"model": name} | metrics | {"failed judgments": failures or "none"})
-    tables = {"Leakage": pd.DataFrame(rows)}
+    tables = {"Leakage in a few numbers": pd.DataFrame(rows)}
     for name, found in leaking.items():
         shown = [
             {"asked for": each["steered"], "judged by": each["scored"]}

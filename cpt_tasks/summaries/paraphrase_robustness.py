@@ -92,7 +92,8 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         shown["Position and style"] = pd.DataFrame(contrasts)
     worst = [
         {"model": name}
-        | {key: each[key] for key in ("rubric", "level", "position", "style", "n", "mean", "worst", "worst_wording")}
+        | {key: each[key] for key in ("rubric", "level", "position", "style", "n", "worst_wording")}
+        | {key: f"{each[key]:.2f}" for key in ("mean", "worst")}
         for name, found in models.items()
         for each in sorted(found["cells"], key=lambda each: each["worst"] - each["mean"])[:5]
     ]
@@ -100,18 +101,23 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
 
 
 def figures(models: ModelSummaries) -> "dict[str, Figure]":
-    """Accuracy of every wording, cell by cell, and their mean."""
+    """Accuracy of every wording, cell by cell, and their mean; of the first position and style only."""
     import matplotlib.pyplot as plt
 
     from cpt_tasks.figures import COLOURS
 
-    labels = sorted({(each["rubric"], each["level"]) for found in models.values() for each in found["cells"]})
+    first = next(iter(models.values()))["cells"][0]
+    cells = {
+        name: [each for each in found["cells"] if all(each[key] == first[key] for key in WAYS)]
+        for name, found in models.items()
+    }
+    labels = sorted({(each["rubric"], each["level"]) for found in cells.values() for each in found})
     labels.sort(key=lambda label: (label[0], ScoreLevel(label[1]).rank))
     figure, axis = plt.subplots(figsize=(6.5, 1.2 + 0.26 * len(labels)), layout="constrained")
-    for number, (name, found) in enumerate(models.items()):
+    for number, (name, found) in enumerate(cells.items()):
         offset = (number - (len(models) - 1) / 2) * 0.6 / len(models)
         colour = COLOURS[number % len(COLOURS)]
-        for shown, each in enumerate(found["cells"]):
+        for shown, each in enumerate(found):
             row = labels.index((each["rubric"], each["level"])) + offset
             values = list(each["accuracy"].values())
             axis.plot([min(values), max(values)], [row, row], color=colour, linewidth=1)
@@ -120,7 +126,7 @@ def figures(models: ModelSummaries) -> "dict[str, Figure]":
     axis.set_yticks(range(len(labels)), [f"{rubric}, {level}" for rubric, level in labels], fontsize=8)
     axis.invert_yaxis()
     axis.set_xlim(-0.03, 1.03)
-    axis.set_xlabel("accuracy; a dot per wording, a bar at their mean")
+    axis.set_xlabel(f"accuracy; a dot per wording, a bar at their mean ({first['position']} turn, {first['style']})")
     figure.legend(loc="outside upper center", ncols=len(models), frameon=False)
     return {"paraphrases": figure}
 
