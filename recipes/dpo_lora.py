@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
+from chat_templates import Repair, repair_chat_template, set_thinking
 from pairs import RecipeError, check_split, load_pairs, select_twins, sft_rows
 from precision import Precision, choose_cpu_precision
-from preflight import PreflightReport, check_dpo, check_sft, repair_chat_template, tokenise_dpo, tokenise_sft
+from preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise_dpo, tokenise_sft
 from run_files import (
     MANIFEST_NAME,
     as_settings,
@@ -63,17 +64,18 @@ def set_precision(dpo: CPTConfig, cpu_bf16: str) -> Precision:
 def run_preflight(plan: Plan) -> list[PreflightReport]:
     """Reports on the rows each stage would train and evaluate on, as TRL tokenises them."""
     reports = []
+    ends = end_of_turn_ids(plan.tokenizer, plan.base_model, plan.model.model_revision)
     for rows in filter(None, (plan.train, plan.evaluation)):
         if plan.sft is not None:
             tokens = tokenise_sft(sft_rows(rows), plan.tokenizer, plan.sft)
-            reports.append(check_sft(tokens, plan.tokenizer, plan.sft.max_length, len(rows)))
+            reports.append(check_sft(tokens, plan.tokenizer, plan.sft.max_length, len(rows), ends))
         tokens = tokenise_dpo(rows, plan.tokenizer, plan.dpo)
-        reports.append(check_dpo(tokens, plan.tokenizer, plan.dpo.max_length, len(rows)))
+        reports.append(check_dpo(tokens, plan.tokenizer, plan.dpo.max_length, len(rows), ends))
     return reports
 
 
-def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Plan, bool]:
-    """Load and check data and tokenizer; returns the plan and whether the chat template was repaired."""
+def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Plan, Repair | None]:
+    """Load and check data and tokenizer; returns the plan and how the chat template was repaired, if it was."""
     given: Any = dpo.model_init_kwargs or {}
     options = {
         "revision": model.model_revision,
@@ -92,14 +94,16 @@ def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tu
     if tokenizer.chat_template is None:
         name = portable(str(model.model_name_or_path))
         raise RecipeError(f"{name}: the tokenizer has no chat template, expected one with a system turn")
-    repaired = script.repair_chat_template and repair_chat_template(tokenizer)
+    repair = repair_chat_template(tokenizer) if script.repair_chat_template else None
+    if script.enable_thinking is not None:
+        set_thinking(tokenizer, script.enable_thinking)
     dpo.model_init_kwargs = options
     sft = None
     if script.sft_epochs > 0:
         sft = make_sft_config(dpo, script.sft_epochs, script.sft_learning_rate, script.sft_batch_size)
         dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
     samples = {"sample_prompts": script.sample_prompts, "sample_tokens": script.sample_tokens}
-    return Plan(dpo, sft, model, train, evaluation, tokenizer, options, **samples), repaired
+    return Plan(dpo, sft, model, train, evaluation, tokenizer, options, **samples), repair
 
 
 def stage_keys(script: ScriptArguments, plan: Plan, base: dict[str, Any]) -> tuple[str, str]:
@@ -221,15 +225,17 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     """Check everything that can be checked without a model, then train, unless the run is finished or dry."""
     check_settings(script, dpo, model)
     precision = set_precision(dpo, script.cpu_bf16)
-    plan, repaired = make_plan(script, dpo, model)
+    plan, repair = make_plan(script, dpo, model)
     base = model_identity(plan.base_model, model.model_revision)
     keys = stage_keys(script, plan, base)
     if not script.dry_run and is_finished(plan.output_dir, keys[1]):
         plan.say(f"{plan.output_dir}: finished already, with the same data and settings; delete it to train again")
         return
+    if repair:
+        plan.say(f"chat template repaired: {repair}; evaluate with the tokenizer in the output folder")
     reports = run_preflight(plan)
     tell_reports(plan, reports)
-    manifest = describe(script, plan, base, precision, reports) | {"chat_template_repaired": repaired}
+    manifest = describe(script, plan, base, precision, reports) | {"chat_template_repair": repair}
     manifest["settings_key"] = keys[1]
     if script.dry_run:
         if plan.is_main:

@@ -30,6 +30,9 @@ NOT_IN_KEY = frozenset(
     "dry_run merge".split()
 )
 
+# Options of later versions: left out while they are off, so that a folder trained before they existed still matches.
+ADDED_LATER = frozenset(["enable_thinking"])
+
 
 def sha256(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
@@ -91,8 +94,15 @@ def as_settings(config: Any) -> dict[str, Any]:
 
 
 def settings_key(*parts: dict[str, Any]) -> str:
-    """Hex sha256 of everything in `parts` that decides what is trained; the keys of `NOT_IN_KEY` are left out."""
-    kept = [{name: value for name, value in part.items() if name not in NOT_IN_KEY} for part in parts]
+    """Hex sha256 of everything in `parts` that decides what is trained; see `NOT_IN_KEY` and `ADDED_LATER`."""
+    kept = [
+        {
+            name: value
+            for name, value in part.items()
+            if name not in NOT_IN_KEY and (name not in ADDED_LATER or value not in (None, 0))
+        }
+        for part in parts
+    ]
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

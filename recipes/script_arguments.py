@@ -25,7 +25,11 @@ class ScriptArguments:
     max_train_pairs: int = field(default=0, metadata={"help": "Twins to train on, drawn with `seed`; 0 = all."})
     repair_chat_template: bool = field(
         default=True,
-        metadata={"help": "Repair a Mistral-style template that drops the system turn in training."},
+        metadata={"help": "Repair a template that drops the system turn in training, or has no place for one."},
+    )
+    enable_thinking: bool | None = field(
+        default=None,
+        metadata={"help": "Default of the template's thinking switch (Qwen3), saved with the adapter."},
     )
     sft_epochs: float = field(
         default=0.0,

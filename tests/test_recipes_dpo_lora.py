@@ -168,7 +168,7 @@ def test_manifest_says_what_made_the_adapter(here: Path) -> None:
     assert manifest["preflight"][1]["twins"] == 6
     assert manifest["precision"] == {"autocast": "none", "cpu_bf16_speedup": None}
     assert manifest["settings"]["dpo"]["bf16"] is False
-    assert manifest["chat_template_repaired"] is False
+    assert manifest["chat_template_repair"] is None
     assert manifest["metrics"]["dpo"]["eval_loss"] > 0
     assert len(manifest["data"]["train"]["sha256"]) == len(manifest["base_model"]["weight_sha256"]["model.safetensors"])
 
@@ -258,7 +258,7 @@ def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path) -
     make_workspace(tmp_path)
     ignores_system = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
     make_tokenizer(ignores_system).save_pretrained(tmp_path / "tiny")
-    done = launch(tmp_path, "--config", write_config(tmp_path))
+    done = launch(tmp_path, "--config", write_config(tmp_path), "--repair_chat_template", "false")
     assert done.returncode != 0
     assert "dpo_lora: error: SFT preflight: row 0: the chat template drops the system prompt" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -14,9 +14,10 @@ pytest.importorskip("trl")
 # The recipe is a folder of scripts, found as `accelerate launch` finds it: with its folder first on sys.path.
 sys.path[:0] = [str(Path(__file__).parents[1] / "recipes"), str(Path(__file__).parent)]
 
+from chat_templates import repair_chat_template
 from datasets import Dataset
 from pairs import RecipeError, sft_rows
-from preflight import PreflightReport, check_dpo, check_sft, repair_chat_template, tokenise_dpo, tokenise_sft
+from preflight import PreflightReport, check_dpo, check_sft, tokenise_dpo, tokenise_sft
 from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
 from trl import SFTConfig
 from twin_trainer import CPTConfig
