@@ -24,7 +24,7 @@ from typing import Any
 
 import huggingface_hub.constants
 from chat_templates import Repair, repair_chat_template, set_thinking
-from pairs import RecipeError, check_split, load_pairs, select_twins, sft_rows
+from pairs import RecipeError, check_scores, check_split, load_pairs, select_twins, sft_rows
 from precision import Precision, choose_cpu_precision
 from preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise_dpo, tokenise_sft
 from run_files import (
@@ -88,6 +88,10 @@ def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tu
         evaluation = load_pairs(script.eval_file) if script.eval_file else None
     if evaluation is not None:
         check_split(train, evaluation)
+    if dpo.score_offset:
+        for rows, path in ((train, script.train_file), (evaluation, script.eval_file)):
+            if rows is not None:
+                check_scores(rows, str(path))
     tokenizer = AutoTokenizer.from_pretrained(
         model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
     )

@@ -81,6 +81,17 @@ def check_twin(first: dict[str, Any], second: dict[str, Any], name: str) -> None
         raise RecipeError(f"{name}: its two rows share one system prompt, expected two; their labels contradict")
 
 
+def check_scores(dataset: Dataset, path: str) -> None:
+    """Raise RecipeError unless every row has both judged scores, which `score_offset` reads."""
+    for column in ("score_chosen", "score_rejected"):
+        missing = (
+            None if column not in dataset.column_names else [n for n, v in enumerate(dataset[column]) if v is None]
+        )
+        if missing is None or missing:
+            where = "" if missing is None else f" in row {missing[0]}"
+            raise RecipeError(f"{path}: no {column}{where}, expected one in every row for score_offset")
+
+
 def check_split(train: Dataset, evaluation: Dataset) -> None:
     """Raise RecipeError if a twin or a user prompt is in both files: evaluation would read training data."""
     for column in ("pair_id", "prompt_id"):

@@ -31,7 +31,7 @@ NOT_IN_KEY = frozenset(
 )
 
 # Options of later versions: left out while they are off, so that a folder trained before they existed still matches.
-ADDED_LATER = frozenset(["enable_thinking"])
+ADDED_LATER = frozenset(["enable_thinking", "joint_weight", "score_offset"])
 
 
 def sha256(path: Path) -> str:

@@ -27,7 +27,7 @@ from dpo_lora import run
 from pairs import RecipeError
 from peft import PeftModel
 from precision import choose_cpu_precision
-from run_files import last_checkpoint, portable, portable_arguments, portable_values
+from run_files import last_checkpoint, portable, portable_arguments, portable_values, settings_key
 from safetensors.torch import load_file
 from script_arguments import ScriptArguments
 from tiny_model import CHATML, make_rows, make_tokenizer, save_tiny_model, write_rows
@@ -271,6 +271,8 @@ def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path) -
         ({"per_device_train_batch_size": 3}, "per_device_train_batch_size is 3, expected an even number"),
         ({"sft_epochs": 0, "num_train_epochs": 0}, "there is nothing to train"),
         ({"eval_file": None, "eval_strategy": "steps", "eval_steps": 1}, "eval_strategy is 'steps' without eval_file"),
+        ({"joint_weight": 0.5, "twin_batching": False}, "joint_weight is set with twin_batching: false"),
+        ({"score_offset": 0.5, "loss_type": ["ipo"]}, "score_offset goes with the losses"),
         ({"train_file": "none.jsonl"}, "none.jsonl: no such file"),
         ({"eval_file": "train.jsonl"}, "share 6 values of pair_id (first: '0')"),
     ],
@@ -280,6 +282,12 @@ def test_settings_that_cannot_work_are_one_sentence(here: Path, changes: dict[st
     path.write_text(yaml.safe_dump(settings(here, output_dir="bad", **changes)))
     with pytest.raises(RecipeError, match=re.escape(message)):
         go("--config", str(path))
+
+
+def test_an_option_that_is_off_does_not_make_another_run_of_it() -> None:
+    before = settings_key({"beta": 0.1})
+    assert settings_key({"beta": 0.1, "enable_thinking": None, "joint_weight": 0.0, "merge": True}) == before
+    assert settings_key({"beta": 0.1, "joint_weight": 0.5}) != before
 
 
 def test_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
