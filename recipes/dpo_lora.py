@@ -24,6 +24,7 @@ from typing import Any
 
 import huggingface_hub.constants
 from chat_templates import Repair, repair_chat_template, set_thinking
+from estimate import estimate_run
 from pairs import RecipeError, check_scores, check_split, load_pairs, select_twins, sft_rows
 from precision import Precision, choose_cpu_precision
 from preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise_dpo, tokenise_sft
@@ -228,6 +229,9 @@ def train(script: ScriptArguments, plan: Plan, keys: tuple[str, str], manifest: 
 def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     """Check everything that can be checked without a model, then train, unless the run is finished or dry."""
     check_settings(script, dpo, model)
+    if script.estimate:
+        print(estimate_run(script, dpo, model))
+        return
     precision = set_precision(dpo, script.cpu_bf16)
     plan, repair = make_plan(script, dpo, model)
     base = model_identity(plan.base_model, model.model_revision)
@@ -251,7 +255,11 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
 def main() -> None:
     """Command line entry; a setting or file that cannot be trained on ends with one sentence and exit code 1."""
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # trl 1.16 pings the hub whenever a trainer is made
-    parsed: Any = TrlParser([ScriptArguments, CPTConfig, ModelConfig]).parse_args_and_config()  # type: ignore[list-item]
+    arguments = sys.argv[1:]
+    if "--estimate" in arguments:
+        arguments += ["--use_cpu", "true"]  # TrainingArguments refuses bf16 on a machine without a GPU
+    parser = TrlParser([ScriptArguments, CPTConfig, ModelConfig])  # type: ignore[list-item]
+    parsed: Any = parser.parse_args_and_config(arguments)
     script, dpo, model = parsed
     try:
         run(script, dpo, model)

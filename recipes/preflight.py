@@ -55,7 +55,7 @@ def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozens
     """
     ends = [tokenizer.eos_token_id]
     try:
-        listed = GenerationConfig.from_pretrained(model, revision=revision).eos_token_id
+        listed = GenerationConfig.from_pretrained(model, revision=revision or "main").eos_token_id
     except OSError:  # a model without such a file
         listed = None
     ends += listed if isinstance(listed, list) else [listed]

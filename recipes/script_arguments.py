@@ -50,6 +50,9 @@ class ScriptArguments:
     merge: bool = field(
         default=False, metadata={"help": "Also write base model and adapter merged to <output_dir>/merged."}
     )
+    estimate: bool = field(
+        default=False, metadata={"help": "Print memory and time on common GPUs from the model's shape, and stop."}
+    )
     dry_run: bool = field(
         default=False, metadata={"help": "Check data, settings and tokens, print the plan, load no model."}
     )

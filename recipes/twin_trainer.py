@@ -217,6 +217,7 @@ class TwinDPOTrainer(DPOTrainer):
         elif gap is not None:
             reference = torch.cat(self.compute_ref_log_probs(self.model, inputs))
         if gap is not None:
+            assert reference is not None
             # logsigmoid(beta * d - offset) is DPO against a reference that likes the chosen response offset/beta more
             chosen, rejected = reference.chunk(2)
             shift = offsets(gap, self.args.score_offset) / self.beta
