@@ -3,9 +3,9 @@
     accelerate launch recipes/dpo_lora.py --config recipes/configs/smollm2_135m_cpu.yaml [--key value ...]
 
 Reads the files of `data_gen` (see `pairs.py`), writes an adapter folder: adapter, tokenizer with the chat template that
-was trained with, `run_manifest.json`, `log_history.json`, `samples.jsonl`, `README.md`. Keys of a configuration are
-fields of `ScriptArguments`, of TRL's DPOConfig (plus `twin_batching`) and of TRL's ModelConfig. Started again, the same
-command goes on where it was, or says that it is finished.
+was trained with, `run_manifest.json`, `log_history.json`, `training.png`, `samples.jsonl`, `README.md`.
+Keys of a configuration are fields of `ScriptArguments`, `CPTConfig` (TRL's DPOConfig and a few) and TRL's ModelConfig.
+Started again, the same command goes on where it was, or says that it is finished.
 
 Departures from arXiv 2506.11702: twins share a batch (`twin_batching`), and an SFT stage may come first (`sft_epochs`).
 """
@@ -31,7 +31,10 @@ from preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, to
 from run_files import (
     MANIFEST_NAME,
     as_settings,
+    base_licence,
     checkpoints,
+    is_full,
+    last_checkpoint,
     model_identity,
     portable,
     portable_arguments,
@@ -45,8 +48,10 @@ from run_files import (
     write_json,
     write_state,
 )
+from safetensors import SafetensorError
 from script_arguments import ScriptArguments, check_settings
 from stages import Plan, load_adapter, make_sft_config, planned_steps, run_dpo, run_sft, stage_record
+from training_figure import draw_training
 from transformers import AutoTokenizer
 from trl import ModelConfig, TrlParser
 from twin_trainer import CPTConfig
@@ -184,12 +189,14 @@ def write_outputs(plan: Plan, manifest: dict[str, Any], histories: dict[str, Any
     """Write everything that says what the adapter is, and the merged model if asked for."""
     folder = plan.output_dir
     write_json(folder / "log_history.json", histories)
-    files = [f"`{item['name']}`, sha256 {item['sha256']}" for item in manifest["data"].values()]
-    sft = [f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"] if plan.sft else []
-    dpo = [f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"] if plan.runs_dpo else []
-    write_card(folder, plan.base_model, sft + dpo, files)
+    draw_training(histories, folder / "training.png")
+    sft = {"sft": f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"} if plan.sft else {}
+    dpo = (
+        {"dpo": f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"} if plan.runs_dpo else {}
+    )
+    write_card(folder, plan.base_model, sft | dpo, manifest)
     if plan.sft:
-        write_card(plan.sft_dir, plan.base_model, sft, files)
+        write_card(plan.sft_dir, plan.base_model, sft, manifest)
     if merge:
         merged = load_adapter(plan, folder, trainable=False).merge_and_unload()
         merged.save_pretrained(folder / "merged")
@@ -236,6 +243,7 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     plan, repair = make_plan(script, dpo, model)
     base = model_identity(plan.base_model, model.model_revision)
     keys = stage_keys(script, plan, base)
+    base |= {"licence": base_licence(plan.base_model, model.model_revision)}
     if not script.dry_run and is_finished(plan.output_dir, keys[1]):
         plan.say(f"{plan.output_dir}: finished already, with the same data and settings; delete it to train again")
         return
@@ -249,17 +257,29 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
         if plan.is_main:
             print(json.dumps(manifest, indent=1))
         return
-    train(script, plan, keys, manifest)
+    try:
+        train(script, plan, keys, manifest)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not is_full(error):
+            raise
+        last = last_checkpoint(plan.output_dir) or last_checkpoint(plan.sft_dir)
+        raise RecipeError(
+            f"{portable(str(plan.output_dir))}: no space left on the disk, last complete checkpoint: {last or 'none'}; "
+            "free some and start again"
+        ) from error
 
 
 def main() -> None:
     """Command line entry; a setting or file that cannot be trained on ends with one sentence and exit code 1."""
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # trl 1.16 pings the hub whenever a trainer is made
     arguments = sys.argv[1:]
-    if "--estimate" in arguments:
+    if "--estimate" in arguments and arguments[arguments.index("--estimate") + 1 :][:1] != ["false"]:
         arguments += ["--use_cpu", "true"]  # TrainingArguments refuses bf16 on a machine without a GPU
     parser = TrlParser([ScriptArguments, CPTConfig, ModelConfig])  # type: ignore[list-item]
-    parsed: Any = parser.parse_args_and_config(arguments)
+    try:
+        parsed: Any = parser.parse_args_and_config(arguments)
+    except (ValueError, FileNotFoundError) as error:  # an unknown key, an impossible value, no such configuration
+        sys.exit(f"dpo_lora: error: {error}")
     script, dpo, model = parsed
     try:
         run(script, dpo, model)

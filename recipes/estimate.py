@@ -215,7 +215,7 @@ def estimate_run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) ->
 
     name = portable(str(model.model_name_or_path))
     try:
-        config = AutoConfig.from_pretrained(model.model_name_or_path, revision=model.model_revision)
+        config = AutoConfig.from_pretrained(str(model.model_name_or_path), revision=model.model_revision)
     except OSError as error:
         raise RecipeError(f"{name}: no config.json in such a folder or on the hub, expected a model") from error
     rows, tokens = PAPER_ROWS, PAPER_TOKENS

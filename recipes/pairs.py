@@ -12,7 +12,7 @@ the user prompt, and `rubric, level, rejected_level, score_chosen, score_rejecte
 from __future__ import annotations
 
 import random
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from twin_trainer import twin_groups, twin_order
@@ -62,6 +62,9 @@ def check_pairs(rows: list[dict[str, Any]], path: str) -> None:
                 raise RecipeError(f"{path}: row {number}: {side} must be one assistant message")
             if not (row[side][0]["content"] or "").strip():
                 raise RecipeError(f"{path}: row {number}: {side} is empty, expected a response; drop the pair")
+        for column, value in row.items():
+            if isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()):
+                raise RecipeError(f"{path}: row {number}: {column} is {value!r}, a path of one machine; drop it")
         if "chat_template_kwargs" in row and row["chat_template_kwargs"] is None:
             raise RecipeError(f"{path}: row {number}: chat_template_kwargs is null, expected it in every row or none")
     for group in twin_groups([row["pair_id"] for row in rows]):

@@ -102,8 +102,8 @@ def check_dpo(
     """Report on rows tokenised for DPO.
 
     Errors: (a) system text missing from the prompt tokens; (b) prompt tokens other than at inference; (c) two BOS;
-    (d) a completion without an end-of-turn token among its last three; (e) twins with one prompt. An empty dataset is
-    an error. A template with a thinking switch that the rows leave open is a warning.
+    (d) a completion without an end-of-turn token among its last three; (e) twins with one prompt; (f) a row whose
+    twin is dropped. An empty dataset is an error. A thinking switch that the rows leave open is a warning.
 
     Args:
         dataset: what `tokenise_dpo` returns.
@@ -130,7 +130,10 @@ def check_dpo(
     ]
     truncated = sum(length > max_length for length in lengths) if max_length else 0
     whole = sum(len(group) == 2 for group in groups)
-    report = _report(problems, lengths, rows_given, truncated, max_length, twins=whole, orphaned=len(groups) - whole)
+    alone = [group[0] for group in groups if len(group) == 1]
+    for row in alone:
+        problems.add(row, [f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"])
+    report = _report(problems, lengths, rows_given, truncated, max_length, twins=whole, orphaned=len(alone))
     return replace(report, warnings=report.warnings + thinking_warnings(dataset, tokenizer))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,14 +24,16 @@ sys.path[:0] = [str(RECIPES), str(Path(__file__).parent)]
 
 import torch
 import yaml
-from dpo_lora import run
+from check_adapter import check_adapter
+from dpo_lora import main, run
 from pairs import RecipeError
 from peft import PeftModel
 from precision import choose_cpu_precision
-from run_files import last_checkpoint, portable, portable_arguments, portable_values, settings_key
-from safetensors.torch import load_file
+from run_files import base_licence, last_checkpoint, portable, portable_arguments, portable_values, settings_key
+from safetensors.torch import load_file, save_file
 from script_arguments import ScriptArguments
 from tiny_model import CHATML, make_rows, make_tokenizer, save_tiny_model, write_rows
+from training_figure import curve, draw_training
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig, TrlParser
 from twin_trainer import CPTConfig
@@ -82,6 +85,7 @@ def parse(*arguments: str) -> tuple[ScriptArguments, CPTConfig, ModelConfig]:
 def make_workspace(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     save_tiny_model(folder / "tiny")
+    (folder / "tiny/README.md").write_text("---\nlicense: apache-2.0\n---\n# A tiny model\n")
     write_rows(folder / "train.jsonl", make_rows(6))
     write_rows(folder / "eval.jsonl", make_rows(2, start=100))
     return folder
@@ -121,7 +125,7 @@ def test_launch_writes_every_output(here: Path) -> None:
     names = {path.name for path in (here / "out").iterdir()}
     assert names >= {
         *("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"),
-        *("run_manifest.json", "log_history.json", "samples.jsonl", "README.md", "sft", "merged"),
+        *("training.png", "run_manifest.json", "log_history.json", "samples.jsonl", "README.md", "sft", "merged"),
     }
     assert "ref" not in names
     assert {path.name for path in (here / "out" / "sft").iterdir()} >= {"adapter_model.safetensors", "README.md"}
@@ -171,6 +175,88 @@ def test_manifest_says_what_made_the_adapter(here: Path) -> None:
     assert manifest["chat_template_repair"] is None
     assert manifest["metrics"]["dpo"]["eval_loss"] > 0
     assert len(manifest["data"]["train"]["sha256"]) == len(manifest["base_model"]["weight_sha256"]["model.safetensors"])
+
+
+def test_card_says_base_licence_data_metrics_and_command(here: Path) -> None:
+    card = (here / "out/README.md").read_text()
+    manifest = json.loads((here / "out/run_manifest.json").read_text())
+    assert "license: apache-2.0\n" in card.split("---")[1]
+    assert manifest["base_model"]["licence"] == "apache-2.0"
+    assert manifest["data"]["train"]["sha256"] in card
+    assert (
+        f"| eval_loss | {manifest['metrics']['sft']['eval_loss']:.4g} | {manifest['metrics']['dpo']['eval_loss']:.4g}"
+        in card
+    )
+    assert "| eval_twins/both_correct |  | " in card
+    assert "    accelerate launch recipes/dpo_lora.py --config config.yaml --merge true\n" in card
+    assert "arXiv" in card
+    assert "base_model" not in card  # a local folder is no hub name
+    assert "DPO" not in (here / "out/sft/README.md").read_text()
+
+
+def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert base_licence(str(tmp_path), None) is None
+    (tmp_path / "README.md").write_text("# A model\n")
+    assert base_licence(str(tmp_path), None) is None
+    assert base_licence("nobody/such-a-model", None) is None  # offline
+
+
+def test_check_passes_the_finished_adapter(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_adapter(Path("out"), None, skip_logits=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["ok"] * 4
+    assert "merged and unmerged differ by" in lines[2]
+    assert lines[3].endswith(
+        "vllm serve tiny --tokenizer out --enable-lora --max-lora-rank 8 --chat-template out/chat_template.jinja "
+        "--lora-modules out=out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("no weights", "no adapter_model.safetensors, expected the output folder"),
+        ("no tokenizer", "no tokenizer, expected the one trained with"),
+        ("other template", "the chat template hides the system turn"),
+        ("absolute path", "run_manifest.json names '/home/someone/rows.jsonl'"),
+        ("untrained", "the adapter changes no logit"),
+        ("no base", "base model 'nowhere' is neither a folder from here nor on the hub"),
+        ("dora", "vLLM serves no adapter with use_dora"),
+        ("rank", "rank 1024 is above 512"),
+    ],
+)
+def test_check_names_what_is_wrong(
+    here: Path, how: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    folder = here / "broken"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(here / "out", folder, ignore=shutil.ignore_patterns("checkpoint-*", "merged", "sft"))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    match how:
+        case "no weights":
+            (folder / "adapter_model.safetensors").unlink()
+        case "no tokenizer":
+            (folder / "tokenizer_config.json").unlink()
+        case "other template":
+            (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
+        case "absolute path":
+            (folder / "run_manifest.json").write_text('{"train_file": "/home/someone/rows.jsonl"}')
+        case "untrained":
+            weights = load_file(folder / "adapter_model.safetensors")
+            save_file({name: weight * 0 for name, weight in weights.items()}, folder / "adapter_model.safetensors")
+        case "no base":
+            config["base_model_name_or_path"] = "nowhere"
+        case "dora":
+            config["use_dora"] = True
+        case "rank":
+            config["r"] = 1024
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    assert not check_adapter(folder, None, skip_logits=how in ("dora", "rank"))
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    assert len(failed) == 1
+    assert message in failed[0]
 
 
 def test_no_absolute_path_in_any_readable_output(workspace: Path, tmp_path: Path) -> None:
@@ -288,6 +374,46 @@ def test_an_option_that_is_off_does_not_make_another_run_of_it() -> None:
     before = settings_key({"beta": 0.1})
     assert settings_key({"beta": 0.1, "enable_thinking": None, "joint_weight": 0.0, "merge": True}) == before
     assert settings_key({"beta": 0.1, "joint_weight": 0.5}) != before
+
+
+def test_full_disk_is_one_sentence_and_leaves_the_last_checkpoint(here: Path) -> None:
+    arguments = ["--config", "config.yaml", "--output_dir", "full", "--sft_epochs", "0", "--num_train_epochs", "2"]
+    arguments += ["--eval_strategy", "no"]
+    Path("full/checkpoint-4").mkdir(parents=True)
+    Path("full/checkpoint-4/optimizer.pt").symlink_to("/dev/full")  # every write to it finds no space
+    with pytest.raises(RecipeError, match="full: no space left .* complete checkpoint: full/checkpoint-2"):
+        go(*arguments)
+    shutil.rmtree("full/checkpoint-4")
+    go(*arguments)
+    manifest = json.loads(Path("full/run_manifest.json").read_text())
+    assert manifest["steps"] == {"dpo": 6}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "none.yaml"], "dpo_lora: error: .*none.yaml"),
+        (["--config", "config.yaml", "--lora_rank", "4"], "dpo_lora: error: .*lora_rank"),
+        (["--config", "unknown.yaml"], "dpo_lora: error: .*lora_rank"),
+    ],
+    ids=["no configuration", "unknown option", "unknown key"],
+)
+def test_unknown_settings_are_one_sentence(
+    here: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("unknown.yaml").write_text(Path("config.yaml").read_text() + "lora_rank: 4\n")
+    monkeypatch.setattr(sys, "argv", ["dpo_lora.py", *arguments])
+    with pytest.raises(SystemExit, match=message):
+        main()
+
+
+def test_figure_shows_both_stages_and_the_twins(here: Path, tmp_path: Path) -> None:
+    assert (here / "out/training.png").read_bytes().startswith(b"\x89PNG")
+    histories = json.loads((here / "out/log_history.json").read_text())
+    assert curve(histories["dpo"], "eval_twins/both_correct")[0] == [2, 3]
+    assert curve(histories["sft"], "loss")[0] == [1, 2, 3]
+    assert not draw_training({"sft": []}, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:

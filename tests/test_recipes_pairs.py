@@ -36,6 +36,10 @@ def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
             rows[1]["prompt"][1] = {"role": "user", "content": "Another."}
         case "empty":
             rows[2]["rejected"] = [{"role": "assistant", "content": " \n"}]
+        case "posix path":
+            rows[1]["teacher"] = "/home/someone/model"
+        case "windows path":
+            rows[1]["teacher"] = "C:\\models\\teacher"
         case "roles":
             rows[2]["prompt"] = rows[2]["prompt"][1:]
     return rows
@@ -50,6 +54,8 @@ def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
         ("one system prompt", "pair_id 0: its two rows share one system prompt"),
         ("two user prompts", "pair_id 0: its two rows have different user prompts"),
         ("empty", "row 2: rejected is empty"),
+        ("posix path", "row 1: teacher is '/home/someone/model', a path of one machine"),
+        ("windows path", "a path of one machine"),
         ("roles", "row 2: prompt roles are ['user'], expected ['system', 'user']"),
     ],
 )
