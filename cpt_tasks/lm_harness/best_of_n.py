@@ -15,8 +15,9 @@ import numpy as np
 from cpt_tasks.lm_harness.adherence import N_RESAMPLES, spread
 from cpt_tasks.lm_harness.documents import Document
 from cpt_tasks.lm_harness.settings import CannotRunError, Settings
+from cpt_tasks.metrics import resample_weights
 from cpt_tasks.metrics.best_of_k import LEVELS, Sampled, best_of_k_cells, curve_sizes, level_curves
-from cpt_tasks.metrics.cells import Floats, all_and_resampled
+from cpt_tasks.metrics.rows import Floats
 from cpt_tasks.scorers import BOOTSTRAP_SEED
 from rubrics import ScoreLevel
 
@@ -85,7 +86,9 @@ def _mean_and_draws(items: Sequence[Item]) -> Floats:
     for rubric, level, prompt, scored, value in items:
         if scored:
             cells[rubrics.index(rubric), ScoreLevel(level).rank, prompts.index(prompt), 0] = value
-    pooled: Floats = level_curves(cells, all_and_resampled(len(prompts), N_RESAMPLES, BOOTSTRAP_SEED))[:, -1, 0]
+    resampled = resample_weights(len(prompts), N_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
+    # the last curve is the mean over all (rubric, level)
+    pooled: Floats = level_curves(cells, np.vstack([np.ones((1, len(prompts))), resampled]))[:, -1, 0]
     return pooled
 
 
