@@ -1,0 +1,177 @@
+// The charts: what each takes from the data, its Vega-Lite specification, and the columns of its table.
+const LEVELS = ["low", "moderate", "extremely_high"];
+const FROM_0_TO_100 = { type: "quantitative", scale: { domain: [0, 100], nice: false } };
+const EDGES = [{ at: 40 }, { at: 92.5 }];
+const CI = [["ci_low", "95% from"], ["ci_high", "to"]];
+const narrow = (width) => width < 560;
+const mine = (name) => (index.charts[name] ?? []).filter((row) => slots.has(row.model));
+const distinct = (rows, key) => [...new Set(rows.map((row) => row[key]))];
+const tips = (...pairs) => pairs.map(([field, title, format]) => ({ field, title, ...(format ? { format } : {}) }));
+const labels = (width) => ({ title: null, labelLimit: narrow(width) ? 104 : 220, domain: false, ticks: false,
+  labelColor: "var(--ink)", labelPadding: 8 });
+
+const CHARTS = {
+  levels(_figure, width) {
+    const rows = index.charts.levels.map((row) => ({ ...row, level: words(row.level) }));
+    const scale = { domain: LEVELS.map(words), range: ["var(--low)", "var(--moderate)", "var(--high)"] };
+    const shapes = { domain: LEVELS.map(words), range: ["triangle-left", "circle", "triangle-right"] };
+    const y = { field: "model", type: "nominal", sort: models, axis: { ...labels(width), grid: true } };
+    const x = { field: "mean", ...FROM_0_TO_100, title: "mean score", axis: { grid: false, values: [0, 20, 40, 60, 80, 100] } };
+    const colour = { field: "level", type: "nominal", scale,
+      legend: { orient: "top", title: "asked for", labelColor: "var(--ink)", titleColor: "var(--soft)",
+        symbolSize: 90, symbolFillColor: null, labelFontSize: 12 } };
+    return {
+      text: "Three marks per model.",
+      columns: [["model", "model"], ["level", "asked for"], ["mean", "mean score", 1], ["ci_low", "95% from", 1],
+        ["ci_high", "to", 1], ["accuracy", "share in the band"]],
+      rows,
+      spec: { width, height: { step: 30 }, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows },
+        layer: [
+          { data: { values: EDGES }, mark: { type: "rule", strokeDash: [2, 3] }, encoding: { x: { field: "at", ...FROM_0_TO_100 } } },
+          { mark: { type: "rule", strokeWidth: 1.5 }, encoding: { y, x: { ...x, aggregate: "min" }, x2: { field: "mean", aggregate: "max" } } },
+          { mark: { type: "rule", strokeWidth: 7, opacity: 0.35 }, encoding: { y, x: { ...x, field: "ci_low" }, x2: { field: "ci_high" }, color: colour } },
+          { mark: { type: "point", filled: true, size: 110, opacity: 1 },
+            encoding: { y, x, color: colour, shape: { field: "level", scale: shapes },
+              tooltip: tips(["model", "model"], ["level", "asked for"], ["mean", "mean score", ".1f"], ["accuracy", "share in the band", ".2f"]) } },
+        ] },
+    };
+  },
+
+  async scores(figure, width) {
+    const runs = index.runs.filter((run) => slots.has(run.model) && run.levels.every((level) => LEVELS.includes(level)));
+    const task = runs[0]?.task;
+    const here = runs.filter((run) => run.task === task).sort((a, b) => models.indexOf(a.model) - models.indexOf(b.model));
+    const all = "all rubrics";
+    const rubric = control(figure, "Rubric", [all, ...new Set(index.runs.filter((run) => run.task === index.runs[0].task).flatMap((run) => run.rubrics))]);
+    const levels = LEVELS.filter((level) => here.some((run) => run.levels.includes(level)));
+    const found = [];
+    for (const run of here) found.push(...score_bins(run.model, await open_blob(`scores-${index.runs.indexOf(run)}`), levels, rubric === all ? null : rubric));
+    const rows = found.map((cell) => cell.row);
+    const bins = found.flatMap((cell) => cell.bins);
+    const each = Math.max(70, (width - 44 - 14 * (levels.length - 1)) / levels.length);
+    const top = Math.max(0.01, ...bins.map((bin) => bin.share));
+    const panel = (model, level, first, last) => {
+      const [low, high] = index.levels[level];
+      const cell = rows.find((row) => row.model === model && row.level === words(level));
+      const x = (field, axis) => ({ field, ...FROM_0_TO_100, title: null, axis });
+      return { width: each, height: 62, title: first ? { text: words(level), fontWeight: "normal", color: "var(--soft)", fontSize: 12 } : undefined,
+        layer: [
+          { data: { values: [{ low, high }] }, mark: { type: "rect", color: "var(--band)" }, encoding: { x: x("low", null), x2: { field: "high" } } },
+          { data: { values: bins.filter((bin) => bin.model === model && bin.level === words(level)) }, mark: { type: "bar", binSpacing: 1 },
+            encoding: { x: { ...x("from", last ? { grid: false, values: [0, 40, 92.5], labelFlush: false } : null), bin: { binned: true, step: 5 } }, x2: { field: "to" },
+              y: { field: "share", type: "quantitative", axis: null, scale: { domain: [0, top] } }, color: model_scales().color,
+              tooltip: tips(["model", "model"], ["level", "asked for"], ["from", "score from"], ["to", "to"], ["share", "share", ".0%"]) } },
+          { data: { values: cell ? [cell] : [] }, mark: { type: "rule", color: "var(--ink)", strokeWidth: 2 }, encoding: { x: x("median", null) } },
+        ] };
+    };
+    const shown_models = distinct(rows, "model");
+    return {
+      text: rows.map((row) => `${row.model}, ${row.level}: median ${shown(row.median, 0)}.`).join(" "),
+      columns: [["model", "model"], ["level", "asked for"], ["n", "n", 0], ["quarter", "first quartile", 1], ["median", "median", 1], ["three", "third quartile", 1], ["inside", "share in the band"]],
+      rows,
+      spec: { spacing: 14, vconcat: shown_models.map((model, number) => ({
+        title: { text: model, offset: number ? 4 : 8 }, spacing: 14,
+        hconcat: levels.map((level) => panel(model, level, number === 0, number === shown_models.length - 1)) })) },
+    };
+  },
+
+  rubrics(_figure, width) {
+    return heatmap(index.charts.rubrics, width, { x: "rubric", y: "model", value: "value", order: models, signed: false, top: 1,
+      columns: [["model", "model"], ["rubric", "rubric"], ["value", "accuracy"], ...CI] });
+  },
+
+  leakage(figure, width) {
+    const rows = index.charts.leakage;
+    const model = control(figure, "Model", distinct(rows, "model"));
+    const here = rows.filter((row) => row.model === model);
+    return heatmap(here, width, { x: "scored", y: "steered", value: "shift", order: distinct(here, "steered"), signed: true,
+      top: Math.max(1, ...rows.map((row) => Math.abs(row.shift ?? 0))),
+      columns: [["steered", "steered"], ["scored", "scored"], ["shift", "shift, points", 1], ["ci_low", "95% from", 1], ["ci_high", "to", 1]] });
+  },
+
+  dose(figure, width) {
+    const rubric = control(figure, "Rubric", distinct(index.charts.dose, "rubric"));
+    const rows = mine("dose").filter((row) => row.rubric === rubric);
+    const { color, shape } = model_scales();
+    const x = { field: "target", ...FROM_0_TO_100, title: "target in the system prompt" };
+    const y = { field: "mean", ...FROM_0_TO_100, title: "mean score" };
+    return {
+      text: `${plural(distinct(rows, "model").length, "model")}.`,
+      columns: [["model", "model"], ["target", "target", 0], ["trained", "trained"], ["mean", "mean score", 1], ["ci_low", "95% from", 1], ["ci_high", "to", 1], ["n", "n", 0]],
+      rows: rows.map((row) => ({ ...row, trained: row.trained ? "yes" : "no" })),
+      spec: { width: Math.min(width - 60, 620), height: narrow(width) ? 260 : 360, data: { values: rows }, layer: [
+        { data: { values: [{ from: 0, to: 0 }, { from: 100, to: 100 }] }, mark: { type: "line", strokeDash: [5, 4], color: "var(--rule)" },
+          encoding: { x: { field: "from", ...FROM_0_TO_100 }, y: { field: "to", ...FROM_0_TO_100 } } },
+        { mark: { type: "area", opacity: 0.16 }, encoding: { x, y: { ...y, field: "ci_low" }, y2: { field: "ci_high" }, color } },
+        { mark: { type: "line", strokeWidth: 2 }, encoding: { x, y, color } },
+        { transform: [{ filter: "!datum.trained" }], mark: { type: "point", size: 70, fill: "var(--paper)", opacity: 1, strokeWidth: 2 }, encoding: { x, y, color, shape } },
+        { transform: [{ filter: "datum.trained" }], mark: { type: "point", filled: true, size: 80, opacity: 1 }, encoding: { x, y, color, shape } },
+        { mark: { type: "point", size: 300, opacity: 0, filled: true }, encoding: { x, y,
+          tooltip: tips(["model", "model"], ["target", "target"], ["mean", "mean score", ".1f"], ["n", "n"]) } },
+      ] },
+    };
+  },
+
+  best_of_k(figure, width) {
+    const statistic = control(figure, "Statistic", distinct(index.charts.best_of_k, "statistic"));
+    const priced = index.charts.best_of_k.some((row) => typeof row.mean_tokens === "number");
+    const by_tokens = control(figure, "Across", ["samples", ...(priced ? ["tokens"] : [])]) === "tokens";
+    const rows = mine("best_of_k").filter((row) => row.statistic === statistic)
+      .map((row) => ({ ...row, level: words(row.level), tokens: by_tokens ? row.mean_tokens : null }));
+    const { color, shape } = model_scales();
+    const x = { field: by_tokens ? "tokens" : "k", type: "quantitative", scale: { type: "log", base: 2, nice: false, zero: false },
+      title: by_tokens ? "tokens per answer" : "samples k", axis: { grid: false, tickCount: 5, format: "~s", labelOverlap: true } };
+    const y = { field: "value", type: "quantitative", title: words(statistic), scale: { zero: false } };
+    const levels = LEVELS.map(words).filter((level) => rows.some((row) => row.level === level));
+    const columns = narrow(width) ? 1 : Math.max(1, levels.length);
+    return {
+      text: `${plural(levels.length, "level")}, ${plural(distinct(rows, "model").length, "model")}.`,
+      columns: [["model", "model"], ["level", "asked for"], ["k", "k", 0], ["value", words(statistic)], ...CI, ["mean_tokens", "tokens", 0]],
+      rows,
+      spec: { data: { values: rows }, columns, spacing: 26,
+        facet: { field: "level", type: "nominal", sort: levels, header: { labelAnchor: "start" } },
+        spec: { width: Math.max(120, (width - 64 * columns) / columns), height: 220, layer: [
+          { mark: { type: "area", opacity: 0.16 }, encoding: { x, y: { ...y, field: "ci_low" }, y2: { field: "ci_high" }, color } },
+          { mark: { type: "line", strokeWidth: 2 }, encoding: { x, y, color } },
+          { mark: { type: "point", filled: true, size: 60, opacity: 1 }, encoding: { x, y, color, shape,
+            tooltip: tips(["model", "model"], ["level", "asked for"], ["k", "k"], ["value", words(statistic), ".3f"]) } },
+        ] } },
+    };
+  },
+};
+
+/** Shares of scores in steps of five points, and quartiles, per level. */
+function score_bins(model, columns, levels, rubric) {
+  return levels.map((level) => {
+    const scores = columns.score.filter((_, row) => columns.level_names[columns.level[row]] === level
+      && (rubric === null || columns.rubric_names[columns.rubric[row]] === rubric)).sort((a, b) => a - b);
+    const misses = columns.miss.filter((miss, row) => miss === 0 && columns.level_names[columns.level[row]] === level
+      && (rubric === null || columns.rubric_names[columns.rubric[row]] === rubric));
+    const counts = Array(20).fill(0);
+    for (const score of scores) counts[Math.min(19, Math.floor(score / 5))] += 1;
+    const n = scores.length;
+    const at = (share) => (n ? (scores[Math.floor((n - 1) * share)] + scores[Math.ceil((n - 1) * share)]) / 2 : null);
+    const row = { model, level: words(level), n, quarter: at(0.25), median: at(0.5), three: at(0.75), inside: n ? misses.length / n : null };
+    return { row, bins: n ? counts.map((count, bin) => ({ model, level: words(level), from: bin * 5, to: bin * 5 + 5, share: count / n })) : [] };
+  }).filter(({ row }) => row.n);
+}
+
+/** Numbers in cells, shaded by size; signed ones blue above zero and orange below. */
+function heatmap(values, width, { x, y, value, order, signed, top, columns }) {
+  const rows = values.map((row) => ({ ...row, [x]: words(row[x]), [y]: y === "model" ? row[y] : words(row[y]),
+    strength: 0.04 + 0.56 * Math.min(1, Math.abs(row[value] ?? 0) / top), below: (row[value] ?? 0) < 0 }));
+  const encoding = {
+    x: { field: x, type: "nominal", sort: null, axis: { orient: "top", title: y === "model" ? null : words(x), domain: false, ticks: false, labelAngle: narrow(width) ? -60 : 0, labelColor: "var(--ink)", labelLimit: 110 } },
+    y: { field: y, type: "nominal", sort: y === "model" ? order : order.map(words), axis: { ...labels(width), title: y === "model" ? null : words(y) } },
+  };
+  return {
+    text: "", columns, rows,
+    spec: { width, height: { step: 30 }, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows }, encoding, layer: [
+      { mark: { type: "rect", cornerRadius: 2, xOffset: 1, x2Offset: -1, yOffset: 1, y2Offset: -1 }, encoding: {
+        color: { condition: { test: "datum.below", value: "var(--below)" }, value: signed ? "var(--above)" : "var(--c1)" },
+        opacity: { field: "strength", type: "quantitative", scale: null, legend: null },
+        tooltip: tips([y, words(y)], [x, words(x)], [value, words(value), ".2f"], ["ci_low", "95% from", ".2f"], ["ci_high", "to", ".2f"]) } },
+      { mark: { type: "text" }, encoding: { text: { field: value, type: "quantitative", format: signed ? "+.0f" : ".2f" } } },
+    ] },
+  };
+}
