@@ -15,7 +15,8 @@ const newest = new Map();
 const AXIS = { labelColor: "var(--soft)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--rule)",
   tickColor: "var(--rule)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 150 };
 const CONFIG = {
-  background: "transparent", font: "inherit", view: { stroke: null }, axis: AXIS, aria: false,
+  // the font by name, because Vega measures labels before they are on the page
+  background: "transparent", font: getComputedStyle(document.body).fontFamily, view: { stroke: null }, axis: AXIS, aria: false,
   title: { color: "var(--ink)", fontSize: 13, fontWeight: 600, anchor: "start", offset: 6 },
   header: { labelColor: "var(--ink)", labelFontSize: 12, title: null },
   rule: { color: "var(--rule)" }, text: { color: "var(--ink)", fontSize: 12 },

@@ -17,21 +17,21 @@ const CHARTS = {
     const shapes = { domain: LEVELS.map(words), range: ["triangle-left", "circle", "triangle-right"] };
     const y = { field: "model", type: "nominal", sort: models, axis: { ...labels(width), grid: true } };
     const x = { field: "mean", ...FROM_0_TO_100, title: "mean score", axis: { grid: false, values: [0, 20, 40, 60, 80, 100] } };
-    const colour = { field: "level", type: "nominal", scale,
-      legend: { orient: "top", title: "asked for", labelColor: "var(--ink)", titleColor: "var(--soft)",
-        symbolSize: 90, symbolFillColor: null, labelFontSize: 12 } };
+    const legend = { orient: "top", title: "asked for", labelColor: "var(--ink)", titleColor: "var(--soft)",
+      titleFontWeight: "normal", symbolSize: 90, symbolOpacity: 1, labelFontSize: 12, columnPadding: 18, titleOrient: "left" };
+    const colour = { field: "level", type: "nominal", scale, legend };
     return {
       text: "Three marks per model.",
       columns: [["model", "model"], ["level", "asked for"], ["mean", "mean score", 1], ["ci_low", "95% from", 1],
         ["ci_high", "to", 1], ["accuracy", "share in the band"]],
       rows,
-      spec: { width, height: { step: 30 }, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows },
+      spec: { width, height: 30 * distinct(rows, "model").length, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows },
         layer: [
           { data: { values: EDGES }, mark: { type: "rule", strokeDash: [2, 3] }, encoding: { x: { field: "at", ...FROM_0_TO_100 } } },
           { mark: { type: "rule", strokeWidth: 1.5 }, encoding: { y, x: { ...x, aggregate: "min" }, x2: { field: "mean", aggregate: "max" } } },
           { mark: { type: "rule", strokeWidth: 7, opacity: 0.35 }, encoding: { y, x: { ...x, field: "ci_low" }, x2: { field: "ci_high" }, color: colour } },
-          { mark: { type: "point", filled: true, size: 110, opacity: 1 },
-            encoding: { y, x, color: colour, shape: { field: "level", scale: shapes },
+          { mark: { type: "point", filled: true, size: 120, opacity: 1 },
+            encoding: { y, x, color: colour, shape: { field: "level", scale: shapes, legend },
               tooltip: tips(["model", "model"], ["level", "asked for"], ["mean", "mean score", ".1f"], ["accuracy", "share in the band", ".2f"]) } },
         ] },
     };
@@ -53,15 +53,16 @@ const CHARTS = {
     const panel = (model, level, first, last) => {
       const [low, high] = index.levels[level];
       const cell = rows.find((row) => row.model === model && row.level === words(level));
-      const x = (field, axis) => ({ field, ...FROM_0_TO_100, title: null, axis });
+      const axis = last ? { grid: false, values: [0, 40, 92.5], labelFlush: false, labelExpr: "toString(datum.value)" } : null;
+      const x = (field) => ({ field, ...FROM_0_TO_100, title: null, axis });
       return { width: each, height: 62, title: first ? { text: words(level), fontWeight: "normal", color: "var(--soft)", fontSize: 12 } : undefined,
         layer: [
-          { data: { values: [{ low, high }] }, mark: { type: "rect", color: "var(--band)" }, encoding: { x: x("low", null), x2: { field: "high" } } },
+          { data: { values: [{ low, high }] }, mark: { type: "rect", color: "var(--band)" }, encoding: { x: x("low"), x2: { field: "high" } } },
           { data: { values: bins.filter((bin) => bin.model === model && bin.level === words(level)) }, mark: { type: "bar", binSpacing: 1 },
-            encoding: { x: { ...x("from", last ? { grid: false, values: [0, 40, 92.5], labelFlush: false } : null), bin: { binned: true, step: 5 } }, x2: { field: "to" },
+            encoding: { x: { ...x("from"), bin: { binned: true, step: 5 } }, x2: { field: "to" },
               y: { field: "share", type: "quantitative", axis: null, scale: { domain: [0, top] } }, color: model_scales().color,
               tooltip: tips(["model", "model"], ["level", "asked for"], ["from", "score from"], ["to", "to"], ["share", "share", ".0%"]) } },
-          { data: { values: cell ? [cell] : [] }, mark: { type: "rule", color: "var(--ink)", strokeWidth: 2 }, encoding: { x: x("median", null) } },
+          { data: { values: cell ? [cell] : [] }, mark: { type: "rule", color: "var(--ink)", strokeWidth: 2 }, encoding: { x: x("median") } },
         ] };
     };
     const shown_models = distinct(rows, "model");
@@ -69,8 +70,8 @@ const CHARTS = {
       text: rows.map((row) => `${row.model}, ${row.level}: median ${shown(row.median, 0)}.`).join(" "),
       columns: [["model", "model"], ["level", "asked for"], ["n", "n", 0], ["quarter", "first quartile", 1], ["median", "median", 1], ["three", "third quartile", 1], ["inside", "share in the band"]],
       rows,
-      spec: { spacing: 14, vconcat: shown_models.map((model, number) => ({
-        title: { text: model, offset: number ? 4 : 8 }, spacing: 14,
+      spec: { spacing: 14, bounds: "flush", vconcat: shown_models.map((model, number) => ({
+        title: { text: model, offset: number ? 4 : 8 }, spacing: 14, bounds: "flush",
         hconcat: levels.map((level) => panel(model, level, number === 0, number === shown_models.length - 1)) })) },
     };
   },
@@ -166,7 +167,7 @@ function heatmap(values, width, { x, y, value, order, signed, top, columns }) {
   };
   return {
     text: "", columns, rows,
-    spec: { width, height: { step: 30 }, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows }, encoding, layer: [
+    spec: { width, height: 30 * distinct(rows, y).length, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows }, encoding, layer: [
       { mark: { type: "rect", cornerRadius: 2, xOffset: 1, x2Offset: -1, yOffset: 1, y2Offset: -1 }, encoding: {
         color: { condition: { test: "datum.below", value: "var(--below)" }, value: signed ? "var(--above)" : "var(--c1)" },
         opacity: { field: "strength", type: "quantitative", scale: null, legend: null },
