@@ -39,7 +39,7 @@ def score_columns(run: RunRecords, kept: Sequence[int]) -> dict[str, Any]:
         **_coded("note", (row.note for row in rows)),
         "epoch": [row.epoch for row in rows],
         "score": [round(row.score, 2) for row in rows],
-        "miss": [round(row.miss, 2) for row in rows],
+        "miss": [None if row.miss is None else round(row.miss, 2) for row in rows],
         "words": [row.words for row in rows],
         "text": [number.get(position, -1) for position in range(len(rows))],
     }

@@ -14,7 +14,7 @@ def choose_texts(runs: Sequence[RunRecords], budget: int) -> Chosen:
     """For each run the positions, ascending, of the records whose texts are kept.
 
     Records of one (rubric, level) form a cell. Each cell offers its worst, its median and its best response by how far
-    the score lies from the band, then the others from one end of that order to the other, halving the gaps. All cells
+    the score lies from what was asked for (from 100 where nothing was), then the others from one end of that order to the other, halving the gaps. All cells
     of all runs are served in turn while the budget lasts, so that none is empty while another is full. The same records
     give the same choice.
 
@@ -70,9 +70,13 @@ def _offers(records: Sequence[Record]) -> list[list[int]]:
     offers = []
     for positions in cells.values():
         # positions settle ties: records of one log stand in one order
-        worst_first = sorted(positions, key=lambda position: (-abs(records[position].miss), position))
+        worst_first = sorted(positions, key=lambda position: (-_distance(records[position]), position))
         offers.append([worst_first[rank] for rank in spread(len(worst_first))])
     return offers
+
+
+def _distance(record: Record) -> float:
+    return -record.score if record.miss is None else abs(record.miss)
 
 
 def _in_turn(offers: Sequence[Sequence[Sequence[int]]]) -> Iterator[tuple[int, int]]:

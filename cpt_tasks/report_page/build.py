@@ -49,7 +49,9 @@ def write_page(summary: Mapping[str, Any], runs: Sequence[ModelRun], out: Path) 
     judging = judging_table(runs)
     if not judging.empty:
         tables.append(view.plain_table("What the judge did", judging))
-    page = build_page(summary, [records_of(run) for run in runs], attainable, tables)
+    # a run of a benchmark that others wrote has results only
+    records = [records_of(run) for run in runs if run.samples]
+    page = build_page(summary, records, attainable, tables)
     path = out / PAGE
     path.write_text(page, encoding="utf-8")
     return path

@@ -14,9 +14,9 @@ def chart_rows(summary: Summary) -> dict[str, list[Row]]:
     found = {
         "levels": list(_levels(summary)),
         "rubrics": list(_rubrics(summary)),
-        "best_of_k": list(_listed(summary, "curves")),
+        "best_of_k": list(_best_of_k(summary)),
         "dose": list(_dose(summary)),
-        "leakage": list(_listed(summary, "leakage")),
+        "leakage": list(_leakage(summary)),
         "wordings": list(_wordings(summary)),
         "drift": list(_drift(summary)),
     }
@@ -37,16 +37,21 @@ def _rubrics(summary: Summary) -> Iterator[Row]:
         for rubric, found in model["by_rubric"].items():
             estimate = found["metrics"].get("macro_accuracy") or {}
             if estimate.get("value") is not None:
-                yield {"model": model["name"], "rubric": rubric, **{name: estimate.get(name) for name in INTERVAL}}
+                yield {"model": model["name"], "rubric": rubric, **_interval(estimate)}
 
 
-def _listed(summary: Summary, key: str) -> Iterator[Row]:
-    """The lists of flat rows that a model's own entry or any of its benchmarks holds under a key."""
+def _best_of_k(summary: Summary) -> Iterator[Row]:
     for model in summary["models"]:
-        for found in _parts(model):
-            rows = found.get(key)
-            for row in rows if isinstance(rows, list) else ():
-                yield {"model": model["name"], **row}
+        for row in (model["tasks"].get("best_of_n") or {}).get("curves") or ():
+            yield {"model": model["name"], **row}
+
+
+def _leakage(summary: Summary) -> Iterator[Row]:
+    """The matrix of a benchmark's responses stands with that benchmark, `rubric_adherence`'s with the model."""
+    for model in summary["models"]:
+        for benchmark, part in {"rubric_adherence": model, **model["tasks"]}.items():
+            for row in part.get("leakage") or ():
+                yield {"model": model["name"], "benchmark": benchmark, **row}
 
 
 def _dose(summary: Summary) -> Iterator[Row]:
@@ -60,25 +65,23 @@ def _dose(summary: Summary) -> Iterator[Row]:
 
 
 def _wordings(summary: Summary) -> Iterator[Row]:
+    """A row per cell and wording."""
     for model in summary["models"]:
-        found = model["tasks"].get("paraphrase_robustness") or {}
-        for row in found.get("cells") or ():
-            yield {"model": model["name"], **row}
+        for found in (model["tasks"].get("paraphrase_robustness") or {}).get("cells") or ():
+            cell = {key: value for key, value in found.items() if key != "accuracy"}
+            for wording, accuracy in found["accuracy"].items():
+                yield {"model": model["name"], **cell, "wording": wording, "accuracy": accuracy}
 
 
 def _drift(summary: Summary) -> Iterator[Row]:
+    """Mean scores without a system prompt, and where there is a base the differences from it."""
     for model in summary["models"]:
         found = model["tasks"].get("drift") or {}
         for rubric, part in (found.get("by_rubric") or {}).items():
-            estimates = part.get("metrics") or part
-            yield from (
-                {"model": model["name"], "rubric": rubric, "statistic": name}
-                | {key: estimate.get(key) for key in INTERVAL}
-                for name, estimate in estimates.items()
-                if isinstance(estimate, dict) and estimate.get("value") is not None
-            )
+            yield {"model": model["name"], "rubric": rubric, "statistic": "mean score", **_interval(part["score"])}
+        for rubric, estimate in ((found.get("drift") or {}).get("by_rubric") or {}).items():
+            yield {"model": model["name"], "rubric": rubric, "statistic": "difference from base", **_interval(estimate)}
 
 
-def _parts(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield model
-    yield from model["tasks"].values()
+def _interval(estimate: Mapping[str, Any]) -> Row:
+    return {name: estimate.get(name) for name in INTERVAL}

@@ -26,7 +26,7 @@ class Record:
 
     Attributes:
         rubric: Rubric id.
-        level: Level asked for, or a numeric target as text, e.g. "30".
+        level: Level asked for, a numeric target as text, e.g. "30", or another word where no level was asked for.
         prompt_id: Id of the user prompt.
         wording: Which wording of the system prompt, e.g. "heldout-2"; "" if the log does not say.
         epoch: Which of several responses to the same question, from 1.
@@ -55,17 +55,18 @@ class Record:
     holistic: float | None = None
 
     @property
-    def miss(self) -> float:
+    def miss(self) -> float | None:
         """Score points outside what was asked for: below it negative, above it positive, 0 inside.
 
-        Against a numeric target it is the plain difference.
+        Against a numeric target it is the plain difference; None where no level was asked for.
         """
         if self.level in LEVELS:
             level = ScoreLevel(self.level)
             inside = ScoreLevel.of(self.score) is level
             # the lower edge of a band belongs to the level below: a hair outside
-            return level.distance(self.score) or (0.0 if inside else -0.1)
-        return self.score - float(self.level)
+            return level.distance(self.score) or (0.0 if inside else -EDGE)
+        target = _number(self.level)
+        return None if target is None else self.score - target
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,15 @@ class RunRecords:
 
 
 LEVELS = tuple(level.value for level in ScoreLevel)
+EDGE = 0.1
 
 
 def level_order(levels: Iterable[str]) -> list[str]:
-    """Distinct levels as a page lists them: score levels from low to extremely high, then targets by size."""
+    """Distinct levels as a page lists them: score levels from low to extremely high, then targets by size, then words."""
     found = set(levels)
-    return [level for level in LEVELS if level in found] + sorted(found - set(LEVELS), key=float)
+    targets = {level: number for level in found if (number := _number(level)) is not None}
+    words = sorted(found - set(LEVELS) - set(targets))
+    return [level for level in LEVELS if level in found] + sorted(targets, key=targets.__getitem__) + words
 
 
 def records_of(run: ModelRun) -> RunRecords:
@@ -117,6 +121,13 @@ def _level(metadata: dict[str, Any]) -> str:
     # a benchmark of numeric targets names the target beside the band that holds it
     target = metadata.get("target")
     return f"{float(target):g}" if isinstance(target, int | float) else str(metadata["level"])
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _note(facts: dict[str, Any]) -> str:

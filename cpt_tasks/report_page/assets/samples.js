@@ -60,9 +60,10 @@ function show_cell(rows, texts) {
   const left = rows.filter((row) => row.text < 0);
   const mean = rows.reduce((sum, row) => sum + row.score, 0) / rows.length;
   const inside = rows.filter((row) => row.miss === 0).length;
-  const target = picks.level.value in index.levels ? "in the band" : "on the target";
+  const aimed = rows.some((row) => row.miss !== null);
+  const target = !aimed ? "" : picks.level.value in index.levels ? `, ${inside} in the band` : `, ${inside} on the target`;
   document.getElementById("cell").textContent = rows.length
-    ? `${plural(rows.length, "response")}: mean score ${shown(mean, 1)}, ${inside} ${target}. `
+    ? `${plural(rows.length, "response")}: mean score ${shown(mean, 1)}${target}. `
       + (left.length ? `The texts of ${kept.length} are here; ${left.length} are left out to keep the file small, with the scores ${left.map((row) => shown(row.score, 0)).join(", ")}.` : "All texts are here.")
     : "No scored response in this cell.";
   document.getElementById("responses").replaceChildren();
@@ -84,7 +85,7 @@ function response_card(row, texts) {
   const facts = [row.wording && `system prompt ${row.wording}`, plural(row.words, "word"), row.epoch > 1 && `sample ${row.epoch}`,
     texts.holistic[n] !== null && `overall score ${shown(texts.holistic[n], 0)}`, row.note].filter(Boolean);
   return make("article", { class: "response", tabindex: "-1", "aria-label": `Response to ${row.prompt}, score ${shown(row.score, 1)}` },
-    make("header", {}, make("span", { class: row.miss === 0 ? "score in" : "score out" }, shown(row.score, 1)), make("span", { class: "verdict" }, verdict(row)), gauge(row),
+    make("header", {}, make("span", { class: row.miss ? "score out" : "score in" }, shown(row.score, 1)), make("span", { class: "verdict" }, verdict(row)), gauge(row),
       make("span", { class: "about" }, `${row.prompt} · ${facts.join(" · ")}`)),
     make("div", { class: "texts" },
       make("div", {},
@@ -97,13 +98,15 @@ function response_card(row, texts) {
 
 function verdict(row) {
   const banded = picks.level.value in index.levels;
+  if (row.miss === null) return "no level was asked for";
   if (row.miss === 0) return banded ? "in the band" : "on the target";
   const points = Math.abs(row.miss) < 0.15 && banded ? "just" : `${shown(Math.abs(row.miss), 1)} points`;
   return `${points} ${row.miss > 0 ? "above" : "below"} the ${banded ? "band" : "target"}`;
 }
 
 function gauge(row) {
-  const [low, high] = index.levels[picks.level.value] ?? [Number(picks.level.value) - 0.5, Number(picks.level.value) + 0.5];
+  const target = row.score - row.miss;
+  const [low, high] = index.levels[picks.level.value] ?? (row.miss === null ? [0, 0] : [target - 0.5, target + 0.5]);
   return make("svg", { class: "gauge", height: 16, "aria-hidden": "true" },
     make("line", { class: "axis", x1: 0, x2: "100%", y1: 8, y2: 8 }),
     make("rect", { class: "band", x: `${low}%`, width: `${high - low}%`, y: 2, height: 12 }),

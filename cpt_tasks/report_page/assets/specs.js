@@ -82,7 +82,8 @@ const CHARTS = {
   },
 
   leakage(figure, width) {
-    const rows = index.charts.leakage;
+    const benchmark = control(figure, "Responses of", distinct(index.charts.leakage, "benchmark"));
+    const rows = index.charts.leakage.filter((row) => row.benchmark === benchmark);
     const model = control(figure, "Model", distinct(rows, "model"));
     const here = rows.filter((row) => row.model === model);
     return heatmap(here, width, { x: "scored", y: "steered", value: "shift", order: distinct(here, "steered"), signed: true,
@@ -123,8 +124,8 @@ const CHARTS = {
     const x = { field: by_tokens ? "tokens" : "k", type: "quantitative", scale: { type: "log", base: 2, nice: false, zero: false },
       title: by_tokens ? "tokens per answer" : "samples k", axis: { grid: false, tickCount: 5, format: "~s", labelOverlap: true } };
     const y = { field: "value", type: "quantitative", title: words(statistic), scale: { zero: false } };
-    const levels = LEVELS.map(words).filter((level) => rows.some((row) => row.level === level));
-    const columns = narrow(width) ? 1 : Math.max(1, levels.length);
+    const levels = distinct(rows, "level");
+    const columns = narrow(width) ? 1 : Math.max(1, Math.min(levels.length, 4));
     return {
       text: `${plural(levels.length, "level")}, ${plural(distinct(rows, "model").length, "model")}.`,
       columns: [["model", "model"], ["level", "asked for"], ["k", "k", 0], ["value", words(statistic)], ...CI, ["mean_tokens", "tokens", 0]],
@@ -140,6 +141,53 @@ const CHARTS = {
     };
   },
 };
+
+// these two: a row per rubric or cell, the models of the charts beside one another in it
+CHARTS.wordings = (figure, width) => {
+  const named = mine("wordings").map((row) => ({ ...row, cell: `${words(row.rubric)}, ${words(row.level)}`, way: `${row.style}, in the ${row.position} turn` }));
+  const way = control(figure, "Asked for by", distinct(named, "way"));
+  const rows = named.filter((row) => row.way === way);
+  const { color, shape } = model_scales();
+  const place = rows_by_model(rows, "cell", width);
+  const x = { field: "accuracy", type: "quantitative", scale: { domain: [0, 1] }, title: "share in the band", axis: { grid: false } };
+  return {
+    text: "", rows,
+    columns: [["model", "model"], ["rubric", "rubric"], ["level", "asked for"], ["wording", "wording"], ["accuracy", "accuracy"], ["mean", "mean of the wordings"], ["worst", "worst"], ["n", "n", 0]],
+    spec: { width, height: place.height, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows }, encoding: place.encoding, layer: [
+      { mark: { type: "rule", strokeWidth: 2, opacity: 0.6 }, encoding: { x: { ...x, aggregate: "min" }, x2: { field: "accuracy", aggregate: "max" }, color } },
+      { mark: { type: "point", filled: true, size: 46, opacity: 0.85 }, encoding: { x, color, shape,
+        tooltip: tips(["model", "model"], ["cell", "cell"], ["wording", "wording"], ["accuracy", "accuracy", ".2f"], ["n", "n"]) } },
+    ] },
+  };
+};
+
+CHARTS.drift = (figure, width) => {
+  const statistic = control(figure, "Statistic", distinct(index.charts.drift, "statistic"));
+  const rows = mine("drift").filter((row) => row.statistic === statistic).map((row) => ({ ...row, rubric: words(row.rubric) }));
+  const { color, shape } = model_scales();
+  const place = rows_by_model(rows, "rubric", width);
+  const absolute = statistic === "mean score";
+  const x = { field: "value", type: "quantitative", title: statistic, axis: { grid: !absolute }, scale: absolute ? { domain: [0, 100] } : {} };
+  return {
+    text: "", rows, columns: [["model", "model"], ["rubric", "rubric"], ["value", statistic, 1], ["ci_low", "95% from", 1], ["ci_high", "to", 1]],
+    spec: { width, height: place.height, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows }, encoding: place.encoding, layer: [
+      { mark: { type: "rule", strokeWidth: 5, opacity: 0.35 }, encoding: { x: { ...x, field: "ci_low" }, x2: { field: "ci_high" }, color } },
+      { mark: { type: "point", filled: true, size: 70, opacity: 1 }, encoding: { x, color, shape,
+        tooltip: tips(["model", "model"], ["rubric", "rubric"], ["value", statistic, ".1f"], ["ci_low", "95% from", ".1f"], ["ci_high", "to", ".1f"]) } },
+    ] },
+  };
+};
+
+function rows_by_model(rows, field, width) {
+  const shown_models = selected().filter((model) => rows.some((row) => row.model === model));
+  return {
+    height: distinct(rows, field).length * Math.max(22, 10 + 11 * shown_models.length),
+    encoding: {
+      y: { field, type: "nominal", sort: null, axis: { ...labels(width), grid: true }, scale: { paddingInner: 0.3 } },
+      yOffset: { field: "model", type: "nominal", scale: { domain: shown_models } },
+    },
+  };
+}
 
 /** Shares of scores in steps of five points, and quartiles, per level. */
 function score_bins(model, columns, levels, rubric) {
