@@ -53,7 +53,9 @@ def synthetic_run(number: int, n_samples: int, vocabulary: list[str]) -> RunReco
         level = levels[position // len(RUBRICS) % len(levels)]
         score = min(100.0, max(0.0, rng.gauss(30 + 30 * level.rank * number / 50, 22)))
         prompt = position // (len(RUBRICS) * len(levels))
-        criteria = tuple(Criterion(name, round(rng.uniform(0, 100), 1), words_of(rng, vocabulary, 18)) for name in CRITERIA)
+        criteria = tuple(
+            Criterion(name, round(rng.uniform(0, 100), 1), words_of(rng, vocabulary, 18)) for name in CRITERIA
+        )
         records.append(
             Record(
                 rubric=RUBRICS[position % len(RUBRICS)],
@@ -106,7 +108,13 @@ def synthetic_summary(runs: list[RunRecords]) -> dict[str, Any]:
                 "metrics": metrics, "by_rubric": by_rubric, "by_level": by_level, "tasks": tasks,
             }
         )  # fmt: skip
-    run_facts = {"task": "rubric_adherence", "judge": "synthetic", "prompt_version": "1", "seed": 0, "n_resamples": 1000}
+    run_facts = {
+        "task": "rubric_adherence",
+        "judge": "synthetic",
+        "prompt_version": "1",
+        "seed": 0,
+        "n_resamples": 1000,
+    }
     return {"run": run_facts, "models": models}
 
 

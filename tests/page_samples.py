@@ -93,7 +93,8 @@ def entry(model: str, number: int) -> dict[str, Any]:
         "by_level": {
             level: {
                 "n": 16, "unscored": number, "no_response": 0, "truncated": None,
-                "metrics": {"accuracy": estimate(0.5), "mean_score": estimate(20 + 30 * rank), "band_error": estimate(9)},
+                "metrics": {"accuracy": estimate(0.5), "mean_score": estimate(20 + 30 * rank)}
+                | {"band_error": estimate(9)},
             }
             for rank, level in enumerate(LEVELS)
         },
@@ -131,7 +132,13 @@ def matrix() -> list[dict[str, Any]]:
 
 def curves(number: int) -> list[dict[str, Any]]:
     return [
-        {"level": level, "k": k, "statistic": "band_hit", "mean_tokens": 100.0 * k, **estimate(0.2 + 0.05 * k + number / 9)}
+        {
+            "level": level,
+            "k": k,
+            "statistic": "band_hit",
+            "mean_tokens": 100.0 * k,
+            **estimate(0.2 + 0.05 * k + number / 9),
+        }
         for level in [*LEVELS, "all"]
         for k in (1, 2, 4, 8)
     ]

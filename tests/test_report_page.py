@@ -18,7 +18,7 @@ from cpt_tasks import report_page
 from cpt_tasks.report import report_command, summarise
 from cpt_tasks.report_page import build_page, view, write_page
 from cpt_tasks.report_page.blobs import blob, safe_json, score_columns, text_columns
-from cpt_tasks.report_page.budget import choose_texts, spread, text_bytes
+from cpt_tasks.report_page.budget import choose_texts, spread
 from cpt_tasks.report_page.charts import chart_rows
 from cpt_tasks.report_page.libraries import vega_bundle
 from cpt_tasks.report_page.records import RunRecords, level_order, records_of
@@ -60,7 +60,14 @@ def test_a_miss_is_the_distance_to_what_was_asked_for(level: str, score: float, 
 
 
 def test_levels_come_in_order_before_targets_before_words() -> None:
-    assert level_order(["none", "90", "extremely_high", "10", "low", "9"]) == ["low", "extremely_high", "9", "10", "90", "none"]
+    assert level_order(["none", "90", "extremely_high", "10", "low", "9"]) == [
+        "low",
+        "extremely_high",
+        "9",
+        "10",
+        "90",
+        "none",
+    ]
 
 
 def test_each_cell_keeps_its_worst_median_and_best_first() -> None:
@@ -126,8 +133,44 @@ def test_the_page_loads_nothing() -> None:
     policy = html.unescape(page[: page.index("<style>")])
     assert "default-src 'none'; script-src 'sha256-" in policy
     assert "unsafe" not in policy
-    assert not re.findall(r"<link|<iframe|<object|\ssrc=", page[: page.index("<script")])
+    assert not re.findall(r"<(?:link|iframe|object|embed|base|img)\b", page.replace(vega_bundle(), ""))
     assert len(vega_bundle()) < 1_500_000
+
+
+def colours(rule: str) -> dict[str, str]:
+    css = (Path(report_page.__file__).parent / "assets" / "page.css").read_text(encoding="utf-8")
+    block = css[css.index(rule) :]
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block[: block.index("}")]))
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2's ratio of the relative luminances of two colours, 1 to 21."""
+
+    def luminance(colour: str) -> float:
+        shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_contrast_of_black_on_white_is_21() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+
+
+@pytest.mark.parametrize("rule", [":root {", ':root:not([data-theme="light"]) {', ':root[data-theme="dark"] {'])
+def test_text_has_the_contrast_of_wcag_aa_and_marks_that_of_graphics(rule: str) -> None:
+    palette = colours(rule)
+    for ground in ("paper", "panel"):
+        for text in ("ink", "soft", "accent", "warn"):
+            assert contrast(palette[text], palette[ground]) >= 4.5, (text, ground)
+    for mark in ("c1", "c2", "c3", "c4", "c5", "c6", "c7", "low", "moderate", "high", "rule"):
+        assert contrast(palette[mark], palette["paper"]) >= 3, mark
+
+
+def test_the_dark_palette_of_the_system_is_that_of_the_switch() -> None:
+    assert colours(':root:not([data-theme="light"]) {') == colours(':root[data-theme="dark"] {')
 
 
 def test_the_same_input_gives_the_same_bytes() -> None:
@@ -187,7 +230,10 @@ def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
     texts = unpacked(page, "texts-0")
     assert texts["response"] == [reply] * 6
     assert [found[0] for found in texts["criteria"][0]] == ["excitement", "address", "brevity"]
-    assert "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics=broadcast" in page
+    assert (
+        "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics=broadcast"
+        in page
+    )
     run = read_run(log.location)
     assert [record.score for record in records_of(run).records] == [row.score for row in run.rows]
     again = write_page(summarise([run], 20, 0), [run], tmp_path)

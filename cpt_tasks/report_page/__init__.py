@@ -9,7 +9,7 @@ Libraries, and why these:
   a theme or a printer restyles charts without drawing them again, and its expression interpreter needs no `eval`, so
   the page's security policy forbids it. plotly.js is 4 MB; Bokeh draws on a canvas, which neither CSS nor a reader
   reaches; uPlot and Observable Plot come by npm only.
-- Markup: Jinja2 with autoescaping. Whatever a model or a judge wrote is a text node here and in the scripts, never HTML.
+- Markup: Jinja2 with autoescaping. What a model or a judge wrote is a text node here and in the scripts, never HTML.
 - Tables: HTML tables made here, sorted in place by `assets/tables.js` after the sortable table of the W3C's ARIA
   Authoring Practices. The ready-made one with a PyPI package, DataTables in `itables`, adds 900 kB of script and needs
   IPython, to sort a few dozen rows; with Vega it would break the limit of 1.5 MB.

@@ -14,9 +14,9 @@ def choose_texts(runs: Sequence[RunRecords], budget: int) -> Chosen:
     """For each run the positions, ascending, of the records whose texts are kept.
 
     Records of one (rubric, level) form a cell. Each cell offers its worst, its median and its best response by how far
-    the score lies from what was asked for (from 100 where nothing was), then the others from one end of that order to the other, halving the gaps. All cells
-    of all runs are served in turn while the budget lasts, so that none is empty while another is full. The same records
-    give the same choice.
+    the score lies from what was asked for (from 100 where nothing was), then the others from one end of that order to
+    the other, halving the gaps. All cells of all runs are served in turn while the budget lasts, so that none is empty
+    while another is full. The same records give the same choice.
 
     Args:
         runs: Records of each model and benchmark.

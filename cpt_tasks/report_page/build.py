@@ -42,9 +42,7 @@ def write_page(summary: Mapping[str, Any], runs: Sequence[ModelRun], out: Path) 
     from cpt_tasks.report import judging_table, level_table
 
     noise = {run.name: noise_values(score.metadata or {} for _, score in run.samples) for run in runs}
-    attainable = {
-        name: found["attainable_accuracy"] for name, found in noise.items() if "attainable_accuracy" in found
-    }
+    attainable = {name: found["attainable_accuracy"] for name, found in noise.items() if "attainable_accuracy" in found}
     tables = [view.plain_table("By level", level_table(dict(summary)))]
     judging = judging_table(runs)
     if not judging.empty:

@@ -83,7 +83,7 @@ EDGE = 0.1
 
 
 def level_order(levels: Iterable[str]) -> list[str]:
-    """Distinct levels as a page lists them: score levels from low to extremely high, then targets by size, then words."""
+    """Distinct levels as a page lists them: score levels from low up, then targets by size, then words."""
     found = set(levels)
     targets = {level: number for level in found if (number := _number(level)) is not None}
     words = sorted(found - set(LEVELS) - set(targets))

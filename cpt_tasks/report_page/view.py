@@ -135,7 +135,9 @@ def finding(rows: Sequence[LeaderboardRow]) -> str:
     accuracy = best.cells["macro_accuracy"]
     interval = f" (95% interval {accuracy.interval})" if accuracy.interval else ""
     versus = "" if chance.value is None else f"; a model that ignores the level gets at most {chance.text}"
-    return f"The most accurate is {best.model}: {accuracy.text} of its scores lie in the band asked for{interval}{versus}."
+    return (
+        f"The most accurate is {best.model}: {accuracy.text} of its scores lie in the band asked for{interval}{versus}."
+    )
 
 
 def definitions(summary: Summary) -> dict[str, str]:

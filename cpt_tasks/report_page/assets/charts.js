@@ -61,6 +61,7 @@ async function draw(name) {
   // ast: expressions are interpreted, because the page's policy forbids eval
   const done = await vegaEmbed(plot, { config: CONFIG, ...spec },
     { ast: true, renderer: "svg", actions: false, defaultStyle: false, tooltip: show_tip, hover: false });
+  plot.querySelector("svg").setAttribute("aria-hidden", "true"); // the label of the plot and the table stand for it
   const old = figure.view;
   figure.view = done;
   old?.finalize();

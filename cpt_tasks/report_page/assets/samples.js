@@ -90,9 +90,9 @@ function response_card(row, texts) {
     make("div", { class: "texts" },
       make("div", {},
         make("details", {}, make("summary", {}, "System prompt"), make("p", { class: "said" }, texts.system_names[texts.system[n]] || "none")),
-        make("h4", {}, "User"), make("p", { class: "said user" }, texts.user_names[texts.user[n]]),
-        make("h4", {}, "Response"), make("p", { class: "said" }, texts.response[n] || "(empty)")),
-      criteria.length ? make("div", { class: "judge" }, make("h4", {}, "Judge, by criterion"),
+        make("h3", {}, "User"), make("p", { class: "said user" }, texts.user_names[texts.user[n]]),
+        make("h3", {}, "Response"), make("p", { class: "said" }, texts.response[n] || "(empty)")),
+      criteria.length ? make("div", { class: "judge" }, make("h3", {}, "Judge, by criterion"),
         make("dl", {}, ...criteria.map(([id, score, reason]) => make("div", {}, make("dt", {}, words(id), make("b", {}, shown(score, 0)), bar(score)), make("dd", {}, reason))))) : null));
 }
 

@@ -1,6 +1,7 @@
 // The charts: what each takes from the data, its Vega-Lite specification, and the columns of its table.
 const LEVELS = ["low", "moderate", "extremely_high"];
 const FROM_0_TO_100 = { type: "quantitative", scale: { domain: [0, 100], nice: false } };
+const TICKS = { values: [0, 20, 40, 60, 80, 100] };
 const EDGES = [{ at: 40 }, { at: 92.5 }];
 const CI = [["ci_low", "95% from"], ["ci_high", "to"]];
 const narrow = (width) => width < 560;
@@ -16,7 +17,7 @@ const CHARTS = {
     const scale = { domain: LEVELS.map(words), range: ["var(--low)", "var(--moderate)", "var(--high)"] };
     const shapes = { domain: LEVELS.map(words), range: ["triangle-left", "circle", "triangle-right"] };
     const y = { field: "model", type: "nominal", sort: models, axis: { ...labels(width), grid: true } };
-    const x = { field: "mean", ...FROM_0_TO_100, title: "mean score", axis: { grid: false, values: [0, 20, 40, 60, 80, 100] } };
+    const x = { field: "mean", ...FROM_0_TO_100, title: "mean score", axis: { grid: false, ...TICKS } };
     const legend = { orient: "top", title: "asked for", labelColor: "var(--ink)", titleColor: "var(--soft)",
       titleFontWeight: "normal", symbolSize: 90, symbolOpacity: 1, labelFontSize: 12, columnPadding: 18, titleOrient: "left" };
     const colour = { field: "level", type: "nominal", scale, legend };
@@ -27,7 +28,7 @@ const CHARTS = {
       rows,
       spec: { width, height: 30 * distinct(rows, "model").length, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows },
         layer: [
-          { data: { values: EDGES }, mark: { type: "rule", strokeDash: [2, 3] }, encoding: { x: { field: "at", ...FROM_0_TO_100 } } },
+          { data: { values: EDGES }, mark: { type: "rule", strokeDash: [2, 3] }, encoding: { x: { ...x, field: "at" } } },
           { mark: { type: "rule", strokeWidth: 1.5 }, encoding: { y, x: { ...x, aggregate: "min" }, x2: { field: "mean", aggregate: "max" } } },
           { mark: { type: "rule", strokeWidth: 7, opacity: 0.35 }, encoding: { y, x: { ...x, field: "ci_low" }, x2: { field: "ci_high" }, color: colour } },
           { mark: { type: "point", filled: true, size: 120, opacity: 1 },
@@ -53,7 +54,7 @@ const CHARTS = {
     const panel = (model, level, first, last) => {
       const [low, high] = index.levels[level];
       const cell = rows.find((row) => row.model === model && row.level === words(level));
-      const axis = last ? { grid: false, values: [0, 40, 92.5], labelFlush: false, labelExpr: "toString(datum.value)" } : null;
+      const axis = last ? { grid: false, values: [0, 40, 92.5], labelFlush: true, labelExpr: "toString(datum.value)" } : null;
       const x = (field) => ({ field, ...FROM_0_TO_100, title: null, axis });
       return { width: each, height: 62, title: first ? { text: words(level), fontWeight: "normal", color: "var(--soft)", fontSize: 12 } : undefined,
         layer: [
@@ -70,7 +71,7 @@ const CHARTS = {
       text: rows.map((row) => `${row.model}, ${row.level}: median ${shown(row.median, 0)}.`).join(" "),
       columns: [["model", "model"], ["level", "asked for"], ["n", "n", 0], ["quarter", "first quartile", 1], ["median", "median", 1], ["three", "third quartile", 1], ["inside", "share in the band"]],
       rows,
-      spec: { spacing: 14, bounds: "flush", vconcat: shown_models.map((model, number) => ({
+      spec: { spacing: 14, vconcat: shown_models.map((model, number) => ({
         title: { text: model, offset: number ? 4 : 8 }, spacing: 14, bounds: "flush",
         hconcat: levels.map((level) => panel(model, level, number === 0, number === shown_models.length - 1)) })) },
     };
@@ -95,15 +96,15 @@ const CHARTS = {
     const rubric = control(figure, "Rubric", distinct(index.charts.dose, "rubric"));
     const rows = mine("dose").filter((row) => row.rubric === rubric);
     const { color, shape } = model_scales();
-    const x = { field: "target", ...FROM_0_TO_100, title: "target in the system prompt" };
-    const y = { field: "mean", ...FROM_0_TO_100, title: "mean score" };
+    const x = { field: "target", ...FROM_0_TO_100, title: "target in the system prompt", axis: TICKS };
+    const y = { field: "mean", ...FROM_0_TO_100, title: "mean score", axis: TICKS };
     return {
       text: `${plural(distinct(rows, "model").length, "model")}.`,
       columns: [["model", "model"], ["target", "target", 0], ["trained", "trained"], ["mean", "mean score", 1], ["ci_low", "95% from", 1], ["ci_high", "to", 1], ["n", "n", 0]],
       rows: rows.map((row) => ({ ...row, trained: row.trained ? "yes" : "no" })),
       spec: { width: Math.min(width - 60, 620), height: narrow(width) ? 260 : 360, data: { values: rows }, layer: [
         { data: { values: [{ from: 0, to: 0 }, { from: 100, to: 100 }] }, mark: { type: "line", strokeDash: [5, 4], color: "var(--rule)" },
-          encoding: { x: { field: "from", ...FROM_0_TO_100 }, y: { field: "to", ...FROM_0_TO_100 } } },
+          encoding: { x: { ...x, field: "from" }, y: { ...y, field: "to" } } },
         { mark: { type: "area", opacity: 0.16 }, encoding: { x, y: { ...y, field: "ci_low" }, y2: { field: "ci_high" }, color } },
         { mark: { type: "line", strokeWidth: 2 }, encoding: { x, y, color } },
         { transform: [{ filter: "!datum.trained" }], mark: { type: "point", size: 70, fill: "var(--paper)", opacity: 1, strokeWidth: 2 }, encoding: { x, y, color, shape } },
@@ -121,7 +122,7 @@ const CHARTS = {
     const rows = mine("best_of_k").filter((row) => row.statistic === statistic)
       .map((row) => ({ ...row, level: words(row.level), tokens: by_tokens ? row.mean_tokens : null }));
     const { color, shape } = model_scales();
-    const x = { field: by_tokens ? "tokens" : "k", type: "quantitative", scale: { type: "log", base: 2, nice: false, zero: false },
+    const x = { field: by_tokens ? "tokens" : "k", type: "quantitative", scale: { type: "log", base: 2, nice: false },
       title: by_tokens ? "tokens per answer" : "samples k", axis: { grid: false, tickCount: 5, format: "~s", labelOverlap: true } };
     const y = { field: "value", type: "quantitative", title: words(statistic), scale: { zero: false } };
     const levels = distinct(rows, "level");
@@ -149,7 +150,7 @@ CHARTS.wordings = (figure, width) => {
   const rows = named.filter((row) => row.way === way);
   const { color, shape } = model_scales();
   const place = rows_by_model(rows, "cell", width);
-  const x = { field: "accuracy", type: "quantitative", scale: { domain: [0, 1] }, title: "share in the band", axis: { grid: false } };
+  const x = { field: "accuracy", type: "quantitative", scale: { domain: [0, 1] }, title: "share in the band", axis: { grid: false, tickCount: 5 } };
   return {
     text: "", rows,
     columns: [["model", "model"], ["rubric", "rubric"], ["level", "asked for"], ["wording", "wording"], ["accuracy", "accuracy"], ["mean", "mean of the wordings"], ["worst", "worst"], ["n", "n", 0]],
@@ -167,7 +168,7 @@ CHARTS.drift = (figure, width) => {
   const { color, shape } = model_scales();
   const place = rows_by_model(rows, "rubric", width);
   const absolute = statistic === "mean score";
-  const x = { field: "value", type: "quantitative", title: statistic, axis: { grid: !absolute }, scale: absolute ? { domain: [0, 100] } : {} };
+  const x = { field: "value", type: "quantitative", title: statistic, axis: { grid: !absolute, tickCount: 5 }, scale: absolute ? { domain: [0, 100] } : {} };
   return {
     text: "", rows, columns: [["model", "model"], ["rubric", "rubric"], ["value", statistic, 1], ["ci_low", "95% from", 1], ["ci_high", "to", 1]],
     spec: { width, height: place.height, autosize: { type: "fit-x", contains: "padding" }, data: { values: rows }, encoding: place.encoding, layer: [
