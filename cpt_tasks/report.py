@@ -1,4 +1,4 @@
-"""Recomputes everything a report carries from eval logs: table, summary.json and figures.
+"""Recomputes everything a report carries from eval logs: tables, summary.json, figures and the page.
 
     cpt report logs/base logs/tuned --out results/mine
 
@@ -21,6 +21,7 @@ import click
 import numpy as np
 import pandas as pd
 
+from cpt_tasks import report_page
 from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
 from cpt_tasks.metrics.adherence import band_error, macro_accuracy, mean_score, overshoot, undershoot
 from cpt_tasks.runs import ModelRun, check_comparable, find_logs, read_run, shown
@@ -121,7 +122,7 @@ def judging_table(runs: Sequence[ModelRun]) -> pd.DataFrame:
 
 
 def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, seed: int = 0) -> str:
-    """Writes summary.json, report.md, table.csv, command.txt and the figures; returns the main table as Markdown."""
+    """Writes summary.json, report.md, report.html, table.csv and figures; returns the main table as Markdown."""
     for task in {run.task for run in runs}:
         check_comparable([run for run in runs if run.task == task])
     out.mkdir(parents=True, exist_ok=True)
@@ -136,6 +137,7 @@ def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, s
     if not judging.empty:
         parts += ["## Judging", judging.to_markdown(index=False)]
     (out / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    _write_page(summary, runs, out)
     unscored = [f"{run.name}: unscored {_by_level(run.unscored)}" for run in runs if run.unscored]
     failed = [run for run in runs if run.judging.further_failures]
     unscored += [f"{run.name}: judgments by further rubrics that failed: {_further_failures(run)}" for run in failed]
@@ -148,7 +150,7 @@ def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, s
 @click.option("--resamples", default=1000, show_default=True, help="Bootstrap resamples of the user prompts.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 def report_command(logs: tuple[str, ...], out: Path, resamples: int, seed: int) -> None:
-    """Recompute table, summary.json and figures from eval LOGS (files or folders)."""
+    """Recompute tables, summary.json, figures and report.html from eval LOGS (files or folders)."""
     try:
         runs = []
         for path in find_logs(logs):
@@ -162,6 +164,15 @@ def report_command(logs: tuple[str, ...], out: Path, resamples: int, seed: int) 
     (out / "command.txt").write_text(f"{command}\n", encoding="utf-8")
     click.echo(markdown)
     click.echo(f"\nreport: {out / 'report.md'}, numbers: {out / 'summary.json'}, figures: {out}/*.png")
+    page = out / report_page.PAGE
+    click.echo(f"page: {page}, opens in a browser without a network" if page.exists() else report_page.MISSING)
+
+
+def _write_page(summary: dict[str, Any], runs: Sequence[ModelRun], out: Path) -> None:
+    if report_page.is_installed():
+        report_page.write_page(summary, runs, out)
+    else:  # a page of other numbers must not stand beside these
+        (out / report_page.PAGE).unlink(missing_ok=True)
 
 
 def _summarise_model(runs: Sequence[ModelRun], n_resamples: int, seed: int) -> dict[str, Any]:
