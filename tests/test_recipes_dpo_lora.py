@@ -311,13 +311,15 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here: Path, capsys: pytest.C
     assert not Path("dry").exists()
 
 
-def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path) -> None:
+def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_workspace(tmp_path)
     ignores_system = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
     make_tokenizer(ignores_system).save_pretrained(tmp_path / "tiny")
-    done = launch(tmp_path, "--config", write_config(tmp_path), "--repair_chat_template", "false")
-    assert done.returncode != 0
-    assert "dpo_lora: error: SFT preflight: row 0: the chat template drops the system prompt" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["dpo_lora.py", "--config", config, "--repair_chat_template", "false"])
+    with pytest.raises(SystemExit, match="dpo_lora: error: SFT preflight: row 0: the chat template drops the system"):
+        main()
     assert not (tmp_path / "out").exists()
 
 
