@@ -24,5 +24,6 @@ def vega_bundle() -> str:
         raise ValueError(MISSING)
     import vl_convert
 
+    bundle = str(vl_convert.javascript_bundle())  # type: ignore[call-arg]  # its stub forgets the default
     # a script ends at the first such letters, even inside a string of it
-    return str(vl_convert.javascript_bundle()).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
