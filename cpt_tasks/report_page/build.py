@@ -39,7 +39,8 @@ def write_page(summary: Mapping[str, Any], runs: Sequence[ModelRun], out: Path) 
     Raises:
         ValueError: If the extra `report` is not installed.
     """
-    from cpt_tasks.report import judging_table, level_table
+    from cpt_tasks.report import judging_table
+    from cpt_tasks.summaries.rubric_adherence import level_table
 
     noise = {run.name: noise_values(score.metadata or {} for _, score in run.samples) for run in runs}
     attainable = {name: found["attainable_accuracy"] for name, found in noise.items() if "attainable_accuracy" in found}
