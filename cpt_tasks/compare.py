@@ -20,9 +20,9 @@ import pandas as pd
 
 from cpt_tasks.metrics import STATISTICS, Judged
 from cpt_tasks.metrics.paired import PairedDifference, holm, paired_differences, prompts_needed
-from cpt_tasks.report import ADHERENCE, TABLE_STATISTICS
 from cpt_tasks.runs import ModelRun, check_protocol, find_logs, read_run, shown
 from cpt_tasks.sections import jsonable
+from cpt_tasks.summaries.rubric_adherence import ADHERENCE, TABLE_STATISTICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -274,6 +275,7 @@ def details_of(log: EvalLog) -> dict[str, Any]:
     )
     return {
         "log": Path(log.location).name,
+        "command": _command(log),
         "created": log.eval.created,
         "commit": log.eval.revision.commit if log.eval.revision else "unknown",
         "model_args": arguments,
@@ -281,6 +283,19 @@ def details_of(log: EvalLog) -> dict[str, Any]:
         "packages": log.eval.packages,
         "seconds": _seconds(log),
     }
+
+
+def _command(log: EvalLog) -> str:
+    """The `inspect eval` that the log says was run; folders and arguments that may be secret stand as `...`."""
+    words = ["inspect", "eval", f"cpt_tasks/{task_name(log)}", "--model", shown(log.eval.model)]
+    for name, value in log.eval.model_args.items():
+        words += ["-M", f"{name}={value if name in SHOWN_MODEL_ARGS else '...'}"]
+    for name, value in log.eval.task_args_passed.items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        words += ["-T", f"{name}={','.join(shown(part) for part in text.split(','))}"]
+    for name, value in log.eval.model_generate_config.model_dump(exclude_none=True).items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
 
 
 def _seconds(log: EvalLog) -> float:

@@ -3,9 +3,9 @@
     accelerate launch recipes/dpo_lora.py --config recipes/configs/smollm2_135m_cpu.yaml [--key value ...]
 
 Reads the files of `data_gen` (see `pairs.py`), writes an adapter folder: adapter, tokenizer with the chat template that
-was trained with, `run_manifest.json`, `log_history.json`, `samples.jsonl`, `README.md`. Keys of a configuration are
-fields of `ScriptArguments`, of TRL's DPOConfig (plus `twin_batching`) and of TRL's ModelConfig. Started again, the same
-command goes on where it was, or says that it is finished.
+was trained with, `run_manifest.json`, `log_history.json`, `training.png`, `samples.jsonl`, `README.md`.
+Keys of a configuration are fields of `ScriptArguments`, `CPTConfig` (TRL's DPOConfig and a few) and TRL's ModelConfig.
+Started again, the same command goes on where it was, or says that it is finished.
 
 Departures from arXiv 2506.11702: twins share a batch (`twin_batching`), and an SFT stage may come first (`sft_epochs`).
 """
@@ -23,13 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub.constants
-from pairs import RecipeError, check_split, load_pairs, select_twins, sft_rows
+from chat_templates import Repair, repair_chat_template, set_thinking
+from estimate import estimate_run
+from pairs import RecipeError, check_scores, check_split, load_pairs, select_twins, sft_rows
 from precision import Precision, choose_cpu_precision
-from preflight import PreflightReport, check_dpo, check_sft, repair_chat_template, tokenise_dpo, tokenise_sft
+from preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise_dpo, tokenise_sft
 from run_files import (
     MANIFEST_NAME,
     as_settings,
+    base_licence,
     checkpoints,
+    is_full,
+    last_checkpoint,
     model_identity,
     portable,
     portable_arguments,
@@ -43,8 +48,10 @@ from run_files import (
     write_json,
     write_state,
 )
+from safetensors import SafetensorError
 from script_arguments import ScriptArguments, check_settings
 from stages import Plan, load_adapter, make_sft_config, planned_steps, run_dpo, run_sft, stage_record
+from training_figure import draw_training
 from transformers import AutoTokenizer
 from trl import ModelConfig, TrlParser
 from twin_trainer import CPTConfig
@@ -63,17 +70,18 @@ def set_precision(dpo: CPTConfig, cpu_bf16: str) -> Precision:
 def run_preflight(plan: Plan) -> list[PreflightReport]:
     """Reports on the rows each stage would train and evaluate on, as TRL tokenises them."""
     reports = []
+    ends = end_of_turn_ids(plan.tokenizer, plan.base_model, plan.model.model_revision)
     for rows in filter(None, (plan.train, plan.evaluation)):
         if plan.sft is not None:
             tokens = tokenise_sft(sft_rows(rows), plan.tokenizer, plan.sft)
-            reports.append(check_sft(tokens, plan.tokenizer, plan.sft.max_length, len(rows)))
+            reports.append(check_sft(tokens, plan.tokenizer, plan.sft.max_length, len(rows), ends))
         tokens = tokenise_dpo(rows, plan.tokenizer, plan.dpo)
-        reports.append(check_dpo(tokens, plan.tokenizer, plan.dpo.max_length, len(rows)))
+        reports.append(check_dpo(tokens, plan.tokenizer, plan.dpo.max_length, len(rows), ends))
     return reports
 
 
-def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Plan, bool]:
-    """Load and check data and tokenizer; returns the plan and whether the chat template was repaired."""
+def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Plan, Repair | None]:
+    """Load and check data and tokenizer; returns the plan and how the chat template was repaired, if it was."""
     given: Any = dpo.model_init_kwargs or {}
     options = {
         "revision": model.model_revision,
@@ -86,20 +94,26 @@ def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tu
         evaluation = load_pairs(script.eval_file) if script.eval_file else None
     if evaluation is not None:
         check_split(train, evaluation)
+    if dpo.score_offset:
+        for rows, path in ((train, script.train_file), (evaluation, script.eval_file)):
+            if rows is not None:
+                check_scores(rows, str(path))
     tokenizer = AutoTokenizer.from_pretrained(
         model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
     )
     if tokenizer.chat_template is None:
         name = portable(str(model.model_name_or_path))
         raise RecipeError(f"{name}: the tokenizer has no chat template, expected one with a system turn")
-    repaired = script.repair_chat_template and repair_chat_template(tokenizer)
+    repair = repair_chat_template(tokenizer) if script.repair_chat_template else None
+    if script.enable_thinking is not None:
+        set_thinking(tokenizer, script.enable_thinking)
     dpo.model_init_kwargs = options
     sft = None
     if script.sft_epochs > 0:
         sft = make_sft_config(dpo, script.sft_epochs, script.sft_learning_rate, script.sft_batch_size)
         dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
     samples = {"sample_prompts": script.sample_prompts, "sample_tokens": script.sample_tokens}
-    return Plan(dpo, sft, model, train, evaluation, tokenizer, options, **samples), repaired
+    return Plan(dpo, sft, model, train, evaluation, tokenizer, options, **samples), repair
 
 
 def stage_keys(script: ScriptArguments, plan: Plan, base: dict[str, Any]) -> tuple[str, str]:
@@ -175,12 +189,14 @@ def write_outputs(plan: Plan, manifest: dict[str, Any], histories: dict[str, Any
     """Write everything that says what the adapter is, and the merged model if asked for."""
     folder = plan.output_dir
     write_json(folder / "log_history.json", histories)
-    files = [f"`{item['name']}`, sha256 {item['sha256']}" for item in manifest["data"].values()]
-    sft = [f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"] if plan.sft else []
-    dpo = [f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"] if plan.runs_dpo else []
-    write_card(folder, plan.base_model, sft + dpo, files)
+    draw_training(histories, folder / "training.png")
+    sft = {"sft": f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"} if plan.sft else {}
+    dpo = (
+        {"dpo": f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"} if plan.runs_dpo else {}
+    )
+    write_card(folder, plan.base_model, sft | dpo, manifest)
     if plan.sft:
-        write_card(plan.sft_dir, plan.base_model, sft, files)
+        write_card(plan.sft_dir, plan.base_model, sft, manifest)
     if merge:
         merged = load_adapter(plan, folder, trainable=False).merge_and_unload()
         merged.save_pretrained(folder / "merged")
@@ -220,28 +236,50 @@ def train(script: ScriptArguments, plan: Plan, keys: tuple[str, str], manifest: 
 def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     """Check everything that can be checked without a model, then train, unless the run is finished or dry."""
     check_settings(script, dpo, model)
+    if script.estimate:
+        print(estimate_run(script, dpo, model))
+        return
     precision = set_precision(dpo, script.cpu_bf16)
-    plan, repaired = make_plan(script, dpo, model)
+    plan, repair = make_plan(script, dpo, model)
     base = model_identity(plan.base_model, model.model_revision)
     keys = stage_keys(script, plan, base)
+    base |= {"licence": base_licence(plan.base_model, model.model_revision)}
     if not script.dry_run and is_finished(plan.output_dir, keys[1]):
         plan.say(f"{plan.output_dir}: finished already, with the same data and settings; delete it to train again")
         return
+    if repair:
+        plan.say(f"chat template repaired: {repair}; evaluate with the tokenizer in the output folder")
     reports = run_preflight(plan)
     tell_reports(plan, reports)
-    manifest = describe(script, plan, base, precision, reports) | {"chat_template_repaired": repaired}
+    manifest = describe(script, plan, base, precision, reports) | {"chat_template_repair": repair}
     manifest["settings_key"] = keys[1]
     if script.dry_run:
         if plan.is_main:
             print(json.dumps(manifest, indent=1))
         return
-    train(script, plan, keys, manifest)
+    try:
+        train(script, plan, keys, manifest)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not is_full(error):
+            raise
+        last = last_checkpoint(plan.output_dir) or last_checkpoint(plan.sft_dir)
+        raise RecipeError(
+            f"{portable(str(plan.output_dir))}: no space left on the disk, last complete checkpoint: {last or 'none'}; "
+            "free some and start again"
+        ) from error
 
 
 def main() -> None:
     """Command line entry; a setting or file that cannot be trained on ends with one sentence and exit code 1."""
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # trl 1.16 pings the hub whenever a trainer is made
-    parsed: Any = TrlParser([ScriptArguments, CPTConfig, ModelConfig]).parse_args_and_config()  # type: ignore[list-item]
+    arguments = sys.argv[1:]
+    if "--estimate" in arguments and arguments[arguments.index("--estimate") + 1 :][:1] != ["false"]:
+        arguments += ["--use_cpu", "true"]  # TrainingArguments refuses bf16 on a machine without a GPU
+    parser = TrlParser([ScriptArguments, CPTConfig, ModelConfig])  # type: ignore[list-item]
+    try:
+        parsed: Any = parser.parse_args_and_config(arguments)
+    except (ValueError, FileNotFoundError) as error:  # an unknown key, an impossible value, no such configuration
+        sys.exit(f"dpo_lora: error: {error}")
     script, dpo, model = parsed
     try:
         run(script, dpo, model)

@@ -12,7 +12,7 @@ the user prompt, and `rubric, level, rejected_level, score_chosen, score_rejecte
 from __future__ import annotations
 
 import random
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from twin_trainer import twin_groups, twin_order
@@ -62,6 +62,9 @@ def check_pairs(rows: list[dict[str, Any]], path: str) -> None:
                 raise RecipeError(f"{path}: row {number}: {side} must be one assistant message")
             if not (row[side][0]["content"] or "").strip():
                 raise RecipeError(f"{path}: row {number}: {side} is empty, expected a response; drop the pair")
+        for column, value in row.items():
+            if isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()):
+                raise RecipeError(f"{path}: row {number}: {column} is {value!r}, a path of one machine; drop it")
         if "chat_template_kwargs" in row and row["chat_template_kwargs"] is None:
             raise RecipeError(f"{path}: row {number}: chat_template_kwargs is null, expected it in every row or none")
     for group in twin_groups([row["pair_id"] for row in rows]):
@@ -79,6 +82,17 @@ def check_twin(first: dict[str, Any], second: dict[str, Any], name: str) -> None
         raise RecipeError(f"{name}: its two rows have different user prompts, expected one")
     if first["prompt"][0] == second["prompt"][0]:
         raise RecipeError(f"{name}: its two rows share one system prompt, expected two; their labels contradict")
+
+
+def check_scores(dataset: Dataset, path: str) -> None:
+    """Raise RecipeError unless every row has both judged scores, which `score_offset` reads."""
+    for column in ("score_chosen", "score_rejected"):
+        missing = (
+            None if column not in dataset.column_names else [n for n, v in enumerate(dataset[column]) if v is None]
+        )
+        if missing is None or missing:
+            where = "" if missing is None else f" in row {missing[0]}"
+            raise RecipeError(f"{path}: no {column}{where}, expected one in every row for score_offset")
 
 
 def check_split(train: Dataset, evaluation: Dataset) -> None:

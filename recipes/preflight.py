@@ -12,23 +12,20 @@ model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from chat_templates import knows_thinking, thinking_is_set
 from jinja2.exceptions import TemplateError
 from pairs import RecipeError
+from transformers import GenerationConfig
 from trl import DPOTrainer, SFTTrainer
 from twin_trainer import twin_groups
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-# Mistral's templates print the system text when the last message is the user's, that is, only without a completion.
-# Tying it to the last *user* message gives the same text at inference and keeps it in training.
-DROPS_SYSTEM = "loop.last and system_message is defined"
-KEEPS_SYSTEM = "(message == user_messages[-1]) and system_message is defined"
 
 
 @dataclass(frozen=True)
@@ -51,24 +48,25 @@ class PreflightReport:
     warnings: tuple[str, ...]
 
 
-def repair_chat_template(tokenizer: Any) -> bool:
-    """Whether the template was of the Mistral kind that drops the system turn in training, and is now repaired.
+def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozenset[int]:
+    """Tokens that end a response at inference: the tokenizer's EOS and those of the model's generation settings.
 
-    What it renders for a prompt that ends in a user turn stays as it was. The tokenizer is changed in place and saved
-    with the adapter. Templates without a `user_messages` variable are left alone: `check_dpo` will stop them.
+    Gemma's turns end in `<end_of_turn>` and Llama 3's in `<|eot_id|>`, which only the latter list.
     """
-    template = tokenizer.chat_template
-    if not isinstance(template, str) or DROPS_SYSTEM not in template or "user_messages" not in template:
-        return False
-    tokenizer.chat_template = template.replace(DROPS_SYSTEM, KEEPS_SYSTEM)
-    return True
+    ends = [tokenizer.eos_token_id]
+    try:
+        listed = GenerationConfig.from_pretrained(model, revision=revision or "main").eos_token_id
+    except OSError:  # a model without such a file
+        listed = None
+    ends += listed if isinstance(listed, list) else [listed]
+    return frozenset(end for end in ends if end is not None)
 
 
 def tokenise_dpo(rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
     """The rows as DPOTrainer tokenises them: `prompt_ids, chosen_ids, rejected_ids`, over-long prompts dropped.
 
     Raises:
-        RecipeError: if the template refuses a system turn, as Gemma's does.
+        RecipeError: if the template refuses a system turn.
     """
     trainer: Any = SimpleNamespace(_tokenizer=tokenizer)  # all that trl 1.16's method reads of the trainer
     return _rendered(lambda: DPOTrainer._prepare_dataset(trainer, rows, tokenizer, args, "train"))
@@ -94,23 +92,32 @@ def _rendered(tokenise: Callable[[], Dataset]) -> Dataset:
         ) from error
 
 
-def check_dpo(dataset: Dataset, tokenizer: Any, max_length: int | None, rows_given: int) -> PreflightReport:
+def check_dpo(
+    dataset: Dataset,
+    tokenizer: Any,
+    max_length: int | None,
+    rows_given: int,
+    end_ids: frozenset[int] = frozenset(),
+) -> PreflightReport:
     """Report on rows tokenised for DPO.
 
     Errors: (a) system text missing from the prompt tokens; (b) prompt tokens other than at inference; (c) two BOS;
-    (d) a completion without EOS among its last three tokens; (e) twins with one prompt. An empty dataset is an error.
+    (d) a completion without an end-of-turn token among its last three; (e) twins with one prompt; (f) a row whose
+    twin is dropped. An empty dataset is an error. A thinking switch that the rows leave open is a warning.
 
     Args:
         dataset: what `tokenise_dpo` returns.
         tokenizer: with the template used to tokenise.
         max_length: tokens of prompt and completion together, None for no limit.
         rows_given: rows before tokenising, to count the dropped.
+        end_ids: what `end_of_turn_ids` returns; none = the tokenizer's EOS.
     """
     problems = _Problems("DPO")
+    end_ids = end_ids or frozenset([tokenizer.eos_token_id])
     for number, row in enumerate(dataset):
         problems.add(number, prompt_problems(row["prompt_ids"], row, tokenizer))
         for side in ("chosen", "rejected"):
-            if tokenizer.eos_token_id not in row[f"{side}_ids"][-3:]:
+            if end_ids.isdisjoint(row[f"{side}_ids"][-3:]):
                 problems.add(number, [f"the {side} response does not end in the end-of-turn token"])
     groups = twin_groups(dataset["pair_id"])
     prompts = dataset["prompt_ids"]
@@ -123,16 +130,27 @@ def check_dpo(dataset: Dataset, tokenizer: Any, max_length: int | None, rows_giv
     ]
     truncated = sum(length > max_length for length in lengths) if max_length else 0
     whole = sum(len(group) == 2 for group in groups)
-    return _report(problems, lengths, rows_given, truncated, max_length, twins=whole, orphaned=len(groups) - whole)
+    alone = [group[0] for group in groups if len(group) == 1]
+    for row in alone:
+        problems.add(row, [f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"])
+    report = _report(problems, lengths, rows_given, truncated, max_length, twins=whole, orphaned=len(alone))
+    return replace(report, warnings=report.warnings + thinking_warnings(dataset, tokenizer))
 
 
-def check_sft(dataset: Dataset, tokenizer: Any, max_length: int | None, rows_given: int) -> PreflightReport:
+def check_sft(
+    dataset: Dataset,
+    tokenizer: Any,
+    max_length: int | None,
+    rows_given: int,
+    end_ids: frozenset[int] = frozenset(),
+) -> PreflightReport:
     """Report on rows tokenised for SFT: the checks (a) to (d) of `check_dpo`, and a loss on exactly the completion.
 
     Arguments as for `check_dpo`. Rows are cut already, so `truncated` counts the rows that are max_length tokens long
     and do not end in the end-of-turn token.
     """
     problems = _Problems("SFT")
+    end_ids = end_ids or frozenset([tokenizer.eos_token_id])
     truncated = 0
     for number, row in enumerate(dataset):
         ids, labels = row["input_ids"], row["labels"]
@@ -140,13 +158,26 @@ def check_sft(dataset: Dataset, tokenizer: Any, max_length: int | None, rows_giv
         problems.add(number, prompt_problems(ids[:start], row, tokenizer))
         if labels[start:] != ids[start:]:
             problems.add(number, ["the loss leaves out part of the completion"])
-        if tokenizer.eos_token_id not in ids[-3:]:
+        if end_ids.isdisjoint(ids[-3:]):
             if max_length and len(ids) >= max_length:
                 truncated += 1
             else:
                 problems.add(number, ["the response does not end in the end-of-turn token"])
     lengths = [len(ids) for ids in dataset["input_ids"]]
     return _report(problems, lengths, rows_given, truncated, max_length, twins=0, orphaned=0)
+
+
+def thinking_warnings(dataset: Dataset, tokenizer: Any) -> tuple[str, ...]:
+    """A sentence if the template has a thinking switch that neither it nor every row sets, else nothing."""
+    if not knows_thinking(tokenizer) or thinking_is_set(tokenizer):
+        return ()
+    settings = dataset["chat_template_kwargs"] if "chat_template_kwargs" in dataset.column_names else [None]
+    if all("enable_thinking" in (row or {}) for row in settings):
+        return ()
+    return (
+        "the chat template has a thinking switch that the data leave open; set enable_thinking: false, or put "
+        'chat_template_kwargs {"enable_thinking": false} in every row, and evaluate with the same',
+    )
 
 
 def prompt_problems(prompt_ids: Sequence[int], row: dict[str, Any], tokenizer: Any) -> Iterator[str]:

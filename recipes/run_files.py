@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,11 @@ NOT_IN_KEY = frozenset(
     "push_to_hub hub_model_id hub_strategy hub_token hub_private_repo hub_always_push hub_revision trackio_space_id "
     "project dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataset_num_proc "
     "ddp_timeout ddp_find_unused_parameters use_cpu skip_memory_metrics save_only_model enable_jit_checkpoint "
-    "dry_run merge".split()
+    "dry_run estimate merge".split()
 )
+
+# Options of later versions: left out while they are off, so that a folder trained before they existed still matches.
+ADDED_LATER = frozenset(["enable_thinking", "joint_weight", "score_offset"])
 
 
 def sha256(path: Path) -> str:
@@ -91,8 +95,15 @@ def as_settings(config: Any) -> dict[str, Any]:
 
 
 def settings_key(*parts: dict[str, Any]) -> str:
-    """Hex sha256 of everything in `parts` that decides what is trained; the keys of `NOT_IN_KEY` are left out."""
-    kept = [{name: value for name, value in part.items() if name not in NOT_IN_KEY} for part in parts]
+    """Hex sha256 of everything in `parts` that decides what is trained; see `NOT_IN_KEY` and `ADDED_LATER`."""
+    kept = [
+        {
+            name: value
+            for name, value in part.items()
+            if name not in NOT_IN_KEY and (name not in ADDED_LATER or value not in (None, 0))
+        }
+        for part in parts
+    ]
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -141,13 +152,43 @@ def last_checkpoint(folder: Path) -> str | None:
     return next((str(path) for path in reversed(checkpoints(folder))), None)
 
 
+# What Python and safetensors say, and torch.save, which does not say why it failed.
+DISK_FULL = ("No space left on device", "PytorchStreamWriter failed writing", "unexpected pos")
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a write failed for want of space."""
+    return any(sign in str(error) for sign in DISK_FULL)
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers."""
     packages = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def write_card(folder: Path, base_model: str, stages: list[str], data: list[str]) -> None:
+def base_licence(base_model: str, revision: str | None) -> str | None:
+    """What the base model's card says its licence is; None if it has no card, says nothing, or cannot be reached."""
+    from huggingface_hub import ModelCard, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        path = Path(base_model) / "README.md"
+        if not Path(base_model).is_dir():
+            path = Path(hf_hub_download(base_model, "README.md", revision=revision))
+    except (OSError, HfHubHTTPError):
+        return None
+    licence = ModelCard.load(path, ignore_metadata_errors=True).data.license if path.is_file() else None
+    return str(licence) if licence else None
+
+
+# What a card shows of the metrics of a stage.
+CARD_METRICS = (
+    "train_loss eval_loss eval_rewards/accuracies eval_twins/both_correct eval_twins/sum_margin eval_twins/style_bias"
+).split()
+
+
+def write_card(folder: Path, base_model: str, stages: dict[str, str], manifest: dict[str, Any]) -> None:
     """Write README.md of an adapter folder.
 
     TRL's and PEFT's own cards are replaced: they may name a local folder as a hub model, and say nothing of the data.
@@ -155,17 +196,34 @@ def write_card(folder: Path, base_model: str, stages: list[str], data: list[str]
     Args:
         folder: adapter folder.
         base_model: what the user gave; named in the metadata only when it is not a local folder.
-        stages: what was done, in order, one phrase each.
-        data: file names with their hash, for the reader to check.
+        stages: what was done, in order, one phrase a stage, by the stage's name in `manifest["metrics"]`.
+        manifest: what `run_manifest.json` will hold.
     """
     metadata = ["library_name: peft", "pipeline_tag: text-generation"]
     if not Path(base_model).is_dir():
         metadata.append(f"base_model: {base_model}")
+    licence = manifest["base_model"].get("licence")
+    if licence:
+        metadata.append(f"license: {licence}")
     metadata.append("tags: [lora, trl, dpo, configurable-preference-tuning]")
     lines = ["---", *metadata, "---", "", f"# LoRA adapter for {portable(base_model)}", ""]
     lines += ["Follows a system prompt that asks for a style at a level (Configurable Preference Tuning, arXiv"]
     lines += ["2506.11702). Load it with PEFT on the base model, and use the tokenizer in this folder: its chat"]
-    lines += ["template is the one trained with.", "", "Training:", "", *(f"- {stage}" for stage in stages), ""]
-    lines += ["Data:", "", *(f"- {item}" for item in data), ""]
+    lines += ["template is the one trained with.", ""]
+    if manifest.get("chat_template_repair"):
+        lines += [f"The base model's own chat template was repaired: {manifest['chat_template_repair']}.", ""]
+    lines += [f"Licence of the base model: {licence or 'not known to this run, see its page'}.", "", "Training:", ""]
+    lines += [f"- {stage}" for stage in stages.values()]
+    lines += ["", "Data:", ""]
+    lines += [f"- `{item['name']}`, sha256 {item['sha256']}" for item in manifest["data"].values()]
+    lines += ["", "| metric | " + " | ".join(stages) + " |", "|---|" + "---|" * len(stages)]
+    for name in CARD_METRICS:
+        values = [manifest["metrics"][stage].get(name) for stage in stages]
+        if any(value is not None for value in values):
+            lines.append(
+                f"| {name} | " + " | ".join("" if value is None else f"{value:.4g}" for value in values) + " |"
+            )
+    command = shlex.join(["accelerate", "launch", "recipes/dpo_lora.py", *manifest["argv"]])
+    lines += ["", "Command:", "", f"    {command}", ""]
     lines += [f"All settings, versions and checks: `{MANIFEST_NAME}`; losses: `log_history.json`.", ""]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from objectives import OFFSET_LOSSES
 from pairs import RecipeError
 from trl import ModelConfig
 from twin_trainer import CPTConfig
@@ -25,7 +26,11 @@ class ScriptArguments:
     max_train_pairs: int = field(default=0, metadata={"help": "Twins to train on, drawn with `seed`; 0 = all."})
     repair_chat_template: bool = field(
         default=True,
-        metadata={"help": "Repair a Mistral-style template that drops the system turn in training."},
+        metadata={"help": "Repair a template that drops the system turn in training, or has no place for one."},
+    )
+    enable_thinking: bool | None = field(
+        default=None,
+        metadata={"help": "Default of the template's thinking switch (Qwen3), saved with the adapter."},
     )
     sft_epochs: float = field(
         default=0.0,
@@ -44,6 +49,9 @@ class ScriptArguments:
     )
     merge: bool = field(
         default=False, metadata={"help": "Also write base model and adapter merged to <output_dir>/merged."}
+    )
+    estimate: bool = field(
+        default=False, metadata={"help": "Print memory and time on common GPUs from the model's shape, and stop."}
     )
     dry_run: bool = field(
         default=False, metadata={"help": "Check data, settings and tokens, print the plan, load no model."}
@@ -70,6 +78,10 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
     if dpo.eval_strategy != "no" and not script.eval_file:
         strategy = str(getattr(dpo.eval_strategy, "value", dpo.eval_strategy))
         raise RecipeError(f"eval_strategy is {strategy!r} without eval_file; give one, or set it to 'no'")
+    if dpo.joint_weight and not dpo.twin_batching:
+        raise RecipeError("joint_weight is set with twin_batching: false, expected true: the term needs whole twins")
+    if dpo.score_offset and not set(dpo.loss_type) <= OFFSET_LOSSES:
+        raise RecipeError(f"score_offset goes with the losses {sorted(OFFSET_LOSSES)}, got {list(dpo.loss_type)}")
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
         if dpo.twin_batching and getattr(dpo, name) % 2:
             raise RecipeError(f"{name} is {getattr(dpo, name)}, expected an even number: twins share a batch")

@@ -26,20 +26,27 @@ from typing import Any
 
 import torch
 from completion_head import score_completions_only
+from objectives import OFFSET_LOSSES, joint_loss, offsets, whole_twins
 from torch.utils.data import Sampler
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 TWIN_COLUMN = "twin_index"
+GAP_COLUMN = "score_gap"
 
 
 @dataclass
 class CPTConfig(DPOConfig):
-    """TRL's DPOConfig plus `twin_batching`."""
+    """TRL's DPOConfig plus `twin_batching` and the weights of `objectives.py`."""
 
     twin_batching: bool = field(
         default=True,
         metadata={"help": "Keep the two role-swapped pairs of a twin in one batch."},
+    )
+    joint_weight: float = field(default=0.0, metadata={"help": "Weight of the joint term of a twin (IOPO); 0 = off."})
+    score_offset: float = field(
+        default=0.0,
+        metadata={"help": "Factor of the offset log(1 + score gap) of each pair (ODPO), reward units; 0 = off."},
     )
 
 
@@ -96,12 +103,14 @@ class TwinSampler(Sampler[int]):
 
 @dataclass
 class TwinCollator(DataCollatorForPreference):
-    """TRL's collator plus a `twin_index` tensor of shape (n_pairs,); -1 where the row has no pair id."""
+    """TRL's collator plus tensors of shape (n_pairs,): `twin_index`, -1 where the row has no pair id, and any gaps."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """The padded batch."""
         batch: dict[str, Any] = super().torch_call(examples)
         batch[TWIN_COLUMN] = torch.tensor([example.get(TWIN_COLUMN, -1) for example in examples])
+        if GAP_COLUMN in examples[0]:
+            batch[GAP_COLUMN] = torch.tensor([example[GAP_COLUMN] for example in examples], dtype=torch.float)
         return batch
 
 
@@ -113,9 +122,8 @@ def twin_metrics(margins: torch.Tensor, twin_index: torch.Tensor) -> TwinMetrics
         twin_index: shape (n_pairs,); two rows with the same value >= 0 are a twin. Rows alone in the batch are left
             out; a batch without a whole twin gives four zeros.
     """
-    first, second = torch.nonzero(torch.triu(twin_index[:, None] == twin_index[None, :], diagonal=1), as_tuple=True)
-    whole = twin_index[first] >= 0
-    m1, m2 = margins[first[whole]], margins[second[whole]]
+    first, second = whole_twins(twin_index)
+    m1, m2 = margins[first], margins[second]
     return TwinMetrics(
         both_correct=((m1 > 0) & (m2 > 0)).to(margins.dtype).sum(),
         sum_margin=(m1 + m2).sum(),
@@ -125,7 +133,7 @@ def twin_metrics(margins: torch.Tensor, twin_index: torch.Tensor) -> TwinMetrics
 
 
 class TwinDPOTrainer(DPOTrainer):
-    """DPOTrainer that batches twins together and logs twin metrics; the loss is DPOTrainer's own.
+    """DPOTrainer that batches twins together and logs twin metrics; the loss is DPOTrainer's own, plus `objectives.py`.
 
     Logged beside TRL's metrics in training and (with the prefix `eval_`) in evaluation, as means over the twins whose
     two members met in one batch. m1 and m2 as in the file's docstring, always from summed log-probabilities (`ld_alpha`
@@ -135,6 +143,9 @@ class TwinDPOTrainer(DPOTrainer):
       reads 0 here, while TRL's `rewards/accuracies` reads 0.5.
     - `twins/sum_margin` = mean of m1 + m2: how far the system prompt moves the preference. 0 for such a model.
     - `twins/style_bias` = mean of |m1 - m2| / 2: the preference for one response that no system prompt asked for.
+
+    With `score_offset`, TRL's `rewards/*` hold the offset, so that `rewards/accuracies` asks for a margin above it; the
+    twin metrics and the joint term do not.
     """
 
     args: CPTConfig
@@ -144,7 +155,8 @@ class TwinDPOTrainer(DPOTrainer):
         """Arguments are DPOTrainer's.
 
         Raises:
-            ValueError: if `twin_batching` is on and a batch size is odd: every batch would split a twin.
+            ValueError: if `twin_batching` is on and a batch size is odd: every batch would split a twin; or if
+                `score_offset` meets a loss it has no meaning in.
         """
         super().__init__(*args, **kwargs)
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
@@ -153,6 +165,8 @@ class TwinDPOTrainer(DPOTrainer):
                     f"{name} is {getattr(self.args, name)}, expected an even number so that no batch splits a twin; "
                     "or set twin_batching: false"
                 )
+        if self.args.score_offset and not set(self.loss_types) <= OFFSET_LOSSES:
+            raise ValueError(f"score_offset goes with the losses {sorted(OFFSET_LOSSES)}, got {self.loss_types}")
         collator = self.data_collator
         if type(collator) is DataCollatorForPreference:
             self.data_collator = TwinCollator(
@@ -176,12 +190,15 @@ class TwinDPOTrainer(DPOTrainer):
         groups = twin_groups(dataset["pair_id"])
         index = {row: number for number, group in enumerate(groups) for row in group}
         dataset = dataset.add_column(TWIN_COLUMN, [index[row] for row in range(len(dataset))])
+        if args.score_offset:
+            scores = zip(dataset["score_chosen"], dataset["score_rejected"], strict=True)
+            dataset = dataset.add_column(GAP_COLUMN, [abs(chosen - rejected) for chosen, rejected in scores])
         return dataset.select(twin_order(groups)) if args.twin_batching else dataset
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         if TWIN_COLUMN not in self._signature_columns:
-            self._signature_columns = [*self._signature_columns, TWIN_COLUMN]
+            self._signature_columns = [*self._signature_columns, TWIN_COLUMN, GAP_COLUMN]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
@@ -190,26 +207,41 @@ class TwinDPOTrainer(DPOTrainer):
         return TwinSampler(dataset[TWIN_COLUMN], self.args.seed if self.args.data_seed is None else self.args.data_seed)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        """DPOTrainer's loss, untouched; the log-probabilities of its forwards are read on the way for the metrics."""
+        """DPOTrainer's loss; the log-probabilities of its forwards are read on the way for metrics and joint term."""
         twin_index = inputs.pop(TWIN_COLUMN)  # TRL passes keys it does not know on to the model
+        gap = inputs.pop(GAP_COLUMN, None)
+        precomputed = self.precompute_ref_logps
+        reference = None
+        if precomputed:
+            reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
+        elif gap is not None:
+            reference = torch.cat(self.compute_ref_log_probs(self.model, inputs))
+        if gap is not None:
+            assert reference is not None
+            # logsigmoid(beta * d - offset) is DPO against a reference that likes the chosen response offset/beta more
+            chosen, rejected = reference.chunk(2)
+            shift = offsets(gap, self.args.score_offset) / self.beta
+            inputs = inputs | {"ref_chosen_logps": chosen + shift, "ref_rejected_logps": rejected}
         logps: list[torch.Tensor] = []  # policy first, then reference, as DPOTrainer calls them
         hooks = [
-            network.register_forward_hook(lambda _, __, output: logps.append(output.log_probs.detach().sum(dim=1)))
+            network.register_forward_hook(lambda _, __, output: logps.append(output.log_probs.sum(dim=1)))
             for network in (self.model, self.ref_model)
             if network is not None
         ]
         try:
+            self.precompute_ref_logps = reference is not None
             result = super()._compute_loss(model, inputs, return_outputs)
         finally:
+            self.precompute_ref_logps = precomputed
             for hook in hooks:
                 hook.remove()
-        if self.precompute_ref_logps:
-            reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
-        else:
-            reference = logps[1]
-        chosen, rejected = (logps[0] - reference).chunk(2)
-        self._log_twins(twin_metrics(self.beta * (chosen - rejected), twin_index))
-        return result
+        chosen, rejected = (logps[0] - (logps[1] if reference is None else reference)).chunk(2)
+        margins = self.beta * (chosen - rejected)
+        self._log_twins(twin_metrics(margins.detach(), twin_index))
+        if not self.args.joint_weight:
+            return result
+        joint = self.args.joint_weight * joint_loss(margins, twin_index)
+        return (result[0] + joint, result[1]) if return_outputs else result + joint
 
     def _log_twins(self, metrics: TwinMetrics) -> None:
         """Add a batch to the running means; sums and counts are gathered, so no rank takes another path."""

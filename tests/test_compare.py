@@ -12,9 +12,9 @@ from inspect_ai.log import read_eval_log, write_eval_log
 from inspect_ai.scorer import Score
 
 from cpt_tasks.compare import compare, compare_command, pair
-from cpt_tasks.report import TABLE_STATISTICS
 from cpt_tasks.rubric_adherence import rubric_adherence
 from cpt_tasks.runs import read_run
+from cpt_tasks.summaries.rubric_adherence import TABLE_STATISTICS
 from rubrics import ScoreLevel, load_rubric
 
 CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3

@@ -122,12 +122,16 @@ def joint(prompt: str, together: tuple[float, float], alone: tuple[float, float]
 
 
 def test_composition_by_hand() -> None:
-    joints = [joint("p", (10, 50), (10, 95), base=(40, 46.25)), joint("q", (50, 95), (10, NAN))]
+    joints = [
+        joint("p", (10, 50), (10, 95), base=(40, 46.25)),
+        joint("q", (50, 95), (10, NAN)),
+        joint("s", (10, NAN), (10, 50)),
+    ]
     found = {name: each.value for name, each in composition_statistics(joints, 50, seed=0).items()}
-    # a: together p in, q out: 1/2; alone 1. b: q has no response alone, so p only: together 0, alone 1
-    assert found["accuracy_together"] == pytest.approx((0.5 + 0) / 2)
-    assert found["accuracy_alone"] == pytest.approx(1)
-    assert found["interference"] == pytest.approx(-0.75)
+    # a: together p and s in, q out, alone all in. b: q lacks the response alone and s the joint one, so p only
+    assert found["accuracy_together"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["accuracy_alone"] == pytest.approx((1 + 1) / 2)
+    assert found["interference"] == pytest.approx((-1 / 3 - 1) / 2)
     # p only: b missed together, both in their bands alone
     assert (found["both_right"], found["both_right_alone"]) == (0, 1)
     # z0 = (40, 46.25), z* = (20, 96.25), z = (10, 50): d = (-20, 50), e = (10, 46.25), e.d = 2112.5, d.d = 2900

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = tuple(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
 OURS = ("cpt_tasks", "data_gen", "judges", "model_calls", "recipes", "rubrics")
 MAY_IMPORT = {
     "rubrics": set(),
@@ -21,7 +23,8 @@ MAY_IMPORT = {
     "data_gen": {"rubrics", "model_calls", "judges"},
     "recipes": set(),
 }
-HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "lm_eval")
+NEEDS_LM_EVAL = ROOT / "cpt_tasks" / "lm_harness" / "task.py"
 
 
 def imported_packages(path: Path) -> set[str]:
@@ -46,12 +49,13 @@ def test_the_base_install_declares_nothing_heavy() -> None:
     assert not names & set(HEAVY)
 
 
-def test_everything_but_recipes_imports_without_torch() -> None:
+def test_everything_but_recipes_and_the_task_of_lm_eval_imports_without_torch_and_lm_eval() -> None:
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for package in OURS
         if package != "recipes"
         for path in sorted((ROOT / package).rglob("*.py"))
+        if path != NEEDS_LM_EVAL
     ]
     script = (
         "import importlib, sys\n"
@@ -74,6 +78,17 @@ def test_import_cpt_tasks_is_light() -> None:
     seconds, heavy = done.stdout.split(maxsplit=1)
     assert float(seconds) < 0.3
     assert heavy.strip() == "[]"
+
+
+def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
+    # the tasks of lm_eval and the rubrics are no Python, and one of them has no suffix
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [wheel] = tmp_path.glob("*.whl")
+    listed = subprocess.run(["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "cpt_tasks/lm_harness/tasks/_cpt_task" in listed
+    assert set(listed.split()) <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_our_judges_package_is_the_one_that_is_imported() -> None:

@@ -55,6 +55,7 @@ def the_command(start: str) -> str:
 
 def test_every_command_is_covered_here_or_by_ci() -> None:
     covered = ("make demo", "make test", "inspect eval", "accelerate launch", "cpt report", "cpt judge", *DATA_COMMANDS)
+    covered += ("cpt compare", "cpt-lm-eval")
     assert [command for command in COMMANDS if not command.startswith(covered)] == []
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in ci
@@ -84,6 +85,19 @@ def test_local_benchmark_data_training_and_report(checkout: Path) -> None:
     assert (checkout / "outputs" / "smollm2-135m" / "adapter_model.safetensors").is_file()
     assert (checkout / "results" / "mine" / "score_by_level.png").is_file()
     assert "| local" in done.stdout
+
+
+def test_two_models_are_compared(checkout: Path) -> None:
+    done = run(the_command("cpt compare"), ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "macro_accuracy" in done.stdout
+
+
+def test_the_same_benchmark_in_lm_eval(checkout: Path) -> None:
+    pytest.importorskip("lm_eval")
+    done = run(f"{the_command('cpt-lm-eval')} limit_per_cell=1 --limit 3 --gen_kwargs max_gen_toks=10", checkout)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "macro_accuracy" in done.stdout
 
 
 def test_the_judge_commands(checkout: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,15 +23,18 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 sys.path[:0] = [str(RECIPES), str(Path(__file__).parent)]
 
 import torch
+import trl
 import yaml
-from dpo_lora import run
+from check_adapter import check_adapter
+from dpo_lora import main, run
 from pairs import RecipeError
 from peft import PeftModel
 from precision import choose_cpu_precision
-from run_files import last_checkpoint, portable, portable_arguments, portable_values
+from run_files import base_licence, last_checkpoint, portable, portable_arguments, portable_values, settings_key
 from safetensors.torch import load_file
 from script_arguments import ScriptArguments
 from tiny_model import CHATML, make_rows, make_tokenizer, save_tiny_model, write_rows
+from training_figure import curve, draw_training
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig, TrlParser
 from twin_trainer import CPTConfig
@@ -82,6 +86,7 @@ def parse(*arguments: str) -> tuple[ScriptArguments, CPTConfig, ModelConfig]:
 def make_workspace(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     save_tiny_model(folder / "tiny")
+    (folder / "tiny/README.md").write_text("---\nlicense: apache-2.0\n---\n# A tiny model\n")
     write_rows(folder / "train.jsonl", make_rows(6))
     write_rows(folder / "eval.jsonl", make_rows(2, start=100))
     return folder
@@ -121,7 +126,7 @@ def test_launch_writes_every_output(here: Path) -> None:
     names = {path.name for path in (here / "out").iterdir()}
     assert names >= {
         *("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"),
-        *("run_manifest.json", "log_history.json", "samples.jsonl", "README.md", "sft", "merged"),
+        *("training.png", "run_manifest.json", "log_history.json", "samples.jsonl", "README.md", "sft", "merged"),
     }
     assert "ref" not in names
     assert {path.name for path in (here / "out" / "sft").iterdir()} >= {"adapter_model.safetensors", "README.md"}
@@ -168,9 +173,45 @@ def test_manifest_says_what_made_the_adapter(here: Path) -> None:
     assert manifest["preflight"][1]["twins"] == 6
     assert manifest["precision"] == {"autocast": "none", "cpu_bf16_speedup": None}
     assert manifest["settings"]["dpo"]["bf16"] is False
-    assert manifest["chat_template_repaired"] is False
+    assert manifest["chat_template_repair"] is None
     assert manifest["metrics"]["dpo"]["eval_loss"] > 0
     assert len(manifest["data"]["train"]["sha256"]) == len(manifest["base_model"]["weight_sha256"]["model.safetensors"])
+
+
+def test_card_says_base_licence_data_metrics_and_command(here: Path) -> None:
+    card = (here / "out/README.md").read_text()
+    manifest = json.loads((here / "out/run_manifest.json").read_text())
+    assert "license: apache-2.0\n" in card.split("---")[1]
+    assert manifest["base_model"]["licence"] == "apache-2.0"
+    assert manifest["data"]["train"]["sha256"] in card
+    assert (
+        f"| eval_loss | {manifest['metrics']['sft']['eval_loss']:.4g} | {manifest['metrics']['dpo']['eval_loss']:.4g}"
+        in card
+    )
+    assert "| eval_twins/both_correct |  | " in card
+    assert "    accelerate launch recipes/dpo_lora.py --config config.yaml --merge true\n" in card
+    assert "arXiv" in card
+    assert "base_model" not in card  # a local folder is no hub name
+    assert "DPO" not in (here / "out/sft/README.md").read_text()
+
+
+def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert base_licence(str(tmp_path), None) is None
+    (tmp_path / "README.md").write_text("# A model\n")
+    assert base_licence(str(tmp_path), None) is None
+    assert base_licence("nobody/such-a-model", None) is None  # offline
+
+
+def test_check_passes_the_finished_adapter(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_adapter(Path("out"), None, skip_logits=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["ok"] * 4
+    assert "merged and unmerged differ by" in lines[2]
+    assert lines[3].endswith(
+        "vllm serve tiny --tokenizer out --enable-lora --max-lora-rank 8 --chat-template out/chat_template.jinja "
+        "--lora-modules out=out"
+    )
 
 
 def test_no_absolute_path_in_any_readable_output(workspace: Path, tmp_path: Path) -> None:
@@ -247,6 +288,22 @@ def test_zero_sft_epochs_train_dpo_against_the_base_model(here: Path) -> None:
     assert list(manifest["metrics"]) == ["dpo"]
 
 
+def test_folded_template_is_trained_saved_and_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree("tiny", "tiny-gemma")
+    gemma = (Path(trl.__file__).parent / "chat_templates/gemma.jinja").read_text()
+    make_tokenizer(gemma.replace("<end_of_turn>", "<|im_end|>")).save_pretrained("tiny-gemma")
+    go("--config", "config.yaml", "--model_name_or_path", "tiny-gemma", "--output_dir", "folded", "--max_steps", "1")
+    assert "chat template repaired: system text folded into the user turn" in capsys.readouterr().err
+    assert json.loads(Path("folded/run_manifest.json").read_text())["chat_template_repair"].startswith(
+        "system text folded"
+    )
+    assert "chat template was repaired: system text folded" in Path("folded/README.md").read_text()
+    system, user = make_rows(1)[0]["prompt"]
+    text = AutoTokenizer.from_pretrained("folded").apply_chat_template([system, user], tokenize=False)
+    assert f"user\n{system['content']}\n\n{user['content']}<|im_end|>" in text
+    assert check_adapter(Path("folded"), None, skip_logits=True)
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     go("--config", "config.yaml", "--output_dir", "dry", "--dry_run", "true")
     plan = json.loads(capsys.readouterr().out)
@@ -254,13 +311,15 @@ def test_dry_run_prints_the_plan_and_writes_nothing(here: Path, capsys: pytest.C
     assert not Path("dry").exists()
 
 
-def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path) -> None:
+def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_workspace(tmp_path)
     ignores_system = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
     make_tokenizer(ignores_system).save_pretrained(tmp_path / "tiny")
-    done = launch(tmp_path, "--config", write_config(tmp_path))
-    assert done.returncode != 0
-    assert "dpo_lora: error: SFT preflight: row 0: the chat template drops the system prompt" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["dpo_lora.py", "--config", config, "--repair_chat_template", "false"])
+    with pytest.raises(SystemExit, match="dpo_lora: error: SFT preflight: row 0: the chat template drops the system"):
+        main()
     assert not (tmp_path / "out").exists()
 
 
@@ -271,6 +330,9 @@ def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path) -
         ({"per_device_train_batch_size": 3}, "per_device_train_batch_size is 3, expected an even number"),
         ({"sft_epochs": 0, "num_train_epochs": 0}, "there is nothing to train"),
         ({"eval_file": None, "eval_strategy": "steps", "eval_steps": 1}, "eval_strategy is 'steps' without eval_file"),
+        ({"joint_weight": 0.5, "twin_batching": False}, "joint_weight is set with twin_batching: false"),
+        ({"score_offset": 0.5, "loss_type": ["ipo"]}, "score_offset goes with the losses"),
+        ({"enable_thinking": False}, "enable_thinking is set, but the chat template has no such switch"),
         ({"train_file": "none.jsonl"}, "none.jsonl: no such file"),
         ({"eval_file": "train.jsonl"}, "share 6 values of pair_id (first: '0')"),
     ],
@@ -280,6 +342,52 @@ def test_settings_that_cannot_work_are_one_sentence(here: Path, changes: dict[st
     path.write_text(yaml.safe_dump(settings(here, output_dir="bad", **changes)))
     with pytest.raises(RecipeError, match=re.escape(message)):
         go("--config", str(path))
+
+
+def test_an_option_that_is_off_does_not_make_another_run_of_it() -> None:
+    before = settings_key({"beta": 0.1})
+    assert settings_key({"beta": 0.1, "enable_thinking": None, "joint_weight": 0.0, "merge": True}) == before
+    assert settings_key({"beta": 0.1, "joint_weight": 0.5}) != before
+
+
+def test_full_disk_is_one_sentence_and_leaves_the_last_checkpoint(here: Path) -> None:
+    arguments = ["--config", "config.yaml", "--output_dir", "full", "--sft_epochs", "0", "--num_train_epochs", "2"]
+    arguments += ["--eval_strategy", "no"]
+    Path("full/checkpoint-4").mkdir(parents=True)
+    Path("full/checkpoint-4/optimizer.pt").symlink_to("/dev/full")  # every write to it finds no space
+    with pytest.raises(RecipeError, match="full: no space left .* complete checkpoint: full/checkpoint-2"):
+        go(*arguments)
+    shutil.rmtree("full/checkpoint-4")
+    go(*arguments)
+    manifest = json.loads(Path("full/run_manifest.json").read_text())
+    assert manifest["steps"] == {"dpo": 6}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "none.yaml"], "dpo_lora: error: .*none.yaml"),
+        (["--config", "config.yaml", "--lora_rank", "4"], "dpo_lora: error: .*lora_rank"),
+        (["--config", "unknown.yaml"], "dpo_lora: error: .*lora_rank"),
+    ],
+    ids=["no configuration", "unknown option", "unknown key"],
+)
+def test_unknown_settings_are_one_sentence(
+    here: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("unknown.yaml").write_text(Path("config.yaml").read_text() + "lora_rank: 4\n")
+    monkeypatch.setattr(sys, "argv", ["dpo_lora.py", *arguments])
+    with pytest.raises(SystemExit, match=message):
+        main()
+
+
+def test_figure_shows_both_stages_and_the_twins(here: Path, tmp_path: Path) -> None:
+    assert (here / "out/training.png").read_bytes().startswith(b"\x89PNG")
+    histories = json.loads((here / "out/log_history.json").read_text())
+    assert curve(histories["dpo"], "eval_twins/both_correct")[0] == [2, 3]
+    assert curve(histories["sft"], "loss")[0] == [1, 2, 3]
+    assert not draw_training({"sft": []}, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
@@ -303,16 +411,6 @@ def test_yaml_booleans_are_read_as_on_and_off(tmp_path: Path) -> None:
         path = tmp_path / "c.yaml"
         path.write_text(f"train_file: a\noutput_dir: b\nuse_cpu: true\nbf16: false\ncpu_bf16: {text}\n")
         assert parse("--config", str(path))[0].cpu_bf16 == expected
-
-
-@pytest.mark.parametrize("path", sorted((RECIPES / "configs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_config_parses(path: Path) -> None:
-    # bf16 off: TrainingArguments refuses it on a machine without a GPU unless use_cpu is set
-    script, dpo, model = parse("--config", str(path), "--bf16", "false")
-    assert model.use_peft
-    assert dpo.twin_batching
-    assert dpo.per_device_train_batch_size % 2 == 0
-    assert Path(script.train_file).suffix == ".jsonl"
 
 
 @pytest.mark.slow

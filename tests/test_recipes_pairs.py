@@ -16,7 +16,7 @@ pytest.importorskip("trl")
 # The recipe is a folder of scripts, found as `accelerate launch` finds it: with its folder first on sys.path.
 sys.path[:0] = [str(Path(__file__).parents[1] / "recipes"), str(Path(__file__).parent)]
 
-from pairs import RecipeError, check_split, load_pairs, select_twins, sft_rows
+from pairs import RecipeError, check_scores, check_split, load_pairs, select_twins, sft_rows
 from tiny_model import make_rows, write_rows
 
 
@@ -36,6 +36,10 @@ def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
             rows[1]["prompt"][1] = {"role": "user", "content": "Another."}
         case "empty":
             rows[2]["rejected"] = [{"role": "assistant", "content": " \n"}]
+        case "posix path":
+            rows[1]["teacher"] = "/home/someone/model"
+        case "windows path":
+            rows[1]["teacher"] = "C:\\models\\teacher"
         case "roles":
             rows[2]["prompt"] = rows[2]["prompt"][1:]
     return rows
@@ -50,6 +54,8 @@ def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
         ("one system prompt", "pair_id 0: its two rows share one system prompt"),
         ("two user prompts", "pair_id 0: its two rows have different user prompts"),
         ("empty", "row 2: rejected is empty"),
+        ("posix path", "row 1: teacher is '/home/someone/model', a path of one machine"),
+        ("windows path", "a path of one machine"),
         ("roles", "row 2: prompt roles are ['user'], expected ['system', 'user']"),
     ],
 )
@@ -94,3 +100,17 @@ def test_sft_rows_are_prompt_and_chosen_response(tmp_path: Path) -> None:
     rows = make_rows(2)
     given = sft_rows(load_pairs(write_rows(tmp_path / "rows.jsonl", rows)))
     assert given.to_list() == [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"), [("missing", "no score_rejected, expected"), ("null", "in row 1, expected")]
+)
+def test_offset_needs_scores_in_every_row(tmp_path: Path, broken: str, message: str) -> None:
+    rows = make_rows(2)
+    check_scores(load_pairs(write_rows(tmp_path / "rows.jsonl", rows)), "rows.jsonl")
+    for row in rows if broken == "missing" else rows[1:2]:
+        row["score_rejected"] = None
+        if broken == "missing":
+            del row["score_rejected"]
+    with pytest.raises(RecipeError, match=f"rows.jsonl: .*{message}"):
+        check_scores(load_pairs(write_rows(tmp_path / "rows.jsonl", rows)), "rows.jsonl")

@@ -14,9 +14,10 @@ pytest.importorskip("trl")
 # The recipe is a folder of scripts, found as `accelerate launch` finds it: with its folder first on sys.path.
 sys.path[:0] = [str(Path(__file__).parents[1] / "recipes"), str(Path(__file__).parent)]
 
+from chat_templates import repair_chat_template
 from datasets import Dataset
 from pairs import RecipeError, sft_rows
-from preflight import PreflightReport, check_dpo, check_sft, repair_chat_template, tokenise_dpo, tokenise_sft
+from preflight import PreflightReport, check_dpo, check_sft, tokenise_dpo, tokenise_sft
 from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
 from trl import SFTConfig
 from twin_trainer import CPTConfig
@@ -121,6 +122,7 @@ def test_long_rows_are_counted_as_dropped_orphaned_and_truncated(tmp_path: Path)
     report = preflight(make_tokenizer(), rows, "dpo", tmp_path, max_length=60)
     assert (report.dropped, report.orphaned, report.rows) == (1, 1, 3)
     assert report.truncated == 2
+    assert "row 0: its twin is dropped, with a prompt of max_length=60 or more; drop both (1 of 3" in report.errors[0]
     assert [warning.split(":")[1] for warning in report.warnings] == [
         " 1 of 4 rows are dropped, their prompt fills max_length; max_length is 60 tokens",
         " 2 of 4 rows lose their end; max_length is 60 tokens",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import trl.trainer.utils as trl_utils
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from objectives import joint_loss, offsets
 from peft import LoraConfig
 from tiny_model import make_rows, make_twin, save_tiny_model
 from transformers import AutoModelForCausalLM
@@ -136,24 +138,27 @@ def test_batch_without_a_whole_twin_counts_nothing() -> None:
     assert (metrics.twins, metrics.sum_margin) == (0, 0)
 
 
-def margin(trainer: Any, row: dict[str, Any]) -> float:
-    """beta * (log-ratio of chosen - log-ratio of rejected) from the model's full logits."""
+def log_ratio(trainer: Any, prompt: list[dict[str, str]], response: list[dict[str, str]]) -> float:
+    """Log-probability of a response under the policy minus under the reference, from the model's full logits."""
     tokenizer, model = trainer.processing_class, trainer.model
-    prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
-    ratios = []
-    for side in ("chosen", "rejected"):
-        ids = tokenizer.apply_chat_template(row["prompt"] + row[side], return_dict=True)["input_ids"]
+    start = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
+    ids = tokenizer.apply_chat_template(prompt + response, return_dict=True)["input_ids"]
 
-        def logp(ids: list[int] = ids) -> float:
-            logits = model(input_ids=torch.tensor([ids])).logits[0, :-1].double()
-            scores = logits.log_softmax(-1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
-            return float(scores[len(prompt) - 1 :].sum())
+    def logp() -> float:
+        logits = model(input_ids=torch.tensor([ids])).logits[0, :-1].double()
+        scores = logits.log_softmax(-1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
+        return float(scores[start - 1 :].sum())
 
-        with torch.no_grad():
-            policy = logp()
-            with model.disable_adapter():
-                ratios.append(policy - logp())
-    return float(trainer.beta) * (ratios[0] - ratios[1])
+    with torch.no_grad():
+        policy = logp()
+        with model.disable_adapter():
+            return policy - logp()
+
+
+def margin(trainer: Any, row: dict[str, Any]) -> float:
+    """beta * (log-ratio of chosen - log-ratio of rejected)."""
+    chosen, rejected = (log_ratio(trainer, row["prompt"], row[side]) for side in ("chosen", "rejected"))
+    return float(trainer.beta) * (chosen - rejected)
 
 
 def test_logged_twin_metrics_agree_with_full_logits(tiny: str, tmp_path: Path) -> None:
@@ -188,6 +193,77 @@ def test_training_moves_the_adapter_and_not_the_base(tiny: str, tmp_path: Path) 
     trainer.train()
     moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved == {name for name in before if "lora_" in name}
+
+
+def evaluation_twins(trainer: Any) -> list[tuple[float, float]]:
+    trainer.model.eval()
+    rows = make_rows(3, start=100)
+    return [(margin(trainer, rows[i]), margin(trainer, rows[i + 1])) for i in range(0, 6, 2)]
+
+
+def minus_log_sigmoid(value: float) -> float:
+    return math.log1p(math.exp(-value))
+
+
+def test_joint_term_worked_by_hand() -> None:
+    # twin 0: 2 + 1 = 3, -logsigmoid(3) = 0.0486; twin 1: 3 - 1 = 2, 0.1269; the rows of 5 and -1 have no twin
+    joint = joint_loss(torch.tensor([2.0, 3.0, 1.0, -1.0, 9.0, 9.0]), torch.tensor([0, 1, 0, 1, 5, -1]))
+    assert joint.item() == pytest.approx((0.048587 + 0.126928) / 2, abs=1e-6)
+    alone = torch.tensor([2.0, 1.0], requires_grad=True)
+    assert joint_loss(alone, torch.tensor([-1, 4])).item() == 0
+    joint_loss(alone, torch.tensor([-1, 4])).backward()  # a rank without a twin takes part in the backward pass
+
+
+def test_offsets_worked_by_hand() -> None:
+    # 0.5 * ln(1 + 85) = 2.2272; equal scores: no offset
+    assert offsets(torch.tensor([85.0, 0.0]), 0.5).tolist() == pytest.approx([2.227174, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("precompute", [False, True], ids=["reference", "precomputed reference"])
+def test_objectives_equal_their_formulas_on_full_logits(tiny: str, tmp_path: Path, precompute: bool) -> None:
+    options: dict[str, Any] = {"per_device_eval_batch_size": 6, "precompute_ref_log_probs": precompute}
+    options |= {"joint_weight": 0.5, "score_offset": 0.3}
+    trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), **options)
+    start = -math.log(1 / (1 + math.exp(0.3 * math.log(86))))  # scores 95 and 10; margins are 0 before training
+    trainer.train()
+    assert losses(trainer)[0] == pytest.approx(start + 0.5 * math.log(2), abs=1e-4)
+    logged = trainer.evaluate()
+    twins = evaluation_twins(trainer)
+    offset = [minus_log_sigmoid(m - 0.3 * math.log(86)) for twin in twins for m in twin]
+    joint = [minus_log_sigmoid(a + b) for a, b in twins]
+    assert logged["eval_loss"] == pytest.approx(sum(offset) / 6 + 0.5 * sum(joint) / 3, abs=1e-4)
+    assert logged["eval_twins/sum_margin"] == pytest.approx(sum(a + b for a, b in twins) / 3, abs=1e-4)
+
+
+def test_length_normalised_loss_equals_its_formula(tiny: str, tmp_path: Path) -> None:
+    trainer = make_trainer(
+        TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), loss_type=["sigmoid_norm"], beta=5.0
+    )
+    trainer.train()
+    assert losses(trainer)[0] == pytest.approx(math.log(2), abs=1e-5)
+    logged = trainer.evaluate()["eval_loss"]
+    trainer.model.eval()
+    expected = []
+    for row in trainer.eval_dataset:
+        ratios = [
+            log_ratio(trainer, row["prompt"], row[side]) / len(row[f"{side}_ids"]) for side in ("chosen", "rejected")
+        ]
+        expected.append(minus_log_sigmoid(5.0 * (ratios[0] - ratios[1])))
+    assert logged == pytest.approx(sum(expected) / 6, abs=1e-4)
+
+
+def test_joint_term_moves_the_adapter_elsewhere(tiny: str, tmp_path: Path) -> None:
+    weights = []
+    for weight in (0.0, 1.0):
+        trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), joint_weight=weight)
+        trainer.train()
+        weights.append(torch.cat([p.flatten() for n, p in trainer.model.named_parameters() if "lora_B" in n]))
+    assert not torch.equal(*weights)
+
+
+def test_offset_with_another_loss_is_refused(tiny: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="score_offset goes with the losses .'sft', 'sigmoid'., got .'ipo'."):
+        make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(2), score_offset=0.1, loss_type=["ipo"])
 
 
 @pytest.mark.parametrize("labelled", [True, False], ids=["labels", "no label"])

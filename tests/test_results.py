@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cpt_tasks.report import summarise, table
+from cpt_tasks.report import summarise
 from cpt_tasks.runs import check_comparable, find_logs, read_run
+from cpt_tasks.summaries.rubric_adherence import table
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "results" / "smollm2-135m"

@@ -1,0 +1,72 @@
+"""The command `cpt-lm-eval`: lm_eval's own, with our tasks included and the chat template applied.
+
+    cpt-lm-eval --model hf --model_args pretrained=BASE,peft=ADAPTER,dtype=float32 --tasks cpt_rubric_adherence \
+        --metadata judge=measured rubrics=measured limit_per_cell=4
+    lm_eval run --include_path "$(cpt-lm-eval --include-path)" --apply_chat_template --tasks cpt_rubric_adherence ...
+
+With our tasks only, it skips the scan of lm_eval's own and checks the names in --metadata.
+"""
+
+import argparse
+import functools
+import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from cpt_tasks.lm_harness import include_path
+
+NOT_INSTALLED = "cpt-lm-eval: lm_eval is not installed, expected the extra: pip install 'cpt-tasks[lm-eval]'"
+TAG = "cpt"
+
+
+def main() -> None:
+    """Runs lm_eval with the arguments of the command line."""
+    if sys.argv[1:] == ["--include-path"]:
+        print(include_path())
+        return
+    if find_spec("lm_eval") is None:
+        sys.exit(NOT_INSTALLED)
+    from lm_eval._cli import HarnessCLI  # what lm_eval's own command is made of; 0.4 has no public parser
+    from lm_eval.utils import setup_logging
+
+    from cpt_tasks.lm_harness.settings import CannotRunError, check_names
+
+    setup_logging()
+    command = HarnessCLI()
+    arguments = command.parse_args()
+    try:
+        if getattr(arguments, "command", None) == "run":
+            arguments = included(arguments)
+            if _only_ours(arguments.tasks or ()):
+                check_names(arguments.metadata or {})
+                _skip_other_tasks()
+        command.execute(arguments)
+    except CannotRunError as error:
+        sys.exit(f"cpt-lm-eval: {error}")
+
+
+def included(arguments: argparse.Namespace) -> argparse.Namespace:
+    """The arguments with our tasks beside a folder of the user's, and the chat template unless a file may set it."""
+    theirs = arguments.include_path
+    changes: dict[str, Any] = {"include_path": [include_path(), theirs] if theirs else include_path()}
+    if arguments.config is None:
+        changes["apply_chat_template"] = getattr(arguments, "apply_chat_template", True)
+    return argparse.Namespace(**(vars(arguments) | changes))
+
+
+def _only_ours(tasks: Iterable[str]) -> bool:
+    ours = {TAG, *(path.stem for path in Path(include_path()).glob("*.yaml"))}
+    return bool(tasks) and set(tasks) <= ours
+
+
+def _skip_other_tasks() -> None:
+    # lm_eval 0.4.13 reads the 14,700 YAML files of its own tasks at every start and has no flag against it
+    import lm_eval.tasks
+
+    lm_eval.tasks.TaskManager = functools.partial(lm_eval.tasks.TaskManager, include_defaults=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Judges all responses of a task at once, each verdict a JSON text for `filtered_resps`."""
+
+import asyncio
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import anyio
+from inspect_ai._util.error import PrerequisiteError  # no public name
+from inspect_ai.model import Model, get_model
+
+from cpt_tasks.lm_harness.documents import Document
+from cpt_tasks.lm_harness.settings import CannotRunError, Settings
+from judges import DEFAULT_JUDGE, Judge, JudgeFailure, MeasuredJudge, ModelJudge, Panel, check_measurable, judge_model
+from judges.measures import words
+from model_calls import StoreLockedError, open_store
+from rubrics import Rubric, load_rubrics
+
+CALL_FAILED = "call_failed"
+logger = logging.getLogger(__name__)
+
+
+def check_judge(settings: Settings, rank: int = 0) -> None:
+    """Whether the judge can judge, before any response is paid for.
+
+    Raises:
+        CannotRunError: If a rubric cannot be measured, there is no key for the model, or its call store is in use.
+    """
+    try:
+        make_judge(settings, rank)
+        if settings.judge == "measured":
+            for rubric in load_rubrics(settings.rubrics):
+                check_measurable(rubric)
+    except PrerequisiteError as error:
+        key = re.search(r"[A-Z_]+_API_KEY", str(error.message))
+        problem = f"{key.group()} is not set" if key else " ".join(str(error.message).split())
+        name = DEFAULT_JUDGE if settings.judge == "model" else settings.judge
+        raise CannotRunError(
+            f"{problem} and the judge is {name}; bind another with --metadata judge=PROVIDER/MODEL, or judge without a "
+            "model and without a key by judge=measured rubrics=measured"
+        ) from error
+    except StoreLockedError as error:
+        raise CannotRunError(f"{error}: --metadata call_store=FILE") from error
+    except ValueError as error:
+        raise CannotRunError(f"--metadata judge: {error}") from error
+
+
+def make_judge(settings: Settings, rank: int = 0) -> Judge:
+    """The judge of the settings; raises as `get_model` and `open_store`."""
+    if settings.judge == "measured":
+        return MeasuredJudge()
+    # not shared with another task of the run: its client would belong to an event loop that is closed
+    model = _model(settings.judge)
+    store = open_store(store_path(settings.call_store, rank))
+    askings = [ModelJudge(model, store, settings.protocol, repeat) for repeat in range(settings.judge_repeats)]
+    return askings[0] if len(askings) == 1 else Panel([askings])
+
+
+def store_path(call_store: str, rank: int) -> str:
+    """The call store of a data-parallel process: one process at a time may have a store, so each has its own."""
+    path = Path(call_store)
+    return str(path if rank == 0 else path.with_name(f"{path.stem}.rank{rank}{path.suffix}"))
+
+
+def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]], rank: int = 0) -> list[str]:
+    """A verdict for each response, in their order, as JSON.
+
+    Holds `response`, `words`, and `score` (0-100) with the rest of the `Judgment`; where the judge failed, `score` is
+    null and `failure_mode` says how. A call that could not be made is such a failure, too: lm_eval would lose every
+    response with an exception, and calls that were answered are in the call store.
+    """
+    rubrics = {rubric.id: rubric for rubric in load_rubrics(settings.rubrics)}
+    judge = make_judge(settings, rank)
+    verdicts: list[dict[str, Any]] = [{} for _ in responses]
+
+    async def judge_one(index: int, limiter: anyio.CapacityLimiter) -> None:
+        document, response = responses[index]
+        async with limiter:
+            verdict = await _verdict(judge, rubrics[document["rubric"]], document["user_prompt"], response)
+        verdicts[index] = {"response": response, "words": len(words(response))} | verdict
+
+    async def judge_all() -> None:
+        limiter = anyio.CapacityLimiter(settings.judge_workers)
+        async with anyio.create_task_group() as group:
+            for index in range(len(responses)):
+                group.start_soon(judge_one, index, limiter)
+
+    _run(judge_all)
+    _report_failures(verdicts)
+    return [json.dumps(verdict, ensure_ascii=False) for verdict in verdicts]
+
+
+async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> dict[str, Any]:
+    try:
+        return asdict(await judge.judge(rubric, user_prompt, response))
+    except JudgeFailure as failure:
+        return {
+            "score": None,
+            "failure_mode": failure.mode,
+            "failure": str(failure),
+            "attempts": failure.attempts,
+            "usage": failure.usage,
+            "cost_usd": failure.cost_usd,
+            "ratings": [asdict(rating) for rating in failure.ratings],
+            "rubric_hash": rubric.hash,
+        }
+    except Exception as error:  # whatever a provider's client raises: see judge_responses
+        detail = f"{type(error).__name__}: {error}"
+        return {"score": None, "failure_mode": CALL_FAILED, "failure": detail, "rubric_hash": rubric.hash}
+
+
+def _report_failures(verdicts: Sequence[dict[str, Any]]) -> None:
+    failed = [verdict for verdict in verdicts if verdict["score"] is None]
+    if not failed:
+        return
+    modes = ", ".join(f"{count} {mode}" for mode, count in Counter(v["failure_mode"] for v in failed).most_common())
+    logger.warning(
+        "the judge failed on %d of %d responses, which stay unscored (%s); the first: %s",
+        len(failed),
+        len(verdicts),
+        modes,
+        failed[0]["failure"],
+    )
+
+
+def _model(name: str) -> Model:
+    return judge_model(get_model(DEFAULT_JUDGE if name == "model" else name, memoize=False))
+
+
+def _run(work: Any) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        anyio.run(work)
+        return
+    with ThreadPoolExecutor(1) as pool:  # a notebook has a loop running in this thread
+        pool.submit(anyio.run, work).result()

@@ -1,0 +1,141 @@
+"""The class behind both tasks: refuses runs in which the system prompt would be lost, and judges all responses at once.
+
+lm_eval finds it through `class:` in `tasks/_cpt_task`.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lm_eval.api.task import ConfigurableTask
+
+from cpt_tasks.lm_harness.best_of_n import warn_of_duplicates
+from cpt_tasks.lm_harness.documents import Document
+from cpt_tasks.lm_harness.judging import check_judge, judge_responses
+from cpt_tasks.lm_harness.settings import CannotRunError, settings_of
+
+
+class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
+    """A task whose documents bring their own system prompt and whose responses are judged by a rubric.
+
+    Args:
+        config: The YAML's content; `metric_list` is a function from settings to the list. lm_eval looks for a
+            parameter of this name.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        content = dict(config)
+        content.pop("class", None)  # lm_eval's own configuration has no such field
+        self.settings = settings_of(content.get("metadata") or {})
+        self.rank = 0
+        content["metadata"] = content.get("metadata", {}) | asdict(self.settings)  # recorded in the results
+        content["metric_list"] = content["metric_list"](self.settings)
+        self.samples_many = content.get("repeats", 1) > 1
+        if self.samples_many:
+            content["repeats"] = self.settings.n_samples
+        super().__init__(config=content)
+
+    def build_all_requests(self, **options: Any) -> None:
+        """Makes the requests.
+
+        Raises:
+            CannotRunError: If the system prompt would not reach the model as a turn of its own, or the judge cannot
+                be asked.
+        """
+        if not (options.get("apply_chat_template") and options.get("chat_template")):
+            raise CannotRunError(
+                f"{self.task_name}: the system prompts need a chat template, or they would be glued to the user's "
+                "text; pass --apply_chat_template, and a model with a chat template"
+            )
+        if options.get("system_instruction"):
+            raise CannotRunError(
+                f"{self.task_name}: the task sets a system prompt of its own for every document, and "
+                "--system_instruction would stand before it; leave it out"
+            )
+        if options.get("cache_requests"):
+            raise CannotRunError(
+                f"{self.task_name}: --cache_requests would replay prompts made with other --metadata; leave it out"
+            )
+        self.rank = options.get("rank", 0)
+        if not self._predicts_only():
+            check_judge(self.settings, self.rank)
+        super().build_all_requests(**options)
+
+    def construct_requests(self, doc: Document, ctx: Any, **options: Any) -> Any:
+        """The request of one document.
+
+        Raises:
+            CannotRunError: If the rendered chat has no system turn with the system prompt, or is too long.
+        """
+        if problem := chat_problem(doc, ctx, options["chat_template"]):
+            raise CannotRunError(
+                f"{self.task_name}: the chat template {problem}; pass tokenizer=FOLDER in --model_args with one that "
+                "has a system turn, such as an adapter folder of recipes/dpo_lora.py"
+            )
+        if problem := length_problem(ctx, options["chat_template"], self.config.generation_kwargs):
+            raise CannotRunError(f"{self.task_name}: {problem}")
+        return super().construct_requests(doc, ctx, **options)
+
+    def apply_filters(self) -> None:
+        """Judges every response and leaves the verdicts, as JSON, where lm_eval looks for filtered responses."""
+        for instance in self.instances:
+            del instance.resps[self.config.repeats :]  # data-parallel padding asks the last request twice
+        super().apply_filters()
+        if self._predicts_only():
+            return
+        if self.samples_many:
+            warn_of_duplicates([instance.resps for instance in self.instances])
+        responses = [(instance.doc, response) for instance in self.instances for response in instance.resps]
+        verdicts = iter(judge_responses(self.settings, responses, self.rank))
+        for instance in self.instances:
+            mine = [next(verdicts) for _ in instance.resps]
+            for name in instance.filtered_resps:
+                instance.filtered_resps[name] = mine if self.samples_many else mine[0]
+
+    def _predicts_only(self) -> bool:
+        return "bypass" in self._metric_fn_list  # what --predict_only puts in place of the metrics
+
+
+def chat_problem(document: Document, rendered: Any, render: Callable[[list[dict[str, str]]], Any]) -> str:
+    """What is wrong with a chat as the model will read it, "" if nothing is.
+
+    Args:
+        document: What is asked.
+        rendered: Its chat: a text, or for models behind an API messages, also as JSON in an attribute `prompt`.
+        render: Makes such a chat of messages.
+    """
+    system, user = document["system_prompt"].strip(), document["user_prompt"].strip()
+    if (messages := _messages(rendered)) is not None:
+        expected = [("system", system), ("user", user)]
+        found = [(message["role"], message["content"].strip()) for message in messages]
+        return "" if found == expected else f"gives the turns {[role for role, _ in found]}, expected system and user"
+    for name, text in (("system", system), ("user", user)):
+        if text not in rendered:
+            return f"leaves out the {name} turn"
+    before = render([{"role": "user", "content": user}]).partition(user)[0]
+    if rendered.startswith(before) and rendered[len(before) :].lstrip().startswith(system):
+        return "folds the system prompt into the user turn"
+    return ""
+
+
+def length_problem(rendered: Any, render: Callable[..., Any], generation: Mapping[str, Any]) -> str:
+    """Whether a chat would be cut: a local model drops its beginning, the system prompt, where there is no room."""
+    model: Any = getattr(render, "__self__", None)
+    if not isinstance(rendered, str) or not hasattr(model, "tok_encode") or not hasattr(model, "max_length"):
+        return ""
+    tokens, asked = len(model.tok_encode(rendered)), int(generation.get("max_gen_toks", 0))
+    if tokens + asked <= model.max_length:
+        return ""
+    return (
+        f"a prompt of {tokens} tokens and max_gen_toks={asked} do not fit into the model's {model.max_length}, and the "
+        f"system prompt would be cut off; pass --gen_kwargs max_gen_toks={max(1, model.max_length - tokens)} or less"
+    )
+
+
+def _messages(rendered: Any) -> Sequence[Mapping[str, str]] | None:
+    prompt = getattr(rendered, "prompt", None)
+    if prompt is not None:
+        found: Sequence[Mapping[str, str]] = json.loads(prompt)
+        return found
+    return rendered if isinstance(rendered, list) else None

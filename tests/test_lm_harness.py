@@ -1,0 +1,386 @@
+"""The benchmarks in lm_eval, driven through its real evaluator by a fake model, and their numbers beside inspect's."""
+
+import inspect
+import json
+import math
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+pytest.importorskip("lm_eval")
+from inspect_ai import eval as inspect_eval
+from lm_eval import simple_evaluate
+from lm_eval.api.model import LM
+from lm_eval.tasks import TaskManager
+
+from cpt_tasks.best_of_n import best_of_n
+from cpt_tasks.lm_harness import command, include_path
+from cpt_tasks.lm_harness.adherence import N_RESAMPLES, estimate_of, standard_error
+from cpt_tasks.lm_harness.documents import documents
+from cpt_tasks.lm_harness.settings import CannotRunError, Settings, settings_of
+from cpt_tasks.lm_harness.task import chat_problem
+from cpt_tasks.metrics import STATISTICS
+from cpt_tasks.rubric_adherence import adherence_grid, rubric_adherence
+from cpt_tasks.runs import read_run
+from cpt_tasks.scorers import BOOTSTRAP_SEED
+from cpt_tasks.sections import jsonable
+from cpt_tasks.summaries.best_of_n import summarise
+
+ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
+TEXTS = {
+    "low": "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3,
+    "moderate": (
+        "The procession moves along the avenue in good order today. What a sight! If you stand near the church you "
+        "hear the drums before you see them. A child waves from a balcony. You may want to follow them to the river!"
+    ),
+    "extremely_high": (
+        "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
+    ),
+}
+NO_VERDICT = "I would rather not say."
+
+
+def answer(system: str, user: str, number: int = 0) -> str:
+    """A text fixed by what is asked, of another level now and then."""
+    levels = list(TEXTS)
+    draw = sum(map(ord, system + user)) + number
+    return f"{TEXTS[levels[draw % 3]]} {user} {'And on it goes. ' * (draw % 4)}"
+
+
+class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
+    """Answers by `answer`; its chat template is a row of tags."""
+
+    tokenizer_name = "fake"
+    loglikelihood = loglikelihood_rolling = None
+
+    def __init__(self, drop: bool = False, fold: bool = False, padding: int = 0, same: bool = False) -> None:
+        super().__init__()
+        self.drop, self.fold, self.padding, self.same = drop, fold, padding, same
+        self._rank, self._world_size, self._device = 0, 1 + bool(padding), "cpu"
+        self.prompts: list[str] = []
+
+    def apply_chat_template(self, chat: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        if self.drop:
+            chat = [message for message in chat if message["role"] != "system"]
+        if self.fold and len(chat) > 1:
+            chat = [{"role": "user", "content": "\n\n".join(message["content"] for message in chat)}]
+        return "".join(f"<{message['role']}>{message['content']}</{message['role']}>" for message in chat)
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        self.prompts += [request.args[0] for request in requests]
+        asked: dict[int, int] = {}
+        texts = []
+        for request in requests:
+            number = asked[id(request)] = asked.get(id(request), -1) + 1
+            texts.append(answer(request.doc["system_prompt"], request.doc["user_prompt"], 0 if self.same else number))
+        return texts
+
+    def all_gather(self, count: Any) -> Any:
+        import torch
+
+        return torch.tensor([int(count), int(count) + self.padding])
+
+    def gather_object(self, found: Any, dst: int = 0) -> list[Any]:
+        return [found]
+
+
+def evaluate(task: str = ADHERENCE, model: Any = None, metadata: dict[str, Any] | None = None, **options: Any) -> Any:
+    settings = {"rubrics": "broadcast", "judge": "measured", "limit_per_cell": 1} | (metadata or {})
+    manager = TaskManager(include_path=include_path(), include_defaults=False, metadata=settings)
+    options = {"apply_chat_template": True} | options
+    return simple_evaluate(model=model or FakeLM(), tasks=[task], task_manager=manager, **options)
+
+
+def value(found: Any, name: str, task: str = ADHERENCE) -> float:
+    return float(found["results"][task][f"{name},none"])
+
+
+def test_the_documents_are_the_grid_of_the_inspect_task_with_every_level_of_a_prompt_together() -> None:
+    found = documents(settings_of({"rubrics": "broadcast,reverie", "limit_per_cell": 2, "pretrained": "a/model"}))
+    grid = adherence_grid("broadcast,reverie", limit_per_cell=2)
+    by_position = sorted(found, key=lambda document: document["position"])
+    assert [document["id"] for document in by_position] == [sample.id for sample in grid]
+    for document, sample in zip(by_position, grid, strict=True):
+        turns = [document["system_prompt"], document["user_prompt"]]
+        assert turns == [message.text for message in sample.input]  # type: ignore[union-attr]
+    first = [(document["rubric"], document["level"]) for document in found[:6]]
+    assert first == [(r, level) for r in ("broadcast", "reverie") for level in TEXTS]
+    assert len({document["prompt_id"] for document in found[:3]}) == 1
+
+
+def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_samples() -> None:
+    model = FakeLM()
+    found = evaluate(model=model)
+    rows = found["samples"][ADHERENCE]
+    assert len(rows) == 3
+    for prompt, row in zip(model.prompts, rows, strict=True):
+        assert prompt == f"<system>{row['doc']['system_prompt']}</system><user>{row['doc']['user_prompt']}</user>"
+        verdict = json.loads(row["filtered_resps"][0])
+        assert verdict["response"] == row["resps"][0][0]
+        assert [criterion["id"] for criterion in verdict["criteria"]] == ["excitement", "address", "brevity"]
+        assert all(criterion["reason"] for criterion in verdict["criteria"])
+    recorded = found["configs"][ADHERENCE]["metadata"]
+    assert (recorded["judge"], recorded["rubrics"], recorded["paraphrases"]) == ("measured", "broadcast", "heldout")
+
+
+def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: Callable[..., Any]) -> None:
+    metadata = {"rubrics": "broadcast,reverie", "limit_per_cell": 3}
+    task = rubric_adherence(**metadata, judge="measured")
+    student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
+    [log] = inspect_eval(task, model=student, display="none")
+    assert log.results is not None
+    found = evaluate(metadata=metadata)
+    shown = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    assert shown.pop("n_scored") == value(found, "n_scored") == 18
+    assert 0 < shown["order_accuracy"] < 1  # the texts are worth comparing
+    for name, expected in shown.items():  # headline statistics with the ends of their intervals
+        assert value(found, name) == pytest.approx(expected, abs=0, nan_ok=True), name
+    rows = read_run(log.location).rows
+    for name, statistic in STATISTICS.items():
+        assert jsonable(value(found, name)) == jsonable(statistic(rows)), name  # as summary.json holds it
+    responses = {row["doc"]["id"]: row["resps"][0][0] for row in found["samples"][ADHERENCE]}
+    assert responses == {sample.id: sample.output.completion for sample in log.samples or []}
+
+
+def test_a_judgment_paid_for_in_one_harness_is_free_in_the_other(
+    mock_model: Callable[..., Any], anthropic_server: Any, tmp_path: Path
+) -> None:
+    anthropic_server.config.latency_seconds = 0.2
+    store = {"call_store": str(tmp_path / "calls.jsonl")}
+    found = evaluate(metadata={"judge": "model", "limit_per_cell": 2} | store)
+    assert value(found, "judge_failed") == 0
+    paid = anthropic_server.stats.requests
+    assert paid == len({row["resps"][0][0] for row in found["samples"][ADHERENCE]})
+    assert anthropic_server.stats.peak_in_flight > 1
+    again = evaluate(metadata={"judge": "anthropic/claude-sonnet-5-5", "limit_per_cell": 2} | store)
+    student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
+    [log] = inspect_eval(rubric_adherence("broadcast", limit_per_cell=2, **store), model=student, display="none")
+    assert log.status == "success", log.error
+    assert anthropic_server.stats.requests == paid
+    rows = read_run(log.location).rows
+    for name, statistic in STATISTICS.items():
+        expected = jsonable(statistic(rows))
+        assert [jsonable(value(run, name)) for run in (found, again)] == [expected, expected], name
+
+
+def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
+    anthropic_server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    valid = anthropic_server.reply
+    anthropic_server.reply = lambda body: NO_VERDICT if "dispassionately" in str(body) else valid(body)
+    wanted = {"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}
+    model = FakeLM()
+    model.generate_until = lambda requests: [  # type: ignore[method-assign]
+        f"{request.doc['system_prompt']} {TEXTS['moderate']}" for request in requests
+    ]
+    found = evaluate(model=model, metadata=wanted)
+    assert value(found, "judge_failed") == pytest.approx(1 / 3)
+    assert value(found, "n_scored") == 2
+    [failed] = [row for row in found["samples"][ADHERENCE] if row["judge_failed"]]
+    verdict = json.loads(failed["filtered_resps"][0])
+    assert (verdict["score"], verdict["failure_mode"]) == (None, "malformed_json")
+    assert "failed on 1 of 3 responses, which stay unscored (1 malformed_json)" in caplog.text
+
+
+def test_a_call_that_cannot_be_made_does_not_lose_the_responses(anthropic_server: Any, tmp_path: Path) -> None:
+    def broken(body: dict[str, Any]) -> str:
+        raise web.HTTPForbidden  # not retried
+
+    anthropic_server.reply = broken
+    settings = {"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}
+    found = evaluate(metadata=settings, limit=1)
+    [row] = found["samples"][ADHERENCE]
+    assert json.loads(row["filtered_resps"][0])["failure_mode"] == "call_failed"
+    assert math.isnan(value(found, "macro_accuracy"))
+    assert (value(found, "n_scored"), value(found, "judge_failed")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ({}, {"apply_chat_template": False}, "pass --apply_chat_template"),
+        ({}, {"system_instruction": "Be nice."}, "--system_instruction would stand before it"),
+        ({}, {"cache_requests": True}, "--cache_requests would replay"),
+        ({"drop": True}, {}, "the chat template leaves out the system turn"),
+        ({"fold": True}, {}, "the chat template folds the system prompt into the user turn"),
+    ],
+)
+def test_a_run_that_would_lose_the_system_turn_is_refused(
+    model: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CannotRunError, match=message):
+        evaluate(model=FakeLM(**model), **options)
+
+
+def test_a_chat_for_an_api_needs_a_system_message_of_its_own() -> None:
+    [document, *_] = documents(settings_of({"rubrics": "broadcast", "limit_per_cell": 1}))
+    system = {"role": "system", "content": document["system_prompt"]}
+    user = {"role": "user", "content": document["user_prompt"]}
+
+    class Rendered:  # as lm_eval's JsonChatStr
+        prompt = json.dumps([system, user])
+
+    assert chat_problem(document, Rendered(), list) == chat_problem(document, [system, user], list) == ""
+    both = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
+    assert chat_problem(document, [both], list) == "gives the turns ['user'], expected system and user"
+
+
+def test_a_prompt_that_a_local_model_would_cut_is_refused() -> None:
+    model = FakeLM()
+    model.max_length = 1100  # type: ignore[attr-defined]
+    model.tok_encode = str.split  # type: ignore[attr-defined]
+    evaluate(model=model, limit=1)
+    with pytest.raises(CannotRunError, match="the system prompt would be cut off; pass --gen_kwargs max_gen_toks="):
+        evaluate(model=model, gen_kwargs="max_gen_toks=1095", limit=1)
+
+
+def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
+    found = evaluate(metadata={"judge": "model"}, predict_only=True)
+    assert all(row["filtered_resps"] == row["resps"][0] for row in found["samples"][ADHERENCE])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"judges": "measured"}, "--metadata judges: unknown, expected 'judge'"),
+        ({"judge": "gpt"}, "--metadata judge: got 'gpt', expected 'measured', 'model' or an inspect model"),
+        ({"rubrics": "nonsense"}, "--metadata: rubric 'nonsense' not found"),
+        ({"levels": "medium"}, "--metadata: levels: got 'medium'"),
+        ({"limit_per_cell": 0}, "--metadata limit_per_cell: got 0, expected a whole number from 1 up"),
+        ({"n_samples": 1.5}, "--metadata n_samples: got 1.5"),
+        ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected 'criteria'"),
+        ({"preset": "papers"}, "--metadata: preset: got 'papers', expected one of"),
+        ({"wordings": 9}, "--metadata: wordings: got 9, expected 1 to"),
+        (
+            {"judge": "model"},
+            "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-sonnet-5-5; bind another",
+        ),
+        ({"judge": "measured", "rubrics": "tone_irony"}, "has no measure"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence_before_anything_is_generated(
+    metadata: dict[str, Any], message: str
+) -> None:
+    model = FakeLM()
+    with pytest.raises(CannotRunError, match=message):
+        evaluate(model=model, metadata=metadata)
+    assert model.prompts == []
+
+
+def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded() -> None:
+    found = evaluate(BEST, metadata={"n_samples": 3, "limit_per_cell": 2})
+    padded = evaluate(BEST, FakeLM(padding=1), metadata={"n_samples": 3, "limit_per_cell": 2})
+    for run in (found, padded):
+        for row in run["samples"][BEST]:
+            assert len(row["resps"][0]) == len(row["filtered_resps"][0]) == 3
+    # every document's three texts are one of each level: in its band 1 of 3 times at k = 1 and always at k = 3;
+    # of the 3 pairs, 2 hold the hit
+    assert value(found, "band_hit@1", BEST) == pytest.approx(1 / 3)
+    assert value(found, "band_hit@2", BEST) == pytest.approx(2 / 3)
+    assert value(found, "band_hit@3", BEST) == pytest.approx(1)
+    assert value(found, "n_distinct", BEST) == 3
+    assert value(found, "band_hit@2_stderr", BEST) == pytest.approx(0)
+
+
+def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model: Callable[..., Any]) -> None:
+    settings: dict[str, Any] = {"rubrics": "broadcast,reverie", "limit_per_cell": 2}
+    asked: Counter[tuple[str, str]] = Counter()
+
+    def reply(messages: list[Any]) -> str:
+        turns = (messages[0].text, messages[1].text)
+        asked[turns] += 1
+        return answer(*turns, asked[turns] - 1)
+
+    task = best_of_n(n=4, judge="measured", **settings)
+    [log] = inspect_eval(task, model=mock_model(reply), max_connections=1, display="none")
+    summary = summarise(read_run(log.location), N_RESAMPLES, BOOTSTRAP_SEED)
+    found = evaluate(BEST, metadata=settings | {"n_samples": 4})
+    for name, estimate in summary["metrics"].items():
+        assert jsonable(value(found, name, BEST)) == estimate["value"], name
+    compared = 0
+    for point in summary["curves"]:
+        name = f"{point['level']}_{point['statistic']}@{point['k']}"
+        if f"{name},none" in found["results"][BEST]:
+            assert jsonable(value(found, name, BEST)) == point["value"], name
+            compared += 1
+    assert compared == 3 * 2 * 3
+    assert jsonable(value(found, "n_distinct", BEST)) == summary["distinct_responses"]
+
+
+def test_several_wordings_are_rows_of_their_own_and_no_samples_of_one_cell() -> None:
+    found = evaluate(metadata={"wordings": 2})
+    assert len({(row["doc"]["level"], row["doc"]["paraphrase"]) for row in found["samples"][ADHERENCE]}) == 6
+    assert value(found, "n_scored") == 6
+    with pytest.raises(CannotRunError, match="--metadata wordings: got 2, expected 1 for cpt_best_of_n"):
+        evaluate(BEST, metadata={"wordings": 2})
+
+
+def test_equal_samples_are_counted_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    found = evaluate(BEST, FakeLM(same=True), metadata={"n_samples": 2})
+    assert value(found, "n_distinct", BEST) == 1
+    assert "3 of 3 documents have equal texts" in caplog.text
+
+
+def test_the_standard_error_is_the_spread_of_the_clustered_bootstrap_and_nan_without_one() -> None:
+    # the order is right for prompt p and wrong for q. Resamples pp, pq, qp, qq: 1, 1/2, 1/2, 0, of variance 1/8
+    scores = {("low", "p"): 10.0, ("moderate", "p"): 60.0, ("low", "q"): 60.0, ("moderate", "q"): 10.0}
+    items = [(n, "r", *where, "heldout-0", score, 50) for n, (where, score) in enumerate(scores.items())]
+    assert estimate_of("order_accuracy", items).value == 0.5
+    assert standard_error("order_accuracy", items) == pytest.approx(math.sqrt(1 / 8), abs=0.01)
+    unscored = [(9, "r", "low", "s", "heldout-0", None, 50)]
+    assert estimate_of("macro_accuracy", items[:2] + unscored).value == 1
+    assert math.isnan(standard_error("macro_accuracy", items[:2] + unscored))
+
+
+def test_the_command_names_the_choices_of_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--tasks", ADHERENCE, "--metadata", "rubric=measured"])
+    with pytest.raises(SystemExit) as stopped:
+        command.main()
+    assert str(stopped.value).startswith("cpt-lm-eval: --metadata rubric: unknown, expected one of call_store, judge,")
+
+
+def test_the_command_adds_to_what_is_given_and_does_not_replace_it() -> None:
+    given = {"include_path": None, "config": None}
+    assert vars(command.included(Namespace(**given))) == {
+        "include_path": include_path(),
+        "config": None,
+        "apply_chat_template": True,
+    }
+    theirs = vars(command.included(Namespace(include_path="theirs", config=None, apply_chat_template="named")))
+    assert (theirs["include_path"], theirs["apply_chat_template"]) == ([include_path(), "theirs"], "named")
+    assert "apply_chat_template" not in vars(command.included(Namespace(include_path=None, config="run.yaml")))
+
+
+def test_the_command_without_lm_eval_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--tasks", ADHERENCE])
+    with pytest.raises(SystemExit, match="pip install 'cpt-tasks\\[lm-eval\\]'"):
+        command.main()
+
+
+def test_the_command_prints_the_folder_of_the_tasks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--include-path"])
+    command.main()
+    folder = Path(capsys.readouterr().out.strip())
+    assert {path.name for path in folder.iterdir()} == {"_cpt_task", "cpt_best_of_n.yaml", "cpt_rubric_adherence.yaml"}
+
+
+def test_defaults_are_those_of_the_inspect_tasks() -> None:
+    defaults = {name: p.default for name, p in inspect.signature(rubric_adherence).parameters.items()}
+    settings = vars(Settings())
+    assert settings_of({}) == settings_of({"preset": "core"}) != settings_of({"preset": "full"})
+    shared = {name for name in settings.keys() & defaults.keys() if defaults[name] is not None}
+    assert len(shared) == 8
+    assert {name: settings[name] for name in shared} == {name: defaults[name] for name in shared}
+    of_best = inspect.signature(best_of_n).parameters
+    task = TaskManager(include_path=include_path(), include_defaults=False).load([BEST])["tasks"][BEST]
+    assert task.config.repeats == task.settings.n_samples == of_best["n"].default
+    assert task.settings.limit_per_cell == of_best["limit_per_cell"].default
