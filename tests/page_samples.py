@@ -100,11 +100,18 @@ def entry(model: str, number: int) -> dict[str, Any]:
         },
         "leakage": matrix(),
         "tasks": {
-            "best_of_n": {"n": 10, "unscored": 0, "metrics": {"band_hit@2": estimate(0.5)}, "curves": curves(number)},
-            "dose_response": {"n": 10, "unscored": 0, "metrics": {"gain": estimate(0.8)}, "curve": doses(number)}
-            | {"by_rubric": {"noir": {"curve": doses(number)}}},
+            "best_of_n": {
+                "n": 10, "unscored": 0, "metrics": {"band_hit@2": estimate(0.5)}, "curves": curves(number),
+                "upper_bound": True, "selected_by": HOSTILE, "samples_per_cell": 8, "cost_unit": "tokens",
+                "cells": [], "unselected": 0, "distinct_responses": 8.0,
+            },
+            "dose_response": {
+                "n": 10, "unscored": 0, "metrics": {"gain": estimate(0.8)}, "curve": doses(number), "style": "number",
+                "by_rubric": {"noir": {"metrics": {"gain": estimate(0.8)}, "curve": doses(number)}},
+            },
             "paraphrase_robustness": {
                 "n": 10, "unscored": 0, "metrics": {"wording_sd": estimate(8.0)},
+                "by_condition": {"system, words": {"wording_sd": estimate(8.0)}},
                 "cells": [
                     {"rubric": rubric, "level": level, "position": "system", "style": "words", "n": 8, "mean": 0.5,
                      "worst": 0.2, "worst_wording": "heldout-1",
@@ -113,7 +120,7 @@ def entry(model: str, number: int) -> dict[str, Any]:
                 ],
             },
             "drift": {
-                "n": 10, "unscored": 0, "metrics": {"mean_words": estimate(80.0)},
+                "n": 10, "unscored": 0, "metrics": {"mean_words": estimate(80.0)}, "further_failures": {},
                 "by_rubric": {rubric: {"score": estimate(50.0)} for rubric in RUBRICS},
                 "drift": {"n": 5, "metrics": {}, "by_rubric": {rubric: estimate(-4.0) for rubric in RUBRICS}},
             },
