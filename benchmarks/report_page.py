@@ -100,7 +100,8 @@ def synthetic_summary(runs: list[RunRecords]) -> dict[str, Any]:
             | {"ci_low": 45 + share * (target - 50), "ci_high": 55 + share * (target - 50)}
             for target in (10, 30, 50, 70, 90)
         ]
-        tasks = {"dose_response": {"n": 400, "unscored": 0, "metrics": {"gain": around(share)}, "curve": curve}}
+        dose = {"n": 400, "unscored": 0, "metrics": {"gain": around(share)}, "curve": curve}
+        tasks = {"dose_response": dose | {"style": "number", "by_rubric": {}}}
         models.append(
             {
                 "name": run.model, "base": run.model, "adapter": None, "prompting": "system_prompt",
