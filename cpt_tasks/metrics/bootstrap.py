@@ -67,7 +67,8 @@ def estimate(
             - Bias: the draws are shifted by twice their mean distance from the value, once for their bias and once for
               that of the value (Efron and Tibshirani 1993, chapter 10). Statistics that are means within prompts have
               none; tau-b has, because pairs within a prompt are in better order than pairs across, and copies of a
-              prompt make more of them. BCa would look for it in quantiles that a thousand draws do not have.
+              prompt make more of them. BCa would look for it in quantiles that a thousand draws do not have. A distance
+              within twice its own standard error, that of a mean of so many draws, is no bias.
             - Skewness: the quantiles are those of BCa (Efron 1987), the distance of mean and median of the draws from
               their skewness (its first Edgeworth term, skewness / 6).
             - Few clusters: the normal quantile of BCa becomes sqrt(n / (n - 1)) times Student's t, so that the interval
@@ -81,6 +82,8 @@ def estimate(
         low, high = np.quantile(defined, [TAIL, 1 - TAIL])
         return Estimate(value, float(low), float(high))
     bias = float(defined.mean()) - value
+    if abs(bias) <= 2 * float(defined.std()) / np.sqrt(len(defined)):
+        bias = 0.0
     low, high = np.quantile(defined, corrected_tails(defined, np.asarray(left_out))) - 2 * bias
     return Estimate(value, float(low), float(high))
 
@@ -90,7 +93,8 @@ def corrected_tails(draws: Floats, left_out: Floats) -> tuple[float, float]:
     n = len(left_out)
     width = -np.sqrt(n / (n - 1)) * stats.t.ppf(TAIL, n - 1)
     # counting draws below their mean would do the same, but where they have few different values it jumps
-    median_bias = stats.skew(draws) / 6 if np.ptp(draws) > 0 else 0.0
+    varies = np.ptp(draws) > 1e-9 * max(1.0, float(np.abs(draws).max()))  # rounding has no skewness
+    median_bias = stats.skew(draws) / 6 if varies else 0.0
     influence = np.nanmean(left_out) - left_out[~np.isnan(left_out)] if not np.isnan(left_out).all() else np.zeros(1)
     spread = np.sum(influence**2) ** 1.5
     acceleration = np.sum(influence**3) / (6 * spread) if spread else 0.0

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpt_tasks.metrics.bootstrap import bootstrap_estimate, bootstrap_weights
+from cpt_tasks.metrics.bootstrap import bootstrap_estimate
+from cpt_tasks.metrics.cells import mean_of_known, ratio, seeded_weights
 from cpt_tasks.metrics.rows import Floats
 from judges.agreement import Estimate
 
@@ -28,7 +29,7 @@ class Resamples:
     def draw(cls, prompts: Iterable[str], n_resamples: int, seed: int) -> "Resamples":
         """Draws of user prompts with replacement, the same for the same prompts in any order."""
         names = sorted(set(prompts))
-        weights = bootstrap_weights(len(names), n_resamples, np.random.default_rng(seed))
+        weights = seeded_weights(len(names), n_resamples, seed)
         return cls({name: number for number, name in enumerate(names)}, weights)
 
     def estimate(self, values: Floats) -> Estimate:
@@ -93,21 +94,8 @@ class CellMeans:
 
     def macro(self) -> Estimate:
         """Mean over cells, each weighing the same; nan without any."""
-        return self.resamples.estimate(nan_mean(self.rows))
+        return self.resamples.estimate(mean_of_known(self.rows))
 
     def of(self, cell: Hashable) -> Estimate:
         """Mean of one cell."""
         return self.resamples.estimate(self.rows[:, self.column[cell]])
-
-
-def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Quotients, nan where the denominator is 0."""
-    quotients: Floats = np.full(np.shape(numerator), np.nan)
-    np.divide(numerator, denominator, out=quotients, where=denominator != 0)
-    return quotients
-
-
-def nan_mean(values: Floats) -> Floats:
-    """Mean over the last axis, nan values left out; nan where there is no other."""
-    defined = ~np.isnan(values)
-    return ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1).astype(np.float64))

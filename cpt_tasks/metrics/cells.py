@@ -28,15 +28,17 @@ def prompt_means(cells: Floats, weights: Floats) -> Floats:
     known = ~np.isnan(cells)
     sums = np.tensordot(weights, np.where(known, cells, 0.0), axes=(1, 1))
     counts = np.tensordot(weights, known.astype(np.float64), axes=(1, 1))
-    return _ratio(sums, counts)
+    return ratio(sums, counts)
 
 
-def mean_of_known(values: Floats, axis: int | tuple[int, ...]) -> Floats:
-    """Mean along one or more axes, nan left out; nan where there is nothing else."""
+def mean_of_known(values: Floats, axis: int | tuple[int, ...] = -1) -> Floats:
+    """Mean along one or more axes (default: the last), nan left out; nan where there is nothing else."""
     known = ~np.isnan(values)
-    return _ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64))
+    return ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64))
 
 
-def _ratio(sums: Floats, counts: Floats) -> Floats:
-    result: Floats = np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=counts > 0)
-    return result
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """Quotients, nan where the denominator is 0."""
+    quotients: Floats = np.full(np.shape(numerator), np.nan)
+    np.divide(numerator, denominator, out=quotients, where=denominator != 0)
+    return quotients

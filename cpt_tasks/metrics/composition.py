@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cpt_tasks.metrics.cell_means import Resamples, ratio
+from cpt_tasks.metrics.cell_means import Resamples
+from cpt_tasks.metrics.cells import ratio
 from cpt_tasks.metrics.rows import NAN, Floats
 from judges.agreement import Estimate
 from rubrics import ScoreLevel

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpt_tasks.metrics.cell_means import Resamples, nan_mean
+from cpt_tasks.metrics.cell_means import Resamples
+from cpt_tasks.metrics.cells import mean_of_known
 from cpt_tasks.metrics.rows import NAN
 from judges.agreement import Estimate
 
@@ -76,8 +77,8 @@ def drift_between(base: Sequence[Unprompted], adapter: Sequence[Unprompted], n_r
     exchanged = resamples.flipped_means(rubrics, prompts, list(shifts.values()), seed)
     return Drift(
         shifts={rubric: means.of(rubric) for rubric in dict.fromkeys(rubrics)},
-        total_by_chance=Estimate(float(nan_mean(np.sqrt(nan_mean(exchanged**2)))), NAN, NAN),
-        total=resamples.estimate(np.sqrt(nan_mean(means.rows**2))),
+        total_by_chance=Estimate(float(mean_of_known(np.sqrt(mean_of_known(exchanged**2)))), NAN, NAN),
+        total=resamples.estimate(np.sqrt(mean_of_known(means.rows**2))),
         words=resamples.cell_means(["words"] * len(words), *_columns(words)).macro(),
         n=len(words),
     )

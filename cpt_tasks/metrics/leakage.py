@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpt_tasks.metrics.cell_means import CellMeans, Resamples, nan_mean, ratio
+from cpt_tasks.metrics.cell_means import CellMeans, Resamples
+from cpt_tasks.metrics.cells import mean_of_known, ratio
 from cpt_tasks.metrics.rows import NAN, Floats
 from judges.agreement import Estimate
 from rubrics import ScoreLevel
@@ -100,7 +101,7 @@ def leakage_matrix(scores: Sequence[CrossScore], n_resamples: int, seed: int) ->
             for steered, scored in found
         ],
         resamples.estimate(relative),
-        Estimate(float(nan_mean(by_chance)), NAN, NAN),
+        Estimate(float(mean_of_known(by_chance)), NAN, NAN),
         _percentile(found, means, along=0),
         _percentile(found, means, along=1),
     )
@@ -110,10 +111,10 @@ def _relative(cells: Sequence[Cell], means: CellMeans, off_diagonal: Floats) -> 
     """Leakage on each row of the shifts given, over the diagonal of the same row; for other rows, that of the data."""
     own = [means.column[cell] for cell in cells if cell[0] == cell[1]]
     others = [means.column[cell] for cell in cells if cell[0] != cell[1]]
-    diagonal = nan_mean(means.rows[:, own])
+    diagonal = mean_of_known(means.rows[:, own])
     if off_diagonal is not means.rows:
         diagonal = np.full(len(off_diagonal), diagonal[0])
-    return ratio(nan_mean(np.abs(off_diagonal[:, others])), np.where(diagonal > 0, diagonal, 0.0))
+    return ratio(mean_of_known(np.abs(off_diagonal[:, others])), np.where(diagonal > 0, diagonal, 0.0))
 
 
 def _percentile(cells: Sequence[Cell], means: CellMeans, along: int) -> Estimate:
@@ -125,4 +126,4 @@ def _percentile(cells: Sequence[Cell], means: CellMeans, along: int) -> Estimate
             among, diagonal = means.rows[:, line], means.rows[:, [means.column[own]]]
             rank = ratio((among <= diagonal).sum(axis=1).astype(np.float64), (~np.isnan(among)).sum(axis=1))
             ranks.append(np.where(np.isnan(diagonal[:, 0]), NAN, rank))
-    return means.resamples.estimate(nan_mean(np.stack(ranks, axis=1)) if ranks else np.full(len(means.rows), NAN))
+    return means.resamples.estimate(mean_of_known(np.stack(ranks, axis=1)) if ranks else np.full(len(means.rows), NAN))

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cpt_tasks.metrics.cell_means import Resamples, nan_mean, ratio
+from cpt_tasks.metrics.cell_means import Resamples
+from cpt_tasks.metrics.cells import mean_of_known, ratio
 from cpt_tasks.metrics.rows import NAN
 from judges.agreement import Estimate
 from rubrics import ScoreLevel
@@ -80,8 +81,10 @@ def wording_statistics(rows: Sequence[Worded], n_resamples: int, seed: int) -> d
     )
     accuracies = [means.rows[:, columns] for columns in _columns_by_cell(rows, means.column).values()]
     nothing = np.full((len(means.rows), 1), NAN)
-    mean = nan_mean(np.stack([nan_mean(each) for each in accuracies], axis=1) if accuracies else nothing)
-    worst = nan_mean(np.stack([np.fmin.reduce(each, axis=1) for each in accuracies], axis=1) if accuracies else nothing)
+    mean = mean_of_known(np.stack([mean_of_known(each) for each in accuracies], axis=1) if accuracies else nothing)
+    worst = mean_of_known(
+        np.stack([np.fmin.reduce(each, axis=1) for each in accuracies], axis=1) if accuracies else nothing
+    )
     return {
         "wording_sd": _wording_sd(rows, resamples),
         "mean_accuracy": resamples.estimate(mean),
@@ -186,5 +189,5 @@ def _worst_by_chance(rows: Sequence[Worded], seed: int) -> float:
         for place, found in hits.items():
             grid[place] = np.mean(found)
         shuffled = rng.permuted(np.tile(grid, (N_SHUFFLES, 1, 1)), axis=2)
-        worst.append(float(np.fmin.reduce(nan_mean(np.swapaxes(shuffled, 1, 2)), axis=1).mean()))
+        worst.append(float(np.fmin.reduce(mean_of_known(np.swapaxes(shuffled, 1, 2)), axis=1).mean()))
     return float(np.mean(worst)) if worst else NAN
