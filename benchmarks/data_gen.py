@@ -192,7 +192,7 @@ def main() -> None:
         "command": f"python benchmarks/data_gen.py --rows {options.rows} --seed {options.seed}",
         "date": datetime.now(UTC).date().isoformat(),
         "conditions": {
-            "cores": os.cpu_count(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "machine": platform.machine(),
             "python": platform.python_version(),
             "packages": {name: version(name) for name in PACKAGES},
