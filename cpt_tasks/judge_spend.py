@@ -69,12 +69,13 @@ def planned_texts(parameters: Sequence[str], response_tokens: int) -> list[TextT
         raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
     also = given.pop("also", "")
     further = load_rubrics(also) if also else []
+    samples = adherence_grid(**given)
     selection = given["rubrics"] if "rubrics" in given else PRESETS[given.get("preset", "core")].rubrics
     rubrics = {rubric.id: rubric for rubric in load_rubrics(selection)}
     response = "word " * max(15, response_tokens * CHARACTERS_PER_TOKEN // 5)
     return [
         TextToJudge(rubric, _user_prompt(sample.input), response)
-        for sample in adherence_grid(**given)
+        for sample in samples
         for rubric in _judging(rubrics[(sample.metadata or {})["rubric"]], further)
     ]
 

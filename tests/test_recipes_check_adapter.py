@@ -45,10 +45,10 @@ def test_sound_adapter_passes_with_a_command_for_vllm(adapter: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ('"name": "/home/a/b.jsonl"', True),
+        ('"name": "/srv/a/b.jsonl"', True),
         ("trained from /mnt/disk/x.", True),
-        ('"name": "data/home/b.jsonl"', False),
-        ("https://huggingface.co/home/x", False),
+        ('"name": "data/srv/b.jsonl"', False),
+        ("https://huggingface.co/srv/x", False),
         ("</tmp/x>", False),
     ],
 )
@@ -62,7 +62,7 @@ def test_absolute_paths_are_told_from_addresses_and_relative_ones(text: str, fou
         ("no weights", "no adapter_model.safetensors, expected the output folder"),
         ("no tokenizer", "no tokenizer, expected the one trained with"),
         ("other template", "the chat template hides the system turn"),
-        ("absolute path", "run_manifest.json names '/home/someone/rows.jsonl'"),
+        ("absolute path", "run_manifest.json names '/srv/someone/rows.jsonl'"),
         ("untrained", "the adapter changes no logit"),
         ("no base", "base model 'nowhere' is neither a folder from here nor on the hub"),
         ("dora", "vLLM serves no adapter with use_dora"),
@@ -82,7 +82,7 @@ def test_check_names_what_is_wrong(
         case "other template":
             (adapter / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
         case "absolute path":
-            (adapter / "run_manifest.json").write_text('{"train_file": "/home/someone/rows.jsonl"}')
+            (adapter / "run_manifest.json").write_text('{"train_file": "/srv/someone/rows.jsonl"}')
         case "untrained":
             weights = load_file(adapter / "adapter_model.safetensors")
             save_file({name: weight * 0 for name, weight in weights.items()}, adapter / "adapter_model.safetensors")

@@ -37,7 +37,7 @@ def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
         case "empty":
             rows[2]["rejected"] = [{"role": "assistant", "content": " \n"}]
         case "posix path":
-            rows[1]["teacher"] = "/home/someone/model"
+            rows[1]["teacher"] = "/srv/someone/model"
         case "windows path":
             rows[1]["teacher"] = "C:\\models\\teacher"
         case "roles":
@@ -54,7 +54,7 @@ def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
         ("one system prompt", "pair_id 0: its two rows share one system prompt"),
         ("two user prompts", "pair_id 0: its two rows have different user prompts"),
         ("empty", "row 2: rejected is empty"),
-        ("posix path", "row 1: teacher is '/home/someone/model', a path of one machine"),
+        ("posix path", "row 1: teacher is '/srv/someone/model', a path of one machine"),
         ("windows path", "a path of one machine"),
         ("roles", "row 2: prompt roles are ['user'], expected ['system', 'user']"),
     ],
