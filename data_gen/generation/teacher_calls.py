@@ -109,6 +109,7 @@ def teacher_of(model: str, settings: TeacherSettings) -> Teacher:
         ValueError: If the provider is unknown.
     """
     from inspect_ai.model import GenerateConfig, get_model
+    from inspect_ai.util import AdaptiveConcurrency
 
     is_local = model.partition("/")[0] in _LOCAL
     connections = settings.max_connections or MAX_CONNECTIONS
@@ -117,7 +118,8 @@ def teacher_of(model: str, settings: TeacherSettings) -> Teacher:
         temperature=settings.temperature,
         reasoning_effort=settings.reasoning_effort,  # type: ignore[arg-type]  # the command checks the choice
         max_connections=settings.max_connections if is_local else None,
-        adaptive_connections=None if is_local else connections,
+        # begins at what was asked for and goes below it while the provider says 429
+        adaptive_connections=None if is_local else AdaptiveConcurrency(max=connections, start=connections),
         attempt_timeout=LOCAL_TIMEOUT_SECONDS if is_local else TIMEOUT_SECONDS,
     )
     arguments = dict(settings.model_args)
