@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +43,7 @@ LATENCY = {"latency_seconds": 2.0, "latency_sigma": 0.6}
 FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
 SAY_VERSIONS = "import importlib.metadata as m, sys; print(*map(m.version, sys.argv[1:]))"
 OTHERS = ("distilabel", "anthropic")
+CONDITIONS = ("latency", "latency_and_faults", "kill_and_resume")
 
 
 # clients, each a command in a folder of its own
@@ -175,8 +176,10 @@ def write_questions(calls: int, folder: Path) -> None:
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
 
 
-def compare(calls: int, latency: dict[str, float], python: str | None, timeout_seconds: float) -> dict[str, Any]:
-    """All runs, by condition and client."""
+def compare(
+    calls: int, latency: dict[str, float], python: str | None, timeout_seconds: float, chosen: Sequence[str]
+) -> dict[str, Any]:
+    """All runs of the chosen conditions, by condition and client."""
     clients = {"cpt": (cpt_command(calls), responses_of_cpt)}
     if python:
         clients["distilabel"] = (distilabel_command(python, calls), responses_of_distilabel)
@@ -186,7 +189,8 @@ def compare(calls: int, latency: dict[str, float], python: str | None, timeout_s
         "kill_and_resume": (latency, True),
     }
     found: dict[str, Any] = {}
-    for condition, (config, is_killed) in conditions.items():
+    for condition in chosen:
+        config, is_killed = conditions[condition]
         print(f"\n{condition}", file=sys.stderr)
         found[condition] = {
             name: measure(name, command, responses, calls, config, timeout_seconds, is_killed)
@@ -201,6 +205,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=1000, help="calls per client and condition (default: 1000)")
     parser.add_argument("--distilabel-python", help="Python with distilabel 1.5.3 (default: leave it out)")
     parser.add_argument("--timeout", type=float, default=600, help="seconds per client (default: 600)")
+    parser.add_argument("--only", choices=CONDITIONS, help="one condition; the others of the record stay as they are")
     parser.add_argument("--quick", action="store_true", help="100 calls, a tenth of the latency")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"(default: {RESULTS.relative_to(ROOT)})")
     parser.add_argument("--client", choices=["distilabel"], help=argparse.SUPPRESS)
@@ -211,7 +216,9 @@ def main() -> None:
     calls, latency = (100, LATENCY | {"latency_seconds": 0.2}) if options.quick else (options.calls, LATENCY)
     # not resolved: the Python of an environment is a link to another one
     python = options.distilabel_python and os.path.abspath(options.distilabel_python)
-    found = compare(calls, latency, python, options.timeout)
+    before = json.loads(options.out.read_text(encoding="utf-8")) if options.only and options.out.exists() else {}
+    chosen = (options.only,) if options.only else CONDITIONS
+    found = compare(calls, latency, python, options.timeout, chosen)
     packages = {name: version(name) for name in ("cpt-tasks", "inspect-ai", "anthropic")}
     say_versions = [python, "-c", SAY_VERSIONS, *OTHERS]
     others = subprocess.check_output(say_versions, text=True).split() if python else []
@@ -222,7 +229,8 @@ def main() -> None:
     record = {"date": datetime.now(UTC).date().isoformat(), "command": command, "conditions": conditions}
     record |= {"packages": {"cpt": packages, "distilabel": dict(zip(OTHERS, others, strict=False))}}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(record | found, indent=1) + "\n")
+    kept = {condition: before[condition] for condition in CONDITIONS if condition in before}
+    options.out.write_text(json.dumps(record | kept | found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -315,8 +315,18 @@ def _keep_record(run: str, stages: list[Stage]) -> None:
             continue
         [path, *_] = [unquote(urlparse(log.location).path) for log in _logs(stage.output) if log.status == "success"]
         kept = Path("results") / run / "logs" / f"{stage.name}.eval"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, kept)
+        _keep_log(path, kept)
+
+
+def _keep_log(path: str, kept: Path) -> None:
+    """Copies a log without where its repository was cloned from, which can be a folder of this machine."""
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    log = read_eval_log(path)
+    if log.eval.revision:
+        log.eval.revision.origin = ""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_eval_log(log, str(kept))
 
 
 def _print_summary(run: str, record: dict[str, dict[str, Any]]) -> None:

@@ -125,9 +125,10 @@ def test_corrected_quantiles_by_hand() -> None:
     # 24 clusters: t(.975, 23) = 2.0687, times sqrt(24/23) = 2.1132, and P(Z < -2.1132) = .01729; no bias, no skewness
     symmetric = estimate(0.5, draws, [-1, 1] * 12)
     assert (symmetric.ci_low, symmetric.ci_high) == pytest.approx((0.01729, 0.98271), abs=1e-5)
-    # the draws lie .1 below the value on average: the value is thought to lie as far below the truth, so .2 are added
+    # the draws lie .1 below the value on average: the value is thought to lie as far below the truth, so .2 are added,
+    # but no end leaves the range of the draws
     biased = estimate(0.6, draws, [-1, 1] * 12)
-    assert (biased.ci_low, biased.ci_high) == pytest.approx((0.01729 + 0.2, 0.98271 + 0.2), abs=1e-5)
+    assert (biased.ci_low, biased.ci_high) == pytest.approx((0.01729 + 0.2, 1), abs=1e-5)
 
 
 def test_skewness_is_corrected_as_in_scipy() -> None:
@@ -188,3 +189,14 @@ def test_intervals_cover_the_truth_in_about_95_percent_of_benchmarks(n_families:
         hits += [one.ci_low <= true <= one.ci_high for one, true in zip(found, truth, strict=True)]
     shares = {statistic.__name__: share for statistic, share in zip(wanted, hits / 1000, strict=True)}
     assert all(0.92 <= share <= 0.97 for share in shares.values()), shares
+
+
+def test_an_interval_of_shares_stays_one_and_none_is_carried_off_by_a_few_draws() -> None:
+    left_out = np.linspace(0.9, 1.1, 8)
+    shares = np.r_[
+        np.full(500, 1.0), np.linspace(0.7, 1.0, 500)
+    ]  # biased downwards by 0.075: shifted up, but not past 1
+    assert estimate(1.0, shares, left_out).ci_high == 1
+    ratios = np.r_[np.linspace(0.5, 2.0, 997), np.full(3, -1e6)]  # three draws divide by nearly 0
+    found = estimate(1.2, ratios, left_out)
+    assert 0.4 < found.ci_low < 1.2 < found.ci_high <= 2

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from inspect_ai.log import read_eval_log
 
 from cpt_tasks.report import summarise
 from cpt_tasks.runs import check_comparable, find_logs, read_run
@@ -38,3 +39,9 @@ def test_the_summary_is_what_the_committed_logs_give() -> None:
         values = {name: estimate["value"] for name, estimate in theirs["metrics"].items()}
         # a report made before a statistic was added lacks it
         assert {name: ours["metrics"][name]["value"] for name in values} == pytest.approx(values)
+
+
+def test_no_committed_log_says_where_it_was_made() -> None:
+    for path in sorted(ROOT.glob("results/**/*.eval")):
+        revision = read_eval_log(str(path), header_only=True).eval.revision
+        assert revision is None or not revision.origin.startswith(("/", "file:")), path

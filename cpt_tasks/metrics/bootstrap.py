@@ -10,6 +10,7 @@ from cpt_tasks.metrics.rows import NAN, Floats, Rows, Statistic, table_of
 from judges.agreement import Estimate
 
 TAIL = 0.025
+MAX_SKEWNESS = 3.0  # beyond it the expansion does not hold, and no correction is better than a wild one
 
 
 def resample_weights(n_clusters: int, n_resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -68,11 +69,13 @@ def estimate(
               that of the value (Efron and Tibshirani 1993, chapter 10). Statistics that are means within prompts have
               none; tau-b has, because pairs within a prompt are in better order than pairs across, and copies of a
               prompt make more of them. BCa would look for it in quantiles that a thousand draws do not have. A distance
-              within twice its own standard error, that of a mean of so many draws, is no bias.
+              within twice its own standard error, that of a mean of so many draws, is no bias, and where mean and
+              median are further apart than the middle 95% of the draws spread, a few far ones made it, as in ratios.
             - Skewness: the quantiles are those of BCa (Efron 1987), the distance of mean and median of the draws from
               their skewness (its first Edgeworth term, skewness / 6).
             - Few clusters: the normal quantile of BCa becomes sqrt(n / (n - 1)) times Student's t, so that the interval
               of a mean is as wide as that of t (Hesterberg 2015, The American Statistician 69(4), expanded interval).
+            Of draws from 0 to 1 the interval does not leave 0 to 1, and of draws that are never negative not 0.
     """
     defined = np.asarray(draws, dtype=np.float64)
     defined = defined[~np.isnan(defined)]
@@ -81,11 +84,19 @@ def estimate(
     if not len(left_out):
         low, high = np.quantile(defined, [TAIL, 1 - TAIL])
         return Estimate(value, float(low), float(high))
-    bias = float(defined.mean()) - value
-    if abs(bias) <= 2 * float(defined.std()) / np.sqrt(len(defined)):
-        bias = 0.0
-    low, high = np.quantile(defined, corrected_tails(defined, np.asarray(left_out))) - 2 * bias
+    low, high = np.quantile(defined, corrected_tails(defined, np.asarray(left_out))) - 2 * _bias(value, defined)
+    if min(value, defined.min()) >= 0:
+        low, high = max(low, 0.0), min(high, 1.0) if max(value, defined.max()) <= 1 else high
     return Estimate(value, float(low), float(high))
+
+
+def _bias(value: float, draws: Floats) -> float:
+    """Mean distance of the draws from the value; 0 where that is noise or the doing of a few draws."""
+    bias = float(draws.mean()) - value
+    low, high = np.quantile(draws, [TAIL, 1 - TAIL])
+    spread = float(high - low) / (2 * stats.norm.ppf(1 - TAIL))
+    is_noise = abs(bias) <= 2 * float(draws.std()) / np.sqrt(len(draws))
+    return 0.0 if is_noise or abs(float(draws.mean() - np.median(draws))) > spread else bias
 
 
 def corrected_tails(draws: Floats, left_out: Floats) -> tuple[float, float]:
@@ -94,7 +105,8 @@ def corrected_tails(draws: Floats, left_out: Floats) -> tuple[float, float]:
     width = -np.sqrt(n / (n - 1)) * stats.t.ppf(TAIL, n - 1)
     # counting draws below their mean would do the same, but where they have few different values it jumps
     varies = np.ptp(draws) > 1e-9 * max(1.0, float(np.abs(draws).max()))  # rounding has no skewness
-    median_bias = stats.skew(draws) / 6 if varies else 0.0
+    skewness = float(stats.skew(draws)) if varies else 0.0
+    median_bias = skewness / 6 if abs(skewness) <= MAX_SKEWNESS else 0.0
     influence = np.nanmean(left_out) - left_out[~np.isnan(left_out)] if not np.isnan(left_out).all() else np.zeros(1)
     spread = np.sum(influence**2) ** 1.5
     acceleration = np.sum(influence**3) / (6 * spread) if spread else 0.0
