@@ -47,9 +47,8 @@ self-teacher: $(INSTALLED)
 	$(BIN)/cpt teachers data/self_teacher/all/responses.jsonl --out $(SELF)/all
 	$(BIN)/cpt teachers data/self_teacher/best_of_4/responses.jsonl --out $(SELF)/best_of_4
 
-# two processes of one thread each: torch's threads would wait for one another
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

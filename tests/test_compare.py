@@ -134,7 +134,7 @@ def test_the_command_prints_a_table_and_writes_what_it_says(
     assert text.startswith("# tuned against base")
     assert str(tmp_path) not in text + (out / "compare.json").read_text()
     assert (out / "compare.png").read_bytes()[:4] == b"\x89PNG"
-    assert (out / "command.txt").read_text().startswith("cpt ")
+    assert (out / "command.txt").read_text().startswith("cpt")
 
 
 def test_a_folder_of_several_logs_is_refused(base: str, log_of: Callable[..., str]) -> None:
