@@ -120,10 +120,11 @@ def test_other_protocols_are_refused_by_name(
 
 
 def test_the_command_prints_a_table_and_writes_what_it_says(
-    base: str, log_of: Callable[..., str], tmp_path: Path
+    base: str, log_of: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     arguments = [base, log_of("tuned", limit_per_cell=4), "--out", str(out), "--resamples", "20"]
+    monkeypatch.setattr("sys.argv", ["cpt", "compare", *arguments])
     done = CliRunner().invoke(compare_command, arguments)
     assert done.exit_code == 0, done.output
     assert "| macro_accuracy |" in done.output
@@ -134,7 +135,9 @@ def test_the_command_prints_a_table_and_writes_what_it_says(
     assert text.startswith("# tuned against base")
     assert str(tmp_path) not in text + (out / "compare.json").read_text()
     assert (out / "compare.png").read_bytes()[:4] == b"\x89PNG"
-    assert (out / "command.txt").read_text().startswith("cpt")
+    command = (out / "command.txt").read_text()
+    assert command.startswith("cpt compare ")
+    assert str(tmp_path) not in command
 
 
 def test_a_folder_of_several_logs_is_refused(base: str, log_of: Callable[..., str]) -> None:
