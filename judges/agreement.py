@@ -11,9 +11,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
-from scipy.special import ndtr
 
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
 
@@ -135,8 +134,8 @@ def agree(reference: ArrayLike, judged: ArrayLike) -> Agreement:
     levels = _level_ranks(pairs)
     return Agreement(
         n=len(pairs),
-        pearson=_correlation(stats.pearsonr, a, b),
-        spearman=_correlation(stats.spearmanr, a, b),
+        pearson=_correlation(scipy.stats.pearsonr, a, b),
+        spearman=_correlation(scipy.stats.spearmanr, a, b),
         icc=icc_2_1(pairs),
         mae=float(np.abs(a - b).mean()) if len(pairs) else NAN,
         level_kappa=quadratic_kappa(levels[:, 0], levels[:, 1]),
@@ -267,8 +266,8 @@ def hit_probability(level: ScoreLevel, sd: float) -> float:
     low, high = level.band
     # clipping keeps in the band whatever noise carries beyond the end of the scale
     best = MIN_SCORE if low == MIN_SCORE else MAX_SCORE if high == MAX_SCORE else level.midpoint
-    below = 0.0 if low == MIN_SCORE else ndtr((low - best) / sd)
-    above = 0.0 if high == MAX_SCORE else ndtr((best - high) / sd)
+    below = 0.0 if low == MIN_SCORE else scipy.special.ndtr((low - best) / sd)
+    above = 0.0 if high == MAX_SCORE else scipy.special.ndtr((best - high) / sd)
     return float(1 - below - above)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 
 from judges.agreement import NAN, Agreement, Estimate, Floats, NoiseReport, agree, noise_report
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
@@ -219,8 +219,8 @@ def _clustered(sums: Mapping[str, Floats], statistic: Callable[..., Floats], see
     if len(sums) < 2:
         return Estimate(value, NAN, NAN)
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        found = scipy.stats.bootstrap(
             columns, statistic, paired=True, vectorized=True, method="percentile", n_resamples=N_RESAMPLES, rng=seed
         )
     # scipy gives no interval at all when the statistic is undefined on a single resample
@@ -231,7 +231,7 @@ def _clustered(sums: Mapping[str, Floats], statistic: Callable[..., Floats], see
 
 def _partial_rho(judgments: _Judgments) -> float:
     cells = [[(found.judged, found.words, found.measured) for found in cell] for cell in _cells(judgments)]
-    ranks = [stats.rankdata(cell, axis=0) for cell in cells]
+    ranks = [scipy.stats.rankdata(cell, axis=0) for cell in cells]
     squares = _products([table - table.mean(axis=0) for table in ranks])
     scale = np.sqrt(np.diag(squares))
     if (scale < _TINY).any():
@@ -256,7 +256,7 @@ def _saturation(scores: Sequence[float]) -> Saturation:
 def _tau_b(judgments: _Judgments, score: _Score) -> float:
     levels, scores = [found.level.rank for found in judgments], [score(found) for found in judgments]
     defined = len(set(levels)) > 1 and len(set(scores)) > 1
-    return float(stats.kendalltau(levels, scores).statistic) if defined else NAN
+    return float(scipy.stats.kendalltau(levels, scores).statistic) if defined else NAN
 
 
 def _order_accuracy(judgments: _Judgments, score: _Score) -> float:

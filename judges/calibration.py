@@ -8,8 +8,8 @@ than the labels alone would.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from judges.agreement import NAN, Agreement, Estimate, Floats, agree, krippendorff_alpha
 
@@ -116,8 +116,8 @@ def linear_link(human: ArrayLike, judge: ArrayLike) -> LinearLink:
     if np.ptp(x) == 0:
         nothing = Estimate(NAN, NAN, NAN)
         return LinearLink(nothing, nothing, NAN, NAN, raw_rmse, raw_mae)
-    fit = stats.linregress(x, y)
-    t = stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 2)
+    fit = scipy.stats.linregress(x, y)
+    t = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 2)
     leverage = 1 / len(x) + (x - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()
     free = 1 - leverage
     left_out = (y - fit.intercept - fit.slope * x) / np.where(free > 1e-9, free, NAN)
@@ -155,7 +155,7 @@ def powered_mean(human: ArrayLike, judge: ArrayLike, judge_unlabelled: ArrayLike
     if weight:
         corrected += weight * float(rest.mean())
         variance += weight**2 * float(rest.var(ddof=1)) / len(rest)
-    t = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+    t = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
     return PoweredMean(
         corrected=_around(corrected, t * np.sqrt(variance)),
         labels_only=_around(y.mean(), t * np.sqrt(y.var(ddof=1) / n)),

@@ -61,8 +61,11 @@ class Call:
     @cached_property
     def params(self) -> dict[str, Any]:
         """Settings that decide what comes back, JSON types only; transport and extra headers are left out."""
-        merged = self.model.config.merge(self.config)
-        return merged.model_dump(mode="json", exclude_none=True, exclude=_TRANSPORT | {"extra_headers"})
+        own, more = (
+            config.model_dump(mode="json", exclude_none=True, exclude=_TRANSPORT | {"extra_headers"})
+            for config in (self.model.config, self.config)
+        )
+        return own | more  # as `GenerateConfig.merge`, without its deep copies of both
 
     @cached_property
     def messages_hash(self) -> str:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 from numpy.typing import NDArray
-from scipy import stats
 
 from cpt_tasks.metrics.rows import NAN, Floats, Rows, Statistic, table_of
 from judges.agreement import Estimate
@@ -94,7 +94,7 @@ def _bias(value: float, draws: Floats) -> float:
     """Mean distance of the draws from the value; 0 where that is noise or the doing of a few draws."""
     bias = float(draws.mean()) - value
     low, high = np.quantile(draws, [TAIL, 1 - TAIL])
-    spread = float(high - low) / (2 * stats.norm.ppf(1 - TAIL))
+    spread = float(high - low) / (2 * scipy.stats.norm.ppf(1 - TAIL))
     is_noise = abs(bias) <= 2 * float(draws.std()) / np.sqrt(len(draws))
     return 0.0 if is_noise or abs(float(draws.mean() - np.median(draws))) > spread else bias
 
@@ -102,14 +102,14 @@ def _bias(value: float, draws: Floats) -> float:
 def corrected_tails(draws: Floats, left_out: Floats) -> tuple[float, float]:
     """The quantiles of the draws, 0-1, at which a 95% interval ends; see `estimate`. nan in `left_out` is left out."""
     n = len(left_out)
-    width = -np.sqrt(n / (n - 1)) * stats.t.ppf(TAIL, n - 1)
+    width = -np.sqrt(n / (n - 1)) * scipy.stats.t.ppf(TAIL, n - 1)
     # counting draws below their mean would do the same, but where they have few different values it jumps
     varies = np.ptp(draws) > 1e-9 * max(1.0, float(np.abs(draws).max()))  # rounding has no skewness
-    skewness = float(stats.skew(draws)) if varies else 0.0
+    skewness = float(scipy.stats.skew(draws)) if varies else 0.0
     median_bias = skewness / 6 if abs(skewness) <= MAX_SKEWNESS else 0.0
     influence = np.nanmean(left_out) - left_out[~np.isnan(left_out)] if not np.isnan(left_out).all() else np.zeros(1)
     spread = np.sum(influence**2) ** 1.5
     acceleration = np.sum(influence**3) / (6 * spread) if spread else 0.0
     reach = median_bias + np.array([-width, width])
-    low, high = stats.norm.cdf(median_bias + reach / np.maximum(1 - acceleration * reach, 1e-9))
+    low, high = scipy.stats.norm.cdf(median_bias + reach / np.maximum(1 - acceleration * reach, 1e-9))
     return float(low), float(high)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 from numpy.typing import NDArray
-from scipy import stats
 
 from cpt_tasks.metrics.bootstrap import bootstrap_estimate, bootstrap_weights
 from cpt_tasks.metrics.rows import NAN, Floats, Rows, Statistic, Table, table_of
@@ -123,7 +123,7 @@ def prompts_needed(first: Rows, second: Rows, effect: float = 0.05, power: float
     shares = (_hits(other) - _hits(table)) / (sizes[cells] * np.count_nonzero(sizes))
     differences = table.n_clusters * np.bincount(table.cluster, shares, table.n_clusters)
     sd = float(np.std(differences, ddof=1))
-    needed = ((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * sd / effect) ** 2
+    needed = ((scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(power)) * sd / effect) ** 2
     return Power(sd, float(math.ceil(needed)) if sd > ROUNDING else NAN)
 
 

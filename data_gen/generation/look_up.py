@@ -46,6 +46,26 @@ class LookUp:
         """Those of the plan's questions that have no row in the file."""
         return itertools.compress(questions, self.states)
 
+    def missing_for(self, teacher: Teacher, questions: Callable[[], Iterable[Question]]) -> Iterator[Question]:
+        """As `missing`, but of every rubric that is to be cached one question comes before all others.
+
+        So the caches of all rubrics are written side by side at the start, instead of one after another all along.
+
+        Args:
+            teacher: Who is asked.
+            questions: Gives the plan's questions; called twice, so that they need not be held.
+        """
+        ahead: dict[str, int] = {}
+        for number, question in enumerate(questions()):
+            is_next = self.states[number] == TO_ASK and question.rubric.id not in ahead
+            if is_next and teacher.caches(question):
+                ahead[question.rubric.id] = number
+                yield question
+        taken = set(ahead.values())
+        for number, question in enumerate(questions()):
+            if self.states[number] != IN_FILE and number not in taken:
+                yield question
+
 
 def look_up(
     teacher: Teacher,

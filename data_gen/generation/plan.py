@@ -130,7 +130,7 @@ def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[st
             of the package, however it is spaced or capitalised.
     """
     if selection == TRAIN:
-        return {rubric.family: load_user_prompts("train", rubric.family) for rubric in rubrics}
+        return {family: load_user_prompts("train", family) for family in dict.fromkeys(one.family for one in rubrics)}
     path = Path(selection)
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         raise ValueError(f"--prompts {selection}: not found, expected {TRAIN!r} or the path of a YAML file of prompts")

@@ -134,11 +134,12 @@ def _write_questions(found: Found, plan: Plan, store: "CallStore", options: Mapp
 
 
 def _ask(asking: Asking, found: Found, plan: Plan, options: Mapping[str, Any]) -> str:
-    missing = {teacher: there.missing(plan.questions()) for teacher, there in found.items()}
     if options["batch"]:
+        missing = {teacher: there.missing(plan.questions()) for teacher, there in found.items()}
         asyncio.run(ask_batches(asking, missing, options["poll_seconds"], lambda line: click.echo(line, err=True)))
     else:
-        asyncio.run(ask_online(asking, missing))
+        in_turn = {teacher: there.missing_for(teacher, plan.questions) for teacher, there in found.items()}
+        asyncio.run(ask_online(asking, in_turn))
     return _finish(asking, found.values())
 
 
