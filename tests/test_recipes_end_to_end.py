@@ -13,7 +13,9 @@ from inspect_ai.log import read_eval_log, write_eval_log
 # the script's own folder is on the path when it runs
 sys.path.insert(0, str(Path(__file__).parent.parent / "recipes"))
 import end_to_end  # noqa: E402
-from end_to_end import CONFIG, SIZES, Size, Stage, fingerprint_of, plan, resume_command, run_all, run_stage  # noqa: E402
+import run_commands  # noqa: E402
+from end_to_end import CONFIG, SIZES, Size, plan, run_all  # noqa: E402
+from run_commands import Stage, fingerprint_of, resume_command, run_stage  # noqa: E402
 
 from cpt_tasks.rubric_adherence import rubric_adherence  # noqa: E402
 
@@ -63,7 +65,7 @@ def test_a_fingerprint_follows_command_inputs_and_needs(tmp_path: Path) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder in which stages are programs of /bin."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(end_to_end, "BIN", Path("/bin"))
+    monkeypatch.setattr(run_commands, "BIN", Path("/bin"))
     return tmp_path
 
 
