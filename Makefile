@@ -48,7 +48,7 @@ self-teacher: $(INSTALLED)
 	$(BIN)/cpt teachers data/self_teacher/best_of_4/responses.jsonl --out $(SELF)/best_of_4
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

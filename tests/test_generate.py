@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_gen.generation.command import generate_command
+from data_gen.generation.look_up import IN_FILE, IN_STORE, TO_ASK, LookUp
 from data_gen.generation.plan import Plan, Question, read_prompts
 from data_gen.generation.response_file import ResponseFile
 from data_gen.generation.teacher_calls import Teacher, row_id, teacher_name
@@ -233,6 +235,17 @@ def test_no_temperature_is_sent_and_only_a_rubric_shared_by_many_is_marked_for_t
     assert len(anthropic_server.bodies) == 8
     assert anthropic_server.stats.cache_reads == 5
     assert anthropic_server.stats.cache_writes == 1  # the first call goes ahead
+
+
+def test_one_question_of_every_cached_rubric_goes_ahead_and_the_others_follow_in_the_order_of_the_plan() -> None:
+    asked = plan("broadcast,labyrinth,reverie", levels=(ScoreLevel.LOW, ScoreLevel.MODERATE), prompts={"one": "a"})
+    questions = list(asked.questions())
+    there = LookUp(states=bytearray([IN_FILE, TO_ASK, IN_STORE, TO_ASK, TO_ASK, TO_ASK]))
+    teacher: Any = SimpleNamespace(caches=lambda question: question.rubric.id != "reverie")
+    found = [questions.index(question) for question in there.missing_for(teacher, asked.questions)]
+    assert found == [1, 3, 2, 4, 5]  # broadcast, labyrinth; then the stored one, and reverie, which is not cached
+    teacher.caches = lambda question: False
+    assert list(there.missing_for(teacher, asked.questions)) == list(there.missing(questions))
 
 
 # rows
