@@ -20,7 +20,7 @@ tests/test_recipes_trainer.py holds the losses to DPOTrainer's.
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 TWIN_COLUMN = "twin_index"
 GAP_COLUMN = "score_gap"
+CELL_COLUMN = "cell_index"
 
 
 @dataclass
@@ -48,6 +49,20 @@ class CPTConfig(DPOConfig):
         default=0.0,
         metadata={"help": "Factor of the offset log(1 + score gap) of each pair (ODPO), reward units; 0 = off."},
     )
+
+
+def cell_names(rows: Mapping[str, Sequence[Any]]) -> list[str]:
+    """`rubric/level:level` of each row, the level with the lower score first, so that both rows of a twin agree.
+
+    Args:
+        rows: columns `rubric, level, rejected_level, score_chosen, score_rejected` of a preference file.
+    """
+    names = []
+    columns = ("rubric", "level", "rejected_level", "score_chosen", "score_rejected")
+    for rubric, level, other, chosen, rejected in zip(*(rows[name] for name in columns), strict=True):
+        low, high = (level, other) if (chosen, str(level)) <= (rejected, str(other)) else (other, level)
+        names.append(f"{rubric}/{low}:{high}")
+    return names
 
 
 @dataclass(frozen=True)
@@ -103,12 +118,13 @@ class TwinSampler(Sampler[int]):
 
 @dataclass
 class TwinCollator(DataCollatorForPreference):
-    """TRL's collator plus tensors of shape (n_pairs,): `twin_index`, -1 where the row has no pair id, and any gaps."""
+    """TRL's collator plus tensors of shape (n_pairs,): `twin_index` and `cell_index`, -1 for none, and any gaps."""
 
     def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
         """The padded batch."""
         batch: dict[str, Any] = super().torch_call(examples)
-        batch[TWIN_COLUMN] = torch.tensor([example.get(TWIN_COLUMN, -1) for example in examples])
+        for name in (TWIN_COLUMN, CELL_COLUMN):
+            batch[name] = torch.tensor([example.get(name, -1) for example in examples])
         if GAP_COLUMN in examples[0]:
             batch[GAP_COLUMN] = torch.tensor([example[GAP_COLUMN] for example in examples], dtype=torch.float)
         return batch
@@ -144,6 +160,8 @@ class TwinDPOTrainer(DPOTrainer):
     - `twins/sum_margin` = mean of m1 + m2: how far the system prompt moves the preference. 0 for such a model.
     - `twins/style_bias` = mean of |m1 - m2| / 2: the preference for one response that no system prompt asked for.
 
+    Evaluation also logs `twins/both_correct/RUBRIC/LOW:HIGH`, the first by rubric and pair of levels.
+
     With `score_offset`, TRL's `rewards/*` hold the offset, so that `rewards/accuracies` asks for a margin above it; the
     twin metrics and the joint term do not.
     """
@@ -158,6 +176,7 @@ class TwinDPOTrainer(DPOTrainer):
             ValueError: if `twin_batching` is on and a batch size is odd: every batch would split a twin; or if
                 `score_offset` meets a loss it has no meaning in.
         """
+        self._cells: dict[str, int] = {}  # index of a cell by its name; filled while the data sets are prepared
         super().__init__(*args, **kwargs)
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
             if self.args.twin_batching and getattr(self.args, name) % 2:
@@ -190,6 +209,9 @@ class TwinDPOTrainer(DPOTrainer):
         groups = twin_groups(dataset["pair_id"])
         index = {row: number for number, group in enumerate(groups) for row in group}
         dataset = dataset.add_column(TWIN_COLUMN, [index[row] for row in range(len(dataset))])
+        if {"rubric", "level", "rejected_level", "score_chosen", "score_rejected"} <= set(dataset.column_names):
+            cells = [self._cells.setdefault(name, len(self._cells)) for name in cell_names(dataset)]
+            dataset = dataset.add_column(CELL_COLUMN, cells)
         if args.score_offset:
             scores = zip(dataset["score_chosen"], dataset["score_rejected"], strict=True)
             dataset = dataset.add_column(GAP_COLUMN, [abs(chosen - rejected) for chosen, rejected in scores])
@@ -198,7 +220,7 @@ class TwinDPOTrainer(DPOTrainer):
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         if TWIN_COLUMN not in self._signature_columns:
-            self._signature_columns = [*self._signature_columns, TWIN_COLUMN, GAP_COLUMN]
+            self._signature_columns = [*self._signature_columns, TWIN_COLUMN, CELL_COLUMN, GAP_COLUMN]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset: Any = self.train_dataset if train_dataset is None else train_dataset
@@ -209,6 +231,7 @@ class TwinDPOTrainer(DPOTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         """DPOTrainer's loss; the log-probabilities of its forwards are read on the way for metrics and joint term."""
         twin_index = inputs.pop(TWIN_COLUMN)  # TRL passes keys it does not know on to the model
+        cell_index = inputs.pop(CELL_COLUMN)
         gap = inputs.pop(GAP_COLUMN, None)
         precomputed = self.precompute_ref_logps
         reference = None
@@ -238,6 +261,8 @@ class TwinDPOTrainer(DPOTrainer):
         chosen, rejected = (logps[0] - (logps[1] if reference is None else reference)).chunk(2)
         margins = self.beta * (chosen - rejected)
         self._log_twins(twin_metrics(margins.detach(), twin_index))
+        if not model.training:
+            self._log_cells(margins.detach(), twin_index, cell_index)
         if not self.args.joint_weight:
             return result
         joint = self.args.joint_weight * joint_loss(margins, twin_index)
@@ -253,3 +278,18 @@ class TwinDPOTrainer(DPOTrainer):
         for name, total in zip(("both_correct", "sum_margin", "style_bias"), totals, strict=True):
             # One entry per twin: TRL averages the entries, and batches may hold different numbers of twins.
             self._metrics[mode][f"twins/{name}"].extend([total / twins] * round(twins))
+
+    def _log_cells(self, margins: torch.Tensor, twin_index: torch.Tensor, cell_index: torch.Tensor) -> None:
+        """Add the twins of a batch to the running means of their cells."""
+        first, second = whole_twins(twin_index)
+        correct = (margins[first] > 0) & (margins[second] > 0)
+        counts = margins.new_zeros(len(self._cells), 2)  # right, all
+        for cell, is_right in zip(cell_index[first].tolist(), correct.tolist(), strict=True):
+            if cell >= 0:
+                counts[cell] += counts.new_tensor([float(is_right), 1.0])
+        if not self._cells:
+            return
+        totals = self.accelerator.gather(counts[None]).sum(dim=0).tolist()
+        for name, (right, twins) in zip(self._cells, totals, strict=True):
+            if twins:
+                self._metrics["eval"][f"twins/both_correct/{name}"].extend([right / twins] * round(twins))

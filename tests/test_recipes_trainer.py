@@ -26,7 +26,7 @@ from peft import LoraConfig
 from tiny_model import make_rows, make_twin, save_tiny_model
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
-from twin_trainer import CPTConfig, TwinDPOTrainer, TwinSampler, twin_metrics
+from twin_trainer import CPTConfig, TwinDPOTrainer, TwinSampler, cell_names, twin_metrics
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def make_trainer(cls: Any, config: Any, tiny: str, folder: Path, rows: list[dict[str, Any]], **options: Any) -> Any:
+    evaluation = Dataset.from_list(options.pop("evaluation", None) or make_rows(3, start=100))
     args = config(
         output_dir=str(folder),
         per_device_train_batch_size=options.pop("batch", 4),
@@ -51,7 +52,6 @@ def make_trainer(cls: Any, config: Any, tiny: str, folder: Path, rows: list[dict
         **options,
     )
     lora = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
-    evaluation = Dataset.from_list(make_rows(3, start=100))
     return cls(model=tiny, args=args, train_dataset=Dataset.from_list(rows), eval_dataset=evaluation, peft_config=lora)
 
 
@@ -301,3 +301,29 @@ def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
     assert torch.equal(logits, plain_logits)
     assert projected == ([22, 13] if labelled else [22, 22])  # 2 x 11 next tokens; 5 + 8 of them labelled
     assert trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768
+
+
+def test_evaluation_says_how_many_twins_are_right_in_each_cell(tiny: str, tmp_path: Path) -> None:
+    rows = make_rows(8, start=100)
+    for row in rows[:6]:
+        row["rubric"] = "calm"
+    for row in rows[:2] + rows[-2:]:  # the trained model gets these wrong
+        row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
+    options = {"evaluation": rows, "per_device_eval_batch_size": 6}
+    trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6), **options)
+    trainer.train()
+    logged = trainer.evaluate()
+    trainer.model.eval()
+    right = [margin(trainer, rows[i]) > 0 and margin(trainer, rows[i + 1]) > 0 for i in range(0, 16, 2)]
+    key = "eval_twins/both_correct"
+    assert 0 < sum(right) < 8
+    assert logged[key] == sum(right) / 8
+    cells = {name.removeprefix(f"{key}/"): value for name, value in logged.items() if name.startswith(f"{key}/")}
+    assert cells == {"calm/low:high": sum(right[:3]) / 3, "noir/low:high": sum(right[3:]) / 5}
+    assert not any(name.startswith("twins/both_correct/") for entry in trainer.state.log_history for name in entry)
+
+
+def test_both_rows_of_a_twin_name_the_same_cell() -> None:
+    columns = {name: [row[name] for row in make_twin(1)] for name in make_twin(1)[0]}
+    assert cell_names(columns) == ["noir/low:high"] * 2
+    assert cell_names(columns | {"score_chosen": [50.0, 50.0], "score_rejected": [50.0, 50.0]}) == ["noir/high:low"] * 2

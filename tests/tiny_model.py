@@ -44,8 +44,8 @@ def make_twin(number: int, pair_id: int | str | None = None) -> list[dict[str, A
                 "rubric": "noir",
                 "level": level,
                 "rejected_level": other,
-                "score_chosen": 95.0,
-                "score_rejected": 10.0,
+                "score_chosen": 10.0 if level == "low" else 95.0,
+                "score_rejected": 95.0 if level == "low" else 10.0,
                 "teacher": "test",
             }
         )
