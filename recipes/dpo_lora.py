@@ -25,6 +25,7 @@ from typing import Any
 import huggingface_hub.constants
 from chat_templates import Repair, repair_chat_template, set_thinking
 from estimate import estimate_run
+from hub import push_folder
 from pairs import RecipeError, check_scores, check_split, load_pairs, select_twins, sft_rows
 from precision import Precision, choose_cpu_precision
 from preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise_dpo, tokenise_sft
@@ -49,6 +50,7 @@ from run_files import (
     write_state,
 )
 from safetensors import SafetensorError
+from samples import check_judged
 from script_arguments import ScriptArguments, check_settings
 from stages import Plan, load_adapter, make_sft_config, planned_steps, run_dpo, run_sft, stage_record
 from training_figure import draw_training
@@ -98,6 +100,8 @@ def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tu
         for rows, path in ((train, script.train_file), (evaluation, script.eval_file)):
             if rows is not None:
                 check_scores(rows, str(path))
+    if script.judge_samples and evaluation is not None:
+        check_judged(evaluation)
     tokenizer = AutoTokenizer.from_pretrained(
         model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
     )
@@ -112,7 +116,7 @@ def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tu
     if script.sft_epochs > 0:
         sft = make_sft_config(dpo, script.sft_epochs, script.sft_learning_rate, script.sft_batch_size)
         dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
-    samples = {"sample_prompts": script.sample_prompts, "sample_tokens": script.sample_tokens}
+    samples = {name: getattr(script, name) for name in ("sample_prompts", "sample_tokens", "judge_samples")}
     return Plan(dpo, sft, model, train, evaluation, tokenizer, options, **samples), repair
 
 
@@ -228,9 +232,20 @@ def train(script: ScriptArguments, plan: Plan, keys: tuple[str, str], manifest: 
     plan.dpo.distributed_state.wait_for_everyone()
     plan.say(f"{folder}: finished")
     if trainer is not None:
-        if plan.dpo.push_to_hub:
-            trainer.push_to_hub()
         trainer.end()
+
+
+def push(plan: Plan) -> None:
+    """Upload the finished adapter, from the main process."""
+    if not plan.is_main:
+        return
+    try:
+        plan.say(f"uploaded: {push_folder(plan.output_dir, plan.dpo)}")
+    except (OSError, ValueError) as error:  # a missing token is a ValueError or one of the hub's, which are OSErrors
+        reason = " ".join(str(error).split())
+        raise RecipeError(
+            f"{portable(str(plan.output_dir))}: finished, but not uploaded ({reason}); the same command tries again"
+        ) from error
 
 
 def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
@@ -239,6 +254,7 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     if script.estimate:
         print(estimate_run(script, dpo, model))
         return
+    wants_push, dpo.push_to_hub = dpo.push_to_hub, False  # see `hub.py`
     precision = set_precision(dpo, script.cpu_bf16)
     plan, repair = make_plan(script, dpo, model)
     base = model_identity(plan.base_model, model.model_revision)
@@ -246,6 +262,8 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     base |= {"licence": base_licence(plan.base_model, model.model_revision)}
     if not script.dry_run and is_finished(plan.output_dir, keys[1]):
         plan.say(f"{plan.output_dir}: finished already, with the same data and settings; delete it to train again")
+        if wants_push:
+            push(plan)
         return
     if repair:
         plan.say(f"chat template repaired: {repair}; evaluate with the tokenizer in the output folder")
@@ -267,6 +285,8 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
             f"{portable(str(plan.output_dir))}: no space left on the disk, last complete checkpoint: {last or 'none'}; "
             "free some and start again"
         ) from error
+    if wants_push:
+        push(plan)
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""Write what the model answers at each evaluation, so that a run can be read and not only plotted."""
+"""Write what the model answers at each evaluation, so that a run can be read and not only plotted; and have it judged.
+
+Judging is the command `cpt judge texts`, by the measured judge: the recipe needs nothing of this repository otherwise.
+"""
 
 # mypy: disable-error-code="import-untyped"
 # datasets ships no types
@@ -7,46 +10,115 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from pairs import RecipeError
 from transformers import TrainerCallback
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
+CPT = Path(sys.executable).parent / "cpt"
+
+
+def judge_samples(samples: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """The samples with the score (0-100) and `in_band` of the measured judge, by `cpt judge texts`.
+
+    Raises:
+        RecipeError: If they cannot be judged, with what the command says.
+    """
+    asked, judged = folder / "samples.to-judge.jsonl", folder / "samples.judged.jsonl"
+    asked.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
+    command = [str(CPT), "judge", "texts", str(asked), "--out", str(judged)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RecipeError(f"judge_samples: {done.stderr.strip().splitlines()[-1]}")
+        return [json.loads(line) for line in judged.read_text(encoding="utf-8").splitlines()]
+    finally:
+        asked.unlink()
+        judged.unlink(missing_ok=True)
+
+
+def check_judged(evaluation: Dataset) -> None:
+    """Raise RecipeError before any training if the measured judge does not take the rubrics of the rows."""
+    rows = {row["rubric"]: row for row in evaluation.to_list()}
+    texts = [
+        {"rubric": rubric, "level": row["level"], "response": row["chosen"][-1]["content"]}
+        for rubric, row in rows.items()
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        judge_samples(texts, Path(folder))
+
+
+def mean_scores(samples: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Mean score, 0-100, of judged samples by level: `{"eval_score/LEVEL": ...}`."""
+    by_level = defaultdict(list)
+    for sample in samples:
+        by_level[sample["level"]].append(sample["score"])
+    return {f"eval_score/{level}": fmean(scores) for level, scores in sorted(by_level.items())}
+
+
 class SampleWriter(TrainerCallback):
     """Appends greedy responses to some evaluation prompts, the same at each evaluation, to a JSONL file.
 
-    Rows: `{stage, step, rubric, level, prompt, response}`. Greedy, because sampling would draw from the random numbers
-    of training. The main process generates alone, so not for sharded models.
+    Rows: `{stage, step, rubric, level, prompt, response}`, with `log` also `score, in_band`. Greedy, because sampling
+    would draw from the random numbers of training. The main process generates alone, so not for sharded models.
     """
 
     def __init__(
-        self, path: Path, stage: str, evaluation: Dataset, tokenizer: Any, count: int, max_tokens: int
+        self,
+        path: Path,
+        stage: str,
+        evaluation: Dataset,
+        tokenizer: Any,
+        count: int,
+        max_tokens: int,
+        log: Callable[[dict[str, float]], None] | None = None,
     ) -> None:
-        """Draw `count` rows (at most all) of `evaluation`; `max_tokens` is the longest response, in tokens."""
+        """Draw `count` rows (at most all) of `evaluation`.
+
+        Args:
+            path: JSONL file to append to.
+            stage: For the rows.
+            evaluation: Rows of a preference file.
+            tokenizer: Renders the prompts.
+            count: How many.
+            max_tokens: Longest response.
+            log: Takes the mean score by level; with it the samples are judged.
+        """
         drawn = random.Random(0).sample(range(len(evaluation)), min(count, len(evaluation)))
         self.rows = evaluation.select(sorted(drawn)).to_list()
-        self.path, self.stage, self.tokenizer, self.max_tokens = path, stage, tokenizer, max_tokens
+        self.path, self.stage, self.tokenizer, self.max_tokens, self.log = path, stage, tokenizer, max_tokens, log
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Generate for all chosen rows in one batch."""
         if not state.is_world_process_zero:
             return
-        responses = self.respond(model)
+        samples = [
+            {
+                "stage": self.stage,
+                "step": state.global_step,
+                "rubric": row.get("rubric"),
+                "level": row.get("level"),
+                "prompt": row["prompt"],
+                "response": response,
+            }
+            for row, response in zip(self.rows, self.respond(model), strict=True)
+        ]
+        if self.log is not None:
+            samples = judge_samples(samples, self.path.parent)
+            self.log(mean_scores(samples))
         with self.path.open("a", encoding="utf-8") as file:
-            for row, response in zip(self.rows, responses, strict=True):
-                sample = {
-                    "stage": self.stage,
-                    "step": state.global_step,
-                    "rubric": row.get("rubric"),
-                    "level": row.get("level"),
-                    "prompt": row["prompt"],
-                    "response": response,
-                }
-                file.write(json.dumps(sample, ensure_ascii=False) + "\n")
+            file.writelines(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
 
     def respond(self, model: Any) -> list[str]:
         """One response a row; the model is left in the mode it was in."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from objectives import OFFSET_LOSSES
 from pairs import RecipeError
+from samples import CPT
 from trl import ModelConfig
 from twin_trainer import CPTConfig
 
@@ -40,6 +41,10 @@ class ScriptArguments:
     sft_batch_size: int = field(default=8, metadata={"help": "Responses per device and SFT step."})
     sample_prompts: int = field(default=0, metadata={"help": "Evaluation prompts to answer at each evaluation."})
     sample_tokens: int = field(default=200, metadata={"help": "Longest such answer, in tokens."})
+    judge_samples: bool = field(
+        default=False,
+        metadata={"help": "Score those answers by the measured judge (`cpt judge texts`), and log the mean by level."},
+    )
     cpu_bf16: Literal["auto", "on", "off"] = field(
         default="off",
         metadata={
@@ -78,6 +83,10 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
     if dpo.eval_strategy != "no" and not script.eval_file:
         strategy = str(getattr(dpo.eval_strategy, "value", dpo.eval_strategy))
         raise RecipeError(f"eval_strategy is {strategy!r} without eval_file; give one, or set it to 'no'")
+    if script.judge_samples and not script.sample_prompts:
+        raise RecipeError("judge_samples is true and sample_prompts 0, expected the number of answers to judge")
+    if script.judge_samples and not CPT.exists():
+        raise RecipeError("judge_samples is true without cpt-tasks in this environment; install it, or leave it out")
     if dpo.joint_weight and not dpo.twin_batching:
         raise RecipeError("joint_weight is set with twin_batching: false, expected true: the term needs whole twins")
     if dpo.score_offset and not set(dpo.loss_type) <= OFFSET_LOSSES:

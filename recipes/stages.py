@@ -8,6 +8,7 @@ Each stage owns a folder, resumes from its last complete checkpoint, and is skip
 
 from __future__ import annotations
 
+import functools
 import math
 import shutil
 import sys
@@ -19,6 +20,7 @@ from completion_head import score_completions_only
 from pairs import sft_rows
 from run_files import last_checkpoint, read_json, read_state, write_state
 from samples import SampleWriter
+from transformers import Trainer
 from trl import ModelConfig, SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 from twin_trainer import CPTConfig, TwinDPOTrainer
 
@@ -39,6 +41,7 @@ class Plan:
     load_options: dict[str, Any]
     sample_prompts: int
     sample_tokens: int
+    judge_samples: bool = False
 
     @property
     def output_dir(self) -> Path:
@@ -189,8 +192,10 @@ def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
             plan.say("no samples.jsonl: the model is sharded, and one process cannot generate alone")
         else:
             path = plan.output_dir / "samples.jsonl"
+            # not the trainer's own: TRL's would end the means of training here
+            log = functools.partial(Trainer.log, trainer) if plan.judge_samples else None
             trainer.add_callback(
-                SampleWriter(path, stage, plan.evaluation, plan.tokenizer, plan.sample_prompts, plan.sample_tokens)
+                SampleWriter(path, stage, plan.evaluation, plan.tokenizer, plan.sample_prompts, plan.sample_tokens, log)
             )
     checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(folder)
     plan.say(f"{folder}: {stage.upper()} stage " + (f"goes on from {checkpoint}" if checkpoint else "starts"))

@@ -19,7 +19,7 @@ from measured_texts import asked, texts
 
 from cpt_tasks.composition import composition, composition_samples, joint_responses, rubric_pairs
 from cpt_tasks.drift import drift
-from cpt_tasks.judge_spend import judged_texts, planned_texts, score_commands
+from cpt_tasks.judging.spend import judged_texts, planned_texts, score_commands
 from cpt_tasks.paraphrase_robustness import paraphrase_robustness, worded_samples
 from cpt_tasks.report import report_command, summarise
 from cpt_tasks.rubric_adherence import rubric_adherence

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 from inspect_ai import eval as inspect_eval
 
-from cpt_tasks.judge_audit import KnownText, draw_texts, judge_texts, read_texts, write_audit
-from cpt_tasks.judge_calibrate import write_calibration
-from cpt_tasks.judge_commands import judge_group
-from cpt_tasks.judge_logs import JudgedLog, JudgedSample, Label, read_judged_log, read_labels
+from cpt_tasks.judging.audit import KnownText, draw_texts, judge_texts, read_texts, write_audit
+from cpt_tasks.judging.calibrate import write_calibration
+from cpt_tasks.judging.commands import judge_group
+from cpt_tasks.judging.logs import JudgedLog, JudgedSample, Label, read_judged_log, read_labels
 from cpt_tasks.rubric_adherence import rubric_adherence
 from cpt_tasks.scorers import rubric_judge
 from judges import JudgeFailure, Judgment, measure
@@ -376,6 +376,6 @@ def test_help_needs_no_harness() -> None:
     import subprocess
     import sys
 
-    script = "import sys, cpt_tasks.judge_commands; print([m for m in ('inspect_ai', 'scipy') if m in sys.modules])"
+    script = "import sys, cpt_tasks.judging.commands; print([m for m in ('inspect_ai', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

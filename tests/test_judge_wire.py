@@ -17,7 +17,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import GenerateConfig, get_model
 
-from cpt_tasks.judge_commands import judge_group
+from cpt_tasks.judging.commands import judge_group
 from cpt_tasks.rubric_adherence import rubric_adherence
 from cpt_tasks.scorers import rubric_judge
 from judges import DEFAULT_JUDGE, JudgeFailure, ModelJudge, judge_model

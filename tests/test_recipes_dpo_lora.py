@@ -22,6 +22,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 # The recipe is a folder of scripts, found as `accelerate launch` finds it: with its folder first on sys.path.
 sys.path[:0] = [str(RECIPES), str(Path(__file__).parent)]
 
+import dpo_lora
 import torch
 import trl
 import yaml
@@ -30,7 +31,15 @@ from dpo_lora import main, run
 from pairs import RecipeError
 from peft import PeftModel
 from precision import choose_cpu_precision
-from run_files import base_licence, last_checkpoint, portable, portable_arguments, portable_values, settings_key
+from run_files import (
+    base_licence,
+    last_checkpoint,
+    portable,
+    portable_arguments,
+    portable_values,
+    settings_key,
+    sha256,
+)
 from safetensors.torch import load_file
 from script_arguments import ScriptArguments
 from tiny_model import CHATML, make_rows, make_tokenizer, save_tiny_model, write_rows
@@ -242,6 +251,43 @@ def test_samples_name_stage_step_and_prompt(here: Path) -> None:
     assert isinstance(samples[0]["response"], str)
 
 
+def test_judged_samples_are_scored_by_level_in_log_file_and_figure(here: Path) -> None:
+    rows = make_rows(2, start=100)
+    for row in rows:
+        names = {"low": "low", "high": "extremely_high"}
+        row |= {"rubric": "broadcast", "level": names[row["level"]], "rejected_level": names[row["rejected_level"]]}
+    write_rows(here / "judged.jsonl", rows)
+    samples = ("--sample_prompts", "4", "--sample_tokens", "40", "--judge_samples", "true")
+    go("--config", "config.yaml", "--eval_file", "judged.jsonl", *samples, "--output_dir", "judged")
+    written = [json.loads(line) for line in (here / "judged/samples.jsonl").read_text().splitlines()]
+    assert {sample["step"] for sample in written if sample["stage"] == "dpo"} == {2, 3}
+    assert all(0 <= sample["score"] <= 100 and sample["judge_failure"] == "" for sample in written)
+    history = json.loads((here / "judged/log_history.json").read_text())["dpo"]
+    for level in ("low", "extremely_high"):
+        steps, values = curve(history, f"eval_score/{level}")
+        assert steps == [2, 3]
+        for step, value in zip(steps, values, strict=True):
+            found = [
+                row["score"] for row in written if (row["stage"], row["step"], row["level"]) == ("dpo", step, level)
+            ]
+            assert value == pytest.approx(sum(found) / len(found))
+    # judging draws no random number and ends no running mean
+    go("--config", "config.yaml", "--eval_file", "judged.jsonl", "--output_dir", "unjudged")
+    assert sha256(here / "judged/adapter_model.safetensors") == sha256(here / "unjudged/adapter_model.safetensors")
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    unjudged = json.loads((here / "unjudged/log_history.json").read_text())["dpo"]
+    assert losses == [entry["loss"] for entry in unjudged if "loss" in entry]
+
+
+def test_rubrics_that_cannot_be_judged_stop_a_run_before_it_starts(here: Path) -> None:
+    samples = ("--sample_prompts", "2", "--judge_samples", "true", "--output_dir", "never")
+    with pytest.raises(RecipeError, match="judge_samples: .*rubric 'noir' not found"):
+        go("--config", "config.yaml", *samples)
+    with pytest.raises(RecipeError, match="judge_samples is true and sample_prompts 0"):
+        go("--config", "config.yaml", "--sample_prompts", "0", *samples[2:])
+    assert not Path("never").exists()
+
+
 def test_second_start_says_finished_and_trains_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (here / "out/adapter_model.safetensors").stat().st_mtime_ns
     go("--config", "config.yaml", "--merge", "true", "--output_dir", str(here / "out"))
@@ -379,6 +425,29 @@ def test_unknown_settings_are_one_sentence(
     monkeypatch.setattr(sys, "argv", ["dpo_lora.py", *arguments])
     with pytest.raises(SystemExit, match=message):
         main()
+
+
+def test_a_finished_run_can_be_uploaded_and_a_refusal_is_one_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("--config", "config.yaml", "--merge", "true", "--push_to_hub", "true", "--hub_model_id", "me/x")
+    pushed: list[tuple[Path, str]] = []
+
+    def push(folder: Path, settings: Any) -> str:
+        pushed.append((folder, settings.hub_model_id))
+        return "https://hub/me/x"
+
+    monkeypatch.setattr(dpo_lora, "push_folder", push)
+    go(*arguments)
+    assert pushed == [(Path("out"), "me/x")]
+    assert capsys.readouterr().err.endswith("dpo_lora: uploaded: https://hub/me/x\n")
+
+    def refuse(folder: Path, settings: Any) -> str:
+        raise OSError("401 Client Error\nno token")
+
+    monkeypatch.setattr(dpo_lora, "push_folder", refuse)
+    with pytest.raises(RecipeError, match="out: finished, but not uploaded .401 Client Error no token.; the same"):
+        go(*arguments)
 
 
 def test_figure_shows_both_stages_and_the_twins(here: Path, tmp_path: Path) -> None:

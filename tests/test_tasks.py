@@ -17,7 +17,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 
 from cpt_tasks import dataset as dataset_module
 from cpt_tasks.dataset import adherence_samples
-from cpt_tasks.judge_spend import planned_texts
+from cpt_tasks.judging.spend import planned_texts
 from cpt_tasks.rubric_adherence import PRESETS, adherence_grid, rubric_adherence
 from cpt_tasks.runs import read_run
 from cpt_tasks.scorers import rubric_judge

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from cpt_tasks import judge_figures
-from cpt_tasks.judge_logs import JudgedLog, JudgedSample, SampleKey
-from cpt_tasks.judge_pages import (
+from cpt_tasks.judging import figures as judge_figures
+from cpt_tasks.judging.logs import JudgedLog, JudgedSample, SampleKey
+from cpt_tasks.judging.pages import (
     agreement_table,
     bias_table,
     interval,

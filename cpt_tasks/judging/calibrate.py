@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from cpt_tasks import judge_figures
-from cpt_tasks.judge_logs import JudgedLog, Label, SampleKey
-from cpt_tasks.judge_pages import interval, markdown_table, number, write_page
+from cpt_tasks.judging import figures as judge_figures
+from cpt_tasks.judging.logs import JudgedLog, Label, SampleKey
+from cpt_tasks.judging.pages import interval, markdown_table, number, write_page
 from judges.audit import AuditRow
 from judges.calibration import Calibration, calibrate
 from rubrics import ScoreLevel

@@ -1,13 +1,14 @@
 """`cpt judge`: how far a judge can be trusted.
 
     cpt judge audit --judge-model anthropic/claude-sonnet-5-5 --repeats 3 --out results/audit
+    cpt judge texts samples.jsonl --out judged.jsonl
     cpt judge calibrate labels.csv --log logs/LOG.eval
     cpt judge swap logs/by-one-judge logs/by-another
     cpt judge forecast -T rubrics=measured
     cpt judge batch logs
 
-The work is done in `judge_audit.py`, `judge_calibrate.py`, `judge_swap.py` and `judge_spend.py`, imported when a
-command is called.
+The work is done in `audit.py`, `texts.py`, `calibrate.py`, `swap.py` and `spend.py`, imported when
+a command is called.
 """
 
 import sys
@@ -71,7 +72,7 @@ def audit_command(
     """Compare a judge with scores that are known because they were measured."""
     if bool(judge_model) == measured:
         raise click.UsageError("expected either --judge-model MODEL or --measured")
-    from cpt_tasks.judge_audit import draw_texts, judge_texts, read_texts, write_audit
+    from cpt_tasks.judging.audit import draw_texts, judge_texts, read_texts, write_audit
     from judges import MEASURED, Judge, MeasuredJudge, ModelJudge
     from judges import judge_model as bind_judge
     from model_calls import open_store
@@ -94,6 +95,36 @@ def audit_command(
     click.echo(f"\naudit: {out / 'audit.md'}, numbers: {out / 'audit.json'}, figures: {out}/*.png")
 
 
+@judge_group.command(name="texts")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--judge", default="measured", show_default=True, help="`measured`, or an inspect model.")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (JSONL).")
+@click.option("--limit", type=click.IntRange(1), help="Judge at most this many lines. Default: all.")
+@click.option("--store", default=DEFAULT_STORE, show_default=True, help="File that judge calls are kept in.")
+def texts_command(file: Path, judge: str, out: Path, limit: int | None, store: str) -> None:
+    """Judge the responses of FILE: JSON lines with rubric, response and, where known, level and prompt.
+
+    Writes the same lines with score (0-100, null where the judge failed), judge_failure and in_band.
+    """
+    from cpt_tasks.judging.texts import judge_rows, read_texts, table, write_rows
+    from judges import MEASURED, Judge, MeasuredJudge, ModelJudge, check_measurable
+    from judges import judge_model as bind_judge
+    from model_calls import open_store
+
+    with clear_errors():
+        texts = read_texts(file)[:limit]
+        asked: Judge = MeasuredJudge()
+        if judge == MEASURED:
+            for rubric in {text.rubric.id: text.rubric for text in texts}.values():
+                check_measurable(rubric)
+        else:
+            asked = ModelJudge(bind_judge(judge), open_store(store))
+        with click.progressbar(length=len(texts), label="judging", file=sys.stderr) as bar:
+            rows = judge_rows(texts, asked, lambda: bar.update(1))
+        write_rows(out, rows)
+        click.echo(table(rows).to_markdown(index=False, floatfmt=".2f"))
+
+
 @judge_group.command(name="calibrate")
 @click.argument("labels", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--log", required=True, help="The judged .eval log that the labelled responses are in.")
@@ -103,8 +134,8 @@ def calibrate_command(labels: Path, log: str, out: Path) -> None:
 
     LABELS is a CSV file with the columns sample_id and score (0-100), and optionally epoch (default 1) and rater.
     """
-    from cpt_tasks.judge_calibrate import write_calibration
-    from cpt_tasks.judge_logs import read_judged_log, read_labels
+    from cpt_tasks.judging.calibrate import write_calibration
+    from cpt_tasks.judging.logs import read_judged_log, read_labels
     from cpt_tasks.runs import find_logs
 
     with clear_errors():
@@ -128,8 +159,8 @@ def swap_command(first: str, second: str, seed: int, out: Path) -> None:
     scores the responses of a log with `inspect score LOG --scorer cpt_tasks/rubric_judge --action overwrite
     --output-file OTHER.eval`.
     """
-    from cpt_tasks.judge_logs import read_judged_log
-    from cpt_tasks.judge_swap import pair_logs, write_swap
+    from cpt_tasks.judging.logs import read_judged_log
+    from cpt_tasks.judging.swap import pair_logs, write_swap
     from cpt_tasks.runs import find_logs
 
     with clear_errors():
@@ -184,7 +215,7 @@ def forecast_command(parameters: tuple[str, ...], logs: tuple[str, ...], **optio
 
     Tokens are estimated as a quarter of the characters; the provider's tokenizer may count a third more or less.
     """
-    from cpt_tasks.judge_spend import forecast, judged_texts, planned_texts
+    from cpt_tasks.judging.spend import forecast, judged_texts, planned_texts
     from judges.cost import PRICES_FILE, load_prices
 
     options.pop("task")
@@ -212,7 +243,7 @@ def batch_command(
     logs from the store and asks online only for what a batch could not answer. Stopped at any time, the same command
     takes its batches up again.
     """
-    from cpt_tasks.judge_spend import batch_judgments, judged_texts, score_commands
+    from cpt_tasks.judging.spend import batch_judgments, judged_texts, score_commands
 
     with clear_errors():
         outcome = batch_judgments(

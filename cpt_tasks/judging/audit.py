@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cpt_tasks import judge_figures
-from cpt_tasks.judge_pages import agreement_table, bias_table, number, unscored_line, write_page
+from cpt_tasks.judging import figures as judge_figures
+from cpt_tasks.judging.pages import agreement_table, bias_table, number, unscored_line, write_page
 from judges import Judge, JudgeFailure, Judgment, check_measurable, measure
 from judges.audit import Audit, AuditRow, audit
 from judges.cost import total_usd

@@ -1,0 +1,1 @@
+"""The commands of `cpt judge`: audit, calibrate, compare and pay for judges; judge texts."""
