@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import click
 
-_GROUPS = {"rubric": "Write, check, import and export rubrics."}
+_GROUPS = {"adapter": "Check trained adapters.", "rubric": "Write, check, import and export rubrics."}
 
 
 class _LazyGroup(click.Group):

@@ -26,7 +26,6 @@ import dpo_lora
 import torch
 import trl
 import yaml
-from check_adapter import check_adapter
 from dpo_lora import main, run
 from pairs import RecipeError
 from peft import PeftModel
@@ -47,6 +46,8 @@ from training_figure import curve, draw_training
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig, TrlParser
 from twin_trainer import CPTConfig
+
+from cpt_tasks.check_adapter import check_adapter
 
 BIN = Path(sys.executable).parent
 

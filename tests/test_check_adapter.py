@@ -5,20 +5,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("trl")
-# The recipe is a folder of scripts, found as `accelerate launch` finds it: with its folder first on sys.path.
-sys.path[:0] = [str(Path(__file__).parents[1] / "recipes"), str(Path(__file__).parent)]
-
-from check_adapter import ABSOLUTE, check_adapter
+pytest.importorskip("peft")
+from click.testing import CliRunner
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny_model import make_tokenizer, save_tiny_model
 from transformers import AutoModelForCausalLM
+
+from cpt_tasks.check_adapter import ABSOLUTE, check_adapter, check_command
 
 
 @pytest.fixture
@@ -97,3 +95,11 @@ def test_check_names_what_is_wrong(
     failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
     assert len(failed) == 1
     assert message in failed[0]
+
+
+def test_the_command_ends_with_status_1_if_anything_is_wrong(adapter: Path) -> None:
+    done = CliRunner().invoke(check_command, [str(adapter), "--skip-logits"])
+    assert done.exit_code == 0, done.output
+    assert done.output.count("ok  ") == 3
+    (adapter / "tokenizer_config.json").unlink()
+    assert CliRunner().invoke(check_command, [str(adapter), "--skip-logits"]).exit_code == 1

@@ -1,25 +1,20 @@
-"""Check that an adapter folder works elsewhere: `python recipes/check_adapter.py outputs/smollm2-135m`.
+"""Checks that an adapter folder works elsewhere: `cpt adapter check outputs/smollm2-135m`.
 
 Loads base model and adapter with transformers and PEFT in float32 (4 bytes a parameter; `--skip-logits` leaves it out),
 compares the logits with those of the merged model, looks at tokenizer, chat template and paths, and prints the line
 that serves it with vLLM. Exit status 1 if anything is wrong.
 """
 
-from __future__ import annotations
-
-import argparse
 import json
 import re
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chat_templates import shows_system
-from pairs import RecipeError
+import click
 
-MAX_LOGIT_DIFFERENCE = 1e-4
+MAX_LOGIT_DIFFERENCE = 1e-5  # of the largest logit
 VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the values of vLLM's --max-lora-rank
 # A path from the root of a machine, wherever it stands in a text; not part of an address or of a relative path.
 ABSOLUTE = re.compile(
@@ -35,43 +30,53 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
     """Content of adapter_config.json.
 
     Raises:
-        RecipeError: if it or the weights are missing.
+        ValueError: if it or the weights are missing.
     """
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
-            raise RecipeError(f"no {name}, expected the output folder of a finished run")
+            raise ValueError(f"no {name}, expected the output folder of a finished run")
     config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     return config
 
 
 def check_tokenizer(folder: Path) -> str:
-    """Say that the tokenizer is there and its template shows a system turn; RecipeError if not."""
+    """Say that the tokenizer is there and its template shows a system turn; ValueError if not."""
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer_config.json").is_file():
-        raise RecipeError("no tokenizer, expected the one trained with: evaluations would render another prompt")
+        raise ValueError("no tokenizer, expected the one trained with: evaluations would render another prompt")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.chat_template is None:
-        raise RecipeError("the tokenizer has no chat template, expected the one trained with")
-    if not shows_system(tokenizer):
-        raise RecipeError("the chat template hides the system turn; train again with repair_chat_template: true")
+        raise ValueError("the tokenizer has no chat template, expected the one trained with")
+    if not _shows_system(tokenizer):
+        raise ValueError("the chat template hides the system turn; train again with repair_chat_template: true")
     return "tokenizer: chat template shows the system turn"
 
 
+def _shows_system(tokenizer: Any) -> bool:
+    from jinja2.exceptions import TemplateError
+
+    try:
+        rendered = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+    except TemplateError:
+        return False
+    return MESSAGES[0]["content"] in rendered
+
+
 def check_paths(folder: Path) -> str:
-    """Say that no readable file names a path of this machine; RecipeError at the first that does."""
+    """Say that no readable file names a path of this machine; ValueError at the first that does."""
     files = [
         path for path in sorted(folder.glob("*")) if path.suffix in (".json", ".md") and path.name != "tokenizer.json"
     ]
     for path in files:
         found = ABSOLUTE.search(path.read_text(encoding="utf-8"))
         if found:
-            raise RecipeError(f"{path.name} names {found.group()!r}, a path of one machine; train from a relative path")
+            raise ValueError(f"{path.name} names {found.group()!r}, a path of one machine; train from a relative path")
     return f"paths: none absolute in {len(files)} files"
 
 
 def check_logits(folder: Path, base: str) -> str:
-    """Say how far merged and unmerged logits are apart; RecipeError if too far, or if the adapter changes nothing."""
+    """Say how far merged and unmerged logits are apart; ValueError if too far, or if the adapter changes nothing."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -83,29 +88,31 @@ def check_logits(folder: Path, base: str) -> str:
     try:
         plain: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)  # in evaluation mode
     except OSError as error:
-        raise RecipeError(f"base model {base!r} is neither a folder from here nor on the hub; give --base") from error
+        raise ValueError(f"base model {base!r} is neither a folder from here nor on the hub; give --base") from error
     with torch.no_grad():
         before = plain(ids).logits
         model: Any = PeftModel.from_pretrained(plain, folder)
         adapted = model(ids).logits
         merged = model.merge_and_unload()(ids).logits
-    difference = float((merged - adapted).abs().max())
+    difference = float((merged - adapted).abs().max() / adapted.abs().max())
     if difference > MAX_LOGIT_DIFFERENCE:
-        raise RecipeError(f"merged logits differ by {difference:.1e}, expected at most {MAX_LOGIT_DIFFERENCE:.0e}")
+        raise ValueError(
+            f"merged logits differ by {difference:.1e} of the largest, expected at most {MAX_LOGIT_DIFFERENCE:.0e}"
+        )
     moved = float((adapted - before).abs().max())
     if moved == 0:
-        raise RecipeError("the adapter changes no logit, expected a trained one")
-    return f"logits: merged and unmerged differ by {difference:.1e}, the adapter moves them by up to {moved:.2g}"
+        raise ValueError("the adapter changes no logit, expected a trained one")
+    return f"logits: merged differ by {difference:.1e} of the largest, the adapter moves them by up to {moved:.2g}"
 
 
 def vllm_command(folder: Path, config: dict[str, Any], base: str) -> str:
-    """The command that serves the adapter; RecipeError for what vLLM's LoRA does not do."""
+    """The command that serves the adapter; ValueError for what vLLM's LoRA does not do."""
     for name in ("use_dora", "modules_to_save", "lora_bias"):
         if config.get(name):
-            raise RecipeError(f"vLLM serves no adapter with {name}; merge it (merge: true)")
+            raise ValueError(f"vLLM serves no adapter with {name}; merge it (merge: true)")
     rank = next((rank for rank in VLLM_RANKS if rank >= config["r"]), None)
     if rank is None:
-        raise RecipeError(
+        raise ValueError(
             f"rank {config['r']} is above {VLLM_RANKS[-1]}, the largest vLLM serves; merge it (merge: true)"
         )
     words = ["vllm", "serve", base, "--tokenizer", str(folder), "--enable-lora", "--max-lora-rank", str(rank)]
@@ -118,7 +125,7 @@ def check_adapter(folder: Path, base: str | None, skip_logits: bool) -> bool:
     """Run every check, print one line for each, and say whether all passed."""
     try:
         config = read_adapter_config(folder)
-    except RecipeError as error:
+    except ValueError as error:
         print(f"FAILED  {error}")
         return False
     base = base or str(config["base_model_name_or_path"])
@@ -130,21 +137,20 @@ def check_adapter(folder: Path, base: str | None, skip_logits: bool) -> bool:
     for check in checks:
         try:
             print(f"ok      {check()}")
-        except RecipeError as error:
+        except ValueError as error:
             print(f"FAILED  {error}")
             passed = False
     return passed
 
 
-def main() -> None:
-    """Command line entry."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="output folder of dpo_lora.py")
-    parser.add_argument("--base", help="base model, if not where adapter_config.json says")
-    parser.add_argument("--skip-logits", action="store_true", help="load no model")
-    arguments = parser.parse_args()
-    sys.exit(0 if check_adapter(arguments.folder, arguments.base, arguments.skip_logits) else 1)
+@click.command(name="check")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--base", help="Base model. Default: where adapter_config.json says.")
+@click.option("--skip-logits", is_flag=True, help="Load no model.")
+def check_command(folder: Path, base: str | None, skip_logits: bool) -> None:
+    """Check that the adapter in FOLDER works elsewhere: transformers and PEFT, merging, chat template, paths, vLLM.
 
-
-if __name__ == "__main__":
-    main()
+    The models are loaded in float32, 4 bytes a parameter. Exit status 1 if anything is wrong.
+    """
+    if not check_adapter(folder, base, skip_logits):
+        raise SystemExit(1)
