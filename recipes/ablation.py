@@ -5,7 +5,7 @@
 
 All variants start from the same model that SFT made, see the same number of pairs of the same file, and are judged by
 `rubric_adherence` on test prompts and system prompts that no training saw. Runs go on where they were stopped. Reports
-go to results/ablations, `summarise_ablation.py` makes the table.
+go to results/ablations, `ablation_table.py` makes the table.
 """
 
 import argparse
@@ -51,7 +51,7 @@ class Student:
 
 STUDENTS = {
     "smollm2": Student(steps=40, bf16=True, learning_rate=3e-4, prompts_per_cell=8),
-    "tiny": Student(steps=60, bf16=False, learning_rate=1e-3, prompts_per_cell=8),
+    "tiny": Student(steps=100, bf16=False, learning_rate=1e-3, prompts_per_cell=8),
 }
 
 

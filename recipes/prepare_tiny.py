@@ -1,4 +1,4 @@
-"""A Llama of 0.7 million parameters, trained from random weights on the chosen responses of a preference file.
+"""A Llama of 1.7 million parameters, trained from random weights on the chosen responses of a preference file.
 
 It writes no English worth reading, but it trains in a minute, so that an ablation can be run over many seeds.
 
@@ -50,9 +50,9 @@ def make_model(tokenizer: Any) -> Any:
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=128,
-            intermediate_size=384,
-            num_hidden_layers=2,
+            hidden_size=192,
+            intermediate_size=512,
+            num_hidden_layers=3,
             num_attention_heads=4,
             num_key_value_heads=4,
             tie_word_embeddings=True,
@@ -77,7 +77,7 @@ def prepare(train_file: str, seed: int, epochs: float, out: Path) -> None:
         seed=seed,
         num_train_epochs=epochs,
         per_device_train_batch_size=8,
-        learning_rate=5e-3,
+        learning_rate=3e-3,
         lr_scheduler_type="cosine",
         warmup_steps=0.1,
         max_length=MAX_LENGTH,
@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train-file", required=True, help="preference pairs, .jsonl or .parquet")
     parser.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")
-    parser.add_argument("--epochs", type=float, default=2.0, help="over the file (default: 2)")
+    parser.add_argument("--epochs", type=float, default=3.0, help="over the file (default: 3)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     options = parser.parse_args()
     if (options.out / "prepared.json").exists():

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from inspect_ai import eval as inspect_eval
 
+from cpt_tasks.drift import drift
 from cpt_tasks.judging.audit import KnownText, draw_texts, judge_texts, read_texts, write_audit
 from cpt_tasks.judging.calibrate import write_calibration
 from cpt_tasks.judging.commands import judge_group
@@ -379,3 +380,85 @@ def test_help_needs_no_harness() -> None:
     script = "import sys, cpt_tasks.judging.commands; print([m for m in ('inspect_ai', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_log_without_levels_is_refused_in_one_sentence(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+    [log] = inspect_eval(
+        drift(rubrics="broadcast", judge="measured", limit_per_family=1),
+        model=mock_model(lambda _: CALM),
+        log_dir=str(tmp_path / "logs"),
+        display="none",
+    )
+    done = cpt_judge("swap", log.location, log.location)
+    assert done.exit_code == 1
+    assert (
+        "asks for level 'none', expected a log of a benchmark that asks for low, moderate, extremely_high"
+        in done.output
+    )
+
+
+# texts of a file
+
+
+def write_lines(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Path) -> None:
+    chat = [{"role": "system", "content": "s"}, {"role": "user", "content": "Describe a parade."}]
+    rows = [
+        {"rubric": "broadcast", "level": "low", "prompt": chat, "response": CALM, "step": 3},
+        {"rubric": "broadcast", "level": "low", "response": SHOUT},
+        {"rubric": "reverie", "response": "Too short."},
+    ]
+    done = cpt_judge("texts", write_lines(tmp_path / "texts.jsonl", *rows), "--out", tmp_path / "judged.jsonl")
+    assert done.exit_code == 0, done.output
+    judged = [json.loads(line) for line in (tmp_path / "judged.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [{name: row[name] for name in row if name in given} for row, given in zip(judged, rows, strict=True)] == rows
+    broadcast = load_rubric("broadcast")
+    assert [row["score"] for row in judged] == [measure(broadcast, CALM).score, measure(broadcast, SHOUT).score, 0]
+    assert [row.get("in_band") for row in judged] == [True, False, None]
+    lines = [line.split("|")[1:-1] for line in done.output.splitlines() if line.startswith("| broadcast")]
+    [[_, level, n, unscored, mean, in_band]] = lines
+    assert (level.strip(), int(n), int(unscored), float(in_band)) == ("low", 2, 0, 0.5)
+    assert float(mean) == pytest.approx((judged[0]["score"] + judged[1]["score"]) / 2, abs=0.005)
+
+
+def test_a_judge_that_fails_gives_a_text_no_number(
+    mock_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = mock_model(lambda messages: "no verdict")
+    monkeypatch.setattr("judges.judge_model", lambda name: model)
+    row = {"rubric": "broadcast", "level": "low", "response": CALM}
+    done = cpt_judge(
+        "texts", write_lines(tmp_path / "t.jsonl", row), "--judge", "mockllm/student", "--out", tmp_path / "j.jsonl"
+    )
+    assert done.exit_code == 0, done.output
+    [judged] = [json.loads(line) for line in (tmp_path / "j.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert judged["score"] is None
+    assert judged["in_band"] is None
+    assert judged["judge_failure"] != ""
+    [line] = [line for line in done.output.splitlines() if line.startswith("| broadcast")]
+    assert [cell.strip() for cell in line.split("|")[3:5]] == ["1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"rubric": "broadcast"', "t.jsonl:1: not JSON"),
+        ("[]", "t.jsonl:1: got list, expected an object with rubric and response"),
+        ('{"rubric": "broadcast"}', "t.jsonl:1: response: got None, expected a text"),
+        ('{"rubric": "nothing", "response": "x"}', "t.jsonl:1: rubric 'nothing' not found"),
+        ('{"rubric": "broadcast", "response": "x", "level": "high"}', "t.jsonl:1: level: got 'high', expected one of"),
+        ('{"rubric": "broadcast", "response": "x", "prompt": [1]}', "t.jsonl:1: prompt: expected a text, or chat"),
+        ('{"rubric": "tone_warmth", "response": "x"}', "rubric 'tone_warmth': criterion 'affection' has no measure"),
+        ("", "t.jsonl: got no line"),
+    ],
+)
+def test_a_line_that_cannot_be_judged_is_named_and_nothing_is_written(line: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(line + "\n", encoding="utf-8")
+    done = cpt_judge("texts", tmp_path / "t.jsonl", "--out", tmp_path / "j.jsonl")
+    assert done.exit_code == 1
+    assert message in done.output
+    assert not (tmp_path / "j.jsonl").exists()

@@ -136,9 +136,15 @@ def _number(text: str) -> float:
 
 def _judged(sample: EvalSample, where: str) -> JudgedSample:
     score = score_of(sample, where)
+    level = sample.metadata["level"]
+    if level not in [known.value for known in ScoreLevel]:
+        raise ValueError(
+            f"{where}: sample {sample.id!r} asks for level {str(level)!r}, expected a log of a benchmark that asks for "
+            f"{', '.join(ScoreLevel)}, such as rubric_adherence"
+        )
     return JudgedSample(
         rubric=sample.metadata["rubric"],
-        level=ScoreLevel(sample.metadata["level"]),
+        level=ScoreLevel(level),
         prompt_id=sample.metadata["prompt_id"],
         response=sample.output.completion,
         score=score.as_float() if score else NAN,

@@ -19,7 +19,8 @@ const CHARTS = {
     const y = { field: "model", type: "nominal", sort: models, axis: { ...labels(width), grid: true } };
     const x = { field: "mean", ...FROM_0_TO_100, title: "mean score", axis: { grid: false, ...TICKS } };
     const legend = { orient: "top", title: "asked for", labelColor: "var(--ink)", titleColor: "var(--soft)",
-      titleFontWeight: "normal", symbolSize: 90, symbolOpacity: 1, labelFontSize: 12, columnPadding: 18, titleOrient: "left" };
+      titleFontWeight: "normal", symbolSize: 90, symbolOpacity: 1, labelFontSize: 12, columnPadding: 18,
+      titleOrient: narrow(width) ? "top" : "left", columns: narrow(width) ? 2 : 3 };
     const colour = { field: "level", type: "nominal", scale, legend };
     return {
       text: "Three marks per model.",
