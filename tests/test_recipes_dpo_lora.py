@@ -483,7 +483,6 @@ def test_yaml_booleans_are_read_as_on_and_off(tmp_path: Path) -> None:
         assert parse("--config", str(path))[0].cpu_bf16 == expected
 
 
-@pytest.mark.slow
 def test_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
     make_workspace(tmp_path)
     write_config(tmp_path, num_train_epochs=20, save_steps=5)
@@ -501,7 +500,6 @@ def test_killed_run_goes_on_to_the_same_adapter(tmp_path: Path) -> None:
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
 
 
-@pytest.mark.slow
 def test_two_processes_train_the_same_losses_as_one(tmp_path: Path) -> None:
     make_workspace(tmp_path)
     write_config(tmp_path, sft_epochs=0, ddp_find_unused_parameters=False)
