@@ -10,8 +10,8 @@ more since 1.0; `requests` and `beautifulsoup4` it imports without asking for th
 
 The server is the tests' fake Anthropic server in a process of its own. Both clients are whole processes, started as a
 user would, and ask the same questions with the same model, 64 at a time, so that they meet the same latencies and, as
-faults are seeded by question and attempt, the same faults. Seconds are of the whole process, imports included; CPU
-seconds of it and its children. Loopback, no TLS.
+faults are seeded by question and attempt, the same faults. Seconds are of the whole process, imports included, and CPU
+seconds of it and its children; asking seconds from the first request to the last reply. Loopback, no TLS.
 """
 
 import argparse
@@ -161,10 +161,9 @@ def measure(
         if got < calls:
             sys.stderr.write((folder / "client.log").read_text(encoding="utf-8", errors="replace")[-1500:])
     found |= {"calls": calls, "responses": got, "lost": calls - got, "requests": stats["requests"]}
+    found["asking_seconds"] = stats["last_reply"] - stats["first_request"]
     found |= {"paid": sum(stats["served"].values()), "paid_twice": stats["paid_twice"], "faults": stats["faults"]}
-    report = (
-        "{responses:>5} of {calls} {seconds:>7.1f} s {cpu_seconds:>6.1f} CPU-s {paid_twice:>4} paid twice, {outcome}"
-    )
+    report = "{responses:>5} of {calls} {seconds:>7.1f} s, {asking_seconds:>5.1f} of them asking, {cpu_seconds:>6.1f} CPU-s {paid_twice:>4} paid twice, {outcome}"
     print(f"{name:<11}", report.format(**found), file=sys.stderr)
     return found
 
