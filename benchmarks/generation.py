@@ -163,7 +163,10 @@ def measure(
     found |= {"calls": calls, "responses": got, "lost": calls - got, "requests": stats["requests"]}
     found["asking_seconds"] = stats["last_reply"] - stats["first_request"]
     found |= {"paid": sum(stats["served"].values()), "paid_twice": stats["paid_twice"], "faults": stats["faults"]}
-    report = "{responses:>5} of {calls} {seconds:>7.1f} s, {asking_seconds:>5.1f} of them asking, {cpu_seconds:>6.1f} CPU-s {paid_twice:>4} paid twice, {outcome}"
+    report = (
+        "{responses:>5} of {calls} {seconds:>7.1f} s, {asking_seconds:>5.1f} of them asking, {cpu_seconds:>6.1f} CPU-s "
+        "{paid_twice:>4} paid twice, {outcome}"
+    )
     print(f"{name:<11}", report.format(**found), file=sys.stderr)
     return found
 
