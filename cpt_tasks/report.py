@@ -73,15 +73,18 @@ def judging_table(runs: Sequence[ModelRun]) -> pd.DataFrame:
 
 
 def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, seed: int = 0) -> str:
-    """Writes summary.json, report.md, report.html, table.csv and figures; returns the main table as Markdown."""
+    """Writes summary.json, report.md, report.html, table.csv and figures; returns the main table as Markdown.
+
+    Without `rubric_adherence` there is no table.csv, and the first table of each benchmark is returned.
+    """
     for task in {run.task for run in runs}:
         check_comparable([run for run in runs if run.task == task])
     out.mkdir(parents=True, exist_ok=True)
     summary = summarise(runs, n_resamples, seed)
     adherence = [run for run in runs if run.task == ADHERENCE]
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    main_table = table(summary)
-    main_table.to_csv(out / "table.csv", index=False)
+    if adherence:
+        table(summary).to_csv(out / "table.csv", index=False)
     parts = ["# Report", *(adherence_markdown(summary, adherence, out) if adherence else [])]
     parts += [_section_markdown(task, summary, out) for task in sections() if task in summary["tasks"]]
     judging = judging_table(runs)
@@ -92,7 +95,19 @@ def write_report(runs: Sequence[ModelRun], out: Path, n_resamples: int = 1000, s
     unscored = [f"{run.name}: unscored {_by_level(run.unscored)}" for run in runs if run.unscored]
     failed = [run for run in runs if run.judging.further_failures]
     unscored += [f"{run.name}: judgments by further rubrics that failed: {_further_failures(run)}" for run in failed]
-    return "\n".join([str(main_table.to_markdown(index=False)), *unscored, *noise_lines(runs)])
+    return "\n".join([_first_tables(summary, bool(adherence)), *unscored, *noise_lines(runs)])
+
+
+def _first_tables(summary: dict[str, Any], has_adherence: bool) -> str:
+    """The main table, or without `rubric_adherence` the first table of each benchmark."""
+    if has_adherence:
+        return str(table(summary).to_markdown(index=False))
+    first = []
+    for task, section in sections().items():
+        found = {model["name"]: model["tasks"][task] for model in summary["models"] if task in model["tasks"]}
+        if found:
+            first += tables_markdown(dict(list(section.tables(found).items())[:1]))
+    return "\n\n".join(first)
 
 
 @click.command(name="report")

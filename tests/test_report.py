@@ -164,3 +164,12 @@ def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
         find_logs([str(tmp_path / "nowhere")])
     with pytest.raises(ValueError, match="no finished log found"):
         find_logs([str(tmp_path)])
+
+
+def test_without_the_main_benchmark_the_command_shows_what_there_is(tmp_path: Path) -> None:
+    logs = Path(__file__).parent.parent / "results" / "smollm2-135m" / "logs" / "drift"
+    done = CliRunner().invoke(report_command, [str(logs), "--out", str(tmp_path / "report"), "--resamples", "20"])
+    assert done.exit_code == 0, done.output
+    assert "### Drift" in done.output
+    assert "| smollm2-135m-cpt |  24 |" in done.output
+    assert not (tmp_path / "report" / "table.csv").exists()
