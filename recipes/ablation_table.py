@@ -1,10 +1,6 @@
 """The table and figure of `ablation.py`: each objective, and how far it is from `twins`, the default, with intervals.
 
-    python recipes/ablation_table.py    # reads results/ablations/*/, writes report.md, ablation.json and ablation.png
-
-With one seed, intervals are over user prompts, as `cpt report` and `cpt compare` give them. With several, values are
-means over seeds, and intervals Student's t over the seeds; differences are between the runs of one seed, which share
-their start.
+python recipes/ablation_table.py    # reads results/ablations/*/, writes report.md, ablation.json and ablation.png
 """
 
 import argparse
@@ -26,6 +22,12 @@ from run_commands import BIN, write_json
 RESULTS = Path("results/ablations")
 STATISTICS = ("macro_accuracy", "kendall_tau_b", "order_accuracy")
 REFERENCE = "twins"
+ABOUT = """\
+With one seed, intervals are over user prompts, as `cpt report` and `cpt compare` give them. With several, values are
+means over seeds, and intervals Student's t over the seeds; differences are between the runs of one seed, which share
+their start. `trl_dpo` and `shuffled` do the same by two programs, so what lies between them is noise.
+
+Columns after the values: the difference from `twins`. Chance is 0.33, 0 and 0.50."""
 Interval = dict[str, float | None]  # value, ci_low, ci_high: 95%; None where there is none
 
 
@@ -91,8 +93,7 @@ def show(interval: Interval | None, sign: str = "") -> str:
 
 def page(students: dict[str, dict[str, Any]]) -> str:
     """The report as Markdown."""
-    text = ["# Which objective", "", *__doc__.strip().split("\n\n", 2)[2].splitlines(), ""]
-    text += ["Columns after the values: the difference from `twins`. Chance is 0.33, 0 and 0.50.", ""]
+    text = ["# Which objective", "", ABOUT, ""]
     for model, found in students.items():
         text += [f"## {model}: {found['about']}", ""]
         names = [*STATISTICS, *(f"{name} - {REFERENCE}" for name in STATISTICS)]
