@@ -87,7 +87,7 @@ def train(client: str, precision: str, steps: int, model: str, train_file: str) 
     if torch.cuda.is_available():
         peak = torch.cuda.max_memory_allocated() / 1e6
     else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
     return {"losses": losses, "step_seconds": seconds, "peak_mb": peak}
 
 
@@ -132,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(MODEL), help="folder (default: what prepare_smollm2.py makes)")
     parser.add_argument("--train-file", help="preference pairs (default: the seed data set, made by `cpt twins`)")
-    parser.add_argument("--steps", type=int, default=10, help=f"of {PAIRS_PER_STEP} pairs (default: 10)")
+    parser.add_argument("--steps", type=int, default=6, help=f"of {PAIRS_PER_STEP} pairs (default: 6)")
     parser.add_argument("--quick", action="store_true", help="3 steps")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"(default: {RESULTS.relative_to(ROOT)})")
     parser.add_argument("--client", choices=CLIENTS, help=argparse.SUPPRESS)
@@ -155,7 +155,8 @@ def main() -> None:
     conditions = {"device": device, "cpus": os.cpu_count(), "threads": torch.get_num_threads(), "steps": options.steps}
     conditions |= {"machine": platform.machine(), "pairs_per_step": PAIRS_PER_STEP, "model": Path(options.model).name}
     packages = {name: version(name) for name in ("torch", "transformers", "trl", "peft")}
-    record = {"date": datetime.now(UTC).date().isoformat(), "command": "python benchmarks/train_step.py"}
+    command = "python benchmarks/train_step.py" + (" --quick" if options.quick else f" --steps {options.steps}")
+    record = {"date": datetime.now(UTC).date().isoformat(), "command": command}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(
         json.dumps(record | {"conditions": conditions, "packages": packages} | found, indent=1) + "\n"

@@ -1,7 +1,7 @@
 """Which objective makes a model most configurable for the same pairs: every option of the recipe, and plain `trl dpo`.
 
     python recipes/ablation.py --model smollm2                   # SmolLM2-135M: an hour and a half on one core
-    python recipes/ablation.py --model tiny --seeds 0 1 2 3 4    # 0.7 million parameters: an hour on one core
+    python recipes/ablation.py --model tiny --seeds 0 1 2 3 4    # 1.7 million parameters: an hour on one core
 
 All variants start from the same model that SFT made, see the same number of pairs of the same file, and are judged by
 `rubric_adherence` on test prompts and system prompts that no training saw. Runs go on where they were stopped. Reports
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from run_commands import Evaluated, Stage, evaluation, files, keep_log, run_stages, write_json
+from run_commands import Evaluated, Stage, evaluation, files, keep_log, run_stages, training_code, write_json
 
 CONFIG = "recipes/ablation.yaml"
 DATA = "data/ablation"
@@ -64,7 +64,7 @@ def plan(model: str, seed: int) -> list[Stage]:
     for variant in VARIANTS:
         out = f"outputs/{run}/{variant}"
         command = (_trl if variant == TRL else _ours)(f"{start}/merged", variant, student, seed, out)
-        code = () if variant == TRL else files("recipes/*.py")
+        code = () if variant == TRL else training_code()
         stages.append(Stage(variant, command, out, (CONFIG, *code), ("data", "start")))
         stages.append(_evaluated(run, variant, out, student, variant))
     logs = [stage.output for stage in stages if stage.is_benchmark]
@@ -73,13 +73,21 @@ def plan(model: str, seed: int) -> list[Stage]:
 
 
 def _data() -> Stage:
-    inputs = (*files("rubrics/**/*.yaml"), "data_gen/seed/responses.jsonl")
+    inputs = (*files("rubrics/**/*.yaml"), "data_gen/seed/responses.jsonl", *files("data_gen/**/*.py"))
     return Stage("data", ("cpt", "twins", "--wordings", "2", "--out", DATA), DATA, inputs, always=True)
 
 
 def _tiny_start(start: str, seed: int) -> list[Stage]:
     command = ("python", "recipes/prepare_tiny.py", "--train-file", f"{DATA}/train.jsonl", "--seed", str(seed))
-    return [Stage("start", (*command, "--out", f"{start}/merged"), start, ("recipes/prepare_tiny.py",), ("data",))]
+    return [
+        Stage(
+            "start",
+            (*command, "--out", f"{start}/merged"),
+            start,
+            ("recipes/prepare_tiny.py", "recipes/pairs.py"),
+            ("data",),
+        )
+    ]
 
 
 def _smollm2_start(start: str, seed: int) -> list[Stage]:
@@ -89,7 +97,7 @@ def _smollm2_start(start: str, seed: int) -> list[Stage]:
     command = ("--config", config, *data, *only_sft, "--seed", str(seed), "--output_dir", start)
     return [
         Stage("model", ("python", "recipes/prepare_smollm2.py", "--out", base), base, always=True),
-        Stage("start", (*_LAUNCH, *command), start, (config, *files("recipes/*.py")), ("model", "data")),
+        Stage("start", (*_LAUNCH, *command), start, (config, *training_code()), ("model", "data")),
     ]
 
 
@@ -116,7 +124,9 @@ def _ours(start: str, variant: str, student: Student, seed: int, out: str) -> tu
 
 
 def _trl(start: str, variant: str, student: Student, seed: int, out: str) -> tuple[str, ...]:
-    return ("trl", "dpo", *_common(start, student, seed, out), "--dataset_name", DATA, "--bf16", str(student.bf16))
+    one_process = ("--accelerate_config", "recipes/accelerate/cpu.yaml")
+    settings = (*_common(start, student, seed, out), "--dataset_name", DATA, "--bf16", str(student.bf16))
+    return ("trl", "dpo", *one_process, *settings)
 
 
 def _evaluated(run: str, variant: str, path: str, student: Student, needs: str) -> Stage:

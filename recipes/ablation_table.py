@@ -1,6 +1,8 @@
 """The table and figure of `ablation.py`: each objective, and how far it is from `twins`, the default, with intervals.
 
-python recipes/ablation_table.py    # reads results/ablations/*/, writes report.md, ablation.json and ablation.png
+    python recipes/ablation_table.py    # reads results/ablations/*/, writes report.md, ablation.json and ablation.png
+
+Differences are between runs that share a start.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import scipy
-from ablation import STUDENTS, TRL, VARIANTS
+from ablation import TRL, VARIANTS
 from run_commands import BIN, write_json
 
 RESULTS = Path("results/ablations")
@@ -31,13 +33,25 @@ Columns after the values: the difference from `twins`. Chance is 0.33, 0 and 0.5
 Interval = dict[str, float | None]  # value, ci_low, ci_high: 95%; None where there is none
 
 
-def over_seeds(values: Sequence[float]) -> Interval:
-    """Mean of one value per seed, with its 95% t interval; a single value has none."""
+def over_seeds(values: Sequence[float | None]) -> Interval:
+    """Mean of one value per seed, with its 95% t interval; a single value has none.
+
+    A value that is undefined for one seed leaves the mean undefined: all None.
+    """
+    if None in values:
+        return {"value": None, "ci_low": None, "ci_high": None}
+    values = [value for value in values if value is not None]
     mean = fmean(values)
     if len(values) < 2:
         return {"value": mean, "ci_low": None, "ci_high": None}
     reach = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
     return {"value": mean, "ci_low": mean - reach, "ci_high": mean + reach}
+
+
+def steps_of(folder: Path) -> int:
+    """Steps of DPO that a run took."""
+    words = json.loads((folder / "stages.json").read_text(encoding="utf-8"))[REFERENCE]["command"].split()
+    return int(words[words.index("--max_steps") + 1])
 
 
 def metrics_of(folder: Path) -> dict[str, dict[str, Interval]]:
@@ -64,10 +78,10 @@ def lines_of(folders: Sequence[Path]) -> list[dict[str, Any]]:
             values = runs[0][variant]
             differences = differences_of(folders[0], variant) if variant != REFERENCE else {}
         else:
-            by_seed = {name: [_value(run[variant][name]) for run in runs] for name in STATISTICS}
+            by_seed = {name: [run[variant][name]["value"] for run in runs] for name in STATISTICS}
             values = {name: over_seeds(found) for name, found in by_seed.items()}
             moved = {
-                name: [value - _value(run[REFERENCE][name]) for value, run in zip(found, runs, strict=True)]
+                name: [_minus(value, run[REFERENCE][name]["value"]) for value, run in zip(found, runs, strict=True)]
                 for name, found in by_seed.items()
             }
             differences = {name: over_seeds(found) for name, found in moved.items()} if variant != REFERENCE else {}
@@ -75,10 +89,8 @@ def lines_of(folders: Sequence[Path]) -> list[dict[str, Any]]:
     return lines
 
 
-def _value(interval: Interval) -> float:
-    value = interval["value"]
-    assert value is not None
-    return value
+def _minus(value: float | None, other: float | None) -> float | None:
+    return None if value is None or other is None else value - other
 
 
 def show(interval: Interval | None, sign: str = "") -> str:
@@ -86,6 +98,8 @@ def show(interval: Interval | None, sign: str = "") -> str:
     if not interval:
         return ""
     value, low, high = interval["value"], interval["ci_low"], interval["ci_high"]
+    if value is None:
+        return "undefined"
     if low is None or high is None:
         return f"{value:{sign}.2f}"
     return f"{value:{sign}.2f} [{low:{sign}.2f}, {high:{sign}.2f}]"
@@ -126,6 +140,8 @@ def draw(students: dict[str, dict[str, Any]], path: Path) -> None:
                 interval = line["values"][statistic]
                 colour = "#D55E00" if line["variant"] == REFERENCE else "#0072B2"
                 low, high = interval["ci_low"], interval["ci_high"]
+                if interval["value"] is None:
+                    continue
                 if low is not None:
                     axis.plot([low, high], [place, place], color=colour)
                 axis.plot(interval["value"], place, "o", color=colour, markersize=5)
@@ -145,10 +161,13 @@ def main() -> None:
         folders[path.parent.name.partition("-")[0]].append(path.parent)
     students = {}
     for model, found in sorted(folders.items()):
-        student, seeds = STUDENTS[model], [int(folder.name.partition("-")[2]) for folder in found]
-        about = (
-            f"{student.steps} steps of 4 pairs, {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
-        )
+        seeds = [int(folder.name.partition("-")[2]) for folder in found]
+        steps = {steps_of(folder) for folder in found}
+        if len(steps) > 1:
+            raise SystemExit(
+                f"{RESULTS}: {model} was run with {sorted(steps)} steps, expected one number for all seeds"
+            )
+        about = f"{steps.pop()} steps of 4 pairs, seed {', '.join(map(str, seeds))}"
         students[model] = {"about": about, "seeds": seeds, "lines": lines_of(found)}
     if not students:
         raise SystemExit(f"{RESULTS}: no run, expected those of recipes/ablation.py")

@@ -241,8 +241,8 @@ def push(plan: Plan) -> None:
         return
     try:
         plan.say(f"uploaded: {push_folder(plan.output_dir, plan.dpo)}")
-    except (OSError, ValueError) as error:  # a missing token is a ValueError or one of the hub's, which are OSErrors
-        reason = " ".join(str(error).split())
+    except Exception as error:  # the hub's client raises its own errors, its HTTP client's, OSErrors and ValueErrors
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise RecipeError(
             f"{portable(str(plan.output_dir))}: finished, but not uploaded ({reason}); the same command tries again"
         ) from error

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from run_commands import Evaluated, Stage, evaluation, files, keep_log, run_stages, write_json
+from run_commands import Evaluated, Stage, evaluation, files, keep_log, run_stages, training_code, write_json
 
 MODEL = "models/smollm2-135m-instruct"
 CONFIG = "recipes/configs/smollm2_135m_cpu.yaml"
@@ -75,7 +75,6 @@ def plan(run: str, size: Size, config: str) -> list[Stage]:
     """The stages in order; only names and sizes differ between runs."""
     adapter, data, results = f"outputs/{run}/adapter", f"data/{run}", f"results/{run}"
     library = files("rubrics/**/*.yaml")
-    train_code = tuple(path for path in files("recipes/*.py") if not path.endswith("end_to_end.py"))
     base = _benchmark("base", run, "smollm2-135m", MODEL, size, "model")
     stages = [
         Stage("model", ("python", "recipes/prepare_smollm2.py", "--out", MODEL), MODEL, always=True),
@@ -96,7 +95,7 @@ def plan(run: str, size: Size, config: str) -> list[Stage]:
                 *("--output_dir", adapter, *size.training),
             ),
             adapter,
-            (config, *train_code),
+            (config, *training_code()),
             ("model", "data"),
         ),
         _benchmark("cpt", run, "smollm2-135m-cpt", adapter, size, "train"),

@@ -24,7 +24,8 @@ def push_folder(folder: Path, settings: Any) -> str:
             token), `hub_token`, `hub_private_repo` and `hub_revision` count.
 
     Raises:
-        OSError: whatever the hub or the connection refuses, HfHubHTTPError included; what is there stays there.
+        Exception: what the hub's client raises: HfHubHTTPError (an OSError) for a refusal, LocalTokenNotFoundError
+            (likewise), its HTTP client's own errors for a connection. What is there stays there.
     """
     from huggingface_hub import HfApi
 
@@ -33,12 +34,11 @@ def push_folder(folder: Path, settings: Any) -> str:
     if "/" not in name:
         name = f"{api.whoami()['name']}/{name}"
     repo = api.create_repo(name, private=settings.hub_private_repo, exist_ok=True).repo_id
-    message = "LoRA adapter of a finished run"
     commit = api.upload_folder(
         repo_id=repo,
         folder_path=folder,
         revision=settings.hub_revision,
         ignore_patterns=LEFT_OUT,
-        commit_message=message,
+        commit_message="LoRA adapter of a finished run",
     )
     return str(commit.commit_url)

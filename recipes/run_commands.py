@@ -83,6 +83,16 @@ def evaluation(task: str, model: Evaluated, flags: Sequence[str], log_dir: str) 
     return (*command, *sampling, "--max-connections", str(model.batch), "--log-dir", log_dir)
 
 
+# scripts of recipes/ that no training runs through
+NO_TRAINING = {"ablation.py", "ablation_table.py", "end_to_end.py", "hub.py", "prepare_smollm2.py", "prepare_tiny.py"}
+NO_TRAINING |= {"run_commands.py", "training_figure.py"}
+
+
+def training_code() -> tuple[str, ...]:
+    """The scripts that decide what a training gives."""
+    return tuple(path for path in files("recipes/*.py") if Path(path).name not in NO_TRAINING)
+
+
 def files(pattern: str) -> tuple[str, ...]:
     """Paths that fit, in order."""
     return tuple(sorted(str(path) for path in Path().glob(pattern)))

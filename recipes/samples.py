@@ -41,19 +41,21 @@ def judge_samples(samples: Sequence[dict[str, Any]], folder: Path) -> list[dict[
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RecipeError(f"judge_samples: {done.stderr.strip().splitlines()[-1]}")
-        return [json.loads(line) for line in judged.read_text(encoding="utf-8").splitlines()]
+            said = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
+            raise RecipeError(f"judge_samples: {said[-1]}")
+        # not splitlines(): a text may hold characters that it takes for the end of a line
+        return [json.loads(line) for line in judged.read_text(encoding="utf-8").split("\n") if line]
     finally:
         asked.unlink()
         judged.unlink(missing_ok=True)
 
 
 def check_judged(evaluation: Dataset) -> None:
-    """Raise RecipeError before any training if the measured judge does not take the rubrics of the rows."""
-    rows = {row["rubric"]: row for row in evaluation.to_list()}
+    """Raise RecipeError before any training if the measured judge does not take the rubrics and levels of the rows."""
+    rows = {(row.get("rubric"), row.get("level")): row for row in evaluation.to_list()}
     texts = [
-        {"rubric": rubric, "level": row["level"], "response": row["chosen"][-1]["content"]}
-        for rubric, row in rows.items()
+        {"rubric": rubric, "level": level, "response": row["chosen"][-1]["content"]}
+        for (rubric, level), row in rows.items()
     ]
     with tempfile.TemporaryDirectory() as folder:
         judge_samples(texts, Path(folder))

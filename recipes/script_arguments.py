@@ -85,6 +85,8 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
         raise RecipeError(f"eval_strategy is {strategy!r} without eval_file; give one, or set it to 'no'")
     if script.judge_samples and not script.sample_prompts:
         raise RecipeError("judge_samples is true and sample_prompts 0, expected the number of answers to judge")
+    if script.judge_samples and not script.eval_file:
+        raise RecipeError("judge_samples is true without eval_file, whose prompts are answered; give one")
     if script.judge_samples and not CPT.exists():
         raise RecipeError("judge_samples is true without cpt-tasks in this environment; install it, or leave it out")
     if dpo.joint_weight and not dpo.twin_batching:

@@ -19,8 +19,13 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "recipes"), str(Path(__file__).p
 import yaml
 from ablation import CONFIG, STUDENTS, TRL, VARIANTS, plan
 from ablation_table import STATISTICS, lines_of, over_seeds, page, show
+from prepare_tiny import prepare
+from run_commands import training_code
 from script_arguments import ScriptArguments, check_settings
+from tiny_model import make_rows, write_rows
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, ModelConfig, TrlParser
+from trl import ScriptArguments as TrlArguments
 from twin_trainer import CPTConfig
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +66,9 @@ def test_variants_share_start_data_budget_and_judging_and_differ_in_the_objectiv
     plain = flags(stages[TRL].command)
     shared = ("--config", "--model_name_or_path", "--seed", "--max_steps", "--learning_rate")
     assert {key: plain[key] for key in shared} == {key: common[0][key] for key in shared}
+    [folder], [train_file] = plain["--dataset_name"], common[0]["--train_file"]
+    assert Path(train_file).parent == Path(folder)
+    assert plain["--bf16"] == [str(common[0]["--cpu_bf16"] == ["on"])]
     asked = [stages[f"{name}/judged"].command for name in ("start", *VARIANTS)]
     settings = [command[command.index("-T") : command.index("--log-dir")] for command in asked]
     assert len({tuple(word for word in command if word not in VARIANTS) for command in settings}) == 1
@@ -70,12 +78,14 @@ def test_trl_and_ours_read_the_same_file_and_every_objective_is_valid() -> None:
     keys = set(yaml.safe_load(Path(CONFIG).read_text(encoding="utf-8")))
     assert keys <= {item.name for kind in (DPOConfig, ModelConfig) for item in fields(kind)}
     parser = TrlParser([ScriptArguments, CPTConfig, ModelConfig])
+    trls = TrlParser([TrlArguments, DPOConfig, ModelConfig])
     for stage in plan("tiny", 0):
-        if stage.name in VARIANTS and stage.name != TRL:
+        if stage.name in VARIANTS:
             given = list(stage.command[stage.command.index("--config") :])
-            script, dpo, model = parser.parse_args_and_config(given)
-            check_settings(script, dpo, model)
+            script, dpo, model = (trls if stage.name == TRL else parser).parse_args_and_config(given)
             assert dpo.max_steps == STUDENTS["tiny"].steps
+            if stage.name != TRL:
+                check_settings(script, dpo, model)
 
 
 def test_intervals_over_seeds_worked_by_hand() -> None:
@@ -84,6 +94,7 @@ def test_intervals_over_seeds_worked_by_hand() -> None:
     assert [found[name] for name in ("value", "ci_low", "ci_high")] == pytest.approx([0.5, 0.2516, 0.7484], abs=1e-4)
     assert over_seeds([0.4]) == {"value": 0.4, "ci_low": None, "ci_high": None}
     assert over_seeds([0.5, 0.5])["ci_low"] == 0.5
+    assert show(over_seeds([0.4, None, 0.6])) == "undefined"
 
 
 def test_differences_are_between_runs_of_one_seed(tmp_path: Path) -> None:
@@ -113,3 +124,22 @@ def test_numbers_are_shown_with_their_interval() -> None:
     assert show({"value": 0.05, "ci_low": -0.1, "ci_high": 0.2}, "+") == "+0.05 [-0.10, +0.20]"
     assert show({"value": 0.5, "ci_low": None, "ci_high": None}) == "0.50"
     assert show(None) == ""
+
+
+def test_the_tiny_model_trains_on_responses_and_its_folder_loads(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "train.jsonl", make_rows(4))
+    prepare(path, seed=1, epochs=1, out=tmp_path / "tiny")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tiny")
+    rendered = tokenizer.apply_chat_template(make_rows(1)[0]["prompt"], tokenize=False, add_generation_prompt=True)
+    assert make_rows(1)[0]["prompt"][0]["content"] in rendered
+    assert rendered.endswith("<|im_start|>assistant\n")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny")
+    assert model.config.vocab_size == len(tokenizer)
+    log = json.loads((tmp_path / "tiny" / "prepared.json").read_text(encoding="utf-8"))["log"]
+    assert log[-1]["train_loss"] > 0
+
+
+def test_only_scripts_that_train_make_a_training_start_again() -> None:
+    code = {Path(path).name for path in training_code()}
+    assert {"dpo_lora.py", "twin_trainer.py", "objectives.py", "completion_head.py", "pairs.py"} <= code
+    assert not code & {"ablation.py", "end_to_end.py", "run_commands.py"}

@@ -254,6 +254,7 @@ def test_samples_name_stage_step_and_prompt(here: Path) -> None:
 
 def test_judged_samples_are_scored_by_level_in_log_file_and_figure(here: Path) -> None:
     rows = make_rows(2, start=100)
+    rows[0]["prompt"][1]["content"] += " One\u2028line, not two\u0085."  # neither ends a line of the file
     for row in rows:
         names = {"low": "low", "high": "extremely_high"}
         row |= {"rubric": "broadcast", "level": names[row["level"]], "rejected_level": names[row["rejected_level"]]}
@@ -284,6 +285,18 @@ def test_rubrics_that_cannot_be_judged_stop_a_run_before_it_starts(here: Path) -
     samples = ("--sample_prompts", "2", "--judge_samples", "true", "--output_dir", "never")
     with pytest.raises(RecipeError, match="judge_samples: .*rubric 'noir' not found"):
         go("--config", "config.yaml", *samples)
+    with pytest.raises(RecipeError, match="judge_samples is true without eval_file"):
+        go(
+            "--train_file",
+            "train.jsonl",
+            "--model_name_or_path",
+            "tiny",
+            "--use_peft",
+            "true",
+            "--use_cpu",
+            "true",
+            *samples,
+        )
     with pytest.raises(RecipeError, match="judge_samples is true and sample_prompts 0"):
         go("--config", "config.yaml", "--sample_prompts", "0", *samples[2:])
     assert not Path("never").exists()
@@ -447,7 +460,7 @@ def test_a_finished_run_can_be_uploaded_and_a_refusal_is_one_sentence(
         raise OSError("401 Client Error\nno token")
 
     monkeypatch.setattr(dpo_lora, "push_folder", refuse)
-    with pytest.raises(RecipeError, match="out: finished, but not uploaded .401 Client Error no token.; the same"):
+    with pytest.raises(RecipeError, match="not uploaded .OSError: 401 Client Error no token.; the same"):
         go(*arguments)
 
 
