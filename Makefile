@@ -1,13 +1,14 @@
 # make demo    benchmark, tune and benchmark again, end to end on a real model (needs git, make, Python 3.11+)
 # make demo-smoke    the same path with tiny limits        make full    the run in results/smollm2-135m (over an hour)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
+# make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo demo-smoke full self-teacher test test-slow lint format clean
+.PHONY: help install demo demo-smoke full self-teacher ablation test test-slow lint format clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -46,6 +47,11 @@ self-teacher: $(INSTALLED)
 	cp data/self_teacher/kept/verification.json $(SELF)/verification.json
 	$(BIN)/cpt teachers data/self_teacher/all/responses.jsonl --out $(SELF)/all
 	$(BIN)/cpt teachers data/self_teacher/best_of_4/responses.jsonl --out $(SELF)/best_of_4
+
+ablation: $(INSTALLED)
+	$(BIN)/python recipes/ablation.py --model smollm2
+	$(BIN)/python recipes/ablation.py --model tiny --seeds 0 1 2 3 4
+	$(BIN)/python recipes/ablation_table.py
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
