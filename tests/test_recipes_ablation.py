@@ -18,7 +18,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "recipes"), str(Path(__file__).p
 
 import yaml
 from ablation import CONFIG, STUDENTS, TRL, VARIANTS, plan
-from ablation_table import STATISTICS, lines_of, over_seeds, page, show
+from ablation_table import STATISTICS, lines_of, metrics_of, over_seeds, page, show
 from prepare_tiny import prepare
 from run_commands import training_code
 from script_arguments import ScriptArguments, check_settings
@@ -143,3 +143,13 @@ def test_only_scripts_that_train_make_a_training_start_again() -> None:
     code = {Path(path).name for path in training_code()}
     assert {"dpo_lora.py", "twin_trainer.py", "objectives.py", "completion_head.py", "pairs.py"} <= code
     assert not code & {"ablation.py", "end_to_end.py", "run_commands.py"}
+
+
+def test_the_committed_table_is_what_the_committed_runs_give() -> None:
+    committed = json.loads((ROOT / "results/ablations/ablation.json").read_text(encoding="utf-8"))
+    folders = [ROOT / "results/ablations" / f"tiny-{seed}" for seed in committed["tiny"]["seeds"]]
+    assert len(folders) >= 5
+    assert lines_of(folders) == committed["tiny"]["lines"]
+    smollm2 = metrics_of(ROOT / "results/ablations/smollm2-42")
+    assert {line["variant"]: line["values"] for line in committed["smollm2"]["lines"]} == smollm2
+    assert page(committed) == (ROOT / "results/ablations/report.md").read_text(encoding="utf-8")
