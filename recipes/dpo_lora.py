@@ -16,7 +16,9 @@ Departures from arXiv 2506.11702: twins share a batch (`twin_batching`), and an 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -67,6 +69,29 @@ def set_precision(dpo: CPTConfig, cpu_bf16: str) -> Precision:
         dpo.mixed_precision = "bf16" if dpo.bf16 else "no"
         return chosen
     return Precision("bf16" if dpo.bf16 else "fp16" if dpo.fp16 else "none")
+
+
+def prepare_inputs(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
+    """Run the commands of `prepare` if the training file or the model's folder is missing, on one process a machine.
+
+    A program is first looked for beside this Python.
+
+    Raises:
+        RecipeError: If a command fails.
+    """
+    with dpo.main_process_first(desc="prepare data and model"):
+        for command in script.prepare or []:
+            if Path(script.train_file).is_file() and Path(str(model.model_name_or_path)).is_dir():
+                return
+            program, *rest = shlex.split(command)
+            beside = Path(sys.executable).parent / program
+            print(f"dpo_lora: {command}", file=sys.stderr, flush=True)
+            try:
+                subprocess.run([str(beside) if beside.exists() else program, *rest], check=True, stdout=sys.stderr)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise RecipeError(
+                    f"prepare: {command!r} failed ({error}); mend it, or make the files yourself"
+                ) from error
 
 
 def run_preflight(plan: Plan) -> list[PreflightReport]:
@@ -255,6 +280,7 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
         print(estimate_run(script, dpo, model))
         return
     wants_push, dpo.push_to_hub = dpo.push_to_hub, False  # see `hub.py`
+    prepare_inputs(script, dpo, model)
     precision = set_precision(dpo, script.cpu_bf16)
     plan, repair = make_plan(script, dpo, model)
     base = model_identity(plan.base_model, model.model_revision)

@@ -28,7 +28,7 @@ NOT_IN_KEY = frozenset(
     "push_to_hub hub_model_id hub_strategy hub_token hub_private_repo hub_always_push hub_revision trackio_space_id "
     "project dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers dataset_num_proc "
     "ddp_timeout ddp_find_unused_parameters use_cpu skip_memory_metrics save_only_model enable_jit_checkpoint "
-    "dry_run estimate merge judge_samples".split()
+    "dry_run estimate merge judge_samples prepare".split()
 )
 
 # Options of later versions: left out while they are off, so that a folder trained before they existed still matches.

@@ -24,6 +24,10 @@ class ScriptArguments:
         default=None,
         metadata={"help": "Preference pairs to evaluate on; shares no twin and no user prompt with train_file."},
     )
+    prepare: list[str] | None = field(
+        default=None,
+        metadata={"help": "Commands that make train_file and the model's folder, run if one of them is missing."},
+    )
     max_train_pairs: int = field(default=0, metadata={"help": "Twins to train on, drawn with `seed`; 0 = all."})
     repair_chat_template: bool = field(
         default=True,

@@ -281,6 +281,15 @@ def test_judged_samples_are_scored_by_level_in_log_file_and_figure(here: Path) -
     assert losses == [entry["loss"] for entry in unjudged if "loss" in entry]
 
 
+def test_missing_data_is_made_by_the_commands_of_the_configuration(here: Path) -> None:
+    made = ("--train_file", "made.jsonl", "--output_dir", "from-made", "--dry_run", "true")
+    with pytest.raises(RecipeError, match="prepare: 'false' failed"):
+        go("--config", "config.yaml", *made, "--prepare", "false")
+    go("--config", "config.yaml", *made, "--prepare", "cp train.jsonl made.jsonl", "false")  # stops when all is there
+    assert Path("made.jsonl").read_bytes() == Path("train.jsonl").read_bytes()
+    go("--config", "config.yaml", *made, "--prepare", "false")
+
+
 def test_rubrics_that_cannot_be_judged_stop_a_run_before_it_starts(here: Path) -> None:
     samples = ("--sample_prompts", "2", "--judge_samples", "true", "--output_dir", "never")
     with pytest.raises(RecipeError, match="judge_samples: .*rubric 'noir' not found"):
