@@ -14,10 +14,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from run_commands import Evaluated, Stage, evaluation, files, keep_log, run_stages, training_code, write_json
+from run_commands import (
+    LAUNCH,
+    Evaluated,
+    Stage,
+    benchmark_inputs,
+    evaluation,
+    files,
+    keep_log,
+    run_stages,
+    training_code,
+    write_json,
+)
 
 CONFIG = "recipes/ablation.yaml"
 DATA = "data/ablation"
+TASK = "rubric_adherence"
 TRL = "trl_dpo"
 SIGMOID = ("--loss_type", "sigmoid")
 # flags of dpo_lora.py; at a gap of 90 points the offset is 2.3 reward units, and the beta of sigmoid_norm is Tulu 3's
@@ -79,15 +91,8 @@ def _data() -> Stage:
 
 def _tiny_start(start: str, seed: int) -> list[Stage]:
     command = ("python", "recipes/prepare_tiny.py", "--train-file", f"{DATA}/train.jsonl", "--seed", str(seed))
-    return [
-        Stage(
-            "start",
-            (*command, "--out", f"{start}/merged"),
-            start,
-            ("recipes/prepare_tiny.py", "recipes/pairs.py"),
-            ("data",),
-        )
-    ]
+    code = ("recipes/prepare_tiny.py", "recipes/pairs.py")
+    return [Stage("start", (*command, "--out", f"{start}/merged"), start, code, ("data",))]
 
 
 def _smollm2_start(start: str, seed: int) -> list[Stage]:
@@ -97,30 +102,20 @@ def _smollm2_start(start: str, seed: int) -> list[Stage]:
     command = ("--config", config, *data, *only_sft, "--seed", str(seed), "--output_dir", start)
     return [
         Stage("model", ("python", "recipes/prepare_smollm2.py", "--out", base), base, always=True),
-        Stage("start", (*_LAUNCH, *command), start, (config, *training_code()), ("model", "data")),
+        Stage("start", (*LAUNCH, *command), start, (config, *training_code()), ("model", "data")),
     ]
-
-
-_LAUNCH = ("accelerate", "launch", "--config_file", "recipes/accelerate/cpu.yaml", "recipes/dpo_lora.py")
 
 
 def _common(start: str, student: Student, seed: int, out: str) -> tuple[str, ...]:
     model = ("--model_name_or_path", start, "--output_dir", out, "--seed", str(seed))
-    return (
-        "--config",
-        CONFIG,
-        *model,
-        "--max_steps",
-        str(student.steps),
-        "--learning_rate",
-        str(student.learning_rate),
-    )
+    budget = ("--max_steps", str(student.steps), "--learning_rate", str(student.learning_rate))
+    return ("--config", CONFIG, *model, *budget)
 
 
 def _ours(start: str, variant: str, student: Student, seed: int, out: str) -> tuple[str, ...]:
     data = ("--train_file", f"{DATA}/train.jsonl", "--eval_file", f"{DATA}/eval.jsonl")
     precision = ("--cpu_bf16", "on" if student.bf16 else "off")
-    return (*_LAUNCH, *_common(start, student, seed, out), *data, *precision, *VARIANTS[variant])
+    return (*LAUNCH, *_common(start, student, seed, out), *data, *precision, *VARIANTS[variant])
 
 
 def _trl(start: str, variant: str, student: Student, seed: int, out: str) -> tuple[str, ...]:
@@ -131,10 +126,9 @@ def _trl(start: str, variant: str, student: Student, seed: int, out: str) -> tup
 
 def _evaluated(run: str, variant: str, path: str, student: Student, needs: str) -> Stage:
     log_dir = f"logs/{run}/{variant}"
-    code = ("cpt_tasks/rubric_adherence.py", "cpt_tasks/dataset.py", "cpt_tasks/scorers.py", *files("judges/*.py"))
     model = Evaluated(variant, path, base="start", adapter=None if variant == "start" else variant)
-    command = evaluation("rubric_adherence", model, ("-T", f"limit_per_cell={student.prompts_per_cell}"), log_dir)
-    return Stage(f"{variant}/judged", command, log_dir, (*files("rubrics/**/*.yaml"), *code), (needs,), True)
+    command = evaluation(TASK, model, ("-T", f"limit_per_cell={student.prompts_per_cell}"), log_dir)
+    return Stage(f"{variant}/judged", command, log_dir, benchmark_inputs(TASK), (needs,), is_benchmark=True)
 
 
 def run_all(model: str, seeds: Sequence[int]) -> None:

@@ -17,11 +17,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from run_commands import Evaluated, Stage, evaluation, files, keep_log, run_stages, training_code, write_json
+from run_commands import (
+    LAUNCH,
+    Evaluated,
+    Stage,
+    benchmark_inputs,
+    evaluation,
+    files,
+    keep_log,
+    run_stages,
+    training_code,
+    write_json,
+)
 
 MODEL = "models/smollm2-135m-instruct"
 CONFIG = "recipes/configs/smollm2_135m_cpu.yaml"
-BENCHMARK_CODE = ("cpt_tasks/dataset.py", "cpt_tasks/scorers.py", "judges/*.py")
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,7 @@ def plan(run: str, size: Size, config: str) -> list[Stage]:
         Stage(
             "train",
             (
-                *("accelerate", "launch", "--config_file", "recipes/accelerate/cpu.yaml", "recipes/dpo_lora.py"),
+                *LAUNCH,
                 *("--config", config, "--train_file", f"{data}/train.jsonl", "--eval_file", f"{data}/eval.jsonl"),
                 *("--output_dir", adapter, *size.training),
             ),
@@ -140,13 +150,13 @@ def _benchmark(
     flags: tuple[str, ...] | None = None,
 ) -> Stage:
     log_dir = f"logs/{run}/{stage}"
-    code = (f"cpt_tasks/{task}.py", *BENCHMARK_CODE)
-    inputs = (*files("rubrics/**/*.yaml"), *(file for pattern in code for file in files(pattern)))
     if flags is None:
         flags = ("-T", f"limit_per_cell={size.prompts_per_cell}", *size.adherence)
     adapter = None if path == MODEL else name
     about = Evaluated(name, path, base=Path(MODEL).name, adapter=adapter, max_tokens=size.max_tokens, batch=size.batch)
-    return Stage(stage, evaluation(task, about, flags, log_dir), log_dir, inputs, (needs,), is_benchmark=True)
+    return Stage(
+        stage, evaluation(task, about, flags, log_dir), log_dir, benchmark_inputs(task), (needs,), is_benchmark=True
+    )
 
 
 def run_all(run: str, size: Size, config: str) -> None:

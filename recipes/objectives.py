@@ -1,4 +1,4 @@
-"""Optional terms of the twin objective; with every one off the loss is DPOTrainer's own, to the last bit.
+"""Optional terms of the twin objective; with every one off the loss is DPOTrainer's own.
 
 Notation as in `twin_trainer.py`: m1, m2 are the margins of the two halves of a twin, beta times log-ratios.
 

@@ -83,9 +83,18 @@ def evaluation(task: str, model: Evaluated, flags: Sequence[str], log_dir: str) 
     return (*command, *sampling, "--max-connections", str(model.batch), "--log-dir", log_dir)
 
 
+LAUNCH = ("accelerate", "launch", "--config_file", "recipes/accelerate/cpu.yaml", "recipes/dpo_lora.py")
+BENCHMARK_CODE = ("cpt_tasks/dataset.py", "cpt_tasks/scorers.py", "judges/*.py")
+
 # scripts of recipes/ that no training runs through
 NO_TRAINING = {"ablation.py", "ablation_table.py", "end_to_end.py", "hub.py", "prepare_smollm2.py", "prepare_tiny.py"}
 NO_TRAINING |= {"run_commands.py", "training_figure.py"}
+
+
+def benchmark_inputs(task: str) -> tuple[str, ...]:
+    """The rubrics, and the code that decides what a benchmark asks and how it is judged."""
+    code = (f"cpt_tasks/{task}.py", *BENCHMARK_CODE)
+    return (*files("rubrics/**/*.yaml"), *(file for pattern in code for file in files(pattern)))
 
 
 def training_code() -> tuple[str, ...]:

@@ -307,7 +307,7 @@ def test_evaluation_says_how_many_twins_are_right_in_each_cell(tiny: str, tmp_pa
     rows = make_rows(8, start=100)
     for row in rows[:6]:
         row["rubric"] = "calm"
-    for row in rows[:2] + rows[-2:]:  # the trained model gets these wrong
+    for row in rows[:2] + rows[3:4] + rows[-2:]:  # the trained model gets these wrong: two twins, and half of a third
         row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
     options = {"evaluation": rows, "per_device_eval_batch_size": 6}
     trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6), **options)
