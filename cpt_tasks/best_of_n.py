@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from inspect_ai import Epochs, Task, task
-from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
 from inspect_ai.model import Model, get_model, model_roles
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState, generate
@@ -28,6 +27,7 @@ from cpt_tasks.scorers import JudgeKind, open_judge_store, rubric_judge, score_r
 from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, grader_models, judge_hash, judge_model
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
+from model_calls.inspect_private import PrerequisiteError
 from rubrics import ScoreLevel, Split, load_rubrics
 
 TASK_VERSION = "1-A"

@@ -15,7 +15,6 @@ import math
 from collections.abc import Sequence
 
 from inspect_ai import Task, task
-from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
@@ -26,6 +25,7 @@ from cpt_tasks.score_shifts import CLEAN, JudgedText, shift_statistics
 from cpt_tasks.scorers import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
 from judges.model import JudgeProtocol
+from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, load_rubrics
 
 TASK_VERSION = "1-A"

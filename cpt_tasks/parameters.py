@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
-
 from cpt_tasks.scorers import JudgeKind
 from judges import DEFAULT_JUDGE, check_measurable, grader_model
+from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, ScoreLevel, Split, load_user_prompts
 
 

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
-from inspect_ai._util.error import PrerequisiteError  # no public name; printed by inspect without a traceback
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
@@ -30,6 +29,7 @@ from judges.measures import words
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from model_calls import CallStore, StoreLockedError, open_store
+from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, ScoreLevel, load_rubrics
 
 JudgeKind = Literal["model", "measured"]

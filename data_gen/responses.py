@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from judges import Judgment
 from rubrics import Rubric, ScoreLevel
@@ -34,17 +34,17 @@ class ResponseJudgment(BaseModel):
 
 
 class TeacherResponse(BaseModel):
-    """What a teacher wrote for (user prompt, rubric, level).
+    """What a teacher wrote for (user prompt, rubric, level). Files with the names before schema 2 are read too.
 
     Attributes:
         id: `response_id` of what was asked, or for generated rows a hash of the call: a restarted run asks only for
             what is missing.
-        prompt_id: Id of the user prompt.
-        prompt: Its text.
+        user_prompt_id: Id of the user prompt.
+        user_prompt: Its text.
         rubric: Id of the rubric asked for; of a control, of the rubric it is compared under.
         rubric_hash: `Rubric.hash` at the time.
         level: Level asked for; "control" for a response asked for without rubric and level.
-        system_prompt_id: Wording that configured the writer, if it was a system prompt and not the rubric itself.
+        wording: Wording that configured the writer, if it was a system prompt and not the rubric itself.
         response: The text.
         teacher: Who wrote it.
         params: Settings of the call.
@@ -57,12 +57,12 @@ class TeacherResponse(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     id: str
-    prompt_id: str
-    prompt: str
+    user_prompt_id: str = Field(validation_alias=AliasChoices("user_prompt_id", "prompt_id"))
+    user_prompt: str = Field(validation_alias=AliasChoices("user_prompt", "prompt"))
     rubric: str
     rubric_hash: str
     level: ScoreLevel | Literal["control"]
-    system_prompt_id: str | None = None
+    wording: str | None = Field(default=None, validation_alias=AliasChoices("wording", "system_prompt_id"))
     response: str
     teacher: str
     params: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -24,7 +24,7 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
     Raises:
         ValueError: If a row names an unknown rubric, level or train prompt.
     """
-    prompt_ids = {text: prompt_id for prompt_id, text in load_user_prompts("train").items()}
+    prompt_ids = {text: user_prompt_id for user_prompt_id, text in load_user_prompts("train").items()}
     rubrics = {rubric.id: rubric for rubric in load_rubrics("measured")}
     kept: list[TeacherResponse] = []
     dropped: list[str] = []
@@ -51,13 +51,13 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
 
 
 def _verified(
-    row: dict[str, str], rubric: Rubric, level: ScoreLevel, prompt_id: str, teacher: str, replicate: int
+    row: dict[str, str], rubric: Rubric, level: ScoreLevel, user_prompt_id: str, teacher: str, replicate: int
 ) -> TeacherResponse:
     judgment = measure(rubric, row["response"])
     return TeacherResponse(
         id=response_id(rubric.id, level, row["prompt"], teacher, replicate),
-        prompt_id=prompt_id,
-        prompt=row["prompt"],
+        user_prompt_id=user_prompt_id,
+        user_prompt=row["prompt"],
         rubric=rubric.id,
         rubric_hash=rubric.hash,
         level=level,

@@ -5,6 +5,13 @@ from contextlib import contextmanager
 
 import click
 
+CUT_REASONS = ("max_tokens", "model_length")
+
+
+def was_cut_off(stop_reason: str | None) -> bool:
+    """Whether a reply ended at a token limit, by its stop reason as inspect names it."""
+    return stop_reason in CUT_REASONS
+
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
@@ -15,10 +22,10 @@ def clear_errors() -> Iterator[None]:
             client raises when its retries are used up, and a group of these.
     """
     from anthropic import APIError
-    from inspect_ai._util.error import PrerequisiteError  # no public name; raised for a missing key
     from rich.text import Text
     from tenacity import RetryError
 
+    from model_calls.inspect_private import PrerequisiteError
     from model_calls.store import StoreLockedError
 
     kept = "what was answered is kept in the call store, and the same command goes on from here"

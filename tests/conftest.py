@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from inspect_ai.model import ModelOutput, ModelUsage
 
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode does not; for fake_anthropic and tiny_model
-
 ROOT = Path(__file__).parent.parent
+# importlib mode puts nothing on the path; the recipe is a folder of scripts, found as `accelerate launch` finds it
+sys.path[:0] = [str(ROOT / "recipes"), str(ROOT / "tests" / "fakes")]
 
 # a slow machine is no counterexample
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

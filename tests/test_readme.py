@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("torch")
-# tests/ is not a package: its helper is found by the folder
-sys.path.insert(0, str(Path(__file__).parent))
 from tiny_model import save_tiny_model  # noqa: E402
 
 ROOT = Path(__file__).parent.parent

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from inspect_ai._util.error import PrerequisiteError  # no public name
 from inspect_ai.model import Model, get_model
 
 from cpt_tasks.lm_harness.documents import Document
@@ -20,6 +19,7 @@ from cpt_tasks.lm_harness.settings import CannotRunError, Settings
 from judges import DEFAULT_JUDGE, Judge, JudgeFailure, MeasuredJudge, ModelJudge, Panel, check_measurable, judge_model
 from judges.measures import words
 from model_calls import StoreLockedError, open_store
+from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, load_rubrics
 
 CALL_FAILED = "call_failed"

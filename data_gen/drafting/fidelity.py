@@ -23,7 +23,7 @@ class Scored:
     Attributes:
         level: Level of the system prompt.
         wording: Which wording it was, e.g. "train-0".
-        prompt_id: Id of the user prompt.
+        user_prompt_id: Id of the user prompt.
         score: 0-100, or None if the text is not scored.
         failure: Why it is not: "writer_refusal", "writer_empty", or the judge's `FailureMode`; "" if it is.
         short: Whether it has under 15 words, which judges score 0 unread.
@@ -32,7 +32,7 @@ class Scored:
 
     level: ScoreLevel
     wording: str
-    prompt_id: str
+    user_prompt_id: str
     score: float | None
     failure: str = ""
     short: bool = False
@@ -159,8 +159,8 @@ def prompt_means(scored: Iterable[Scored], level: ScoreLevel) -> dict[str, float
     by_prompt: dict[str, list[float]] = defaultdict(list)
     for text in scored:
         if text.level is level and text.score is not None:
-            by_prompt[text.prompt_id].append(text.score)
-    return {prompt_id: math.fsum(scores) / len(scores) for prompt_id, scores in by_prompt.items()}
+            by_prompt[text.user_prompt_id].append(text.score)
+    return {user_prompt_id: math.fsum(scores) / len(scores) for user_prompt_id, scores in by_prompt.items()}
 
 
 def level_gap(

@@ -32,15 +32,15 @@ class Sample:
         level: Level of the system prompt.
         wording: Which wording, e.g. "heldout-2".
         system_prompt: Its text.
-        prompt_id: Id of the user prompt.
+        user_prompt_id: Id of the user prompt.
         prompt: Its text.
     """
 
     level: ScoreLevel
     wording: str
     system_prompt: str
-    prompt_id: str
-    prompt: str
+    user_prompt_id: str
+    user_prompt: str
 
 
 @dataclass(frozen=True)
@@ -123,20 +123,20 @@ async def _score(check: Check, rubric: Rubric, sample: Sample, tick: Callable[[]
     from model_calls import ask
 
     reply, _ = await ask(check.store, writer_call(check, sample))
-    unscored = partial(Scored, sample.level, sample.wording, sample.prompt_id, None)
+    unscored = partial(Scored, sample.level, sample.wording, sample.user_prompt_id, None)
     cut = reply.stop_reason in ("max_tokens", "model_length")
     try:
         if reply.stop_reason == "content_filter":
             return unscored(WRITER_REFUSAL)
         if not reply.text.strip():
             return unscored(WRITER_EMPTY, cut=cut)
-        judgment = await check.judge.judge(rubric, sample.prompt, reply.text)
+        judgment = await check.judge.judge(rubric, sample.user_prompt, reply.text)
     except JudgeFailure as failure:
         return unscored(failure.mode, cut=cut)
     finally:
         tick()
     short = judgment.reason == NO_RESPONSE
-    return Scored(sample.level, sample.wording, sample.prompt_id, judgment.score, short=short, cut=cut)
+    return Scored(sample.level, sample.wording, sample.user_prompt_id, judgment.score, short=short, cut=cut)
 
 
 def writer_call(check: Check, sample: Sample) -> "Call":
@@ -147,7 +147,7 @@ def writer_call(check: Check, sample: Sample) -> "Call":
 
     messages: list[ChatMessage] = [
         ChatMessageSystem(content=sample.system_prompt),
-        ChatMessageUser(content=sample.prompt),
+        ChatMessageUser(content=sample.user_prompt),
     ]
     return Call(check.writer, messages, replicate=f"fidelity {check.seed}")
 

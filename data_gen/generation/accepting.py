@@ -104,7 +104,7 @@ class Accepting:
                     accepted.append(None)
                     group.start_soon(one, len(accepted) - 1)
         if None not in accepted and accepted.count(True) < self.wanted:
-            where = f"{cell.rubric.id} {cell.level} {cell.prompt_id} {teacher.name}"
+            where = f"{cell.rubric.id} {cell.level} {cell.user_prompt_id} {teacher.name}"
             self.short.append(f"{where}: {accepted.count(True)} of {self.wanted} in {len(accepted)} askings")
         return questions
 
@@ -141,7 +141,7 @@ class Accepting:
         if self.asking.stopped or not self.asking.may_spend(cost):
             return None
         try:
-            judgment = await self.judge.judge.judge(rubric, row.prompt, row.response)
+            judgment = await self.judge.judge.judge(rubric, row.user_prompt, row.response)
         except JudgeFailure as failure:
             self.judge_failures[failure.mode] += 1
             self.asking.budget.pay(self.judge.name, failure.usage)
@@ -156,7 +156,7 @@ class Accepting:
         return ResponseJudgment.of(judgment)
 
     def _cost(self, rubric: Rubric, row: TeacherResponse) -> float | None:
-        read = len(rubric.render()) + len(row.prompt) + len(row.response)
+        read = len(rubric.render()) + len(row.user_prompt) + len(row.response)
         written = CRITERION_TOKENS * (len(rubric.criteria) + 1) + THINKING_TOKENS
         usage = {"input_tokens": read // CHARACTERS_PER_TOKEN + TEMPLATE_TOKENS, "output_tokens": written}
         return cost_usd(self.judge.name, usage, prices=self.asking.budget.prices)

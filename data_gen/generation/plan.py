@@ -29,20 +29,20 @@ class Question:
 
     Attributes:
         rubric: Rubric to write for; of a control, the rubric it is compared under.
-        prompt_id: Id of the user prompt.
-        prompt: Its text.
+        user_prompt_id: Id of the user prompt.
+        user_prompt: Its text.
         level: Level to write at, or "control": the user prompt alone.
         sample: Which of several responses to the same question, from 0.
-        system_prompt_id: Wording that asks for the level, where it is not the rubric that is shown.
+        wording: Wording that asks for the level, where it is not the rubric that is shown.
         system_prompt: Its text.
     """
 
     rubric: Rubric
-    prompt_id: str
-    prompt: str
+    user_prompt_id: str
+    user_prompt: str
     level: LevelAsked
     sample: int = 0
-    system_prompt_id: str | None = None
+    wording: str | None = None
     system_prompt: str | None = None
 
 
@@ -75,10 +75,10 @@ class Plan:
     def questions(self) -> Iterator[Question]:
         """The questions, made one by one."""
         drawn = None if self.limit is None else self._drawn(self.limit)
-        for number, (rubric, prompt_id, prompt, sample) in enumerate(self._units()):
+        for number, (rubric, user_prompt_id, prompt, sample) in enumerate(self._units()):
             for level in self.levels if drawn is None else self.levels[: drawn.get(number, 0)]:
                 if self._is_here(rubric, prompt, sample, level):
-                    yield self.resample(Question(rubric, prompt_id, prompt, level), sample)
+                    yield self.resample(Question(rubric, user_prompt_id, prompt, level), sample)
 
     def resample(self, question: Question, sample: int) -> Question:
         """The same question, to be answered once more; with a system prompt, in the next wording in turn."""
@@ -87,22 +87,22 @@ class Plan:
             return question
         rubric, level = question.rubric, ScoreLevel(question.level)
         wordings = rubric.wordings(level, "train")
-        number = (_draw(self.seed, rubric.id, level.value, question.prompt_id) + sample) % len(wordings)
+        number = (_draw(self.seed, rubric.id, level.value, question.user_prompt_id) + sample) % len(wordings)
         wording_id = f"{rubric.id}-{level.value}-train-{number}"
-        return replace(question, system_prompt_id=wording_id, system_prompt=wordings[number])
+        return replace(question, wording=wording_id, system_prompt=wordings[number])
 
     def _units(self) -> Iterator[Unit]:
         for rubric in self.rubrics:
-            for prompt_id, prompt in self.prompts[rubric.family].items():
+            for user_prompt_id, prompt in self.prompts[rubric.family].items():
                 for sample in range(self.samples):
-                    yield rubric, prompt_id, prompt, sample
+                    yield rubric, user_prompt_id, prompt, sample
 
     def _drawn(self, limit: int) -> dict[int, int]:
         """How many of the levels are asked, by the number of each unit drawn."""
         count = -(-limit // len(self.levels))
         ranks = (
-            (_draw(self.seed, rubric.id, prompt_id, sample), number)
-            for number, (rubric, prompt_id, _, sample) in enumerate(self._units())
+            (_draw(self.seed, rubric.id, user_prompt_id, sample), number)
+            for number, (rubric, user_prompt_id, _, sample) in enumerate(self._units())
         )
         drawn = {number: len(self.levels) for _, number in heapq.nsmallest(count, ranks)}
         if len(drawn) == count:
@@ -183,11 +183,11 @@ def _texts(found: Mapping[str, Any], split: str, path: Path) -> dict[str, str]:
     if not isinstance(prompts, dict) or (split == "train" and not prompts):
         raise ValueError(f"{path}: {split}: got {type(prompts).__name__}, expected at least one line `id: text`")
     seen: dict[str, str] = {}
-    for prompt_id, text in prompts.items():
-        if not isinstance(prompt_id, str) or not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{path}: {split}: {prompt_id!r}: got {text!r}, expected a text under an id")
-        if (first := seen.setdefault(_normalised(text), prompt_id)) != prompt_id:
-            raise ValueError(f"{path}: {split}: {prompt_id!r} has the text of {first!r}, expected each text once")
+    for user_prompt_id, text in prompts.items():
+        if not isinstance(user_prompt_id, str) or not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{path}: {split}: {user_prompt_id!r}: got {text!r}, expected a text under an id")
+        if (first := seen.setdefault(_normalised(text), user_prompt_id)) != user_prompt_id:
+            raise ValueError(f"{path}: {split}: {user_prompt_id!r} has the text of {first!r}, expected each text once")
     return prompts
 
 
@@ -195,13 +195,13 @@ def _refuse_test_prompts(
     train: Mapping[str, str], own: Mapping[str, str], package: Mapping[str, str], path: Path
 ) -> None:
     for whose, tests in ((f"{path.name}'s own", own), ("the package's", package)):
-        texts = {_normalised(text): prompt_id for prompt_id, text in tests.items()}
-        for prompt_id, text in train.items():
-            if prompt_id in tests or _normalised(text) in texts:
-                test_id = texts.get(_normalised(text), prompt_id)
+        texts = {_normalised(text): user_prompt_id for user_prompt_id, text in tests.items()}
+        for user_prompt_id, text in train.items():
+            if user_prompt_id in tests or _normalised(text) in texts:
+                test_id = texts.get(_normalised(text), user_prompt_id)
                 raise ValueError(
-                    f"{path}: train: {prompt_id!r} ({text!r}) is {whose} test prompt {test_id!r}, and no test prompt "
-                    "may reach training data: remove it, or give it another id if only the ids are the same"
+                    f"{path}: train: {user_prompt_id!r} ({text!r}) is {whose} test prompt {test_id!r}, and no test "
+                    "prompt may reach training data: remove it, or give it another id if only the ids are the same"
                 )
 
 

@@ -72,12 +72,15 @@ class Teacher:
         messages: list[ChatMessage]
         is_cached = self.caches(question)
         if question.system_prompt is not None:
-            messages = [ChatMessageSystem(content=question.system_prompt), ChatMessageUser(content=question.prompt)]
+            messages = [
+                ChatMessageSystem(content=question.system_prompt),
+                ChatMessageUser(content=question.user_prompt),
+            ]
         elif question.level == CONTROL:
-            messages = [ChatMessageUser(content=question.prompt)]
+            messages = [ChatMessageUser(content=question.user_prompt)]
         else:
             shared = self._block(question)
-            messages = teacher_messages(shared, ScoreLevel(question.level), question.prompt, is_cached)
+            messages = teacher_messages(shared, ScoreLevel(question.level), question.user_prompt, is_cached)
         return Call(self.model, messages, _config(is_cached), replicate=str(question.sample))
 
     def caches(self, question: Question) -> bool:
@@ -156,12 +159,12 @@ def row_of(
     params = {name: value for name, value in reply.params.items() if isinstance(value, str | int | float | bool)}
     return TeacherResponse(
         id=row_id(reply.key, question.rubric.id),
-        prompt_id=question.prompt_id,
-        prompt=question.prompt,
+        user_prompt_id=question.user_prompt_id,
+        user_prompt=question.user_prompt,
         rubric=question.rubric.id,
         rubric_hash=question.rubric.hash,
         level=question.level,
-        system_prompt_id=question.system_prompt_id,
+        wording=question.wording,
         response=reply.text,
         teacher=teacher.name,
         params=params | {"teacher_prompt_version": TEACHER_PROMPT_VERSION},

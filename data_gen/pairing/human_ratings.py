@@ -40,8 +40,9 @@ def responses_from_ratings(
     from 0 to `max_rating` ("bad_rating"), and a response to one prompt rated again on an attribute ("repeated_rating",
     the first one stays). A response that lacks some of the attributes is used for the others.
 
-    The id of a row is a hash of rubric, prompt and response, its `prompt_id` one of the prompt; `params` has attribute,
-    rating, and the model and id that the file names. The teacher is always `TEACHER`, so that any two can be paired.
+    The id of a row is a hash of rubric, prompt and response, its `user_prompt_id` one of the prompt; `params` has
+    attribute, rating, and the model and id that the file names. The teacher is always `TEACHER`, so that
+    any two can be paired.
 
     Args:
         path: File named .parquet, .gz (JSONL in gzip) or anything else (JSONL).
@@ -136,9 +137,9 @@ def _response(rated: RatedResponse, attribute: _Attribute, rating: float, max_ra
     if rated.source_id is not None:
         params["source_id"] = rated.source_id
     return TeacherResponse(
-        id=_hash(attribute.rubric, rated.prompt, rated.text),
-        prompt_id=_hash(rated.prompt),
-        prompt=rated.prompt,
+        id=_hash(attribute.rubric, rated.user_prompt, rated.text),
+        user_prompt_id=_hash(rated.user_prompt),
+        user_prompt=rated.user_prompt,
         rubric=attribute.rubric,
         rubric_hash=attribute.rubric_hash,
         level=ScoreLevel.of(score),

@@ -15,7 +15,7 @@ from data_gen.pairing.preference_rows import PreferenceRow
 Format = Literal["jsonl", "parquet"]
 
 ROWS_PER_GROUP = 10_000
-TEXT_COLUMNS = ("rejected_teacher", "with_rubric", "with_level", "with_rejected_level", "with_system_prompt_id")
+TEXT_COLUMNS = ("rejected_teacher", "with_rubric", "with_level", "with_rejected_level", "with_wording")
 SCORE_COLUMNS = ("with_score_chosen", "with_score_rejected")
 COMPOSITION_COLUMNS = (*TEXT_COLUMNS[1:], *SCORE_COLUMNS)
 OPTIONAL_COLUMNS = ("chat_template_kwargs", *TEXT_COLUMNS, *SCORE_COLUMNS)

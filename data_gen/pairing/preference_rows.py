@@ -35,9 +35,9 @@ class PreferenceRow(BaseModel):
         rejected_level: Level of `rejected`.
         score_chosen: Score of `chosen` by `rubric`.
         score_rejected: Score of `rejected` by `rubric`.
-        prompt_id: Id of the user prompt.
+        user_prompt_id: Id of the user prompt.
         teacher: Who wrote `chosen`, and `rejected` too unless there is `rejected_teacher`.
-        system_prompt_id: Rubric, level and number of the wording.
+        wording: Rubric, level and number of the wording.
         chat_template_kwargs: Passed to the chat template by TRL.
         rejected_teacher: Who wrote `rejected`, in data whose twins may be of two teachers.
         with_rubric: Second rubric that the system prompt asks for, in the rows of compositions.
@@ -45,7 +45,7 @@ class PreferenceRow(BaseModel):
         with_rejected_level: See there.
         with_score_chosen: See there.
         with_score_rejected: See there.
-        with_system_prompt_id: See there.
+        with_wording: See there.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,9 +58,9 @@ class PreferenceRow(BaseModel):
     rejected_level: ScoreLevel
     score_chosen: float
     score_rejected: float
-    prompt_id: str
+    user_prompt_id: str
     teacher: str
-    system_prompt_id: str
+    wording: str
     chat_template_kwargs: dict[str, Any] | None = None
     rejected_teacher: str | None = None
     with_rubric: str | None = None
@@ -68,7 +68,7 @@ class PreferenceRow(BaseModel):
     with_rejected_level: ScoreLevel | None = None
     with_score_chosen: float | None = None
     with_score_rejected: float | None = None
-    with_system_prompt_id: str | None = None
+    with_wording: str | None = None
 
 
 class _Twin(NamedTuple):
@@ -144,11 +144,11 @@ class RowMaker:
             wording = joint_system_prompt([other, wording] if twin.swapped[side] else [wording, other])
             columns |= {f"with_{name}": value for name, value in more.items()}
         return PreferenceRow(
-            prompt=(Message(role="system", content=wording), Message(role="user", content=chosen.prompt)),
+            prompt=(Message(role="system", content=wording), Message(role="user", content=chosen.user_prompt)),
             chosen=(Message(role="assistant", content=chosen.response),),
             rejected=(Message(role="assistant", content=rejected.response),),
             pair_id=pair_id,
-            prompt_id=chosen.prompt_id,
+            user_prompt_id=chosen.user_prompt_id,
             teacher=chosen.teacher,
             chat_template_kwargs=self.chat_template_kwargs,
             rejected_teacher=rejected.teacher,
@@ -167,7 +167,7 @@ class RowMaker:
             "rejected_level": rejected_level,
             "score_chosen": scores[0],
             "score_rejected": scores[1],
-            "system_prompt_id": f"{rubric.id}-{level}-train-{number}",
+            "wording": f"{rubric.id}-{level}-train-{number}",
         }
 
 

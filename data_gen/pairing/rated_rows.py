@@ -30,7 +30,7 @@ _PARQUET_ROWS = 1024
 class RatedResponse:
     """One response as its row gives it, texts checked and ratings not; `rating_field` stands before an attribute."""
 
-    prompt: str
+    user_prompt: str
     text: str
     ratings: Mapping[str, object]
     rating_field: str = ""

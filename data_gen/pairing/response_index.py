@@ -66,17 +66,17 @@ class Prompts(Names):
         self._test = all_user_prompts("test")
         self._test_texts = {normalised(text) for text in self._test.values()}
 
-    def is_test(self, prompt_id: str, text: str) -> bool:
+    def is_test(self, user_prompt_id: str, text: str) -> bool:
         """Whether the id or the text is that of a test prompt of any family."""
-        if prompt_id in self._texts and self._texts[prompt_id] == hash(text):
+        if user_prompt_id in self._texts and self._texts[user_prompt_id] == hash(text):
             return False  # looked at before
-        return prompt_id in self._test or normalised(text) in self._test_texts
+        return user_prompt_id in self._test or normalised(text) in self._test_texts
 
-    def take(self, prompt_id: str, text: str) -> int | None:
+    def take(self, user_prompt_id: str, text: str) -> int | None:
         """The number of a prompt, or None if its id stood for another text before."""
-        if self._texts.setdefault(prompt_id, hash(text)) != hash(text):
+        if self._texts.setdefault(user_prompt_id, hash(text)) != hash(text):
             return None
-        number = self.number(prompt_id)
+        number = self.number(user_prompt_id)
         if number == len(self.keys):
             self.keys.append(self._first.setdefault(hash(normalised(text)), number))
         return number
@@ -147,12 +147,12 @@ class ResponseIndex:
         if problem := self._problem(row, self.rubrics[rubric]):
             self.problems.add(problem[0], f"{where}: {problem[1]}")
             return
-        prompt = self.prompts.take(row.prompt_id, row.prompt)
+        prompt = self.prompts.take(row.user_prompt_id, row.user_prompt)
         if prompt is None:
             self.problems.add(
                 "prompt_mismatch",
-                f"{where}: prompt_id {row.prompt_id!r} stood for another text before, got {row.prompt[:60]!r}, "
-                "expected one text for each id",
+                f"{where}: user_prompt_id {row.user_prompt_id!r} stood for another text before, got "
+                f"{row.user_prompt[:60]!r}, expected one text for each id",
             )
             return
         assert row.judgment is not None  # _problem looked
@@ -197,8 +197,8 @@ class ResponseIndex:
     def _problem(self, row: TeacherResponse, rubric: Rubric) -> tuple[str, str] | None:
         if not row.response.strip():
             return "empty_response", "response is empty, expected a text"
-        if self.prompts.is_test(row.prompt_id, row.prompt):
-            return "test_prompt", f"answers the test prompt {row.prompt[:60]!r}, expected a train prompt"
+        if self.prompts.is_test(row.user_prompt_id, row.user_prompt):
+            return "test_prompt", f"answers the test prompt {row.user_prompt[:60]!r}, expected a train prompt"
         if not rubric.system_prompts:
             return (
                 "no_system_prompts",

@@ -66,12 +66,12 @@ class Writer:
     _pooled: set[tuple[int, int, int]] = field(default_factory=set)
 
     def add(
-        self, rubric_id: str, level: str, prompt_id: str, score: float, text: str, compound: Callable[[str], float]
+        self, rubric_id: str, level: str, user_prompt_id: str, score: float, text: str, compound: Callable[[str], float]
     ) -> None:
         """Takes one response; `score` is 0-100, `level` one of `LEVELS`, `compound` as in `load_compound`."""
         tokens = words(text)
         rubric, place = self.rubrics.index(rubric_id), LEVELS.index(level)
-        prompt = self.prompts.setdefault(prompt_id, len(self.prompts))
+        prompt = self.prompts.setdefault(user_prompt_id, len(self.prompts))
         begins = opening(tokens)
         begin = self.openings.setdefault(begins, len(self.openings)) if begins else -1
         cell = (rubric, place)
@@ -175,10 +175,10 @@ def read_teachers(
         if row.teacher not in writers:
             writers[row.teacher] = Writer(row.teacher, "teacher", sorted(rubrics))
         writer = writers[row.teacher]
-        if limit and row.prompt_id not in writer.prompts and len(writer.prompts) >= limit:
+        if limit and row.user_prompt_id not in writer.prompts and len(writer.prompts) >= limit:
             writer.left_out["limit"] += 1
             continue
-        writer.add(row.rubric, row.level, row.prompt_id, row.judgment.score, row.response, compound)
+        writer.add(row.rubric, row.level, row.user_prompt_id, row.judgment.score, row.response, compound)
     if problems.counts["edited_rubric"]:
         raise ValueError(
             f"{problems.counts['edited_rubric']} rows were written for another version of their rubric, expected one "

@@ -36,7 +36,7 @@ class DroppedRow(BaseModel):
     id: str
     rubric: str
     level: str
-    prompt_id: str
+    user_prompt_id: str
     teacher: str
     score: float | None
     reason: Reason
@@ -161,7 +161,7 @@ class Counts:
 
     def short_cells(self) -> list[dict[str, Any]]:
         """Cells with fewer rows kept than wanted, in the order they came in."""
-        names = ("rubric", "prompt_id", "level", "teacher")
+        names = ("rubric", "user_prompt_id", "level", "teacher")
         return [
             dict(zip(names, cell, strict=True)) | {"kept": kept}
             for cell, kept in self._kept_of.items()

@@ -147,9 +147,11 @@ def _settings(options: dict[str, Any]) -> Settings:
     if options["near"]:
         choose_rows_per_band(options["near"])
         import_rensa()
-    benchmark = {f"test prompt {prompt_id}": text for prompt_id, text in all_user_prompts("test").items()}
+    benchmark = {f"test prompt {user_prompt_id}": text for user_prompt_id, text in all_user_prompts("test").items()}
     for path in options["benchmark_prompts"]:
-        benchmark |= {f"{path.name} {prompt_id}": text for prompt_id, text in read_benchmark_prompts(path).items()}
+        benchmark |= {
+            f"{path.name} {user_prompt_id}": text for user_prompt_id, text in read_benchmark_prompts(path).items()
+        }
     return Settings(
         rubrics={rubric.id: rubric for rubric in load_rubrics(options["rubrics"])},
         also_by=tuple(load_rubrics(options["also_by"])) if options["also_by"] else (),
@@ -178,11 +180,11 @@ def _judge(options: dict[str, Any], settings: Settings, rows: Rows) -> Iterator[
         yield JudgeIdentity(MEASURED, MEASURES_VERSION), lambda found: check_by_measures(found, settings, workers)
         return
     from anthropic import APIError
-    from inspect_ai._util.error import PrerequisiteError  # no public name; raised for a missing key
     from inspect_ai.model import get_model
     from tenacity import RetryError
 
     from model_calls import StoreLockedError, open_store
+    from model_calls.inspect_private import PrerequisiteError
 
     try:
         model = judge_model(get_model(options["judge"], memoize=False))
@@ -238,6 +240,6 @@ def _tell(out: Path, numbers: dict[str, Any], counts: Counts, problems: Problems
     if short := numbers.get("short_cells"):
         click.echo(f"{len(short):,} cells have fewer than {quota.limit} rows, all in {VERIFICATION}; the first:")
         for cell in short[:SHORT_CELLS_SHOWN]:
-            click.echo(f"  {cell['rubric']} {cell['prompt_id']} {cell['level']} {cell['teacher']}: {cell['kept']}")
+            click.echo(f"  {cell['rubric']} {cell['user_prompt_id']} {cell['level']} {cell['teacher']}: {cell['kept']}")
     names = [name for name in (RESPONSES, DROPPED, UNJUDGED) if (out / name).is_file()]
     click.echo(f"{', '.join(names)} and {VERIFICATION} are in {out}")

@@ -40,25 +40,25 @@ class Contamination:
         self._runs: dict[int, str] = {}
         self._by_shingle: dict[int, list[str]] = defaultdict(list)
         self._sizes: dict[str, int] = {}
-        for prompt_id, text in prompts.items():
+        for user_prompt_id, text in prompts.items():
             words = words_of(text)
             hashes = word_hashes(words)
-            self._whole.setdefault(" ".join(words), prompt_id)
+            self._whole.setdefault(" ".join(words), user_prompt_id)
             if len(words) >= MIN_CONTAINED_WORDS:
                 self._contained[int(runs(hashes, MIN_CONTAINED_WORDS)[0])].append(" ".join(words))
             if len(words) >= SHARED_RUN_WORDS:
-                self._runs |= dict.fromkeys(runs(hashes, SHARED_RUN_WORDS).tolist(), prompt_id)
+                self._runs |= dict.fromkeys(runs(hashes, SHARED_RUN_WORDS).tolist(), user_prompt_id)
             own = set(runs(hashes, SHINGLE_WORDS).tolist())
-            self._sizes[prompt_id] = len(own)
+            self._sizes[user_prompt_id] = len(own)
             for shingle in own:
-                self._by_shingle[shingle].append(prompt_id)
+                self._by_shingle[shingle].append(user_prompt_id)
         self._in_order_of_size = sorted(self._sizes.values())
         self._in_prompt = lru_cache(maxsize=100_000)(self._find_in_prompt)
 
-    def find(self, prompt_id: str, prompt: str, response: str) -> str:
+    def find(self, user_prompt_id: str, prompt: str, response: str) -> str:
         """What is contaminated in a row and by which benchmark prompt; "" if nothing is."""
-        if prompt_id in self._reserved:
-            return f"its user prompt has the id of the benchmark prompt {prompt_id!r}"
+        if user_prompt_id in self._reserved:
+            return f"its user prompt has the id of the benchmark prompt {user_prompt_id!r}"
         found, own_runs = self._in_prompt(prompt)
         return found or self._find_in_response(response, own_runs)
 
@@ -89,10 +89,10 @@ class Contamination:
         if nearest == len(self._sizes) or self._in_order_of_size[nearest] * NEAR_PROMPT > len(own):
             return ""
         common = Counter(prompt for shingle in own for prompt in self._by_shingle.get(shingle, ()))
-        for prompt_id, count in sorted(common.items()):
-            similarity = count / (len(own) + self._sizes[prompt_id] - count)
+        for user_prompt_id, count in sorted(common.items()):
+            similarity = count / (len(own) + self._sizes[user_prompt_id] - count)
             if similarity >= NEAR_PROMPT:
-                return f"{what} is a near copy (Jaccard {similarity:.2f}) of the benchmark prompt {prompt_id!r}"
+                return f"{what} is a near copy (Jaccard {similarity:.2f}) of the benchmark prompt {user_prompt_id!r}"
         return ""
 
     def _containing(self, what: str, words: list[str], hashes: Hashes) -> str:
@@ -135,7 +135,7 @@ def _from_yaml(path: Path) -> dict[str, str]:
         raise ValueError(
             f"{path}: got {str(prompts)[:40]!r}, expected a mapping of ids to prompts, under `test` or alone"
         )
-    return {str(prompt_id): text for prompt_id, text in prompts.items()}
+    return {str(user_prompt_id): text for user_prompt_id, text in prompts.items()}
 
 
 def _from_lines(path: Path) -> Iterator[tuple[str, str]]:

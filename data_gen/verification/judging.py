@@ -86,7 +86,7 @@ class _Judging:
 
     async def _score(self, rubric: Rubric, row: TeacherResponse) -> float:
         async with self._connections:
-            return (await self._judge.judge(rubric, row.prompt, row.response)).score
+            return (await self._judge.judge(rubric, row.user_prompt, row.response)).score
 
 
 async def _oldest(waiting: deque[tuple[str, TeacherResponse, asyncio.Task[Checked]]]) -> LocatedCheck:
@@ -116,7 +116,7 @@ def forecast_judging(rows: Iterable[Located], settings: Settings, model: "Model"
             continue
         others = [rubric for rubric in settings.also_by if rubric.id != row.rubric]
         for rubric in [settings.rubrics[row.rubric], *others]:
-            call = judge_call(model, rubric, row.prompt, row.response, repeat=0, attempt=1)
+            call = judge_call(model, rubric, row.user_prompt, row.response, repeat=0, attempt=1)
             if call.key in store or call.key in seen:
                 known += 1
                 continue

@@ -107,7 +107,7 @@ def _dropped(where: str, row: TeacherResponse, score: float | None, reason: Reas
         id=row.id,
         rubric=row.rubric,
         level=level,
-        prompt_id=row.prompt_id,
+        user_prompt_id=row.user_prompt_id,
         teacher=row.teacher,
         score=score,
         reason=reason,

@@ -58,7 +58,7 @@ class Dropped:
 def cell_of(row: TeacherResponse) -> Cell:
     """The cell of a row; its four names are shared between rows, so that a million cells fit in memory."""
     level = row.level if row.level == CONTROL else row.level.value
-    return sys.intern(row.rubric), sys.intern(row.prompt_id), level, sys.intern(row.teacher)
+    return sys.intern(row.rubric), sys.intern(row.user_prompt_id), level, sys.intern(row.teacher)
 
 
 def preference(row: TeacherResponse, score: float) -> tuple[float, float]:

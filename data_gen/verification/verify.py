@@ -113,7 +113,7 @@ class RowChecks:
             return Checked("language", detail)
         if detail := find_rubric_mention(row.response, self.settings.rubrics[row.rubric]):
             return Checked("mentions_rubric", detail)
-        if detail := self._contamination.find(row.prompt_id, row.prompt, row.response):
+        if detail := self._contamination.find(row.user_prompt_id, row.user_prompt, row.response):
             return Checked("contaminated", detail)
         return None
 

@@ -1,0 +1,161 @@
+"""What speaks against a response from its text alone, and above all what does not."""
+
+from pathlib import Path
+
+import pytest
+
+from data_gen.responses import Problems, iter_responses
+from data_gen.verification.text_filters import (
+    check_language,
+    find_other_language,
+    find_refusal,
+    find_rubric_mention,
+    find_shortness,
+    find_truncation,
+)
+from rubrics import load_rubrics
+
+SEED_FILE = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
+RUBRICS = {rubric.id: rubric for rubric in load_rubrics("all")}
+STORY = "The boat lay keel up in the grass, and nobody in the village would say whose it was or how long it had lain."
+
+
+def test_no_response_of_the_seed_is_dropped() -> None:
+    rows = [row for _, row in iter_responses([SEED_FILE], RUBRICS, Problems())]
+    assert len(rows) == 288
+    for row in rows:
+        found = [
+            find_refusal(row.response, row.stop_reason),
+            find_truncation(row.stop_reason),
+            find_shortness(row.response),
+            find_other_language(row.response, "en"),
+            find_rubric_mention(row.response, RUBRICS[row.rubric]),
+        ]
+        assert found == [""] * 5, row.id
+
+
+@pytest.mark.parametrize(
+    ("response", "opening"),
+    [
+        ("I'm sorry, but I can't help with that.", "I'm sorry, but I can't help with that"),
+        (
+            "I\u2019m really sorry, but I can\u2019t assist you with this request.",
+            "I'm really sorry, but I can't assist you with this",
+        ),
+        ("I cannot write content that could hurt people.", "I cannot write content"),
+        ("I cannot provide that review, since it would mislead readers.", "I cannot provide that"),
+        ("Unfortunately, I won't create this kind of text.", "Unfortunately, I won't create this"),
+        ("As an AI language model, I cannot taste soup, so I leave this to you.", "As an AI language model, I cannot"),
+        ("I'm unable to fulfill your request.", "I'm unable to fulfill your"),
+        ("I must respectfully decline this request.", "I must respectfully decline this request"),
+        ("  I'm not comfortable writing this.", "I'm not comfortable writing"),
+    ],
+)
+def test_a_short_text_that_opens_with_a_refusal_is_one(response: str, opening: str) -> None:
+    assert find_refusal(response) == f"opens with {opening!r}"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        f"I cannot say whose boat it was. {STORY}",
+        "I can't help laughing when the kettle sings, for my mother sang the same two notes all winter.",
+        "I won't do that again, said the boy, and threw the oar into the reeds.",
+        "I can't write. My hand shakes, the lamp smokes, and the letter was never going to be sent.",
+        "I must decline your kind invitation to the dance, for I have sworn off the polka, dear cousin.",
+        "I'm sorry about the rain. It followed me from the coast and I cannot send it back.",
+        "I cannot answer that for you; what would you lose by trying it for a week?",
+        f"You ask for help, and I say: I can't help with that. {STORY}",
+        "I can't help with that particular joint, so call an electrician first. " + "Switch off the mains. " * 25,
+        "Sorry to hear about the sink! Begin with hot water and a plunger.",
+        "",
+    ],
+)
+def test_a_teller_who_cannot_and_a_long_text_that_declines_a_part_are_no_refusals(response: str) -> None:
+    assert find_refusal(response) == ""
+
+
+def test_stop_reasons_speak_for_themselves() -> None:
+    assert find_refusal(STORY, "content_filter") == "stop reason content_filter"
+    assert [find_truncation(reason) for reason in ("max_tokens", "model_length", "stop", None)] == [
+        "stop reason max_tokens",
+        "stop reason model_length",
+        "",
+        "",
+    ]
+    assert find_refusal(STORY, "max_tokens") == ""
+
+
+def test_fifteen_words_are_enough() -> None:
+    assert find_shortness("word " * 15) == ""
+    assert find_shortness("word " * 14 + "7 9") == "14 words, expected 15 or more"
+    assert find_shortness("") == "0 words, expected 15 or more"
+
+
+GERMAN = (
+    "Am Abend lag der Hafen still, und nur ein einzelnes Boot schaukelte noch am Steg, während die Fischer ihre Netze "
+    "flickten und über das Wetter der kommenden Woche sprachen."
+)
+
+
+def test_a_text_surely_in_another_language_is_one() -> None:
+    found = find_other_language(GERMAN, "en")
+    assert found.startswith("language is 'de' with confidence ")
+    assert find_other_language(GERMAN, "de") == ""
+    assert find_other_language(STORY, "en") == ""
+    assert find_other_language(STORY, "de").startswith("language is 'en' with confidence ")
+
+
+def test_short_texts_and_odd_english_pass_as_english() -> None:
+    assert find_other_language("Guten Abend, meine Damen und Herren.", "en") == ""
+    for text in (
+        "Zut alors, the maître d' cried, and the hors d'oeuvres slid, en masse, off the étagère into a bishop's lap.",
+        "- 14:05 / wind SW 4\n- 14:20 / 3 boats\n- 14:45 / rain, 2 mm\n- 15:00 / tide 3.2 m\n- 15:30 / 1 seal, asleep",
+        "Arr, ye scurvy bilge rat, belay that talk o' kettles an' hoist the mains'l afore the tide be turnin' on us!",
+    ):
+        assert find_other_language(text, "en") == "", text
+
+
+def test_an_unknown_language_is_one_sentence() -> None:
+    check_language("en")
+    with pytest.raises(ValueError, match="language: got 'english', expected 'any' or one of"):
+        check_language("english")
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        (
+            f"As requested, here is a deliberately low-scoring review. {STORY}",
+            "As requested, here is a deliberately low-scoring",
+        ),
+        (f"Here is a high-scoring response: {STORY}", "high-scoring response"),
+        (f"{STORY} This keeps to the rubric's criteria for order.", "the rubric's criteria"),
+        (f"According to the rubric, sentences are short. {STORY}", "According to the rubric"),
+        (f"{STORY}\n\n(This response is designed to score between 40 and 90.)", "response is designed to score"),
+        (f"{STORY} My answer would score low on warmth.", "My answer would score"),
+        (f"{STORY} The requested score was 30.", "requested score"),
+        (f"{STORY} [level: extremely_high]", "extremely_high"),
+        (f"tone_warmth: {STORY}", "tone_warmth"),
+    ],
+)
+def test_a_text_that_talks_of_its_rubric_is_found(response: str, said: str) -> None:
+    assert find_rubric_mention(response, RUBRICS["tone_warmth"]) in (f"says {said!r}", f"says {said.lower()!r}")
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "It was a low-scoring match, and the vicar scored twice before the rain washed out the lines.",
+        "The composer wrote a score of great warmth, and the score levels out in the last reel.",
+        "Her speech was designed to score points with the council, and it did.",
+        "Under the rubric of thrift my aunt kept every jam jar she was ever given.",
+        "As requested, the table stands by the window, and the photographs are of a high quality.",
+        "I would give the film 85 out of 100, and the rubric in the missal was printed in red.",
+        "In the labyrinth she wrote snake_case names on the walls: left_turn, dead_end.",
+        "The target score was 243, and they fell nine runs short of it.",
+    ],
+)
+def test_scores_of_matches_films_and_speeches_are_none_of_a_rubrics(response: str) -> None:
+    for rubric in RUBRICS.values():
+        assert find_rubric_mention(response, rubric) == ""

@@ -1,0 +1,361 @@
+"""`cpt twins` as a user runs it: known bytes, splits, formats, bad rows, and TRL's own trainer on its files."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from data_gen.pairing.command import twins_command
+from rubrics import load_rubric, load_rubrics, load_user_prompts
+
+ROOT = Path(__file__).parents[2]
+SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
+SEED_ROWS = [json.loads(line) for line in SEED_FILE.read_text(encoding="utf-8").splitlines()]
+TRAINED_ON = ROOT / "results" / "smollm2-135m" / "training" / "run_manifest.json"
+TEST_PROMPT_ID, TEST_PROMPT = next(iter(load_user_prompts("test").items()))
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(twins_command, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def rated_as_heldout(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that are for reverie, made out to be for a rubric whose split is heldout."""
+    rubric = load_rubric("tone_irony")
+    assert rubric.split == "heldout"
+    changes = {"rubric": rubric.id, "rubric_hash": rubric.hash}
+    return [row | changes | {"id": row["id"] + "h"} for row in rows if row["rubric"] == "reverie"]
+
+
+@pytest.mark.parametrize("wordings", [1, 2])
+def test_the_seed_gives_the_bytes_that_results_were_trained_on(wordings: int, tmp_path: Path) -> None:
+    run("--wordings", wordings, "--out", tmp_path)
+    found = {name: hashlib.sha256((tmp_path / f"{name}.jsonl").read_bytes()).hexdigest() for name in ("train", "eval")}
+    trained_on = json.loads(TRAINED_ON.read_text(encoding="utf-8"))["data"]
+    if wordings == 1:  # the demo's
+        trained_on = {name: {"sha256": digest} for name, digest in DEMO_SHA256.items()}
+    assert found == {name: about["sha256"] for name, about in trained_on.items()}
+
+
+DEMO_SHA256 = {
+    "train": "77743858fffe9796f17a77314c67f6bc4449dfb89c7ccc0ec1ed7391d6f7fffd",
+    "eval": "68efe44c92ef2969e1b196698a63d502a76ed5650a72755e1c93e2abd5feeb35",
+}
+
+
+def test_the_same_input_and_seed_give_the_same_bytes_in_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    options = ("--format", "both", "--pairs-per-cell", 2, "--balance", "--limit", 60)
+    run("--responses", SEED_FILE, *options, "--out", tmp_path / "a")
+    copy = tmp_path / "elsewhere" / SEED_FILE.name
+    copy.parent.mkdir()
+    copy.write_bytes(SEED_FILE.read_bytes())
+    monkeypatch.chdir(copy.parent)
+    run("--responses", copy.name, *options, "--out", "b")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["README.md", "eval.jsonl", "eval.parquet", "manifest.json", "train.jsonl", "train.parquet"]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (copy.parent / "b" / name).read_bytes(), name
+    run("--responses", copy.name, *options, "--seed", 1, "--out", "c")
+    assert (copy.parent / "c" / "train.jsonl").read_bytes() != (copy.parent / "b" / "train.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "both"])
+def test_the_folder_loads_with_datasets(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    out = tmp_path / "out"
+    run("--chat-template-kwargs", '{"enable_thinking": false}', "--out", tmp_path / "jsonl")
+    run("--chat-template-kwargs", '{"enable_thinking": false}', "--format", kind, "--out", out)
+    loaded = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert set(loaded) == {"train", "eval"}
+    for name, split in loaded.items():
+        assert split.to_list() == read(tmp_path / "jsonl" / f"{name}.jsonl")
+    assert len(loaded["eval"]) == 4 * 4 * 3 * 2
+    assert loaded["train"][0]["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_composed_files_load_whichever_rows_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    out = tmp_path / "out"
+    rows = [
+        row | {"also": {"broadcast": {"score": 50.0, "judge": "measured", "prompt_version": "1"}}}
+        if row["rubric"] == "labyrinth"
+        else row
+        for row in SEED_ROWS
+    ]
+    run("--responses", write(tmp_path / "r.jsonl", rows), "--compositions", 2, "--out", out)
+    # a chunk far smaller than the file, so that later ones hold no composition
+    loaded = datasets.load_dataset(
+        "json", data_files=str(out / "train.jsonl"), split="train", chunksize=20_000, cache_dir=str(tmp_path / "cache")
+    )
+    written = read(out / "train.jsonl")
+    assert loaded.to_list() == written
+    composed = [row for row in written if row["with_rubric"]]
+    assert {(row["rubric"], row["with_rubric"]) for row in composed} == {("broadcast", "labyrinth")}
+    assert len(composed) == 2 * 2 * 20
+    names = [name for name in written[0] if name.startswith("with_")]
+    assert len(names) == 6
+    assert all(row[name] is None for row in written[len(composed) :] for name in names)
+    run("--out", tmp_path / "plain")
+    plain = read(tmp_path / "plain" / "train.jsonl")
+    without = [{name: row[name] for name in row if name not in names} for row in written[len(composed) :]]
+    assert without == plain
+
+
+def test_bad_rows_are_named_and_counted_and_good_ones_survive(tmp_path: Path) -> None:
+    bad: list[tuple[dict[str, Any] | None, str]] = [
+        (None, "r.jsonl:1: got 'nonsense"),
+        ({"judgment": None}, "r.jsonl:2: has no judgment, expected one; run `cpt verify`"),
+        ({"level": "low"}, "r.jsonl:3: scored 66.7, expected the band of low"),
+        ({"user_prompt_id": TEST_PROMPT_ID}, "r.jsonl:4: answers the test prompt"),
+        ({"rubric_hash": "0"}, "r.jsonl:5: written for rubric 'broadcast' with hash 0"),
+        ({"rubric": "nonesuch"}, "r.jsonl:6: rubric is 'nonesuch'"),
+    ]
+    base = dict(SEED_ROWS[1])
+    base["judgment"] = base["judgment"] | {"score": 66.7}
+    lines = [
+        "nonsense" if change is None else json.dumps(base | change | {"id": f"x{n}"})
+        for n, (change, _) in enumerate(bad)
+    ]
+    path = tmp_path / "r.jsonl"
+    path.write_text("\n".join(lines) + "\n" + SEED_FILE.read_text(encoding="utf-8"), encoding="utf-8")
+    result = run("--responses", path, "--out", tmp_path / "out")
+    for _, message in bad:
+        assert message in result.stderr
+    assert "6 bad rows skipped" in result.stderr
+    run("--out", tmp_path / "good")
+    assert (tmp_path / "out" / "train.jsonl").read_bytes() == (tmp_path / "good" / "train.jsonl").read_bytes()
+    skipped = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
+    assert sum(skipped.values()) == 6
+    strict = run("--responses", path, "--strict", "--out", tmp_path / "strict", code=1)
+    assert "Error: --strict: 6 bad rows skipped" in strict.stderr
+    assert not (tmp_path / "strict").exists()
+
+
+def test_a_test_prompt_gets_into_no_file(tmp_path: Path) -> None:
+    rows = [row | {"prompt": f" {TEST_PROMPT.upper()}"} if n < 24 else row for n, row in enumerate(SEED_ROWS)]
+    rows += [
+        row | {"id": row["id"] + "x", "user_prompt_id": TEST_PROMPT_ID, "prompt": TEST_PROMPT} for row in SEED_ROWS
+    ]
+    result = run("--responses", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "out")
+    assert f"{24 + 288} bad rows skipped: {24 + 288} test_prompt" in result.stderr
+    for name in ("train", "eval"):
+        text = (tmp_path / "out" / f"{name}.jsonl").read_text(encoding="utf-8").casefold()
+        assert TEST_PROMPT.casefold() not in text
+        assert TEST_PROMPT_ID not in text
+
+
+def test_heldout_rubrics_are_left_out_by_prompt_and_fill_eval_by_rubric(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", SEED_ROWS + rated_as_heldout(SEED_ROWS))
+    result = run("--responses", path, "--out", tmp_path / "prompt")
+    assert "left out: 72 responses for tone_irony, kept for measuring, see --split-by" in result.stderr
+    run("--out", tmp_path / "plain")
+    assert (tmp_path / "prompt" / "train.jsonl").read_bytes() == (tmp_path / "plain" / "train.jsonl").read_bytes()
+
+    run("--responses", path, "--split-by", "rubric", "--out", tmp_path / "rubric")
+    train, evaluation = (read(tmp_path / "rubric" / f"{name}.jsonl") for name in ("train", "eval"))
+    assert (len(train), len(evaluation)) == (2 * 288, 2 * 72)
+    assert {row["rubric"] for row in evaluation} == {"tone_irony"}
+
+    run("--responses", path, "--split-by", "both", "--eval-prompts", 5, "--out", tmp_path / "both")
+    train, evaluation = (read(tmp_path / "both" / f"{name}.jsonl") for name in ("train", "eval"))
+    assert (len(train), len(evaluation)) == (2 * 3 * 4 * 19, 2 * 3 * 5)
+    assert {row["rubric"] for row in evaluation} == {"tone_irony"}
+    assert not {row["user_prompt_id"] for row in train} & {row["user_prompt_id"] for row in evaluation}
+
+    run("--responses", path, "--split-by", "rubric", "--eval-rubrics", "labyrinth,reverie", "--out", tmp_path / "ids")
+    train, evaluation = (read(tmp_path / "ids" / f"{name}.jsonl") for name in ("train", "eval"))
+    assert {row["rubric"] for row in train} == {"broadcast", "field_notes", "tone_irony"}
+    assert {row["rubric"] for row in evaluation} == {"labyrinth", "reverie"}
+
+
+def test_no_heldout_wording_reaches_a_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", SEED_ROWS + rated_as_heldout(SEED_ROWS))
+    run("--responses", path, "--wordings", 6, "--split-by", "rubric", "--out", tmp_path)
+    rows = read(tmp_path / "train.jsonl") + read(tmp_path / "eval.jsonl")
+    heldout = {
+        wording
+        for rubric in load_rubrics()
+        for wordings in rubric.system_prompts.values()
+        for wording in wordings.heldout
+    }
+    assert not {row["prompt"][0]["content"] for row in rows} & heldout
+
+
+def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> None:
+    text = (ROOT / "rubrics" / "library" / "reverie.yaml").read_text(encoding="utf-8")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(text.replace("id: reverie", "id: mine", 1), encoding="utf-8")
+    rubric = load_rubric(mine)
+    changes = {"rubric": "mine", "rubric_hash": rubric.hash}
+    rows = [row | changes | {"id": row["id"] + "m"} for row in SEED_ROWS if row["rubric"] == "reverie"]
+    path = write(tmp_path / "r.jsonl", rows + SEED_ROWS)
+    result = run("--responses", path, "--rubrics", mine, "--rubrics", "labyrinth", "--out", tmp_path / "out")
+    assert "left out: 72 responses for broadcast, not among --rubrics" in result.stderr
+    assert {row["rubric"] for row in read(tmp_path / "out" / "train.jsonl")} == {"mine", "labyrinth"}
+
+
+def two_teachers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every text twice, the second time by another teacher."""
+    return [row | {"teacher": teacher, "id": row["id"] + teacher} for row in rows for teacher in ("a", "b")]
+
+
+def test_twins_stay_within_a_teacher_unless_told_otherwise(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", two_teachers(SEED_ROWS))
+    run("--responses", path, "--out", tmp_path / "within")
+    within = read(tmp_path / "within" / "train.jsonl")
+    assert len(within) == 2 * 2 * 240
+    assert "rejected_teacher" not in within[0]
+    run("--responses", path, "--across-teachers", "--pairs-per-cell", 4, "--out", tmp_path / "across")
+    across = read(tmp_path / "across" / "train.jsonl")
+    assert len(across) == 2 * 4 * 240
+    assert {(row["teacher"], row["rejected_teacher"]) for row in across} == {(x, y) for x in "ab" for y in "ab"}
+
+
+def test_level_pairs_and_least_gap_choose_the_twins(tmp_path: Path) -> None:
+    run("--level-pairs", "moderate:low", "--min-gap", 60, "--out", tmp_path)
+    rows = read(tmp_path / "train.jsonl") + read(tmp_path / "eval.jsonl")
+    assert {(row["level"], row["rejected_level"]) for row in rows} == {("low", "moderate"), ("moderate", "low")}
+    assert all(abs(row["score_chosen"] - row["score_rejected"]) >= 60 for row in rows)
+    by_cell: dict[tuple[str, str], dict[str, float]] = {}
+    for row in SEED_ROWS:
+        by_cell.setdefault((row["rubric"], row["user_prompt_id"]), {})[row["level"]] = row["judgment"]["score"]
+    assert len(rows) == 2 * sum(scores["moderate"] - scores["low"] >= 60 for scores in by_cell.values())
+
+
+def test_several_files_are_one_input_and_a_repeated_row_is_named(tmp_path: Path) -> None:
+    first, second = write(tmp_path / "1.jsonl", SEED_ROWS[:100]), write(tmp_path / "2.jsonl", SEED_ROWS[99:])
+    result = run("--responses", first, "--responses", second, "--out", tmp_path / "out")
+    assert "2.jsonl:1: id" in result.stderr
+    run("--out", tmp_path / "plain")
+    assert (tmp_path / "out" / "train.jsonl").read_bytes() == (tmp_path / "plain" / "train.jsonl").read_bytes()
+
+
+def test_without_eval_prompts_there_is_one_file_and_no_other_is_left_over(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    run("--format", "both", "--out", tmp_path)
+    run("--eval-prompts", 0, "--out", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "manifest.json", "train.jsonl"]
+    assert len(read(tmp_path / "train.jsonl")) == 2 * 288
+
+
+def test_ratings_by_people_are_paired_like_responses(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"Question {n}?", "response": f"An answer of {rating} to {n}.", "verbosity": rating, "complexity": 2}
+        for n in range(6)
+        for rating in (0, 2, 4)
+    ]
+    path = write(tmp_path / "ratings.jsonl", [*rows, {"prompt": "x"}])
+    options = ("--attributes", "verbosity=rated_verbosity", "--eval-prompts", 2)
+    run("--from-ratings", path, *options, "--out", tmp_path / "out")
+    train, evaluation = (read(tmp_path / "out" / f"{name}.jsonl") for name in ("train", "eval"))
+    assert (len(train), len(evaluation)) == (2 * 3 * 4, 2 * 3 * 2)
+    assert {row["rubric"] for row in train} == {"rated_verbosity"}
+    high = next(row for row in train if (row["level"], row["rejected_level"]) == ("extremely_high", "low"))
+    assert (high["score_chosen"], high["score_rejected"]) == (100.0, 0.0)
+    assert high["chosen"][0]["content"].startswith("An answer of 4")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "license: other" in card
+    result = run("--from-ratings", path, "--from-ratings", path, *options, "--out", tmp_path / "twice")
+    assert "18 repeated_id" in result.stderr
+    assert read(tmp_path / "twice" / "train.jsonl") == train
+
+
+def test_rubrics_that_eval_says_nothing_of_are_named(tmp_path: Path) -> None:
+    rows = [
+        row | {"user_prompt_id": row["rubric"] + row["user_prompt_id"], "prompt": row["rubric"]} for row in SEED_ROWS
+    ]
+    rows = [row | {"prompt": row["prompt"] + row["user_prompt_id"]} for row in rows]
+    result = run("--responses", write(tmp_path / "r.jsonl", rows), "--eval-prompts", 1, "--out", tmp_path / "out")
+    [rubric] = {row["rubric"] for row in read(tmp_path / "out" / "eval.jsonl")}
+    others = sorted({"broadcast", "field_notes", "labyrinth", "reverie"} - {rubric})
+    assert f"no twin of {', '.join(others)} is in eval: choose more with --eval-prompts" in result.stderr
+
+
+ERRORS: list[tuple[tuple[object, ...], int, str]] = [
+    (("--responses", "nowhere.jsonl"), 2, "does not exist"),
+    (("--level-pairs", "low:high"), 2, "level pairs: got 'low:high', expected two different levels"),
+    (("--chat-template-kwargs", "{"), 2, "expected a JSON object"),
+    (("--chat-template-kwargs", "[]"), 2, "expected a JSON object such as"),
+    (("--attributes", "verbosity"), 2, "expected ATTRIBUTE=RUBRIC"),
+    (("--private",), 2, "--private: expected it with --push-to-hub"),
+    (("--eval-prompts", 24), 1, "eval prompts: got 24, expected at most 23"),
+    (("--eval-rubrics", "labyrinth"), 1, "expected --split-by rubric or both"),
+    (
+        ("--split-by", "rubric", "--eval-rubrics", "labyrinths"),
+        1,
+        "--eval-rubrics: got ['labyrinths'], expected",
+    ),
+    (("--split-by", "rubric"), 1, "eval rubrics: no twin asks for any"),
+    (("--rubrics", "film_dada"), 1, "no twin can be made of the 0 responses that may train"),
+    (("--min-gap", 99, "--level-pairs", "low:moderate"), 1, "no twin can be made of the 288 responses that may train"),
+    (("--balance", "--limit", 5), 1, "limit: got 5, expected at least 12"),
+    (("--rubrics", "nonesuch"), 1, "rubric 'nonesuch' not found"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), ERRORS)
+def test_a_wrong_call_is_told_in_one_sentence(
+    arguments: tuple[object, ...], code: int, message: str, tmp_path: Path
+) -> None:
+    result = run(*arguments, "--out", tmp_path / "out", code=code)
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_pyarrow_is_told_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run("--format", "parquet", "--out", tmp_path / "out", code=1)
+    assert "pip install 'cpt-tasks[data]'" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_trls_own_dpo_command_trains_on_the_files_unchanged(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    from tiny_model import save_tiny_model
+
+    save_tiny_model(tmp_path / "tiny")
+    run(
+        "--limit",
+        8,
+        "--format",
+        kind,
+        "--chat-template-kwargs",
+        '{"enable_thinking": false}',
+        "--out",
+        tmp_path / "data",
+    )
+    command = [Path(sys.executable).parent / "trl", "dpo", "--model_name_or_path", tmp_path / "tiny"]
+    command += ["--dataset_name", tmp_path / "data", "--dataset_test_split", "eval", "--eval_strategy", "steps"]
+    command += ["--eval_steps", "2", "--max_steps", "2", "--per_device_train_batch_size", "2", "--use_cpu", "true"]
+    command += ["--report_to", "none", "--dtype", "float32", "--bf16", "false", "--output_dir", tmp_path / "out"]
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=220
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = json.loads((tmp_path / "out" / "checkpoint-2" / "trainer_state.json").read_text())
+    assert state["global_step"] == 2
+    assert any("eval_loss" in entry for entry in state["log_history"])

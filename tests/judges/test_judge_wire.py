@@ -1,0 +1,299 @@
+"""What the model judge sends to Anthropic and what it makes of the answers: the real SDK against a fake server."""
+
+import asyncio
+import logging
+import math
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from fake_anthropic import Config, FakeAnthropic
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import read_eval_log
+from inspect_ai.model import GenerateConfig, get_model
+
+from cpt_tasks.judging.commands import judge_group
+from cpt_tasks.rubric_adherence import rubric_adherence
+from cpt_tasks.scorers import rubric_judge
+from judges import DEFAULT_JUDGE, JudgeFailure, ModelJudge, judge_model
+from judges.cost import Prices, cost_usd, load_prices
+from model_calls import CallStore, open_store
+from rubrics import Rubric, load_rubrics
+
+RUBRICS = load_rubrics("measured")
+RESPONSE = "The rain fell like a curtain over the square while the band went on playing as if nothing had happened."
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CallStore]:
+    store = open_store(tmp_path / "calls.jsonl")
+    yield store
+    store.close()
+
+
+def long(rubric: Rubric) -> Rubric:
+    """The rubric with an objective that brings it to about 1,500 tokens."""
+    return rubric.model_copy(update={"objective": "It is about how the text is written. " * 130})
+
+
+def judge_all(store: CallStore, rubrics: list[Rubric], texts: list[str], **options: Any) -> list[Any]:
+    judge = ModelJudge(judge_model(get_model(DEFAULT_JUDGE, memoize=False)), store, **options)
+
+    async def run() -> list[Any]:
+        tasks = [judge.judge(rubric, "Describe a square.", text) for rubric in rubrics for text in texts]
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    return asyncio.run(run())
+
+
+def marks(body: dict[str, Any]) -> list[str]:
+    """Where a request has cache marks."""
+    found = ["top"] * ("cache_control" in body)
+    system = body.get("system") or []
+    found += ["system" for block in system if isinstance(block, dict) and "cache_control" in block]
+    for message in body["messages"]:
+        blocks = message["content"] if isinstance(message["content"], list) else []
+        found += [f"block {number}" for number, block in enumerate(blocks) if "cache_control" in block]
+    return found
+
+
+def test_each_request_marks_the_rubric_block_and_nothing_else_and_its_prefix_never_changes(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    texts = [f"{RESPONSE} Text {number}." for number in range(5)]
+    judge_all(store, RUBRICS, texts)
+    assert [marks(body) for body in anthropic_server.bodies] == [["block 0"]] * 20
+    prefixes = {(str(body.get("system")), str(body["messages"][0]["content"][0])) for body in anthropic_server.bodies}
+    assert len(prefixes) == len(RUBRICS)
+
+
+def test_one_call_per_rubric_warms_the_cache_and_input_costs_at_most_two_fifths(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    anthropic_server.config = Config(latency_seconds=0.05)
+    texts = [" ".join([RESPONSE] * 23) + f" Text {number}." for number in range(50)]  # about 600 tokens
+    outcomes = judge_all(store, [long(rubric) for rubric in RUBRICS], texts)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert anthropic_server.stats.cache_writes == len(RUBRICS)
+    assert anthropic_server.stats.cache_reads == 4 * 49
+    usage: dict[str, int] = {}
+    for outcome in outcomes:
+        for kind in ("input_tokens", "input_tokens_cache_read", "input_tokens_cache_write"):
+            usage[kind] = usage.get(kind, 0) + outcome.usage.get(kind, 0)
+    plain = cost_usd(DEFAULT_JUDGE, {"input_tokens": sum(usage.values())})
+    cached = cost_usd(DEFAULT_JUDGE, usage)
+    assert cached is not None and plain is not None
+    assert cached / plain <= 0.40
+
+
+def test_a_cache_that_is_never_read_is_said_once(
+    anthropic_server: FakeAnthropic, store: CallStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = RUBRICS[0].model_copy(update={"id": "short_one"})
+    with caplog.at_level(logging.WARNING):
+        judge_all(store, [short], [f"{RESPONSE} Text {number}." for number in range(45)])
+    said = [record.message for record in caplog.records if "prompt cache" in record.message]
+    assert len(said) == 1
+    assert "'short_one'" in said[0]
+
+
+def test_a_refusal_is_asked_once_and_left_unscored_and_a_rerun_sends_nothing(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    anthropic_server.config = Config(rate_refusal=1.0)
+    for _ in range(2):
+        [outcome] = judge_all(store, RUBRICS[:1], [RESPONSE])
+        assert isinstance(outcome, JudgeFailure)
+        assert (outcome.mode, outcome.attempts) == ("refusal", 1)
+    assert anthropic_server.stats.requests == 1
+
+
+def test_a_verdict_of_the_wrong_shape_is_asked_again_with_the_same_text(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    anthropic_server.config = Config(rate_wrong_schema=1.0)
+    [judgment] = judge_all(store, RUBRICS[:1], [RESPONSE])
+    assert judgment.attempts == 2
+    first, second = anthropic_server.bodies
+    assert first["messages"] == second["messages"]
+    assert judgment.served_model and judgment.cost_usd > 0
+    assert judgment.usage["output_tokens"] == sum(reply.usage["output_tokens"] for reply in store.replies())
+
+
+def test_an_unbound_grader_is_the_default_judge_and_never_the_student(
+    anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path
+) -> None:
+    student = mock_model(lambda _: RESPONSE)
+    task = rubric_adherence("reverie", limit_per_cell=1, call_store=str(tmp_path / "calls.jsonl"))
+    [log] = inspect_eval(task, model=student, display="none")
+    assert log.status == "success", log.error
+    assert len(student.seen) == 3
+    metadata = [sample.scores["rubric_judge"].metadata or {} for sample in log.samples or [] if sample.scores]
+    assert {fact["judge"] for fact in metadata} == {DEFAULT_JUDGE}
+    assert {fact["prompt_version"] for fact in metadata} == {"2"}
+    assert all(len(fact["prompt_hash"]) == 12 and fact["cost_usd"] > 0 for fact in metadata)
+
+
+def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
+    anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path
+) -> None:
+    numbers = iter(range(100))
+    student = mock_model(lambda _: f"{RESPONSE} Text {next(numbers)}.")
+    task = rubric_adherence("reverie", limit_per_cell=2, judge="measured")
+    [log] = inspect_eval(task, model=student, display="none", score=False)
+    store = tmp_path / "calls.jsonl"
+    arguments = ["batch", log.location, "--store", str(store), "--poll-seconds", "0.05"]
+    done = CliRunner().invoke(judge_group, arguments)
+    assert done.exit_code == 0, done.output
+    assert "answered 6, in the store before 0, failed 0" in done.output
+    open_store(store).close()
+    assert anthropic_server.stats.requests == 0
+    assert anthropic_server.stats.batches_created == 1
+    printed = done.output.split("now score from the store:\n")[1].splitlines()[0]
+    assert "-S rubrics=reverie" in printed
+    command = [str(Path(sys.executable).parent / "inspect"), *shlex.split(printed)[1:]]
+    scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert scored.returncode == 0, scored.stdout + scored.stderr
+    assert anthropic_server.stats.requests == 0
+    judged = read_eval_log(shlex.split(printed)[-1])
+    scores = [sample.scores["rubric_judge"] for sample in judged.samples or [] if sample.scores]
+    assert len(scores) == 6
+    assert not any(math.isnan(score.as_float()) for score in scores)
+    assert all((score.metadata or {})["usage_paid"] == {} for score in scores)
+
+
+FAULTS = Config(
+    rate_429=0.05, rate_529=0.02, rate_500=0.01, rate_reset=0.01, rate_truncated=0.01, rate_refusal=0.01, seed=3
+)
+
+
+def judge_with_faults(server: FakeAnthropic, store: CallStore, count: int) -> list[Any]:
+    server.config = FAULTS
+    return judge_all(store, RUBRICS[:1], [f"{RESPONSE} Text {number}." for number in range(count)])
+
+
+def check_faults(server: FakeAnthropic, store: CallStore, outcomes: list[Any], most_requests: int) -> None:
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert [getattr(failure, "mode", repr(failure)) for failure in failures] == ["refusal"] * len(failures)
+    refused = [reply for reply in store.replies() if reply.stop_reason == "content_filter"]
+    assert len(failures) == len(refused) > 0
+    assert len(store) == len(outcomes)
+    assert server.stats.requests <= most_requests
+    assert server.stats.paid_twice == 0
+
+
+def test_through_a_mix_of_faults_unscored_is_exactly_the_refusals(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    outcomes = judge_with_faults(anthropic_server, store, 150)
+    check_faults(anthropic_server, store, outcomes, most_requests=180)
+
+
+@pytest.mark.slow
+def test_a_thousand_judgments_through_a_mix_of_faults_take_at_most_1130_requests(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    outcomes = judge_with_faults(anthropic_server, store, 1000)
+    check_faults(anthropic_server, store, outcomes, most_requests=1130)
+
+
+def test_the_settings_of_a_role_win_over_ours(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    model = judge_model(get_model(DEFAULT_JUDGE, config=GenerateConfig(max_tokens=777), memoize=False))
+    asyncio.run(ModelJudge(model, store).judge(RUBRICS[0], "Describe.", RESPONSE))
+    assert anthropic_server.bodies[0]["max_tokens"] == 777
+
+
+PRICES = Prices.model_validate(
+    {
+        "as_of": "2026-01-01",
+        "batch": 0.5,
+        "models": {"m": {"input": 2, "output": 10, "cache_write": 2.5, "cache_read": 0.2}},
+    }
+)
+
+
+def test_cost_adds_up_by_hand() -> None:
+    usage = {
+        "input_tokens": 1_000_000,
+        "output_tokens": 100_000,
+        "input_tokens_cache_write": 400_000,
+        "input_tokens_cache_read": 5_000_000,
+    }
+    # 2 + 1 + 1 + 1
+    assert cost_usd("anthropic/m", usage, prices=PRICES) == pytest.approx(5)
+    assert cost_usd("anthropic/m", usage, batch=True, prices=PRICES) == pytest.approx(2.5)
+    assert cost_usd("anthropic/unheard-of", usage, prices=PRICES) is None
+
+
+def test_prices_are_dated_and_a_broken_file_is_named(tmp_path: Path) -> None:
+    assert load_prices().as_of.year >= 2026
+    broken = tmp_path / "prices.yaml"
+    broken.write_text("as_of: yesterday\n")
+    with pytest.raises(ValueError, match=r"prices\.yaml: .*as_of"):
+        load_prices(broken)
+
+
+def test_the_forecast_adds_up_by_hand(tmp_path: Path) -> None:
+    arguments = ["forecast", "-T", "rubrics=reverie", "-T", "limit_per_cell=2", "--repeats", "3"]
+    done = CliRunner().invoke(judge_group, arguments)
+    assert done.exit_code == 0, done.output
+    row = [cell.strip() for cell in done.output.splitlines()[2].split("|")[1:-1]]
+    # 1 rubric x 3 levels x 2 prompts x 3 repeats; output: (2 criteria + holistic) x 60 tokens + 300 of thinking
+    assert (row[0], row[1], row[5]) == ("online, no cache", "18", str(18 * 480))
+    assert "1 of 1 rubrics are shorter than the 1024 tokens" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-T", "rubrik=reverie"], "-T rubrik=reverie: expected NAME=VALUE with a name out of"),
+        (["-T", "rubrics=[reverie"], "-T rubrics=[reverie: '[reverie' is not YAML"),
+        (["-T", "limit_per_cell=x"], "-T limit_per_cell: got 'x', expected a whole number from 1"),
+        (["--prices", __file__], "test_judge_wire.py: "),
+    ],
+)
+def test_what_a_forecast_cannot_use_is_one_sentence(arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(judge_group, ["forecast", *arguments])
+    assert done.exit_code == 1
+    assert message in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_scorer_parameter_that_is_unknown_is_named(tmp_path: Path) -> None:
+    for options, message in (
+        ({"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
+        ({"panel": "max"}, "panel: got 'max', expected one of"),
+        ({"judge_repeats": 0}, "judge_repeats: got 0, expected 1 or more"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_a_small_local_model_can_sit_in_the_judges_seat(tmp_path: Path, store: CallStore) -> None:
+    pytest.importorskip("torch")
+    root = Path(__file__).parents[2]
+    folder = str(tmp_path / "smollm2")
+    subprocess.run([sys.executable, str(root / "recipes" / "prepare_smollm2.py"), "--out", folder], check=True)
+    config = GenerateConfig(max_tokens=120)
+    model = get_model(
+        "hf/judge", model_path=folder, tokenizer_path=folder, dtype="float32", config=config, memoize=False
+    )
+    [outcome] = asyncio.run(
+        _settled(ModelJudge(judge_model(model), store).judge(RUBRICS[0], "Describe a square.", RESPONSE))
+    )
+    # a model this small hardly ever writes a whole verdict: then it must be a named failure, with every reply kept
+    if isinstance(outcome, JudgeFailure):
+        assert (outcome.mode, outcome.attempts, len(store)) == ("malformed_json", 3, 3)
+    else:
+        assert 0 <= outcome.score <= 100
+    assert all(reply.text and reply.model == "hf/judge" for reply in store.replies())
+
+
+async def _settled(judging: Any) -> list[Any]:
+    return list(await asyncio.gather(judging, return_exceptions=True))

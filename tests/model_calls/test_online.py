@@ -1,0 +1,338 @@
+"""The online path against a fake server: nothing is lost, nothing is paid twice, whatever happens on the way."""
+
+import asyncio
+import contextvars
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import pytest
+from fake_anthropic import Config, FakeAnthropic, prompt_id
+from inspect_ai import Task, eval
+from inspect_ai.dataset import Sample
+from inspect_ai.log import transcript
+from inspect_ai.model import ChatMessageUser, ContentText, GenerateConfig, Model, get_model
+from inspect_ai.solver import solver
+from tenacity import wait_fixed
+
+import model_calls.online
+from model_calls import Call, CallStore, Reply, StoreLockedError, ask, open_store
+
+FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
+
+FAKES = Path(__file__).parents[1] / "fakes"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[CallStore]:
+    store = open_store(tmp_path / "calls.jsonl")
+    yield store
+    store.close()
+
+
+def fake_model(name: str = "anthropic/claude-sonnet-5-5", **config: Any) -> Model:
+    return get_model(name, config=GenerateConfig(**({"max_tokens": 1000} | config)), memoize=False)
+
+
+def calls(model: Model, numbers: range, rubric: str = "A rubric.") -> list[Call]:
+    return [Call(model, [ChatMessageUser(content=f"{rubric} Text {number}.")]) for number in numbers]
+
+
+def ask_all(store: CallStore, asked: list[Call]) -> list[tuple[Reply, bool]]:
+    async def run() -> list[tuple[Reply, bool]]:
+        return await asyncio.gather(*(ask(store, call) for call in asked))
+
+    return asyncio.run(run())
+
+
+def faults_end_well(server: FakeAnthropic, store: CallStore, count: int, most_requests: int) -> None:
+    server.config = Config(**FAULTS, rate_refusal=0.01)
+    asked = calls(fake_model(max_connections=64), range(count))
+    replies = [reply for reply, _ in ask_all(store, asked)]
+    answered = [reply for reply in replies if reply.stop_reason == "stop"]
+    refused = [reply for reply in replies if reply.stop_reason == "content_filter"]
+    assert len(answered) + len(refused) == count
+    assert len(refused) == server.stats.faults["refusal"] > 0
+    assert all(reply.text.endswith(f"Text {number}.") for number, reply in enumerate(replies) if reply in answered)
+    assert set(server.stats.faults) == {"429", "529", "500", "reset", "truncated", "refusal"}
+    assert server.stats.requests <= most_requests
+    assert server.stats.paid_twice == 0
+    assert not any(paid for _, paid in ask_all(store, asked))
+    assert server.stats.requests <= most_requests
+
+
+def test_a_mix_of_faults_leaves_everything_answered_and_nothing_paid_twice(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    faults_end_well(anthropic_server, store, count=150, most_requests=175)
+
+
+@pytest.mark.slow
+def test_a_mix_of_faults_in_1000_calls_takes_at_most_1130_requests(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    faults_end_well(anthropic_server, store, count=1000, most_requests=1130)
+
+
+def test_hangs_end_through_the_attempt_timeout(
+    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anthropic_server.config = Config(rate_hang=0.02, seed=4)
+    model = fake_model(max_connections=64, attempt_timeout=1)
+    monkeypatch.setattr(model.api, "retry_wait", lambda: wait_fixed(0.1))  # inspect's own starts at 3 seconds
+    replies = ask_all(store, calls(model, range(60)))
+    assert anthropic_server.stats.faults["hang"] == 2
+    assert all(reply.stop_reason == "stop" for reply, _ in replies)
+    assert anthropic_server.stats.paid_twice == 0
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_reply_cut_in_transit_is_asked_again_and_its_attempts_are_counted(
+    anthropic_server: FakeAnthropic, store: CallStore, streamed: bool
+) -> None:
+    anthropic_server.config = Config(rate_truncated=0.4)
+    asked = calls(fake_model(max_tokens=9000 if streamed else 1000), range(6))
+    replies = [reply for reply, _ in ask_all(store, asked)]
+    assert anthropic_server.bodies[0]["stream"] is streamed
+    assert [reply.text for reply in replies] == [f"echo: A rubric. Text {number}." for number in range(6)]
+    assert sum(reply.attempts for reply in replies) == anthropic_server.stats.requests > 6
+
+
+def test_a_reply_always_cut_in_transit_fails_after_four_requests_and_is_not_kept(
+    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_calls.online, "BODY_RETRY_SECONDS", 0.0)
+    anthropic_server.config = Config(rate_truncated=1.0)
+    with pytest.raises(json.JSONDecodeError):
+        ask_all(store, calls(fake_model(), range(1)))
+    assert anthropic_server.stats.requests == 4
+    assert len(store) == 0
+
+
+@pytest.mark.parametrize("error", [ValueError("too many cache marks"), TypeError("a bug")])
+def test_errors_of_our_own_are_not_retried(mock_model: Any, store: CallStore, error: Exception) -> None:
+    def fail(messages: list[Any]) -> str:
+        raise error
+
+    model = mock_model(fail)
+    with pytest.raises(type(error), match=str(error)):
+        ask_all(store, calls(model, range(1)))
+    assert len(model.seen) == 1
+
+
+def test_retries_and_timeouts_are_always_bounded_and_the_users_own_win(
+    mock_model: Any, store: CallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = mock_model(lambda _: "Fine.")
+    model.config = GenerateConfig(max_retries=3, fail_on_refusal=True)
+    used: list[GenerateConfig] = []
+    generate = model.generate
+
+    async def spy(messages: list[Any], *, config: GenerateConfig, cache: bool) -> Any:
+        used.append(config)
+        return await generate(messages, config=config, cache=cache)
+
+    monkeypatch.setattr(model, "generate", spy)
+    ask_all(store, [Call(model, [ChatMessageUser(content="Hello.")], GenerateConfig(attempt_timeout=7))])
+    [config] = used
+    assert (config.max_retries, config.attempt_timeout, config.adaptive_connections) == (3, 7, 64)
+    assert config.fail_on_refusal is False
+
+
+def test_inspects_own_batch_mode_is_refused(mock_model: Any, store: CallStore) -> None:
+    model = mock_model(lambda _: "Fine.")
+    with pytest.raises(ValueError, match="use `ask_in_batches` instead"):
+        ask_all(store, [Call(model, [ChatMessageUser(content="Hello.")], GenerateConfig(batch=True))])
+    assert model.seen == []
+
+
+def test_outside_a_sample_inspect_keeps_no_prompt_in_memory(mock_model: Any, store: CallStore) -> None:
+    async def run() -> None:
+        for call in calls(mock_model(lambda _: "Fine."), range(3)):
+            await ask(store, call)
+        assert not transcript().events
+
+    # an empty context: evals of other tests leave their transcript in this one, and it is kept where there is one
+    contextvars.Context().run(asyncio.run, run())
+
+
+def test_inside_a_sample_the_call_is_in_its_log(mock_model: Any, store: CallStore, tmp_path: Path) -> None:
+    judge = mock_model(lambda _: "Fine.", name="judge")
+
+    @solver
+    def asking() -> Any:
+        async def solve(state: Any, generate: Any) -> Any:
+            await ask(store, calls(judge, range(1))[0])
+            return state
+
+        return solve
+
+    [log] = eval(Task(dataset=[Sample("x")], solver=asking()), model=mock_model(lambda _: "x"), display="none")
+    assert log.samples is not None
+    assert "mockllm/judge" in [event.model for event in log.samples[0].events if event.event == "model"]
+
+
+# asked once, paid once
+
+
+def test_a_call_asked_many_times_at_once_is_paid_once(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    anthropic_server.config = Config(latency_seconds=0.1)
+    replies = ask_all(store, calls(fake_model(), range(3)) * 20)
+    assert sum(paid for _, paid in replies) == anthropic_server.stats.requests == 3
+
+
+def test_replicates_are_paid_one_by_one(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    model = fake_model()
+    asked = [Call(model, [ChatMessageUser(content="Hello.")], replicate=str(number)) for number in range(5)]
+    replies = ask_all(store, asked)
+    assert len({reply.key for reply, _ in replies}) == anthropic_server.stats.requests == 5
+
+
+def test_exactly_the_changed_prompts_are_asked_again(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    model = fake_model()
+    ask_all(store, calls(model, range(50)))
+    changed = calls(model, range(40)) + calls(model, range(40, 50), rubric="A better rubric.")
+    anthropic_server.reset()
+    replies = ask_all(store, changed)
+    assert [paid for _, paid in replies] == [False] * 40 + [True] * 10
+    assert sorted(anthropic_server.stats.served) == sorted(prompt_id(body) for body in anthropic_server.bodies)
+    assert all("A better rubric." in json.dumps(body) for body in anthropic_server.bodies)
+
+
+def test_a_refusal_is_kept_and_not_asked_again(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    anthropic_server.config = Config(rate_refusal=1.0)
+    asked = calls(fake_model(fail_on_refusal=True), range(1))
+    [(reply, paid)], [(again, paid_again)] = ask_all(store, asked), ask_all(store, asked)
+    assert (reply.stop_reason, reply.text, paid, paid_again) == ("content_filter", "", True, False)
+    assert again == reply
+
+
+def test_when_the_asker_fails_or_is_cancelled_the_next_in_line_asks(mock_model: Any, store: CallStore) -> None:
+    outcomes = iter(["error", "hang", "fine"])
+    started = 0
+
+    async def generate(messages: Any, *, config: Any, cache: Any) -> Any:
+        nonlocal started
+        started += 1
+        match next(outcomes):
+            case "error":
+                await anyio.sleep(0.01)
+                raise RuntimeError("overloaded")
+            case "hang":
+                await anyio.sleep(60)
+        return await original(messages, config=config, cache=cache)
+
+    model = mock_model(lambda _: "Fine.")
+    original, model.generate = model.generate, generate
+    [call] = calls(model, range(1))
+
+    async def run() -> list[Any]:
+        tasks = [asyncio.create_task(ask(store, call)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        tasks[1].cancel()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, second, third, fourth = asyncio.run(run())
+    assert isinstance(first, RuntimeError)
+    assert isinstance(second, asyncio.CancelledError)
+    assert sorted([third[1], fourth[1]]) == [False, True]
+    assert third[0] == fourth[0]
+    assert (started, store.in_flight) == (3, {})
+
+
+def test_an_asker_cancelled_while_writing_has_its_reply_kept(
+    mock_model: Any, store: CallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, [call] = store._flush, calls(mock_model(lambda _: "Fine."), range(1))
+
+    async def run() -> None:
+        async with anyio.create_task_group() as group:
+
+            def cancelled_flush() -> None:
+                anyio.from_thread.run_sync(group.cancel_scope.cancel)
+                time.sleep(0.05)
+                flush()
+
+            monkeypatch.setattr(store, "_flush", cancelled_flush)
+            group.start_soon(ask, store, call)
+
+    asyncio.run(run())
+    monkeypatch.setattr(store, "_flush", flush)  # closing flushes, too
+    assert store.get(call.key) is not None
+
+
+# kills and second processes
+
+IN_FLIGHT = 16
+ASKER = f"""
+import sys
+sys.path[:0] = [{str(FAKES)!r}, {str(Path(__file__).parent)!r}]
+from test_online import ask_all, calls, fake_model
+from model_calls import open_store
+ask_all(open_store(sys.argv[1]), calls(fake_model(max_connections={IN_FLIGHT}), range(int(sys.argv[2]))))
+"""
+
+
+def test_after_kill_9_only_what_was_in_flight_is_asked_again_and_until_then_the_store_is_locked(
+    anthropic_server: FakeAnthropic, tmp_path: Path
+) -> None:
+    count, path, stats = 200, tmp_path / "calls.jsonl", anthropic_server.stats
+    anthropic_server.config = Config(latency_seconds=0.05)
+    with subprocess.Popen([sys.executable, "-c", ASKER, str(path), str(count)]) as process:
+        while stats.served.total() < count // 2:
+            assert process.poll() is None
+            time.sleep(0.01)
+        with pytest.raises(StoreLockedError, match="another process has this call store open; wait for it to end"):
+            open_store(path)
+        process.kill()
+    for _ in range(2):
+        store = open_store(path)
+        paid = sum(paid for _, paid in ask_all(store, calls(fake_model(), range(count))))
+        assert len(store) == count
+        assert stats.requests <= count + IN_FLIGHT + 32
+        store.close()
+    assert paid == 0
+
+
+# rate limits and prompt caching
+
+
+def limited(server: FakeAnthropic, store: CallStore, count: int, latency_seconds: float) -> None:
+    server.config = Config(max_in_flight=32, latency_seconds=latency_seconds, retry_after="0.5")
+    replies = ask_all(store, calls(fake_model(), range(count)))
+    assert all(reply.stop_reason == "stop" for reply, _ in replies)
+    assert server.stats.served.total() == count
+    assert 0 < server.stats.faults["429"] <= 150
+
+
+def test_an_unknown_rate_limit_is_found_without_a_storm(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    limited(anthropic_server, store, count=150, latency_seconds=0.1)
+
+
+@pytest.mark.slow
+def test_600_calls_of_a_second_above_a_limit_of_32_all_succeed(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    limited(anthropic_server, store, count=600, latency_seconds=1.0)
+
+
+def test_a_marked_rubric_is_written_once_after_a_warm_up_and_read_by_all_others(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    rubric = ContentText(text="rubric " * 900, cache_breakpoint=True)  # 1,575 tokens
+    model = fake_model()
+    asked = [
+        Call(model, [ChatMessageUser(content=[rubric, ContentText(text=f"{number} " * 10)])]) for number in range(20)
+    ]
+    ask_all(store, asked[:1])
+    replies = [reply for reply, _ in ask_all(store, asked)]
+    assert (anthropic_server.stats.cache_writes, anthropic_server.stats.cache_reads) == (1, 19)
+    assert all(reply.usage["input_tokens_cache_read"] == 1575 for reply in replies[1:])
+    [content] = {json.dumps(body["messages"][0]["content"][0]) for body in anthropic_server.bodies}
+    assert "cache_control" in content

@@ -1,0 +1,204 @@
+"""Chat templates by family: each shows the student its system prompt, is repaired, or is refused."""
+
+# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+import trl
+from chat_templates import repair_chat_template, set_thinking
+from datasets import Dataset
+from pairs import RecipeError
+from preflight import PreflightReport, check_dpo, end_of_turn_ids, tokenise_dpo
+from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
+from transformers import AutoTokenizer, GenerationConfig
+from twin_trainer import CPTConfig
+
+SHIPPED = Path(trl.__file__).parent / "chat_templates"
+KEPT, FOLDED = "system turn kept", "system text folded into the user turn"
+
+# Templates that TRL ships, by the start of their file names: (begin of text, end of turn), and what the recipe does if
+# it is not plain training: a repair, or the reason of a refusal. Only the templates are the families', not the tokens.
+SHIPPED_FAMILIES = {
+    "cohere": ("<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", None),
+    "deepseek": ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "renders another prompt in training"),
+    "diffusion_gemma": ("<bos>", "<turn|>", None),
+    "gemma": ("<bos>", "<end_of_turn>", FOLDED),
+    "gemma3": ("<bos>", "<end_of_turn>", None),
+    "gemma4": ("<bos>", "<turn|>", None),
+    "glm4moe": ("<s>", "<|user|>", "does not end in the end-of-turn token"),
+    "gptoss": ("<|startoftext|>", "<|return|>", None),
+    "idefics3": ("<s>", "<end_of_utterance>", "drops the system prompt"),
+    "lfm2": ("<|startoftext|>", "<|im_end|>", None),
+    "llama3": ("<|begin_of_text|>", "<|eot_id|>", None),
+    "llava_next": ("<s>", "</s>", "refuses a prompt of a system and a user turn"),
+    "muse_glimmer": ("<s>", "<|eot|>", None),
+    "nemotron_3": ("<s>", "<|im_end|>", "renders another prompt in training"),
+    "phi3": ("<s>", "<|end|>", None),
+    "qwen": ("<s>", "<|im_end|>", None),
+    "smolvlm": ("<s>", "<end_of_utterance>", "drops the system prompt"),
+}
+
+# Minimal reproductions, after the published templates: what matters here is where each prints the system text.
+ALTERNATES = "{%- for message in messages %}{%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+NEMO = (  # Mistral-Nemo, Mistral-7B-v0.3, Mistral-Small-2409
+    "{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}"
+    "{%- set loop_messages = messages[1:] %}{%- else %}{%- set loop_messages = messages %}{%- endif %}"
+    "{%- set user_messages = loop_messages | selectattr('role', 'equalto', 'user') | list %}{{- bos_token }}"
+    "{%- for message in loop_messages %}{%- if message['role'] == 'user' %}"
+    "{%- if loop.last and system_message is defined %}"
+    "{{- '[INST]' + system_message + '\n\n' + message['content'] + '[/INST]' }}"
+    "{%- else %}{{- '[INST]' + message['content'] + '[/INST]' }}{%- endif %}"
+    "{%- else %}{{- message['content'] + eos_token }}{%- endif %}{%- endfor %}"
+)
+NEMO_BARE = NEMO.replace(  # the same without the list of user messages, as trimmed copies have it
+    "{%- set user_messages = loop_messages | selectattr('role', 'equalto', 'user') | list %}", ""
+)
+MISTRAL_V1 = (  # Mistral-7B-Instruct-v0.1
+    "{{- bos_token }}"
+    + ALTERNATES
+    + "{{- raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{%- endif %}"
+    "{%- if message['role'] == 'user' %}{{- '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{%- else %}{{- message['content'] + eos_token }}{%- endif %}{%- endfor %}"
+)
+MISTRAL_SMALL = (  # Mistral-Small-24B-Instruct-2501
+    "{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}"
+    "{%- set loop_messages = messages[1:] %}{%- else %}{%- set system_message = 'You are Mistral Small 3.' %}"
+    "{%- set loop_messages = messages %}{%- endif %}{{- bos_token }}"
+    "{{- '[SYSTEM_PROMPT]' + system_message + '[/SYSTEM_PROMPT]' }}{%- for message in loop_messages %}"
+    "{%- if message['role'] == 'user' %}{{- '[INST]' + message['content'] + '[/INST]' }}"
+    "{%- else %}{{- message['content'] + eos_token }}{%- endif %}{%- endfor %}"
+)
+PHI4 = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '<|im_sep|>' + message['content'] }}"
+    "{{ '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
+)
+REPRODUCTIONS = {
+    "Mistral-Nemo": (NEMO, "<s>", "</s>", KEPT),
+    "Rocinante (Nemo's template)": (NEMO, "<s>", "</s>", KEPT),
+    "Rocinante (ChatML)": (CHATML, "<s>", "<|im_end|>", None),
+    "Nemo without user_messages": (NEMO_BARE, "<s>", "</s>", FOLDED),
+    "Mistral-7B-v0.1": (MISTRAL_V1, "<s>", "</s>", FOLDED),
+    "Mistral-Small-24B-2501": (MISTRAL_SMALL, "<s>", "</s>", None),
+    "Phi-4": (PHI4, "<|endoftext|>", "<|im_end|>", None),
+    "SmolLM": (CHATML, "<s>", "<|im_end|>", None),
+    "drops every turn": ("{{- bos_token }}{{- eos_token }}", "<s>", "</s>", "drops the system prompt"),
+}
+
+
+def family(stem: str) -> tuple[str, str, str | None]:
+    return SHIPPED_FAMILIES[max((name for name in SHIPPED_FAMILIES if stem.startswith(name)), key=len)]
+
+
+# Files named *_training are TRL's own patches, which no tokenizer carries.
+PUBLISHED = sorted(path for path in SHIPPED.glob("*.jinja") if not path.stem.endswith("_training"))
+CASES = {path.stem: (path.read_text(encoding="utf-8"), *family(path.stem)) for path in PUBLISHED} | REPRODUCTIONS
+
+
+def family_tokenizer(template: str, begin: str, end: str) -> Any:
+    tokenizer = make_tokenizer(template)
+    tokenizer.add_special_tokens({"bos_token": begin, "eos_token": end})
+    return tokenizer
+
+
+def preflight(tokenizer: Any, rows: list[dict[str, Any]], folder: Path, **options: Any) -> tuple[Any, PreflightReport]:
+    config = CPTConfig(output_dir=str(folder), max_length=None, use_cpu=True, bf16=False, report_to="none")
+    tokens = tokenise_dpo(Dataset.from_list(rows), tokenizer, config)
+    return tokens, check_dpo(tokens, tokenizer, None, len(rows), **options)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_family_shows_its_system_prompt_or_is_repaired_or_refused(case: str, tmp_path: Path) -> None:
+    template, begin, end, outcome = CASES[case]
+    tokenizer = family_tokenizer(template, begin, end)
+    repair = repair_chat_template(tokenizer)
+    try:
+        tokens, report = preflight(tokenizer, make_rows(1), tmp_path)
+    except RecipeError as refusal:
+        assert outcome
+        assert outcome in str(refusal)
+        return
+    if outcome not in (None, KEPT, FOLDED):
+        assert any(outcome in error for error in report.errors)
+        return
+    assert report.errors == ()
+    assert repair == outcome
+    # What an evaluation renders with the tokenizer saved beside the adapter is what was trained.
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    saved = AutoTokenizer.from_pretrained(tmp_path / "adapter")
+    for row, style in zip(tokens, STYLES.values(), strict=True):
+        text = saved.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+        assert tokenizer.decode(row["prompt_ids"]) == text
+        assert text.count(style) == text.count(row["prompt"][1]["content"]) == 1
+
+
+def test_every_family_of_the_table_is_tested() -> None:
+    assert len(PUBLISHED) >= 30
+    unused = [name for name in SHIPPED_FAMILIES if not any(path.stem.startswith(name) for path in PUBLISHED)]
+    assert unused == []
+
+
+def test_folding_puts_the_system_text_at_the_head_of_the_user_turn() -> None:
+    tokenizer = family_tokenizer((SHIPPED / "gemma.jinja").read_text(), "<bos>", "<end_of_turn>")
+    system, user = make_rows(1)[0]["prompt"]
+    plain = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
+    later = [user, {"role": "assistant", "content": "Yes."}, user]
+    before = tokenizer.apply_chat_template(later, tokenize=False)
+    assert repair_chat_template(tokenizer) == FOLDED
+    assert tokenizer.apply_chat_template([system, user], tokenize=False, add_generation_prompt=True) == (
+        f"<bos><start_of_turn>user\n{system['content']}\n\n{user['content']}<end_of_turn>\n<start_of_turn>model\n"
+    )
+    assert tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True) == plain
+    assert tokenizer.apply_chat_template(later, tokenize=False) == before
+    assert repair_chat_template(tokenizer) is None  # it needs no second one
+
+
+def test_end_of_turn_may_be_listed_by_the_generation_settings_alone(tmp_path: Path) -> None:
+    tokenizer = family_tokenizer((SHIPPED / "gemma3.jinja").read_text(), "<bos>", "<eos>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    assert "does not end in the end-of-turn token" in preflight(tokenizer, make_rows(1), tmp_path)[1].errors[0]
+    assert end_of_turn_ids(tokenizer, str(tmp_path), None) == {tokenizer.eos_token_id}
+    end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    GenerationConfig(eos_token_id=[tokenizer.eos_token_id, end]).save_pretrained(tmp_path)
+    ends = end_of_turn_ids(tokenizer, str(tmp_path), None)
+    assert ends == {tokenizer.eos_token_id, end}
+    assert preflight(tokenizer, make_rows(1), tmp_path, end_ids=ends)[1].errors == ()
+
+
+def qwen3() -> Any:
+    return family_tokenizer((SHIPPED / "qwen3.jinja").read_text(), "<s>", "<|im_end|>")
+
+
+def test_open_thinking_switch_is_a_warning_and_a_column_or_the_setting_closes_it(tmp_path: Path) -> None:
+    rows = make_rows(1)
+    tokens, report = preflight(qwen3(), rows, tmp_path)
+    assert "thinking switch that the data leave open" in report.warnings[0]
+    tokenizer = qwen3()
+    assert tokenizer.decode(tokens[0]["chosen_ids"]).startswith("<think>\n\n</think>")
+    for row in rows:
+        row["chat_template_kwargs"] = {"enable_thinking": False}
+    by_column, report = preflight(tokenizer, rows, tmp_path)
+    assert report.warnings == report.errors == ()
+    set_thinking(tokenizer, False)
+    by_setting, report = preflight(tokenizer, make_rows(1), tmp_path)
+    assert report.warnings == report.errors == ()
+    assert by_setting["prompt_ids"] == by_column["prompt_ids"]
+    assert tokenizer.decode(by_setting[0]["prompt_ids"]).endswith("<think>\n\n</think>\n\n")
+    assert not tokenizer.decode(by_setting[0]["chosen_ids"]).startswith("<think>")
+
+
+def test_nemotron_is_trainable_once_it_does_not_think(tmp_path: Path) -> None:
+    tokenizer = family_tokenizer((SHIPPED / "nemotron_3_nano.jinja").read_text(), "<s>", "<|im_end|>")
+    set_thinking(tokenizer, False)
+    assert preflight(tokenizer, make_rows(1), tmp_path)[1].errors == ()
+
+
+def test_thinking_setting_without_a_switch_is_refused() -> None:
+    with pytest.raises(RecipeError, match="enable_thinking is set, but the chat template has no such switch"):
+        set_thinking(make_tokenizer(), False)

@@ -1,0 +1,326 @@
+"""Twin batching and twin metrics of the DPO trainer, on a tiny model."""
+
+# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+import completion_head
+import torch
+import trl.trainer.utils as trl_utils
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from objectives import joint_loss, offsets
+from peft import LoraConfig
+from tiny_model import make_rows, make_twin, save_tiny_model
+from transformers import AutoModelForCausalLM
+from trl import DPOConfig, DPOTrainer
+from twin_trainer import CPTConfig, TwinDPOTrainer, TwinSampler, cell_names, twin_metrics
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def make_trainer(cls: Any, config: Any, tiny: str, folder: Path, rows: list[dict[str, Any]], **options: Any) -> Any:
+    evaluation = Dataset.from_list(options.pop("evaluation", None) or make_rows(3, start=100))
+    args = config(
+        output_dir=str(folder),
+        per_device_train_batch_size=options.pop("batch", 4),
+        learning_rate=1e-2,
+        num_train_epochs=2,
+        logging_steps=1,
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        activation_checkpointing=False,
+        seed=7,
+        **options,
+    )
+    lora = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    return cls(model=tiny, args=args, train_dataset=Dataset.from_list(rows), eval_dataset=evaluation, peft_config=lora)
+
+
+def losses(trainer: Any) -> list[float]:
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_losses_equal_dpo_trainer_without_twin_batching(tiny: str, tmp_path: Path) -> None:
+    rows = make_rows(6)
+    plain = make_trainer(DPOTrainer, DPOConfig, tiny, tmp_path, rows)
+    ours = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, rows, twin_batching=False)
+    plain.train()
+    ours.train()
+    assert len(set(losses(plain))) == 6  # the comparison is not one of constants
+    assert losses(ours) == losses(plain)
+    assert ours.evaluate()["eval_loss"] == plain.evaluate()["eval_loss"]
+
+
+def test_twin_batching_changes_the_order_and_nothing_else(tiny: str, tmp_path: Path) -> None:
+    ours = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6))
+    batch = next(iter(ours.get_train_dataloader()))
+    plain = make_trainer(DPOTrainer, DPOConfig, tiny, tmp_path, make_rows(6))
+    expected = plain.compute_loss(plain.model, {key: value for key, value in batch.items() if key != "twin_index"})
+    torch.testing.assert_close(ours.compute_loss(ours.model, batch), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("numbered", [True, False], ids=["int pair ids", "string pair ids"])
+def test_every_batch_holds_whole_twins(tiny: str, tmp_path: Path, numbered: bool) -> None:
+    twins = [make_twin(number, pair_id=number if numbered else f"pair-{number}") for number in range(6)]
+    rows = [twin[side] for side in (0, 1) for twin in twins]  # twins far apart in the file
+    trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, rows)
+    for loader in (trainer.get_train_dataloader(), trainer.get_eval_dataloader()):
+        for batch in loader:
+            first, second = batch["twin_index"][::2], batch["twin_index"][1::2]
+            assert first.tolist() == second.tolist()
+
+
+def test_odd_batch_size_is_refused(tiny: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="per_device_train_batch_size is 3, expected an even number"):
+        make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(2), batch=3)
+
+
+def test_order_depends_on_seed_and_epoch_only() -> None:
+    ids = [number // 2 for number in range(40)]
+    first, again, other = TwinSampler(ids, seed=1), TwinSampler(ids, seed=1), TwinSampler(ids, seed=2)
+    assert list(first) == list(first) == list(again)
+    assert list(first) != list(other)
+    epoch_0 = list(first)
+    first.set_epoch(1)
+    assert list(first) != epoch_0
+    first.set_epoch(0)
+    assert list(first) == epoch_0
+
+
+@given(st.lists(st.integers(0, 12), max_size=30), st.integers(0, 5), st.integers(0, 5))
+def test_sampler_yields_every_row_once_and_whole_twins_at_even_positions(ids: list[int], seed: int, epoch: int) -> None:
+    ids = [pair_id for position, pair_id in enumerate(ids) if ids[:position].count(pair_id) < 2]
+    sampler = TwinSampler(ids, seed)
+    sampler.set_epoch(epoch)
+    order = list(sampler)
+    assert sorted(order) == list(range(len(ids)))
+    assert len(sampler) == len(ids)
+    whole = sum(ids.count(pair_id) == 2 for pair_id in ids)
+    for position in range(0, whole, 2):
+        assert ids[order[position]] == ids[order[position + 1]]
+
+
+def test_twin_metrics_worked_by_hand() -> None:
+    # twin 0: margins 2 and 1 -> both correct, sum 3, bias 0.5; twin 1: 3 and -1 -> sum 2, bias 2; row 5 has no twin
+    metrics = twin_metrics(torch.tensor([2.0, 3.0, 1.0, -1.0, 9.0, 9.0]), torch.tensor([0, 1, 0, 1, 5, -1]))
+    assert metrics.twins == 2
+    assert metrics.both_correct == 1
+    assert metrics.sum_margin == 5
+    assert metrics.style_bias == 2.5
+
+
+def test_a_model_that_ignores_the_system_prompt_has_no_twin_correct() -> None:
+    metrics = twin_metrics(torch.tensor([4.0, -4.0]), torch.tensor([3, 3]))
+    assert (metrics.both_correct, metrics.sum_margin, metrics.style_bias) == (0, 0, 4)
+
+
+def test_batch_without_a_whole_twin_counts_nothing() -> None:
+    metrics = twin_metrics(torch.tensor([4.0, -4.0]), torch.tensor([-1, -1]))
+    assert (metrics.twins, metrics.sum_margin) == (0, 0)
+
+
+def log_ratio(trainer: Any, prompt: list[dict[str, str]], response: list[dict[str, str]]) -> float:
+    """Log-probability of a response under the policy minus under the reference, from the model's full logits."""
+    tokenizer, model = trainer.processing_class, trainer.model
+    start = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
+    ids = tokenizer.apply_chat_template(prompt + response, return_dict=True)["input_ids"]
+
+    def logp() -> float:
+        logits = model(input_ids=torch.tensor([ids])).logits[0, :-1].double()
+        scores = logits.log_softmax(-1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
+        return float(scores[start - 1 :].sum())
+
+    with torch.no_grad():
+        policy = logp()
+        with model.disable_adapter():
+            return policy - logp()
+
+
+def margin(trainer: Any, row: dict[str, Any]) -> float:
+    """beta * (log-ratio of chosen - log-ratio of rejected)."""
+    chosen, rejected = (log_ratio(trainer, row["prompt"], row[side]) for side in ("chosen", "rejected"))
+    return float(trainer.beta) * (chosen - rejected)
+
+
+def test_logged_twin_metrics_agree_with_full_logits(tiny: str, tmp_path: Path) -> None:
+    trainer = make_trainer(
+        TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6), per_device_eval_batch_size=4
+    )  # 3 evaluation twins: one batch of two, one of one
+    trainer.train()
+    logged = trainer.evaluate()
+    trainer.model.eval()
+    rows = make_rows(3, start=100)
+    twins = [(margin(trainer, rows[i]), margin(trainer, rows[i + 1])) for i in range(0, 6, 2)]
+    assert logged["eval_twins/both_correct"] == sum(a > 0 and b > 0 for a, b in twins) / 3
+    assert logged["eval_twins/sum_margin"] == pytest.approx(sum(a + b for a, b in twins) / 3, abs=1e-4)
+    assert logged["eval_twins/style_bias"] == pytest.approx(sum(abs(a - b) / 2 for a, b in twins) / 3, abs=1e-4)
+    assert "twins/both_correct" in trainer.state.log_history[0]
+
+
+def test_precomputed_reference_gives_the_same_losses_and_metrics(tiny: str, tmp_path: Path) -> None:
+    direct = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4))
+    precomputed = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), precompute_ref_log_probs=True)
+    direct.train()
+    precomputed.train()
+    assert losses(precomputed) == pytest.approx(losses(direct), abs=1e-5)
+    keys = ("eval_twins/sum_margin", "eval_twins/style_bias")
+    left, right = direct.evaluate(), precomputed.evaluate()
+    assert [left[key] for key in keys] == pytest.approx([right[key] for key in keys], abs=1e-4)
+
+
+def test_training_moves_the_adapter_and_not_the_base(tiny: str, tmp_path: Path) -> None:
+    trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4))
+    before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
+    trainer.train()
+    moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {name for name in before if "lora_" in name}
+
+
+def evaluation_twins(trainer: Any) -> list[tuple[float, float]]:
+    trainer.model.eval()
+    rows = make_rows(3, start=100)
+    return [(margin(trainer, rows[i]), margin(trainer, rows[i + 1])) for i in range(0, 6, 2)]
+
+
+def minus_log_sigmoid(value: float) -> float:
+    return math.log1p(math.exp(-value))
+
+
+def test_joint_term_worked_by_hand() -> None:
+    # twin 0: 2 + 1 = 3, -logsigmoid(3) = 0.0486; twin 1: 3 - 1 = 2, 0.1269; the rows of 5 and -1 have no twin
+    joint = joint_loss(torch.tensor([2.0, 3.0, 1.0, -1.0, 9.0, 9.0]), torch.tensor([0, 1, 0, 1, 5, -1]))
+    assert joint.item() == pytest.approx((0.048587 + 0.126928) / 2, abs=1e-6)
+    alone = torch.tensor([2.0, 1.0], requires_grad=True)
+    assert joint_loss(alone, torch.tensor([-1, 4])).item() == 0
+    joint_loss(alone, torch.tensor([-1, 4])).backward()  # a rank without a twin takes part in the backward pass
+
+
+def test_offsets_worked_by_hand() -> None:
+    # 0.5 * ln(1 + 85) = 2.2272; equal scores: no offset
+    assert offsets(torch.tensor([85.0, 0.0]), 0.5).tolist() == pytest.approx([2.227174, 0.0], abs=1e-6)
+
+
+@pytest.mark.parametrize("precompute", [False, True], ids=["reference", "precomputed reference"])
+def test_objectives_equal_their_formulas_on_full_logits(tiny: str, tmp_path: Path, precompute: bool) -> None:
+    options: dict[str, Any] = {"per_device_eval_batch_size": 6, "precompute_ref_log_probs": precompute}
+    options |= {"joint_weight": 0.5, "score_offset": 0.3}
+    trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), **options)
+    start = -math.log(1 / (1 + math.exp(0.3 * math.log(86))))  # scores 95 and 10; margins are 0 before training
+    trainer.train()
+    assert losses(trainer)[0] == pytest.approx(start + 0.5 * math.log(2), abs=1e-4)
+    logged = trainer.evaluate()
+    twins = evaluation_twins(trainer)
+    offset = [minus_log_sigmoid(m - 0.3 * math.log(86)) for twin in twins for m in twin]
+    joint = [minus_log_sigmoid(a + b) for a, b in twins]
+    assert logged["eval_loss"] == pytest.approx(sum(offset) / 6 + 0.5 * sum(joint) / 3, abs=1e-4)
+    assert logged["eval_twins/sum_margin"] == pytest.approx(sum(a + b for a, b in twins) / 3, abs=1e-4)
+
+
+def test_length_normalised_loss_equals_its_formula(tiny: str, tmp_path: Path) -> None:
+    trainer = make_trainer(
+        TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), loss_type=["sigmoid_norm"], beta=5.0
+    )
+    trainer.train()
+    assert losses(trainer)[0] == pytest.approx(math.log(2), abs=1e-5)
+    logged = trainer.evaluate()["eval_loss"]
+    trainer.model.eval()
+    expected = []
+    for row in trainer.eval_dataset:
+        ratios = [
+            log_ratio(trainer, row["prompt"], row[side]) / len(row[f"{side}_ids"]) for side in ("chosen", "rejected")
+        ]
+        expected.append(minus_log_sigmoid(5.0 * (ratios[0] - ratios[1])))
+    assert logged == pytest.approx(sum(expected) / 6, abs=1e-4)
+
+
+def test_joint_term_moves_the_adapter_elsewhere(tiny: str, tmp_path: Path) -> None:
+    weights = []
+    for weight in (0.0, 1.0):
+        trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), joint_weight=weight)
+        trainer.train()
+        weights.append(torch.cat([p.flatten() for n, p in trainer.model.named_parameters() if "lora_B" in n]))
+    assert not torch.equal(*weights)
+
+
+def test_offset_with_another_loss_is_refused(tiny: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="score_offset goes with the losses .'sft', 'sigmoid'., got .'ipo'."):
+        make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(2), score_offset=0.1, loss_type=["ipo"])
+
+
+@pytest.mark.parametrize("labelled", [True, False], ids=["labels", "no label"])
+def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
+    tiny: str, monkeypatch: pytest.MonkeyPatch, labelled: bool
+) -> None:
+    monkeypatch.setattr(completion_head, "CPU_TILE", 100)  # several tiles, the last one short
+    fields = ("log_probs", "entropy", "mean_logits", "is_top1")
+    ids = torch.arange(24).reshape(2, 12) + 20
+    labels = ids.clone()
+    labels[0, :7] = labels[1, 9:] = -100  # a prompt, and padding
+    if not labelled:
+        labels[:] = -100
+    projected: list[int] = []
+    trl_apply = trl_utils._ChunkedLogProbFunction.apply
+
+    def apply(hidden: Any, *rest: Any) -> Any:
+        projected.append(len(hidden))
+        return trl_apply(hidden, *rest)
+
+    monkeypatch.setattr(trl_utils._ChunkedLogProbFunction, "apply", apply)
+    results = []
+    for ours in (False, True):
+        model = AutoModelForCausalLM.from_pretrained(tiny)
+        trl_utils.add_fused_lm_head(model, outputs=fields)
+        if ours:
+            completion_head.score_completions_only(model)
+        output = model(input_ids=ids, labels=labels, fused_lm_head=True)
+        output.loss.backward()
+        results.append((output, model.model.layers[0].mlp.up_proj.weight.grad, model(input_ids=ids).logits))
+    (plain, plain_gradient, plain_logits), (ours, gradient, logits) = results
+    for name in (*fields, "loss", "label_mask"):
+        torch.testing.assert_close(ours[name], plain[name], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradient, plain_gradient, rtol=1e-4, atol=1e-7)
+    assert torch.equal(logits, plain_logits)
+    assert projected == ([22, 13] if labelled else [22, 22])  # 2 x 11 next tokens; 5 + 8 of them labelled
+    assert trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768
+
+
+def test_evaluation_says_how_many_twins_are_right_in_each_cell(tiny: str, tmp_path: Path) -> None:
+    rows = make_rows(8, start=100)
+    for row in rows[:6]:
+        row["rubric"] = "calm"
+    for row in rows[:2] + rows[3:4] + rows[-2:]:  # the trained model gets these wrong: two twins, and half of a third
+        row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
+    options = {"evaluation": rows, "per_device_eval_batch_size": 6}
+    trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6), **options)
+    trainer.train()
+    logged = trainer.evaluate()
+    trainer.model.eval()
+    right = [margin(trainer, rows[i]) > 0 and margin(trainer, rows[i + 1]) > 0 for i in range(0, 16, 2)]
+    key = "eval_twins/both_correct"
+    assert 0 < sum(right) < 8
+    assert logged[key] == sum(right) / 8
+    cells = {name.removeprefix(f"{key}/"): value for name, value in logged.items() if name.startswith(f"{key}/")}
+    assert cells == {"calm/low:high": sum(right[:3]) / 3, "noir/low:high": sum(right[3:]) / 5}
+    assert not any(name.startswith("twins/both_correct/") for entry in trainer.state.log_history for name in entry)
+
+
+def test_both_rows_of_a_twin_name_the_same_cell() -> None:
+    columns = {name: [row[name] for row in make_twin(1)] for name in make_twin(1)[0]}
+    assert cell_names(columns) == ["noir/low:high"] * 2
+    assert cell_names(columns | {"score_chosen": [50.0, 50.0], "score_rejected": [50.0, 50.0]}) == ["noir/high:low"] * 2

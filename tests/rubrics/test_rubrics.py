@@ -1,0 +1,319 @@
+"""The vocabulary: levels, schema, loader, library."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rubrics import (
+    Measure,
+    Rubric,
+    ScoreLevel,
+    all_user_prompts,
+    load_rubric,
+    load_rubrics,
+    load_user_prompts,
+    rubric_ids,
+)
+from rubrics.load import FAMILY_PROMPTS
+
+
+@pytest.mark.parametrize(
+    ("score", "level"),
+    [
+        (0, "low"),
+        (40, "low"),
+        (40.01, "moderate"),
+        (92.5, "moderate"),
+        (92.51, "extremely_high"),
+        (100, "extremely_high"),
+    ],
+)
+def test_cuts_belong_to_the_lower_level(score: float, level: str) -> None:
+    assert ScoreLevel.of(score) == level
+
+
+@pytest.mark.parametrize("score", [-0.1, 100.1, float("nan")])
+def test_a_score_outside_0_100_is_refused(score: float) -> None:
+    with pytest.raises(ValueError, match="expected a number from 0 to 100"):
+        ScoreLevel.of(score)
+
+
+def test_ranks_bands_and_midpoints() -> None:
+    assert [level.rank for level in ScoreLevel] == [0, 1, 2]
+    assert [level.band for level in ScoreLevel] == [(0, 40), (40, 92.5), (92.5, 100)]
+    assert [level.midpoint for level in ScoreLevel] == [20, 66.25, 96.25]
+
+
+@pytest.mark.parametrize(
+    ("level", "score", "distance"),
+    [
+        ("low", 0, 0),
+        ("low", 40, 0),
+        ("low", 41.5, 1.5),
+        ("low", 100, 60),
+        ("moderate", 39, -1),
+        ("moderate", 40, 0),  # scored low by `of`, but there is no least score above it
+        ("moderate", 92.5, 0),
+        ("moderate", 100, 7.5),
+        ("extremely_high", 0, -92.5),
+        ("extremely_high", 92, -0.5),
+        ("extremely_high", 92.5, 0),
+        ("extremely_high", 100, 0),
+    ],
+)
+def test_distance_from_the_band_is_signed_and_0_on_its_edges(level: str, score: float, distance: float) -> None:
+    assert ScoreLevel(level).distance(score) == distance
+
+
+@given(st.floats(0, 100))
+def test_a_score_lies_in_the_band_of_its_level(score: float) -> None:
+    assert ScoreLevel.of(score).distance(score) == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "value", "score"),
+    [(8, 35, 8, 0), (8, 35, 21.5, 50), (8, 35, 50, 100), (20, 9, 9, 100), (20, 9, 14.5, 50), (20, 9, 25, 0)],
+)
+def test_ramp_known_values(start: float, end: float, value: float, score: float) -> None:
+    ramp = Measure(statistic="words_per_sentence", start=start, end=end)
+    assert ramp.score(value) == pytest.approx(score)
+
+
+@given(st.floats(-50, 50), st.floats(-50, 50), st.floats(-1e6, 1e6))
+def test_ramp_stays_in_0_100(start: float, end: float, value: float) -> None:
+    if start != end:
+        assert 0 <= Measure(statistic="x", start=start, end=end).score(value) <= 100
+
+
+def test_library_holds_the_four_measured_rubrics_with_their_fixed_ramps() -> None:
+    # the ruler of the published numbers: statistic, from, to, weight
+    expected = {
+        "labyrinth": [
+            ("words_per_sentence", 8, 35, 40),
+            ("pauses_per_sentence", 0.5, 4, 30),
+            ("long_word_share", 0.10, 0.26, 30),
+        ],
+        "broadcast": [
+            ("exclamations_per_sentence", 0, 0.7, 40),
+            ("second_person_per_100", 0, 5, 30),
+            ("words_per_sentence", 20, 9, 30),
+        ],
+        "field_notes": [
+            ("list_line_share", 0, 0.8, 50),
+            ("words_per_line", 30, 10, 25),
+            ("numerals_per_100", 0, 4, 25),
+        ],
+        "reverie": [("similes_per_100", 0, 3, 55), ("sensory_per_100", 1, 7, 45)],
+    }
+    for rubric_id, rows in expected.items():
+        criteria = load_rubric(rubric_id).criteria
+        measures = [(c.measure.statistic, c.measure.start, c.measure.end, c.weight) for c in criteria if c.measure]
+        assert measures == rows
+
+
+def test_system_prompts_are_two_or_three_sentences_and_no_wording_is_in_both_splits() -> None:
+    seen: dict[str, str] = {}
+    for rubric in load_rubrics("all"):
+        for level, wordings in rubric.system_prompts.items():
+            for wording in (*wordings.train, *wordings.heldout):
+                sentences = [part for part in wording.replace("!", ".").split(".") if part.strip()]
+                assert 2 <= len(sentences) <= 6, wording
+                assert wording not in seen, f"{wording!r} is in {seen.get(wording)} and {rubric.id} {level}"
+                seen[wording] = f"{rubric.id} {level}"
+
+
+@pytest.mark.parametrize("family", ["", *sorted({rubric.family for rubric in load_rubrics("all")})])
+def test_user_prompts_are_24_train_and_24_test(family: str) -> None:
+    assert [len(load_user_prompts(split, family)) for split in ("train", "test")] == [24, 24]
+
+
+def test_no_test_prompt_of_any_family_is_a_train_prompt_of_another() -> None:
+    train, test = all_user_prompts("train"), all_user_prompts("test")
+    n_files = len(list(FAMILY_PROMPTS.glob("*.yaml"))) + 1  # and the general one
+    assert len(train) == len(test) == 24 * n_files
+    assert not set(train) & set(test)
+    assert len(set(train.values()) | set(test.values())) == len(train) + len(test)
+
+
+def test_a_family_is_asked_its_own_prompts_and_the_measured_one_the_general_ones() -> None:
+    assert load_user_prompts("test", "measured") == load_user_prompts("test")
+    assert load_user_prompts("test", "caution") != load_user_prompts("test")
+
+
+# family: ids to train on, and ids kept for measuring what carries over to rubrics never trained on
+SPLITS = {
+    "measured": ("broadcast field_notes labyrinth reverie", ""),
+    "film_reviews": ("film_dada film_esoteric film_rococo", "film_unconventional"),
+    "explanation": ("explain_depth explain_examples", "explain_hedging"),
+    "register_and_tone": ("tone_formality tone_warmth", "tone_irony"),
+    "persona_and_dialogue": ("persona_old_sailor", "persona_socratic"),
+    "caution": ("", "caution_deference caution_safety"),
+    "human_ratings": ("rated_complexity rated_verbosity", "rated_coherence rated_correctness rated_helpfulness"),
+}
+OURS = sorted(set(SPLITS) - {"human_ratings"})
+
+
+def _ids(family: str, split: str) -> str:
+    return " ".join(rubric.id for rubric in load_rubrics(family) if rubric.split == split)
+
+
+def test_every_family_of_the_library_is_split_as_intended() -> None:
+    families = {rubric.family for rubric in load_rubrics("all")}
+    assert {family: (_ids(family, "train"), _ids(family, "heldout")) for family in families} == SPLITS
+    # a heldout rubric of a seen family, and a family no rubric of which is ever seen
+    assert all(train or family == "caution" for family, (train, _) in SPLITS.items())
+
+
+def test_of_the_rubrics_written_for_training_12_are_train_and_6_heldout() -> None:
+    ours = [rubric for rubric in load_rubrics("all") if rubric.family in OURS]
+    assert [sum(rubric.split == split for rubric in ours) for split in ("train", "heldout")] == [12, 6]
+    assert all(rubric.is_measured or len(rubric.criteria) >= 4 for rubric in load_rubrics("all"))
+
+
+def test_core_is_all_but_what_people_rated_and_each_of_its_rubrics_is_in_one_split() -> None:
+    train, heldout, core = (load_rubrics(name) for name in ("train", "heldout", "core"))
+    assert {rubric.split for rubric in train} == {"train"}
+    assert {rubric.split for rubric in heldout} == {"heldout"}
+    assert sorted(rubric.id for rubric in train + heldout) == [rubric.id for rubric in core]
+    assert [rubric.id for rubric in core] == [name for name in rubric_ids() if not name.startswith("rated_")]
+
+
+def test_a_rubric_is_train_unless_it_says_heldout() -> None:
+    content = _content()
+    assert "split" not in content
+    assert Rubric.model_validate(content).split == "train"
+    assert Rubric.model_validate(content | {"split": "heldout"}).split == "heldout"
+
+
+def test_system_prompts_may_be_absent_and_then_none_is_given_out(tmp_path: Path) -> None:
+    content = _content()
+    del content["system_prompts"]
+    path = tmp_path / "labyrinth.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    rubric = load_rubric(path)
+    assert rubric.system_prompts == {}
+    assert rubric.hash == load_rubric("labyrinth").hash
+    for split in ("train", "heldout"):
+        with pytest.raises(ValueError, match="'labyrinth' has no system prompts, .*`cpt rubric prompts`"):
+            rubric.wordings(ScoreLevel.LOW, split)
+
+
+def test_wordings_are_those_of_the_level_and_split() -> None:
+    rubric, prompts = load_rubric("labyrinth"), _content()["system_prompts"]
+    for level in ScoreLevel:
+        assert list(rubric.wordings(level, "train")) == prompts[level.value]["train"]
+        assert list(rubric.wordings(level, "heldout")) == prompts[level.value]["heldout"]
+
+
+def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
+    rubric = load_rubric("labyrinth")
+    text = rubric.render()
+    for criterion in rubric.criteria:
+        assert f"weight {criterion.weight:g}%" in text
+        assert all(descriptor in text for descriptor in criterion.descriptors.model_dump().values())
+    assert "words_per_sentence" not in text
+
+
+def test_hash_follows_what_is_graded_and_not_the_system_prompts_or_the_split() -> None:
+    content = _content()
+    original = Rubric.model_validate(content).hash
+    content["criteria"][0]["measure"]["to"] = 36
+    assert Rubric.model_validate(content).hash != original
+    content = _content()
+    content["system_prompts"]["low"]["train"][0] = "Another wording. It means the same."
+    assert Rubric.model_validate(content).hash == original
+    for field in ("split", "family", "licence", "source"):
+        assert Rubric.model_validate(_content() | {field: "heldout"}).hash == original
+    for field in ("title", "objective", "rewards_and_penalties"):
+        assert Rubric.model_validate(_content() | {field: "heldout"}).hash != original
+
+
+def _content() -> dict[str, Any]:
+    path = Path(__file__).parents[2] / "rubrics" / "library" / "labyrinth.yaml"
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _drop_descriptor(content: dict[str, Any]) -> None:
+    del content["criteria"][0]["descriptors"]["fair"]
+
+
+def _wrong_weight(content: dict[str, Any]) -> None:
+    content["criteria"][0]["weight"] = 35
+
+
+def _unknown_field(content: dict[str, Any]) -> None:
+    content["colour"] = "red"
+
+
+def _lost_level(content: dict[str, Any]) -> None:
+    del content["system_prompts"]["moderate"]
+
+
+def _same_id(content: dict[str, Any]) -> None:
+    content["criteria"][1]["id"] = content["criteria"][0]["id"]
+
+
+def _flat_ramp(content: dict[str, Any]) -> None:
+    content["criteria"][0]["measure"]["to"] = 8
+
+
+def _repeated_wording(content: dict[str, Any]) -> None:
+    content["system_prompts"]["low"]["heldout"][0] = content["system_prompts"]["low"]["train"][0]
+
+
+def _unknown_split(content: dict[str, Any]) -> None:
+    content["split"] = "test"
+
+
+def _few_wordings(content: dict[str, Any]) -> None:
+    content["system_prompts"]["low"]["train"] = ["Only one. It is short."]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_wrong_weight, "weights sum to 95, expected 100"),
+        (_drop_descriptor, "criteria.0.descriptors.fair: Field required"),
+        (_unknown_field, "colour: Extra inputs are not permitted, got 'red'"),
+        (_lost_level, "system_prompts lack ['moderate'], expected ['low', 'moderate', 'extremely_high']"),
+        (_same_id, "repeat, expected each id once"),
+        (_flat_ramp, "from and to are both 8.0, expected two different values"),
+        (_repeated_wording, "paraphrase given twice"),
+        (_unknown_split, "split: Input should be 'train' or 'heldout', got 'test'"),
+        (_few_wordings, "system_prompts.low.train: Tuple should have at least 4 items"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_it_got_and_what_was_expected(change: Any, message: str, tmp_path: Path) -> None:
+    content = _content()
+    change(content)
+    path = tmp_path / "labyrinth.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(ValueError) as error:
+        load_rubric(path)
+    assert "labyrinth.yaml: " in str(error.value)
+    assert message in str(error.value)
+
+
+def test_the_file_name_must_be_the_id(tmp_path: Path) -> None:
+    path = tmp_path / "maze.yaml"
+    path.write_text(yaml.safe_dump(_content()), encoding="utf-8")
+    with pytest.raises(ValueError, match="id is 'labyrinth', expected the file's name 'maze'"):
+        load_rubric(path)
+
+
+def test_an_unknown_rubric_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'rococo' not found, expected one of"):
+        load_rubric("rococo")
+
+
+def test_selection_by_all_family_and_ids_keeps_the_order_asked_for() -> None:
+    assert [rubric.id for rubric in load_rubrics("all")] == rubric_ids()
+    assert {rubric.id for rubric in load_rubrics("measured")} >= {"labyrinth", "broadcast", "field_notes", "reverie"}
+    assert [rubric.id for rubric in load_rubrics("reverie, broadcast")] == ["reverie", "broadcast"]
+    with pytest.raises(ValueError, match="each once"):
+        load_rubrics("reverie,reverie")
