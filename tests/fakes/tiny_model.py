@@ -40,7 +40,7 @@ def make_twin(number: int, pair_id: int | str | None = None) -> list[dict[str, A
                 "chosen": chosen,
                 "rejected": rejected,
                 "pair_id": number if pair_id is None else pair_id,
-                "prompt_id": f"prompt-{number}",
+                "user_prompt_id": f"prompt-{number}",
                 "rubric": "noir",
                 "level": level,
                 "rejected_level": other,

@@ -18,12 +18,12 @@ from ablation import CONFIG, STUDENTS, TRL, VARIANTS, plan
 from ablation_table import STATISTICS, lines_of, metrics_of, over_seeds, page, show
 from prepare_tiny import prepare
 from run_commands import training_code
-from script_arguments import ScriptArguments, check_settings
 from tiny_model import make_rows, write_rows
+from training.settings import ScriptArguments, check_settings
+from training.trainer import CPTConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, ModelConfig, TrlParser
 from trl import ScriptArguments as TrlArguments
-from twin_trainer import CPTConfig
 
 ROOT = Path(__file__).parents[2]
 OBJECTIVE = {"--twin_batching", "--joint_weight", "--score_offset", "--loss_type", "--loss_weights", "--beta"}

@@ -16,7 +16,9 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 import torch
 from dpo_lora import main
-from estimate import (
+from tiny_model import make_rows, write_rows
+from training import RecipeError
+from training.estimate import (
     CARDS,
     Run,
     Shape,
@@ -28,8 +30,6 @@ from estimate import (
     shape_of,
     weight_memory,
 )
-from pairs import RecipeError
-from tiny_model import make_rows, write_rows
 from transformers import AutoConfig, AutoModelForCausalLM
 
 SEVEN = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split()

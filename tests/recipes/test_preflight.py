@@ -11,13 +11,14 @@ import pytest
 
 pytest.importorskip("trl")
 
-from chat_templates import repair_chat_template
 from datasets import Dataset
-from pairs import RecipeError, sft_rows
-from preflight import PreflightReport, check_dpo, check_sft, tokenise_dpo, tokenise_sft
 from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
+from training import RecipeError
+from training.chat_templates import repair_chat_template
+from training.pairs import sft_rows
+from training.preflight import PreflightReport, check_dpo, check_sft, tokenise_dpo, tokenise_sft
+from training.trainer import CPTConfig
 from trl import SFTConfig
-from twin_trainer import CPTConfig
 
 # As Mistral-Nemo, 7B-v0.3 and Small-2409 do it: system text only when the user's turn is the last one.
 MISTRAL = (

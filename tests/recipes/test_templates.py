@@ -12,13 +12,13 @@ import pytest
 pytest.importorskip("trl")
 
 import trl
-from chat_templates import repair_chat_template, set_thinking
 from datasets import Dataset
-from pairs import RecipeError
-from preflight import PreflightReport, check_dpo, end_of_turn_ids, tokenise_dpo
 from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
+from training import RecipeError
+from training.chat_templates import repair_chat_template, set_thinking
+from training.preflight import PreflightReport, check_dpo, end_of_turn_ids, tokenise_dpo
+from training.trainer import CPTConfig
 from transformers import AutoTokenizer, GenerationConfig
-from twin_trainer import CPTConfig
 
 SHIPPED = Path(trl.__file__).parent / "chat_templates"
 KEPT, FOLDED = "system turn kept", "system text folded into the user turn"

@@ -12,18 +12,18 @@ import pytest
 
 pytest.importorskip("trl")
 
-import completion_head
 import torch
 import trl.trainer.utils as trl_utils
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from objectives import joint_loss, offsets
 from peft import LoraConfig
 from tiny_model import make_rows, make_twin, save_tiny_model
+from training import trl_private
+from training.trainer import CPTConfig, TwinDPOTrainer
+from training.twins import TwinSampler, cell_names, joint_loss, offsets, twin_metrics
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
-from twin_trainer import CPTConfig, TwinDPOTrainer, TwinSampler, cell_names, twin_metrics
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +267,7 @@ def test_offset_with_another_loss_is_refused(tiny: str, tmp_path: Path) -> None:
 def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
     tiny: str, monkeypatch: pytest.MonkeyPatch, labelled: bool
 ) -> None:
-    monkeypatch.setattr(completion_head, "CPU_TILE", 100)  # several tiles, the last one short
+    monkeypatch.setattr(trl_private, "CPU_TILE", 100)  # several tiles, the last one short
     fields = ("log_probs", "entropy", "mean_logits", "is_top1")
     ids = torch.arange(24).reshape(2, 12) + 20
     labels = ids.clone()
@@ -287,7 +287,7 @@ def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
         model = AutoModelForCausalLM.from_pretrained(tiny)
         trl_utils.add_fused_lm_head(model, outputs=fields)
         if ours:
-            completion_head.score_completions_only(model)
+            trl_private.score_completions_only(model)
         output = model(input_ids=ids, labels=labels, fused_lm_head=True)
         output.loss.backward()
         results.append((output, model.model.layers[0].mlp.up_proj.weight.grad, model(input_ids=ids).logits))

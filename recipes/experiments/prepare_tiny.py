@@ -2,16 +2,14 @@
 
 It writes no English worth reading, but it trains in a minute, so that an ablation can be run over many seeds.
 
-    python recipes/prepare_tiny.py --train-file data/ablation/train.jsonl --seed 0 --out models/tiny-0
+    python recipes/experiments/prepare_tiny.py --train-file data/ablation/train.jsonl --seed 0 --out models/tiny-0
 """
-
-# mypy: disable-error-code="attr-defined,no-untyped-call,import-untyped"
-# trl exports its classes lazily and leaves methods untyped; datasets ships no types
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +62,8 @@ def make_model(tokenizer: Any) -> Any:
 
 def prepare(train_file: str, seed: int, epochs: float, out: Path) -> None:
     """Train on the chosen responses of a preference file, prompts unscored, and write model and tokenizer to `out`."""
-    from pairs import load_pairs, sft_rows
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # where `training` is
+    from training.pairs import load_pairs, sft_rows
     from transformers import set_seed
     from trl import SFTConfig, SFTTrainer
 

@@ -6,23 +6,20 @@ members of a twin get one prompt with opposite labels, and nothing is learnt. `d
 model.
 """
 
-# mypy: disable-error-code="attr-defined,no-untyped-call,import-untyped"
-# trl exports its classes lazily and leaves methods untyped; datasets ships no types
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from chat_templates import knows_thinking, thinking_is_set
 from jinja2.exceptions import TemplateError
-from pairs import RecipeError
 from transformers import GenerationConfig
-from trl import DPOTrainer, SFTTrainer
-from twin_trainer import twin_groups
+
+from training import RecipeError
+from training.chat_templates import inference_ids, knows_thinking, thinking_is_set
+from training.trl_private import tokenise_dpo_rows, tokenise_sft_rows
+from training.twins import twin_groups
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -68,8 +65,7 @@ def tokenise_dpo(rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
     Raises:
         RecipeError: if the template refuses a system turn.
     """
-    trainer: Any = SimpleNamespace(_tokenizer=tokenizer)  # all that trl 1.16's method reads of the trainer
-    return _rendered(lambda: DPOTrainer._prepare_dataset(trainer, rows, tokenizer, args, "train"))
+    return _rendered(lambda: tokenise_dpo_rows(rows, tokenizer, args))
 
 
 def tokenise_sft(rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
@@ -78,8 +74,7 @@ def tokenise_sft(rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
     Raises:
         RecipeError: if the template refuses a system turn.
     """
-    trainer: Any = SimpleNamespace(_tokenizer=tokenizer, completion_only_loss=True, chat_template=None)
-    return _rendered(lambda: SFTTrainer._prepare_dataset(trainer, rows, tokenizer, args, False, None, "train"))
+    return _rendered(lambda: tokenise_sft_rows(rows, tokenizer, args))
 
 
 def _rendered(tokenise: Callable[[], Dataset]) -> Dataset:
@@ -193,14 +188,8 @@ def prompt_problems(prompt_ids: Sequence[int], row: dict[str, Any], tokenizer: A
     if " ".join(system.split()) not in " ".join(tokenizer.decode(prompt_ids).split()):
         yield "the chat template drops the system prompt, so that both rows of a twin train on one prompt"
         return
-    rendered = tokenizer.apply_chat_template(
-        row["prompt"],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        **(row.get("chat_template_kwargs") or {}),
-    )["input_ids"]
-    if list(rendered) != list(prompt_ids):
+    rendered = inference_ids(tokenizer, row)
+    if rendered != list(prompt_ids):
         yield (
             f"the chat template renders another prompt in training ({len(prompt_ids)} tokens) than at inference "
             f"({len(rendered)} tokens)"

@@ -3,9 +3,6 @@
 Judging is the command `cpt judge texts`, by the measured judge: the recipe needs nothing of this repository otherwise.
 """
 
-# mypy: disable-error-code="import-untyped"
-# datasets ships no types
-
 from __future__ import annotations
 
 import json
@@ -19,46 +16,45 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pairs import RecipeError
+import torch
 from transformers import TrainerCallback
+
+from training import RecipeError
+from training.chat_templates import inference_ids
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-
 CPT = Path(sys.executable).parent / "cpt"
 
 
-def judge_samples(samples: Sequence[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+def judge_samples(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The samples with the score (0-100) and `in_band` of the measured judge, by `cpt judge texts`.
 
     Raises:
         RecipeError: If they cannot be judged, with what the command says.
     """
-    asked, judged = folder / "samples.to-judge.jsonl", folder / "samples.judged.jsonl"
-    asked.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
-    command = [str(CPT), "judge", "texts", str(asked), "--out", str(judged)]
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        asked, judged = Path(folder) / "samples.jsonl", Path(folder) / "judged.jsonl"
+        asked.write_text("".join(json.dumps(sample) + "\n" for sample in samples), encoding="utf-8")
+        command = [str(CPT), "judge", "texts", str(asked), "--out", str(judged)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
-            raise RecipeError(f"judge_samples: {said[-1]}")
+            lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
+            raise RecipeError(f"judge_samples: {lines[-1]}")
         # not splitlines(): a text may hold characters that it takes for the end of a line
         return [json.loads(line) for line in judged.read_text(encoding="utf-8").split("\n") if line]
-    finally:
-        asked.unlink()
-        judged.unlink(missing_ok=True)
 
 
 def check_judged(evaluation: Dataset) -> None:
     """Raise RecipeError before any training if the measured judge does not take the rubrics and levels of the rows."""
     rows = {(row.get("rubric"), row.get("level")): row for row in evaluation.to_list()}
-    texts = [
-        {"rubric": rubric, "level": level, "response": row["chosen"][-1]["content"]}
-        for (rubric, level), row in rows.items()
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        judge_samples(texts, Path(folder))
+    judge_samples(
+        [
+            {"rubric": rubric, "level": level, "response": row["chosen"][-1]["content"]}
+            for (rubric, level), row in rows.items()
+        ]
+    )
 
 
 def mean_scores(samples: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -105,37 +101,20 @@ class SampleWriter(TrainerCallback):
         """Generate for all chosen rows in one batch."""
         if not state.is_world_process_zero:
             return
+        where = {"stage": self.stage, "step": state.global_step}
         samples = [
-            {
-                "stage": self.stage,
-                "step": state.global_step,
-                "rubric": row.get("rubric"),
-                "level": row.get("level"),
-                "prompt": row["prompt"],
-                "response": response,
-            }
+            where | {name: row.get(name) for name in ("rubric", "level", "prompt")} | {"response": response}
             for row, response in zip(self.rows, self.respond(model), strict=True)
         ]
         if self.log is not None:
-            samples = judge_samples(samples, self.path.parent)
+            samples = judge_samples(samples)
             self.log(mean_scores(samples))
         with self.path.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples)
 
     def respond(self, model: Any) -> list[str]:
         """One response a row; the model is left in the mode it was in."""
-        import torch
-
-        rendered = [
-            self.tokenizer.apply_chat_template(
-                row["prompt"],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                **(row.get("chat_template_kwargs") or {}),
-            )["input_ids"]
-            for row in self.rows
-        ]
+        rendered = [inference_ids(self.tokenizer, row) for row in self.rows]
         batch = self.tokenizer.pad({"input_ids": rendered}, padding_side="left", return_tensors="pt").to(model.device)
         training = model.training
         model.eval()

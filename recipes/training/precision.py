@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 MIN_SPEEDUP = 1.5  # below this, bfloat16 rounding buys nothing worth having
 
@@ -20,18 +19,10 @@ class Precision:
     cpu_bf16_speedup: float | None = None
 
 
-def seconds_of_product(dtype: torch.dtype, repeats: int = 5) -> float:
-    """Shortest of `repeats` timings of one (512, 576) x (576, 1536) product: a feed-forward layer of SmolLM2-135M."""
-    import torch
-
+def seconds_of_product(dtype: torch.dtype) -> float:
+    """Shortest of six timings of one (512, 576) x (576, 1536) product: a feed-forward layer of SmolLM2-135M."""
     left, right = torch.ones(512, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)
-    torch.mm(left, right)  # the first call sets the kernel up
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        torch.mm(left, right)
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(timeit.repeat(lambda: torch.mm(left, right), number=1, repeat=6))
 
 
 def choose_cpu_precision(setting: str) -> Precision:
@@ -43,7 +34,15 @@ def choose_cpu_precision(setting: str) -> Precision:
     """
     if setting != "auto":
         return Precision("bf16" if setting == "on" else "none")
-    import torch
-
     speedup = seconds_of_product(torch.float32) / seconds_of_product(torch.bfloat16)
     return Precision("bf16" if speedup >= MIN_SPEEDUP else "none", round(speedup, 3))
+
+
+def set_precision(dpo: Any, cpu_bf16: str) -> Precision:
+    """Settle what to compute in; on CPU this overrules `bf16`, which TRL turns on by default."""
+    if dpo.device.type != "cpu":
+        return Precision("bf16" if dpo.bf16 else "fp16" if dpo.fp16 else "none")
+    chosen = choose_cpu_precision(cpu_bf16)
+    dpo.bf16, dpo.fp16 = chosen.autocast == "bf16", False
+    dpo.mixed_precision = "bf16" if dpo.bf16 else "no"
+    return chosen

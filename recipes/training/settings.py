@@ -1,18 +1,43 @@
-"""The settings of `dpo_lora.py` that TRL does not have, and the combinations it refuses."""
+"""The settings of `dpo_lora.py` that TRL does not have, the combinations it refuses, and the key that tells runs apart.
 
-# mypy: disable-error-code="attr-defined,no-untyped-call,import-untyped"
-# trl exports its classes lazily and leaves methods untyped; datasets ships no types
+The key is a list of what changes the trained adapter or its metrics: a new field of transformers or TRL, or a setting
+that only changes what a run says of itself, leaves it as it was.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from objectives import OFFSET_LOSSES
-from pairs import RecipeError
-from samples import CPT
 from trl import ModelConfig
-from twin_trainer import CPTConfig
+
+from training import RecipeError
+from training.samples import CPT
+from training.trainer import CPTConfig, objective_problem
+
+# What changes a stage of training; SFT has no value for the objective's.
+STAGE_KEYS = (
+    # steps and optimiser
+    "num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps dataloader_drop_last "
+    "learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps optim optim_args optim_target_modules "
+    "weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm average_tokens_across_devices "
+    # randomness, lengths, order
+    "seed data_seed full_determinism neftune_noise_alpha disable_dropout max_length truncation_mode "
+    "train_sampling_strategy fp16 tf32 "
+    # objective
+    "beta loss_type loss_weights label_smoothing label_smoothing_factor ld_alpha f_divergence_type "
+    "f_alpha_divergence_coef use_weighting discopop_tau router_aux_loss_coef precompute_ref_log_probs sync_ref_model "
+    "ref_model_mixup_alpha ref_model_sync_steps twin_batching joint_weight score_offset"
+).split()
+# Evaluation changes the adapter only where it picks the checkpoint.
+BEST_KEYS = ("metric_for_best_model", "greater_is_better", "eval_strategy", "eval_steps", "save_strategy", "save_steps")
+MODEL_KEYS = (
+    "dtype attn_implementation use_peft lora_r lora_alpha lora_dropout lora_target_modules lora_target_parameters "
+    "lora_modules_to_save use_rslora use_dora load_in_8bit load_in_4bit bnb_4bit_quant_type use_bnb_nested_quant "
+    "bnb_4bit_quant_storage"
+).split()
 
 
 @dataclass
@@ -93,10 +118,24 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
         raise RecipeError("judge_samples is true without eval_file, whose prompts are answered; give one")
     if script.judge_samples and not CPT.exists():
         raise RecipeError("judge_samples is true without cpt-tasks in this environment; install it, or leave it out")
-    if dpo.joint_weight and not dpo.twin_batching:
-        raise RecipeError("joint_weight is set with twin_batching: false, expected true: the term needs whole twins")
-    if dpo.score_offset and not set(dpo.loss_type) <= OFFSET_LOSSES:
-        raise RecipeError(f"score_offset goes with the losses {sorted(OFFSET_LOSSES)}, got {list(dpo.loss_type)}")
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
-        if dpo.twin_batching and getattr(dpo, name) % 2:
-            raise RecipeError(f"{name} is {getattr(dpo, name)}, expected an even number: twins share a batch")
+    problem = objective_problem(dpo)
+    if problem:
+        raise RecipeError(problem)
+
+
+def stage_settings(config: Any) -> dict[str, Any]:
+    """What of a stage's settings changes what it trains; `bf16` only where it is not `cpu_bf16` that decides."""
+    names = [*STAGE_KEYS, *(BEST_KEYS if config.load_best_model_at_end else ())]
+    kept = {name: getattr(config, name, None) for name in names}
+    return kept | {"bf16": config.bf16 if config.device.type != "cpu" else None}
+
+
+def model_settings(model: ModelConfig) -> dict[str, Any]:
+    """What of a model's settings changes what is trained, beside which model it is."""
+    return {name: getattr(model, name) for name in MODEL_KEYS}
+
+
+def settings_key(*parts: dict[str, Any]) -> str:
+    """Hex sha256 of what changes the result of a run; off (None, 0, false) is the same as not there."""
+    kept = [{name: value for name, value in part.items() if value} for part in parts]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()

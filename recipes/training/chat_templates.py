@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from jinja2.exceptions import TemplateError
-from pairs import RecipeError
+
+from training import RecipeError
 
 # Mistral's templates print the system text when the last message is the user's, that is, only without a completion.
 # Tying it to the last *user* message gives the same text at inference and keeps it in training.
@@ -88,3 +89,13 @@ def knows_thinking(tokenizer: Any) -> bool:
 def thinking_is_set(tokenizer: Any) -> bool:
     """Whether `set_thinking` was applied."""
     return str(tokenizer.chat_template).startswith(SETS_THINKING.split("VALUE")[0])
+
+
+def inference_ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:
+    """Tokens of a preference row's prompt as a model is asked it, with the row's own settings for the template."""
+    options = row.get("chat_template_kwargs") or {}
+    return list(
+        tokenizer.apply_chat_template(
+            row["prompt"], add_generation_prompt=True, tokenize=True, return_dict=True, **options
+        )["input_ids"]
+    )

@@ -1,13 +1,10 @@
 """Read a preference file and refuse one that would not train a condition.
 
 A file (JSONL or Parquet) holds one preference pair a row: chat messages `prompt` = [system, user], `chosen` and
-`rejected` = [assistant], `pair_id` (int or string) shared by the two role-swapped rows of a twin, `prompt_id` naming
-the user prompt, and `rubric, level, rejected_level, score_chosen, score_rejected, teacher` for the record. TRL reads
-`chat_template_kwargs` too when it is there. First stage of `dpo_lora.py`, before any model is loaded.
+`rejected` = [assistant], `pair_id` (int or string) shared by the two role-swapped rows of a twin, `user_prompt_id`
+(`prompt_id` in older files), and `rubric, level, rejected_level, score_chosen, score_rejected, teacher` for the record.
+TRL reads `chat_template_kwargs` too when it is there. First stage of `dpo_lora.py`, before any model is loaded.
 """
-
-# mypy: disable-error-code="attr-defined,no-untyped-call,import-untyped"
-# trl exports its classes lazily and leaves methods untyped; datasets ships no types
 
 from __future__ import annotations
 
@@ -15,16 +12,14 @@ import random
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from twin_trainer import twin_groups, twin_order
+from training import RecipeError
+from training.twins import twin_groups, twin_order
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-NEEDED_COLUMNS = ("prompt", "chosen", "rejected", "pair_id", "prompt_id")
-
-
-class RecipeError(ValueError):
-    """A setting or a file that cannot be trained on; the message is one sentence saying where, what, and the fix."""
+NEEDED_COLUMNS = ("prompt", "chosen", "rejected", "pair_id", "user_prompt_id")
+OLD_NAMES = {"prompt_id": "user_prompt_id", "system_prompt_id": "wording"}  # columns of files written before 0.2
 
 
 def load_pairs(path: str) -> Dataset:
@@ -44,6 +39,7 @@ def load_pairs(path: str) -> Dataset:
     except (DatasetGenerationError, ValueError, StopIteration) as error:  # the last for an empty file, datasets 5.2
         reason = error.__cause__ or str(error) or "no rows"
         raise RecipeError(f"{path}: not readable as {kind} rows ({reason})") from error
+    dataset = dataset.rename_columns({old: new for old, new in OLD_NAMES.items() if old in dataset.column_names})
     missing = sorted(set(NEEDED_COLUMNS) - set(dataset.column_names))
     if missing:
         raise RecipeError(f"{path}: lacks the columns {missing}, got {sorted(dataset.column_names)}")
@@ -87,17 +83,14 @@ def check_twin(first: dict[str, Any], second: dict[str, Any], name: str) -> None
 def check_scores(dataset: Dataset, path: str) -> None:
     """Raise RecipeError unless every row has both judged scores, which `score_offset` reads."""
     for column in ("score_chosen", "score_rejected"):
-        missing = (
-            None if column not in dataset.column_names else [n for n, v in enumerate(dataset[column]) if v is None]
-        )
-        if missing is None or missing:
-            where = "" if missing is None else f" in row {missing[0]}"
-            raise RecipeError(f"{path}: no {column}{where}, expected one in every row for score_offset")
+        scores = dataset[column] if column in dataset.column_names else [None]
+        if None in scores:
+            raise RecipeError(f"{path}: no {column} in row {list(scores).index(None)}, which score_offset needs in all")
 
 
 def check_split(train: Dataset, evaluation: Dataset) -> None:
     """Raise RecipeError if a twin or a user prompt is in both files: evaluation would read training data."""
-    for column in ("pair_id", "prompt_id"):
+    for column in ("pair_id", "user_prompt_id"):
         shared = sorted(set(map(str, train[column])) & set(map(str, evaluation[column])))
         if shared:
             raise RecipeError(
