@@ -35,7 +35,8 @@ def make_tokenizer(texts: list[str]) -> Any:
         vocab_size=VOCABULARY, special_tokens=marks, initial_alphabet=alphabet, show_progress=False
     )
     core.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
+    build: Any = PreTrainedTokenizerFast  # without types
+    return build(
         tokenizer_object=core, bos_token=marks[0], eos_token=marks[1], pad_token=marks[1], chat_template=TEMPLATE
     )
 

@@ -37,8 +37,13 @@ PAPER_ROWS, PAPER_TOKENS = 900, 700.0
 LETTERS_PER_TOKEN = 4  # about right for English
 GIB = 2**30
 # Name, memory in GiB, dense bfloat16 operations a second by the data sheet.
-CARDS = (("24 GB (RTX 4090)", 24, 165e12), ("48 GB (RTX A6000)", 48, 155e12))
-CARDS += (("80 GB (A100)", 80, 312e12), ("80 GB (H100)", 80, 989e12))
+CARDS = (
+    ("24 GB (RTX 4090)", 24, 165e12),
+    ("48 GB (RTX A6000)", 48, 155e12),
+    ("80 GB (A100)", 80, 312e12),
+    ("80 GB (H100)", 80, 989e12),
+)
+BATCHES = (2, 4, 8, 16, 32)  # of whole twins
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ def shape_of(config: Any, model: ModelConfig) -> Shape:
     from peft import get_peft_model
 
     with torch.device("meta"):
-        network: Any = AutoModelForCausalLM.from_config(config)
+        build: Any = AutoModelForCausalLM.from_config  # without types
+        network = build(config)
         head = network.get_output_embeddings()
         linear = [module for module in network.modules() if isinstance(module, torch.nn.Linear) and module is not head]
         sizes = {
@@ -111,22 +117,21 @@ def estimate_run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) ->
         rows, tokens = len(data), sum(letters) / len(data) / LETTERS_PER_TOKEN
     shape = shape_of(config, model)
     batch, max_length = dpo.per_device_train_batch_size, dpo.max_length or config.max_position_embeddings
-    parts = {size: memory_parts(shape, model, dpo, size, max_length, script.sft_epochs > 0) for size in {batch, *SIZES}}
-    names = ("weights" + (" (4 bit)" if model.load_in_4bit else ""), "adapter and optimiser")
-    names += (f"activations ({batch} pairs of {max_length} tokens)", "CUDA and the rest")
+    parts = {
+        size: memory_parts(shape, model, dpo, size, max_length, script.sft_epochs > 0) for size in {batch, *BATCHES}
+    }
+    names = ["weights" + (" (4 bit)" if model.load_in_4bit else ""), "adapter and optimiser"]
+    names += [f"activations ({batch} pairs of {max_length} tokens)", "CUDA and the rest"]
     lines = [f"{name}: {shape.parameters / 1e9:.2f} B parameters, {shape.adapter / 1e6:.1f} M trained", ""]
     lines += [f"{label:<46}{value / GIB:6.1f} GiB" for label, value in zip(names, parts[batch], strict=True)]
     lines += [f"{'needed on one device':<46}{sum(parts[batch]) / GIB:6.1f} GiB", ""]
     lines.append(f"{'card':<20}{'fits':>6}{'largest batch':>15}{'hours per epoch':>17}")
     operations = rows * 2 * tokens * (4 if dpo.activation_checkpointing else 3) * 2 * shape.parameters
     for card, gib, peak in CARDS:
-        largest = max((size for size in SIZES if sum(parts[size]) <= gib * GIB), default=0)
+        largest = max((size for size in BATCHES if sum(parts[size]) <= gib * GIB), default=0)
         fits = "yes" if sum(parts[batch]) <= gib * GIB else "no"
         hours = f"{operations / (peak * 0.4) / 3600:.2f}" if largest else "-"
         lines.append(f"{card:<20}{fits:>6}{largest or '-':>15}{hours:>17}")
     lines += ["", f"An epoch: {rows} rows, two responses of {tokens:.0f} tokens with their prompt each."]
     lines.append("Estimated from the shape of the model (formulas: recipes/training/estimate.py), not measured.")
     return "\n".join(lines)
-
-
-SIZES = (2, 4, 8, 16, 32)  # of a batch of whole twins

@@ -44,6 +44,9 @@ class OpenDPOTrainer(DPOTrainer):
     """
 
     extra_columns: tuple[str, ...] = ()
+    _signature_columns: Any
+    precompute_ref_logps: bool
+    data_collator: Any
 
     def arrange(self, dataset: Any, args: Any) -> Any:
         """The tokenised rows in the order and with the columns they are to have."""
