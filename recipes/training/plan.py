@@ -18,7 +18,7 @@ from training.card import base_licence
 from training.chat_templates import Repair, repair_chat_template, set_thinking
 from training.pairs import check_scores, check_split, load_pairs, select_twins, sft_rows
 from training.precision import Precision
-from training.preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise_dpo, tokenise_sft
+from training.preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise
 from training.run_files import (
     SCHEMA,
     model_identity,
@@ -201,9 +201,9 @@ def run_preflight(plan: Plan) -> list[PreflightReport]:
     ends = end_of_turn_ids(plan.tokenizer, plan.base_model, plan.model.model_revision)
     for rows in filter(None, (plan.train, plan.evaluation)):
         if plan.sft is not None:
-            tokens = tokenise_sft(sft_rows(rows), plan.tokenizer, plan.sft)
+            tokens = tokenise("SFT", sft_rows(rows), plan.tokenizer, plan.sft)
             reports.append(check_sft(tokens, plan.tokenizer, plan.sft.max_length, len(rows), ends))
-        tokens = tokenise_dpo(rows, plan.tokenizer, plan.dpo)
+        tokens = tokenise("DPO", rows, plan.tokenizer, plan.dpo)
         reports.append(check_dpo(tokens, plan.tokenizer, plan.dpo.max_length, len(rows), ends))
     return reports
 

@@ -8,7 +8,7 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ from training.twins import twin_groups
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Problems = dict[str, list[int]]  # rows by what is wrong with them, so that a fault of every row is one sentence
+
 
 @dataclass(frozen=True)
 class PreflightReport:
@@ -35,14 +37,14 @@ class PreflightReport:
 
     stage: str
     rows: int
-    twins: int
     dropped: int
-    orphaned: int
     truncated: int
     median_tokens: float
     max_tokens: int
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
+    twins: int = 0
+    orphaned: int = 0
 
 
 def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozenset[int]:
@@ -59,27 +61,17 @@ def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozens
     return frozenset(end for end in ends if end is not None)
 
 
-def tokenise_dpo(rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
-    """The rows as DPOTrainer tokenises them: `prompt_ids, chosen_ids, rejected_ids`, over-long prompts dropped.
+def tokenise(stage: str, rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
+    """The rows as TRL's trainer of a stage, "DPO" or "SFT", tokenises them.
+
+    For DPO `prompt_ids, chosen_ids, rejected_ids`, over-long prompts dropped; for SFT `input_ids, labels`, cut to
+    max_length, rows without a label dropped.
 
     Raises:
         RecipeError: if the template refuses a system turn.
     """
-    return _rendered(lambda: tokenise_dpo_rows(rows, tokenizer, args))
-
-
-def tokenise_sft(rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
-    """The rows as SFTTrainer tokenises them: `input_ids, labels`, cut to max_length, rows without a label dropped.
-
-    Raises:
-        RecipeError: if the template refuses a system turn.
-    """
-    return _rendered(lambda: tokenise_sft_rows(rows, tokenizer, args))
-
-
-def _rendered(tokenise: Callable[[], Dataset]) -> Dataset:
     try:
-        return tokenise()
+        return {"DPO": tokenise_dpo_rows, "SFT": tokenise_sft_rows}[stage](rows, tokenizer, args)
     except TemplateError as error:
         raise RecipeError(
             f"chat template: refuses a prompt of a system and a user turn ({error}), expected one that renders both; "
@@ -101,35 +93,37 @@ def check_dpo(
     twin is dropped. An empty dataset is an error. A thinking switch that the rows leave open is a warning.
 
     Args:
-        dataset: what `tokenise_dpo` returns.
+        dataset: what `tokenise` returns.
         tokenizer: with the template used to tokenise.
         max_length: tokens of prompt and completion together, None for no limit.
         rows_given: rows before tokenising, to count the dropped.
         end_ids: what `end_of_turn_ids` returns; none = the tokenizer's EOS.
     """
-    problems = _Problems("DPO")
+    problems: Problems = {}
     end_ids = end_ids or frozenset([tokenizer.eos_token_id])
+    lengths = []
     for number, row in enumerate(dataset):
-        problems.add(number, prompt_problems(row["prompt_ids"], row, tokenizer))
+        add_problems(problems, number, prompt_problems(row["prompt_ids"], row, tokenizer))
         for side in ("chosen", "rejected"):
             if end_ids.isdisjoint(row[f"{side}_ids"][-3:]):
-                problems.add(number, [f"the {side} response does not end in the end-of-turn token"])
+                add_problems(problems, number, [f"the {side} response does not end in the end-of-turn token"])
+        lengths.append(len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])))
     groups = twin_groups(dataset["pair_id"])
     prompts = dataset["prompt_ids"]
     for group in groups:
-        if len({tuple(prompts[row]) for row in group}) < len(group):
-            problems.add(group[0], ["both rows of a twin have one prompt, so that their labels contradict"])
-    lengths = [
-        len(prompt) + max(len(chosen), len(rejected))
-        for prompt, chosen, rejected in zip(prompts, dataset["chosen_ids"], dataset["rejected_ids"], strict=True)
-    ]
+        if len(group) == 1:
+            sentence = f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"
+            add_problems(problems, group[0], [sentence])
+        elif len({tuple(prompts[row]) for row in group}) < len(group):
+            add_problems(problems, group[0], ["both rows of a twin have one prompt, so that their labels contradict"])
     truncated = sum(length > max_length for length in lengths) if max_length else 0
-    whole = sum(len(group) == 2 for group in groups)
-    alone = [group[0] for group in groups if len(group) == 1]
-    for row in alone:
-        problems.add(row, [f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"])
-    report = _report(problems, lengths, rows_given, truncated, max_length, twins=whole, orphaned=len(alone))
-    return replace(report, warnings=report.warnings + thinking_warnings(dataset, tokenizer))
+    report = make_report("DPO", problems, lengths, rows_given, truncated, max_length)
+    return replace(
+        report,
+        twins=sum(len(group) == 2 for group in groups),
+        orphaned=sum(len(group) == 1 for group in groups),
+        warnings=report.warnings + thinking_warnings(dataset, tokenizer),
+    )
 
 
 def check_sft(
@@ -144,22 +138,21 @@ def check_sft(
     Arguments as for `check_dpo`. Rows are cut already, so `truncated` counts the rows that are max_length tokens long
     and do not end in the end-of-turn token.
     """
-    problems = _Problems("SFT")
+    problems: Problems = {}
     end_ids = end_ids or frozenset([tokenizer.eos_token_id])
     truncated = 0
     for number, row in enumerate(dataset):
         ids, labels = row["input_ids"], row["labels"]
         start = next(position for position, label in enumerate(labels) if label != -100)
-        problems.add(number, prompt_problems(ids[:start], row, tokenizer))
+        add_problems(problems, number, prompt_problems(ids[:start], row, tokenizer))
         if labels[start:] != ids[start:]:
-            problems.add(number, ["the loss leaves out part of the completion"])
+            add_problems(problems, number, ["the loss leaves out part of the completion"])
         if end_ids.isdisjoint(ids[-3:]):
             if max_length and len(ids) >= max_length:
                 truncated += 1
             else:
-                problems.add(number, ["the response does not end in the end-of-turn token"])
-    lengths = [len(ids) for ids in dataset["input_ids"]]
-    return _report(problems, lengths, rows_given, truncated, max_length, twins=0, orphaned=0)
+                add_problems(problems, number, ["the response does not end in the end-of-turn token"])
+    return make_report("SFT", problems, [len(ids) for ids in dataset["input_ids"]], rows_given, truncated, max_length)
 
 
 def thinking_warnings(dataset: Dataset, tokenizer: Any) -> tuple[str, ...]:
@@ -198,52 +191,35 @@ def prompt_problems(prompt_ids: Sequence[int], row: dict[str, Any], tokenizer: A
         yield "the prompt begins with two BOS tokens"
 
 
-class _Problems:
-    """Collects problems by their sentence, so that a fault of every row is reported once."""
-
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
-        self.rows: dict[str, list[int]] = {}
-
-    def add(self, row: int, problems: Iterator[str] | list[str]) -> None:
-        for problem in problems:
-            self.rows.setdefault(problem, []).append(row)
-
-    def sentences(self, rows_checked: int) -> tuple[str, ...]:
-        return tuple(
-            f"{self.stage} preflight: row {rows[0]}: {problem} ({len(rows)} of {rows_checked} rows)"
-            for problem, rows in self.rows.items()
-        )
+def add_problems(problems: Problems, row: int, sentences: Iterable[str]) -> None:
+    """Note what is wrong with a row."""
+    for sentence in sentences:
+        problems.setdefault(sentence, []).append(row)
 
 
-def _report(
-    problems: _Problems,
-    lengths: list[int],
-    rows_given: int,
-    truncated: int,
-    max_length: int | None,
-    *,
-    twins: int,
-    orphaned: int,
+def make_report(
+    stage: str, problems: Problems, lengths: list[int], rows_given: int, truncated: int, max_length: int | None
 ) -> PreflightReport:
+    """The report of a stage, its twins not counted; `lengths` are tokens of the rows that are left."""
     dropped = rows_given - len(lengths)
-    errors = problems.sentences(len(lengths))
+    errors = [
+        f"{stage} preflight: row {rows[0]}: {problem} ({len(rows)} of {len(lengths)} rows)"
+        for problem, rows in problems.items()
+    ]
     if not lengths:
-        errors = (f"{problems.stage} preflight: all {rows_given} rows have prompts of max_length={max_length} or more",)
+        errors = [f"{stage} preflight: all {rows_given} rows have prompts of max_length={max_length} or more"]
     warnings = [
-        f"{problems.stage} preflight: {count} of {rows_given} rows {what}; max_length is {max_length} tokens"
+        f"{stage} preflight: {count} of {rows_given} rows {what}; max_length is {max_length} tokens"
         for count, what in ((dropped, "are dropped, their prompt fills max_length"), (truncated, "lose their end"))
         if count
     ]
     return PreflightReport(
-        stage=problems.stage,
+        stage=stage,
         rows=len(lengths),
-        twins=twins,
         dropped=dropped,
-        orphaned=orphaned,
         truncated=truncated,
         median_tokens=median(lengths) if lengths else 0,
         max_tokens=max(lengths, default=0),
-        errors=errors,
+        errors=tuple(errors),
         warnings=tuple(warnings),
     )

@@ -16,7 +16,7 @@ from datasets import Dataset
 from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
 from training import RecipeError
 from training.chat_templates import repair_chat_template, set_thinking
-from training.preflight import PreflightReport, check_dpo, end_of_turn_ids, tokenise_dpo
+from training.preflight import PreflightReport, check_dpo, end_of_turn_ids, tokenise
 from training.trainer import CPTConfig
 from transformers import AutoTokenizer, GenerationConfig
 
@@ -109,7 +109,7 @@ def family_tokenizer(template: str, begin: str, end: str) -> Any:
 
 def preflight(tokenizer: Any, rows: list[dict[str, Any]], folder: Path, **options: Any) -> tuple[Any, PreflightReport]:
     config = CPTConfig(output_dir=str(folder), max_length=None, use_cpu=True, bf16=False, report_to="none")
-    tokens = tokenise_dpo(Dataset.from_list(rows), tokenizer, config)
+    tokens = tokenise("DPO", Dataset.from_list(rows), tokenizer, config)
     return tokens, check_dpo(tokens, tokenizer, None, len(rows), **options)
 
 
