@@ -10,55 +10,46 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 VOCABULARY = 2048
+SIZES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
 MAX_LENGTH = 640  # tokens: prompt and response of the seed data set
+MARKS = ("<|im_start|>", "<|im_end|>")
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 
-def make_tokenizer(texts: list[str]) -> Any:
-    """A byte-level BPE tokenizer of `VOCABULARY` entries, learnt from the texts, with a ChatML template."""
+def make_tokenizer(texts: Iterable[str], vocabulary: int, marks: tuple[str, ...], template: str) -> Any:
+    """A byte-level BPE tokenizer learnt from the texts; the first two marks begin and end a turn."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
-    marks = ["<|im_start|>", "<|im_end|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=marks, initial_alphabet=alphabet, show_progress=False
+        vocab_size=vocabulary, special_tokens=list(marks), initial_alphabet=alphabet, show_progress=False
     )
     core.train_from_iterator(texts, trainer)
     build: Any = PreTrainedTokenizerFast  # without types
     return build(
-        tokenizer_object=core, bos_token=marks[0], eos_token=marks[1], pad_token=marks[1], chat_template=TEMPLATE
+        tokenizer_object=core, bos_token=marks[0], eos_token=marks[1], pad_token=marks[1], chat_template=template
     )
 
 
-def make_model(tokenizer: Any) -> Any:
-    """The model with random weights, by torch's seed."""
+def make_model(tokenizer: Any, **sizes: int) -> Any:
+    """A Llama with random weights, by torch's seed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=192,
-            intermediate_size=512,
-            num_hidden_layers=3,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            tie_word_embeddings=True,
-            max_position_embeddings=2048,
-            **ids,
-        )
-    )
+    options: dict[str, Any] = {"vocab_size": len(tokenizer), "tie_word_embeddings": True, **sizes, **ids}
+    return LlamaForCausalLM(LlamaConfig(max_position_embeddings=2048, **options))
 
 
 def prepare(train_file: str, seed: int, epochs: float, out: Path) -> None:
@@ -70,7 +61,7 @@ def prepare(train_file: str, seed: int, epochs: float, out: Path) -> None:
 
     rows = sft_rows(load_pairs(train_file))
     messages = [message["content"] for row in rows for message in (*row["prompt"], *row["completion"])]
-    tokenizer = make_tokenizer(messages)
+    tokenizer = make_tokenizer(messages, VOCABULARY, MARKS, TEMPLATE)
     set_seed(seed)
     config = SFTConfig(
         output_dir=str(out),
@@ -89,11 +80,12 @@ def prepare(train_file: str, seed: int, epochs: float, out: Path) -> None:
         save_strategy="no",
         report_to="none",
     )
-    trainer = SFTTrainer(model=make_model(tokenizer), args=config, train_dataset=rows, processing_class=tokenizer)
+    model = make_model(tokenizer, num_key_value_heads=4, **SIZES)
+    trainer = SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
     trainer.train()
     trainer.save_model()
     done = {"train_file": Path(train_file).name, "seed": seed, "epochs": epochs, "log": trainer.state.log_history}
-    (out / "prepared.json").write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    (out / "prepared.json").write_text(json.dumps({"schema": 1, **done}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
