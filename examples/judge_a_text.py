@@ -9,8 +9,8 @@ from judges import MeasuredJudge  # ModelJudge() asks Claude, or the model that 
 from rubrics import ScoreLevel, load_rubric
 
 TEXT = """\
-Look at that! The first drum comes round the corner, and you can hear the whole street wake up. Run to the kerb, you
-will miss it! Here is the band, here are the horses, and what a noise! Do you see the child on the balcony? Wave! Now!"""
+Look at that! The first drum comes round the corner, and you can hear the whole street wake up. Run to the kerb,
+you will miss it! Here is the band, here are the horses, and what a noise! You see the child? Wave! Now!"""
 
 rubric = load_rubric("broadcast")
 print(rubric.title, "-", rubric.objective)

@@ -1,4 +1,7 @@
-"""Write a rubric of one's own and make the benchmark's samples of it: python examples/own_rubric.py [FILE.yaml]"""
+"""Write a rubric of one's own and make the benchmark's samples of it.
+
+python examples/own_rubric.py [FILE.yaml]
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Read a log into a pandas frame and plot it: python examples/read_a_log.py [LOG.eval] [FIGURE.png]"""
+"""Read a log into a pandas frame and plot it.
+
+python examples/read_a_log.py [LOG.eval] [FIGURE.png]
+"""
 
 import sys
 
