@@ -1,6 +1,6 @@
 """How large is the house? Lines of Python per folder, files over 300 lines, functions over 50, against the budgets.
 
-    make size        # python .ci/size.py; exits with 1 over a budget
+make size        # python .ci/size.py; exits with 1 over a budget
 """
 
 import ast
