@@ -18,7 +18,7 @@ import click
 import yaml
 
 from model_calls.errors import clear_errors
-from rubrics.schema import MIN_HELDOUT_PARAPHRASES, MIN_TRAIN_PARAPHRASES
+from rubrics.schema import MIN_HELDOUT_WORDINGS, MIN_TRAIN_WORDINGS
 
 if TYPE_CHECKING:
     from data_gen.drafting.calls import Spending
@@ -113,7 +113,7 @@ def draft_command(
 
     from data_gen.drafting.calls import Author, Spending, author_model
     from data_gen.drafting.draft import DraftFields, draft_rubric
-    from rubrics.yaml_text import rubric_yaml
+    from rubrics.load import rubric_yaml
 
     if rubric_id:
         _require_free(out / f"{rubric_id}.yaml", force)
@@ -136,16 +136,16 @@ def draft_command(
 @click.option("--model", required=True, help="Inspect model that writes the system prompts.")
 @click.option(
     "--train",
-    default=MIN_TRAIN_PARAPHRASES,
+    default=MIN_TRAIN_WORDINGS,
     show_default=True,
-    type=click.IntRange(MIN_TRAIN_PARAPHRASES),
+    type=click.IntRange(MIN_TRAIN_WORDINGS),
     help="Wordings per level in the split train.",
 )
 @click.option(
     "--heldout",
-    default=MIN_HELDOUT_PARAPHRASES,
+    default=MIN_HELDOUT_WORDINGS,
     show_default=True,
-    type=click.IntRange(MIN_HELDOUT_PARAPHRASES),
+    type=click.IntRange(MIN_HELDOUT_WORDINGS),
     help="Wordings per level in the split heldout.",
 )
 @click.option("--writer", help="Inspect model that tries the system prompts, e.g. hf/local. Default: --model.")

@@ -29,7 +29,7 @@ from judges.measured import MEASURES_VERSION
 from judges.prompts import PROMPT_VERSION as JUDGE_PROMPT_VERSION
 from judges.prompts import prompt_hash as judge_prompt_hash
 from rubrics import Rubric
-from rubrics.yaml_text import rubric_yaml
+from rubrics.load import rubric_yaml
 
 if TYPE_CHECKING:
     from model_calls import CallStore

@@ -22,7 +22,7 @@ from data_gen.generation.teacher_calls import Teacher, TeacherSettings, teacher_
 from judges import MeasuredJudge, ModelJudge, measure
 from model_calls import CallStore, open_store
 from rubrics import Paraphrases, Rubric, ScoreLevel, load_rubric, load_user_prompts
-from rubrics.yaml_text import rubric_yaml
+from rubrics.load import rubric_yaml
 
 LOW, MODERATE, HIGH = ScoreLevel
 AUTHOR = "anthropic/claude-sonnet-5-5"

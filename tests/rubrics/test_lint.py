@@ -93,7 +93,7 @@ RULES: list[tuple[str, Change, str, str, str]] = [
     ("missing descriptor", lambda c: c["criteria"][0]["descriptors"].pop("fair"), "error", "schema", "Field required"),
     ("too few", drop_wordings, "error", "schema", "system_prompts.low.train: Tuple should have at least 4 items"),
     ("no wordings", drop_level, "error", "schema", "system_prompts lack ['low']"),
-    ("repeated", repeat_wording, "error", "schema", "paraphrase given twice"),
+    ("repeated", repeat_wording, "error", "schema", "wording given twice"),
     ("file name", rename, "error", "schema", "id: got 'newscast', expected the file's name 'broadcast'"),
     (
         "same descriptors",

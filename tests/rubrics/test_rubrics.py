@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rubrics import (
+    Criterion,
     Measure,
     Rubric,
     ScoreLevel,
@@ -218,6 +219,53 @@ def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
     assert "words_per_sentence" not in text
 
 
+# of the library, for as long as no rubric in it changes: committed logs and data rows are tied to them
+HASHES = {
+    "broadcast": "7f49c35c9aa0",
+    "caution_deference": "1d28618e97e3",
+    "caution_safety": "42546684f32b",
+    "explain_depth": "3cdf573ce20f",
+    "explain_examples": "eafed5611baf",
+    "explain_hedging": "97b552ac3873",
+    "field_notes": "9cbdae75add0",
+    "film_dada": "a9ffe7b924cb",
+    "film_esoteric": "d5580bf58866",
+    "film_rococo": "ec1c0fce1ce3",
+    "film_unconventional": "48b2321c7b15",
+    "labyrinth": "04b302c0eac3",
+    "persona_old_sailor": "3cae78245302",
+    "persona_socratic": "5ea914ac51d2",
+    "rated_coherence": "2bc4ad94bad7",
+    "rated_complexity": "ef9c56fe60e0",
+    "rated_correctness": "7663ae5d1662",
+    "rated_helpfulness": "2a8d5db654c6",
+    "rated_verbosity": "714bfa1c7baf",
+    "reverie": "87c9434aacae",
+    "tone_formality": "9754676c1338",
+    "tone_irony": "f50726adefbf",
+    "tone_warmth": "3eb19d69a945",
+}
+
+
+def test_the_hashes_of_the_library_stay() -> None:
+    assert {rubric.id: rubric.hash for rubric in load_rubrics("all")} == HASHES
+
+
+def test_a_new_field_moves_no_hash() -> None:
+    class LaterMeasure(Measure):
+        unit: str = "words"
+
+    class LaterCriterion(Criterion):
+        note: str = "new"
+        measure: LaterMeasure | None = None
+
+    class LaterRubric(Rubric):
+        note: str | None = None
+        criteria: tuple[LaterCriterion, ...] = ()
+
+    assert LaterRubric.model_validate(_content()).hash == HASHES["labyrinth"]
+
+
 def test_hash_follows_what_is_graded_and_not_the_system_prompts_or_the_split() -> None:
     content = _content()
     original = Rubric.model_validate(content).hash
@@ -283,7 +331,7 @@ def _few_wordings(content: dict[str, Any]) -> None:
         (_lost_level, "system_prompts lack ['moderate'], expected ['low', 'moderate', 'extremely_high']"),
         (_same_id, "repeat, expected each id once"),
         (_flat_ramp, "from and to are both 8.0, expected two different values"),
-        (_repeated_wording, "paraphrase given twice"),
+        (_repeated_wording, "wording given twice"),
         (_unknown_split, "split: Input should be 'train' or 'heldout', got 'test'"),
         (_few_wordings, "system_prompts.low.train: Tuple should have at least 4 items"),
     ],
