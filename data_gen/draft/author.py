@@ -1,22 +1,24 @@
-"""Calls of the author commands: bounded in number, counted, kept in a store; answers checked and mended.
+"""Calls of the drafting commands: bounded in number, counted, kept in a store; answers checked and corrected.
 
 Every model is bound through `Spending.bind`, the author as well as the writer and the judge, so that one count holds
 for all of them.
 """
 
+import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio
 from pydantic import BaseModel, ValidationError
 
-from data_gen.drafting.prompts import mend_messages
+from data_gen.draft.prompts import PROMPTS
 from judges.cost import cost_usd
+from model_calls.errors import was_cut_off
+from rubrics.schema import problem_texts
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
@@ -40,15 +42,7 @@ class DraftError(ValueError):
 
 
 class Rejected(Exception):
-    """An answer that has to be mended.
-
-    Attributes:
-        problems: What is wrong, a sentence each.
-    """
-
-    def __init__(self, problems: Sequence[str]):
-        super().__init__("; ".join(problems))
-        self.problems = list(problems)
+    """An answer that has to be corrected; `args` says why, a sentence each."""
 
 
 @dataclass
@@ -66,12 +60,7 @@ class Spending:
     usage: dict[str, Counter[str]] = field(default_factory=dict)
 
     def bind(self, model: "Model") -> "Model":
-        """The same model, under the same name and key, with its requests counted.
-
-        Its requests raise CallLimitError once `max_calls` were sent.
-        """
-        from model_calls.online import USAGE_KINDS
-
+        """The same model, under the same name and key, whose requests count and end with a CallLimitError."""
         name = str(model)
 
         async def generate(*arguments: Any, **options: Any) -> "ModelOutput":
@@ -82,8 +71,9 @@ class Spending:
                 )
             self.sent[name] += 1
             output = await model.generate(*arguments, **options)
-            counts = {kind: getattr(output.usage, kind) or 0 for kind in USAGE_KINDS} if output.usage else {}
-            self.usage.setdefault(name, Counter()).update(counts)
+            counts = output.usage.model_dump(exclude_none=True) if output.usage else {}
+            tokens = {kind: count for kind, count in counts.items() if isinstance(count, int)}
+            self.usage.setdefault(name, Counter()).update(tokens)
             return output
 
         counted = copy(model)
@@ -92,56 +82,38 @@ class Spending:
 
     def summary(self) -> str:
         """One line on what this run paid for: requests, tokens and, where the price is known, US dollars."""
-        if not self.sent:
-            return "sent 0 requests"
         parts = []
         for name, count in sorted(self.sent.items()):
             tokens = self.usage.get(name, Counter())
             dollars = cost_usd(name, tokens)
             price = "price not known" if dollars is None else f"{dollars:.4f} US dollars"
-            fed = sum(tokens[kind] for kind in tokens if kind.startswith("input_tokens"))
-            parts.append(f"{name}: {count} requests, {fed:,} tokens in, {tokens['output_tokens']:,} out, {price}")
-        return "sent " + "; ".join(parts)
+            read = sum(tokens[kind] for kind in tokens if kind.startswith("input_tokens"))
+            parts.append(f"{name}: {count} requests, {read:,} tokens in, {tokens['output_tokens']:,} out, {price}")
+        return f"sent {'; '.join(parts) or '0 requests'}"
 
 
-async def gather(jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Results of jobs that run at the same time, in the order of the jobs.
+async def gather(jobs: Iterable[Awaitable[T]]) -> list[T]:
+    """Results of jobs that run at the same time, in order. All end before one raises: what they ask is paid.
 
     Raises:
         CallLimitError: If one of them reached the limit.
-        DraftError: If jobs failed, and all of these with a DraftError; it has all their messages.
-        Exception: What a job raised, if one did; of several, an ExceptionGroup.
-            In any case the other jobs end first: what they have asked is paid for, and is kept.
+        Exception: What the job raised, if one failed; of several, an ExceptionGroup, or one DraftError of DraftErrors.
     """
-    results: dict[int, T] = {}
-    errors: list[Exception] = []
-
-    async def run(position: int, job: Callable[[], Awaitable[T]]) -> None:
-        try:
-            results[position] = await job()
-        except Exception as error:  # raised below: raised here, it would cancel the requests under way
-            errors.append(error)
-
-    async with anyio.create_task_group() as group:
-        for position, job in enumerate(jobs):
-            group.start_soon(run, position, job)
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, Exception)]
+    limits = [error for error in errors if isinstance(error, CallLimitError)]
+    if limits or len(errors) == 1:
+        raise [*limits, *errors][0]
+    if errors and all(isinstance(error, DraftError) for error in errors):
+        raise DraftError("; ".join(map(str, errors)))
     if errors:
-        raise _one_error(errors)
-    return [results[position] for position in range(len(jobs))]
-
-
-def _one_error(errors: Sequence[Exception]) -> Exception:
-    limit = next((error for error in errors if isinstance(error, CallLimitError)), None)
-    if limit or len(errors) == 1:
-        return limit or errors[0]
-    if all(isinstance(error, DraftError) for error in errors):
-        return DraftError("; ".join(str(error) for error in errors))
-    return ExceptionGroup("calls failed", errors)
+        raise ExceptionGroup("calls failed", errors)
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 @dataclass(frozen=True)
 class Author:
-    """The model that writes rubrics and system prompts, and how often it may mend an answer.
+    """The model that writes rubrics and system prompts, and how often it may correct an answer.
 
     Attributes:
         model: Bound by `Spending.bind`.
@@ -157,28 +129,23 @@ class Author:
     seed: int
     say: Callable[[str], None]
 
-    async def ask_until(
-        self,
-        what: str,
-        question: "Sequence[ChatMessage]",
-        schema: type[Answer],
-        check: Callable[[Answer], T],
-    ) -> T:
+    async def ask_until(self, what: str, question: str, schema: type[Answer], check: Callable[[Answer], T]) -> T:
         """What `check` makes of the first answer that it does not reject; its problems are told to the model.
 
         Args:
             what: What is written, for messages; also tells apart askings in the store.
-            question: Messages of the question.
+            question: Text of the question.
             schema: Shape of the answer.
-            check: Raises Rejected if the answer has to be mended.
+            check: Raises Rejected if the answer has to be corrected.
 
         Raises:
             DraftError: If the model refuses, or the last attempt is rejected too; with the last problems.
         """
         from model_calls import Call, ask
 
-        messages, problems = list(question), [""]
+        answer, problems = "", [""]
         for attempt in range(1, self.attempts + 1):
+            messages = _messages(question, answer, problems if attempt > 1 else [])
             call = Call(self.model, messages, _answer_config(schema), f"{what} {self.seed}.{attempt}")
             reply, _ = await ask(self.store, call)
             if reply.stop_reason == "content_filter":
@@ -186,13 +153,12 @@ class Author:
                     f"{what}: {self.model} refuses to write this; put it another way, or take another model"
                 )
             try:
-                if reply.stop_reason in ("max_tokens", "model_length"):
-                    raise Rejected([f"the answer was cut after {AUTHOR_MAX_TOKENS} tokens; write a shorter one"])
+                if was_cut_off(reply.stop_reason):
+                    raise Rejected(f"the answer was cut after {AUTHOR_MAX_TOKENS} tokens; write a shorter one")
                 return check(parse_answer(reply.text, schema))
             except Rejected as rejected:
-                problems = rejected.problems
+                answer, problems = reply.text, list(rejected.args)
                 self.say(f"{what}: attempt {attempt} of {self.attempts} has {len(problems)} problems: {problems[0]}")
-                messages = mend_messages(question, reply.text, problems)
         raise DraftError(
             f"{what}: {self.model} gave no usable answer in {self.attempts} attempts; last problems: "
             f"{'; '.join(problems)}. Give more --attempts, another --seed or another --model"
@@ -210,20 +176,9 @@ def parse_answer(text: str, schema: type[Answer]) -> Answer:
     try:
         return schema.model_validate(json.loads(text[start:end] if 0 <= start < end else text))
     except ValidationError as error:
-        raise Rejected(schema_problems(error)) from error
+        raise Rejected(*problem_texts(error)) from error
     except (ValueError, RecursionError) as error:
-        raise Rejected([f"not a JSON object: {str(error).splitlines()[0]}"]) from error
-
-
-def schema_problems(error: ValidationError) -> list[str]:
-    """A sentence per problem: where, what was expected, what was got."""
-    found = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        got = "" if problem["type"] in ("missing", "value_error") else f", got {str(problem['input'])[:80]!r}"
-        found.append(f"{where}: {message}{got}" if where else f"{message}{got}")
-    return found
+        raise Rejected(f"not a JSON object: {str(error).splitlines()[0]}") from error
 
 
 def author_model(model: str) -> "Model":
@@ -232,6 +187,19 @@ def author_model(model: str) -> "Model":
 
     config = GenerateConfig(attempt_timeout=ATTEMPT_TIMEOUT_SECONDS, max_retries=MAX_TRANSPORT_RETRIES)
     return get_model(model, config=config, memoize=False)
+
+
+def _messages(question: str, answer: str, problems: Sequence[str]) -> "list[ChatMessage]":
+    """The question; after an answer with problems, that answer and them too, and no earlier one."""
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
+
+    messages: list[ChatMessage] = [ChatMessageUser(content=question)]
+    if answer.strip():  # providers refuse an empty turn
+        messages.append(ChatMessageAssistant(content=answer.strip()))
+    if problems:
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        messages.append(ChatMessageUser(content=PROMPTS["fix"].substitute(problems=listed)))
+    return messages
 
 
 def _answer_config(schema: type[BaseModel]) -> "GenerateConfig":
