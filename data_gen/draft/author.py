@@ -11,19 +11,26 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageUser,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    ResponseSchema,
+    get_model,
+)
+from inspect_ai.util import json_schema
 from pydantic import BaseModel, ValidationError
 
 from data_gen.draft.prompts import PROMPTS
 from judges.cost import cost_usd
+from model_calls import Call, CallStore, ask
 from model_calls.errors import was_cut_off
 from rubrics.schema import problem_texts
-
-if TYPE_CHECKING:
-    from inspect_ai.model import ChatMessage, GenerateConfig, Model, ModelOutput
-
-    from model_calls import CallStore
 
 AUTHOR_MAX_TOKENS = 16000  # thinking counts as output, and a whole rubric is about 2000
 ATTEMPT_TIMEOUT_SECONDS = 300
@@ -59,11 +66,11 @@ class Spending:
     sent: Counter[str] = field(default_factory=Counter)
     usage: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def bind(self, model: "Model") -> "Model":
+    def bind(self, model: Model) -> Model:
         """The same model, under the same name and key, whose requests count and end with a CallLimitError."""
         name = str(model)
 
-        async def generate(*arguments: Any, **options: Any) -> "ModelOutput":
+        async def generate(*arguments: Any, **options: Any) -> ModelOutput:
             if self.sent.total() >= self.max_calls:
                 raise CallLimitError(
                     f"stopped at --max-calls {self.max_calls}: that many requests were sent and more are needed; what "
@@ -123,8 +130,8 @@ class Author:
         say: Takes lines for people.
     """
 
-    model: "Model"
-    store: "CallStore"
+    model: Model
+    store: CallStore
     attempts: int
     seed: int
     say: Callable[[str], None]
@@ -141,12 +148,12 @@ class Author:
         Raises:
             DraftError: If the model refuses, or the last attempt is rejected too; with the last problems.
         """
-        from model_calls import Call, ask
-
+        response_schema = ResponseSchema(name=schema.__name__.lower(), json_schema=json_schema(schema))
+        config = GenerateConfig(response_schema=response_schema, max_tokens=AUTHOR_MAX_TOKENS)
         answer, problems = "", [""]
         for attempt in range(1, self.attempts + 1):
             messages = _messages(question, answer, problems if attempt > 1 else [])
-            call = Call(self.model, messages, _answer_config(schema), f"{what} {self.seed}.{attempt}")
+            call = Call(self.model, messages, config, f"{what} {self.seed}.{attempt}")
             reply, _ = await ask(self.store, call)
             if reply.stop_reason == "content_filter":
                 raise DraftError(
@@ -181,18 +188,14 @@ def parse_answer(text: str, schema: type[Answer]) -> Answer:
         raise Rejected(f"not a JSON object: {str(error).splitlines()[0]}") from error
 
 
-def author_model(model: str) -> "Model":
+def author_model(model: str) -> Model:
     """An inspect model by name, with bounded waits; not shared with other users of the name in this process."""
-    from inspect_ai.model import GenerateConfig, get_model
-
     config = GenerateConfig(attempt_timeout=ATTEMPT_TIMEOUT_SECONDS, max_retries=MAX_TRANSPORT_RETRIES)
     return get_model(model, config=config, memoize=False)
 
 
-def _messages(question: str, answer: str, problems: Sequence[str]) -> "list[ChatMessage]":
+def _messages(question: str, answer: str, problems: Sequence[str]) -> list[ChatMessage]:
     """The question; after an answer with problems, that answer and them too, and no earlier one."""
-    from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
-
     messages: list[ChatMessage] = [ChatMessageUser(content=question)]
     if answer.strip():  # providers refuse an empty turn
         messages.append(ChatMessageAssistant(content=answer.strip()))
@@ -200,11 +203,3 @@ def _messages(question: str, answer: str, problems: Sequence[str]) -> "list[Chat
         listed = "\n".join(f"- {problem}" for problem in problems)
         messages.append(ChatMessageUser(content=PROMPTS["fix"].substitute(problems=listed)))
     return messages
-
-
-def _answer_config(schema: type[BaseModel]) -> "GenerateConfig":
-    from inspect_ai.model import GenerateConfig, ResponseSchema
-    from inspect_ai.util import json_schema
-
-    response_schema = ResponseSchema(name=schema.__name__.lower(), json_schema=json_schema(schema))
-    return GenerateConfig(response_schema=response_schema, max_tokens=AUTHOR_MAX_TOKENS)

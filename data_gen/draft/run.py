@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from inspect_ai.model import get_model
 
 from data_gen.draft.author import Spending
 from data_gen.draft.prompts import PROMPT_VERSION, prompt_hash
@@ -13,19 +15,17 @@ from judges import DEFAULT_JUDGE, MEASURED, Judge, MeasuredJudge, ModelJudge, ch
 from judges.measured import MEASURES_VERSION
 from judges.prompts import PROMPT_VERSION as JUDGE_PROMPT_VERSION
 from judges.prompts import prompt_hash as judge_prompt_hash
+from model_calls import CallStore
 from rubrics import Rubric
 from rubrics.files import write_whole
 from rubrics.load import rubric_yaml
-
-if TYPE_CHECKING:
-    from model_calls import CallStore
 
 
 def bind_trial(
     options: Mapping[str, Any],
     rubric: Rubric,
     spending: Spending,
-    stores: "Sequence[CallStore]",
+    stores: Sequence[CallStore],
     say: Callable[[str], None],
 ) -> tuple[Trial, dict[str, Any]]:
     """The trial, and what its report says of models (folders by their last part only), versions and settings.
@@ -86,15 +86,11 @@ def put_in_place(path: Path, rounds: Sequence[Round], facts: Mapping[str, Any], 
     return "\n".join(lines)
 
 
-def _bind_judge(
-    name: str | None, rubric: Rubric, spending: Spending, calls: "CallStore"
-) -> tuple[Judge, dict[str, str]]:
+def _bind_judge(name: str | None, rubric: Rubric, spending: Spending, calls: CallStore) -> tuple[Judge, dict[str, str]]:
     name = name or (MEASURED if rubric.is_measured else DEFAULT_JUDGE)
     if name == MEASURED:
         check_measurable(rubric)
         return MeasuredJudge(), {"judge": MEASURED, "judge_prompt_version": MEASURES_VERSION}
-    from inspect_ai.model import get_model
-
     model = spending.bind(judge_model(get_model(name, memoize=False)))
     facts = {"judge_prompt_version": JUDGE_PROMPT_VERSION, "judge_prompt_hash": judge_prompt_hash()}
     return ModelJudge(model, calls), {"judge": teacher_name(name, {}), "judge_hash": judge_hash(model), **facts}

@@ -8,20 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, Model
 
 from data_gen.draft.author import Author, DraftError, gather
 from data_gen.draft.fidelity import Fidelity, Figures, Scored, fidelity
 from data_gen.draft.prompts import PROMPTS
 from data_gen.draft.wordings import wordings_by_id, wordings_hash, write_wordings
 from judges import NO_RESPONSE, Judge, JudgeFailure
+from model_calls import Call, CallStore, ask
 from model_calls.errors import was_cut_off
 from rubrics import Rubric, ScoreLevel, load_user_prompts
-
-if TYPE_CHECKING:
-    from inspect_ai.model import ChatMessage, Model
-
-    from model_calls import Call, CallStore
 
 REPORT_SCHEMA = 1
 WRITER_REFUSAL = "writer_refusal"
@@ -54,9 +52,9 @@ class Trial:
         say: Takes lines for people.
     """
 
-    writer: "Model"
+    writer: Model
     judge: Judge
-    store: "CallStore"
+    store: CallStore
     prompts: Mapping[str, str]
     margin: float
     seed: int
@@ -200,8 +198,6 @@ def fidelity_report(rounds: Sequence[Round], facts: Mapping[str, Any]) -> dict[s
 
 
 async def _score(trial: Trial, rubric: Rubric, sample: Sample) -> Scored:
-    from model_calls import ask
-
     reply, _ = await ask(trial.store, _writer_call(trial, sample))
     outcome = partial(Scored, sample.level, sample.wording, sample.user_prompt_id, cut=was_cut_off(reply.stop_reason))
     if reply.stop_reason == "content_filter":
@@ -215,12 +211,8 @@ async def _score(trial: Trial, rubric: Rubric, sample: Sample) -> Scored:
     return outcome(score=judgment.score, short=judgment.reason == NO_RESPONSE)
 
 
-def _writer_call(trial: Trial, sample: Sample) -> "Call":
+def _writer_call(trial: Trial, sample: Sample) -> Call:
     """The call that writes a text: the system prompt, the user prompt and nothing else."""
-    from inspect_ai.model import ChatMessageSystem, ChatMessageUser
-
-    from model_calls import Call
-
     system, user = ChatMessageSystem(content=sample.system_prompt), ChatMessageUser(content=sample.user_prompt)
     messages: list[ChatMessage] = [system, user]
     return Call(trial.writer, messages, replicate=f"fidelity {trial.seed}")

@@ -53,28 +53,8 @@ def set_wording(text: str, level: str = "moderate", split: str = "train", positi
     return change
 
 
-def copy_descriptors(content: Content) -> None:
-    content["criteria"][1]["descriptors"] = dict(content["criteria"][0]["descriptors"])
-
-
 def copy_title(content: Content) -> None:
     content["criteria"][1]["title"] = content["criteria"][0]["title"].upper()
-
-
-def drop_wordings(content: Content) -> None:
-    content["system_prompts"]["low"]["train"] = content["system_prompts"]["low"]["train"][:3]
-
-
-def drop_level(content: Content) -> None:
-    del content["system_prompts"]["low"]
-
-
-def repeat_wording(content: Content) -> None:
-    content["system_prompts"]["low"]["train"][1] = content["system_prompts"]["low"]["train"][0]
-
-
-def rename(content: Content) -> None:
-    content["id"] = "newscast"
 
 
 FIRST = library_file()["system_prompts"]["moderate"]["train"][0]
@@ -83,18 +63,30 @@ FREQUENT = "Exclamations are very frequent and carry the passage, with a calmer 
 
 RULES: list[tuple[str, Change, str, str, str]] = [
     ("weights", set_weights(40, 30, 25), "error", "schema", "rubric: weights sum to 95, expected 100"),
-    (
-        "light",
-        set_weights(66, 30, 4),
-        "warning",
-        "light_criterion",
-        "brevity.weight: got 4, expected 5 or more",
-    ),
+    ("light", set_weights(66, 30, 4), "warning", "light_criterion", "brevity.weight: got 4, expected 5 or more"),
     ("missing descriptor", lambda c: c["criteria"][0]["descriptors"].pop("fair"), "error", "schema", "Field required"),
-    ("too few", drop_wordings, "error", "schema", "system_prompts.low.train: Tuple should have at least 4 items"),
-    ("no wordings", drop_level, "error", "schema", "system_prompts lack ['low']"),
-    ("repeated", repeat_wording, "error", "schema", "wording given twice"),
-    ("file name", rename, "error", "schema", "id: got 'newscast', expected the file's name 'broadcast'"),
+    (
+        "too few",
+        lambda c: c["system_prompts"]["low"]["train"].__delitem__(slice(3, None)),
+        "error",
+        "schema",
+        "system_prompts.low.train: Tuple should have at least 4 items",
+    ),
+    ("no wordings", lambda c: c["system_prompts"].pop("low"), "error", "schema", "system_prompts lack ['low']"),
+    (
+        "repeated",
+        lambda c: c["system_prompts"]["low"]["train"].append(c["system_prompts"]["low"]["train"][0]),
+        "error",
+        "schema",
+        "wording given twice",
+    ),
+    (
+        "file name",
+        lambda c: c.update(id="newscast"),
+        "error",
+        "schema",
+        "id: got 'newscast', expected the file's name 'broadcast'",
+    ),
     (
         "same descriptors",
         set_descriptor("fair", "one exclamation at most -- the tone is mild"),
@@ -102,24 +94,12 @@ RULES: list[tuple[str, Change, str, str, str]] = [
         "same_descriptors",
         "descriptors.needs_improvement: got the words of fair",
     ),
-    (
-        "near descriptors",
-        set_descriptor("excellent", FREQUENT),
-        "warning",
-        "near_descriptors",
-        "alike to excellent",
-    ),
+    ("near descriptors", set_descriptor("excellent", FREQUENT), "warning", "near_descriptors", "alike to excellent"),
     ("names alone", set_descriptor("good", "Good: loud."), "error", "names_level", "got 'Good:' in 'Good: loud.'"),
     ("names a level", set_descriptor("good", "Deserves a high score."), "error", "names_level", "got 'high score'"),
     ("names points", set_descriptor("fair", "Loud, a score of 50."), "error", "names_level", "got 'score of 5'"),
     ("names hundredths", set_descriptor("fair", "Worth 50/100."), "error", "names_level", "got '50/100'"),
-    (
-        "names a grade",
-        set_descriptor("fair", "It needs improvement."),
-        "error",
-        "names_level",
-        "descriptors.fair",
-    ),
+    ("names a grade", set_descriptor("fair", "It needs improvement."), "error", "names_level", "descriptors.fair"),
     ("opens", set_descriptor("good", "Good use of noise."), "warning", "opens_with_level", "the name of its grade"),
     (
         "same measure",
@@ -135,21 +115,15 @@ RULES: list[tuple[str, Change, str, str, str]] = [
         "narrow_ramp",
         "got from 20 to 21, where a grade is 0.25 wide, expected 5% of the larger end or more",
     ),
+    ("same title", copy_title, "error", "same_title", "got 'AUDIBLE EXCITEMENT' as in excitement"),
     (
-        "same title",
-        copy_title,
-        "error",
-        "same_title",
-        "got 'AUDIBLE EXCITEMENT' as in excitement",
+        "overlap",
+        lambda c: c["criteria"][1].update(descriptors=dict(c["criteria"][0]["descriptors"])),
+        "warning",
+        "near_criteria",
+        "criteria.address: got descriptors 1.00 alike",
     ),
-    ("overlap", copy_descriptors, "warning", "near_criteria", "criteria.address: got descriptors 1.00 alike"),
-    (
-        "leaks level",
-        set_wording("Aim for a moderate score. Cheer."),
-        "error",
-        "leaks_level",
-        "got 'moderate score'",
-    ),
+    ("leaks level", set_wording("Aim for a moderate score. Cheer."), "error", "leaks_level", "got 'moderate score'"),
     ("leaks score", set_wording("Write for 70 out of 100. Be lively."), "error", "leaks_level", "got '70 out of 100'"),
     ("leaks key", set_wording("Be extremely_high today. Be loud."), "error", "leaks_level", "got 'extremely_high'"),
     ("leaks name", set_wording("Keep words_per_sentence low. Cheer."), "error", "leaks_level", "'words_per_sentence'"),
@@ -163,13 +137,7 @@ RULES: list[tuple[str, Change, str, str, str]] = [
         "same_wording",
         "system_prompts.moderate.train.1: got the words of system_prompts.moderate.train.0",
     ),
-    (
-        "other level",
-        set_wording(FIRST, level="low"),
-        "error",
-        "same_wording",
-        "words of system_prompts.low.train.1",
-    ),
+    ("other level", set_wording(FIRST, level="low"), "error", "same_wording", "words of system_prompts.low.train.1"),
     ("near wording", set_wording(NEAR_FIRST), "warning", "near_wording", "vary more than a word"),
     (
         "heldout near train",

@@ -220,31 +220,34 @@ def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
 
 
 # of the library, for as long as no rubric in it changes: committed logs and data rows are tied to them
-HASHES = {
-    "broadcast": "7f49c35c9aa0",
-    "caution_deference": "1d28618e97e3",
-    "caution_safety": "42546684f32b",
-    "explain_depth": "3cdf573ce20f",
-    "explain_examples": "eafed5611baf",
-    "explain_hedging": "97b552ac3873",
-    "field_notes": "9cbdae75add0",
-    "film_dada": "a9ffe7b924cb",
-    "film_esoteric": "d5580bf58866",
-    "film_rococo": "ec1c0fce1ce3",
-    "film_unconventional": "48b2321c7b15",
-    "labyrinth": "04b302c0eac3",
-    "persona_old_sailor": "3cae78245302",
-    "persona_socratic": "5ea914ac51d2",
-    "rated_coherence": "2bc4ad94bad7",
-    "rated_complexity": "ef9c56fe60e0",
-    "rated_correctness": "7663ae5d1662",
-    "rated_helpfulness": "2a8d5db654c6",
-    "rated_verbosity": "714bfa1c7baf",
-    "reverie": "87c9434aacae",
-    "tone_formality": "9754676c1338",
-    "tone_irony": "f50726adefbf",
-    "tone_warmth": "3eb19d69a945",
-}
+HASHES = dict(
+    line.split()
+    for line in """\
+broadcast 7f49c35c9aa0
+caution_deference 1d28618e97e3
+caution_safety 42546684f32b
+explain_depth 3cdf573ce20f
+explain_examples eafed5611baf
+explain_hedging 97b552ac3873
+field_notes 9cbdae75add0
+film_dada a9ffe7b924cb
+film_esoteric d5580bf58866
+film_rococo ec1c0fce1ce3
+film_unconventional 48b2321c7b15
+labyrinth 04b302c0eac3
+persona_old_sailor 3cae78245302
+persona_socratic 5ea914ac51d2
+rated_coherence 2bc4ad94bad7
+rated_complexity ef9c56fe60e0
+rated_correctness 7663ae5d1662
+rated_helpfulness 2a8d5db654c6
+rated_verbosity 714bfa1c7baf
+reverie 87c9434aacae
+tone_formality 9754676c1338
+tone_irony f50726adefbf
+tone_warmth 3eb19d69a945
+""".splitlines()
+)
 
 
 def test_the_hashes_of_the_library_stay() -> None:
@@ -286,54 +289,27 @@ def _content() -> dict[str, Any]:
     return content
 
 
-def _drop_descriptor(content: dict[str, Any]) -> None:
-    del content["criteria"][0]["descriptors"]["fair"]
-
-
-def _wrong_weight(content: dict[str, Any]) -> None:
-    content["criteria"][0]["weight"] = 35
-
-
-def _unknown_field(content: dict[str, Any]) -> None:
-    content["colour"] = "red"
-
-
-def _lost_level(content: dict[str, Any]) -> None:
-    del content["system_prompts"]["moderate"]
-
-
-def _same_id(content: dict[str, Any]) -> None:
-    content["criteria"][1]["id"] = content["criteria"][0]["id"]
-
-
-def _flat_ramp(content: dict[str, Any]) -> None:
-    content["criteria"][0]["measure"]["to"] = 8
-
-
-def _repeated_wording(content: dict[str, Any]) -> None:
-    content["system_prompts"]["low"]["heldout"][0] = content["system_prompts"]["low"]["train"][0]
-
-
-def _unknown_split(content: dict[str, Any]) -> None:
-    content["split"] = "test"
-
-
-def _few_wordings(content: dict[str, Any]) -> None:
-    content["system_prompts"]["low"]["train"] = ["Only one. It is short."]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_wrong_weight, "weights sum to 95, expected 100"),
-        (_drop_descriptor, "criteria.0.descriptors.fair: Field required"),
-        (_unknown_field, "colour: Extra inputs are not permitted, got 'red'"),
-        (_lost_level, "system_prompts lack ['moderate'], expected ['low', 'moderate', 'extremely_high']"),
-        (_same_id, "repeat, expected each id once"),
-        (_flat_ramp, "from and to are both 8.0, expected two different values"),
-        (_repeated_wording, "wording given twice"),
-        (_unknown_split, "split: Input should be 'train' or 'heldout', got 'test'"),
-        (_few_wordings, "system_prompts.low.train: Tuple should have at least 4 items"),
+        (lambda c: c["criteria"][0].update(weight=35), "weights sum to 95, expected 100"),
+        (lambda c: c["criteria"][0]["descriptors"].pop("fair"), "criteria.0.descriptors.fair: Field required"),
+        (lambda c: c.update(colour="red"), "colour: Extra inputs are not permitted, got 'red'"),
+        (
+            lambda c: c["system_prompts"].pop("moderate"),
+            "system_prompts lack ['moderate'], expected ['low', 'moderate', 'extremely_high']",
+        ),
+        (lambda c: c["criteria"][1].update(id=c["criteria"][0]["id"]), "repeat, expected each id once"),
+        (lambda c: c["criteria"][0]["measure"].update(to=8), "from and to are both 8.0, expected two different values"),
+        (
+            lambda c: c["system_prompts"]["low"]["heldout"].append(c["system_prompts"]["low"]["train"][0]),
+            "wording given twice",
+        ),
+        (lambda c: c.update(split="test"), "split: Input should be 'train' or 'heldout', got 'test'"),
+        (
+            lambda c: c["system_prompts"]["low"].update(train=["Only one. It is short."]),
+            "system_prompts.low.train: Tuple should have at least 4 items",
+        ),
     ],
 )
 def test_a_bad_file_is_named_with_what_it_got_and_what_was_expected(change: Any, message: str, tmp_path: Path) -> None:
