@@ -120,12 +120,8 @@ def split_row(line: str) -> list[str]:
     """Cells of a row, parted by tabs, else by pipes (with or without outer ones); a pipe after a backslash is none."""
     if "\t" in line:
         return [unescape(cell.strip()) for cell in line.split("\t")]
-    line = line.strip()
-    cells = [cell.strip() for cell in _CELL.findall(line.removeprefix("|"))]
-    cells = cells[:-1]  # the empty match at the end of the line
-    if line.startswith("|") and cells and not cells[-1]:
-        cells.pop()
-    return [unescape(cell) for cell in cells]
+    cells = _CELL.findall(line.strip().removeprefix("|"))
+    return [unescape(cell.strip()) for cell in cells[:-1]]  # the last match is the empty end of the line
 
 
 def column_names(line: str) -> list[str]:

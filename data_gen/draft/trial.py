@@ -13,7 +13,7 @@ from typing import Any
 from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser, Model
 
 from data_gen.draft.author import Author, DraftError, gather
-from data_gen.draft.fidelity import Fidelity, Figures, Scored, fidelity
+from data_gen.draft.fidelity import Fidelity, Scored, fidelity
 from data_gen.draft.prompts import PROMPTS
 from data_gen.draft.wordings import wordings_by_id, wordings_hash, write_wordings
 from judges import NO_RESPONSE, Judge, JudgeFailure
@@ -159,19 +159,12 @@ async def write_until_faithful(
 
 def revision_text(tried: Round, level: ScoreLevel, counts: tuple[int, int]) -> str:
     """The numbers of a round and the wordings of a level with theirs, as the author reads them."""
-    figures = tried.figures
-    bands = {row.level: "{:g} to {:g}".format(*row.level.band) for row in figures.levels}
-    lines = [f"- {row.level} ({bands[row.level]}): {_scores(row.total)}" for row in figures.levels]
-    lines += [f"- {gap.text(figures.margin)}" for gap in figures.gaps]
-    texts = wordings_by_id(tried.rubric, level)
-    wordings = [
-        f"- {row.wording} ({'no score' if row.mean is None else f'mean score {row.mean:.1f}'}): {texts[row.wording]}"
-        for row in figures.levels[level.rank].wordings
-    ]
-    train, heldout = counts
-    return PROMPTS["revise"].substitute(
-        numbers="\n".join(lines), wordings="\n".join(wordings), train=train, heldout=heldout
-    )
+    texts, lines = wordings_by_id(tried.rubric, level), []
+    for row in tried.figures.levels[level.rank].wordings:
+        score = "no score" if row.mean is None else f"mean score {row.mean:.1f}"
+        lines.append(f"- {row.wording} ({score}): {texts[row.wording]}")
+    numbers, (train, heldout) = tried.figures.text(), counts
+    return PROMPTS["revise"].substitute(numbers=numbers, wordings="\n".join(lines), train=train, heldout=heldout)
 
 
 def fidelity_report(rounds: Sequence[Round], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,9 +220,3 @@ def _require_system_prompt_is_seen(trial: Trial, sample: Sample) -> None:
             f"{trial.writer}: the chat template leaves out the system turn, expected one that shows it; take an "
             "adapter folder of recipes/dpo_lora.py, whose template is repaired, or another --writer"
         )
-
-
-def _scores(figures: Figures) -> str:
-    if figures.mean is None or figures.share_in_band is None:
-        return f"none of {figures.texts} texts could be scored"
-    return f"mean score {figures.mean:.1f} of {figures.scored} texts, {figures.share_in_band:.0%} of them in the band"

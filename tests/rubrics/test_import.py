@@ -74,6 +74,7 @@ PROMETHEUS_TEXT = "[Does the model keep to humour?]\n" + "".join(
         json.dumps(PROMETHEUS),
         json.dumps({f"orig_{name}": text for name, text in PROMETHEUS.items()} | {"output": "..."}),
         json.dumps({"id": 3, "score_rubric": PROMETHEUS}),
+        json.dumps({"id": 3, "score_rubric": PROMETHEUS_TEXT}),
     ],
 )
 def test_criteria_of_prometheus_are_one_criterion_best_score_first(text: str) -> None:
@@ -114,6 +115,7 @@ def test_anything_else_is_refused_in_one_sentence(text: str, message: str) -> No
         ("| a | | b\\|c |", ["a", "", "b|c"]),
         ("a | b \\\\ | c\\", ["a", "b \\", "c\\"]),
         ("| a<br>b | &#124; |", ["a\nb", "|"]),
+        ("| a | |", ["a", ""]),
     ],
 )
 def test_cells_of_a_row(line: str, cells: list[str]) -> None:
