@@ -67,7 +67,8 @@ def _prometheus_json(text: str, name: str) -> dict[str, Any]:
     content = content.get("score_rubric", content)  # rows of BiGGen Bench nest it, others hold it as text
     if isinstance(content, str):
         return read_rubric_text(content, name)
-    content = {key.removeprefix("orig_"): value for key, value in dict(content).items()}  # of the Feedback Collection
+    pairs = content.items() if isinstance(content, dict) else ()
+    content = {key.removeprefix("orig_"): value for key, value in pairs}  # of the Feedback Collection
     names = ["criteria", *(f"score{score}_description" for score in "12345")]
     if missing := [key for key in names if not isinstance(content.get(key), str)]:
         raise ValueError(f"got JSON without the texts {missing}, expected those of Prometheus: {', '.join(names)}")

@@ -26,23 +26,15 @@ from rubrics.lint import lint_file
 SENTENCE = "How much the text sounds like a ship's log."
 AUTHOR = "anthropic/claude-sonnet-5-5"
 FIELDS = {"family": "drafted", "licence": "CC0-1.0"}
-GRADES = ("excellent", "good", "fair", "needs_improvement", "unsatisfactory")
-TEXTS = {
-    "entries": "Every paragraph opens with a date and an hour.|Most open with an hour, one with a date.|Some hours are "
-    "given inside the sentences.|It is morning or evening once.|Nobody could say when anything took place.",
-    "weather": "Force of the wind, sea and barometer recur in each entry.|Wind and sea are noted in more than half."
-    "|The wind comes from somewhere a couple of times.|It rains or shines, without more.|There is no weather.",
-    "omitted_subject": "Hardly a sentence has a subject, and articles are gone.|Clipped sentences alternate with a few "
-    "whole ones.|About every third one is clipped.|A single fragment.|Grammar is complete and flowing.",
-}
+CRITERIA = load_rubric("tone_formality").model_dump(mode="json")["criteria"][:3]
+for criterion, name, weight in zip(CRITERIA, ("entries", "weather", "grammar"), (40, 35, 25), strict=True):
+    criterion |= {"id": name, "title": name, "weight": weight}
+    del criterion["measure"]
 DRAFT: dict[str, Any] = {
     "id": "ships_log",
     "title": "Ship's log",
     "objective": "How far the text is kept like the log of a ship. At the bottom it is told at leisure.",
-    "criteria": [
-        {"id": name, "title": name.title(), "weight": w, "descriptors": dict(zip(GRADES, t.split("|"), strict=True))}
-        for (name, t), w in zip(TEXTS.items(), (40, 35, 25), strict=True)
-    ],
+    "criteria": CRITERIA,
     "rewards_and_penalties": "",
 }
 
@@ -91,7 +83,7 @@ def run_draft(author: Author, text: str = SENTENCE, file: str = "") -> Rubric:
 def test_a_good_draft_is_accepted_at_once_and_names_its_source(author: Callable[..., Any]) -> None:
     writer, model, said = author(draft())
     rubric = run_draft(writer)
-    assert [(c.id, c.weight) for c in rubric.criteria] == [("entries", 40), ("weather", 35), ("omitted_subject", 25)]
+    assert [(c.id, c.weight) for c in rubric.criteria] == [("entries", 40), ("weather", 35), ("grammar", 25)]
     assert (rubric.family, rubric.licence, rubric.rewards_and_penalties) == ("drafted", "CC0-1.0", None)
     assert rubric.source == f"Drafted by mockllm/student (draft prompt 1) from: {SENTENCE}"
     assert (len(model.seen), said, rubric.system_prompts) == (1, [], {})
@@ -99,21 +91,14 @@ def test_a_good_draft_is_accepted_at_once_and_names_its_source(author: Callable[
 
 
 def test_a_rubric_in_prose_is_put_into_the_schema_and_its_source_names_the_file(author: Callable[..., Any]) -> None:
-    two = draft(lambda content: (content["criteria"].pop(), set_weights(60, 40)(content)))
-    writer, model, _ = author(two)
+    two = draft(lambda content: (content["criteria"].pop(), set_weights(54, 36)(content)))
+    writer, model, said = author(two)
     rubric = run_draft(writer, "A log. Half for dates, half for $weather.", "log.txt")
     assert [(c.id, c.weight) for c in rubric.criteria] == [("entries", 60), ("weather", 40)]
-    # printf '%s' 'A log. Half for dates, half for $weather.' | sha256sum
     assert rubric.source.startswith("Put into this form by mockllm/student (draft prompt 1) from log.txt (SHA-256 ")
     assert rubric.source.endswith("aec5c751d49f)")
+    assert said == ["weights 54, 36 sum to 90, not 100: scaled to 60, 40"]
     assert "<rubric>\nA log. Half for dates, half for $weather.\n</rubric>" in model.seen[0][0].text
-
-
-def test_weights_that_sum_to_90_are_scaled_and_that_is_said(author: Callable[..., Any]) -> None:
-    writer, model, said = author(draft(set_weights(30, 30, 30)))
-    assert [criterion.weight for criterion in run_draft(writer).criteria] == [34, 33, 33]
-    assert said == ["weights 30, 30, 30 sum to 90, not 100: scaled to 34, 33, 33"]
-    assert len(model.seen) == 1
 
 
 @pytest.mark.parametrize(

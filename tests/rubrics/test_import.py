@@ -99,6 +99,7 @@ PROSE = "got prose, expected a page of `cpt rubric export`, a table"
         (START + pipes(*USUAL, ["Total", "100%"]), "row 'Total | 100%': got 2 cells, expected 7; write \\| for"),
         (START + tabs(USUAL[0], ["Wit", "high", *WIT]), "weight of 'Wit': got 'high', expected percent such as 20%"),
         ("{", "not JSON: Expecting property name"),
+        ('{"score_rubric": 3}', "got JSON without the texts ['criteria', "),
         (json.dumps({"criteria": "x", "score1_description": 3}), "got JSON without the texts ['score1_description',"),
     ],
 )
