@@ -107,14 +107,14 @@ async def gather(jobs: Iterable[Awaitable[T]]) -> list[T]:
         Exception: What the job raised, if one failed; of several, an ExceptionGroup, or one DraftError of DraftErrors.
     """
     results = await asyncio.gather(*jobs, return_exceptions=True)
-    errors = [result for result in results if isinstance(result, Exception)]
+    errors = [result for result in results if isinstance(result, BaseException)]
     limits = [error for error in errors if isinstance(error, CallLimitError)]
     if limits or len(errors) == 1:
         raise [*limits, *errors][0]
     if errors and all(isinstance(error, DraftError) for error in errors):
         raise DraftError("; ".join(map(str, errors)))
     if errors:
-        raise ExceptionGroup("calls failed", errors)
+        raise BaseExceptionGroup("calls failed", errors)
     return [result for result in results if not isinstance(result, BaseException)]
 
 

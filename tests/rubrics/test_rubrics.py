@@ -90,32 +90,6 @@ def test_ramp_stays_in_0_100(start: float, end: float, value: float) -> None:
         assert 0 <= Measure(statistic="x", start=start, end=end).score(value) <= 100
 
 
-def test_library_holds_the_four_measured_rubrics_with_their_fixed_ramps() -> None:
-    # the ruler of the published numbers: statistic, from, to, weight
-    expected = {
-        "labyrinth": [
-            ("words_per_sentence", 8, 35, 40),
-            ("pauses_per_sentence", 0.5, 4, 30),
-            ("long_word_share", 0.10, 0.26, 30),
-        ],
-        "broadcast": [
-            ("exclamations_per_sentence", 0, 0.7, 40),
-            ("second_person_per_100", 0, 5, 30),
-            ("words_per_sentence", 20, 9, 30),
-        ],
-        "field_notes": [
-            ("list_line_share", 0, 0.8, 50),
-            ("words_per_line", 30, 10, 25),
-            ("numerals_per_100", 0, 4, 25),
-        ],
-        "reverie": [("similes_per_100", 0, 3, 55), ("sensory_per_100", 1, 7, 45)],
-    }
-    for rubric_id, rows in expected.items():
-        criteria = load_rubric(rubric_id).criteria
-        measures = [(c.measure.statistic, c.measure.start, c.measure.end, c.weight) for c in criteria if c.measure]
-        assert measures == rows
-
-
 def test_system_prompts_are_two_or_three_sentences_and_no_wording_is_in_both_splits() -> None:
     seen: dict[str, str] = {}
     for rubric in load_rubrics("all"):
@@ -155,7 +129,6 @@ SPLITS = {
     "caution": ("", "caution_deference caution_safety"),
     "human_ratings": ("rated_complexity rated_verbosity", "rated_coherence rated_correctness rated_helpfulness"),
 }
-OURS = sorted(set(SPLITS) - {"human_ratings"})
 
 
 def _ids(family: str, split: str) -> str:
@@ -165,13 +138,6 @@ def _ids(family: str, split: str) -> str:
 def test_every_family_of_the_library_is_split_as_intended() -> None:
     families = {rubric.family for rubric in load_rubrics("all")}
     assert {family: (_ids(family, "train"), _ids(family, "heldout")) for family in families} == SPLITS
-    # a heldout rubric of a seen family, and a family no rubric of which is ever seen
-    assert all(train or family == "caution" for family, (train, _) in SPLITS.items())
-
-
-def test_of_the_rubrics_written_for_training_12_are_train_and_6_heldout() -> None:
-    ours = [rubric for rubric in load_rubrics("all") if rubric.family in OURS]
-    assert [sum(rubric.split == split for rubric in ours) for split in ("train", "heldout")] == [12, 6]
     assert all(rubric.is_measured or len(rubric.criteria) >= 4 for rubric in load_rubrics("all"))
 
 
@@ -181,13 +147,6 @@ def test_core_is_all_but_what_people_rated_and_each_of_its_rubrics_is_in_one_spl
     assert {rubric.split for rubric in heldout} == {"heldout"}
     assert sorted(rubric.id for rubric in train + heldout) == [rubric.id for rubric in core]
     assert [rubric.id for rubric in core] == [name for name in rubric_ids() if not name.startswith("rated_")]
-
-
-def test_a_rubric_is_train_unless_it_says_heldout() -> None:
-    content = _content()
-    assert "split" not in content
-    assert Rubric.model_validate(content).split == "train"
-    assert Rubric.model_validate(content | {"split": "heldout"}).split == "heldout"
 
 
 def test_system_prompts_may_be_absent_and_then_none_is_given_out(tmp_path: Path) -> None:
@@ -219,7 +178,7 @@ def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
     assert "words_per_sentence" not in text
 
 
-# of the library, for as long as no rubric in it changes: committed logs and data rows are tied to them
+# criteria, measures and weights of the library: committed logs and data rows are tied to them
 HASHES = dict(
     line.split()
     for line in """\
