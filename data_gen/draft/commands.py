@@ -62,7 +62,12 @@ def _number(name: str, default: int, least: int, help_text: str) -> Callable[...
 
 def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
-        _number("--attempts", 3, 1, "Askings of one question, the first included; between them problems are told."),
+        _number(
+            "--attempts",
+            3,
+            1,
+            "Askings of one question, the first included; between them the model reads what is wrong.",
+        ),
         click.option("--seed", default=0, show_default=True, help="Another one asks everything anew."),
         click.option("--store", default=DEFAULT_STORE, show_default=True, help="File that the calls are kept in."),
         click.option("--force", is_flag=True, help="Overwrite a rubric file, or the system prompts in it."),

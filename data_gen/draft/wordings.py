@@ -94,7 +94,7 @@ def wording_problems(rubric: Rubric, levels: Sequence[ScoreLevel]) -> list[str]:
     medium in place of a behaviour.
     """
     starts = tuple(f"system_prompts.{level}." for level in levels)
-    problems = [f"{found.where}: {found.message}" for found in lint_rubric(rubric) if found.where.startswith(starts)]
+    problems = [f"{row.where}: {row.message}" for row in lint_rubric(rubric) if row.where.startswith(starts)]
     titles = [title for title in (rubric.title, *(c.title for c in rubric.criteria)) if " " in title.strip()]
     for level in levels:
         for wording_id, wording in wordings_by_id(rubric, level).items():
