@@ -19,7 +19,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import pandas as pd
 import scipy
+from matplotlib.figure import Figure
 from stage import write_json
 
 RESULTS = Path("results/ablations")
@@ -123,23 +125,18 @@ def page(students: dict[str, dict[str, Any]]) -> str:
 
 def draw(students: dict[str, dict[str, Any]], path: Path) -> None:
     """Values with intervals: a row of panels per student, a panel per statistic."""
-    from matplotlib.figure import Figure
-
-    size = (len(students), len(STATISTICS))
-    figure = Figure(figsize=(3.6 * size[1], 2.9 * size[0]), layout="constrained")
-    axes = figure.subplots(*size, squeeze=False, sharey="row")
+    figure = Figure(figsize=(3.6 * len(STATISTICS), 2.9 * len(students)), layout="constrained")
+    axes = figure.subplots(len(students), len(STATISTICS), squeeze=False, sharey="row")
     for row, (model, student) in zip(axes, students.items(), strict=True):
-        lines = student["lines"][::-1]
+        names = [line["variant"] for line in student["lines"]]
+        colours = ["#D55E00" if name == REFERENCE else "#0072B2" for name in names]
         for axis, statistic in zip(row, STATISTICS, strict=True):
-            for place, line in enumerate(lines):
-                interval = line["values"][statistic]
-                colour = "#D55E00" if line["variant"] == REFERENCE else "#0072B2"
-                points = [interval[name] for name in ("ci_low", "value", "ci_high") if interval[name] is not None]
-                axis.plot(points, [place] * len(points), marker="|", color=colour)
-                axis.plot(points[len(points) // 2 : len(points) // 2 + 1], [place][: len(points)], "o", color=colour)
-            names = [line["variant"] for line in lines]
+            points = pd.DataFrame([line["values"][statistic] for line in student["lines"]], dtype=float)
+            axis.hlines(range(len(names)), points["ci_low"], points["ci_high"], colors=colours)
+            axis.scatter(points["value"], range(len(names)), c=colours)
             axis.set(title=f"{model}: {statistic}", yticks=range(len(names)), yticklabels=names)
             axis.grid(axis="x", alpha=0.3)
+        row[0].invert_yaxis()
     figure.savefig(path, dpi=130)
 
 
