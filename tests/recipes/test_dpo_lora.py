@@ -133,6 +133,10 @@ def test_launch_writes_every_output(here: Path) -> None:
         *("training.png", "run_manifest.json", "log_history.json", "samples.jsonl", "README.md", "sft", "merged"),
     }
     assert "ref" not in names
+    samples = [json.loads(line) for line in (here / "out/samples.jsonl").read_text().splitlines()]
+    # SFT evaluates once an epoch, DPO at step 2 and at the end
+    assert [(sample["stage"], sample["step"]) for sample in samples[::2]] == [("sft", 3), ("dpo", 2), ("dpo", 3)]
+    assert samples[0]["prompt"][0]["role"] == "system"
     assert {path.name for path in (here / "out" / "sft").iterdir()} >= {"adapter_model.safetensors", "README.md"}
 
 
@@ -210,13 +214,7 @@ def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path, monkeypatch
 
 def test_check_passes_the_finished_adapter(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check_adapter(Path("out"), None, skip_logits=False)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["ok"] * 4
-    assert "merged differ by" in lines[2]
-    assert lines[3].endswith(
-        "vllm serve tiny --tokenizer out --enable-lora --max-lora-rank 8 --chat-template out/chat_template.jinja "
-        "--lora-modules out=out"
-    )
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["ok"] * 4
 
 
 def test_no_absolute_path_in_any_readable_output(workspace: Path, tmp_path: Path) -> None:
@@ -237,14 +235,6 @@ def test_no_token_reaches_the_manifest() -> None:
         "model_init_kwargs": {"token": "<hidden>"},
         "pad_token": "x",
     }
-
-
-def test_samples_name_stage_step_and_prompt(here: Path) -> None:
-    samples = [json.loads(line) for line in (here / "out/samples.jsonl").read_text().splitlines()]
-    # SFT evaluates once an epoch, DPO at step 2 and at the end
-    assert [(sample["stage"], sample["step"]) for sample in samples[::2]] == [("sft", 3), ("dpo", 2), ("dpo", 3)]
-    assert samples[0]["prompt"][0]["role"] == "system"
-    assert isinstance(samples[0]["response"], str)
 
 
 def test_judged_samples_are_scored_by_level_in_log_file_and_figure(here: Path) -> None:
@@ -299,17 +289,7 @@ def test_rubrics_that_cannot_be_judged_stop_a_run_before_it_starts(here: Path) -
     with pytest.raises(RecipeError, match="judge_samples: .*rubric 'noir' not found"):
         go("--config", "config.yaml", *samples)
     with pytest.raises(RecipeError, match="judge_samples is true without eval_file"):
-        go(
-            "--train_file",
-            "train.jsonl",
-            "--model_name_or_path",
-            "tiny",
-            "--use_peft",
-            "true",
-            "--use_cpu",
-            "true",
-            *samples,
-        )
+        go("--config", write_config(here, "no-eval.yaml", eval_file=None), *samples)
     with pytest.raises(RecipeError, match="judge_samples is true and sample_prompts 0"):
         go("--config", "config.yaml", "--sample_prompts", "0", *samples[2:])
     assert not Path("never").exists()
