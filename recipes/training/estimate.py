@@ -88,15 +88,23 @@ def memory_parts(
     shape: Shape, model: ModelConfig, dpo: CPTConfig, batch: int, max_length: int, sft: bool
 ) -> list[float]:
     """Bytes on one device in a step of `batch` pairs: weights, adapter and optimiser, activations, the rest."""
-    four_bit, weight_bytes = model.load_in_4bit, 4 if model.dtype == "float32" else 2
-    weights: float = shape.parameters * weight_bytes
+    four_bit = model.load_in_4bit
+    weights: float = shape.parameters * (4 if model.dtype == "float32" else 2)
     if four_bit:
         weights = shape.linear * (0.5 + 4 / 64) + (shape.parameters - shape.linear) * 2
     adapter = shape.adapter * (2 if four_bit else 4) * (5 if sft else 4)
     inside = shape.inside + 6 * shape.hidden
-    checkpointed = shape.layers * shape.hidden + inside
-    values = checkpointed if dpo.activation_checkpointing else shape.layers * inside
+    values = shape.layers * shape.hidden + inside if dpo.activation_checkpointing else shape.layers * inside
     return [weights, adapter, 2.0 * values * 2 * batch * max_length, 1.5 * GIB]
+
+
+def size_of_data(train_file: str) -> tuple[int, float]:
+    """Rows, and tokens of a prompt with one response on average; the paper's where there is no such file yet."""
+    if not Path(train_file).is_file():
+        return PAPER_ROWS, PAPER_TOKENS
+    data = load_pairs(train_file)
+    letters = [len(row["chosen"][0]["content"]) + sum(len(m["content"]) for m in row["prompt"]) for row in data]
+    return len(data), sum(letters) / len(data) / LETTERS_PER_TOKEN
 
 
 def estimate_run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> str:
@@ -110,28 +118,23 @@ def estimate_run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) ->
         config = AutoConfig.from_pretrained(str(model.model_name_or_path), revision=model.model_revision)
     except OSError as error:
         raise RecipeError(f"{name}: no config.json in such a folder or on the hub, expected a model") from error
-    rows, tokens = PAPER_ROWS, PAPER_TOKENS
-    if Path(script.train_file).is_file():
-        data = load_pairs(script.train_file)
-        letters = [len(row["chosen"][0]["content"]) + sum(len(m["content"]) for m in row["prompt"]) for row in data]
-        rows, tokens = len(data), sum(letters) / len(data) / LETTERS_PER_TOKEN
+    rows, tokens = size_of_data(script.train_file)
     shape = shape_of(config, model)
     batch, max_length = dpo.per_device_train_batch_size, dpo.max_length or config.max_position_embeddings
-    parts = {
-        size: memory_parts(shape, model, dpo, size, max_length, script.sft_epochs > 0) for size in {batch, *BATCHES}
-    }
-    names = ["weights" + (" (4 bit)" if model.load_in_4bit else ""), "adapter and optimiser"]
-    names += [f"activations ({batch} pairs of {max_length} tokens)", "CUDA and the rest"]
+    sft = script.sft_epochs > 0
+    parts = {size: memory_parts(shape, model, dpo, size, max_length, sft) for size in (batch, *BATCHES)}
+    needed = {size: sum(values) / GIB for size, values in parts.items()}
+    labels = ["weights" + (" (4 bit)" if model.load_in_4bit else ""), "adapter and optimiser"]
+    labels += [f"activations ({batch} pairs of {max_length} tokens)", "CUDA and the rest", "needed on one device"]
     lines = [f"{name}: {shape.parameters / 1e9:.2f} B parameters, {shape.adapter / 1e6:.1f} M trained", ""]
-    lines += [f"{label:<46}{value / GIB:6.1f} GiB" for label, value in zip(names, parts[batch], strict=True)]
-    lines += [f"{'needed on one device':<46}{sum(parts[batch]) / GIB:6.1f} GiB", ""]
-    lines.append(f"{'card':<20}{'fits':>6}{'largest batch':>15}{'hours per epoch':>17}")
+    for label, value in zip(labels, [*parts[batch], sum(parts[batch])], strict=True):
+        lines.append(f"{label:<46}{value / GIB:6.1f} GiB")
+    lines += ["", f"{'card':<20}{'fits':>6}{'largest batch':>15}{'hours per epoch':>17}"]
     operations = rows * 2 * tokens * (4 if dpo.activation_checkpointing else 3) * 2 * shape.parameters
     for card, gib, peak in CARDS:
-        largest = max((size for size in BATCHES if sum(parts[size]) <= gib * GIB), default=0)
-        fits = "yes" if sum(parts[batch]) <= gib * GIB else "no"
-        hours = f"{operations / (peak * 0.4) / 3600:.2f}" if largest else "-"
-        lines.append(f"{card:<20}{fits:>6}{largest or '-':>15}{hours:>17}")
+        largest = max((size for size in BATCHES if needed[size] <= gib), default=0)
+        hours = "-" if not largest else f"{operations / (peak * 0.4) / 3600:.2f}"
+        lines.append(f"{card:<20}{'yes' if needed[batch] <= gib else 'no':>6}{largest or '-':>15}{hours:>17}")
     lines += ["", f"An epoch: {rows} rows, two responses of {tokens:.0f} tokens with their prompt each."]
     lines.append("Estimated from the shape of the model (formulas: recipes/training/estimate.py), not measured.")
     return "\n".join(lines)

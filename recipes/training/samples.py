@@ -82,17 +82,7 @@ class SampleWriter(TrainerCallback):
         max_tokens: int,
         log: Callable[[dict[str, float]], None] | None = None,
     ) -> None:
-        """Draw `count` rows (at most all) of `evaluation`.
-
-        Args:
-            path: JSONL file to append to.
-            stage: For the rows.
-            evaluation: Rows of a preference file.
-            tokenizer: Renders the prompts.
-            count: How many.
-            max_tokens: Longest response.
-            log: Takes the mean score by level; with it the samples are judged.
-        """
+        """Draw `count` rows (at most all) of `evaluation`; `log` takes the mean score by level, if they are judged."""
         drawn = random.Random(0).sample(range(len(evaluation)), min(count, len(evaluation)))
         self.rows = evaluation.select(sorted(drawn)).to_list()
         self.path, self.stage, self.tokenizer, self.max_tokens, self.log = path, stage, tokenizer, max_tokens, log

@@ -40,56 +40,35 @@ MODEL_KEYS = (
 ).split()
 
 
+def option(default: Any, text: str) -> Any:
+    """A field of a configuration with its help text."""
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass
 class ScriptArguments:
     """Settings that neither TRL's DPOConfig nor its ModelConfig has."""
 
     train_file: str = field(metadata={"help": "Preference pairs to train on, .jsonl or .parquet."})
-    eval_file: str | None = field(
-        default=None,
-        metadata={"help": "Preference pairs to evaluate on; shares no twin and no user prompt with train_file."},
+    eval_file: str | None = option(None, "The same to evaluate on; shares no twin and no user prompt with train_file.")
+    prepare: list[str] | None = option(
+        None, "Commands (`cpt twins`, our prepare_*.py) that make train_file and the model's folder, if one is missing."
     )
-    prepare: list[str] | None = field(
-        default=None,
-        metadata={"help": "Commands that make train_file and the model's folder, run if one of them is missing."},
+    max_train_pairs: int = option(0, "Twins to train on, drawn with `seed`; 0 = all.")
+    repair_chat_template: bool = option(True, "Repair a template that drops the system turn, or has no place for one.")
+    enable_thinking: bool | None = option(None, "Default of the template's thinking switch, saved with the adapter.")
+    sft_epochs: float = option(0.0, "Epochs of SFT on the chosen responses before DPO; 0 = no SFT stage.")
+    sft_learning_rate: float = option(1e-4, "Peak learning rate of SFT.")
+    sft_batch_size: int = option(8, "Responses per device and SFT step.")
+    sample_prompts: int = option(0, "Evaluation prompts to answer at each evaluation.")
+    sample_tokens: int = option(200, "Longest such answer, in tokens.")
+    judge_samples: bool = option(False, "Score those answers (`cpt judge texts`), and log the mean by level.")
+    cpu_bf16: Literal["auto", "on", "off"] = option(
+        "off", "bfloat16 autocast on CPU, in place of `bf16`: auto = if a timed product is 1.5 times as fast in it."
     )
-    max_train_pairs: int = field(default=0, metadata={"help": "Twins to train on, drawn with `seed`; 0 = all."})
-    repair_chat_template: bool = field(
-        default=True,
-        metadata={"help": "Repair a template that drops the system turn in training, or has no place for one."},
-    )
-    enable_thinking: bool | None = field(
-        default=None,
-        metadata={"help": "Default of the template's thinking switch (Qwen3), saved with the adapter."},
-    )
-    sft_epochs: float = field(
-        default=0.0,
-        metadata={"help": "Epochs of SFT on the chosen responses before DPO; 0 = no SFT stage."},
-    )
-    sft_learning_rate: float = field(default=1e-4, metadata={"help": "Peak learning rate of SFT."})
-    sft_batch_size: int = field(default=8, metadata={"help": "Responses per device and SFT step."})
-    sample_prompts: int = field(default=0, metadata={"help": "Evaluation prompts to answer at each evaluation."})
-    sample_tokens: int = field(default=200, metadata={"help": "Longest such answer, in tokens."})
-    judge_samples: bool = field(
-        default=False,
-        metadata={"help": "Score those answers by the measured judge (`cpt judge texts`), and log the mean by level."},
-    )
-    cpu_bf16: Literal["auto", "on", "off"] = field(
-        default="off",
-        metadata={
-            "help": "bfloat16 autocast on CPU, where it replaces `bf16`: auto = if a timed product is at least 1.5 "
-            "times faster in it."
-        },
-    )
-    merge: bool = field(
-        default=False, metadata={"help": "Also write base model and adapter merged to <output_dir>/merged."}
-    )
-    estimate: bool = field(
-        default=False, metadata={"help": "Print memory and time on common GPUs from the model's shape, and stop."}
-    )
-    dry_run: bool = field(
-        default=False, metadata={"help": "Check data, settings and tokens, print the plan, load no model."}
-    )
+    merge: bool = option(False, "Also write base model and adapter merged to <output_dir>/merged.")
+    estimate: bool = option(False, "Print memory and time on common GPUs from the model's shape, and stop.")
+    dry_run: bool = option(False, "Check data, settings and tokens, print the plan, load no model.")
 
     def __post_init__(self) -> None:
         """YAML 1.1 reads a bare on or off as a boolean."""

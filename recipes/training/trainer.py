@@ -36,14 +36,10 @@ OFFSET_LOSSES = frozenset({"sigmoid", "sft"})
 class CPTConfig(DPOConfig):
     """TRL's DPOConfig plus `twin_batching` and the weights of the optional terms in `twins.py`."""
 
-    twin_batching: bool = field(
-        default=True,
-        metadata={"help": "Keep the two role-swapped pairs of a twin in one batch."},
-    )
+    twin_batching: bool = field(default=True, metadata={"help": "Keep the two rows of a twin in one batch."})
     joint_weight: float = field(default=0.0, metadata={"help": "Weight of the joint term of a twin (IOPO); 0 = off."})
     score_offset: float = field(
-        default=0.0,
-        metadata={"help": "Factor of the offset log(1 + score gap) of each pair (ODPO), reward units; 0 = off."},
+        default=0.0, metadata={"help": "Factor of the offset log(1 + score gap) (ODPO), reward units; 0 = off."}
     )
 
 
