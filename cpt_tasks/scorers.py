@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -174,7 +173,7 @@ async def score_response(
             "attempts": failure.attempts,
             "usage": failure.usage,
             "cost_usd": failure.cost_usd,
-            "ratings": [asdict(rating) for rating in failure.ratings],
+            "ratings": [rating.model_dump() for rating in failure.ratings],
             "rubric_hash": rubric.hash,
         }
         return Score.unscored(
@@ -184,7 +183,7 @@ async def score_response(
         value=judgment.score,
         answer=response,
         explanation=_explanation(judgment),
-        metadata={**facts, **asdict(judgment)},
+        metadata={**facts, **judgment.model_dump()},
     )
 
 
