@@ -5,17 +5,16 @@ it once. Every call goes through the call store, so a judgment is paid for once.
 and never by the model.
 """
 
-import logging
 from collections import Counter
-from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from judges.cost import cost_usd, total_usd
 from judges.judgment import FailureMode, JudgeFailure, Judgment, is_no_response, no_response, weighted_total
-from judges.prefix import PrefixWarmer
+from judges.prefix import prefix_cache_of
 from judges.prompts import PROMPT_VERSION, judge_messages, prompt_hash
 from judges.verdict import Verdict, parse_verdict
+from model_calls.errors import was_cut_off
 from rubrics import Rubric
 
 if TYPE_CHECKING:
@@ -31,12 +30,6 @@ MAX_ATTEMPTS = 3
 MAX_TOKENS = 6000  # thinking counts as output on current Claude models; 2000 can be eaten by it
 ATTEMPT_TIMEOUT_SECONDS = 180
 MAX_TRANSPORT_RETRIES = 8
-
-_STOPPED: dict[str, FailureMode] = {
-    "content_filter": "refusal",
-    "max_tokens": "truncated",
-    "model_length": "truncated",
-}
 
 
 class ModelJudge:
@@ -87,8 +80,8 @@ class ModelJudge:
             paid.update(reply.usage if is_new else {})
             costs.append(cost_usd(str(model), reply.usage, batch=reply.batch))
             try:
-                if reply.stop_reason in _STOPPED:
-                    raise JudgeFailure(_STOPPED[reply.stop_reason], f"stop reason {reply.stop_reason}")
+                if stopped := _stopped(reply.stop_reason):
+                    raise JudgeFailure(stopped, f"stop reason {reply.stop_reason}")
                 criteria, holistic = parse_verdict(rubric, reply.text, response)
             except JudgeFailure as failure:
                 if attempt == MAX_ATTEMPTS or failure.mode == "refusal":
@@ -121,40 +114,18 @@ class ModelJudge:
         store = self._store if self._store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
         if call.key in store:
             return await ask(store, call)
-        async with _WARMER.turn(f"{store.path}\0{call.model}\0{rubric.hash}"):
+        cache = prefix_cache_of(store)
+        async with cache.turn(f"{call.model}\0{rubric.hash}"):
             reply, is_new = await ask(store, call)
         if is_new:
-            _READS.count(str(call.model), rubric.id, reply.usage)
+            cache.count(str(call.model), rubric.id, reply.usage)
         return reply, is_new
 
 
-_WARMER = PrefixWarmer()
-
-
-class _CacheReads:
-    """Says so, once per model and rubric, when a run's prompt cache is never read."""
-
-    CALLS = 20
-
-    def __init__(self) -> None:
-        self._calls: Counter[tuple[str, str]] = Counter()
-        self._reads: Counter[tuple[str, str]] = Counter()
-
-    def count(self, model: str, rubric_id: str, usage: Mapping[str, int]) -> None:
-        which = (model, rubric_id)
-        self._calls[which] += 1
-        self._reads[which] += usage.get("input_tokens_cache_read", 0)
-        if self._calls[which] == self.CALLS and not self._reads[which] and model.startswith("anthropic/"):
-            logging.getLogger(__name__).warning(
-                "judge %s: %d calls for rubric %r read nothing from the prompt cache, so each pays the full price; the "
-                "rubric is probably shorter than the provider's minimum for caching",
-                model,
-                self.CALLS,
-                rubric_id,
-            )
-
-
-_READS = _CacheReads()
+def _stopped(stop_reason: str) -> FailureMode | None:
+    if stop_reason == "content_filter":
+        return "refusal"
+    return "truncated" if was_cut_off(stop_reason) else None
 
 
 def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, repeat: int, attempt: int) -> "Call":
