@@ -1,24 +1,26 @@
 """Statistics of `rubric_adherence`: how well what is judged follows what the system prompt asked for.
 
-Every statistic here is called on `Judged` rows and gives a float, or takes a `Table` and the weights of many resamples
-(see `rows.Statistic`). One that is not defined on its rows (no rows, one level only, scores all tied) is nan, never a
+Every statistic here is called on a frame and gives a float, or takes a `Table` and many weightings of its user prompts
+(see `statistics.table`). One that is not defined on its rows (no rows, one level only, scores all tied) is nan, never a
 default value.
 """
 
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from cpt_tasks.metrics.ranks import partial_tau, ratio, spearman, tau_b
-from cpt_tasks.metrics.rows import Floats, Indices, Statistic, Table
+from cpt_tasks.statistics.ranks import partial_tau, ratio, spearman, tau_b
+from cpt_tasks.statistics.table import Indices, Statistic, Table, statistic
+from judges.interval import NAN, Floats
 from rubrics import ScoreLevel
 
 N_LEVELS = len(ScoreLevel)
 MIDPOINTS = np.array([level.midpoint for level in ScoreLevel])
 
 
-@Statistic
+@statistic((0, 1))
 def macro_accuracy(table: Table, weights: Floats) -> Floats:
     """Binned accuracy, 0-1: share of scores inside the band asked for, averaged over (rubric, level) cells.
 
@@ -27,7 +29,7 @@ def macro_accuracy(table: Table, weights: Floats) -> Floats:
     return _over_cells(table, weights, _judged_levels(table) == table.level)
 
 
-@Statistic
+@statistic((0, 1), has_interval=False)
 def chance_accuracy(table: Table, weights: Floats) -> Floats:
     """Macro accuracy, 0-1, of the best model that ignores the level: always the most rewarding band of each rubric.
 
@@ -38,7 +40,7 @@ def chance_accuracy(table: Table, weights: Floats) -> Floats:
     return ratio(present, cells.sum(axis=(1, 2)).astype(np.float64))
 
 
-@Statistic
+@statistic((-1, 1))
 def weighted_kappa(table: Table, weights: Floats) -> Floats:
     """Quadratic-weighted kappa, at most 1 and 0 at chance, of asked and judged level; within rubric, then averaged.
 
@@ -55,7 +57,7 @@ def weighted_kappa(table: Table, weights: Floats) -> Floats:
     return _over_rubrics(table, weights, 1 - disagreement)
 
 
-@Statistic
+@statistic((-1, 1))
 def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b, -1 to 1, of asked level and score; within rubric, then averaged.
 
@@ -65,7 +67,7 @@ def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     return _over_rubrics(table, weights, _columns(taus, weights))
 
 
-@Statistic
+@statistic((-1, 1))
 def kendall_tau_b_given_length(table: Table, weights: Floats) -> Floats:
     """Kendall's partial tau-b, -1 to 1, of asked level and score given length; within rubric, then averaged.
 
@@ -78,26 +80,26 @@ def kendall_tau_b_given_length(table: Table, weights: Floats) -> Floats:
     return _over_rubrics(table, weights, _columns(taus, weights))
 
 
-@Statistic
+@statistic((-1, 1))
 def spearman_rho(table: Table, weights: Floats) -> Floats:
     """Spearman's rho, -1 to 1, of asked level and score (mean ranks for ties); within rubric, then averaged."""
     rhos = [spearman(part, weights, part.level, part.score, N_LEVELS) for part in _by_rubric(table)]
     return _over_rubrics(table, weights, _columns(rhos, weights))
 
 
-@Statistic
+@statistic((-1, 1))
 def kendall_tau_b_pooled(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b over all rows at once, as the paper reports it; mixes the rubrics."""
     return tau_b(table, weights, table.level, table.score)
 
 
-@Statistic
+@statistic((-1, 1))
 def spearman_rho_pooled(table: Table, weights: Floats) -> Floats:
     """Spearman's rho over all rows at once, as the paper reports it; mixes the rubrics."""
     return spearman(table, weights, table.level, table.score, N_LEVELS)
 
 
-@Statistic
+@statistic((0, 1))
 def order_accuracy(table: Table, weights: Floats) -> Floats:
     """Share, 0-1, of same-prompt pairs of different levels whose mean scores stand in the right order; ties count 1/2.
 
@@ -109,7 +111,7 @@ def order_accuracy(table: Table, weights: Floats) -> Floats:
     return _over_prompts(table, weights, np.nansum(outcomes, axis=-1), (~np.isnan(outcomes)).sum(axis=-1))
 
 
-@Statistic
+@statistic((0, 1))
 def strict_monotone_rate(table: Table, weights: Floats) -> Floats:
     """Share, 0-1, of prompts with score(low) < score(moderate) < score(extremely_high); within rubric, then averaged.
 
@@ -120,8 +122,8 @@ def strict_monotone_rate(table: Table, weights: Floats) -> Floats:
     return _over_prompts(table, weights, np.asarray(rises), np.asarray(np.all(~np.isnan(means), axis=-1)))
 
 
-@Statistic
-def gain(table: Table, weights: Floats) -> Floats:
+@statistic()
+def calibration_slope(table: Table, weights: Floats) -> Floats:
     """Least-squares slope of score on the midpoint of the band asked for, in score points per score point.
 
     1 is calibrated, 0 ignores the level. Fitted within each prompt, averaged within rubric, then over rubrics.
@@ -135,14 +137,14 @@ def gain(table: Table, weights: Floats) -> Floats:
     return _over_prompts(table, weights, np.where(n_levels > 1, slopes, 0.0), n_levels > 1)
 
 
-@Statistic
+@statistic((-100, 100))
 def dynamic_range(table: Table, weights: Floats) -> Floats:
     """Mean score at extremely_high minus mean score at low, in score points (-100 to 100); averaged over rubrics."""
     means = _cell_means(table, weights, table.score)
     return _over_rubrics(table, weights, means[..., ScoreLevel.EXTREMELY_HIGH.rank] - means[..., ScoreLevel.LOW.rank])
 
 
-@Statistic
+@statistic((0, 100))
 def band_error(table: Table, weights: Floats) -> Floats:
     """Mean distance in score points from the score to the band asked for (0 inside it); averaged over cells.
 
@@ -151,19 +153,19 @@ def band_error(table: Table, weights: Floats) -> Floats:
     return _over_cells(table, weights, np.abs(_distances(table)))
 
 
-@Statistic
+@statistic((0, 100))
 def overshoot(table: Table, weights: Floats) -> Floats:
     """Mean of the score points above the band asked for (0 inside or below it); averaged over cells."""
     return _over_cells(table, weights, np.maximum(0.0, _distances(table)))
 
 
-@Statistic
+@statistic((0, 100))
 def undershoot(table: Table, weights: Floats) -> Floats:
     """Mean of the score points below the band asked for (0 inside or above it); averaged over cells."""
     return _over_cells(table, weights, np.maximum(0.0, -_distances(table)))
 
 
-@Statistic
+@statistic((-1, 1))
 def length_rho(table: Table, weights: Floats) -> Floats:
     """Spearman's rho, -1 to 1, of asked level and length in words; within rubric, then averaged.
 
@@ -173,32 +175,7 @@ def length_rho(table: Table, weights: Floats) -> Floats:
     return _over_rubrics(table, weights, _columns(rhos, weights))
 
 
-@Statistic
-def worst_wording_accuracy(table: Table, weights: Floats) -> Floats:
-    """Accuracy, 0-1, under the wording of the system prompt that works worst, averaged over (rubric, level) cells.
-
-    The lowest of several shares of few responses would be low by chance alone. So one half of the user prompts chooses
-    the wording of each cell that is worst (tied ones count equally), the other half says how well it works, and the
-    mean over both ways is taken: what to expect of a wording that was the worst once. Wordings of a cell that one half
-    lacks do not take part, cells with fewer than two wordings are left out, and without any it is nan.
-
-    Source: sample splitting against the bias of selection, Cox 1975. The halves stay what they are in every resample,
-    so that no prompt is in both.
-    """
-    n_wordings = table.n_wordings
-    groups = (table.rubric * N_LEVELS + table.level) * n_wordings + table.wording
-    groups = groups * 2 + table.half[table.cluster]
-    n_groups = table.n_rubrics * N_LEVELS * n_wordings * 2
-    shape = (len(weights), table.n_rubrics * N_LEVELS, n_wordings, 2)
-    counts = table.totals(weights, np.ones(len(groups)), groups, n_groups).reshape(shape)
-    hits = table.totals(weights, _judged_levels(table) == table.level, groups, n_groups).reshape(shape)
-    usable = np.asarray(np.all(counts > 0, axis=3))
-    accuracy = np.where(usable[..., None], ratio(hits, counts), np.inf)
-    both_ways = [_measured_by_the_other_half(accuracy[..., half], accuracy[..., 1 - half]) for half in (0, 1)]
-    return _mean_where(np.mean(both_ways, axis=0), usable.sum(axis=2) > 1)
-
-
-@Statistic
+@statistic((0, 100))
 def mean_score(table: Table, weights: Floats) -> Floats:
     """Mean score, 0-100, over all rows."""
     everything = np.zeros(len(table.score), dtype=np.int64)
@@ -207,8 +184,8 @@ def mean_score(table: Table, weights: Floats) -> Floats:
 
 
 STATISTICS: dict[str, Statistic] = {
-    statistic.__name__: statistic
-    for statistic in (
+    one.__name__: one
+    for one in (
         macro_accuracy,
         chance_accuracy,
         weighted_kappa,
@@ -218,16 +195,41 @@ STATISTICS: dict[str, Statistic] = {
         spearman_rho_pooled,
         order_accuracy,
         strict_monotone_rate,
-        gain,
+        calibration_slope,
         dynamic_range,
         band_error,
         overshoot,
         undershoot,
         length_rho,
         kendall_tau_b_given_length,
-        worst_wording_accuracy,
     )
 }
+
+
+def worst_wording_accuracy(frame: pd.DataFrame) -> float:
+    """Accuracy, 0-1, under the wording of the system prompt that works worst, averaged over (rubric, level) cells.
+
+    The lowest of several shares of few responses would be low by chance alone. So one half of the user prompts chooses
+    the wording of each cell that is worst (tied ones count equally), the other half says how well it works, and the
+    mean over both ways is taken: what to expect of a wording that was the worst once. User prompts in the order of
+    their ids belong to the halves by turns. Wordings of a cell that one half lacks do not take part, cells with fewer
+    than two wordings are left out, and without any it is nan. No interval: a minimum has no normal limit.
+
+    Source: sample splitting against the bias of selection, Cox 1975.
+    """
+    if frame.empty:
+        return NAN
+    half = pd.factorize(frame["user_prompt_id"], sort=True)[0] % 2
+    hits = frame["score"].map(lambda score: ScoreLevel.of(score).value) == frame["level"]
+    shares = hits.groupby([frame["rubric"], frame["level"], frame["wording"], half]).mean().unstack().dropna()
+    if shares.shape[1] < 2:
+        return NAN
+    cells = []
+    for _, cell in shares.groupby(level=["rubric", "level"]):
+        if len(cell) > 1:
+            ways = [cell.loc[cell[chosen] == cell[chosen].min(), 1 - chosen].mean() for chosen in (0, 1)]
+            cells.append(float(np.mean(ways)))
+    return float(np.mean(cells)) if cells else NAN
 
 
 def _judged_levels(table: Table) -> Indices:
@@ -255,7 +257,7 @@ def _cell_totals(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
 
 
 def _cell_means(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
-    """Means of the (rubric, level) cells, shape (n_resamples, n_rubrics, n_levels), nan for cells without rows."""
+    """Means of the (rubric, level) cells, shape (n_weightings, n_rubrics, n_levels), nan for cells without rows."""
     return ratio(_cell_totals(table, weights, values), _cell_totals(table, weights, np.ones(len(values))))
 
 
@@ -265,7 +267,7 @@ def _over_cells(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
 
 
 def _over_rubrics(table: Table, weights: Floats, values: Floats) -> Floats:
-    """Mean over the rubrics that a resample has rows of; nan if it is undefined for one of them."""
+    """Mean over the rubrics that a weighting has rows of; nan if it is undefined for one of them."""
     present = table.totals(weights, np.ones(len(table.rubric)), table.rubric, table.n_rubrics) > 0
     return _mean_where(values, present)
 
@@ -282,9 +284,3 @@ def _prompt_means(table: Table) -> Floats:
 def _over_prompts(table: Table, weights: Floats, sums: NDArray[Any], counts: NDArray[Any]) -> Floats:
     """Sum over count within rubric, both of shape (n_clusters, n_rubrics), then the mean over rubrics."""
     return _over_rubrics(table, weights, ratio(weights @ sums.astype(np.float64), weights @ counts.astype(np.float64)))
-
-
-def _measured_by_the_other_half(chosen_by: Floats, measured_by: Floats) -> Floats:
-    """Mean of the one half's accuracy over the wordings, the last axis, that are worst by the other half."""
-    worst = (chosen_by == chosen_by.min(axis=-1, keepdims=True, initial=np.inf)) & np.isfinite(chosen_by)
-    return ratio(np.where(worst, measured_by, 0.0).sum(axis=-1), worst.sum(axis=-1).astype(np.float64))

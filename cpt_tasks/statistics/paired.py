@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 from numpy.typing import NDArray
 
-from cpt_tasks.metrics.bootstrap import bootstrap_estimate, bootstrap_weights
-from cpt_tasks.metrics.rows import NAN, Floats, Rows, Statistic, Table, table_of
-from judges.agreement import Estimate
+from cpt_tasks.statistics.table import Statistic, Table, table_of
+from judges.interval import NAN, Estimate, Floats, jackknife, leave_one_out
 from rubrics import ScoreLevel
 
+N_FLIPS = 200
 ROUNDING = 1e-12  # sums in another order differ by this much although they are equal
 
 
@@ -29,7 +30,7 @@ class PairedDifference:
     Attributes:
         first: Its value on the first model.
         second: Its value on the second model.
-        difference: Second minus first, with the interval from resampling user prompts, the same for both models.
+        difference: Second minus first, with the interval of user prompts left out in turn.
         p: Two-sided permutation p-value; nan where the difference is undefined.
     """
 
@@ -53,11 +54,10 @@ class Power:
 
 
 def paired_differences(
-    first: Rows,
-    second: Rows,
+    first: pd.DataFrame,
+    second: pd.DataFrame,
     statistics: Sequence[Statistic],
     rng: np.random.Generator,
-    n_resamples: int = 1000,
     n_permutations: int = 10_000,
 ) -> list[PairedDifference]:
     """Each statistic on two models, their difference with its 95% interval, and a permutation p-value.
@@ -66,23 +66,23 @@ def paired_differences(
     two models' responses to a user prompt, to all of its rubrics and levels at once. All 2^n permutations are taken if
     they are at most `n_permutations`; otherwise so many are drawn, and the share is (1 + count) / (1 + draws), which
     keeps the test exact (Phipson and Smyth 2010). A permutation on which the statistic is undefined counts as far from
-    0. Interval as in `clustered_bootstrap`.
+    0. The interval is that of an unbounded statistic, see `judges.interval`.
 
     Raises:
         ValueError: If the two do not agree row by row in rubric, level and user prompt.
     """
     table = _paired_table(first, second)
     n_clusters = table.n_clusters // 2
-    weights = bootstrap_weights(n_clusters, n_resamples, rng)
+    weights = leave_one_out(n_clusters)
     swaps, exact = swaps_of(n_clusters, n_permutations, rng)
-    found = []
+    differences = []
     for statistic in statistics:
-        values = [statistic.resampled(table, part) for part in _answered_by(weights, np.zeros_like(weights))]
-        swapped = [statistic.resampled(table, part) for part in _answered_by(1 - swaps, swaps)]
-        difference = bootstrap_estimate(values[1] - values[0], n_clusters)
+        values = [statistic.weighted(table, part) for part in _answered_by(weights, np.zeros_like(weights))]
+        swapped = [statistic.weighted(table, part) for part in _answered_by(1 - swaps, swaps)]
+        difference = jackknife(values[1] - values[0])
         p = _p_value(difference.value, swapped[1] - swapped[0], exact)
-        found.append(PairedDifference(float(values[0][0]), float(values[1][0]), difference, p))
-    return found
+        differences.append(PairedDifference(float(values[0][0]), float(values[1][0]), difference, p))
+    return differences
 
 
 def swaps_of(n_clusters: int, n_permutations: int, rng: np.random.Generator) -> tuple[Floats, bool]:
@@ -91,6 +91,21 @@ def swaps_of(n_clusters: int, n_permutations: int, rng: np.random.Generator) -> 
         numbers = np.arange(2**n_clusters)[:, None]
         return (numbers >> np.arange(n_clusters) & 1).astype(np.float64), True
     return rng.integers(0, 2, (n_permutations, n_clusters)).astype(np.float64), False
+
+
+def flipped_means(differences: pd.DataFrame, seed: int) -> Floats:
+    """Means of the columns if the sign of a user prompt's differences were chance, shape (N_FLIPS, n_columns).
+
+    In each row the differences of every user prompt are kept or turned round together, by a toss of a coin: what is
+    left of a statistic that cannot be negative is the part that noise gives it.
+
+    Args:
+        differences: A row per user prompt, sorted by id; nan where there is none.
+        seed: Of the tosses.
+    """
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(N_FLIPS, len(differences)))
+    counts = differences.notna().sum().to_numpy(np.float64)
+    return np.asarray(signs @ differences.fillna(0.0).to_numpy(np.float64) / counts)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -106,7 +121,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def prompts_needed(first: Rows, second: Rows, effect: float = 0.05, power: float = 0.8, alpha: float = 0.05) -> Power:
+def prompts_needed(
+    first: pd.DataFrame, second: pd.DataFrame, effect: float = 0.05, power: float = 0.8, alpha: float = 0.05
+) -> Power:
     """How many user prompts show a difference of `effect` in macro accuracy with the given power, two-sided.
 
     n = ((z(1 - alpha/2) + z(power)) SD / effect)^2, the paired sample size of normal theory, with the SD over user
@@ -132,20 +149,19 @@ def _hits(table: Table) -> Floats:
     return np.asarray(np.array(judged, dtype=np.int64) == table.level, dtype=np.float64)
 
 
-def _paired_table(first: Rows, second: Rows) -> Table:
+def _paired_table(first: pd.DataFrame, second: pd.DataFrame) -> Table:
     """The rows of both: cluster k is user prompt k answered by the first, cluster n + k by the second."""
     _check_paired(first, second)
     one, two = table_of(first), table_of(second)
-    names = ("rubric", "level", "wording", "score", "words")
+    names = ("rubric", "level", "score", "words")
     stacked: dict[str, Any] = {name: np.concatenate([getattr(one, name), getattr(two, name)]) for name in names}
     cluster = np.concatenate([one.cluster, two.cluster + one.n_clusters])
-    halves = np.concatenate([one.half, two.half])
-    return replace(one, **stacked, cluster=cluster, half=halves, n_wordings=max(one.n_wordings, two.n_wordings))
+    return replace(one, **stacked, cluster=cluster, n_clusters=2 * one.n_clusters)
 
 
-def _check_paired(first: Rows, second: Rows) -> None:
-    cells = [[(row.rubric, row.level, row.user_prompt) for row in rows] for rows in (first, second)]
-    if cells[0] != cells[1]:
+def _check_paired(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    names = ["rubric", "level", "user_prompt_id"]
+    if first[names].to_numpy().tolist() != second[names].to_numpy().tolist():
         raise ValueError("rows: the two models' rows differ in rubric, level or user prompt, expected the same cells")
 
 

@@ -1,6 +1,6 @@
-"""Rank correlations of clustered rows on many resamples at a time; `weights` as in `rows.Statistic`.
+"""Rank correlations of clustered rows for many weightings at a time; `weights` as in `table.Statistic`.
 
-All are nan on resamples where a variable has one value only.
+All are nan on weightings where a variable has one value only.
 """
 
 from typing import Any
@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt_tasks.metrics.rows import NAN, Floats, Indices, Table
+from cpt_tasks.statistics.table import Indices, Table
+from judges.interval import NAN, Floats
 
-RANKS_AT_A_TIME = 2_000_000  # 16 MB for the ranks of one slice of resamples
+RANKS_AT_A_TIME = 2_000_000  # 16 MB for the ranks of one slice of weightings
 
 
 def tau_b(table: Table, weights: Floats, x: NDArray[Any], y: NDArray[Any]) -> Floats:
-    """Kendall's tau-b of x and y, shape (n_rows,): (n_resamples,).
+    """Kendall's tau-b of x and y, shape (n_rows,): (n_weightings,).
 
     With the sign product <x, y> = sum over pairs of sign(xi - xj) sign(yi - yj), tau-b is <x, y> / sqrt(<x, x> <y, y>):
     ratios of quadratic forms in the weights, exact also for copies, since a row and its copy are tied in everything.
@@ -25,7 +26,7 @@ def tau_b(table: Table, weights: Floats, x: NDArray[Any], y: NDArray[Any]) -> Fl
 
 
 def partial_tau(table: Table, weights: Floats, x: Indices, y: Floats, given: Floats) -> Floats:
-    """Kendall's partial rank correlation of x and y given a third variable, from the three tau-b: (n_resamples,).
+    """Kendall's partial rank correlation of x and y given a third variable, from the three tau-b: (n_weightings,).
 
     (tau_xy - tau_xz tau_yz) / sqrt((1 - tau_xz^2) (1 - tau_yz^2)); nan where z orders x or y completely.
     Source: Kendall 1942; with tau-b as in R's ppcor (Kim 2015).
@@ -40,9 +41,9 @@ def partial_tau(table: Table, weights: Floats, x: Indices, y: Floats, given: Flo
 
 
 def spearman(table: Table, weights: Floats, level: Indices, values: Floats, n_levels: int) -> Floats:
-    """Spearman's rho of levels, 0 to n_levels - 1, and values, with mean ranks for ties: (n_resamples,).
+    """Spearman's rho of levels, 0 to n_levels - 1, and values, with mean ranks for ties: (n_weightings,).
 
-    Pearson's correlation of ranks in the resample; a value with c copies has the mean of their c ranks.
+    Pearson's correlation of ranks in the weighting; a value with c copies has the mean of their c ranks.
     """
     distinct, index = np.unique(values, return_inverse=True)
     rows_at_a_time = max(1, RANKS_AT_A_TIME // max(1, len(values)))
@@ -53,8 +54,8 @@ def spearman(table: Table, weights: Floats, level: Indices, values: Floats, n_le
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
     """Element by element, nan where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
-    found: Floats = np.divide(numerator, denominator, out=np.full(numerator.shape, NAN), where=denominator != 0)
-    return found
+    quotients: Floats = np.divide(numerator, denominator, out=np.full(numerator.shape, NAN), where=denominator != 0)
+    return quotients
 
 
 def _spearman(table: Table, weights: Floats, level: Indices, index: Indices, n_levels: int, n_distinct: int) -> Floats:

@@ -1,48 +1,24 @@
-"""The figures of a report, drawn with matplotlib from the same rows as its tables."""
+"""The figures of `rubric_adherence`, drawn with matplotlib from the same rows as its tables."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cpt_tasks.report.figures import COLOURS
+from cpt_tasks.report.run import Run
 from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 
-if TYPE_CHECKING:
-    from cpt_tasks.runs import ModelRun
-
-# Okabe and Ito's palette: told apart with any colour vision and in grey
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LEVEL_LABELS = {ScoreLevel.LOW: "low", ScoreLevel.MODERATE: "moderate", ScoreLevel.EXTREMELY_HIGH: "extremely\nhigh"}
 JITTER_SEED = 0
 
 
-def draw_figures(runs: "Sequence[ModelRun]", out: Path) -> list[str]:
-    """Writes the figures as PNG into `out` and returns their file names."""
-    mpl.use("Agg")
-    figures = {
-        "score_by_level": score_by_level(runs),
-        "confusion": confusion(runs),
-        "levels_by_model": levels_by_model(runs),
-    }
-    return [save_figure(figure, out, name) for name, figure in figures.items()]
-
-
-def save_figure(figure: Figure, out: Path, stem: str) -> str:
-    """Writes a figure as PNG into `out`, closes it, and returns its file name."""
-    figure.savefig(out / f"{stem}.png", dpi=130, bbox_inches="tight")
-    plt.close(figure)
-    return f"{stem}.png"
-
-
-def score_by_level(runs: "Sequence[ModelRun]") -> Figure:
+def score_by_level(runs: Sequence[Run]) -> Figure:
     """Scores, 0-100, per rubric, level asked for and model: every response as a point, with box and median."""
-    rubrics = sorted({row.rubric for run in runs for row in run.rows})
+    rubrics = sorted({rubric for run in runs for rubric in run.asked["rubric"]})
     figure, axes = plt.subplots(
         1, len(rubrics), figsize=(1.2 + 3.1 * len(rubrics), 4.2), sharey=True, squeeze=False, layout="constrained"
     )
@@ -52,7 +28,7 @@ def score_by_level(runs: "Sequence[ModelRun]") -> Figure:
         _shade_bands(axis)
         for number, run in enumerate(runs):
             for level in ScoreLevel:
-                scores = [row.score for row in run.rows if row.rubric == rubric and row.level is level]
+                scores = _scores(run, level, rubric)
                 if scores:
                     position = level.rank + (number - (len(runs) - 1) / 2) * width
                     _distribution(axis, scores, position, width, COLOURS[number % len(COLOURS)], rng)
@@ -66,14 +42,15 @@ def score_by_level(runs: "Sequence[ModelRun]") -> Figure:
     return figure
 
 
-def confusion(runs: "Sequence[ModelRun]") -> Figure:
+def confusion(runs: Sequence[Run]) -> Figure:
     """Share of responses in each judged level, per level asked for; one matrix per model, rows sum to 1."""
     figure, axes = plt.subplots(1, len(runs), figsize=(1.0 + 3.2 * len(runs), 3.6), squeeze=False, layout="constrained")
     labels = list(LEVEL_LABELS.values())
     for axis, run in zip(axes[0], runs, strict=True):
         counts = np.zeros((len(ScoreLevel), len(ScoreLevel)))
-        for row in run.rows:
-            counts[row.level.rank, ScoreLevel.of(row.score).rank] += 1
+        for level in ScoreLevel:
+            for score in _scores(run, level):
+                counts[level.rank, ScoreLevel.of(score).rank] += 1
         shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         for asked, judged in np.ndindex(shares.shape):
@@ -89,7 +66,7 @@ def confusion(runs: "Sequence[ModelRun]") -> Figure:
     return figure
 
 
-def levels_by_model(runs: "Sequence[ModelRun]") -> Figure:
+def levels_by_model(runs: Sequence[Run]) -> Figure:
     """Mean score, 0-100, at each level asked for, model by model in the order given.
 
     With the checkpoints of one training run as models it is the curve of score by level over training.
@@ -98,7 +75,7 @@ def levels_by_model(runs: "Sequence[ModelRun]") -> Figure:
     for edge in (LOW_MAX, MODERATE_MAX):
         axis.axhline(edge, color="0.6", linewidth=0.8, linestyle="--")
     for colour, level in zip(COLOURS, ScoreLevel, strict=False):
-        scores = [[row.score for row in run.rows if row.level is level] for run in runs]
+        scores = [_scores(run, level) for run in runs]
         means = [float(np.mean(values)) if values else np.nan for values in scores]
         axis.plot(range(len(runs)), means, marker="o", color=colour, label=level.value.replace("_", " "))
     axis.set_xticks(range(len(runs)), [run.name for run in runs], rotation=20, ha="right")
@@ -106,6 +83,12 @@ def levels_by_model(runs: "Sequence[ModelRun]") -> Figure:
     axis.set_ylabel("mean judged score (0-100)")
     axis.legend(title="level asked for", frameon=False, fontsize=9)
     return figure
+
+
+def _scores(run: Run, level: ScoreLevel, rubric: str | None = None) -> list[float]:
+    rows = run.asked
+    kept = rows["level"] == level.value
+    return [float(score) for score in rows[kept if rubric is None else kept & (rows["rubric"] == rubric)]["score"]]
 
 
 def _shade_bands(axis: Axes) -> None:
