@@ -1,12 +1,21 @@
 """What the parameters of the benchmarks mean, and the checks of them before any response is paid for."""
 
+import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
-from cpt_tasks.scorers import JudgeKind
-from judges import DEFAULT_JUDGE, check_measurable, grader_model
+from inspect_ai.scorer import Scorer
+
+from cpt_tasks.samples import WordingSplit
+from cpt_tasks.scorer import JudgeKind, rubric_judge
+from judges import DEFAULT_JUDGE, DEFAULT_STORE, check_measurable, grader_model
+from judges.model import JudgeProtocol
+from judges.panel import Aggregate
 from model_calls.inspect_private import PrerequisiteError
-from rubrics import Rubric, ScoreLevel, Split, load_user_prompts
+from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
+
+JudgeOption = JudgeKind | Literal["none"]
+logger = logging.getLogger(__name__)
 
 
 def check_choice(value: str, choices: Sequence[str], parameter: str) -> None:
@@ -40,7 +49,42 @@ def prompts_by_rubric(rubrics: Sequence[Rubric], split: Split, limit: int) -> di
     return {rubric.id: dict(list(load_user_prompts(split, rubric.family).items())[:limit]) for rubric in rubrics}
 
 
-def check_judge(task: str, judge: JudgeKind | Literal["none"], rubrics: Sequence[Rubric]) -> None:
+def wording_split_of(wording_split: WordingSplit, paraphrases: str | None) -> WordingSplit:
+    """The split of the wordings; `paraphrases` is the parameter's name before version 0.2, accepted until 0.3.
+
+    Raises:
+        ValueError: If it is neither "train" nor "heldout".
+    """
+    if paraphrases is not None:
+        logger.warning("paraphrases is called wording_split since version 0.2; the old name goes in 0.3")
+    check_choice(paraphrases or wording_split, ("train", "heldout"), "wording_split")
+    return cast(WordingSplit, paraphrases or wording_split)
+
+
+def scorer_of(
+    task: str,
+    judge: JudgeOption,
+    rubrics: str | list[str],
+    protocol: JudgeProtocol = "criteria",
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
+    also: str | list[str] = "",
+) -> Scorer | None:
+    """`rubric_judge` with the parameters of a task, after checking that it can judge; None for judge "none".
+
+    Raises:
+        ValueError: If a parameter is unknown, or judge is "measured" and a rubric cannot be measured.
+        PrerequisiteError: If judge is "model" and there is no key for it.
+    """
+    check_choice(judge, ("model", "measured", "none"), "judge")
+    if judge == "none":
+        return None
+    check_judge(task, judge, [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])])
+    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also)
+
+
+def check_judge(task: str, judge: JudgeOption, rubrics: Sequence[Rubric]) -> None:
     """Whether the judge of a task can judge its rubrics, before any response is paid for.
 
     Raises:

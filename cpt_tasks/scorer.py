@@ -1,46 +1,48 @@
-"""The inspect scorer around the judges, and the inspect metrics around `metrics`."""
+"""The inspect scorer around the judges, and the metric that inspect shows while it runs."""
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
-import numpy as np
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
-from cpt_tasks.dataset import NO_LEVEL
-from cpt_tasks.metrics import STATISTICS, Judged, Statistic, clustered_bootstrap
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.ratings import noise_values
+from cpt_tasks.statistics.frame import frame_of_scores, with_level
+from cpt_tasks.statistics.table import estimates_of
 from judges import (
     DEFAULT_STORE,
+    FurtherJudgment,
     Judge,
     JudgeFailure,
+    JudgeFailureRecord,
     Judgment,
     MeasuredJudge,
     ModelJudge,
     Panel,
+    ScoreRecord,
     grader_models,
     judge_hash,
+    outcome_of,
 )
 from judges.measures import words
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from model_calls import CallStore, StoreLockedError, open_store
 from model_calls.inspect_private import PrerequisiteError
-from rubrics import Rubric, ScoreLevel, load_rubrics
+from rubrics import Rubric, load_rubrics
 
 JudgeKind = Literal["model", "measured"]
-BOOTSTRAP_SEED = 0
-logger = logging.getLogger(__name__)
-
 HEADLINE = ("macro_accuracy", "chance_accuracy", "kendall_tau_b", "spearman_rho", "order_accuracy")
+logger = logging.getLogger(__name__)
 
 
 @metric(scores="unreduced")
 def configurability() -> Metric:
-    """The headline statistics of `metrics` with `_ci_low` and `_ci_high`, and the number of scored samples.
+    """The headline statistics with `_ci_low` and `_ci_high`, and the number of scored samples.
 
     With repeated judgments also the judge's test-retest SD in score points, and the attainable accuracy: what a perfect
     student could get from a judge this noisy.
@@ -50,13 +52,12 @@ def configurability() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        rows = judged_rows((score.sample_metadata or {}, score.score) for score in scores)
-        wanted: list[Statistic] = [STATISTICS[name] for name in HEADLINE]
-        estimates = clustered_bootstrap(rows, wanted, np.random.default_rng(BOOTSTRAP_SEED))
+        frame = frame_of_scores(scores)
+        rows = with_level(frame)
         values: dict[str, str | int | float | bool | None] = {"n_scored": len(rows)}
-        for name, estimate in zip(HEADLINE, estimates, strict=True):
+        for name, estimate in estimates_of(rows, {name: STATISTICS[name] for name in HEADLINE}).items():
             values |= {name: estimate.value, f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
-        return values | noise_values(score.score.metadata or {} for score in scores)
+        return values | noise_values(record.judgment.model_dump() for record in frame.get("record", ()))
 
     return compute
 
@@ -73,8 +74,8 @@ def rubric_judge(
 ) -> Scorer:
     """Score, 0-100, of each response by the rubric its sample names.
 
-    The judgment with its provenance goes to `Score.metadata`. A judge that fails leaves the sample unscored, with the
-    failure mode in the metadata; it is never a number.
+    The judgment with its provenance goes to `Score.metadata`, see `judges.ScoreRecord`. A judge that fails leaves the
+    sample unscored, with the failure mode in the metadata; it is never a number.
 
     Args:
         judge: "model" asks the inspect models bound to the role `grader` (default: Claude); "measured" computes the
@@ -85,63 +86,46 @@ def rubric_judge(
         judge_repeats: How often each model judge is asked about a response, at least 1; the score is the mean. The
             response is written once.
         panel: How the scores of several models in the role `grader` become one: "mean" or "median".
-        call_store: File that judge calls are kept in and looked up first; one process at a time may use it.
+        call_store: File that judge calls are kept in and looked up first.
         also: Further rubrics, selected as `rubrics`, that each scored response is judged by too; "" for none. A sample
             with ids under `also` in its metadata is judged by those instead. The score stays that of the sample's own
-            rubric; the further judgments stand in `Score.metadata["also"]`, see `judge_further`.
+            rubric; the further judgments stand in `Score.metadata["also"]`, see `judges.FurtherJudgment`.
 
     Raises:
         ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
             responses were written.
-        PrerequisiteError: If another process uses the call store, or a panel has the same judge twice.
+        PrerequisiteError: If the call store cannot be used, or a panel has the same judge twice.
     """
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
     further = {rubric.id: rubric for rubric in (load_rubrics(also) if also else [])}
     make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store)
+    repeats = judge_repeats if judge == "model" else 1
 
     async def score(state: TaskState, target: Target) -> Score:
-        facts = {
-            "epoch": state.epoch,
-            "words": len(words(state.output.completion)),
-            "stop_reason": state.output.stop_reason,
-            "judge_repeats": judge_repeats if judge == "model" else 1,
-        }
         judge_now = make_judge()
-        scored = await score_response(judge_now, by_id, state, facts)
+        scored = await score_response(judge_now, by_id, state, repeats)
         wanted = [other for other in state.metadata.get("also", further) if other != state.metadata["rubric"]]
         others = [_known(other, by_id | further) for other in wanted]
         if others and not math.isnan(scored.as_float()):
-            scored.metadata = (scored.metadata or {}) | {"also": await judge_further(judge_now, others, state)}
+            entries = await judge_further(judge_now, others, state)
+            record = ScoreRecord.from_metadata(scored.metadata or {}).model_copy(update={"also": entries})
+            scored.metadata = record.to_metadata()
         return scored
 
     return score
 
 
-async def judge_further(judge: Judge, rubrics: Sequence[Rubric], state: TaskState) -> dict[str, dict[str, Any]]:
-    """Judgments of a sample's response by further rubrics: rubric id -> the entry that the log keeps.
+async def judge_further(judge: Judge, rubrics: Sequence[Rubric], state: TaskState) -> dict[str, FurtherJudgment]:
+    """Judgments of a sample's response by further rubrics, by rubric id."""
 
-    An entry has `score`, 0-100, or None with the judge's `failure_mode` ("" if it did not fail), the `rubric_hash`, and
-    what it took: `attempts`, `usage` and `cost_usd`.
-    """
-
-    async def entry(rubric: Rubric) -> dict[str, Any]:
-        found: Judgment | JudgeFailure
-        try:
-            found = await judge.judge(rubric, user_prompt_of(state), state.output.completion)
-        except JudgeFailure as failure:
-            logger.warning("%s by %s: the judge failed (%s)", state.sample_id, rubric.id, failure)
-            found = failure
-        return {
-            "score": found.score if isinstance(found, Judgment) else None,
-            "failure_mode": found.mode if isinstance(found, JudgeFailure) else "",
-            "rubric_hash": rubric.hash,
-            "attempts": found.attempts,
-            "usage": dict(found.usage),
-            "cost_usd": found.cost_usd,
-        }
+    async def entry(rubric: Rubric) -> FurtherJudgment:
+        outcome = await outcome_of(judge, rubric, user_prompt_of(state), state.output.completion)
+        if isinstance(outcome, JudgeFailure):
+            logger.warning("%s by %s: the judge failed (%s)", state.sample_id, rubric.id, outcome)
+        return FurtherJudgment.of(outcome, rubric)
 
     entries = await collect(*(entry(rubric) for rubric in rubrics))
-    return {rubric.id: found for rubric, found in zip(rubrics, entries, strict=True)}
+    return {rubric.id: one for rubric, one in zip(rubrics, entries, strict=True)}
 
 
 def user_prompt_of(state: TaskState) -> str:
@@ -150,47 +134,32 @@ def user_prompt_of(state: TaskState) -> str:
 
 
 async def score_response(
-    judge: Judge, rubrics: Mapping[str, Rubric], state: TaskState, facts: Mapping[str, Any]
+    judge: Judge, rubrics: Mapping[str, Rubric], state: TaskState, judge_repeats: int = 1
 ) -> Score:
-    """The score of a sample's response, with the judgment and the given facts in its metadata.
+    """The score of a sample's response, with its `ScoreRecord` as metadata.
 
     Raises:
         ValueError: If the sample's rubric is not among the rubrics, or has changed since the sample was made.
     """
-    rubric_id, response = state.metadata["rubric"], state.output.completion
-    rubric = _known(rubric_id, rubrics)
+    response = state.output.completion
+    rubric = _known(state.metadata["rubric"], rubrics)
     if rubric.hash != state.metadata["rubric_hash"]:
         raise ValueError(
             f"rubric {rubric.id!r}: got hash {rubric.hash}, expected {state.metadata['rubric_hash']} as in the "
             "log; the rubric has changed since these responses were written, so run the task again"
         )
-    try:
-        judgment = await judge.judge(rubric, user_prompt_of(state), response)
-    except JudgeFailure as failure:
-        logger.warning("%s: the judge failed (%s); the sample stays unscored", state.sample_id, failure)
-        provenance = {
-            "failure_mode": failure.mode,
-            "attempts": failure.attempts,
-            "usage": failure.usage,
-            "cost_usd": failure.cost_usd,
-            "ratings": [rating.model_dump() for rating in failure.ratings],
-            "rubric_hash": rubric.hash,
-        }
-        return Score.unscored(
-            reason="grader_failed", answer=response, explanation=str(failure), metadata={**facts, **provenance}
-        )
-    return Score(
-        value=judgment.score,
-        answer=response,
-        explanation=_explanation(judgment),
-        metadata={**facts, **judgment.model_dump()},
-    )
-
-
-def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
-    if rubric_id not in rubrics:
-        raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
-    return rubrics[rubric_id]
+    outcome = await outcome_of(judge, rubric, user_prompt_of(state), response)
+    metadata = ScoreRecord(
+        judgment=JudgeFailureRecord.of(outcome, rubric) if isinstance(outcome, JudgeFailure) else outcome,
+        epoch=state.epoch,
+        words=len(words(response)),
+        stop_reason=state.output.stop_reason,
+        judge_repeats=judge_repeats,
+    ).to_metadata()
+    if isinstance(outcome, JudgeFailure):
+        logger.warning("%s: the judge failed (%s); the sample stays unscored", state.sample_id, outcome)
+        return Score.unscored(reason="grader_failed", answer=response, explanation=str(outcome), metadata=metadata)
+    return Score(value=outcome.score, answer=response, explanation=_explanation(outcome), metadata=metadata)
 
 
 def open_judge_store(path: str) -> CallStore:
@@ -203,6 +172,12 @@ def open_judge_store(path: str) -> CallStore:
         return open_store(path)
     except StoreLockedError as error:
         raise PrerequisiteError(f"{error}: -T call_store=FILE, or -S call_store=FILE with inspect score") from error
+
+
+def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
+    if rubric_id not in rubrics:
+        raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
+    return rubrics[rubric_id]
 
 
 def _judge_maker(
@@ -234,23 +209,6 @@ def _judge_maker(
         return seats[0][0] if len(seats) == judge_repeats == 1 else Panel(seats, panel)
 
     return make
-
-
-def judged_rows(judged: Iterable[tuple[Mapping[str, Any], Score]]) -> list[Judged]:
-    """The rows of samples, metadata and score, that ask for a level; the others have none."""
-    return [judged_row(metadata, score) for metadata, score in judged if metadata["level"] != NO_LEVEL]
-
-
-def judged_row(metadata: Mapping[str, Any], score: Score) -> Judged:
-    """The row that statistics are computed on, from a sample's metadata and its score."""
-    return Judged(
-        rubric=metadata["rubric"],
-        level=ScoreLevel(metadata["level"]),
-        user_prompt=metadata["prompt_id"],
-        score=score.as_float(),
-        words=(score.metadata or {})["words"],
-        paraphrase=metadata.get("paraphrase", ""),
-    )
 
 
 def _explanation(judgment: Judgment) -> str:

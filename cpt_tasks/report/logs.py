@@ -15,6 +15,7 @@ from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 from cpt_tasks.ratings import noise_lines
 from cpt_tasks.report.run import Judging, Run
 from cpt_tasks.statistics.frame import SCORER, frame_of
+from judges import ScoreRecord
 from judges.cost import total_usd
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
@@ -80,7 +81,7 @@ def run_of(log: EvalLog) -> Run:
         judging=_judging(frame),
         details=details_of(log),
         further_rubrics={
-            rubric: entry["rubric_hash"] for record in scored["record"] for rubric, entry in _further(record).items()
+            rubric: entry.rubric_hash for record in scored["record"] for rubric, entry in record.also.items()
         },
     )
 
@@ -123,28 +124,29 @@ def _ifeval_run(log: EvalLog, name: str, common: Mapping[str, Any]) -> Run:
 
 
 def _judging(frame: pd.DataFrame) -> Judging:
-    records = [record for record in frame["record"] if record]
-    further = [(rubric, entry) for record in records for rubric, entry in _further(record).items()]
-    asked = [*records, *(entry for _, entry in further)]
+    judged = frame[frame["record"].notna()]
+    records: list[ScoreRecord] = list(judged["record"])
+    further = [(rubric, entry) for record in records for rubric, entry in record.also.items()]
+    asked = [*(record.judgment for record in records), *(entry for _, entry in further)]
     usage: Counter[str] = Counter()
     for entry in asked:
-        usage.update(entry.get("usage") or {})
-    failed = frame[frame["record"].map(lambda record: "failure_mode" in record)]
+        usage.update(entry.usage)
+    failed = judged[judged["failure"] != ""]
     return Judging(
         failures=Counter(zip(failed["failure"], failed["level"], strict=True)),
-        attempts=sum(entry.get("attempts", 0) for entry in asked),
+        attempts=sum(entry.attempts for entry in asked),
         usage=usage,
-        cost_usd=total_usd([entry.get("cost_usd") for entry in asked if entry.get("attempts")]),
-        noise=noise_lines(records),
-        further_failures=Counter((entry["failure_mode"], rubric) for rubric, entry in further if entry["failure_mode"]),
+        cost_usd=total_usd([entry.cost_usd for entry in asked if entry.attempts]),
+        noise=noise_lines(record.judgment.model_dump() for record in records),
+        further_failures=Counter((entry.failure_mode, rubric) for rubric, entry in further if entry.failure_mode),
     )
 
 
 def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, Any]:
-    records = list(frame[frame["score"].notna()]["record"])
+    judgments = [record.judgment for record in frame[frame["score"].notna()]["record"]]
 
-    def only(key: str, default: str = "None") -> str:
-        values = {str(record.get(key, default)) for record in records}
+    def only(key: str) -> str:
+        values = {str(getattr(judgment, key)) for judgment in judgments}
         if len(values) > 1:
             raise ValueError(f"{log.eval.task}: samples of one log differ in {key}: {sorted(values)}, expected one")
         return values.pop()
@@ -157,11 +159,10 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "task_version": str(log.eval.task_version),
         "judge": only("judge"),
         "prompt_version": only("prompt_version"),
-        # logs written before these were recorded knew no other
-        "judge_protocol": only("protocol", default="criteria"),
-        "judge_hash": only("judge_hash", default=""),
-        "judge_prompt_hash": only("prompt_hash", default=""),
-        "judge_repeats": only("judge_repeats", default="1"),
+        "judge_protocol": only("protocol"),
+        "judge_hash": only("judge_hash"),
+        "judge_prompt_hash": only("prompt_hash"),
+        "judge_repeats": ",".join(sorted({str(record.judge_repeats) for record in frame["record"].dropna()})),
         "rubrics": dict(sorted(zip(frame["rubric"], frame["rubric_hash"], strict=True))),
         "split": str(arguments.get("user_prompts", "test")),
         "wording_split": str(arguments.get("wording_split", arguments.get("paraphrases", "heldout"))),
@@ -212,8 +213,3 @@ def _command(log: EvalLog) -> str:
 def _seconds(log: EvalLog) -> float:
     started, completed = (pd.Timestamp(time) for time in (log.stats.started_at, log.stats.completed_at))
     return float((completed - started).total_seconds())
-
-
-def _further(record: Mapping[str, Any]) -> Mapping[str, dict[str, Any]]:
-    """The judgments of a response by further rubrics: rubric id and entry, see `scorer.judge_further`."""
-    return record.get("also") or {}

@@ -18,14 +18,8 @@ from typing import Any
 import click
 import pandas as pd
 
-from cpt_tasks import report_page
-from cpt_tasks.benchmarks.best_of_n.report import SECTION as BEST_OF_N
-from cpt_tasks.benchmarks.composition.report import SECTION as COMPOSITION
-from cpt_tasks.benchmarks.dose_response.report import SECTION as DOSE_RESPONSE
-from cpt_tasks.benchmarks.drift.ifeval import SECTION as IFEVAL
-from cpt_tasks.benchmarks.drift.report import SECTION as DRIFT
-from cpt_tasks.benchmarks.paraphrase_robustness.report import SECTION as PARAPHRASE_ROBUSTNESS
 from cpt_tasks.benchmarks.rubric_adherence.report import SECTION as RUBRIC_ADHERENCE
+from cpt_tasks.report import page
 from cpt_tasks.report.logs import find_logs, read_run, shown
 from cpt_tasks.report.run import Run, check_comparable, tell_apart
 from cpt_tasks.report.section import ModelSummaries, Section
@@ -37,12 +31,6 @@ SCHEMA = 2
 # in the order of a report; the first one that was run leads
 SECTIONS: dict[str, Section] = {
     "rubric_adherence": RUBRIC_ADHERENCE,
-    "best_of_n": BEST_OF_N,
-    "dose_response": DOSE_RESPONSE,
-    "composition": COMPOSITION,
-    "paraphrase_robustness": PARAPHRASE_ROBUSTNESS,
-    "drift": DRIFT,
-    "ifeval": IFEVAL,
 }
 
 
@@ -103,9 +91,10 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     first = {task: next(iter(SECTIONS[task].tables(of_task(summary, task)).items())) for task in summary["tasks"]}
     main = next(iter(first))
     write_whole(out / "table.csv", first[main][1].to_csv(index=False))
-    _write_page(summary, runs, out)
-    shown_first = [main] if main == "rubric_adherence" else list(first)
-    return "\n\n".join(part for task in shown_first for part in (*tables_markdown(dict([first[task]])), *_notes(runs)))
+    _write_page(summary, runs, judging, out)
+    returned = [main] if main == "rubric_adherence" else list(first)
+    tables = [part for task in returned for part in tables_markdown(dict([first[task]]))]
+    return "\n".join(["\n\n".join(tables), *_notes(runs)])
 
 
 def judging_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -148,8 +137,8 @@ def report_command(logs: tuple[str, ...], out: Path, seed: int, resamples: int |
     write_whole(out / "command.txt", f"{command}\n")
     click.echo(markdown)
     click.echo(f"\nreport: {out / 'report.md'}, numbers: {out / 'summary.json'}, figures: {out}/*.png")
-    page = out / report_page.PAGE
-    click.echo(f"page: {page}, opens in a browser without a network" if page.exists() else report_page.MISSING)
+    path = out / page.PAGE
+    click.echo(f"page: {path}, opens in a browser without a network" if path.exists() else page.MISSING)
 
 
 def _model_entry(run: Run) -> dict[str, Any]:
@@ -177,11 +166,11 @@ def _section_markdown(task: str, summary: dict[str, Any], runs: Sequence[Run], o
     return parts + [image(stem, save_figure(figure, out, stem)) for stem, figure in drawn.items()]
 
 
-def _write_page(summary: dict[str, Any], runs: Sequence[Run], out: Path) -> None:
-    if report_page.is_installed():
-        report_page.write_page(summary, runs, out)
+def _write_page(summary: dict[str, Any], runs: Sequence[Run], judging: pd.DataFrame, out: Path) -> None:
+    if page.is_installed():
+        page.write_page(summary, runs, SECTIONS, judging, out)
     else:  # a page of other numbers must not stand beside these
-        (out / report_page.PAGE).unlink(missing_ok=True)
+        (out / page.PAGE).unlink(missing_ok=True)
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:

@@ -1,7 +1,7 @@
 """A run: what one log holds, as a frame, what was run, and which runs may share a table."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,7 +33,7 @@ class Judging:
     further_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def further_failure_counts(self) -> dict[str, int]:
-        """ "RUBRIC MODE" -> number of judgments by further rubrics that failed so, sorted."""
+        """Number of judgments by further rubrics that failed, by "RUBRIC MODE", sorted."""
         return {f"{rubric} {mode}": count for (mode, rubric), count in sorted(self.further_failures.items())}
 
 
@@ -85,7 +85,7 @@ class Run:
     @property
     def no_response(self) -> Counter[str]:
         """Responses that were empty or under 15 words (they score 0), by level."""
-        return _count_levels(self.scored[self.scored["record"].map(_reason) == NO_RESPONSE])
+        return _count_levels(self.frame[self.frame["reason"] == NO_RESPONSE])
 
     @property
     def truncated(self) -> Counter[str] | None:
@@ -154,10 +154,6 @@ def base_of(run: Run, runs: Sequence[Run]) -> Run | None:
     if not same and run.base == run.name:
         same = bases
     return same[0] if len(same) == 1 else None
-
-
-def _reason(record: Mapping[str, Any]) -> str:
-    return str(record.get("reason", ""))
 
 
 def _count_levels(frame: pd.DataFrame) -> Counter[str]:

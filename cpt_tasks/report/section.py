@@ -1,4 +1,4 @@
-"""A section of a report: what a benchmark adds to its summary, tables and figures. The list of them is in `report.py`."""
+"""A section of a report: what a benchmark adds to its summary, tables and figures; listed in `report.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -13,10 +13,11 @@ One row per sample and epoch, in the order of the log; a sample that no judge sc
 | with_rubric, with_level | the second rubric asked for and its level, "" without one |
 | response, words, output_tokens, stop_reason | what the student wrote; tokens are nan where the provider does not say |
 | score | judgment by `rubric`, 0-100, nan if unscored |
-| selection | judgment by the judge that selects (best_of_n), nan without one |
+| selection | score by the judge that selects (best_of_n), nan without one |
+| reason | "no_response" where nothing was read and the score is 0, else "" |
 | failure | how the judge failed, "error" if the sample was not judged, else "" |
 | also | further rubric -> judgment, 0-100, nan if that failed |
-| record | all that the scorer wrote, see `judges.judgment` |
+| record, selection_record | all that the scorers wrote, `ScoreRecord` and judgment of `judges`, or None |
 
 `inspect_ai.analysis.samples_df` reads the same logs into columns of paths; the typed record of the judge, the check of
 one judgment per sample and the names before version 0.2 would come on top, so this reads the samples directly.
@@ -32,6 +33,7 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.scorer import SampleScore, Score
 
 from cpt_tasks.samples import NO_LEVEL
+from judges import Judgment, ScoreRecord, read_judgment
 
 SCORER = "rubric_judge"
 SELECTOR = "selection_judge"
@@ -112,27 +114,31 @@ def _sample_row(sample: EvalSample, where: str) -> dict[str, Any]:
         "output_tokens": NAN if usage is None else float(usage.output_tokens),
         "stop_reason": sample.output.stop_reason,
         "selection": named[SELECTOR].as_float() if SELECTOR in named else NAN,
-        "selection_record": (named[SELECTOR].metadata or {}) if SELECTOR in named else {},
+        "selection_record": read_judgment(named[SELECTOR].metadata or {}) if SELECTOR in named else None,
     }
 
 
 def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[str, Any]:
-    record = (score.metadata or {}) if score is not None else {}
+    record = None if score is None else ScoreRecord.from_metadata(score.metadata or {})
+    judgment = None if record is None else record.judgment
     texts = {name: str(metadata.get(name, metadata.get(_OLD_NAMES.get(name, name), ""))) for name in _TEXT_COLUMNS}
     target = metadata.get("target")
-    further = {
-        rubric: NAN if entry["score"] is None else float(entry["score"])
-        for rubric, entry in (record.get("also") or {}).items()
-    }
-    return texts | {
-        "epoch": int(record.get("epoch", 1)),
-        "target": float(target) if isinstance(target, int | float) else NAN,
-        "words": float(record.get("words", NAN)),
-        "score": NAN if score is None else score.as_float(),
-        "failure": "error" if score is None else str(record.get("failure_mode", "")),
-        "also": further,
-        "record": record,
-    }
+    also = {} if record is None else record.also
+    if isinstance(judgment, Judgment):
+        outcome = {"score": judgment.score, "reason": judgment.reason, "failure": ""}
+    else:
+        outcome = {"score": NAN, "reason": "", "failure": "error" if judgment is None else judgment.failure_mode}
+    return (
+        texts
+        | outcome
+        | {
+            "epoch": 1 if record is None else record.epoch,
+            "target": float(target) if isinstance(target, int | float) else NAN,
+            "words": NAN if record is None else float(record.words),
+            "also": {rubric: NAN if entry.score is None else entry.score for rubric, entry in also.items()},
+            "record": record,
+        }
+    )
 
 
 def _turn(sample: EvalSample, role: str) -> str:

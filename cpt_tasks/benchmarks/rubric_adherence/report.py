@@ -49,10 +49,10 @@ def intro(runs: Sequence[Run]) -> str:
     protocol = runs[0].protocol
     chance = statistics.chance_accuracy(runs[0].asked)
     text = (
-        f"Judge `{protocol['judge']}` (prompt version {protocol['prompt_version']}), split `{protocol['split']}` of the "
-        f"user prompts ({protocol['user_prompts']}), `{protocol['wording_split']}` wordings of the system prompts. Values "
-        "with 95% intervals that take the user prompts as drawn. A model that ignores the level reaches at most a macro "
-        f"accuracy of {chance:.2f}."
+        f"Judge `{protocol['judge']}` (prompt version {protocol['prompt_version']}), split `{protocol['split']}` of "
+        f"the user prompts ({protocol['user_prompts']}), `{protocol['wording_split']}` wordings of the system prompts. "
+        "Values with 95% intervals that take the user prompts as drawn. A model that ignores the level reaches at most "
+        f"a macro accuracy of {chance:.2f}."
     )
     return f"{text}\n\n{SIDE_EFFECTS_INTRO}" if any(run.further_rubrics for run in runs) else text
 

@@ -14,10 +14,9 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.dataset import ParaphraseSplit, Prompting, adherence_samples
-from cpt_tasks.parameters import check_choice, check_judge, levels_of, prompts_by_rubric
+from cpt_tasks.options import JudgeOption, check_choice, levels_of, prompts_by_rubric, scorer_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.scorers import JudgeKind, rubric_judge
+from cpt_tasks.samples import Prompting, WordingSplit, adherence_samples
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
@@ -49,8 +48,8 @@ def rubric_adherence(
     rubrics: str | list[str] | None = None,
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
-    paraphrases: ParaphraseSplit = "heldout",
-    judge: JudgeKind | Literal["none"] = "model",
+    wording_split: WordingSplit = "heldout",
+    judge: JudgeOption = "model",
     prompting: Prompting = "system_prompt",
     limit_per_cell: int | None = None,
     protocol: JudgeProtocol | None = None,
@@ -60,6 +59,7 @@ def rubric_adherence(
     wordings: int | None = None,
     preset: PresetName = "core",
     also: str | list[str] = "",
+    paraphrases: str | None = None,
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
@@ -68,7 +68,7 @@ def rubric_adherence(
             ids or paths of .yaml files (comma-separated or a list).
         levels: "all" or score levels (comma-separated or a list) out of low, moderate, extremely_high.
         user_prompts: Split of the user prompts, "test" or "train".
-        paraphrases: Split of the system prompts' wordings, "heldout" or "train".
+        wording_split: Split of the system prompts' wordings, "heldout" or "train".
         judge: "model" (role `grader`, default Claude), "measured" (no key; rubrics whose criteria carry measures), or
             "none" to write responses only, for `inspect score` to judge later.
         prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
@@ -78,15 +78,16 @@ def rubric_adherence(
         judge_repeats: How often each model judge is asked about a response.
         panel: How several models in the role `grader` become one score, "mean" or "median".
         call_store: File that judge calls are kept in and looked up first.
-        wordings: Under how many paraphrases of the system prompt each user prompt is asked, at least 1; no effect on
+        wordings: Under how many wordings of the system prompt each user prompt is asked, at least 1; no effect on
             "full_rubric".
         preset: What rubrics, limit_per_cell, wordings and protocol are where they are not given. "core": all of core,
             8 user prompts a cell, each under one wording: 432 responses. "full": all of core, 24 user prompts, each
             under 3 wordings: 3,888 responses. "paper": the four rubrics of film photography as in arXiv 2506.11702
             (here written anew), 24 user prompts, the judge's holistic score: 288 responses.
         also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
-            has the leakage matrix: what asking for one rubric does to the others. Each is one more judgment per
-            response.
+            has the matrix of side effects: what asking for one rubric does to the others. Each is one more judgment
+            per response.
+        paraphrases: Name of `wording_split` before version 0.2.
 
     Raises:
         ValueError: If a parameter is unknown or a rubric cannot be measured.
@@ -94,16 +95,14 @@ def rubric_adherence(
             before any response is paid for, so from Python bind it by name: `eval("cpt_tasks/rubric_adherence",
             model_roles=...)`.
     """
-    check_choice(judge, ("model", "measured", "none"), "judge")
-    dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell, wordings, preset)
+    split = wording_split_of(wording_split, paraphrases)
+    dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings, preset)
     rubrics = PRESETS[preset].rubrics if rubrics is None else rubrics
     protocol = PRESETS[preset].protocol if protocol is None else protocol
-    check_judge("rubric_adherence", judge, [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])])
-    scorer = rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also) if judge != "none" else None
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
-        scorer=scorer,
+        scorer=scorer_of("rubric_adherence", judge, rubrics, protocol, judge_repeats, panel, call_store, also),
         version=TASK_VERSION,
     )
 
@@ -112,7 +111,7 @@ def adherence_grid(
     rubrics: str | list[str] | None = None,
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
-    paraphrases: ParaphraseSplit = "heldout",
+    wording_split: WordingSplit = "heldout",
     prompting: Prompting = "system_prompt",
     limit_per_cell: int | None = None,
     wordings: int | None = None,
@@ -129,6 +128,5 @@ def adherence_grid(
     wordings = chosen.wordings if wordings is None else wordings
     selected = load_rubrics(chosen.rubrics if rubrics is None else rubrics)
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
-    check_choice(paraphrases, ("train", "heldout"), "paraphrases")
     check_choice(prompting, ("system_prompt", "full_rubric"), "prompting")
-    return adherence_samples(selected, levels_of(levels), prompts, paraphrases, prompting, wordings)
+    return adherence_samples(selected, levels_of(levels), prompts, wording_split, prompting, wordings)

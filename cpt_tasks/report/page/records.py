@@ -1,13 +1,12 @@
 """The judged responses of the runs, as the page holds them: all scores in columns, and texts for reading."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inspect_ai.log import EvalSample
-from inspect_ai.scorer import Score
-
-from cpt_tasks.runs import CUT_REASONS, ModelRun
+from cpt_tasks.report.run import Run
+from model_calls.errors import was_cut_off
 from rubrics import ScoreLevel
 
 
@@ -90,37 +89,29 @@ def level_order(levels: Iterable[str]) -> list[str]:
     return [level for level in LEVELS if level in found] + sorted(targets, key=targets.__getitem__) + words
 
 
-def records_of(run: ModelRun) -> RunRecords:
+def records_of(run: Run) -> RunRecords:
     """The scored samples of a run, in the order of its log."""
-    return RunRecords(run.task, run.name, [_record(sample, score) for sample, score in run.samples])
+    return RunRecords(run.task, run.name, [_record(row) for row in run.scored.to_dict("records")])
 
 
-def _record(sample: EvalSample, score: Score) -> Record:
-    metadata, facts = sample.metadata, score.metadata or {}
+def _record(row: dict[str, Any]) -> Record:
+    judgment = row["record"].judgment
     return Record(
-        rubric=str(metadata["rubric"]),
-        level=_level(metadata),
-        prompt_id=str(metadata["prompt_id"]),
-        wording=str(metadata.get("paraphrase", "")),
-        epoch=sample.epoch,
-        score=score.as_float(),
-        words=int(facts["words"]),
-        note=_note(facts),
-        system_prompt=_turn(sample, "system"),
-        user_prompt=_turn(sample, "user"),
-        response=score.answer if score.answer is not None else sample.output.completion,
-        criteria=tuple(
-            Criterion(str(found["id"]), float(found["score"]), str(found["reason"]))
-            for found in facts.get("criteria") or ()
-        ),
-        holistic=facts.get("holistic"),
+        rubric=row["rubric"],
+        # a benchmark of numeric targets names the target beside the band that holds it
+        level=row["level"] if math.isnan(row["target"]) else f"{row['target']:g}",
+        prompt_id=row["user_prompt_id"],
+        wording=row["wording"],
+        epoch=row["epoch"],
+        score=row["score"],
+        words=int(row["words"]),
+        note=_note(row),
+        system_prompt=row["system_prompt"],
+        user_prompt=row["user_prompt"],
+        response=row["response"],
+        criteria=tuple(Criterion(one.id, one.score, one.reason) for one in judgment.criteria),
+        holistic=judgment.holistic,
     )
-
-
-def _level(metadata: dict[str, Any]) -> str:
-    # a benchmark of numeric targets names the target beside the band that holds it
-    target = metadata.get("target")
-    return f"{float(target):g}" if isinstance(target, int | float) else str(metadata["level"])
 
 
 def _number(text: str) -> float | None:
@@ -130,13 +121,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _note(facts: dict[str, Any]) -> str:
-    if facts.get("reason"):
-        return str(facts["reason"]).replace("_", " ")
-    return "cut at the token limit" if facts.get("stop_reason") in CUT_REASONS else ""
-
-
-def _turn(sample: EvalSample, role: str) -> str:
-    if isinstance(sample.input, str):
-        return sample.input if role == "user" else ""
-    return "\n\n".join(message.text for message in sample.input if message.role == role)
+def _note(row: dict[str, Any]) -> str:
+    if row["reason"]:
+        return str(row["reason"]).replace("_", " ")
+    return "cut at the token limit" if was_cut_off(row["stop_reason"]) else ""

@@ -5,7 +5,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from cpt_tasks.report_page.records import Record, RunRecords
+from cpt_tasks.report.page.records import Record, RunRecords
 
 Chosen = list[list[int]]
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cpt_tasks.metrics import STATISTICS
-from cpt_tasks.metrics.adherence import mean_score
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, mean_score
 
 Summary = Mapping[str, Any]
 HEADLINE = {
@@ -17,7 +16,7 @@ HEADLINE = {
     "kendall_tau_b": "Kendall τ-b",
     "spearman_rho": "Spearman ρ",
     "order_accuracy": "Order accuracy",
-    "gain": "Gain",
+    "calibration_slope": "Calibration slope",
     "weighted_kappa": "Weighted κ",
 }
 FACTS = {
@@ -27,10 +26,8 @@ FACTS = {
     "judge_protocol": "Headline score",
     "judge_repeats": "Judgments per response",
     "split": "User prompts, split",
-    "paraphrases": "System prompts, wordings",
+    "wording_split": "System prompts, wordings",
     "user_prompts": "User prompts",
-    "seed": "Bootstrap seed",
-    "n_resamples": "Resamples",
 }
 
 
@@ -101,14 +98,14 @@ def leaderboard(summary: Summary, attainable: Mapping[str, float]) -> list[Leade
         LeaderboardRow(
             model=model["name"],
             about=_about(model),
-            cells={name: cell(model["metrics"].get(name)) for name in HEADLINE},
-            chance=cell(model["metrics"].get("chance_accuracy")),
+            cells={name: cell(part["metrics"].get(name)) for name in HEADLINE},
+            chance=cell(part["metrics"].get("chance_accuracy")),
             attainable=Cell(attainable[model["name"]], None, None) if model["name"] in attainable else None,
-            n=model["n"],
-            unscored=model["unscored"],
+            n=part["n"],
+            unscored=part["unscored"],
         )
         for model in summary["models"]
-        if model["metrics"]
+        if (part := model["tasks"].get("rubric_adherence"))
     ]
 
     def rank(row: LeaderboardRow) -> tuple[float, str]:
@@ -120,7 +117,7 @@ def leaderboard(summary: Summary, attainable: Mapping[str, float]) -> list[Leade
 
 def facts(summary: Summary) -> dict[str, str]:
     """What was run, by caption; what the summary does not say is left out."""
-    run = summary["run"]
+    run = next(iter(summary["tasks"].values()))
     found = {caption: str(run[key]) for key, caption in FACTS.items() if run.get(key) not in (None, "")}
     if run.get("rubrics"):
         found["Rubrics"] = ", ".join(f"{rubric} ({digest})" for rubric, digest in run["rubrics"].items())
@@ -143,7 +140,7 @@ def finding(rows: Sequence[LeaderboardRow]) -> str:
 def definitions(summary: Summary) -> dict[str, str]:
     """One line for each statistic that the summary holds and the package defines."""
     statistics = STATISTICS | {"mean_score": mean_score}
-    parts = [part for model in summary["models"] for part in (model, *model["tasks"].values())]
+    parts = [part for model in summary["models"] for part in model["tasks"].values()]
     used = {name for part in parts for name in part.get("metrics") or ()} | {"mean_score"}
     return {
         name: (inspect.getdoc(statistic) or "").split("\n\n")[0].replace("\n", " ")
@@ -173,12 +170,11 @@ def commands(summary: Summary) -> list[dict[str, str]]:
     """How each model was run: command, settings and versions, as its log has them."""
     found = []
     for model in summary["models"]:
-        parts = {"": model, **model["tasks"]} if model["metrics"] else model["tasks"]
-        for task, part in parts.items():
+        for task, part in model["tasks"].items():
             details = part.get("details") or {}
             if details:
                 shown = {key.replace("_", " "): _detail(value) for key, value in details.items()}
-                found.append({"model": model["name"], "benchmark": task or summary["run"]["task"], **shown})
+                found.append({"model": model["name"], "benchmark": task, **shown})
     return found
 
 

@@ -19,7 +19,7 @@ page opens when they are asked for. `budget.py` says which texts; the page says 
 summary, runs and library versions give the same bytes.
 """
 
-from cpt_tasks.report_page.build import PAGE, TEXT_BUDGET, build_page, write_page
-from cpt_tasks.report_page.libraries import MISSING, is_installed
+from cpt_tasks.report.page.build import PAGE, TEXT_BUDGET, build_page, write_page
+from cpt_tasks.report.page.libraries import MISSING, is_installed
 
 __all__ = ["MISSING", "PAGE", "TEXT_BUDGET", "build_page", "is_installed", "write_page"]

@@ -8,18 +8,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cpt_tasks.ratings import noise_values
-from cpt_tasks.report_page import view
-from cpt_tasks.report_page.blobs import blob, safe_json, score_columns, text_columns
-from cpt_tasks.report_page.budget import choose_texts
-from cpt_tasks.report_page.charts import chart_rows
-from cpt_tasks.report_page.libraries import vega_bundle
-from cpt_tasks.report_page.records import RunRecords, level_order, records_of
-from cpt_tasks.runs import ModelRun
-from cpt_tasks.sections import sections
+from cpt_tasks.report.page import view
+from cpt_tasks.report.page.blobs import blob, safe_json, score_columns, text_columns
+from cpt_tasks.report.page.budget import choose_texts
+from cpt_tasks.report.page.charts import chart_rows
+from cpt_tasks.report.page.libraries import vega_bundle
+from cpt_tasks.report.page.records import RunRecords, level_order, records_of
+from cpt_tasks.report.run import Run
+from cpt_tasks.report.section import Section
 from rubrics import ScoreLevel
 
 PAGE = "report.html"
@@ -28,29 +29,31 @@ SCRIPTS = ("data.js", "tables.js", "charts.js", "specs.js", "samples.js", "main.
 ADHERENCE = "rubric_adherence"
 
 
-def write_page(summary: Mapping[str, Any], runs: Sequence[ModelRun], out: Path) -> Path:
+def write_page(
+    summary: Mapping[str, Any],
+    runs: Sequence[Run],
+    sections: Mapping[str, Section],
+    judging: pd.DataFrame,
+    out: Path,
+) -> Path:
     """Writes report.html into `out` and returns its path.
 
     Args:
         summary: Content of summary.json.
         runs: The runs it was made from.
+        sections: What a report says of each benchmark.
+        judging: What the judge did, by model.
         out: Folder, which exists.
 
     Raises:
         ValueError: If the extra `report` is not installed.
     """
-    from cpt_tasks.report import judging_table
-    from cpt_tasks.summaries.rubric_adherence import level_table
-
-    noise = {run.name: noise_values(score.metadata or {} for _, score in run.samples) for run in runs}
+    noise = {run.name: noise_values(_judgments(run)) for run in runs}
     attainable = {name: found["attainable_accuracy"] for name, found in noise.items() if "attainable_accuracy" in found}
-    tables = [view.plain_table("By level", level_table(dict(summary)))]
-    judging = judging_table(runs)
-    if not judging.empty:
-        tables.append(view.plain_table("What the judge did", judging))
+    tables = [] if judging.empty else [view.plain_table("What the judge did", judging)]
     # a run of a benchmark that others wrote has results only
-    records = [records_of(run) for run in runs if run.samples]
-    page = build_page(summary, records, attainable, tables)
+    records = [records_of(run) for run in runs if len(run.frame)]
+    page = build_page(summary, records, attainable, _sections(summary, runs, sections), tables)
     path = out / PAGE
     path.write_text(page, encoding="utf-8")
     return path
@@ -60,6 +63,7 @@ def build_page(
     summary: Mapping[str, Any],
     runs: Sequence[RunRecords],
     attainable: Mapping[str, float],
+    sections: Sequence[Mapping[str, Any]] = (),
     tables: Sequence[view.Table] = (),
     budget: int = TEXT_BUDGET,
 ) -> str:
@@ -69,7 +73,8 @@ def build_page(
         summary: Content of summary.json.
         runs: Records of each model and benchmark, in the order of the page.
         attainable: By model, the accuracy that a perfect student could get from a judge this noisy, where known.
-        tables: What went wrong, by level.
+        sections: Title, intro and tables of each benchmark.
+        tables: What the judge did.
         budget: Bytes that sample texts may take, gzipped.
     """
     style, script = _asset("page.css"), _script()
@@ -92,10 +97,10 @@ def build_page(
         "finding": view.finding(rows),
         "definitions": view.definitions(summary),
         "tables": tables,
-        "sections": _sections(summary),
+        "sections": sections,
         "commands": view.commands(summary),
-        "versions": summary["run"].get("versions") or {},
-        "run": summary["run"],
+        "versions": summary["versions"],
+        "seed": summary["seed"],
         "models": [model["name"] for model in summary["models"]],
         "n_responses": sum(len(run.records) for run in runs),
         "n_texts": sum(run["kept"] for run in listed),
@@ -107,7 +112,7 @@ def build_page(
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("cpt_tasks.report_page", "assets"),
+        loader=PackageLoader("cpt_tasks.report.page", "assets"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -136,18 +141,20 @@ def _data(runs: Sequence[RunRecords], budget: int) -> tuple[dict[str, Markup], l
     return blobs, listed
 
 
-def _sections(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    known = sections()
-    found = []
-    for task in dict.fromkeys(task for model in summary["models"] for task in model["tasks"]):
+def _sections(summary: Mapping[str, Any], runs: Sequence[Run], sections: Mapping[str, Section]) -> list[dict[str, Any]]:
+    entries = []
+    for task in summary["tasks"]:
+        section = sections[task]
         parts = {model["name"]: model["tasks"][task] for model in summary["models"] if task in model["tasks"]}
-        section = known.get(task)
-        tables = [view.metrics_table(task, summary)]
-        if section is not None:
-            tables = [view.plain_table(caption, rows) for caption, rows in section.tables(parts).items()]
-        title = section.title if section is not None else task.replace("_", " ").capitalize()
-        found.append({"task": task, "title": title, "intro": section.intro if section else "", "tables": tables})
-    return found
+        tables = [view.plain_table(caption, rows) for caption, rows in section.tables(parts).items()]
+        intro = section.intro([run for run in runs if run.task == task])
+        entries.append({"task": task, "title": section.title, "intro": intro, "tables": tables})
+    return entries
+
+
+def _judgments(run: Run) -> list[dict[str, Any]]:
+    records = run.frame["record"].dropna() if len(run.frame) else []
+    return [record.judgment.model_dump() for record in records]
 
 
 def _script() -> str:
@@ -165,7 +172,7 @@ def _hash(text: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return files("cpt_tasks.report_page").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("cpt_tasks.report.page").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _code(text: str) -> Markup:

@@ -25,7 +25,7 @@ def chart_rows(summary: Summary) -> dict[str, list[Row]]:
 
 def _levels(summary: Summary) -> Iterator[Row]:
     for model in summary["models"]:
-        for level, found in model["by_level"].items():
+        for level, found in _part(model)["by_level"].items():
             mean, accuracy = (found["metrics"].get(name) or {} for name in ("mean_score", "accuracy"))
             if mean.get("value") is not None:
                 interval = {"mean": mean["value"], "ci_low": mean.get("ci_low"), "ci_high": mean.get("ci_high")}
@@ -34,7 +34,7 @@ def _levels(summary: Summary) -> Iterator[Row]:
 
 def _rubrics(summary: Summary) -> Iterator[Row]:
     for model in summary["models"]:
-        for rubric, found in model["by_rubric"].items():
+        for rubric, found in _part(model)["by_rubric"].items():
             estimate = found["metrics"].get("macro_accuracy") or {}
             if estimate.get("value") is not None:
                 yield {"model": model["name"], "rubric": rubric, **_interval(estimate)}
@@ -49,8 +49,8 @@ def _best_of_k(summary: Summary) -> Iterator[Row]:
 def _leakage(summary: Summary) -> Iterator[Row]:
     """The matrix of a benchmark's responses stands with that benchmark, `rubric_adherence`'s with the model."""
     for model in summary["models"]:
-        for benchmark, part in {"rubric_adherence": model, **model["tasks"]}.items():
-            for row in part.get("leakage") or ():
+        for benchmark, part in model["tasks"].items():
+            for row in part.get("side_effects") or ():
                 yield {"model": model["name"], "benchmark": benchmark, **row}
 
 
@@ -81,6 +81,10 @@ def _drift(summary: Summary) -> Iterator[Row]:
             yield {"model": model["name"], "rubric": rubric, "statistic": "mean score", **_interval(part["score"])}
         for rubric, estimate in ((found.get("drift") or {}).get("by_rubric") or {}).items():
             yield {"model": model["name"], "rubric": rubric, "statistic": "difference from base", **_interval(estimate)}
+
+
+def _part(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    return model["tasks"].get("rubric_adherence") or {"by_level": {}, "by_rubric": {}}
 
 
 def _interval(estimate: Mapping[str, Any]) -> Row:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from cpt_tasks.report_page.records import RunRecords
+from cpt_tasks.report.page.records import RunRecords
 
 # ends of elements and comments, and the line ends that JSON allows and older scripts do not
 _UNSAFE = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
