@@ -12,11 +12,10 @@ import pandas as pd
 import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 
 from judges.interval import NAN, Estimate, estimates
-from judges.noise import NoiseReport, noise_report
+from judges.noise import noise
 from judges.reliability import agreement
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
 
-COLUMNS = ["text", "rubric", "writer", "level", "user_prompt_id", "words", "measured", "judged", "failure"]
 _CELL = ["rubric", "level"]
 _GROUP = ["rubric", "writer"]
 _RANKS = {level.value: level.rank for level in ScoreLevel}
@@ -34,7 +33,7 @@ class Audit:
         statistics: Those of `audit_statistics`, by name.
         bias: Mean of judged - measured, score points: of all texts ("all"), and of the texts of every level and rubric.
         length_slope: Score points that judged - measured gains per doubling of the words, see `length_slope`.
-        noise: Self-consistency over repeats, or None where texts were judged once.
+        noise: Self-consistency over repeats as `noise.noise`, or None where texts were judged once.
     """
 
     n_texts: int
@@ -43,45 +42,32 @@ class Audit:
     statistics: Mapping[str, float]
     bias: Mapping[str, Estimate]
     length_slope: Estimate
-    noise: NoiseReport | None
-
-
-def audit_row(
-    text: int, rubric: str, writer: str, level: str, user_prompt_id: str, words: int, measured: float
-) -> dict[str, object]:
-    """What a row of an audit says of a text; `judged` and `failure` are still to be set.
-
-    Args:
-        text: Number of the text: repeats of its judgment share it.
-        rubric: Rubric id.
-        writer: Who wrote the text; levels are put in order among the texts of one writer.
-        level: Level that the text was written for; "control" for none.
-        user_prompt_id: The cluster of the intervals, and what pairs are ordered within.
-        words: Length of the text in words, at least 1.
-        measured: The known score, 0-100.
-    """
-    return dict(
-        zip(COLUMNS, (text, rubric, writer, level, user_prompt_id, max(1, words), measured, NAN, ""), strict=True)
-    )
+    noise: Mapping[str, float] | None
 
 
 def audit(rows: pd.DataFrame) -> Audit:
     """The audit of judgments.
 
     Args:
-        rows: Columns as in `COLUMNS`; `judged` is 0-100, or nan with the failure mode in `failure`.
+        rows: One per judgment: `text`, a number that the repeats of a text share; `rubric` and `writer`, among whose
+            texts levels are put in order; `level` that the text was written for, "control" for none; `user_prompt_id`,
+            the cluster of the intervals; `words`, at least 1; `measured`, the known score, 0-100; `judged`, 0-100, or
+            nan with the failure mode in `failure`.
 
     Raises:
         ValueError: If there is no judgment, or a score is outside 0-100.
     """
-    unscored = {str(mode): int(count) for mode, count in rows.loc[rows["judged"].isna(), "failure"].value_counts().items()}
+    unscored = {
+        str(mode): int(count) for mode, count in rows.loc[rows["judged"].isna(), "failure"].value_counts().items()
+    }
     judgments = rows.dropna(subset="judged")
     n_texts = rows["text"].nunique()
     if judgments.empty:
-        modes = ", ".join(f"{mode} {count}" for mode, count in unscored.items())
-        raise ValueError(f"audit: got no judgment of {n_texts} texts ({modes}), expected at least one")
+        listed = ", ".join(f"{mode} {count}" for mode, count in unscored.items())
+        raise ValueError(f"audit: got no judgment of {n_texts} texts ({listed}), expected at least one")
     groups = {"all": judgments}
-    groups |= {level: judgments[judgments["level"] == level] for level in levels_of(judgments)}
+    levels = [*ScoreLevel, *sorted(set(judgments["level"]) - set(ScoreLevel))]  # control comes last
+    groups |= {level: judgments[judgments["level"] == level] for level in levels}
     groups |= {str(rubric): of_rubric for rubric, of_rubric in judgments.groupby("rubric")}
     asked = rows.assign(repeat=rows.groupby("text").cumcount()).pivot(index="text", columns="repeat", values="judged")
     return Audit(
@@ -91,13 +77,8 @@ def audit(rows: pd.DataFrame) -> Audit:
         statistics=audit_statistics(judgments),
         bias={name: estimates(group, _bias, {})["bias"] for name, group in groups.items()},
         length_slope=estimates(judgments, lambda some: {"slope": length_slope(some)}, {})["slope"],
-        noise=noise_report(asked) if asked.shape[1] > 1 else None,
+        noise=noise(asked) if asked.shape[1] > 1 else None,
     )
-
-
-def levels_of(rows: pd.DataFrame) -> list[str]:
-    """The levels, lowest first, and after them any other that rows have, such as "control"."""
-    return [*ScoreLevel, *sorted(set(rows["level"]) - set(ScoreLevel))]
 
 
 def audit_statistics(judgments: pd.DataFrame) -> dict[str, float]:
@@ -140,8 +121,8 @@ def pair_order_accuracy(judgments: pd.DataFrame, score: str) -> float:
     ranked = judgments.assign(rank=judgments["level"].map(_RANKS))[[*_GROUP, "user_prompt_id", "rank", score]]
     pairs = ranked.merge(ranked, on=[*_GROUP, "user_prompt_id"], suffixes=("_low", "_high"))
     pairs = pairs[pairs["rank_low"] < pairs["rank_high"]]
-    right = 0.5 + 0.5 * np.sign(pairs[f"{score}_high"] - pairs[f"{score}_low"])
-    return float(right.groupby([pairs[name] for name in _GROUP]).mean().mean())
+    right = pairs[_GROUP].assign(right=0.5 + 0.5 * np.sign(pairs[f"{score}_high"] - pairs[f"{score}_low"]))
+    return float(right.groupby(_GROUP)["right"].mean().mean())
 
 
 def length_slope(judgments: pd.DataFrame) -> float:

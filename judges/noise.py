@@ -1,7 +1,6 @@
 """What judgments that were made more than once say of the judge: the lines under a headline."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -22,70 +21,51 @@ from rubrics import ScoreLevel
 Ratings = Sequence[Rating]
 
 
-@dataclass(frozen=True)
-class NoiseReport:
-    """What repeated judgments of the same responses say about a judge.
+def noise(ratings: ArrayLike) -> dict[str, float]:
+    """What repeated judgments of the same responses say about a judge, by the statistics of `reliability`.
 
-    Attributes:
-        n_items: Responses rated at least once.
-        n_ratings: Ratings per response asked for.
-        n_missing: Ratings that are missing, over all responses.
-        sd: Test-retest SD, score points.
-        sd_by_level: The same within each band that the mean score of a response lies in.
-        icc: ICC(2,1), of the responses with all their ratings.
-        alpha: Krippendorff's alpha (interval).
-        level_kappa: Quadratic-weighted kappa of levels, mean over pairs of ratings.
-        attainable: Best macro accuracy, 0-1, that a perfect student could get from one rating of a judge this noisy.
-        attainable_of_mean: The same from the mean of `n_ratings` ratings, whose noise is smaller by their square root.
-    """
+    With one rating per response all statistics are nan.
 
-    n_items: int
-    n_ratings: int
-    n_missing: int
-    sd: float
-    sd_by_level: Mapping[ScoreLevel, float]
-    icc: float
-    alpha: float
-    level_kappa: float
-    attainable: float
-    attainable_of_mean: float
+    Args:
+        ratings: Shape (n_items, n_ratings), 0-100, nan where unscored.
 
-    def lines(self) -> list[str]:
-        """The report in words, a line each: repeats, agreement, ceiling."""
-        by_level = ", ".join(f"{level.value} {sd:.1f}" for level, sd in self.sd_by_level.items())
-        return [
-            f"{self.n_ratings} ratings of {self.n_items} responses, {self.n_missing} missing; test-retest SD "
-            f"{self.sd:.1f} points ({by_level})",
-            f"ICC(2,1) {self.icc:.3f}, Krippendorff's alpha {self.alpha:.3f}, level kappa {self.level_kappa:.3f}",
-            f"attainable accuracy {self.attainable_of_mean:.3f} by the mean of {self.n_ratings} ratings, "
-            f"{self.attainable:.3f} by one: what a perfect student could get from a judge this noisy",
-        ]
-
-
-def noise_report(ratings: ArrayLike) -> NoiseReport:
-    """Every statistic of `reliability` on repeated judgments, shape (n_items, n_ratings), nan where unscored.
-
-    Responses without any rating are left out of `n_items`. With one rating per response all statistics are nan.
+    Returns:
+        `n_items` rated at least once, `n_ratings` asked for of each, `n_missing` of all; test-retest `sd` in score
+        points, and by the level of the mean score `sd_low`, `sd_moderate`, `sd_extremely_high`; `icc` of the responses
+        with all ratings, `alpha`, `level_kappa`; and what a perfect student could get from a judge this noisy,
+        `attainable` from one rating and `attainable_of_mean` from the mean of all, whose noise is smaller by the root
+        of their number.
 
     Raises:
         ValueError: If the array does not have two dimensions or a rating is outside 0-100.
     """
     table = np.asarray(ratings, dtype=float)
     sd_by_level = test_retest_sd_by_level(table)
-    rated = table[~np.isnan(table).all(axis=1)]
-    shrunk = {level: sd / np.sqrt(table.shape[1]) for level, sd in sd_by_level.items()}
-    return NoiseReport(
-        n_items=len(rated),
-        n_ratings=table.shape[1],
-        n_missing=int(np.isnan(table).sum()),
-        sd=test_retest_sd(rated),
-        sd_by_level=sd_by_level,
-        icc=icc_2_1(rated),
-        alpha=krippendorff_alpha(rated),
-        level_kappa=level_kappa(rated),
-        attainable=attainable_accuracy(sd_by_level),
-        attainable_of_mean=attainable_accuracy(shrunk),
-    )
+    of_mean = {level: sd / np.sqrt(table.shape[1]) for level, sd in sd_by_level.items()}
+    return {
+        "n_items": int((~np.isnan(table)).any(axis=1).sum()),
+        "n_ratings": table.shape[1],
+        "n_missing": int(np.isnan(table).sum()),
+        "sd": test_retest_sd(table),
+        **{f"sd_{level}": sd for level, sd in sd_by_level.items()},
+        "icc": icc_2_1(table),
+        "alpha": krippendorff_alpha(table),
+        "level_kappa": level_kappa(table),
+        "attainable": attainable_accuracy(sd_by_level),
+        "attainable_of_mean": attainable_accuracy(of_mean),
+    }
+
+
+def lines_of(noise: Mapping[str, float]) -> list[str]:
+    """The statistics of `noise` in words, a line each: repeats, agreement, ceiling."""
+    by_level = ", ".join(f"{level} {noise[f'sd_{level}']:.1f}" for level in ScoreLevel)
+    return [
+        f"{noise['n_ratings']} ratings of {noise['n_items']} responses, {noise['n_missing']} missing; test-retest SD "
+        f"{noise['sd']:.1f} points ({by_level})",
+        _reliability(noise),
+        f"attainable accuracy {noise['attainable_of_mean']:.3f} by the mean of {noise['n_ratings']} ratings, "
+        f"{noise['attainable']:.3f} by one: what a perfect student could get from a judge this noisy",
+    ]
 
 
 def noise_lines(ratings: Iterable[Ratings]) -> list[str]:
@@ -99,15 +79,14 @@ def noise_lines(ratings: Iterable[Ratings]) -> list[str]:
     lines = [
         f"{judge}: {line}" if len(tables) > 1 else line
         for judge, repeats in tables.items()
-        for line in noise_report(repeats).lines()
+        for line in lines_of(noise(repeats))
     ]
     panel = _panel(table)
     if panel is not None:
-        between = noise_report(panel)
+        between = noise(panel)
         lines.append(
-            f"{between.n_ratings} judges of {between.n_items} responses: ICC(2,1) {between.icc:.3f}, Krippendorff's "
-            f"alpha {between.alpha:.3f}, level kappa {between.level_kappa:.3f}, SD between judges {between.sd:.1f} "
-            "points"
+            f"{between['n_ratings']} judges of {between['n_items']} responses: {_reliability(between)}, SD between "
+            f"judges {between['sd']:.1f} points"
         )
     return lines
 
@@ -118,12 +97,19 @@ def noise_values(ratings: Iterable[Ratings]) -> dict[str, float]:
     values: dict[str, float] = {}
     tables = list(_repeats(table).values())
     if len(tables) == 1:
-        noise = noise_report(tables[0])
-        values |= {"judge_test_retest_sd": noise.sd, "attainable_accuracy": noise.attainable_of_mean}
+        repeats = noise(tables[0])
+        values |= {"judge_test_retest_sd": repeats["sd"], "attainable_accuracy": repeats["attainable_of_mean"]}
     panel = _panel(table)
     if panel is not None:
         values |= {"panel_icc": icc_2_1(panel), "panel_alpha": krippendorff_alpha(panel)}
     return values
+
+
+def _reliability(noise: Mapping[str, float]) -> str:
+    return (
+        f"ICC(2,1) {noise['icc']:.3f}, Krippendorff's alpha {noise['alpha']:.3f}, level kappa "
+        f"{noise['level_kappa']:.3f}"
+    )
 
 
 def _table(ratings: Iterable[Ratings]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
 
 _ROUNDING = 1e-9
 
+
 def agreement(reference: ArrayLike, judged: ArrayLike) -> dict[str, float]:
     """How two vectors of scores of the same responses agree, 0-100, in the same order, none missing.
 
