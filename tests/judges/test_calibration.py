@@ -1,4 +1,4 @@
-"""Calibration by human labels: values by hand, the published estimator, coverage of the intervals in simulation."""
+"""The link to human labels and the corrected mean: by hand, the published estimator, coverage in simulation."""
 
 import math
 
@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from judges.calibration import calibrate, linear_link, powered_mean
+from judges.calibration import linear_link, powered_mean
 
-NAN = float("nan")
 HUMAN = np.array([12.0, 35, 48, 60, 71, 95, 88, 30])
 JUDGE = np.array([20.0, 40, 45, 75, 80, 99, 97, 25])
 UNLABELLED = np.array([10.0, 22, 38, 41, 55, 63, 77, 84, 90, 96, 99, 100])
@@ -127,20 +126,3 @@ def test_a_constant_judge_has_no_link() -> None:
 
 def test_a_response_that_decides_the_slope_alone_has_no_left_out_error() -> None:
     assert math.isnan(linear_link([10, 12, 90], [20, 20, 80]).rmse)
-
-
-def test_raters_are_averaged_and_their_agreement_is_reported() -> None:
-    found = calibrate([[10, 20], [50, NAN], [90, 100]], [15, 50, 95], [40, 60])
-    assert (found.agreement.n, found.agreement.mae, found.link.raw_rmse) == (3, 0, 0)
-    # alpha of (10, 20), (90, 100): observed 100; expected 2 * sum of squares 6500 / 3
-    assert found.human_alpha == pytest.approx(1 - 100 / (2 * 6500 / 3))
-    assert math.isnan(calibrate([[10], [50], [90]], [15, 50, 95], []).human_alpha)
-
-
-@pytest.mark.parametrize(
-    ("human", "message"),
-    [([[10], [20]], "got 2 labelled responses, expected at least 3"), ([[1], [NAN], [2]], "without a label")],
-)
-def test_too_few_or_missing_labels_are_named(human: list[list[float]], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        calibrate(human, [1.0] * len(human), [])

@@ -1,45 +1,39 @@
 """What repeats and panels say of a judge: the noise put in is found, and what is missing is counted."""
 
-import math
-
 import numpy as np
 import pytest
 
 from judges import Rating
-from judges.noise import noise_lines, noise_report, noise_values
+from judges.noise import noise, noise_lines, noise_values
 from judges.reliability import icc_2_1, krippendorff_alpha
 
 NAN = float("nan")
 
 
-def test_noise_report_finds_the_noise_put_in() -> None:
+def test_the_noise_put_in_is_found() -> None:
     rng = np.random.default_rng(0)
     true = rng.choice([20.0, 66.0, 80.0], size=600)
-    report = noise_report(true[:, None] + rng.normal(0, 4, (600, 5)))
-    assert report.sd == pytest.approx(4, rel=0.05)  # 2,400 degrees of freedom: relative SE 1.4%
+    report = noise(true[:, None] + rng.normal(0, 4, (600, 5)))
+    assert report["sd"] == pytest.approx(4, rel=0.05)  # 2,400 degrees of freedom: relative SE 1.4%
     variance = true.var(ddof=1)
-    assert report.icc == pytest.approx(variance / (variance + 16), abs=0.01)
-    assert report.alpha == pytest.approx(report.icc, abs=0.01)
-    assert (report.n_items, report.n_ratings, report.n_missing) == (600, 5, 0)
+    assert report["icc"] == pytest.approx(variance / (variance + 16), abs=0.01)
+    assert report["alpha"] == pytest.approx(report["icc"], abs=0.01)
+    assert (report["n_items"], report["n_ratings"], report["n_missing"]) == (600, 5, 0)
 
 
-def test_noise_report_of_one_rating_is_undefined_but_counts() -> None:
-    report = noise_report([[10], [50], [NAN]])
-    assert (report.n_items, report.n_ratings, report.n_missing) == (2, 1, 1)
-    assert all(math.isnan(x) for x in (report.sd, report.icc, report.alpha, report.level_kappa, report.attainable))
-
-
-def test_noise_report_of_a_constant_judge_has_no_reliability_and_no_noise() -> None:
-    report = noise_report([[70, 70], [70, 70]])
-    assert (report.sd, report.attainable) == (0, 1)
-    assert all(math.isnan(value) for value in (report.icc, report.alpha, report.level_kappa))
-
-
-def test_noise_report_of_nothing_is_undefined() -> None:
-    report = noise_report(np.empty((0, 3)))
-    assert report.n_items == 0
-    assert math.isnan(report.sd)
-    assert math.isnan(report.attainable)
+@pytest.mark.parametrize(
+    ("ratings", "counts", "known"),
+    [
+        ([[10], [50], [NAN]], (2, 1, 1), {}),  # one rating each: nothing is known
+        ([[70, 70], [70, 70]], (2, 2, 0), {"sd": 0, "attainable": 1}),  # no noise, but no reliability either
+        (np.empty((0, 3)), (0, 3, 0), {}),
+    ],
+)
+def test_what_is_not_defined_is_no_number(ratings: object, counts: tuple[int, ...], known: dict[str, float]) -> None:
+    report = noise(ratings)  # type: ignore[arg-type]
+    assert (report["n_items"], report["n_ratings"], report["n_missing"]) == counts
+    expected = dict.fromkeys(("sd", "icc", "alpha", "level_kappa", "attainable"), NAN) | known
+    assert {name: report[name] for name in expected} == pytest.approx(expected, nan_ok=True)
 
 
 def asked(seat: int, name: str, *scores: float | None) -> list[Rating]:
