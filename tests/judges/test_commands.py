@@ -236,7 +236,7 @@ def test_a_judge_that_fails_gives_a_text_no_number(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"rubric": "broadcast"', "t.jsonl:1: got '{\"rubric\": \"broadcast\"\\n', expected a JSON object in one line"),
+        ('{"rubric": "broadcast"', 't.jsonl:1: got \'{"rubric": "broadcast"\\n\', expected a JSON object in one line'),
         ("[]", "t.jsonl:1: got '[]\\n', expected a JSON object"),
         ('{"rubric": "broadcast"}', "t.jsonl:1: response: got None, expected a text"),
         ('{"rubric": "nothing", "response": "x"}', "t.jsonl:1: rubric 'nothing' not found"),
