@@ -57,11 +57,39 @@ class Rating(_Record):
     failure_mode: str = ""
 
 
-class Judgment(_Record):
-    """A judge's view of one response.
+class _Asked(_Record):
+    """What every asking of a judge leaves behind, whether it worked or not.
+
+    Attributes:
+        rubric_hash: `Rubric.hash` of the rubric judged by.
+        attempts: Replies read, the failed ones included; 0 when nothing was asked.
+        usage: Tokens of all attempts by kind (input_tokens, output_tokens, ...); empty when nothing was asked.
+        cost_usd: What all replies cost at the prices of `judges/prices.yaml`, in US dollars; None if they lack the
+            model.
+    """
+
+    rubric_hash: str
+    attempts: int = 0
+    usage: dict[str, int] = Field(default_factory=dict)
+    cost_usd: float | None = None
+
+
+class _Outcome(_Asked):
+    """The same of the response's own rubric.
 
     Attributes:
         schema_version: Version of this record; `schema` in files.
+        ratings: Each asking, when a response was judged more than once or by several judges.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
+    ratings: tuple[Rating, ...] = ()
+
+
+class Judgment(_Outcome):
+    """A judge's view of one response.
+
+    Attributes:
         score: Headline score, 0-100: the weighted total of the criteria, or the holistic score, by protocol.
         criteria: One entry per criterion, in the order of the rubric; empty when `reason` is set. Of the first asking
             that worked, where there were several.
@@ -69,39 +97,27 @@ class Judgment(_Record):
         reason: "no_response" when the text was empty or under 15 words and scored 0 without being read, else "".
         judge: Which judge it was, e.g. "measured" or "anthropic/claude-sonnet-5-5".
         prompt_version: Version of the judge's prompt or of its counting rules.
-        rubric_hash: `Rubric.hash` of the rubric judged by.
         served_model: Model name the provider reported; "" for the measured judge.
-        attempts: Replies read, the failed ones included; 0 when nothing was asked.
-        usage: Tokens of all attempts by kind (input_tokens, output_tokens, ...); empty when nothing was asked.
         protocol: "criteria" or "holistic": which of the two is the headline.
         total: Criterion scores weighted by the rubric, 0-100, computed by us; None when nothing was read.
         prompt_hash: Hash of the judge's prompt without rubric and response; "" for the measured judge.
         judge_hash: Hash of the model, its arguments and settings: what makes two judges of one name different; "" for
             the measured judge.
         usage_paid: The part of `usage` that this run paid for; the rest came from the call store.
-        cost_usd: What all replies cost at the prices of `judges/prices.yaml`, in US dollars; None if they lack the
-            model.
-        ratings: Each asking, when a response was judged more than once or by several judges.
     """
 
-    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
     score: Points
     criteria: tuple[CriterionJudgment, ...] = ()
     holistic: Points | None = None
     reason: str = ""
     judge: str
     prompt_version: str
-    rubric_hash: str
     served_model: str = ""
-    attempts: int = 0
-    usage: dict[str, int] = Field(default_factory=dict)
     protocol: str = "criteria"
     total: Points | None = None
     prompt_hash: str = ""
     judge_hash: str = ""
     usage_paid: dict[str, int] = Field(default_factory=dict)
-    cost_usd: float | None = None
-    ratings: tuple[Rating, ...] = ()
 
 
 class JudgeFailure(Exception):
@@ -142,24 +158,16 @@ class Judge(Protocol):
         ...
 
 
-class JudgeFailureRecord(_Record):
-    """What a log keeps of a `JudgeFailure`, with the same names; the response has no score.
+class JudgeFailureRecord(_Outcome):
+    """What a log keeps of a `JudgeFailure`; the response has no score.
 
     Attributes:
-        schema_version: Version of this record; `schema` in files.
         failure_mode: How the last attempt failed; "call_failed" where lm-eval could not make the call at all.
         failure: The message of the exception.
-        rubric_hash: `Rubric.hash` of the rubric judged by.
     """
 
-    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
     failure_mode: str = Field(min_length=1)
     failure: str = ""
-    attempts: int = 0
-    usage: dict[str, int] = Field(default_factory=dict)
-    cost_usd: float | None = None
-    ratings: tuple[Rating, ...] = ()
-    rubric_hash: str
 
     @classmethod
     def of(cls, failure: JudgeFailure, rubric: Rubric) -> "JudgeFailureRecord":
@@ -175,22 +183,16 @@ class JudgeFailureRecord(_Record):
         )
 
 
-class FurtherJudgment(_Record):
+class FurtherJudgment(_Asked):
     """What is kept of the judgment of a response by a rubric that is not its own.
 
     Attributes:
         score: 0-100, or None if the judge failed.
         failure_mode: How it failed, "" if it did not.
-        rubric_hash: `Rubric.hash` of that rubric.
-        attempts: As in `Judgment`, like `usage` and `cost_usd`.
     """
 
     score: Points | None
     failure_mode: str = ""
-    rubric_hash: str
-    attempts: int = 0
-    usage: dict[str, int] = Field(default_factory=dict)
-    cost_usd: float | None = None
 
     @classmethod
     def of(cls, outcome: Judgment | JudgeFailure, rubric: Rubric) -> "FurtherJudgment":
