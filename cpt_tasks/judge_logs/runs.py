@@ -2,8 +2,8 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cpt_tasks.report.logs import read_run
@@ -47,36 +47,49 @@ def read_labels(path: Path, run: Run) -> pd.DataFrame:
         ValueError: Naming file and line: if a column is missing or unknown, a score is not a number from 0 to 100, an
             epoch is not a whole number, a sample is not in the log, or one rater labels a response twice.
     """
-    # pandas' own reader takes a decimal comma, a field too many, for an index
+    known, optional = {"sample_id", "score"}, {"epoch", "rater"}
+    samples = set(zip(run.frame["sample_id"], run.frame["epoch"], strict=True))
+    labels: dict[tuple[str, int, str], float] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
-        columns, *rows = [row for row in csv.reader(file) if row] or [[]]
-    if not {"sample_id", "score"} <= set(columns) <= {"sample_id", "score", "epoch", "rater"}:
-        raise ValueError(
-            f"{path.name}:1: got columns {columns}, expected sample_id and score, and optionally epoch and rater"
-        )
-    for line, row in enumerate(rows, start=2):
-        if len(row) != len(columns):
-            raise ValueError(f"{path.name}:{line}: got {len(row)} fields, expected {len(columns)} as in the header")
-    if not rows:
+        reader = csv.DictReader(file, restkey="more")
+        columns = set(reader.fieldnames or ())
+        if not known <= columns <= known | optional:
+            raise ValueError(
+                f"{path.name}:1: got columns {reader.fieldnames or []}, expected sample_id and score, and optionally "
+                "epoch and rater"
+            )
+        for row in reader:
+            where = f"{path.name}:{reader.line_num}"
+            key, score = _label(row, where)
+            if key[:2] not in samples:
+                raise ValueError(
+                    f"{where}: sample {key[0]!r} epoch {key[1]} is not in {log_name(run)}, expected one of its "
+                    f"{len(samples)} responses, such as {run.frame['sample_id'].iloc[0]!r} epoch 1"
+                )
+            if key in labels:
+                raise ValueError(
+                    f"{where}: sample {key[0]!r} epoch {key[1]} has two labels by rater {key[2]!r}, expected one; name "
+                    "the raters in a column rater"
+                )
+            labels[key] = score
+    if not labels:
         raise ValueError(f"{path.name}: got no label, expected at least one line after the header")
-    labels = pd.DataFrame(rows, columns=columns).reindex(columns=[*SAMPLE, "rater", "score"]).fillna({"rater": ""})
-    labels["epoch"] = labels["epoch"].replace("", "1").fillna("1")
-    numbers = labels.assign(
-        score=pd.to_numeric(labels["score"], errors="coerce"), epoch=pd.to_numeric(labels["epoch"], errors="coerce")
-    )
-    samples = pd.MultiIndex.from_frame(run.frame[SAMPLE])
-    response = "sample {sample_id!r} epoch {epoch}"
-    checks = {
-        "score is {score!r}, expected a number from 0 to 100": ~numbers["score"].between(MIN_SCORE, MAX_SCORE),
-        "epoch is {epoch!r}, expected a whole number from 1": numbers["epoch"] % 1 != 0,
-        f"{response} is not in {log_name(run)}, expected one of its {len(samples)} responses, such as "
-        f"{samples[0][0]!r} epoch 1": ~pd.MultiIndex.from_frame(numbers[SAMPLE]).isin(samples),
-        f"{response} has two labels by rater {{rater!r}}, expected one; name the raters in a column rater": (
-            numbers.duplicated([*SAMPLE, "rater"])
-        ),
-    }
-    for problem, is_bad in checks.items():
-        bad = labels[np.asarray(is_bad, dtype=bool)]
-        if len(bad):
-            raise ValueError(f"{path.name}:{int(bad.index[0]) + 2}: {problem.format(**bad.iloc[0].to_dict())}")
-    return numbers.astype({"epoch": int})
+    return pd.DataFrame([(*key, score) for key, score in labels.items()], columns=[*SAMPLE, "rater", "score"])
+
+
+def _label(row: dict[str, Any], where: str) -> tuple[tuple[str, int, str], float]:
+    if row.get("more") or None in row.values():
+        raise ValueError(f"{where}: the line has more or fewer fields than the header, expected as many")
+    score, epoch = _number(row["score"]), _number(row.get("epoch") or "1")
+    if not MIN_SCORE <= score <= MAX_SCORE:
+        raise ValueError(f"{where}: score is {row['score']!r}, expected a number from 0 to 100")
+    if not epoch.is_integer():
+        raise ValueError(f"{where}: epoch is {row['epoch']!r}, expected a whole number from 1")
+    return (row["sample_id"], int(epoch), row.get("rater") or ""), score
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")

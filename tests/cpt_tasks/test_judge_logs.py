@@ -141,7 +141,7 @@ def test_calibration_finds_the_link_and_corrects_the_mean(judged_log: Callable[.
         (["sample_id,score,epoch", "ID,5,2"], "epoch 2 is not in"),
         (["sample_id,score", "nobody,5"], "l.csv:2: sample 'nobody' epoch 1 is not in x.eval, expected one of its 2"),
         (["sample_id,score", "ID,5", "ID,6"], "l.csv:3: sample 'ID' epoch 1 has two labels by rater ''"),
-        (["sample_id,score", "ID,5,6"], "l.csv:2: got 3 fields, expected 2 as in the header"),
+        (["sample_id,score", "ID,5,6"], "l.csv:2: the line has more or fewer fields than the header"),
     ],
 )
 def test_bad_labels_are_named(lines: list[str], message: str, tmp_path: Path) -> None:
