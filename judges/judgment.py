@@ -277,18 +277,6 @@ def is_no_response(response: str) -> bool:
     return len(words(response)) < MIN_RESPONSE_WORDS
 
 
-def no_response(judge: str, prompt_version: str, rubric: Rubric) -> Judgment:
-    """The judgment of an empty or too short text: score 0, with the reason, and no judge asked."""
-    return Judgment(
-        score=0.0,
-        reason=NO_RESPONSE,
-        judge=judge,
-        prompt_version=prompt_version,
-        rubric_hash=rubric.hash,
-        cost_usd=0.0,
-    )
-
-
 def weighted_total(rubric: Rubric, scores: Mapping[str, float]) -> float:
     """Score, 0-100, of the whole rubric from the scores, 0-100, of its criteria by id."""
     total = math.fsum(criterion.weight * scores[criterion.id] for criterion in rubric.criteria) / 100

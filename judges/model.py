@@ -7,10 +7,18 @@ and never by the model.
 
 from collections import Counter
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from judges.cost import cost_usd, total_usd
-from judges.judgment import FailureMode, JudgeFailure, Judgment, is_no_response, no_response, weighted_total
+from judges.judgment import (
+    NO_RESPONSE,
+    CriterionJudgment,
+    FailureMode,
+    JudgeFailure,
+    Judgment,
+    is_no_response,
+    weighted_total,
+)
 from judges.prefix import prefix_cache_of
 from judges.prompts import PROMPT_VERSION, judge_messages, prompt_hash
 from judges.verdict import Verdict, parse_verdict
@@ -66,10 +74,16 @@ class ModelJudge:
             JudgeFailure: If no reply gave a usable verdict. Transport errors pass through, so a rerun resumes.
         """
         model = self._model or grader_model()
+        about: dict[str, Any] = {
+            "judge": str(model),
+            "judge_hash": judge_hash(model),
+            "prompt_version": PROMPT_VERSION,
+            "prompt_hash": prompt_hash(),
+            "protocol": self._protocol,
+            "rubric_hash": rubric.hash,
+        }
         if is_no_response(response):
-            judgment = no_response(str(model), PROMPT_VERSION, rubric)
-            settings = {"protocol": self._protocol, "prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
-            return judgment.model_copy(update=settings)
+            return Judgment(score=0, reason=NO_RESPONSE, cost_usd=0, **about)
         usage: Counter[str] = Counter()
         paid: Counter[str] = Counter()
         costs: list[float | None] = []
@@ -80,9 +94,7 @@ class ModelJudge:
             paid.update(reply.usage if is_new else {})
             costs.append(cost_usd(str(model), reply.usage, batch=reply.batch))
             try:
-                if stopped := _stopped(reply.stop_reason):
-                    raise JudgeFailure(stopped, f"stop reason {reply.stop_reason}")
-                criteria, holistic = parse_verdict(rubric, reply.text, response)
+                criteria, holistic = _read(reply, rubric, response)
             except JudgeFailure as failure:
                 if attempt == MAX_ATTEMPTS or failure.mode == "refusal":
                     raise JudgeFailure(failure.mode, failure.detail, attempt, usage, total_usd(costs)) from failure
@@ -92,19 +104,13 @@ class ModelJudge:
                 score=total if self._protocol == "criteria" else holistic,
                 criteria=criteria,
                 holistic=holistic,
-                reason="",
-                judge=str(model),
-                prompt_version=PROMPT_VERSION,
-                rubric_hash=rubric.hash,
+                total=total,
                 served_model=reply.served_model,
                 attempts=attempt,
-                usage=dict(usage),
-                protocol=self._protocol,
-                total=total,
-                prompt_hash=prompt_hash(),
-                judge_hash=judge_hash(model),
-                usage_paid=dict(paid),
+                usage=usage,
+                usage_paid=paid,
                 cost_usd=total_usd(costs),
+                **about,
             )
         raise AssertionError("the last attempt returns or raises")
 
@@ -122,10 +128,12 @@ class ModelJudge:
         return reply, is_new
 
 
-def _stopped(stop_reason: str) -> FailureMode | None:
-    if stop_reason == "content_filter":
-        return "refusal"
-    return "truncated" if was_cut_off(stop_reason) else None
+def _read(reply: "Reply", rubric: Rubric, response: str) -> tuple[tuple[CriterionJudgment, ...], float]:
+    """As `parse_verdict`; a refused or cut reply is not read, even if it could be."""
+    if reply.stop_reason == "content_filter" or was_cut_off(reply.stop_reason):
+        mode: FailureMode = "truncated" if was_cut_off(reply.stop_reason) else "refusal"
+        raise JudgeFailure(mode, f"stop reason {reply.stop_reason}")
+    return parse_verdict(rubric, reply.text, response)
 
 
 def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, repeat: int, attempt: int) -> "Call":
