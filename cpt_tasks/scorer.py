@@ -10,7 +10,6 @@ from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
-from cpt_tasks.ratings import noise_values
 from cpt_tasks.statistics.frame import frame_of_scores, with_level
 from cpt_tasks.statistics.table import estimates_of
 from judges import (
@@ -30,6 +29,7 @@ from judges import (
 )
 from judges.measures import words
 from judges.model import JudgeProtocol
+from judges.noise import noise_values
 from judges.panel import Aggregate
 from model_calls import CallStore, StoreLockedError, open_store
 from model_calls.inspect_private import PrerequisiteError
@@ -57,7 +57,7 @@ def configurability() -> Metric:
         values: dict[str, str | int | float | bool | None] = {"n_scored": len(rows)}
         for name, estimate in estimates_of(rows, {name: STATISTICS[name] for name in HEADLINE}).items():
             values |= {name: estimate.value, f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
-        return values | noise_values(record.judgment.model_dump() for record in frame.get("record", ()))
+        return values | noise_values(record.judgment for record in frame.get("record", ()))
 
     return compute
 

@@ -1,13 +1,13 @@
 """What judgments that were made more than once say of the judge: the lines under a headline."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from judges.interval import NAN
-from judges.judgment import Rating
+from judges.judgment import JudgeFailureRecord, Judgment
 from judges.reliability import (
     attainable_accuracy,
     icc_2_1,
@@ -18,7 +18,7 @@ from judges.reliability import (
 )
 from rubrics import ScoreLevel
 
-Ratings = Sequence[Rating]
+Judgments = Iterable[Judgment | JudgeFailureRecord]
 
 
 def noise(ratings: ArrayLike) -> dict[str, float]:
@@ -68,13 +68,9 @@ def lines_of(noise: Mapping[str, float]) -> list[str]:
     ]
 
 
-def noise_lines(ratings: Iterable[Ratings]) -> list[str]:
-    """What repeats and panels say about the judges, a statement per line; [] where each response was judged once.
-
-    Args:
-        ratings: `Judgment.ratings`, or those of the failure, of every response; empty ones are left out.
-    """
-    table = _table(ratings)
+def noise_lines(judgments: Judgments) -> list[str]:
+    """What repeats and panels say about the judges, a statement per line; [] where each response was judged once."""
+    table = _table(judgments)
     tables = _repeats(table)
     lines = [
         f"{judge}: {line}" if len(tables) > 1 else line
@@ -91,9 +87,9 @@ def noise_lines(ratings: Iterable[Ratings]) -> list[str]:
     return lines
 
 
-def noise_values(ratings: Iterable[Ratings]) -> dict[str, float]:
+def noise_values(judgments: Judgments) -> dict[str, float]:
     """The same for inspect: test-retest SD and attainable accuracy of a single judge, ICC and alpha of a panel."""
-    table = _table(ratings)
+    table = _table(judgments)
     values: dict[str, float] = {}
     tables = list(_repeats(table).values())
     if len(tables) == 1:
@@ -112,12 +108,12 @@ def _reliability(noise: Mapping[str, float]) -> str:
     )
 
 
-def _table(ratings: Iterable[Ratings]) -> pd.DataFrame:
+def _table(judgments: Judgments) -> pd.DataFrame:
     """One row per rating: the number of its response, seat, repeat, judge, and score, nan if it failed."""
     rows = [
         (response, rating.seat, rating.repeat, rating.judge, NAN if rating.score is None else rating.score)
-        for response, of_response in enumerate(ratings)
-        for rating in of_response
+        for response, judgment in enumerate(judgments)
+        for rating in judgment.ratings
     ]
     return pd.DataFrame(rows, columns=["response", "seat", "repeat", "judge", "score"])
 
