@@ -168,13 +168,6 @@ def test_labels_of_one_level_only_are_warned_of(tmp_path: Path) -> None:
     assert "no random sample" in write_calibration(tmp_path, judged, labels[::3])
 
 
-def test_a_calibration_without_a_log_is_one_sentence(tmp_path: Path) -> None:
-    labels = write_labels(tmp_path / "l.csv", "sample_id,score", "a,5")
-    done = run(calibrate_command, labels, "--log", tmp_path / "nowhere.eval", "--out", tmp_path)
-    assert done.exit_code == 1
-    assert "nowhere.eval: not found, expected an .eval log" in done.output.replace("\n", "")
-
-
 def test_agreement_compares_two_judges_and_ranks_the_models(judged_log: Callable[..., str], tmp_path: Path) -> None:
     # the measured judge puts `tuned` (right at low and high) before `base`; the grader gives calm 95 and loud 20
     writers = {"tuned": student(SHOUT, CALM, CALM), "base": student(CALM, CALM, CALM)}

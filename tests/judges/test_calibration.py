@@ -107,16 +107,6 @@ def test_link_by_hand_with_errors_of_left_out_responses() -> None:
     assert (link.slope.ci_low, link.slope.ci_high) == pytest.approx((2.12 - 0.298096, 2.12 + 0.298096), abs=1e-5)
 
 
-def test_link_interval_covers_the_slope_put_in() -> None:
-    rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(300):
-        judge = rng.uniform(10, 90, 12)
-        link = linear_link(5 + 0.9 * judge + rng.normal(0, 5, 12), judge)
-        hits += link.slope.ci_low <= 0.9 <= link.slope.ci_high
-    assert 0.91 <= hits / 300 <= 0.985
-
-
 def test_a_constant_judge_has_no_link() -> None:
     link = linear_link([10, 50, 90], [70, 70, 70])
     assert math.isnan(link.slope.value)

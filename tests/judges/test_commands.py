@@ -81,22 +81,6 @@ def test_the_audit_of_a_biased_model_shows_its_bias(
     assert audit["statistics"]["judged_pair_order_accuracy"] == 0.5
 
 
-def test_an_audit_through_the_real_client_asks_once_per_text(
-    anthropic_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from inspect_ai.model import get_model
-
-    from judges import judge_model
-
-    monkeypatch.setattr("judges.judge_model", lambda name: judge_model(get_model(name, memoize=False)))
-    arguments = ("--rubrics", "broadcast,reverie", "--limit", 2, "--store", tmp_path / "calls.jsonl")
-    for _ in range(2):
-        done = run(audit_command, "--judge-model", "anthropic/claude-haiku-5-5", *arguments, "--out", tmp_path / "out")
-        assert done.exit_code == 0, done.output
-        assert anthropic_server.stats.requests == 12
-    assert strict_json(tmp_path / "out" / "audit.json")["audit"]["n_judgments"] == 12
-
-
 class Moody:
     """Refuses the texts of one level and adds 7 to the others."""
 
