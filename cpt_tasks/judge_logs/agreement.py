@@ -97,7 +97,7 @@ def write_agreement(out: Path, pairs: Pairs) -> str:
 def _by_model(runs: Sequence[Run]) -> dict[str, Run]:
     judges = sorted(
         {
-            f"{judge_name(run)} (prompt version {run.protocol['prompt_version']}, settings "
+            f"{judge_name(run)} (prompt {run.protocol['prompt_version']} {run.protocol['judge_prompt_hash']}, settings "
             f"{run.protocol['judge_hash'] or 'none'}, asked {run.protocol['judge_repeats']} times)"
             for run in runs
         }
