@@ -9,12 +9,6 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
-<<<<<<< HEAD
-from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
-from cpt_tasks.statistics.frame import frame_of_scores, with_level
-from cpt_tasks.statistics.table import estimates_of
-=======
->>>>>>> main
 from judges import (
     DEFAULT_STORE,
     FurtherJudgment,
@@ -32,7 +26,6 @@ from judges import (
 )
 from judges.measures import words
 from judges.model import JudgeProtocol
-from judges.noise import noise_values
 from judges.panel import Aggregate
 from model_calls import CallStore, StoreLockedError, open_store
 from model_calls.inspect_private import PrerequisiteError
@@ -57,9 +50,9 @@ def configurability() -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         # imported here, because pandas and scipy take a second that a run should not wait for at its start
         from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
-        from cpt_tasks.ratings import noise_values
         from cpt_tasks.statistics.frame import frame_of_scores, with_level
         from cpt_tasks.statistics.table import estimates_of
+        from judges.noise import noise_values
 
         frame = frame_of_scores(scores)
         rows = with_level(frame)
