@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -120,6 +121,7 @@ class Judgment(_Outcome):
     usage_paid: dict[str, int] = Field(default_factory=dict)
 
 
+@dataclass(eq=False)
 class JudgeFailure(Exception):
     """The judge gave no usable verdict after all its attempts. The sample stays unscored; it is never a number.
 
@@ -132,22 +134,15 @@ class JudgeFailure(Exception):
         ratings: As in `Judgment`: the askings that worked are not lost with those that did not.
     """
 
-    def __init__(
-        self,
-        mode: FailureMode,
-        detail: str,
-        attempts: int = 1,
-        usage: Mapping[str, int] | None = None,
-        cost_usd: float | None = None,
-        ratings: tuple[Rating, ...] = (),
-    ):
-        super().__init__(f"{mode}: {detail}")
-        self.mode: FailureMode = mode
-        self.detail = detail
-        self.attempts = attempts
-        self.usage = dict(usage or {})
-        self.cost_usd = cost_usd
-        self.ratings = ratings
+    mode: FailureMode
+    detail: str
+    attempts: int = 1
+    usage: Mapping[str, int] = field(default_factory=dict)
+    cost_usd: float | None = None
+    ratings: tuple[Rating, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.mode}: {self.detail}"
 
 
 class Judge(Protocol):
@@ -176,7 +171,7 @@ class JudgeFailureRecord(_Outcome):
             failure_mode=failure.mode,
             failure=str(failure),
             attempts=failure.attempts,
-            usage=failure.usage,
+            usage=dict(failure.usage),
             cost_usd=failure.cost_usd,
             ratings=failure.ratings,
             rubric_hash=rubric.hash,
