@@ -1,5 +1,6 @@
 """Responses that stand in a file of JSON lines: read, and judged without a benchmark or a log."""
 
+import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class Text:
         rubric: To judge by.
         level: Level that was asked for, "control" for none; "" if the line does not say.
         user_prompt: Text of the user prompt; "" if the line has none.
-        user_prompt_id: Its id; without one its text.
+        user_prompt_id: Its id; without one a hash of its text.
         writer: Who wrote the response: `teacher` of the line, or "".
         response: What is judged.
     """
@@ -150,10 +151,14 @@ def _text(row: Mapping[str, Any], rubrics: dict[str, Rubric]) -> Text:
         rubric=rubrics[row["rubric"]],
         level=level,
         user_prompt=user_prompt,
-        user_prompt_id=str(row.get("user_prompt_id", row.get("prompt_id", user_prompt))),
+        user_prompt_id=str(row.get("user_prompt_id", row.get("prompt_id", _digest(user_prompt)))),
         writer=str(row.get("teacher", "")),
         response=row["response"],
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
 
 
 def _user_prompt(given: Any) -> str:
