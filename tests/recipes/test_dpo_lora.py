@@ -568,7 +568,7 @@ def test_two_processes_train_the_same_losses_as_one(tmp_path: Path) -> None:
     write_config(tmp_path, sft_epochs=0, ddp_find_unused_parameters=False)
     script = [str(RECIPES / "dpo_lora.py"), "--config", "config.yaml"]
     half = ["--per_device_train_batch_size", "2", "--per_device_eval_batch_size", "2", "--output_dir", "two"]
-    torchrun = [str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "29533"]
+    torchrun = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2"]
     subprocess.run([*torchrun, *script, *half], cwd=tmp_path, env=environment(), check=True)
     subprocess.run([sys.executable, *script, "--output_dir", "one"], cwd=tmp_path, env=environment(), check=True)
     one, two = (json.loads((tmp_path / name / "log_history.json").read_text())["dpo"] for name in ("one", "two"))
