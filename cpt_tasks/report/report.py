@@ -18,6 +18,8 @@ from typing import Any
 import click
 import pandas as pd
 
+from cpt_tasks.benchmarks.best_of_n.report import SECTION as BEST_OF_N
+from cpt_tasks.benchmarks.dose_response.report import SECTION as DOSE_RESPONSE
 from cpt_tasks.benchmarks.rubric_adherence.report import SECTION as RUBRIC_ADHERENCE
 from cpt_tasks.report import page
 from cpt_tasks.report.logs import find_logs, read_run, shown
@@ -31,6 +33,8 @@ SCHEMA = 2
 # in the order of a report; the first one that was run leads
 SECTIONS: dict[str, Section] = {
     "rubric_adherence": RUBRIC_ADHERENCE,
+    "best_of_n": BEST_OF_N,
+    "dose_response": DOSE_RESPONSE,
 }
 
 
