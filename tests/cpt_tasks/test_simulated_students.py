@@ -1,10 +1,12 @@
 """What simulated students get: the numbers a person would expect, and no statistic that a bad student can please."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from frames import frame
 
-from cpt_tasks.metrics import STATISTICS, Judged
-from cpt_tasks.metrics import adherence as metrics
+from cpt_tasks.benchmarks.rubric_adherence import statistics as metrics
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from rubrics import ScoreLevel
 
 NAN = float("nan")
@@ -31,7 +33,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "spearman_rho": NAN,
         "order_accuracy": 1 / 2,
         "strict_monotone_rate": 0,
-        "gain": 0,
+        "calibration_slope": 0,
         "dynamic_range": 0,
         "overshoot": 30 / 3,
         "undershoot": 22.5 / 3,
@@ -45,7 +47,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "spearman_rho": 1,
         "order_accuracy": 1,
         "strict_monotone_rate": 1,
-        "gain": 1,
+        "calibration_slope": 1,
         "dynamic_range": 96.25 - 20,
         "overshoot": 0,
         "undershoot": 0,
@@ -53,7 +55,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "kendall_tau_b_given_length": 1,
     },
     # kappa: disagreement (4 + 0 + 4) / 3 over expected (1 + 4 + 1 + 1 + 4 + 1) / 9 is 2, so 1 - 2.
-    # gain: offsets of the midpoints from their mean, 60.833, are -40.833, 5.417, 35.417, their squares sum to 2951.04,
+    # slope: offsets of the midpoints from their mean, 60.833, are -40.833, 5.417, 35.417, their squares sum to 2951.04,
     # their products with 96.25, 66.25, 20 to -2863.02. band: 96.25 - 40 over low, 92.5 - 20 under extremely high
     "reversed": {
         "macro_accuracy": 1 / 3,
@@ -62,7 +64,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "spearman_rho": -1,
         "order_accuracy": 0,
         "strict_monotone_rate": 0,
-        "gain": -2863.02 / 2951.04,
+        "calibration_slope": -2863.02 / 2951.04,
         "dynamic_range": 20 - 96.25,
         "overshoot": 56.25 / 3,
         "undershoot": 72.5 / 3,
@@ -76,7 +78,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "kendall_tau_b": NAN,
         "order_accuracy": 1 / 2,
         "strict_monotone_rate": 0,
-        "gain": 0,
+        "calibration_slope": 0,
         "overshoot": 30 / 3,
         "undershoot": 22.5 / 3,
         "length_rho": 1,
@@ -89,7 +91,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "kendall_tau_b": NAN,
         "order_accuracy": 1 / 2,
         "strict_monotone_rate": 0,
-        "gain": 0,
+        "calibration_slope": 0,
         "overshoot": 67.5 / 3,
         "undershoot": 0,
         "length_rho": 0,
@@ -103,7 +105,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "kendall_tau_b": 7 / 12,
         "order_accuracy": (1 + 1 / 2) / 2,
         "strict_monotone_rate": 1 / 2,
-        "gain": 1 / 2,
+        "calibration_slope": 1 / 2,
         "dynamic_range": (76.25 + 0) / 2,
         "overshoot": 30 / 2 / 3,
         "undershoot": 22.5 / 2 / 3,
@@ -114,13 +116,13 @@ EXPECTED: dict[str, dict[str, float]] = {
 
 @pytest.mark.parametrize("student", sorted(STUDENTS))
 def test_a_simulated_student_gets_what_a_person_would_expect(student: str) -> None:
-    rows = [
-        Judged("r", level, f"p{number}", scores[level.rank], lengths[level.rank])
+    rows = frame(
+        {"level": level, "user_prompt_id": number, "score": scores[level.rank], "words": lengths[level.rank]}
         for number, (scores, lengths) in enumerate(STUDENTS[student])
         for level in ScoreLevel
-    ]
-    found = {name: STATISTICS[name](rows) for name in EXPECTED[student]}
-    assert found == pytest.approx(EXPECTED[student], abs=1e-6, nan_ok=True)
+    )
+    values = {name: STATISTICS[name](rows) for name in EXPECTED[student]}
+    assert values == pytest.approx(EXPECTED[student], abs=1e-6, nan_ok=True)
 
 
 def test_a_judge_that_only_likes_length_leaves_little_given_length() -> None:
@@ -128,7 +130,7 @@ def test_a_judge_that_only_likes_length_leaves_little_given_length() -> None:
     # level and score agree (tau .57), but .16 is left once length is held fixed; twice that and more is left where the
     # score follows the level just as much but not by way of length
     rng = np.random.default_rng(0)
-    found = {}
+    taus = {}
     for judge in ("length", "level"):
         rows = []
         for number in range(200):
@@ -136,20 +138,20 @@ def test_a_judge_that_only_likes_length_leaves_little_given_length() -> None:
                 words = 100 + 40 * level.rank + rng.normal(0, 30)
                 score = (words if judge == "length" else 100 + 40 * level.rank + rng.normal(0, 30)) / 3
                 score = float(np.clip(score + rng.normal(0, 5), 0, 100))
-                rows.append(Judged("r", level, f"p{number}", score, int(words)))
-        found[judge] = (metrics.kendall_tau_b(rows), metrics.kendall_tau_b_given_length(rows))
-    assert found["length"] == pytest.approx((0.57, 0.16), abs=0.02)
-    assert found["level"][0] == pytest.approx(0.57, abs=0.03)
-    assert found["level"][1] > 2 * found["length"][1]
+                rows.append({"level": level, "user_prompt_id": number, "score": score, "words": int(words)})
+        taus[judge] = (metrics.kendall_tau_b(frame(rows)), metrics.kendall_tau_b_given_length(frame(rows)))
+    assert taus["length"] == pytest.approx((0.57, 0.16), abs=0.02)
+    assert taus["level"][0] == pytest.approx(0.57, abs=0.03)
+    assert taus["level"][1] > 2 * taus["length"][1]
 
 
-def under_wordings(hits: dict[str, tuple[int, ...]]) -> list[Judged]:
+def under_wordings(hits: dict[str, tuple[int, ...]]) -> pd.DataFrame:
     """One cell, every user prompt under every wording: in band (1) or not (0)."""
-    return [
-        Judged("r", LOW, f"p{number}", 10.0 if hit else 90.0, 50, wording)
+    return frame(
+        {"level": LOW, "user_prompt_id": number, "score": 10.0 if hit else 90.0, "wording": wording}
         for wording, outcomes in hits.items()
         for number, hit in enumerate(outcomes)
-    ]
+    )
 
 
 def test_worst_wording_by_hand() -> None:

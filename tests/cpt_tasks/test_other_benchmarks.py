@@ -1,7 +1,6 @@
 """`also`, `composition`, `paraphrase_robustness`, `drift` on inspect with simulated students, and in the report."""
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,16 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 from measured_texts import asked, texts
 
-from cpt_tasks.composition import composition, composition_samples, joint_responses, rubric_pairs
-from cpt_tasks.drift import drift
-from cpt_tasks.judging.spend import judged_texts, planned_texts, score_commands
-from cpt_tasks.paraphrase_robustness import paraphrase_robustness, worded_samples
-from cpt_tasks.report import report_command, summarise
-from cpt_tasks.rubric_adherence import rubric_adherence
-from cpt_tasks.runs import check_comparable, read_run
-from cpt_tasks.scorers import rubric_judge
+from cpt_tasks.benchmarks.composition.statistics import joint_responses
+from cpt_tasks.benchmarks.composition.task import composition, composition_samples, rubric_pairs
+from cpt_tasks.benchmarks.drift.task import drift
+from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness, worded_samples
+from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.report.logs import read_run
+from cpt_tasks.report.report import report_command, summarise
+from cpt_tasks.report.run import check_comparable
+from cpt_tasks.scorer import rubric_judge
+from cpt_tasks.statistics.frame import frame_of
 from judges import measure
 from rubrics import ScoreLevel, joint_system_prompt, load_rubric, load_rubrics, load_user_prompts
 
@@ -47,11 +48,11 @@ def run(task_: Task | str, model: Any, **more: Any) -> EvalLog:
 
 def metrics_of(log: EvalLog) -> dict[str, Any]:
     assert log.results is not None
-    return {name: found.value for name, found in log.results.scores[0].metrics.items()}
+    return {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
 
 
 def report(logs: list[EvalLog], out: Path) -> tuple[dict[str, Any], str]:
-    done = CliRunner().invoke(report_command, [*(log.location for log in logs), "--out", str(out), "--resamples", "20"])
+    done = CliRunner().invoke(report_command, [*(log.location for log in logs), "--out", str(out)])
     assert done.exit_code == 0, done.output
 
     def refuse(constant: str) -> None:
@@ -64,22 +65,21 @@ def score_by(rubric: str, text: str) -> float:
     return measure(load_rubric(rubric), text).score
 
 
-def test_further_judgments_give_the_leakage_matrix(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+def test_further_judgments_give_the_matrix_of_side_effects(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     task_ = rubric_adherence(TWO, judge="measured", limit_per_cell=2, also="measured")
     log = run(task_, mock_model(obeys))
     summary, markdown = report([log], tmp_path / "report")
-    [model] = summary["models"]
-    shifts = {(cell["steered"], cell["scored"]): cell["shift"] for cell in model["leakage"]}
+    entry = summary["models"][0]["tasks"]["rubric_adherence"]
+    shifts = {(cell["steered"], cell["scored"]): cell["shift"] for cell in entry["side_effects"]}
     assert set(shifts) == {(r, q) for r in TWO.split(",") for q in ("broadcast", "field_notes", "labyrinth", "reverie")}
     for (steered, scored), shift in shifts.items():
         expected = [score_by(scored, texts()[steered, level]) for level in ("extremely_high", "low")]
         assert shift == pytest.approx(expected[0] - expected[1], abs=1e-5)
     diagonal = (shifts["broadcast", "broadcast"] + shifts["labyrinth", "labyrinth"]) / 2
-    assert model["metrics"]["dynamic_range"]["value"] == pytest.approx(diagonal, abs=1e-5)
-    assert model["metrics"]["sensibility"]["value"] == 1
-    assert model["metrics"]["macro_accuracy"]["value"] == 1
-    assert "### Leakage" in markdown
-    assert (tmp_path / "report" / "leakage.png").read_bytes()[:4] == b"\x89PNG"
+    assert entry["metrics"]["dynamic_range"]["value"] == pytest.approx(diagonal, abs=1e-5)
+    assert entry["metrics"]["sensibility"]["value"] == 1
+    assert entry["metrics"]["macro_accuracy"]["value"] == 1
+    assert "### Side effects" in markdown
 
 
 def test_a_log_without_further_rubrics_reads_as_before(mock_model: Callable[..., Any], tmp_path: Path) -> None:
@@ -87,14 +87,11 @@ def test_a_log_without_further_rubrics_reads_as_before(mock_model: Callable[...,
         run(rubric_adherence("broadcast", judge="measured", limit_per_cell=2, also=also), mock_model(obeys))
         for also in ("", "labyrinth")
     ]
-    plain, judged_twice = (summarise([read_run(log.location)], 20, seed=0) for log in logs)
+    plain, judged_twice = (summarise([read_run(log.location)], seed=0) for log in logs)
     assert not any("also" in (sample.scores or {})["rubric_judge"].metadata for sample in logs[0].samples or [])
-    for key in ("run", "tasks"):
-        assert {k: v for k, v in plain[key].items() if k != "commit"} == {
-            k: v for k, v in judged_twice[key].items() if k != "commit"
-        }
-    one, two = plain["models"][0], judged_twice["models"][0]
-    assert "leakage" not in one
+    assert plain["tasks"] == judged_twice["tasks"]
+    one, two = (summary["models"][0]["tasks"]["rubric_adherence"] for summary in (plain, judged_twice))
+    assert "side_effects" not in one
     assert {name: two["metrics"][name] for name in one["metrics"]} == one["metrics"]
     assert (one["by_rubric"], one["by_level"]) == (two["by_rubric"], two["by_level"])
 
@@ -120,16 +117,14 @@ def test_a_further_judgment_that_fails_is_counted_and_no_number(mock_model: Call
     assert failed["rubric_hash"] == load_rubric("labyrinth").hash
     assert also["low"]["labyrinth"]["score"] == 55
     read = read_run(log.location)
-    assert (len(read.rows), read.unscored.total()) == (3, 0)
+    assert (len(read.asked), read.unscored.total()) == (3, 0)
     assert read.judging.further_failures == {("malformed_json", "labyrinth"): 1}
     # three own replies, two further ones, and the three attempts of the one that failed
     assert read.judging.attempts == 3 + 2 + failed["attempts"]
     assert read.judging.usage["input_tokens"] == 10 * read.judging.attempts
     summary, markdown = report([log], tmp_path / "report")
     # extremely_high by labyrinth is missing, so that cell is, and no shift is made of a failure
-    assert [(cell["steered"], cell["scored"]) for cell in summary["models"][0]["leakage"]] == [
-        ("broadcast", "broadcast")
-    ]
+    assert "side_effects" not in summary["models"][0]["tasks"]["rubric_adherence"]
     assert "malformed_json by labyrinth 1" in markdown
 
 
@@ -142,17 +137,6 @@ def test_a_further_rubric_that_has_changed_is_refused(mock_model: Callable[..., 
     write_eval_log(logs[1], logs[1].location)
     with pytest.raises(ValueError, match="differ in the rubric 'labyrinth' that judged responses of others"):
         check_comparable([read_run(log.location) for log in logs])
-
-
-def test_a_forecast_and_a_batch_know_further_judgments(mock_model: Callable[..., Any]) -> None:
-    parameters = ["rubrics=measured", "levels=low", "limit_per_cell=2", "also=measured"]
-    # 4 rubrics x 1 level x 2 prompts, each judged by 4
-    assert len(planned_texts(parameters, 50)) == 32
-    task_ = rubric_adherence("broadcast", "low", judge="measured", limit_per_cell=1, also=TWO)
-    log = run(task_, mock_model(obeys))
-    assert [text.rubric.id for text in judged_texts([log.location])] == ["broadcast", "labyrinth"]
-    [command] = score_commands([log.location], "mockllm/judge", 1, "calls.jsonl")
-    assert f"-S also={TWO}" in command
 
 
 @pytest.fixture
@@ -174,41 +158,40 @@ def test_a_student_that_follows_the_first_wording_only(joint_log: EvalLog, tmp_p
     assert sum(asked(sample.input)[0][0] == "broadcast" for sample in together) == 4  # type: ignore[arg-type]
 
     # together and alone are judged by both, and so is what is asked without a system prompt
-    assert len(judged_texts([joint_log.location])) == 2 * 18
-    joints = joint_responses((s.metadata, (s.scores or {})["rubric_judge"]) for s in joint_log.samples)
+    assert sum(1 + len(also) for also in frame_of(joint_log)["also"]) == 2 * 18
+    joints = joint_responses(frame_of(joint_log))
     assert len(joints) == 8
-    for joint in joints:
-        levels = [level.value for level in joint.levels]
-        assert joint.alone == tuple(score_by(r, texts()[r, at]) for r, at in zip(joint.rubrics, levels, strict=True))
-        assert joint.base == tuple(score_by(rubric, PLAIN) for rubric in joint.rubrics)
-    found = metrics_of(joint_log)
-    assert (found["n_joint"], found["accuracy_alone"], found["both_right_alone"]) == (8, 1, 1)
-    assert found["interference"] < 0
+    for joint in joints.to_dict("records"):
+        rubrics, levels = joint["rubrics"].split("+"), joint["levels"].split("+")
+        for place, (rubric, level) in enumerate(zip(rubrics, levels, strict=True)):
+            assert joint[f"alone_{place}"] == score_by(rubric, texts()[rubric, level])
+            assert joint[f"base_{place}"] == score_by(rubric, PLAIN)
+    metrics = metrics_of(joint_log)
+    assert (metrics["n_joint"], metrics["accuracy_alone"], metrics["both_right_alone"]) == (8, 1, 1)
+    assert metrics["interference"] < 0
 
     summary, markdown = report([joint_log], tmp_path / "report")
     entry = summary["models"][0]["tasks"]["composition"]
     assert entry["n"] == 18
-    assert entry["metrics"]["accuracy_together"]["value"] == pytest.approx(found["accuracy_together"], abs=1e-6)
+    assert entry["metrics"]["accuracy_together"]["value"] == pytest.approx(metrics["accuracy_together"], abs=1e-6)
     assert {key: value["n"] for key, value in entry["by_request"].items()} == {
         "all": 8,
         "same_levels": 4,
         "different_levels": 4,
     }
     assert set(entry["by_pair"]) == {"broadcast+labyrinth"}
-    assert {(cell["steered"], cell["scored"]) for cell in entry["leakage"]} == {
+    assert {(cell["steered"], cell["scored"]) for cell in entry["side_effects"]} == {
         (r, q) for r in TWO.split(",") for q in TWO.split(",")
     }
     assert "Composition" in markdown
-    for name in ("composition.png", "composition_leakage.png"):
-        assert (tmp_path / "report" / name).read_bytes()[:4] == b"\x89PNG"
 
 
 def test_responses_written_without_a_judge_are_judged_by_both_rubrics_later(mock_model: Callable[..., Any]) -> None:
     log = run(composition(TWO, judge="none", limit_per_cell=1), mock_model(obeys))
     scored = inspect_score(log, rubric_judge("measured", TWO), display="none")
-    joints = joint_responses((s.metadata, (s.scores or {})["rubric_judge"]) for s in scored.samples or [])
+    joints = joint_responses(frame_of(scored))
     assert len(joints) == 4
-    assert not any(math.isnan(score) for joint in joints for score in (*joint.together, *joint.alone, *joint.base))
+    assert joints.notna().all(axis=None)
     # the scorer's own metrics are of what asks for a level: all but the one response without a system prompt
     assert metrics_of(scored)["n_scored"] == len(scored.samples or []) - 1
 
@@ -235,7 +218,7 @@ def test_pairs_are_all_or_named_or_drawn() -> None:
         ({"pairs": "broadcast+broadcast"}, "pairs: got 'broadcast\\+broadcast'"),
         ({"max_pairs": 0}, "max_pairs: got 0, expected 1 or more"),
         ({"rubrics": "broadcast"}, "expected at least two"),
-        ({"paraphrases": "all"}, "paraphrases: got 'all'"),
+        ({"wording_split": "all"}, "wording_split: got 'all'"),
     ],
 )
 def test_a_wrong_parameter_of_composition_is_named(parameters: dict[str, Any], message: str) -> None:
@@ -286,7 +269,6 @@ def test_a_student_that_hears_the_system_turn_only(mock_model: Callable[..., Any
     assert len(entry["cells"]) == 3 * 4
     assert entry["cells"][0]["accuracy"] == {"heldout-0": 1, "heldout-1": 1, "heldout-2": 1}
     assert "Position and style" in markdown
-    assert (tmp_path / "report" / "paraphrases.png").read_bytes()[:4] == b"\x89PNG"
     assert metrics_of(log)["n_scored"] == 72
 
 
@@ -362,7 +344,6 @@ def test_an_adapter_is_paired_with_its_base_without_a_system_prompt(
         == tuned["metrics"]["mean_words"]["value"] - base["metrics"]["mean_words"]["value"]
     )
     assert "difference from base" in markdown
-    assert (tmp_path / "report" / "drift.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_unscored_responses_without_a_level_are_counted_and_printed(mock_model: Callable[..., Any]) -> None:
@@ -370,7 +351,7 @@ def test_unscored_responses_without_a_level_are_counted_and_printed(mock_model: 
     assert log.samples is not None
     log.samples[0].scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
     write_eval_log(log, log.location)
-    done = CliRunner().invoke(report_command, [log.location, "--out", log.location + ".report", "--resamples", "5"])
+    done = CliRunner().invoke(report_command, [log.location, "--out", log.location + ".report"])
     assert done.exit_code == 0, done.output
     assert "unscored none 1" in done.output
     entry = json.loads(Path(log.location + ".report/summary.json").read_text())["models"][0]["tasks"]["drift"]

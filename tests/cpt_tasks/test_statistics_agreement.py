@@ -5,50 +5,46 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from frames import frame
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score, recall_score
-from statsmodels.api import OLS
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from cpt_tasks.metrics import STATISTICS, Judged
-from cpt_tasks.metrics import adherence as metrics
-from cpt_tasks.metrics.bootstrap import resample_weights
-from cpt_tasks.metrics.rows import table_of
+from cpt_tasks.benchmarks.rubric_adherence import statistics as metrics
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from rubrics import ScoreLevel
 
 RUBRICS = ("r", "s", "t")
 
 
-def random_rows(seed: int) -> list[Judged]:
+def random_rows(seed: int) -> pd.DataFrame:
     """Three rubrics, ten prompts, scores in steps of 12.5 for ties, one response in five missing, two epochs."""
     rng = np.random.default_rng(seed)
-    return [
-        Judged(
-            rubric,
-            level,
-            f"p{prompt}",
-            float(np.clip(12.5 * rng.integers(0, 7) + 12.5 * level.rank, 0, 100)),
-            int(rng.integers(3, 9) * 10 + 10 * level.rank),
-        )
+    rows = frame(
+        {
+            "rubric": rubric,
+            "level": level,
+            "user_prompt_id": f"p{prompt}",
+            "score": float(np.clip(12.5 * rng.integers(0, 7) + 12.5 * level.rank, 0, 100)),
+            "words": int(rng.integers(3, 9) * 10 + 10 * level.rank),
+        }
         for rubric in RUBRICS
         for level in ScoreLevel
         for prompt in range(10)
         for _ in range(2)
         if rng.random() > 0.2
-    ]
-
-
-def frame(rows: list[Judged]) -> pd.DataFrame:
-    found = pd.DataFrame([vars(row) for row in rows])
-    found["rank"] = [row.level.rank for row in rows]
-    found["judged"] = [ScoreLevel.of(row.score).rank for row in rows]
-    found["midpoint"] = [row.level.midpoint for row in rows]
-    return found
+    )
+    levels = [ScoreLevel(level) for level in rows["level"]]
+    return rows.assign(
+        rank=[level.rank for level in levels],
+        midpoint=[level.midpoint for level in levels],
+        judged=[ScoreLevel.of(score).rank for score in rows["score"]],
+    )
 
 
 def prompt_means(data: pd.DataFrame) -> list[pd.DataFrame]:
-    means = data.groupby(["user_prompt", "rank", "midpoint"], as_index=False)["score"].mean()
-    return [group for _, group in means.groupby("user_prompt")]
+    means = data.groupby(["user_prompt_id", "rank", "midpoint"], as_index=False)["score"].mean()
+    return [group for _, group in means.groupby("user_prompt_id")]
 
 
 def order(data: pd.DataFrame) -> float:
@@ -60,7 +56,7 @@ def order(data: pd.DataFrame) -> float:
 
 
 def monotone(data: pd.DataFrame) -> float:
-    wide = data.pivot_table(index="user_prompt", columns="rank", values="score").dropna()
+    wide = data.pivot_table(index="user_prompt_id", columns="rank", values="score").dropna()
     return float(((wide[0] < wide[1]) & (wide[1] < wide[2])).mean())
 
 
@@ -94,7 +90,7 @@ REFERENCES: dict[str, list[Callable[[pd.DataFrame], float]]] = {
     "kendall_tau_b_given_length": [partial_tau],
     "order_accuracy": [order],
     "strict_monotone_rate": [monotone],
-    "gain": [slope],
+    "calibration_slope": [slope],
     "dynamic_range": [lambda data: data[data["rank"] == 2]["score"].mean() - data[data["rank"] == 0]["score"].mean()],
 }
 
@@ -102,39 +98,24 @@ REFERENCES: dict[str, list[Callable[[pd.DataFrame], float]]] = {
 @pytest.mark.parametrize("name", sorted(REFERENCES))
 @pytest.mark.parametrize("seed", range(3))
 def test_within_rubric_statistics_agree(name: str, seed: int) -> None:
-    rows = random_rows(seed)
-    data = frame(rows)
+    rows = data = random_rows(seed)
     for reference in REFERENCES[name]:
         expected = np.mean([reference(data[data["rubric"] == rubric]) for rubric in RUBRICS])
         assert STATISTICS[name](rows) == pytest.approx(expected)
 
 
 def test_pooled_statistics_agree() -> None:
-    rows = random_rows(3)
-    data = frame(rows)
+    rows = data = random_rows(3)
     tau, rho = stats.kendalltau(data["rank"], data["score"]), stats.spearmanr(data["rank"], data["score"])
     assert metrics.kendall_tau_b_pooled(rows) == pytest.approx(tau.statistic)
     assert metrics.spearman_rho_pooled(rows) == pytest.approx(rho.statistic)
 
 
 def test_band_errors_agree_with_clipping() -> None:
-    rows = random_rows(4)
-    data = frame(rows)
+    rows = data = random_rows(4)
     edges = np.array([level.band for level in ScoreLevel])[data["rank"]]
     data["off"] = data["score"] - data["score"].clip(edges[:, 0], edges[:, 1])
     cells = data.groupby(["rubric", "rank"])["off"]
     assert metrics.overshoot(rows) == pytest.approx(cells.apply(lambda off: off.clip(lower=0).mean()).mean())
     assert metrics.undershoot(rows) == pytest.approx(cells.apply(lambda off: -off.clip(upper=0).mean()).mean())
     assert metrics.band_error(rows) == pytest.approx(cells.apply(lambda off: off.abs().mean()).mean())
-
-
-def test_the_spread_of_resampled_means_is_the_cluster_robust_standard_error() -> None:
-    rows = random_rows(5)
-    data = frame(rows)
-    groups = data["user_prompt"].astype("category").cat.codes
-    fitted = OLS(data["score"], np.ones(len(data))).fit(
-        cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False}
-    )
-    weights = resample_weights(10, 20_000, np.random.default_rng(0)).astype(float)
-    draws = metrics.mean_score.resampled(table_of(rows), weights)
-    assert draws.std() == pytest.approx(fitted.bse.iloc[0], rel=0.03)
