@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from broadcast_student import CALM, CALM_SCORE, LIVELY, SHOUT, evaluated, shown_metrics, unscore
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from cpt_tasks.benchmarks.dose_response.report import over_rubrics, summarise
+from cpt_tasks.benchmarks.dose_response.report import over_rubrics
 from cpt_tasks.benchmarks.dose_response.statistics import STATISTICS, by_prompt, by_rubric, dead_stretch
 from cpt_tasks.benchmarks.dose_response.task import ADVERBS, dose_prompt, dose_response, dose_samples, parse_targets
 from cpt_tasks.report.logs import read_run
-from cpt_tasks.report.run import check_comparable
+from cpt_tasks.report.report import summarise
+from cpt_tasks.report.run import Run, check_comparable
 from judges.interval import estimates
 from rubrics import ScoreLevel, load_rubric, load_user_prompts
 
@@ -159,7 +161,7 @@ def test_intervals_are_those_of_the_mean_over_prompts() -> None:
 
 def test_a_committed_log_has_the_samples_of_today_and_no_interval_from_four_prompts() -> None:
     run = read_run(str(RESULTS / "dose_response" / "base.eval"))
-    found = summarise(run, seed=0)
+    [found] = summaries(run)
     # four user prompts of each rubric: no interval
     assert found["by_rubric"]["broadcast"]["metrics"]["calibration_slope"]["ci_low"] is None
     assert found["undefined_rubrics"]["saturation_point"] == list(found["by_rubric"])
@@ -168,20 +170,8 @@ def test_a_committed_log_has_the_samples_of_today_and_no_interval_from_four_prom
     assert {sample.id for sample in task.dataset} == set(run.frame["sample_id"])
 
 
-# by the rubric broadcast low, moderate and 100
-CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
-LIVELY = (
-    "The procession moves along the avenue in good order today. What a sight! If you stand near the church you hear "
-    "the drums before you see them. A child waves from a balcony. You may want to follow them down to the river!"
-)
-SHOUT = "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
-CALM_SCORE = measure(load_rubric("broadcast"), CALM).score
-
-
-def run(task: Any, model: Any, **options: Any) -> EvalLog:
-    [log] = inspect_eval(task, model=model, display="none", **options)
-    assert log.status == "success", log.error
-    return log
+def summaries(*runs: Run) -> list[dict[str, Any]]:
+    return [model["tasks"]["dose_response"] for model in summarise(runs)["models"]]
 
 
 def dose_student(messages: list[Any]) -> str:
@@ -192,9 +182,9 @@ def dose_student(messages: list[Any]) -> str:
 
 def test_dose_response_end_to_end(mock_model: Callable[..., Any]) -> None:
     model = mock_model(dose_student)
-    log = run(dose_response("broadcast", judge="measured", limit_per_cell=3), model)
+    log = evaluated(dose_response("broadcast", judge="measured", limit_per_cell=3), model)
     assert len(model.seen) == 5 * 3
-    [found] = section_of(read_run(log.location), task="dose_response")
+    [found] = summaries(read_run(log.location))
     curve = [p["mean"] for p in found["curve"]]
     assert [p["target"] for p in found["curve"]] == [10, 30, 50, 70, 90]
     assert not any(p["trained"] for p in found["curve"])
@@ -209,17 +199,14 @@ def test_dose_response_end_to_end(mock_model: Callable[..., Any]) -> None:
     assert found["metrics"]["dynamic_range"]["value"] == pytest.approx(100 - CALM_SCORE, abs=1e-6)
     assert (found["n"], found["unscored"], found["style"]) == (15, 0, "number")
     # the log's own headline reads the level that the target lies in
-    assert metrics_of(log)["n_scored"] == 15
+    assert shown_metrics(log)["n_scored"] == 15
 
 
 def test_unscored_doses_are_counted_and_left_out(mock_model: Callable[..., Any]) -> None:
-    path = run(dose_response("broadcast", judge="measured", limit_per_cell=2), mock_model(dose_student)).location
-    log = read_eval_log(path)
-    for sample in log.samples or []:
-        if sample.metadata["target"] == 50:
-            sample.scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
-    write_eval_log(log, path)
-    [found] = section_of(read_run(path), task="dose_response")
+    task = dose_response("broadcast", judge="measured", limit_per_cell=2)
+    path = evaluated(task, mock_model(dose_student)).location
+    unscore(path, lambda _, sample: sample.metadata["target"] == 50)
+    [found] = summaries(read_run(path))
     assert (found["n"], found["unscored"]) == (8, 2)
     assert [p["target"] for p in found["curve"]] == [10, 30, 70, 90]
 
@@ -238,7 +225,7 @@ def test_a_dose_is_asked_after_the_extremely_high_prompt() -> None:
     assert (metadata["level"], metadata["target"], metadata["style"]) == ("moderate", 55, "number")
     assert (metadata["rubric_hash"], metadata["dose_version"]) == (rubric.hash, "1")
     # a user prompt has the same wording at every target
-    assert [s.metadata["paraphrase"] for s in samples[:4]] == [s.metadata["paraphrase"] for s in samples[4:]]  # type: ignore[index]
+    assert [s.metadata["wording"] for s in samples[:4]] == [s.metadata["wording"] for s in samples[4:]]  # type: ignore[index]
 
 
 def test_adverbs_stand_for_the_default_targets_in_ascending_order() -> None:
@@ -267,7 +254,7 @@ def test_targets_as_the_command_line_may_give_them(targets: Any, parsed: list[fl
         ({"targets": "nan"}, "targets: got nan, expected a number from 0 to 100"),
         ({"targets": "20", "style": "adjective"}, "targets: got 20 with style=adjective, expected some of 10, 30"),
         ({"style": "song"}, "style: got 'song', expected one of"),
-        ({"paraphrases": "all"}, "paraphrases: got 'all'"),
+        ({"paraphrases": "all"}, "wording_split: got 'all'"),
         ({"judge": "oracle"}, "judge: got 'oracle'"),
     ],
 )
@@ -278,9 +265,9 @@ def test_a_wrong_parameter_of_dose_response_is_named(parameters: dict[str, Any],
 
 def test_runs_of_other_doses_are_refused(mock_model: Callable[..., Any]) -> None:
     runs = []
-    for name, given in (("one", {}), ("two", {"targets": "10,20,50,70,90"}), ("three", {"style": "adjective"})):
-        arguments = {"rubrics": "broadcast", "judge": "measured", "limit_per_cell": 1} | given
-        log = run("cpt_tasks/dose_response", mock_model(lambda _: LIVELY, name=name), task_args=arguments)
+    for name, options in (("one", {}), ("two", {"targets": "10,20,50,70,90"}), ("three", {"style": "adjective"})):
+        arguments = {"rubrics": "broadcast", "judge": "measured", "limit_per_cell": 1} | options
+        log = evaluated("cpt_tasks/dose_response", mock_model(lambda _: LIVELY, name=name), task_args=arguments)
         runs.append(read_run(log.location))
     for other in runs[1:]:
         with pytest.raises(ValueError, match="differ in grid"):

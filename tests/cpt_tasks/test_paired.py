@@ -82,18 +82,15 @@ def test_the_interval_of_a_mean_is_that_of_the_paired_t_test() -> None:
     assert (found.difference.ci_low, found.difference.ci_high) == pytest.approx((theirs.low, theirs.high))
 
 
-@pytest.mark.parametrize("shift", [0.0, 2.0, 20.0])
-def test_an_interval_of_a_difference_is_not_clipped_at_0_and_moves_with_it(shift: float) -> None:
-    # a share that can only rise, by a little and not in every prompt: the interval holds negative values
+def test_an_interval_of_a_difference_is_not_clipped_at_0_and_moves_with_the_difference() -> None:
+    # no score falls, two of twelve prompts rise: the interval holds negative values all the same
     rows = follows(12, seed=1, noise=30)
-    better = rows.assign(score=rows["score"] + shift * (rows["user_prompt_id"] < "p02"))
-    [found] = paired_differences(rows, better, [mean_score], RNG(0), 10)
-    if shift:
-        assert found.difference.ci_low < 0 < found.difference.value
-    [more] = paired_differences(rows, better.assign(score=better["score"] + 5), [mean_score], RNG(0), 10)
-    assert more.difference.value == pytest.approx(found.difference.value + 5)
-    if shift:
-        assert more.difference.ci_low == pytest.approx(found.difference.ci_low + 5)
+    rises = rows.assign(score=rows["score"] + 20 * (rows["user_prompt_id"] < "p02"))
+    [some] = paired_differences(rows, rises, [mean_score], RNG(0), 10)
+    [more] = paired_differences(rows, rises.assign(score=rises["score"] + 5), [mean_score], RNG(0), 10)
+    assert some.difference.ci_low < 0 < some.difference.value
+    moved = (more.difference.value - 5, more.difference.ci_low - 5, more.difference.ci_high - 5)
+    assert moved == pytest.approx((some.difference.value, some.difference.ci_low, some.difference.ci_high))
 
 
 def test_values_are_those_of_each_model_alone() -> None:
@@ -105,12 +102,12 @@ def test_values_are_those_of_each_model_alone() -> None:
 
 
 def test_models_that_do_not_differ_are_seldom_called_different() -> None:
-    # 400 comparisons of a model with itself on other draws: 5% of them, give or take two standard errors of 1.1%
+    # 200 comparisons of a model with itself on other draws: 5% of them, give or take two standard errors of 1.5%
     found = [
         paired_differences(follows(10, seed=2 * n), follows(10, seed=2 * n + 1), [calibration_slope], RNG(n), 1024)[0].p
-        for n in range(400)
+        for n in range(200)
     ]
-    assert 0.028 <= np.mean(np.array(found) <= 0.05) <= 0.072
+    assert 0.02 <= np.mean(np.array(found) <= 0.05) <= 0.08
 
 
 def test_an_undefined_difference_has_no_p_value() -> None:
