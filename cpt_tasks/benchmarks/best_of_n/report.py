@@ -176,7 +176,7 @@ def _against(run: Run, base: Run) -> list[dict[str, Any]]:
     rows = []
     for level in [name for name in base_curves if name in own_curves]:
         for k in curve_sizes(n)[1:]:
-            needed = _needed(base_curves[level], own_curves[level], k)
+            needed = samples_needed(base_curves[level], own_curves[level], k)
             known = unit == own_unit and needed["samples"] is not None
             rows.append(
                 {"base": base.name, "level": level, "base_samples": k}
@@ -197,7 +197,7 @@ def _band_hits(run: Run, n: int) -> dict[str, Floats]:
     return {str(level): curve.to_numpy(np.float64) for level, curve in curves.iterrows()}
 
 
-def _needed(base: Floats, own: Floats, k: int) -> dict[str, Any]:
+def samples_needed(base: Floats, own: Floats, k: int) -> dict[str, Any]:
     """What a curve needs to reach what the base reaches with k: two equal curves have the ratio 1.
 
     The ratio divides by the samples of the base with which it first reaches its value at k: fewer than k only where
