@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cpt_tasks.benchmarks.dose_response.report import over_rubrics
-from cpt_tasks.benchmarks.dose_response.statistics import STATISTICS, by_prompt, by_rubric, dead_stretch
+from cpt_tasks.benchmarks.dose_response.statistics import (
+    STATISTICS,
+    by_prompt,
+    by_rubric,
+    dead_stretch,
+    means_by_rubric,
+)
 from cpt_tasks.benchmarks.dose_response.task import ADVERBS, dose_prompt, dose_response, dose_samples, parse_targets
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.report import summarise
@@ -37,7 +43,7 @@ def student(answer: Callable[[float], float], rubric: str = "r", prompts: str = 
 
 
 def value(name: str, rows: pd.DataFrame) -> float:
-    return over_rubrics(by_prompt(rows))[name]
+    return over_rubrics(by_rubric(by_prompt(rows)))[name]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +160,7 @@ def test_a_rubric_that_lacks_a_target_of_the_others_has_no_zone() -> None:
 def test_intervals_are_those_of_the_mean_over_prompts() -> None:
     # the slope is 1 for half of the prompts and 0 for the others: Student's t over eight slopes
     rows = pd.concat([student(lambda t: t, prompts="abcd"), student(lambda t: 70, prompts="efgh")])
-    found = estimates(by_prompt(rows), over_rubrics, {})["calibration_slope"]
+    found = estimates(by_prompt(rows), lambda part: over_rubrics(means_by_rubric(part)), {})["calibration_slope"]
     slopes = [1.0] * 4 + [0.0] * 4
     assert (found.ci_low, found.ci_high) == pytest.approx(stats.t.interval(0.95, 7, 0.5, stats.sem(slopes)))
 

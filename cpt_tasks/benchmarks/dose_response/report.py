@@ -9,10 +9,10 @@ from cpt_tasks.benchmarks.dose_response.statistics import (
     DEAD_SHARE,
     SATURATION_SHARE,
     STATISTICS,
-    STEPS,
     by_prompt,
     by_rubric,
     dead_stretch,
+    means_by_rubric,
     score_column,
     targets_of,
 )
@@ -71,20 +71,19 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
 
 def _entry(prompts: pd.DataFrame) -> dict[str, Any]:
     """Metrics and curve of user prompts of one or more rubrics."""
-    values = over_rubrics(prompts)
     targets = targets_of(prompts)
     bounds = BOUNDS | {score_column(target): (0.0, 100.0) for target in targets}
-    ranged = estimates(prompts, over_rubrics, bounds)
-    found = {name: Estimate(values[name]) if name in STEPS else ranged[name] for name in ranged}
+    plain = {name: Estimate(value) for name, value in over_rubrics(by_rubric(prompts)).items()}
+    found = plain | estimates(prompts, lambda part: over_rubrics(means_by_rubric(part)), bounds)
     return {
         "metrics": {name: found[name].to_json() for name in STATISTICS},
         "curve": [_point_json(target, prompts, found[score_column(target)]) for target in targets],
     }
 
 
-def over_rubrics(prompts: pd.DataFrame) -> dict[str, float]:
-    """Means over rubrics of the columns of `by_rubric`."""
-    return {str(name): float(value) for name, value in by_rubric(prompts).mean().items()}
+def over_rubrics(rubrics: pd.DataFrame) -> dict[str, float]:
+    """Means over rubrics of the columns of `by_rubric`, nan left out."""
+    return {str(name): float(value) for name, value in rubrics.mean().items()}
 
 
 def _point_json(target: float, prompts: pd.DataFrame, mean: Estimate) -> dict[str, Any]:

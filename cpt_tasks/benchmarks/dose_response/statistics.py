@@ -31,8 +31,6 @@ STATISTICS = (
     "monotone_share",
     "strict_monotone_share",
 )
-# step functions of the curve: a user prompt left out moves them not at all or by a whole step, so no interval
-STEPS = ("dead_zone", "saturation_point")
 BOUNDS = {
     "dynamic_range": (-100.0, 100.0),
     "mean_absolute_error": (0.0, 100.0),
@@ -70,17 +68,23 @@ def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
 
 def by_rubric(prompts: pd.DataFrame) -> pd.DataFrame:
     """A row per rubric, from rows of `by_prompt`: the mean of each `score@TARGET`, and `STATISTICS`."""
-    means = prompts.drop(columns="user_prompt_id").groupby("rubric").mean()
-    curves = means.filter(like="score@")
+    table = means_by_rubric(prompts)
     targets = targets_of(prompts)
-    several = len(targets) > 1
+    curves = table.filter(like="score@").to_numpy(np.float64)
+    steps = {function.__name__: [function(targets, curve) for curve in curves] for function in STEPS}
+    return table.assign(**steps)
+
+
+def means_by_rubric(prompts: pd.DataFrame) -> pd.DataFrame:
+    """The same without `STEPS`: the columns whose values have an interval."""
+    means = prompts.drop(columns="user_prompt_id").groupby("rubric").mean()
+    scores, errors = means.filter(like="score@"), means.filter(like="error@")
+    several = scores.shape[1] > 1
     own = {
-        "dynamic_range": curves.iloc[:, -1] - curves.iloc[:, 0] if several else NAN,
-        "mean_absolute_error": means.filter(like="error@").mean(axis=1, skipna=False),
-        "dead_zone": [dead_zone(targets, curve) for curve in curves.to_numpy(np.float64)],
-        "saturation_point": [saturation_point(targets, curve) for curve in curves.to_numpy(np.float64)],
+        "dynamic_range": scores.iloc[:, -1] - scores.iloc[:, 0] if several else NAN,
+        "mean_absolute_error": errors.mean(axis=1, skipna=False),
     }
-    return means.assign(**own)[[*curves.columns, *STATISTICS]]
+    return means.drop(columns=errors.columns).assign(**own)
 
 
 def targets_of(prompts: pd.DataFrame) -> Floats:
@@ -130,6 +134,10 @@ def saturation_point(targets: Floats, curve: Floats) -> float:
     reached = curve >= low + SATURATION_SHARE * (high - low) - ROUNDING
     stays = np.logical_and.accumulate(reached[::-1])[::-1]
     return float(targets[np.argmax(stays)]) if stays.any() else NAN
+
+
+# functions of the curve: a user prompt left out moves them not at all or by a whole step, so they have no interval
+STEPS = (dead_zone, saturation_point)
 
 
 def _slopes(scores: Floats, targets: Floats) -> Floats:
