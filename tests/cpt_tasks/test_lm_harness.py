@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from broadcast_student import CALM, LIVELY, SHOUT
 
 pytest.importorskip("lm_eval")
 from inspect_ai import eval as inspect_eval
@@ -32,16 +33,7 @@ from cpt_tasks.report.logs import read_run
 from judges.interval import jsonable
 
 ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
-TEXTS = {
-    "low": "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3,
-    "moderate": (
-        "The procession moves along the avenue in good order today. What a sight! If you stand near the church you "
-        "hear the drums before you see them. A child waves from a balcony. You may want to follow them to the river!"
-    ),
-    "extremely_high": (
-        "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
-    ),
-}
+TEXTS = {"low": CALM, "moderate": LIVELY, "extremely_high": SHOUT}
 NO_VERDICT = "I would rather not say."
 
 
@@ -257,6 +249,7 @@ def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
         ({"n_samples": 1.5}, "--metadata n_samples: got 1.5"),
         ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected 'criteria'"),
         ({"preset": "papers"}, "--metadata: preset: got 'papers', expected one of"),
+        ({"paraphrases": "all"}, "--metadata: wording_split: got 'all', expected one of"),
         ({"wordings": 9}, "--metadata: wordings: got 9, expected 1 to"),
         (
             {"judge": "model"},
@@ -346,28 +339,36 @@ def test_the_command_names_the_choices_of_metadata(monkeypatch: pytest.MonkeyPat
     assert str(stopped.value).startswith("cpt-lm-eval: --metadata rubric: unknown, expected one of call_store, judge,")
 
 
-def test_the_command_adds_to_what_is_given_and_does_not_replace_it() -> None:
-    given = {"include_path": None, "config": None}
-    assert vars(command.included(Namespace(**given))) == {
-        "include_path": include_path(),
-        "config": None,
-        "apply_chat_template": True,
-    }
-    theirs = vars(command.included(Namespace(include_path="theirs", config=None, apply_chat_template="named")))
-    assert (theirs["include_path"], theirs["apply_chat_template"]) == ([include_path(), "theirs"], "named")
-    assert "apply_chat_template" not in vars(command.included(Namespace(include_path=None, config="run.yaml")))
+@pytest.mark.parametrize(
+    ("given", "included"),
+    [
+        (
+            {"include_path": None, "config": None},
+            {"include_path": include_path(), "config": None, "apply_chat_template": True},
+        ),
+        (
+            {"include_path": "theirs", "config": None, "apply_chat_template": "named"},
+            {"include_path": [include_path(), "theirs"], "config": None, "apply_chat_template": "named"},
+        ),
+        (
+            {"include_path": None, "config": "run.yaml"},
+            {"include_path": include_path(), "config": "run.yaml"},
+        ),
+    ],
+)
+def test_the_command_adds_to_what_is_given_and_does_not_replace_it(
+    given: dict[str, Any], included: dict[str, Any]
+) -> None:
+    assert vars(command.included(Namespace(**given))) == included
 
 
-def test_the_command_without_lm_eval_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_without_lm_eval_names_the_extra_and_with_a_flag_the_folder_of_the_tasks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--tasks", ADHERENCE])
     with pytest.raises(SystemExit, match="pip install 'cpt-tasks\\[lm-eval\\]'"):
         command.main()
-
-
-def test_the_command_prints_the_folder_of_the_tasks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
     monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--include-path"])
     command.main()
     folder = Path(capsys.readouterr().out.strip())
@@ -378,6 +379,7 @@ def test_defaults_are_those_of_the_inspect_tasks() -> None:
     defaults = {name: p.default for name, p in inspect.signature(rubric_adherence).parameters.items()}
     settings = vars(Settings())
     assert settings_of({}) == settings_of({"preset": "core"}) != settings_of({"preset": "full"})
+    assert settings_of({"paraphrases": "train"}) == settings_of({"wording_split": "train"}) != settings_of({})
     shared = {name for name in settings.keys() & defaults.keys() if defaults[name] is not None}
     assert len(shared) == 8
     assert {name: settings[name] for name in shared} == {name: defaults[name] for name in shared}
