@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from data_gen.pairing.command import twins_command
+from data_gen.twins.command import twins_command
 from rubrics import load_rubric, load_rubrics, load_user_prompts
 
 ROOT = Path(__file__).parents[2]
 SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
 SEED_ROWS = [json.loads(line) for line in SEED_FILE.read_text(encoding="utf-8").splitlines()]
-TRAINED_ON = ROOT / "results" / "smollm2-135m" / "training" / "run_manifest.json"
 TEST_PROMPT_ID, TEST_PROMPT = next(iter(load_user_prompts("test").items()))
 
 
@@ -44,20 +43,36 @@ def rated_as_heldout(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row | changes | {"id": row["id"] + "h"} for row in rows if row["rubric"] == "reverie"]
 
 
-@pytest.mark.parametrize("wordings", [1, 2])
-def test_the_seed_gives_the_bytes_that_results_were_trained_on(wordings: int, tmp_path: Path) -> None:
-    run("--wordings", wordings, "--out", tmp_path)
-    found = {name: hashlib.sha256((tmp_path / f"{name}.jsonl").read_bytes()).hexdigest() for name in ("train", "eval")}
-    trained_on = json.loads(TRAINED_ON.read_text(encoding="utf-8"))["data"]
-    if wordings == 1:  # the demo's
-        trained_on = {name: {"sha256": digest} for name, digest in DEMO_SHA256.items()}
-    assert found == {name: about["sha256"] for name, about in trained_on.items()}
-
-
-DEMO_SHA256 = {
-    "train": "77743858fffe9796f17a77314c67f6bc4449dfb89c7ccc0ec1ed7391d6f7fffd",
-    "eval": "68efe44c92ef2969e1b196698a63d502a76ed5650a72755e1c93e2abd5feeb35",
+# SHA-256 of the columns that training reads (first of the two) in the files that results were trained on, made before
+# columns were renamed (results/smollm2-135m/training/run_manifest.json names those files), and of the files of today
+TRAINED_ON = {
+    (1, "train"): (
+        "8bc575f8f21bad4c7c1a8cfc4629a3b6b2f658a738b6c8b69b433e205dfd02f7",
+        "cdf7dc5af002b7393fa06f583293447681ae4a7c8eb1accfd8ed33f2e20d962b",
+    ),
+    (1, "eval"): (
+        "1983afb382d903480d67adb175e551dfd616d32b1574981379e5192cc1a9fd7a",
+        "a26b8a75e100d56911ced06000d52da29bfcc3ffb6d56f46753acd38dfd9a662",
+    ),
+    (2, "train"): (
+        "04b9f8dbe1363f7fa6d86819c554f9e20bcae970fdfbeb7bf0809bf805913d49",
+        "f91cf97df50e0898c4e04dada09cb2cc8e656109a81eec8df60172aeb7df5d29",
+    ),
+    (2, "eval"): (
+        "644fcbe905c4a9cd859c42d0877251bc23972dd7110b69b3d1cec617a6cffe9f",
+        "e2a5ab8b47044aed0f44e684e41edf4b45f192616c65ad970ba1c0bac28368d9",
+    ),
 }
+
+
+@pytest.mark.parametrize("wordings", [1, 2])
+def test_the_seed_gives_the_data_that_results_were_trained_on(wordings: int, tmp_path: Path) -> None:
+    run("--wordings", wordings, "--out", tmp_path)
+    for name in ("train", "eval"):
+        path = tmp_path / f"{name}.jsonl"
+        columns = [[row[key] for key in ("prompt", "chosen", "rejected", "pair_id")] for row in read(path)]
+        digests = [hashlib.sha256(part).hexdigest() for part in (json.dumps(columns).encode(), path.read_bytes())]
+        assert tuple(digests) == TRAINED_ON[wordings, name]
 
 
 def test_the_same_input_and_seed_give_the_same_bytes_in_any_folder(
@@ -153,9 +168,9 @@ def test_bad_rows_are_named_and_counted_and_good_ones_survive(tmp_path: Path) ->
 
 
 def test_a_test_prompt_gets_into_no_file(tmp_path: Path) -> None:
-    rows = [row | {"prompt": f" {TEST_PROMPT.upper()}"} if n < 24 else row for n, row in enumerate(SEED_ROWS)]
+    rows = [row | {"user_prompt": f" {TEST_PROMPT.upper()}"} if n < 24 else row for n, row in enumerate(SEED_ROWS)]
     rows += [
-        row | {"id": row["id"] + "x", "user_prompt_id": TEST_PROMPT_ID, "prompt": TEST_PROMPT} for row in SEED_ROWS
+        row | {"id": row["id"] + "x", "user_prompt_id": TEST_PROMPT_ID, "user_prompt": TEST_PROMPT} for row in SEED_ROWS
     ]
     result = run("--responses", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "out")
     assert f"{24 + 288} bad rows skipped: {24 + 288} test_prompt" in result.stderr
@@ -282,10 +297,8 @@ def test_ratings_by_people_are_paired_like_responses(tmp_path: Path) -> None:
 
 
 def test_rubrics_that_eval_says_nothing_of_are_named(tmp_path: Path) -> None:
-    rows = [
-        row | {"user_prompt_id": row["rubric"] + row["user_prompt_id"], "prompt": row["rubric"]} for row in SEED_ROWS
-    ]
-    rows = [row | {"prompt": row["prompt"] + row["user_prompt_id"]} for row in rows]
+    names = [row["rubric"] + row["user_prompt_id"] for row in SEED_ROWS]
+    rows = [row | {"user_prompt_id": name, "user_prompt": name} for row, name in zip(SEED_ROWS, names, strict=True)]
     result = run("--responses", write(tmp_path / "r.jsonl", rows), "--eval-prompts", 1, "--out", tmp_path / "out")
     [rubric] = {row["rubric"] for row in read(tmp_path / "out" / "eval.jsonl")}
     others = sorted({"broadcast", "field_notes", "labyrinth", "reverie"} - {rubric})

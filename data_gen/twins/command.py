@@ -2,7 +2,7 @@
 
     cpt twins --responses data_gen/seed/responses.jsonl --out data/seed
 
-The work is done in `preference_data.py`.
+The work is done in `make.py`.
 """
 
 import json
@@ -14,10 +14,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from data_gen.pairing.dataset_card import find_hub_token, push_folder
-from data_gen.pairing.preference_data import FORMATS, Options, make_preferences
-from data_gen.pairing.preference_files import require_pyarrow
-from data_gen.pairing.twins import LEVEL_PAIRS, N_EVAL_PROMPTS, LevelPair, parse_level_pairs
+from data_gen.twins.card import find_hub_token, push_folder
+from data_gen.twins.files import require_pyarrow
+from data_gen.twins.make import FORMATS, Options, make_preferences
+from data_gen.twins.pairing import LEVEL_PAIRS, N_EVAL_PROMPTS, LevelPair, parse_level_pairs
 
 DEFAULT_RESPONSES = Path(str(files("data_gen"))) / "seed" / "responses.jsonl"
 _NOT_IN_COMMAND = ("out", "push_to_hub", "private")
