@@ -130,7 +130,7 @@ def iter_responses(
     Raises:
         ValueError: If a file is missing.
     """
-    seen: set[str] = set()
+    seen: set[int] = set()  # hashes, as ids are themselves: a million whole ids would take 100 MB
     hashes = {rubric_id: rubric.hash for rubric_id, rubric in rubrics.items()}  # slow to take for every row
     for path in paths:
         for number, content in read_jsonl(path, skip=lambda message: problems.add("bad_row", message)):
@@ -141,7 +141,7 @@ def iter_responses(
                 problems.add("bad_row", f"{where}: {_first_problem(error)}")
                 continue
             rubric = rubrics.get(row.rubric)
-            if row.id in seen:
+            if hash(row.id) in seen:
                 problems.add("repeated_id", f"{where}: id {row.id!r} stands there twice, expected each id once")
             elif rubric is None:
                 problems.add("unknown_rubric", f"{where}: rubric is {row.rubric!r}, expected one of {sorted(rubrics)}")
@@ -152,7 +152,7 @@ def iter_responses(
                     "the rubric was edited since; generate the response anew, or restore the rubric",
                 )
             else:
-                seen.add(row.id)
+                seen.add(hash(row.id))
                 yield where, row
 
 

@@ -6,11 +6,13 @@ names the files, so that `datasets.load_dataset(FOLDER)` finds them. Its text is
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
+import huggingface_hub as hub
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from rubrics.files import write_whole
 
@@ -37,67 +39,44 @@ def write_card(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _render(manifest: dict[str, Any]) -> str:
-    from huggingface_hub import DatasetCard, DatasetCardData
-
     ending = ".parquet" if any(name.endswith(".parquet") for name in manifest["files"]) else ".jsonl"
     files = {name: about for name, about in manifest["files"].items() if name.endswith(ending)}
     rows = sum(about["rows"] for about in files.values())
-    header = DatasetCardData(
+    header = hub.DatasetCardData(
         license=manifest["licence"],
         language=["en"],
         task_categories=["text-generation"],
         tags=["preference", "dpo", "trl", "system-prompt", "synthetic", "cpt-tasks"],
         size_categories=[next((size for top, size in _SIZES if rows < top), "n>10M")],
         configs=[
-            {
-                "config_name": "default",
-                "data_files": [{"split": Path(name).stem, "path": name} for name in files],
-            }
+            {"config_name": "default", "data_files": [{"split": Path(name).stem, "path": name} for name in files]}
         ],
     )
-    card = DatasetCard.from_template(
-        header, template_path=str(Path(__file__).with_name("card.md")), **manifest, **_tables(manifest)
-    )
-    return f"{str(card).rstrip()}\n"
-
-
-def _tables(manifest: dict[str, Any]) -> dict[str, str]:
     names = list(dict.fromkeys(name for entry in manifest["twins"] for name in entry["twins"]))
-    counts = [f"{name} twins" for name in names]
-    single: list[list[Any]] = []
-    composed: list[list[Any]] = []
-    for entry in manifest["twins"]:
-        numbers = [entry["twins"].get(name, 0) for name in names]
-        if entry["levels"]:
-            means = [f"{entry[mean]:.1f}" for mean in ("mean_lower", "mean_higher", "mean_gap")]
-            single.append([entry["rubric"], entry["levels"], entry["teacher"], *numbers, *means])
-        else:
-            composed.append([entry["rubric"], entry["teacher"], *numbers])
-    lost: list[list[Any]] = [
+    kinds = [[entry["rubric"], entry["levels"], entry["teacher"]] for entry in manifest["twins"]]
+    counts = [[entry["twins"].get(name, 0) for name in names] for entry in manifest["twins"]]
+    means = [[f"{mean:.1f}" for name, mean in entry.items() if "mean" in name] for entry in manifest["twins"]]
+    twins = list(zip(kinds, counts, means, strict=True))
+    lost = [
         [f"verification of {about['input']}: {about['kept']} of {about['in']} responses kept", reason, count]
         for about in manifest["verification"]
         for reason, count in about["dropped"].items()
     ]
-    lost += [["responses that may not train", reason, count] for reason, count in manifest["skipped"].items()]
-    lost += [["pairing", what, count] for what, count in manifest["left_out"].items()]
-    means = ["mean score, lower", "mean score, higher", "mean gap"]
-    about_rubrics = [[name, *about.values()] for name, about in manifest["rubrics"].items()]
-    about_files = [[name, about["rows"], about["sha256"]] for name, about in manifest["files"].items()]
-    about_inputs = [[about["name"], about["rows"] or "", about["sha256"]] for about in manifest["inputs"]]
-    return {
-        "inputs_table": _table(["input", "rows", "sha256"], about_inputs),
-        "twins_table": _table(["rubric", "levels", "teacher", *counts, *means], single),
-        "compositions_table": _table(["rubrics", "teacher", *counts], composed) if composed else "",
-        "rubrics_table": _table(["rubric", "hash", "licence", "source"], about_rubrics),
-        "lost_table": _table(["stage", "reason", "count"], lost) if lost else "",
-        "files_table": _table(["file", "rows", "sha256"], about_files),
-    }
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    lost += [["responses that may not train", *item] for item in manifest["skipped"].items()]
+    lost += [["pairing", *item] for item in manifest["left_out"].items()]
+    card = hub.DatasetCard.from_template(
+        header,
+        template_path=str(Path(__file__).with_name("card.md")),
+        **{name: manifest[name] for name in ("command", "seed", "teachers", "judges")},
+        counts=[f"{name} twins" for name in names],
+        single=[[*kind, *count, *mean] for kind, count, mean in twins if kind[1]],
+        composed=[[kind[0], kind[2], *count] for kind, count, _ in twins if not kind[1]],
+        input_rows=[[about["name"], about["rows"] or "", about["sha256"]] for about in manifest["inputs"]],
+        rubric_rows=[[name, *about.values()] for name, about in manifest["rubrics"].items()],
+        lost=lost,
+        file_rows=[[name, about["rows"], about["sha256"]] for name, about in manifest["files"].items()],
+    )
+    return f"{str(card).rstrip()}\n"
 
 
 def file_sha256(path: Path) -> str:
@@ -127,9 +106,7 @@ def read_verification(path: Path) -> dict[str, Any] | None:
 
 def find_hub_token() -> None:
     """Raises click.ClickException, saying what to do, if there is no token to push files with."""
-    from huggingface_hub import get_token
-
-    if not get_token():
+    if not hub.get_token():
         raise click.ClickException(
             "--push-to-hub: found no token of the Hugging Face hub, expected one; run `hf auth login` or set HF_TOKEN"
         )
@@ -141,12 +118,9 @@ def push_folder(folder: Path, names: Iterable[str], repo: str, private: bool) ->
     Raises:
         click.ClickException: If the hub refuses; the token is in no message.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
     http_error = HfHubHTTPError.__mro__[1]  # of httpx or httpx2, whichever the hub's package has: no connection, too
     assert issubclass(http_error, Exception)
-    api = HfApi()
+    api = hub.HfApi()
     try:
         url = api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
         api.upload_folder(

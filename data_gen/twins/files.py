@@ -20,7 +20,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import polars as pl
 
@@ -40,19 +39,25 @@ def pair_ids(twins: Mapping[str, pl.DataFrame], responses: Responses) -> dict[st
     """
     ids = responses.texts.select("id").collect().to_series()
     rubric_ids = [rubric.id for rubric in responses.rubrics]
-    given: set[int] = set()
-    result = {}
+
+    def digest(first: int, second: int, repeat: int, rubric: int, with_rubric: int | None = None) -> str:
+        asked = [] if with_rubric is None else [rubric_ids[rubric], rubric_ids[with_rubric]]
+        return hashlib.sha256(" ".join([ids[first], ids[second], *asked, str(repeat)]).encode()).hexdigest()
+
+    columns = ["first", "second", "repeat", "rubric", "with_rubric"]
+    together = pl.concat([table.select(name for name in columns if name in table.columns) for table in twins.values()])
+    beginnings = np.fromiter((int(digest(*row)[:12], 16) for row in together.iter_rows()), dtype=np.int64)
+    again = np.setdiff1d(np.arange(len(together)), np.unique(beginnings, return_index=True)[1])
+    longer = {place: digest(*together.row(place))[:24] for place in again.tolist()}
+    assert len(set(longer.values())) == len(longer), "a twin was made twice"
+    result, start = {}, 0
     for name, table in twins.items():
-        columns = [column for column in ("rubric", "with_rubric") if "with_rubric" in table.columns]
-        new: list[str] = []
-        for first, second, repeat, *asked in table.select("first", "second", "repeat", *columns).iter_rows():
-            names = [] if None in asked else [rubric_ids[number] for number in asked]
-            digest = hashlib.sha256(" ".join([ids[first], ids[second], *names, str(repeat)]).encode()).hexdigest()
-            pair_id = digest[:12] if int(digest[:12], 16) not in given else digest[:24]
-            assert int(pair_id, 16) not in given, f"the twin of {ids[first]} and {ids[second]} was made twice"
-            given.add(int(pair_id, 16))
-            new.append(pair_id)
-        result[name] = table.with_columns(pl.Series("pair_id", new, dtype=pl.String))
+        parts = [pl.Series(dtype=pl.String)]
+        for at in range(start, start + len(table), TWINS_PER_READ):
+            places = range(at, min(at + TWINS_PER_READ, start + len(table)))
+            parts.append(pl.Series([longer.get(place) or f"{beginnings[place]:012x}" for place in places]))
+        result[name] = table.with_columns(pl.concat(parts).alias("pair_id"))
+        start += len(table)
     return result
 
 
@@ -148,14 +153,12 @@ def check_whole(rows: pl.DataFrame) -> None:
     """Raises AssertionError, naming the twin, unless every two rows are the two halves of one twin."""
     one, other = rows[::2], rows[1::2]
     assert len(one) == len(other), f"the twin {one['pair_id'][-1]} has one half, expected two"
-    system, user = (lambda half, n=n: half["prompt"].list.get(n) for n in (0, 1))
+    systems, users = ([half["prompt"].list.get(place) for half in (one, other)] for place in (0, 1))
     whole = (one["pair_id"] == other["pair_id"]) & (one["chosen"] == other["rejected"])
-    whole &= (one["rejected"] == other["chosen"]) & (user(one) == user(other)) & (system(one) != system(other))
+    whole &= (one["rejected"] == other["chosen"]) & (users[0] == users[1]) & (systems[0] != systems[1])
     if not whole.all():
-        where = whole.arg_min()
-        raise AssertionError(
-            f"the twin {one['pair_id'][where]} is followed by {other['pair_id'][where]}, not its mirror"
-        )
+        first, second = (half["pair_id"].filter(~whole)[0] for half in (one, other))
+        raise AssertionError(f"the twin {first} is followed by {second}, expected its mirror")
 
 
 def write_preferences(folder: Path, name: str, formats: Sequence[str], tables: Iterator[pl.DataFrame]) -> int:
@@ -185,11 +188,3 @@ def write_preferences(folder: Path, name: str, formats: Sequence[str], tables: I
                 )
                 parquet.write_table(table)
     return count
-
-
-def require_pyarrow() -> None:
-    """Raises click.ClickException, saying what to install, if pyarrow is missing."""
-    try:
-        import pyarrow  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise click.ClickException("Parquet needs pyarrow: pip install 'cpt-tasks[data]'") from error

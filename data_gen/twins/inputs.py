@@ -17,7 +17,7 @@ from rubrics import Rubric, ScoreLevel, all_user_prompts
 
 ROWS_PER_PART = 5_000
 _JUDGMENTS = pl.List(pl.Struct({"rubric": pl.Int16, "judge": pl.Int32, "score": pl.Float64}))
-NUMBERS = {
+NUMBERS: dict[str, pl.DataType] = {
     "row": pl.UInt32(),
     "rubric": pl.Int16(),
     "rank": pl.Int8(),
@@ -27,7 +27,9 @@ NUMBERS = {
     "judge": pl.Int32(),
     "also": _JUDGMENTS,
 }
-TEXTS = dict.fromkeys(("id", "user_prompt_id", "user_prompt", "teacher_name", "response"), pl.String())
+TEXTS: dict[str, pl.DataType] = dict.fromkeys(
+    ("id", "user_prompt_id", "user_prompt", "teacher_name", "response"), pl.String()
+)
 
 
 @dataclass(frozen=True)

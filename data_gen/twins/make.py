@@ -7,7 +7,6 @@ What may train is read (`inputs.py`), paired, split and balanced (`pairing.py`),
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,52 +17,12 @@ import polars as pl
 
 from data_gen.responses import CONTROL, Problems, TeacherResponse, iter_responses
 from data_gen.twins.card import CARD, MANIFEST, file_sha256, read_verification, write_card
-from data_gen.twins.files import pair_ids, preference_rows, write_preferences
+from data_gen.twins.files import TWINS_PER_READ, pair_ids, preference_rows, write_preferences
 from data_gen.twins.human_ratings import responses_from_ratings
 from data_gen.twins.inputs import Responses, read_responses
-from data_gen.twins.pairing import (
-    LevelPair,
-    SplitBy,
-    Wordings,
-    balance,
-    compose,
-    draw_wordings,
-    first_twins,
-    pair_responses,
-    split_twins,
-)
+from data_gen.twins.options import FORMATS, Options
+from data_gen.twins.pairing import Wordings, balance, compose, draw_wordings, first_twins, pair_responses, split_twins
 from rubrics import Rubric, ScoreLevel, load_rubrics
-
-FORMATS = {"jsonl": ("jsonl",), "parquet": ("parquet",), "both": ("jsonl", "parquet")}
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to make of the responses; the help of `cpt twins` says more on each."""
-
-    responses: tuple[Path, ...]
-    from_ratings: tuple[Path, ...]
-    attributes: Mapping[str, str] | None
-    max_rating: float
-    out: Path
-    rubrics: tuple[str, ...]
-    level_pairs: tuple[LevelPair, ...]
-    pairs_per_cell: int
-    across_teachers: bool
-    min_gap: float
-    wordings: int
-    compositions: int
-    balance: bool
-    split_by: SplitBy
-    eval_prompts: int
-    eval_rubrics: str | None
-    chat_template_kwargs: dict[str, Any] | None
-    format: str
-    licence: str | None
-    strict: bool
-    limit: int
-    seed: int
-    command: str
 
 
 def make_preferences(options: Options) -> list[str]:
@@ -162,7 +121,7 @@ def _write(
     responses: Responses, wordings: Wordings, options: Options, splits: Mapping[str, pl.DataFrame]
 ) -> dict[str, int]:
     """Writes the files, and returns rows by file. What an earlier run left under a name not written is removed."""
-    written = {}
+    written: dict[str, int] = {}
     for name, twins in splits.items():
         tables = preference_rows(twins, responses, wordings, options.chat_template_kwargs, options.across_teachers)
         shown = _with_progress(tables, 2 * len(twins), f"writing {name}")
@@ -226,10 +185,11 @@ def _count_twins(splits: Mapping[str, pl.DataFrame], responses: Responses) -> li
     keys = ["rubric", "with_rubric", "rank_first", "rank_second", "teacher_first", "teacher_second"]
     levels = tuple(ScoreLevel)
     entries: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for name, twins in splits.items():
-        if "with_rubric" not in twins.columns:
-            twins = twins.with_columns(with_rubric=pl.lit(None, pl.Int16))
-        counts = twins.group_by(keys, maintain_order=True).agg(pl.len(), pl.sum("score_first", "score_second"))
+    parts = ((name, part) for name, twins in splits.items() for part in twins.iter_slices(TWINS_PER_READ))
+    for name, part in parts:
+        if "with_rubric" not in part.columns:
+            part = part.with_columns(with_rubric=pl.lit(None, pl.Int16))
+        counts = part.group_by(keys, maintain_order=True).agg(pl.len(), pl.sum("score_first", "score_second"))
         for rubric, with_rubric, low, high, one, other, count, lower, higher in counts.iter_rows():
             names = [responses.rubrics[number].id for number in (rubric, with_rubric) if number is not None]
             pair = f"{levels[low]}:{levels[high]}" if with_rubric is None else ""

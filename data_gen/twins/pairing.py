@@ -10,46 +10,18 @@ the second rubric's wording stands first.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from data_gen.twins.inputs import Responses
+from data_gen.twins.options import LevelPair, SplitBy
 from rubrics import LOW_MAX, MODERATE_MAX, Rubric, ScoreLevel
 
-LevelPair = tuple[ScoreLevel, ScoreLevel]
-SplitBy = Literal["prompt", "rubric", "both"]
 Numbers = NDArray[np.int64]
 
-LEVEL_PAIRS: tuple[LevelPair, ...] = (
-    (ScoreLevel.LOW, ScoreLevel.MODERATE),
-    (ScoreLevel.MODERATE, ScoreLevel.EXTREMELY_HIGH),
-    (ScoreLevel.LOW, ScoreLevel.EXTREMELY_HIGH),
-)
-N_EVAL_PROMPTS = 4
-
-
-def parse_level_pairs(text: str) -> tuple[LevelPair, ...]:
-    """Level pairs out of text such as "low:moderate,low:extremely_high", each with the lower level first.
-
-    Raises:
-        ValueError: If there is none, one repeats, or one is not two different levels joined by a colon.
-    """
-    pairs: list[LevelPair] = []
-    for part in text.split(","):
-        names = part.strip().split(":")
-        if len(names) != 2 or len(set(names)) != 2 or not set(names) <= set(ScoreLevel):
-            raise ValueError(
-                f"level pairs: got {part.strip()!r}, expected two different levels out of "
-                f"{[level.value for level in ScoreLevel]} joined by a colon"
-            )
-        lower, higher = sorted((ScoreLevel(name) for name in names), key=lambda level: level.rank)
-        if (lower, higher) in pairs:
-            raise ValueError(f"level pairs: got {part.strip()!r} twice, expected each pair once")
-        pairs.append((lower, higher))
-    return tuple(pairs)
+_TWINS_AT_A_TIME = 50_000
 
 
 class Wordings:
@@ -159,14 +131,18 @@ def draw_wordings(twins: pl.DataFrame, n_wordings: int, wordings: Wordings, rng:
 
     A student that sees a response under one wording only learns the wording, not what it asks for.
     """
-    repeated = twins[np.repeat(np.arange(len(twins)), n_wordings)]
-    ranks = repeated.select("rank_first", "rank_second").to_numpy()
-    drawn = wordings.draw(np.broadcast_to(repeated["rubric"].to_numpy()[:, None], ranks.shape), ranks, rng)
-    return repeated.with_columns(
-        pl.Series("repeat", np.tile(np.arange(n_wordings, dtype=np.int32), len(twins))),
-        pl.Series("wording_first", drawn[:, 0], dtype=pl.Int32),
-        pl.Series("wording_second", drawn[:, 1], dtype=pl.Int32),
-    )
+    parts = []
+    for part in [twins[:0], *twins.iter_slices(_TWINS_AT_A_TIME)]:
+        repeated = part[np.repeat(np.arange(len(part)), n_wordings)]
+        ranks = repeated.select("rank_first", "rank_second").to_numpy()
+        rubrics = np.broadcast_to(repeated["rubric"].to_numpy()[:, None], ranks.shape)
+        drawn = wordings.draw(rubrics, ranks, rng)
+        columns = {"repeat": np.tile(np.arange(n_wordings), len(part))}
+        columns |= {"wording_first": drawn[:, 0], "wording_second": drawn[:, 1]}
+        parts.append(
+            repeated.with_columns(**{name: pl.Series(column, dtype=pl.Int32) for name, column in columns.items()})
+        )
+    return pl.concat(parts)
 
 
 def compose(

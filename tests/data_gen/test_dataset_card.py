@@ -100,8 +100,8 @@ def test_the_card_names_command_hashes_and_sources_but_no_folder(tmp_path: Path)
     run("--responses", SEED_FILE, *options, *kwargs, "--rubrics", "measured", "--out", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert (
-        "    cpt twins --responses responses.jsonl --rubrics measured --level-pairs low:moderate --min-gap 12.5 "
-        "--wordings 1 --balance --chat-template-kwargs '{\"enable_thinking\": false}' --seed 7 --out DIR\n"
+        "    cpt twins --responses responses.jsonl --level-pairs low:moderate --min-gap 12.5 --balance --seed 7 "
+        "--wordings 1 --chat-template-kwargs '{\"enable_thinking\": false}' --rubrics measured --out DIR\n"
     ) in card
     assert hashlib.sha256(SEED_FILE.read_bytes()).hexdigest() in card
     for name in ("train.jsonl", "eval.jsonl"):

@@ -18,15 +18,14 @@ from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter
 from data_gen.twins import files, inputs
 from data_gen.twins.files import check_whole, pair_ids, preference_rows
 from data_gen.twins.inputs import Responses, read_responses
+from data_gen.twins.options import LEVEL_PAIRS, parse_level_pairs
 from data_gen.twins.pairing import (
-    LEVEL_PAIRS,
     Wordings,
     balance,
     compose,
     draw_wordings,
     first_twins,
     pair_responses,
-    parse_level_pairs,
     split_twins,
 )
 from rubrics import ScoreLevel, load_rubrics, load_user_prompts
