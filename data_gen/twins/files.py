@@ -15,7 +15,7 @@ They train unchanged with TRL's `DPOTrainer` and `trl dpo`. Columns of a row, wh
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,40 +31,37 @@ from rubrics.files import whole_file
 TWINS_PER_READ, TWINS_PER_WRITE = 20_000, 2_500
 
 
-def pair_ids(twins: Mapping[str, pl.DataFrame], responses: Responses) -> dict[str, pl.DataFrame]:
-    """The twins of each file with their `pair_id`: first 12 hex digits of a SHA-256, 24 where those are given already.
+class PairIds:
+    """Gives every twin of a data set its id: the beginning of a hash, as long as it must be to be the only one."""
 
-    Raises:
-        AssertionError: If a twin was made twice.
-    """
-    ids = responses.texts.select("id").collect().to_series()
-    rubric_ids = [rubric.id for rubric in responses.rubrics]
+    def __init__(self) -> None:
+        self._given = np.zeros(0, dtype=np.int64)  # sorted; as a set of numbers, a million would take 100 MB
+        self._longer: set[str] = set()
 
-    def digest(first: int, second: int, repeat: int, rubric: int, with_rubric: int | None = None) -> str:
-        asked = [] if with_rubric is None else [rubric_ids[rubric], rubric_ids[with_rubric]]
-        return hashlib.sha256(" ".join([ids[first], ids[second], *asked, str(repeat)]).encode()).hexdigest()
+    def new(self, twins: Iterable[tuple[object, ...]]) -> list[str]:
+        """First 12 hex digits of the SHA-256 of each twin's parts joined by spaces; 24 where those are given already.
 
-    columns = ["first", "second", "repeat", "rubric", "with_rubric"]
-    together = pl.concat([table.select(name for name in columns if name in table.columns) for table in twins.values()])
-    beginnings = np.fromiter((int(digest(*row)[:12], 16) for row in together.iter_rows()), dtype=np.int64)
-    again = np.setdiff1d(np.arange(len(together)), np.unique(beginnings, return_index=True)[1])
-    longer = {place: digest(*together.row(place))[:24] for place in again.tolist()}
-    assert len(set(longer.values())) == len(longer), "a twin was made twice"
-    result, start = {}, 0
-    for name, table in twins.items():
-        parts = [pl.Series(dtype=pl.String)]
-        for at in range(start, start + len(table), TWINS_PER_READ):
-            places = range(at, min(at + TWINS_PER_READ, start + len(table)))
-            parts.append(pl.Series([longer.get(place) or f"{beginnings[place]:012x}" for place in places]))
-        result[name] = table.with_columns(pl.concat(parts).alias("pair_id"))
-        start += len(table)
-    return result
+        Raises:
+            AssertionError: If a twin was given an id of 24 digits before.
+        """
+        digests = [hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest() for parts in twins]
+        beginnings = np.array([int(digest[:12], 16) for digest in digests], dtype=np.int64)
+        is_new = np.zeros(len(digests), dtype=bool)
+        is_new[np.unique(beginnings, return_index=True)[1]] = True
+        is_new &= ~np.isin(beginnings, self._given)
+        fresh = np.sort(beginnings[is_new])
+        self._given = np.insert(self._given, np.searchsorted(self._given, fresh), fresh)
+        for place in np.flatnonzero(~is_new):
+            assert digests[place][:24] not in self._longer, f"the twin {digests[place]} was made twice"
+            self._longer.add(digests[place][:24])
+        return [digest[:12] if short else digest[:24] for digest, short in zip(digests, is_new, strict=True)]
 
 
 def preference_rows(
     twins: pl.DataFrame,
     responses: Responses,
     wordings: Wordings,
+    pair_ids: PairIds,
     chat_template_kwargs: dict[str, Any] | None = None,
     across_teachers: bool = False,
 ) -> Iterator[pl.DataFrame]:
@@ -74,19 +71,26 @@ def preference_rows(
         is_near = pl.col("row").is_between(rows.min(), rows.max())  # lets whole parts be skipped
         texts = responses.texts.filter(is_near).join(rows.unique().to_frame("row").lazy(), on="row", how="semi")
         read = texts.collect()
-        for twins_part in block.iter_slices(TWINS_PER_WRITE):
-            with_texts = _with_texts(twins_part, read, responses, wordings)
+        for part in block.iter_slices(TWINS_PER_WRITE):
+            with_texts = _with_texts(part, read, responses, wordings)
+            identity = ["id_first", "id_second", *["rubric", "with_rubric"] * ("with_rubric" in part.columns), "repeat"]
+            parts = (
+                parts if None not in parts else (*parts[:2], parts[-1]) for parts in with_texts[identity].iter_rows()
+            )
+            with_texts = with_texts.with_columns(pair_id=pl.Series(pair_ids.new(parts), dtype=pl.String))
             halves = [
                 _half(with_texts, chosen, rejected, chat_template_kwargs, across_teachers)
                 for chosen, rejected in (("_first", "_second"), ("_second", "_first"))
             ]
-            side_by_side = np.arange(2 * len(twins_part)).reshape(2, -1).T.ravel()
+            side_by_side = np.arange(2 * len(part)).reshape(2, -1).T.ravel()
             yield pl.concat(halves)[side_by_side]
 
 
 def _with_texts(twins: pl.DataFrame, texts: pl.DataFrame, responses: Responses, wordings: Wordings) -> pl.DataFrame:
     for side in ("first", "second"):
-        columns = texts.select(side=pl.col("row"), **{f"{name}_{side}": name for name in ("response", "teacher_name")})
+        columns = texts.select(
+            side=pl.col("row"), **{f"{name}_{side}": name for name in ("id", "response", "teacher_name")}
+        )
         twins = twins.join(columns, left_on=side, right_on="side", how="left", maintain_order="left")
     user_prompts = texts.select("row", "user_prompt_id", "user_prompt")
     twins = twins.join(user_prompts, left_on="first", right_on="row", how="left", maintain_order="left")

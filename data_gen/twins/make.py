@@ -17,7 +17,7 @@ import polars as pl
 
 from data_gen.responses import CONTROL, Problems, TeacherResponse, iter_responses
 from data_gen.twins.card import CARD, MANIFEST, file_sha256, read_verification, write_card
-from data_gen.twins.files import TWINS_PER_READ, pair_ids, preference_rows, write_preferences
+from data_gen.twins.files import TWINS_PER_READ, PairIds, preference_rows, write_preferences
 from data_gen.twins.human_ratings import responses_from_ratings
 from data_gen.twins.inputs import Responses, read_responses
 from data_gen.twins.options import FORMATS, Options
@@ -49,7 +49,7 @@ def make_preferences(options: Options) -> list[str]:
             what = "controls, which are in no twin" if name == CONTROL else f"responses for {name}, {why}"
             losses[what] = count
         wordings = Wordings(responses.rubrics)
-        splits = pair_ids(_plan(responses, wordings, options, eval_rubrics, losses), responses)
+        splits = _plan(responses, wordings, options, eval_rubrics, losses)
         written = _write(responses, wordings, options, splits)
     manifest = _manifest(responses, options, splits, written)
     manifest["skipped"] = dict(sorted(problems.counts.items()))
@@ -114,7 +114,7 @@ def _plan(
         splits[name], cut = balance(split, options.limit, rng)
         for (rubric, (lower, higher)), count in cut.items():
             losses[f"twins of {responses.rubrics[rubric].id} {lower}:{higher} in {name}, to balance"] = count
-    return {name: split for name, split in splits.items() if len(split)}
+    return {name: split.drop("prompt") for name, split in splits.items() if len(split)}
 
 
 def _write(
@@ -122,8 +122,10 @@ def _write(
 ) -> dict[str, int]:
     """Writes the files, and returns rows by file. What an earlier run left under a name not written is removed."""
     written: dict[str, int] = {}
+    ids = PairIds()
     for name, twins in splits.items():
-        tables = preference_rows(twins, responses, wordings, options.chat_template_kwargs, options.across_teachers)
+        columns = (options.chat_template_kwargs, options.across_teachers)
+        tables = preference_rows(twins, responses, wordings, ids, *columns)
         shown = _with_progress(tables, 2 * len(twins), f"writing {name}")
         count = write_preferences(options.out, name, FORMATS[options.format], shown)
         written |= {f"{name}.{ending}": count for ending in FORMATS[options.format]}

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from data_gen.twins.command import twins_command
 from data_gen.twins.card import read_verification
+from data_gen.twins.command import twins_command
 
 ROOT = Path(__file__).parents[2]
 SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"

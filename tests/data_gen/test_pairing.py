@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
 from data_gen.twins import files, inputs
-from data_gen.twins.files import check_whole, pair_ids, preference_rows
+from data_gen.twins.files import PairIds, check_whole, preference_rows
 from data_gen.twins.inputs import Responses, read_responses
 from data_gen.twins.options import LEVEL_PAIRS, parse_level_pairs
 from data_gen.twins.pairing import (
@@ -78,8 +78,7 @@ def composed(responses: Responses, per_pool: int, **options: Any) -> pl.DataFram
 
 
 def rows_of(responses: Responses, twins: pl.DataFrame, **options: Any) -> list[dict[str, Any]]:
-    named = pair_ids({"train": twins}, responses)["train"]
-    tables = list(preference_rows(named, responses, Wordings(responses.rubrics), **options))
+    tables = list(preference_rows(twins, responses, Wordings(responses.rubrics), PairIds(), **options))
     for table in tables:
         check_whole(table)
     return [row for table in tables for row in table.to_dicts()]
@@ -464,8 +463,8 @@ def parted(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def test_a_parted_twin_is_refused() -> None:
-    twins = pair_ids({"train": paired(SEED_RESPONSES)}, SEED_RESPONSES)["train"]
-    [table] = preference_rows(twins, SEED_RESPONSES, Wordings(SEED_RESPONSES.rubrics))
+    twins = paired(SEED_RESPONSES)
+    [table] = preference_rows(twins, SEED_RESPONSES, Wordings(SEED_RESPONSES.rubrics), PairIds())
     check_whole(table)
     for broken in parted(table):
         with pytest.raises(AssertionError, match="the twin "):
@@ -473,10 +472,12 @@ def test_a_parted_twin_is_refused() -> None:
 
 
 def test_a_pair_id_that_is_taken_grows_and_no_twin_is_made_twice() -> None:
-    twins = paired(SEED_RESPONSES)
-    named = pair_ids({"train": twins, "eval": twins}, SEED_RESPONSES)
-    ids = [named[name]["pair_id"].to_list() for name in ("train", "eval")]
-    assert {(len(one), len(other)) for one, other in zip(*ids, strict=True)} == {(12, 24)}
-    assert [other[:12] for other in ids[1]] == ids[0]
+    ids, twins = PairIds(), [("a", "b", number) for number in range(5)]
+    plain = ids.new(twins[:3]) + ids.new(twins[3:])
+    # the first 12 digits of the SHA-256 of "a b 0"
+    assert plain[0] == "c20621e1d5db"
+    assert {len(pair_id) for pair_id in plain} == {12}
+    again = ids.new(twins)
+    assert [(pair_id[:12], len(pair_id)) for pair_id in again] == [(pair_id, 24) for pair_id in plain]
     with pytest.raises(AssertionError, match="was made twice"):
-        pair_ids({"train": twins, "eval": twins, "again": twins}, SEED_RESPONSES)
+        ids.new(twins[:1])
