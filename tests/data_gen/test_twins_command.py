@@ -167,17 +167,22 @@ def test_bad_rows_are_named_and_counted_and_good_ones_survive(tmp_path: Path) ->
     assert not (tmp_path / "strict").exists()
 
 
-def test_a_test_prompt_gets_into_no_file(tmp_path: Path) -> None:
+def test_no_test_prompt_and_no_heldout_wording_gets_into_a_file(tmp_path: Path) -> None:
     rows = [row | {"user_prompt": f" {TEST_PROMPT.upper()}"} if n < 24 else row for n, row in enumerate(SEED_ROWS)]
-    rows += [
-        row | {"id": row["id"] + "x", "user_prompt_id": TEST_PROMPT_ID, "user_prompt": TEST_PROMPT} for row in SEED_ROWS
-    ]
-    result = run("--responses", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "out")
+    test_prompt = {"user_prompt_id": TEST_PROMPT_ID, "user_prompt": TEST_PROMPT}
+    rows += [row | {"id": row["id"] + "x"} | test_prompt for row in SEED_ROWS] + rated_as_heldout(SEED_ROWS)
+    path = write(tmp_path / "r.jsonl", rows)
+    result = run("--responses", path, "--wordings", 6, "--split-by", "rubric", "--out", tmp_path)
     assert f"{24 + 288} bad rows skipped: {24 + 288} test_prompt" in result.stderr
-    for name in ("train", "eval"):
-        text = (tmp_path / "out" / f"{name}.jsonl").read_text(encoding="utf-8").casefold()
-        assert TEST_PROMPT.casefold() not in text
-        assert TEST_PROMPT_ID not in text
+    texts = [(tmp_path / f"{name}.jsonl").read_text(encoding="utf-8").casefold() for name in ("train", "eval")]
+    heldout = [
+        wording
+        for rubric in load_rubrics()
+        for wordings in rubric.system_prompts.values()
+        for wording in wordings.heldout
+    ]
+    for text in (TEST_PROMPT_ID, TEST_PROMPT, *(json.dumps(wording, ensure_ascii=False)[1:-1] for wording in heldout)):
+        assert not any(text.casefold() in written for written in texts)
 
 
 def test_heldout_rubrics_are_left_out_by_prompt_and_fill_eval_by_rubric(tmp_path: Path) -> None:
@@ -204,19 +209,6 @@ def test_heldout_rubrics_are_left_out_by_prompt_and_fill_eval_by_rubric(tmp_path
     assert {row["rubric"] for row in evaluation} == {"labyrinth", "reverie"}
 
 
-def test_no_heldout_wording_reaches_a_file(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", SEED_ROWS + rated_as_heldout(SEED_ROWS))
-    run("--responses", path, "--wordings", 6, "--split-by", "rubric", "--out", tmp_path)
-    rows = read(tmp_path / "train.jsonl") + read(tmp_path / "eval.jsonl")
-    heldout = {
-        wording
-        for rubric in load_rubrics()
-        for wordings in rubric.system_prompts.values()
-        for wording in wordings.heldout
-    }
-    assert not {row["prompt"][0]["content"] for row in rows} & heldout
-
-
 def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> None:
     text = (ROOT / "rubrics" / "library" / "reverie.yaml").read_text(encoding="utf-8")
     mine = tmp_path / "mine.yaml"
@@ -230,35 +222,13 @@ def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> N
     assert {row["rubric"] for row in read(tmp_path / "out" / "train.jsonl")} == {"mine", "labyrinth"}
 
 
-def two_teachers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every text twice, the second time by another teacher."""
-    return [row | {"teacher": teacher, "id": row["id"] + teacher} for row in rows for teacher in ("a", "b")]
-
-
-def test_twins_stay_within_a_teacher_unless_told_otherwise(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", two_teachers(SEED_ROWS))
-    run("--responses", path, "--out", tmp_path / "within")
-    within = read(tmp_path / "within" / "train.jsonl")
-    assert len(within) == 2 * 2 * 240
-    assert "rejected_teacher" not in within[0]
-    run("--responses", path, "--across-teachers", "--pairs-per-cell", 4, "--out", tmp_path / "across")
-    across = read(tmp_path / "across" / "train.jsonl")
-    assert len(across) == 2 * 4 * 240
-    assert {(row["teacher"], row["rejected_teacher"]) for row in across} == {(x, y) for x in "ab" for y in "ab"}
-
-
-def test_level_pairs_and_least_gap_choose_the_twins(tmp_path: Path) -> None:
-    run("--level-pairs", "moderate:low", "--min-gap", 60, "--out", tmp_path)
-    rows = read(tmp_path / "train.jsonl") + read(tmp_path / "eval.jsonl")
-    assert {(row["level"], row["rejected_level"]) for row in rows} == {("low", "moderate"), ("moderate", "low")}
-    assert all(abs(row["score_chosen"] - row["score_rejected"]) >= 60 for row in rows)
-    by_cell: dict[tuple[str, str], dict[str, float]] = {}
-    for row in SEED_ROWS:
-        by_cell.setdefault((row["rubric"], row["user_prompt_id"]), {})[row["level"]] = row["judgment"]["score"]
-    assert len(rows) == 2 * sum(scores["moderate"] - scores["low"] >= 60 for scores in by_cell.values())
-
-
 def test_several_files_are_one_input_and_a_repeated_row_is_named(tmp_path: Path) -> None:
+    ratings = write(tmp_path / "rated.jsonl", [{"prompt": "p", "response": f"{n}", "verbosity": n} for n in range(5)])
+    options = ("--from-ratings", ratings, "--attributes", "verbosity=rated_verbosity", "--eval-prompts", 0)
+    once, twice = run(*options, "--out", tmp_path / "a"), run(*options, *options[:2], "--out", tmp_path / "b")
+    assert "5 repeated_id" in twice.stderr
+    assert "repeated_id" not in once.stderr
+    assert read(tmp_path / "a" / "train.jsonl") == read(tmp_path / "b" / "train.jsonl")
     first, second = write(tmp_path / "1.jsonl", SEED_ROWS[:100]), write(tmp_path / "2.jsonl", SEED_ROWS[99:])
     result = run("--responses", first, "--responses", second, "--out", tmp_path / "out")
     assert "2.jsonl:1: id" in result.stderr
@@ -272,28 +242,6 @@ def test_without_eval_prompts_there_is_one_file_and_no_other_is_left_over(tmp_pa
     run("--eval-prompts", 0, "--out", tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "manifest.json", "train.jsonl"]
     assert len(read(tmp_path / "train.jsonl")) == 2 * 288
-
-
-def test_ratings_by_people_are_paired_like_responses(tmp_path: Path) -> None:
-    rows = [
-        {"prompt": f"Question {n}?", "response": f"An answer of {rating} to {n}.", "verbosity": rating, "complexity": 2}
-        for n in range(6)
-        for rating in (0, 2, 4)
-    ]
-    path = write(tmp_path / "ratings.jsonl", [*rows, {"prompt": "x"}])
-    options = ("--attributes", "verbosity=rated_verbosity", "--eval-prompts", 2)
-    run("--from-ratings", path, *options, "--out", tmp_path / "out")
-    train, evaluation = (read(tmp_path / "out" / f"{name}.jsonl") for name in ("train", "eval"))
-    assert (len(train), len(evaluation)) == (2 * 3 * 4, 2 * 3 * 2)
-    assert {row["rubric"] for row in train} == {"rated_verbosity"}
-    high = next(row for row in train if (row["level"], row["rejected_level"]) == ("extremely_high", "low"))
-    assert (high["score_chosen"], high["score_rejected"]) == (100.0, 0.0)
-    assert high["chosen"][0]["content"].startswith("An answer of 4")
-    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert "license: other" in card
-    result = run("--from-ratings", path, "--from-ratings", path, *options, "--out", tmp_path / "twice")
-    assert "18 repeated_id" in result.stderr
-    assert read(tmp_path / "twice" / "train.jsonl") == train
 
 
 def test_rubrics_that_eval_says_nothing_of_are_named(tmp_path: Path) -> None:
