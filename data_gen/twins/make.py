@@ -6,10 +6,10 @@ What may train is read (`inputs.py`), paired, split and balanced (`pairing.py`),
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import numpy as np
@@ -24,6 +24,8 @@ from data_gen.twins.options import FORMATS, Options
 from data_gen.twins.pairing import Wordings, balance, compose, draw_wordings, first_twins, pair_responses, split_twins
 from rubrics import Rubric, ScoreLevel, load_rubrics
 
+T = TypeVar("T")
+
 
 def make_preferences(options: Options) -> list[str]:
     """Makes the files of a preference data set, says on stdout what is in them, and returns their names.
@@ -37,8 +39,10 @@ def make_preferences(options: Options) -> list[str]:
     heldout = {rubric.id for rubric in asked.values() if rubric.split == "heldout"}
     wanted = {name: asked[name] for name in asked if options.split_by != "prompt" or name not in heldout}
     problems, losses = Problems(), Counter[str]()
+    inputs = [_about_input(path) for path in [*options.responses, *options.from_ratings]]
     with TemporaryDirectory() as texts:
-        rows = _rows(options, known | asked, problems)
+        total = sum(about["rows"] or 0 for about in inputs)
+        rows = _with_progress(_rows(options, known | asked, problems), total, "reading responses", lambda row: 1)
         responses = read_responses(rows, wanted, problems, Path(texts), with_also=options.compositions > 0)
         if summary := problems.summary():
             click.echo(summary, err=True)
@@ -51,7 +55,8 @@ def make_preferences(options: Options) -> list[str]:
         wordings = Wordings(responses.rubrics)
         splits = _plan(responses, wordings, options, eval_rubrics, losses)
         written = _write(responses, wordings, options, splits)
-    manifest = _manifest(responses, options, splits, written)
+    manifest: dict[str, Any] = {"command": options.command, "seed": options.seed, "inputs": inputs}
+    manifest |= _about_data(responses, options, splits, written)
     manifest["skipped"] = dict(sorted(problems.counts.items()))
     manifest["left_out"] = {what: count for what, count in losses.items() if count}
     write_card(options.out, manifest)
@@ -91,8 +96,8 @@ def _plan(
     """Twins by file, files without any left out."""
     rng = np.random.default_rng(options.seed)
     within: dict[str, Any] = {"min_gap": options.min_gap, "across_teachers": options.across_teachers}
-    pairs = pair_responses(responses, options.level_pairs, rng, pairs_per_cell=options.pairs_per_cell, **within)
-    twins = draw_wordings(pairs, options.wordings, wordings, rng)
+    twins = pair_responses(responses, options.level_pairs, rng, pairs_per_cell=options.pairs_per_cell, **within)
+    twins = draw_wordings(twins, options.wordings, wordings, rng)
     if options.compositions:
         own_rng = np.random.default_rng([options.seed, 1])  # so that compositions change no other twin
         composed = compose(responses, options.compositions, wordings, own_rng, **within)
@@ -126,7 +131,7 @@ def _write(
     for name, twins in splits.items():
         columns = (options.chat_template_kwargs, options.across_teachers)
         tables = preference_rows(twins, responses, wordings, ids, *columns)
-        shown = _with_progress(tables, 2 * len(twins), f"writing {name}")
+        shown = _with_progress(tables, 2 * len(twins), f"writing {name}", len)
         count = write_preferences(options.out, name, FORMATS[options.format], shown)
         written |= {f"{name}.{ending}": count for ending in FORMATS[options.format]}
     for name in {f"{name}.{ending}" for name in ("train", "eval") for ending in FORMATS["both"]} - set(written):
@@ -134,14 +139,14 @@ def _write(
     return written
 
 
-def _with_progress(tables: Iterable[pl.DataFrame], total: int, label: str) -> Iterator[pl.DataFrame]:
-    with click.progressbar(length=total, label=label, file=sys.stderr) as bar:
-        for table in tables:
-            yield table
-            bar.update(len(table))
+def _with_progress(items: Iterable[T], total: int, label: str, size: Callable[[T], int]) -> Iterator[T]:
+    with click.progressbar(length=total, label=label, file=sys.stderr, update_min_steps=max(1, total // 200)) as bar:
+        for item in items:
+            yield item
+            bar.update(size(item))
 
 
-def _manifest(
+def _about_data(
     responses: Responses, options: Options, splits: Mapping[str, pl.DataFrame], written: Mapping[str, int]
 ) -> dict[str, Any]:
     used, teachers = set[int](), set[int]()
@@ -153,10 +158,7 @@ def _manifest(
     licences = {rubric.licence.lower() for rubric in rubrics}
     shared = licences.pop() if len(licences) == 1 and not options.from_ratings else "other"
     return {
-        "command": options.command,
-        "seed": options.seed,
         "licence": options.licence or shared,
-        "inputs": [_about_input(path) for path in [*options.responses, *options.from_ratings]],
         "files": {
             file: {"rows": rows, "twins": rows // 2, "sha256": file_sha256(options.out / file)}
             for file, rows in written.items()
