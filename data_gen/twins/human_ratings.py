@@ -73,7 +73,7 @@ def responses_from_ratings(
         raise ValueError(f"max_rating: got {max_rating!r}, expected a number above 0, such as 4 for ratings of 0 to 4")
     asked = _asked(attributes, rubrics)
     hashes = {name: rubrics[name].hash for name in asked.values()}  # slow to take for every row
-    version, seen = f"ratings-0-{max_rating:g}-v1", set[str]()
+    seen: set[str] = set()
     for place, row in _rows(path, problems):
         for where, prompt, text, about, ratings in _rated(place, row, asked, problems):
             for attribute, rating in ratings.items():
@@ -83,24 +83,32 @@ def responses_from_ratings(
                     problems.add("bad_rating", f"{where}{attribute}: got {_short(rating)}, {expected}")
                     continue
                 score, rubric = rating_score(rating, max_rating), asked[attribute]
-                response = TeacherResponse(
-                    id=_hash(rubric, prompt, text),
-                    user_prompt_id=_hash(prompt),
-                    user_prompt=prompt,
-                    rubric=rubric,
-                    rubric_hash=hashes[rubric],
-                    level=ScoreLevel.of(score),
-                    response=text,
-                    teacher="human-rated",
-                    params={"attribute": attribute, "rating": rating, **about},
-                    judgment=ResponseJudgment(score=score, judge="human", prompt_version=version),
-                )
+                judgment = ResponseJudgment(score=score, judge="human", prompt_version=f"ratings-0-{max_rating:g}-v1")
+                params = {"attribute": attribute, "rating": rating, **about}
+                response = _response(rubric, hashes[rubric], prompt, text, params, judgment)
                 if response.id in seen:
                     again = f"a second {attribute} rating of one response to one prompt"
                     problems.add("repeated_rating", f"{place}: got {again}, expected one; the first stays")
                     continue
                 seen.add(response.id)
                 yield place, response
+
+
+def _response(
+    rubric: str, rubric_hash: str, prompt: str, text: str, params: dict[str, Any], judgment: ResponseJudgment
+) -> TeacherResponse:
+    return TeacherResponse(
+        id=_hash(rubric, prompt, text),
+        user_prompt_id=_hash(prompt),
+        user_prompt=prompt,
+        rubric=rubric,
+        rubric_hash=rubric_hash,
+        level=ScoreLevel.of(judgment.score),
+        response=text,
+        teacher="human-rated",
+        params=params,
+        judgment=judgment,
+    )
 
 
 def _asked(attributes: Mapping[str, str] | None, rubrics: Mapping[str, Rubric]) -> Mapping[str, str]:

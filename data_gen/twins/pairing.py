@@ -173,18 +173,7 @@ def compose(
     judged = judged.sort(*pool, "row").with_columns(size=pl.len().over(pool))
     scores = judged.select("score", "with_score").to_numpy()
     ranks = np.searchsorted([LOW_MAX, MODERATE_MAX], scores, side="left")
-    pairs = [np.zeros((2, 0), dtype=np.int64)]
-    start = 0
-    while start < len(judged):
-        size = judged["size"][start]
-        one, other = (start + places for places in np.triu_indices(size, 1))
-        differs = ranks[one] != ranks[other]
-        apart = np.abs(scores[one] - scores[other]) >= min_gap
-        allowed = np.flatnonzero(differs.any(axis=1) & (apart | ~differs).all(axis=1))
-        drawn = np.sort(rng.permutation(allowed)[:per_pool])
-        pairs.append(np.stack([one[drawn], other[drawn]]))
-        start += size
-    one, other = np.concatenate(pairs, axis=1)
+    one, other = _draw_in_pools(judged["size"], scores, ranks, per_pool, min_gap, rng)
     code = ranks[:, 0] * 3 + ranks[:, 1]
     first, second = np.where(code[one] < code[other], one, other), np.where(code[one] < code[other], other, one)
     twins = _with_details(pl.DataFrame({"first": judged["row"][first], "second": judged["row"][second]}), responses)
@@ -200,6 +189,30 @@ def compose(
         columns |= {f"wording_{side}": asked[:, number], f"with_wording_{side}": asked[:, 2 + number]}
         columns |= {f"swapped_{side}": swapped[:, number]}
     return twins.with_columns(**{name: pl.Series(values) for name, values in columns.items()})
+
+
+def _draw_in_pools(
+    sizes: pl.Series,
+    scores: NDArray[np.float64],
+    ranks: Numbers,
+    per_pool: int,
+    min_gap: float,
+    rng: np.random.Generator,
+) -> Numbers:
+    """Places of the two responses of each drawn pair; pools are adjacent, and each place says the size of its own."""
+    pairs = [np.zeros((2, 0), dtype=np.int64)]
+    start = 0
+    while start < len(sizes):
+        size = sizes[start]
+        one, other = (start + places for places in np.triu_indices(size, 1))
+        differs = ranks[one] != ranks[other]
+        apart = np.abs(scores[one] - scores[other]) >= min_gap
+        allowed = np.flatnonzero(differs.any(axis=1) & (apart | ~differs).all(axis=1))
+        drawn = np.sort(rng.permutation(allowed)[:per_pool])
+        pairs.append(np.stack([one[drawn], other[drawn]]))
+        start += size
+    drawn_pairs: Numbers = np.concatenate(pairs, axis=1)
+    return drawn_pairs
 
 
 def _judged_twice(frame: pl.DataFrame) -> pl.DataFrame:
