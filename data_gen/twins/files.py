@@ -112,41 +112,37 @@ def _half(
     twins: pl.DataFrame, chosen: str, rejected: str, kwargs: dict[str, Any] | None, across_teachers: bool
 ) -> pl.DataFrame:
     """The rows that choose the response of one side; the columns' suffixes say which."""
-    asked = []
-    is_composed = "with_rubric" in twins.columns
-    for prefix in ["", "with_"] if is_composed else [""]:
-        asked.append(
-            [
-                pl.col(f"{prefix}rubric"),
-                pl.col(f"{prefix}level{chosen}").alias(f"{prefix}level"),
-                pl.col(f"{prefix}level{rejected}").alias(f"{prefix}rejected_level"),
-                pl.col(f"{prefix}score{chosen}").alias(f"{prefix}score_chosen"),
-                pl.col(f"{prefix}score{rejected}").alias(f"{prefix}score_rejected"),
-                pl.col(f"{prefix}wording{chosen}").alias(f"{prefix}wording"),
-            ]
-        )
-    system = twins[f"system{chosen}"]
-    if is_composed:
-        both = zip(system, twins[f"with_system{chosen}"], twins[f"swapped{chosen}"], strict=True)
-        system = pl.Series(
-            [
-                one if not two else joint_system_prompt([two, one] if swapped else [one, two])
-                for one, two, swapped in both
-            ]
-        )
+    twins = twins.rename(lambda name: name.replace(chosen, "_chosen").replace(rejected, "_rejected"))
+    system = twins["system_chosen"]
+    if "with_rubric" in twins.columns:
+        both = twins.select("system_chosen", "with_system_chosen", "swapped_chosen").iter_rows()
+        system = pl.Series([_joint(*wordings) for wordings in both])
+    asked = {"": _asked(""), "with_": _asked("with_") if "with_rubric" in twins.columns else {}}
+    wording = asked[""].pop("wording")
     return twins.select(
         prompt=pl.concat_list(_message("system", system), _message("user", pl.col("user_prompt"))),
-        chosen=pl.concat_list(_message("assistant", pl.col(f"response{chosen}"))),
-        rejected=pl.concat_list(_message("assistant", pl.col(f"response{rejected}"))),
+        chosen=pl.concat_list(_message("assistant", pl.col("response_chosen"))),
+        rejected=pl.concat_list(_message("assistant", pl.col("response_rejected"))),
         pair_id="pair_id",
-        **{expression.meta.output_name(): expression for expression in asked[0][:-1]},
+        **asked[""],
         user_prompt_id="user_prompt_id",
-        teacher=f"teacher_name{chosen}",
-        wording=asked[0][-1],
+        teacher="teacher_name_chosen",
+        wording=wording,
         **({"chat_template_kwargs": pl.lit(pl.Series([kwargs])).first()} if kwargs is not None else {}),
-        **({"rejected_teacher": f"teacher_name{rejected}"} if across_teachers else {}),
-        **{expression.meta.output_name(): expression for more in asked[1:] for expression in more},
+        **({"rejected_teacher": "teacher_name_rejected"} if across_teachers else {}),
+        **asked["with_"],
     )
+
+
+def _asked(prefix: str) -> dict[str, str]:
+    """Names of columns about one rubric asked for, and where their values are."""
+    columns = {"rubric": "rubric", "level": "level_chosen", "rejected_level": "level_rejected"}
+    columns |= {"score_chosen": "score_chosen", "score_rejected": "score_rejected", "wording": "wording_chosen"}
+    return {f"{prefix}{name}": f"{prefix}{source}" for name, source in columns.items()}
+
+
+def _joint(one: str, two: str | None, swapped: bool | None) -> str:
+    return one if two is None else joint_system_prompt([two, one] if swapped else [one, two])
 
 
 def _message(role: str, content: pl.Expr | pl.Series) -> pl.Expr:

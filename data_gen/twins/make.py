@@ -17,11 +17,12 @@ import polars as pl
 
 from data_gen.responses import CONTROL, Problems, TeacherResponse, iter_responses
 from data_gen.twins.card import CARD, MANIFEST, file_sha256, read_verification, write_card
+from data_gen.twins.compositions import compose
 from data_gen.twins.files import TWINS_PER_READ, PairIds, preference_rows, write_preferences
 from data_gen.twins.human_ratings import responses_from_ratings
 from data_gen.twins.inputs import Responses, read_responses
 from data_gen.twins.options import FORMATS, Options
-from data_gen.twins.pairing import Wordings, balance, compose, draw_wordings, first_twins, pair_responses, split_twins
+from data_gen.twins.pairing import Wordings, balance, draw_wordings, first_twins, pair_responses, split_twins
 from rubrics import Rubric, ScoreLevel, load_rubrics
 
 T = TypeVar("T")

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
 from data_gen.twins import files, inputs
+from data_gen.twins.compositions import compose
 from data_gen.twins.files import PairIds, check_whole, preference_rows
 from data_gen.twins.inputs import Responses, read_responses
 from data_gen.twins.options import LEVEL_PAIRS, parse_level_pairs
 from data_gen.twins.pairing import (
     Wordings,
     balance,
-    compose,
     draw_wordings,
     first_twins,
     pair_responses,
