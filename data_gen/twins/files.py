@@ -35,7 +35,8 @@ class PairIds:
     """Gives every twin of a data set its id: the beginning of a hash, as long as it must be to be the only one."""
 
     def __init__(self) -> None:
-        self._given = np.zeros(0, dtype=np.int64)  # sorted; as a set of numbers, a million would take 100 MB
+        # sorted, with a last one above all; as a set of numbers, a million would take 100 MB
+        self._given = np.array([np.iinfo(np.int64).max])
         self._longer: set[str] = set()
 
     def new(self, twins: Iterable[tuple[object, ...]]) -> list[str]:
@@ -48,7 +49,7 @@ class PairIds:
         beginnings = np.array([int(digest[:12], 16) for digest in digests], dtype=np.int64)
         is_new = np.zeros(len(digests), dtype=bool)
         is_new[np.unique(beginnings, return_index=True)[1]] = True
-        is_new &= ~np.isin(beginnings, self._given)
+        is_new &= self._given[np.searchsorted(self._given, beginnings)] != beginnings
         fresh = np.sort(beginnings[is_new])
         self._given = np.insert(self._given, np.searchsorted(self._given, fresh), fresh)
         for place in np.flatnonzero(~is_new):
