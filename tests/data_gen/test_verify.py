@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses, read_lines, write_jsonl
-from data_gen.verification.command import verify_command
-from data_gen.verification.selection import preference
-from data_gen.verification.verify import REASONS, Settings, check_by_measures
+from data_gen.verify.command import verify_command
+from data_gen.verify.checks import REASONS, Checks
+from data_gen.verify.judging import check_by_measures
+from data_gen.verify.selection import preference
 from judges import DEFAULT_JUDGE, measure
 from rubrics import ScoreLevel, all_user_prompts, load_rubric, load_rubrics
 
@@ -77,7 +78,8 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
     assert "288 rows in = 288 kept + 0 dropped + 0 bad" in done.output
     kept, dropped, numbers = outputs(tmp_path / "out")
     assert (kept, dropped) == ([row.id for row in SEED], [])
-    assert (tmp_path / "out" / "responses.jsonl").read_bytes() == SEED_FILE.read_bytes()
+    as_now = "".join(row.model_dump_json(exclude_none=True) + "\n" for row in SEED)  # under the names of today
+    assert (tmp_path / "out" / "responses.jsonl").read_text(encoding="utf-8") == as_now
     for row in SEED:
         assert row.judgment is not None
         assert row.judgment.score == pytest.approx(measure(RUBRICS[row.rubric], row.response).score, abs=1e-9)
@@ -199,7 +201,7 @@ def test_each_reason_drops_its_row_and_says_why(
 
 
 def test_the_first_reason_in_the_stated_order_is_given(tmp_path: Path) -> None:
-    everything = {"stop_reason": "content_filter", "response": "Zu kurz.", "prompt": TEST_PROMPT}
+    everything = {"stop_reason": "content_filter", "response": "Zu kurz.", "user_prompt": TEST_PROMPT}
     _, dropped, _ = verified(
         [
             changed(LOW, "a", **everything),
@@ -305,8 +307,7 @@ def test_per_cell_keeps_the_first_and_lists_cells_that_stay_short(tmp_path: Path
     ],
 )
 def test_what_is_preferred_by_hand(level: Any, scores: list[float], best: int) -> None:
-    row = LOW.model_copy(update={"level": level})
-    order = sorted(range(len(scores)), key=lambda number: preference(row, scores[number]))
+    order = sorted(range(len(scores)), key=lambda number: preference(level, scores[number]))
     assert order[0] == best
 
 
@@ -537,7 +538,7 @@ def test_a_judge_that_is_down_is_one_sentence_and_what_it_answered_is_kept(
     assert done.exit_code == 1
     assert "Error: " in done.output and "the same command goes on from here" in done.output
     assert "Traceback" not in done.output
-    assert not list((tmp_path / "out").iterdir())
+    assert not list(tmp_path.glob("out/*"))
     answered = anthropic_server.stats.served.total()
     assert 0 < answered < 20
     anthropic_server.config = Config()
@@ -584,7 +585,7 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
 def test_a_missing_package_is_one_sentence(
     package: str, option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_gen.verification.text_filters import _identifier
+    from data_gen.verify.text_filters import _identifier
 
     _identifier.cache_clear()
     monkeypatch.setitem(sys.modules, package, None)
@@ -602,8 +603,8 @@ def test_rows_are_checked_as_they_are_asked_for() -> None:
     def endless() -> Any:
         while True:
             taken.append(1)
-            yield "f:1", LOW
+            yield LOW
 
-    checks = check_by_measures(endless(), Settings(rubrics=RUBRICS))
-    assert next(checks)[2].score == 0.0
+    checks = check_by_measures(endless(), Checks(rubrics=RUBRICS))
+    assert next(checks)[1].score == 0.0
     assert len(taken) <= 512
