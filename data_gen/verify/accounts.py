@@ -17,7 +17,7 @@ from data_gen.verify.selection import CELL
 
 VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
 KEPT = "kept"
-LEVELS = (CONTROL, "low", "moderate", "extremely_high")
+LEVELS = [CONTROL, "low", "moderate", "extremely_high"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def counts(rows: pd.DataFrame, also_unjudged: Mapping[str, int], bad: Mapping[st
     """
     overall = _of(rows)
     modes = Counter(detail.split(":")[0] for detail in rows.loc[rows["outcome"] == "unjudged", "detail"])
-    groups = rows.groupby(["rubric", "level", "teacher"], observed=True)
+    groups: Any = rows.groupby(["rubric", "level", "teacher"], observed=True)
     names = ("rubric", "level", "teacher")
     return {
         "in": len(rows) + sum(bad.values()),
@@ -71,7 +71,7 @@ def counts(rows: pd.DataFrame, also_unjudged: Mapping[str, int], bad: Mapping[st
 
 def short_cells(rows: pd.DataFrame, per_cell: int) -> list[dict[str, Any]]:
     """Cells with fewer rows kept than wanted, in the order they came in."""
-    kept = (rows["outcome"] == KEPT).groupby([rows[name] for name in CELL], observed=True, sort=False).sum()
+    kept: Any = (rows["outcome"] == KEPT).groupby([rows[name] for name in CELL], observed=True, sort=False).sum()
     return [dict(zip([*CELL, "kept"], (*cell, int(n)), strict=True)) for cell, n in kept.items() if n < per_cell]
 
 

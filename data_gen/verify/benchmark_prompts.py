@@ -49,7 +49,7 @@ def _from_yaml(path: Path) -> dict[str, str]:
 
 
 def _text(row: dict[str, Any], where: str) -> str:
-    texts = [row[name] for name in TEXT_FIELDS if isinstance(row.get(name), str)]
+    texts: list[str] = [row[name] for name in TEXT_FIELDS if isinstance(row.get(name), str)]
     if not texts:
         raise ValueError(f"{where}: got {str(row)[:40]!r}, expected an object with a text in one of {TEXT_FIELDS}")
     return texts[0]

@@ -4,13 +4,12 @@ So no pair below the threshold is taken for one. A pair at the threshold is miss
 under 1 in 200; the more alike two texts are, the smaller that chance.
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Set
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from data_gen.verify.shingles import jaccard, shingles
 
@@ -42,15 +41,21 @@ def band_hashes(text: Set[str], threshold: float) -> bytes:
     """Hashes, of 32 bits, of the bands of a text's MinHash signature; the text is given by its shingles."""
     signature, rows = _signature(text, threshold), choose_rows_per_band(threshold)
     weights = _MIX ** np.arange(1, rows + 1, dtype=np.uint64)
-    bands = np.array(signature.digest(), np.uint64).reshape(-1, rows)
-    return ((bands * weights).sum(axis=1) >> np.uint64(32)).astype(np.uint32).tobytes()
+    bands: npt.NDArray[np.uint64] = np.array(signature.digest(), np.uint64).reshape(-1, rows)
+    return bytes(((bands * weights).sum(axis=1) >> np.uint64(32)).astype(np.uint32))
 
 
-def may_have_copies(bands: npt.NDArray[np.uint32], groups: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Which texts agree with another of their group in a band; the others need not be looked at again."""
+def may_have_copies(bands: npt.NDArray[np.uint32], groups: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which texts agree with another of their group in a band; the others need not be looked at again.
+
+    Args:
+        bands: `band_hashes`, shape (texts, bands).
+        groups: A number from 0 for each text; only texts of one group are compared.
+    """
     flags = np.zeros(len(bands), bool)
     for band in bands.T:
-        flags |= pd.DataFrame({"group": groups, "band": band}).duplicated(keep=False).to_numpy()
+        _, place, counts = np.unique(groups << 32 | band, return_inverse=True, return_counts=True)
+        flags |= counts[place] > 1
     return flags
 
 

@@ -63,7 +63,7 @@ def preference(level: str, score: float) -> tuple[float, float]:
     return abs(asked.distance(score)), abs(score - target[asked])
 
 
-def choose(passed: pd.DataFrame, bands: bytes, quota: Quota, texts: Callable[[], Iterable[str]]) -> dict[int, Lost]:
+def choose(passed: pd.DataFrame, bands: bytearray, quota: Quota, texts: Callable[[], Iterable[str]]) -> dict[int, Lost]:
     """The rows that are not kept, by their number.
 
     Args:
@@ -94,7 +94,7 @@ def choose(passed: pd.DataFrame, bands: bytes, quota: Quota, texts: Callable[[],
     return lost
 
 
-def _suspects(bands: bytes, group_of: "pd.Series[int]", texts: Callable[[], Iterable[str]]) -> dict[int, str]:
+def _suspects(bands: bytearray, group_of: "pd.Series[int]", texts: Callable[[], Iterable[str]]) -> dict[int, str]:
     table = np.frombuffer(bands, np.uint32).reshape(len(group_of), -1)
-    wanted = set(group_of.index[may_have_copies(table, group_of.to_numpy())].tolist())
+    wanted = set(group_of.index[may_have_copies(table, np.array(group_of, np.int64))].tolist())
     return {number: text for number, text in enumerate(texts()) if number in wanted} if wanted else {}

@@ -86,7 +86,7 @@ def verify(
     return frame, Counter(rubric for one in also for rubric, score in one.items() if score is None)
 
 
-def _collect(checked: Iterable[CheckedRow]) -> tuple[pd.DataFrame, list[Mapping[str, float | None]], bytes]:
+def _collect(checked: Iterable[CheckedRow]) -> tuple[pd.DataFrame, list[Mapping[str, float | None]], bytearray]:
     columns: dict[str, list[Any]] = {name: [] for name in (*CELL, "outcome", "detail", "score")}
     also, bands = [], bytearray()
     for row, one in checked:
@@ -96,8 +96,9 @@ def _collect(checked: Iterable[CheckedRow]) -> tuple[pd.DataFrame, list[Mapping[
         also.append(one.also)
         bands += one.bands
     frame = pd.DataFrame({name: columns.pop(name) for name in list(columns)})
-    types = {"level": pd.CategoricalDtype(LEVELS), "outcome": pd.CategoricalDtype((KEPT, *REASONS)), "score": float}
-    return frame.astype(types | {name: "category" for name in ("rubric", "teacher")}), also, bytes(bands)
+    types: dict[Any, Any] = {"rubric": "category", "teacher": "category", "score": float}
+    types |= {"level": pd.CategoricalDtype(LEVELS), "outcome": pd.CategoricalDtype([KEPT, *REASONS])}
+    return frame.astype(types), also, bands
 
 
 def _names(rows: Iterable[tuple[str, TeacherResponse]], numbers: set[int]) -> dict[int, str]:
