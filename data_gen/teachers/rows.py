@@ -4,16 +4,17 @@ A row is a response: `writer`, `kind` (teacher, student or base), `rubric`, `lev
 `response`. The judge of all of them is the same, and so is the version of each rubric.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from data_gen.responses import Problems, iter_responses
+from judges import Judgment
+from judges.judgment import read_judgment
 from rubrics import Rubric
 
 if TYPE_CHECKING:
@@ -98,14 +99,15 @@ def add_log(report: Report, path: Path, kind: str) -> None:
     rows = []
     for sample in read_eval_log_samples(str(path)):
         about, where = sample.metadata, f"{path.name}: sample {sample.id!r}"
-        score = _score(sample, where)
-        if score is None:
+        judgment = _judgment(sample, where)
+        if judgment is None:
             left_out["unscored"] += 1
             continue
         if about["rubric"] not in report.rubrics:
             left_out["rubric without teacher"] += 1
             continue
-        check_judge(where, (score[1]["judge"], score[1]["prompt_version"]), report.judge)
+        judge = judgment.judge + " (holistic)" * (judgment.protocol == "holistic")
+        check_judge(where, (judge, judgment.prompt_version), report.judge)
         if about["rubric_hash"] != (expected := report.rubrics[about["rubric"]]):
             raise ValueError(
                 f"{where}: judged by rubric {about['rubric']!r} with hash {about['rubric_hash']}, expected {expected} "
@@ -113,7 +115,7 @@ def add_log(report: Report, path: Path, kind: str) -> None:
             )
         user_prompt_id = about["user_prompt_id" if "user_prompt_id" in about else "prompt_id"]
         cell = (name, kind, about["rubric"], str(about["level"]), user_prompt_id)
-        rows.append((*cell, score[0], sample.output.completion))
+        rows.append((*cell, judgment.score, sample.output.completion))
     if not rows:
         raise ValueError(f"{path.name}: no sample scored by {SCORER} for a rubric of {', '.join(report.rubrics)}")
     report.rows = pd.concat([report.rows, pd.DataFrame(rows, columns=COLUMNS)])
@@ -149,12 +151,9 @@ def _check_header(path: Path) -> str:
     return name if prompting == "system_prompt" else f"{name} [{prompting}]"
 
 
-def _score(sample: "EvalSample", where: str) -> tuple[float, dict[str, Any]] | None:
+def _judgment(sample: "EvalSample", where: str) -> Judgment | None:
     scores = [score for name, score in (sample.scores or {}).items() if name.split("/")[-1].startswith(SCORER)]
     if len(scores) > 1:
         raise ValueError(f"{where}: judged more than once, expected one judgment per sample")
-    if not scores or math.isnan(scores[0].as_float()):
-        return None
-    about = dict(scores[0].metadata or {})
-    about["judge"] += " (holistic)" * (about.get("protocol") == "holistic")
-    return scores[0].as_float(), about
+    judgment = read_judgment(scores[0].metadata or {}) if scores else None
+    return judgment if isinstance(judgment, Judgment) else None

@@ -21,6 +21,7 @@ from data_gen.verify.text_filters import (
     find_truncation,
 )
 from judges import Judge, JudgeFailure
+from judges.judgment import outcome_of
 from rubrics import Rubric, ScoreLevel
 
 Reason = Literal[
@@ -83,19 +84,18 @@ class Checks:
         """The first reason to drop a row, in the order of `REASONS`, or its score and those by further rubrics."""
         if dropped := self.before_judging(row):
             return dropped
-        try:
-            score = (await judge.judge(self.rubrics[row.rubric], row.user_prompt, row.response)).score
-        except JudgeFailure as failure:
-            return Checked("unjudged", str(failure))
-        if dropped := self._out_of_band(row, score):
+        outcome = await outcome_of(judge, self.rubrics[row.rubric], row.user_prompt, row.response)
+        if isinstance(outcome, JudgeFailure):
+            return Checked("unjudged", str(outcome))
+        if dropped := self._out_of_band(row, outcome.score):
             return dropped
         also: dict[str, float | None] = {}
         for rubric in self.also_for(row):
-            try:
-                also[rubric.id] = (await judge.judge(rubric, row.user_prompt, row.response)).score
-            except JudgeFailure:
-                also[rubric.id] = None
-        return Checked(None, "", score, also, band_hashes(shingles(row.response), self.near) if self.near else b"")
+            further = await outcome_of(judge, rubric, row.user_prompt, row.response)
+            also[rubric.id] = None if isinstance(further, JudgeFailure) else further.score
+        return Checked(
+            None, "", outcome.score, also, band_hashes(shingles(row.response), self.near) if self.near else b""
+        )
 
     def before_judging(self, row: TeacherResponse) -> Checked | None:
         """The first reason to drop a row without asking a judge, or None."""

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses, read_lines, write_jsonl
-from data_gen.verify.command import verify_command
 from data_gen.verify.checks import REASONS, Checks
+from data_gen.verify.command import verify_command
 from data_gen.verify.judging import check_by_measures
 from data_gen.verify.selection import preference
 from judges import DEFAULT_JUDGE, measure
