@@ -22,7 +22,7 @@ LEVELS = [CONTROL, "low", "moderate", "extremely_high"]
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file that was read: its name without folders, the SHA-256 of its bytes, and its lines."""
+    """A file that was read: its name without folders, the SHA-256 of its bytes, and its lines that are not blank."""
 
     name: str
     sha256: str
@@ -40,7 +40,7 @@ def read_input(path: Path) -> InputFile:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
-        return InputFile(path.name, digest, sum(1 for _ in file))
+        return InputFile(path.name, digest, sum(1 for line in file if line.strip()))
 
 
 def counts(rows: pd.DataFrame, also_unjudged: Mapping[str, int], bad: Mapping[str, int]) -> dict[str, Any]:

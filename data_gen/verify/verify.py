@@ -75,12 +75,13 @@ def verify(
         columns = zip(rows(), frame["outcome"], frame["detail"], frame["score"], also, strict=True)
         for (where, row), outcome, detail, score, further in columns:
             if outcome == KEPT:
-                kept.write(_line(_judged(row, score, further, identity)))
+                kept.write(json_line(_judged(row, score, further, identity)))
                 continue
             known = None if math.isnan(score) else score
             dropped.write(json_line(_dropped(where, row, known) | {"reason": outcome, "detail": detail}))
             if outcome == "unjudged":
-                unjudged.write(_line(row.model_copy(update={"judgment": None})))  # one of an earlier run is not ours
+                # a judgment of an earlier run is not ours
+                unjudged.write(json_line(row.model_copy(update={"judgment": None})))
     if not (frame["outcome"] == "unjudged").any():
         (out / UNJUDGED).unlink()
     return frame, Counter(rubric for one in also for rubric, score in one.items() if score is None)
@@ -104,10 +105,6 @@ def _collect(checked: Iterable[CheckedRow]) -> tuple[pd.DataFrame, list[Mapping[
 def _names(rows: Iterable[tuple[str, TeacherResponse]], numbers: set[int]) -> dict[int, str]:
     named = enumerate(rows)
     return {n: f"{os.path.basename(where)}, id {row.id}" for n, (where, row) in named if n in numbers}
-
-
-def _line(row: TeacherResponse) -> str:
-    return row.model_dump_json(exclude_none=True) + "\n"
 
 
 def _judged(

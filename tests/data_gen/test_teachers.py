@@ -23,12 +23,13 @@ from data_gen.teachers.rows import COLUMNS
 from data_gen.verify.command import verify_command
 from judges.measures import words
 from rubrics import ScoreLevel, load_rubric
+from rubrics.files import json_line, read_jsonl
 
 ROOT = Path(__file__).parents[2]
 SELF = ROOT / "results" / "self_teacher"
 SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
-SEED_LINES = SEED_FILE.read_text(encoding="utf-8").splitlines()
-SEED = [TeacherResponse.model_validate_json(line) for line in SEED_LINES]
+SEED_ROWS = [row for _, row in read_jsonl(SEED_FILE)]
+SEED = [TeacherResponse.model_validate(row) for row in SEED_ROWS]
 BROADCAST = [row for row in SEED if row.rubric == "broadcast"]
 
 
@@ -234,7 +235,7 @@ Change = Callable[[int, dict[str, Any]], None]
 
 
 def seed_rows(tmp_path: Path, change: Change) -> Path:
-    rows = [json.loads(line) for line in SEED_LINES[:9]]
+    rows = json.loads(json.dumps(SEED_ROWS[:9]))
     for number, row in enumerate(rows):
         change(number, row)
     path = tmp_path / "rows.jsonl"
@@ -423,7 +424,7 @@ def test_logs_that_are_unfinished_unreadable_or_of_another_task_are_refused(
 def test_a_log_by_another_judge_or_of_other_rubrics_is_refused(
     rubric: str, change: dict[str, str], message: str, student_logs: dict[str, Path], tmp_path: Path
 ) -> None:
-    rows = [json.loads(line) for line in SEED_LINES if f'"rubric":"{rubric}"' in line]
+    rows = [row for row in SEED_ROWS if row["rubric"] == rubric]
     lines = [json.dumps(row | {"judgment": row["judgment"] | change}) for row in rows]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
     done = run(tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--student", student_logs["student"])
@@ -438,8 +439,8 @@ def test_a_log_judged_by_another_version_of_the_rubric_is_refused(
     text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
     own.write_text(text.replace("objective: ", "objective: Now ", 1), encoding="utf-8")
     version = {"rubric_hash": load_rubric(own).hash}
-    lines = [row.model_copy(update=version).model_dump_json() for row in BROADCAST]
-    (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    lines = [json_line(row.model_copy(update=version)) for row in BROADCAST]
+    (tmp_path / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
     done = run(
         tmp_path / "rows.jsonl", "--rubrics", own, "--out", tmp_path / "out", "--student", student_logs["student"]
     )
