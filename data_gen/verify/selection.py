@@ -7,17 +7,19 @@ row its place, and a cell whose best row is a near duplicate gets its second bes
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from data_gen.responses import CONTROL
+from data_gen.responses import CONTROL, TeacherResponse
 from data_gen.verify.checks import Reason
 from data_gen.verify.near_duplicates import KeptTexts, may_have_copies
 from rubrics import ScoreLevel
+
+Rows = Callable[[], Iterator[tuple[str, TeacherResponse]]]
 
 CELL = ["rubric", "user_prompt_id", "level", "teacher"]
 
@@ -42,14 +44,6 @@ class Quota:
         return self.per_cell or (1 if self.best_of else None)
 
 
-class Lost(NamedTuple):
-    """Why a candidate is not kept; `other` is the row it is a near copy of, -1 if that is not why."""
-
-    reason: Reason
-    detail: str
-    other: int = -1
-
-
 def preference(level: str, score: float) -> tuple[float, float]:
     """What the best row of a cell is the least of: distance from the band, then how far from its best score.
 
@@ -63,14 +57,14 @@ def preference(level: str, score: float) -> tuple[float, float]:
     return abs(asked.distance(score)), abs(score - target[asked])
 
 
-def choose(passed: pd.DataFrame, bands: bytearray, quota: Quota, texts: Callable[[], Iterable[str]]) -> dict[int, Lost]:
-    """The rows that are not kept, by their number.
+def choose(passed: pd.DataFrame, bands: bytearray, quota: Quota, rows: Rows) -> dict[int, tuple[Reason, str]]:
+    """The rows that are not kept, by their number, each with the reason and more on it.
 
     Args:
         passed: The rows to choose from, by their number in the files, with the columns of `CELL` and `score`.
         bands: Their `band_hashes`, one after the other.
         quota: How many to keep.
-        texts: The responses of all rows in the files. Those that may have a copy are held in memory.
+        rows: All rows in the files, with "FILE:LINE". The texts of those that may have a copy are held in memory.
     """
     # controls are compared among themselves: one of them must not cost a twin its response
     group_of = passed.groupby(["rubric", passed["level"] == CONTROL], observed=True).ngroup()
@@ -79,22 +73,26 @@ def choose(passed: pd.DataFrame, bands: bytearray, quota: Quota, texts: Callable
     if quota.best_of:
         best = [preference(level, score) for level, score in zip(passed["level"], passed["score"], strict=True)]
         order = order[np.lexsort((*reversed(list(zip(*best, strict=True))), cell_of))]  # stable: the first of equals
-    suspects = _suspects(bands, group_of, texts) if quota.near and len(passed) else {}
-    kept: dict[int, KeptTexts] = defaultdict(lambda: KeptTexts(quota.near, suspects.__getitem__))
+    suspects = _suspects(bands, group_of, rows) if quota.near and len(passed) else {}
+    kept: dict[int, KeptTexts] = defaultdict(lambda: KeptTexts(quota.near, lambda number: suspects[number][1]))
     in_cell: Counter[int] = Counter()
     full: Reason = "not_best" if quota.best_of else "over_per_cell"
-    lost = {}
+    lost: dict[int, tuple[Reason, str]] = {}
     for number, group, cell in zip(order.tolist(), group_of[order], cell_of[order], strict=True):
         if quota.limit and in_cell[cell] >= quota.limit:
-            lost[number] = Lost(full, f"its cell has {quota.limit} kept already")
-        elif number in suspects and (copied := kept[group].find_or_keep(number)):
-            lost[number] = Lost("near_duplicate", f"Jaccard {copied[1]:.2f}", copied[0])
+            lost[number] = full, f"its cell has {quota.limit} kept already"
+        elif number in suspects and (original := kept[group].find_or_keep(number)):
+            lost[number] = "near_duplicate", f"Jaccard {original[1]:.2f} with {suspects[original[0]][0]}"
         else:
             in_cell[cell] += 1
     return lost
 
 
-def _suspects(bands: bytearray, group_of: "pd.Series[int]", texts: Callable[[], Iterable[str]]) -> dict[int, str]:
+def _suspects(bands: bytearray, group_of: "pd.Series[int]", rows: Rows) -> dict[int, tuple[str, str]]:
+    """Name and text of the rows that may have a copy, by their number."""
     table = np.frombuffer(bands, np.uint32).reshape(len(group_of), -1)
     wanted = set(group_of.index[may_have_copies(table, np.array(group_of, np.int64))].tolist())
-    return {number: text for number, text in enumerate(texts()) if number in wanted} if wanted else {}
+    if not wanted:
+        return {}
+    named = enumerate(rows())
+    return {n: (f"{Path(where).name}, id {row.id}", row.response) for n, (where, row) in named if n in wanted}

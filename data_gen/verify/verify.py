@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from data_gen.responses import ResponseJudgment, TeacherResponse
 from data_gen.verify.accounts import KEPT, LEVELS
 from data_gen.verify.checks import REASONS
 from data_gen.verify.judging import CheckedRow
-from data_gen.verify.selection import CELL, Quota, choose
+from data_gen.verify.selection import CELL, Quota, Rows, choose
 from rubrics.files import json_line, whole_file
 
 RESPONSES, DROPPED, UNJUDGED = "responses.jsonl", "dropped.jsonl", "unjudged.jsonl"
@@ -42,7 +42,7 @@ class JudgeIdentity:
 
 def verify(
     checked: Iterable[CheckedRow],
-    rows: Callable[[], Iterator[tuple[str, TeacherResponse]]],
+    rows: Rows,
     quota: Quota,
     identity: JudgeIdentity,
     out: Path,
@@ -62,12 +62,9 @@ def verify(
         What became of each row, for `counts`, and the judgments by further rubrics that failed, by rubric.
     """
     frame, also, bands = _collect(checked)
-    lost = choose(frame[frame["outcome"] == KEPT], bands, quota, lambda: (row.response for _, row in rows()))
-    originals = {one.other for one in lost.values()} - {-1}
-    names = _names(rows(), originals) if originals else {}
-    for number, (reason, detail, other) in lost.items():
-        frame.at[number, "outcome"] = reason
-        frame.at[number, "detail"] = f"{detail} with {names[other]}" if other >= 0 else detail
+    lost = choose(frame[frame["outcome"] == KEPT], bands, quota, rows)
+    for place, name in enumerate(("outcome", "detail")):
+        frame.loc[list(lost), name] = [one[place] for one in lost.values()]
     with ExitStack() as stack:
         kept, dropped, unjudged = (
             stack.enter_context(whole_file(out / name)) for name in (RESPONSES, DROPPED, UNJUDGED)
@@ -100,11 +97,6 @@ def _collect(checked: Iterable[CheckedRow]) -> tuple[pd.DataFrame, list[Mapping[
     types: dict[Any, Any] = {"rubric": "category", "teacher": "category", "score": float}
     types |= {"level": pd.CategoricalDtype(LEVELS), "outcome": pd.CategoricalDtype([KEPT, *REASONS])}
     return frame.astype(types), also, bands
-
-
-def _names(rows: Iterable[tuple[str, TeacherResponse]], numbers: set[int]) -> dict[int, str]:
-    named = enumerate(rows)
-    return {n: f"{os.path.basename(where)}, id {row.id}" for n, (where, row) in named if n in numbers}
 
 
 def _judged(

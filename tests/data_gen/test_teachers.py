@@ -306,7 +306,7 @@ def test_what_cannot_stand_in_one_report_is_refused(change: Change, message: str
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing.jsonl"], "missing.jsonl: not found"),
+        (["missing.jsonl"], "missing.jsonl: no such file"),
         ([str(SEED_FILE), "--student", "missing.eval"], "missing.eval: not found"),
         ([str(SEED_FILE), "--base", "b.eval"], "--base needs --student"),
         ([str(SEED_FILE), "--base", "b.eval", "--student", "b.eval"], "expected two different logs"),
