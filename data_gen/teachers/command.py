@@ -36,6 +36,9 @@ import click
     type=click.IntRange(1),
     help="User prompts per teacher, the first ones in the files, at all levels. Default: all.",
 )
+# intervals need neither draws nor a seed; accepted for one release
+@click.option("--resamples", type=int, hidden=True, expose_value=False)
+@click.option("--seed", type=int, hidden=True, expose_value=False)
 def teachers_command(
     responses: tuple[Path, ...],
     out: Path,

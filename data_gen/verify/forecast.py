@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from data_gen.responses import TeacherResponse
 from data_gen.verify.checks import Checks
 from judges import judge_call
-from judges.cost import cost_usd, load_prices, total_usd
+from judges.cost import cost_usd, forecast, load_prices, total_usd
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -40,11 +40,12 @@ def forecast_judging(rows: Iterable[TeacherResponse], checks: Checks, model: "Mo
             new += 1
             characters += sum(len(message.text) for message in call.messages)
             output += CRITERION_TOKENS * (len(rubric.criteria) + 1) + THINKING_TOKENS
-    usage = {"input_tokens": characters // CHARACTERS_PER_TOKEN, "output_tokens": output}
+    calls = max(new, 1)
+    wanted = forecast(new, characters / CHARACTERS_PER_TOKEN / calls, output / calls, str(model))
     return (
         f"judge {model}: {known + new:,} judgments, {known:,} of them stored or asked twice, {new:,} calls to send: "
-        f"about {usage['input_tokens']:,} tokens in and {usage['output_tokens']:,} out, "
-        f"{_usd(cost_usd(str(model), usage))} without prompt caching"
+        f"about {wanted.usage['input_tokens']:,} tokens in and {wanted.usage['output_tokens']:,} out, "
+        f"{_usd(wanted.cost_usd)} without prompt caching"
     )
 
 

@@ -162,7 +162,8 @@ def test_the_committed_report_is_what_the_commands_make_and_its_values_are_those
     assert CliRunner().invoke(verify_command, [*arguments, "--keep", "all", "--near", "0", *options]).exit_code == 0
     committed = load(SELF / name)
     monkeypatch.setattr("sys.argv", committed["run"]["command"].split())
-    done = run(tmp_path / name / "responses.jsonl", "--out", tmp_path / "report")
+    old_flags = ["--seed", 1, "--resamples", 20]  # without effect
+    done = run(tmp_path / name / "responses.jsonl", "--out", tmp_path / "report", *old_flags)
     assert done.exit_code == 0, done.output
     made = load(tmp_path / "report")
     for content in (committed, made):

@@ -559,6 +559,7 @@ def test_a_judge_that_is_down_is_one_sentence_and_what_it_answered_is_kept(
         (["--also-by", "tone_warmth"], "rubric 'tone_warmth': criterion 'affection' has no measure"),
         (["--benchmark-prompts", "none.txt"], "none.txt: not found, expected a file of benchmark prompts"),
         (["--judge", "nonsense"], "nonsense"),
+        (["none.jsonl"], "none.jsonl: not found, expected a responses file in JSONL"),
         (["--out", "."], "in.jsonl: "),
     ],
 )
@@ -576,12 +577,6 @@ def test_what_cannot_be_used_is_one_sentence(
     )
     assert "Traceback" not in done.output
     assert source.read_text(encoding="utf-8") == json_line(LOW)
-
-
-def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
-    done = verify(tmp_path / "none.jsonl", tmp_path / "out")
-    assert done.exit_code == 1
-    assert "none.jsonl: not found, expected a responses file in JSONL" in done.output
 
 
 @pytest.mark.parametrize(("package", "option"), [("rensa", []), ("py3langid.langid", ["--near", "0"])])
