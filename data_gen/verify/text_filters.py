@@ -10,6 +10,7 @@ from typing import Any
 
 from judges.judgment import MIN_RESPONSE_WORDS
 from judges.measures import words
+from model_calls.errors import was_cut_off
 from rubrics import Rubric
 
 MAX_REFUSAL_WORDS = 80
@@ -17,7 +18,6 @@ MIN_LANGUAGE_CHARACTERS = 100
 MAX_LANGUAGE_CHARACTERS = 1000  # read of a text to tell its language; more makes it slower, not surer
 MIN_LANGUAGE_CONFIDENCE = 0.9
 PLAIN_ENGLISH_SHARE = 0.1
-STOPPED_EARLY = ("max_tokens", "model_length")
 
 # no words of the languages written alike
 _ENGLISH_WORDS = frozenset(
@@ -70,15 +70,13 @@ def find_refusal(response: str, stop_reason: str | None = None) -> str:
     if stop_reason == "content_filter":
         return "stop reason content_filter"
     start = response.lstrip()[:200].replace("’", "'")
-    found = _REFUSAL.match(start) or _AS_AN_AI.match(start)
-    if found and len(response.split()) <= MAX_REFUSAL_WORDS:
-        return f"opens with {found[0]!r}"
-    return ""
+    refusal = _REFUSAL.match(start) or _AS_AN_AI.match(start)
+    return f"opens with {refusal[0]!r}" if refusal and len(response.split()) <= MAX_REFUSAL_WORDS else ""
 
 
 def find_truncation(stop_reason: str | None) -> str:
     """The stop reason of a response that was cut off at a limit of tokens."""
-    return f"stop reason {stop_reason}" if stop_reason in STOPPED_EARLY else ""
+    return f"stop reason {stop_reason}" if was_cut_off(stop_reason) else ""
 
 
 def find_shortness(response: str) -> str:
@@ -95,9 +93,10 @@ def find_rubric_mention(response: str, rubric: Rubric) -> str:
     lower = response.lower()
     if not any(hint in lower for hint in _HINTS):
         return ""
-    if found := _MENTION.search(response):
-        return f"says {found[0]!r}"
-    named = next((name for name in _ids_of(rubric) if re.search(rf"\b{name}\b", lower)), None)
+    if mention := _MENTION.search(response):
+        return f"says {mention[0]!r}"
+    ids = (rubric.id, *(criterion.id for criterion in rubric.criteria), "extremely_high")
+    named = next((name for name in ids if "_" in name and re.search(rf"\b{name}\b", lower)), None)
     return f"says {named!r}" if named else ""
 
 
@@ -115,10 +114,10 @@ def find_other_language(response: str, language: str) -> str:
         return ""
     if language == "en" and _is_plainly_english(response):
         return ""
-    found, confidence = _identifier().classify(response[:MAX_LANGUAGE_CHARACTERS])
-    if found == language or confidence < MIN_LANGUAGE_CONFIDENCE:
+    likeliest, confidence = _identifier().classify(response[:MAX_LANGUAGE_CHARACTERS])
+    if likeliest == language or confidence < MIN_LANGUAGE_CONFIDENCE:
         return ""
-    return f"language is {found!r} with confidence {confidence:.2f}, expected {language!r}"
+    return f"language is {likeliest!r} with confidence {confidence:.2f}, expected {language!r}"
 
 
 def check_language(language: str) -> None:
@@ -129,8 +128,8 @@ def check_language(language: str) -> None:
 
 def _is_plainly_english(text: str) -> bool:
     # telling 100 languages apart takes longer than all other checks together
-    found = text.lower().split()
-    return sum(word in _ENGLISH_WORDS for word in found) >= PLAIN_ENGLISH_SHARE * len(found)
+    tokens = text.lower().split()
+    return sum(token in _ENGLISH_WORDS for token in tokens) >= PLAIN_ENGLISH_SHARE * len(tokens)
 
 
 @cache
@@ -142,8 +141,3 @@ def _identifier() -> Any:
             "telling languages apart needs the package py3langid: pip install 'cpt-tasks[data]', or --language any"
         ) from error
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-def _ids_of(rubric: Rubric) -> tuple[str, ...]:
-    ids = [rubric.id, *(criterion.id for criterion in rubric.criteria), "extremely_high"]
-    return tuple(name for name in ids if "_" in name)

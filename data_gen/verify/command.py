@@ -8,10 +8,10 @@ and what decided) and, if there are any, unjudged.jsonl (rows no judge could sco
 is kept, dropped or bad. The same input gives the same bytes, whatever the number of workers.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -19,25 +19,38 @@ from typing import Any
 
 import click
 
-from data_gen.responses import Problems, iter_responses
-from data_gen.verification.accounts import Counts, InputFile, JudgeIdentity, read_input, thresholds, versions
-from data_gen.verification.contamination import read_benchmark_prompts
-from data_gen.verification.judging import check_by_model, forecast_judging, paid_since
-from data_gen.verification.near_duplicates import choose_rows_per_band, import_rensa
-from data_gen.verification.outputs import DROPPED, RESPONSES, UNJUDGED, VERIFICATION, write_outcomes, write_verification
-from data_gen.verification.selection import Quota
-from data_gen.verification.text_filters import check_language
-from data_gen.verification.verify import NOT_MEASURABLE, Located, LocatedCheck, Settings, check_by_measures
-from judges import DEFAULT_STORE, MEASURED, check_measurable, judge_hash, judge_model
+from data_gen.responses import Problems, TeacherResponse, iter_responses
+from data_gen.verify.accounts import InputFile, counts, read_input, short_cells, table, versions
+from data_gen.verify.benchmark_prompts import read_benchmark_prompts
+from data_gen.verify.checks import Checks
+from data_gen.verify.contamination import MIN_CONTAINED_WORDS, NEAR_PROMPT, SHARED_RUN_WORDS
+from data_gen.verify.forecast import forecast_judging, paid_since
+from data_gen.verify.judging import CHUNK_ROWS, NOT_MEASURABLE, CheckedRow, check_by_measures, check_by_model
+from data_gen.verify.near_duplicates import PERMUTATIONS, choose_rows_per_band, import_rensa, lsh_recall
+from data_gen.verify.selection import Quota
+from data_gen.verify.shingles import SHINGLE_WORDS
+from data_gen.verify.text_filters import (
+    MAX_LANGUAGE_CHARACTERS,
+    MAX_REFUSAL_WORDS,
+    MIN_LANGUAGE_CHARACTERS,
+    MIN_LANGUAGE_CONFIDENCE,
+    check_language,
+)
+from data_gen.verify.verify import DROPPED, RESPONSES, UNJUDGED, JudgeIdentity, verify
+from judges import DEFAULT_STORE, MEASURED, ModelJudge, judge_hash, judge_model
+from judges.judgment import MIN_RESPONSE_WORDS
 from judges.measured import MEASURES_VERSION
 from judges.prompts import PROMPT_VERSION, prompt_hash
 from model_calls.errors import clear_errors
 from rubrics import all_user_prompts, load_rubrics
+from rubrics.files import write_whole
 
+SCHEMA = 1
+VERIFICATION = "verification.json"
 ANY_LANGUAGE = "any"
 SHORT_CELLS_SHOWN = 5
-Rows = Callable[[Problems], Iterator[Located]]
-Check = Callable[[Iterable[Located]], Iterator[LocatedCheck]]
+Rows = Callable[[Problems], Iterator[tuple[str, TeacherResponse]]]
+Check = Callable[[Iterable[TeacherResponse]], Iterator[CheckedRow]]
 
 
 @click.command(name="verify")
@@ -105,42 +118,43 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
     language, mentions_rubric, contaminated, unjudged, out_of_band, and then near_duplicate, not_best or over_per_cell.
     Controls have no band.
     """
-    limit = options["limit"]
-    problems = Problems()
+    limit, problems = options["limit"], Problems()
     with clear_errors():
-        settings = _settings(options)
-        quota = Quota(options["per_cell"], options["best_of"], options["near"])
+        checks, quota = _checks(options), Quota(options["per_cell"], options["best_of"], options["near"])
         inputs = _inputs(responses, out)
-        benchmark_files = [read_input(path) for path in options["benchmark_prompts"]]
         lines = sum(file.lines for file in inputs)
-        counts = Counts(quota.limit)
 
-        def rows(told: Problems) -> Iterator[Located]:
-            return islice(iter_responses(responses, settings.rubrics, told), limit)
+        def rows(problems: Problems) -> Iterator[tuple[str, TeacherResponse]]:
+            return islice(iter_responses(responses, checks.rubrics, problems), limit)
 
-        with _judge(options, settings, rows) as (identity, check):
+        with _judge(options, checks, rows, lines) as (identity, check):
             label = f"verifying by {identity.judge}"
             with click.progressbar(length=min(lines, limit or lines), label=label, file=sys.stderr) as bar:
-                write_outcomes(out, _with_progress(check(rows(problems)), bar.update), quota, counts, identity)
-        numbers = counts.as_json(problems.counts)
+                checked = _with_progress(check(row for _, row in rows(problems)), bar.update)
+                frame, also_unjudged = verify(checked, lambda: rows(_Unsaid()), quota, identity, out)
+        numbers = counts(frame, also_unjudged, problems.counts)
         assert limit or numbers["in"] == lines, "a line was counted neither as a row nor as bad"
         if quota.limit:
-            numbers["short_cells"] = counts.short_cells()
+            numbers["short_cells"] = short_cells(frame, quota.limit)
         decided = {
             "judge": vars(identity),
-            "rubrics": {rubric: settings.rubrics[rubric].hash for rubric in counts.rubrics},
-            "also_by": {rubric.id: rubric.hash for rubric in settings.also_by},
+            "rubrics": {rubric: checks.rubrics[rubric].hash for rubric in sorted(frame["rubric"].unique())},
+            "also_by": {rubric.id: rubric.hash for rubric in checks.also_by},
             "inputs": [vars(file) for file in inputs],
             "limit": limit,
-            "thresholds": thresholds(settings, quota),
-            "benchmark_files": [vars(file) for file in benchmark_files],
+            "thresholds": _thresholds(checks, quota),
+            "benchmark_files": [vars(read_input(path)) for path in options["benchmark_prompts"]],
             "versions": versions(),
         }
-        write_verification(out, numbers | decided)
-    _tell(out, numbers, counts, problems, quota)
+        content = {"schema": SCHEMA} | numbers | decided
+        write_whole(out / VERIFICATION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    click.echo(table(frame))
+    if problems.counts:
+        click.echo(problems.summary())
+    _say(out, numbers, quota)
 
 
-def _settings(options: dict[str, Any]) -> Settings:
+def _checks(options: dict[str, Any]) -> Checks:
     language = "" if options["language"] == ANY_LANGUAGE else options["language"]
     if language:
         check_language(language)
@@ -149,10 +163,8 @@ def _settings(options: dict[str, Any]) -> Settings:
         import_rensa()
     benchmark = {f"test prompt {user_prompt_id}": text for user_prompt_id, text in all_user_prompts("test").items()}
     for path in options["benchmark_prompts"]:
-        benchmark |= {
-            f"{path.name} {user_prompt_id}": text for user_prompt_id, text in read_benchmark_prompts(path).items()
-        }
-    return Settings(
+        benchmark |= {f"{path.name} {name}": text for name, text in read_benchmark_prompts(path).items()}
+    return Checks(
         rubrics={rubric.id: rubric for rubric in load_rubrics(options["rubrics"])},
         also_by=tuple(load_rubrics(options["also_by"])) if options["also_by"] else (),
         language=language,
@@ -172,71 +184,82 @@ def _inputs(responses: Sequence[Path], out: Path) -> list[InputFile]:
 
 
 @contextmanager
-def _judge(options: dict[str, Any], settings: Settings, rows: Rows) -> Iterator[tuple[JudgeIdentity, Check]]:
+def _judge(options: dict[str, Any], checks: Checks, rows: Rows, lines: int) -> Iterator[tuple[JudgeIdentity, Check]]:
     if options["judge"] == MEASURED:
-        for rubric in settings.also_by:
-            check_measurable(rubric)
-        workers = options["workers"] or os.cpu_count() or 1
-        yield JudgeIdentity(MEASURED, MEASURES_VERSION), lambda found: check_by_measures(found, settings, workers)
+        workers = min(options["workers"] or os.cpu_count() or 1, -(-lines // CHUNK_ROWS) or 1)
+        yield JudgeIdentity(MEASURED, MEASURES_VERSION), lambda found: check_by_measures(found, checks, workers)
         return
-    from anthropic import APIError
     from inspect_ai.model import get_model
-    from tenacity import RetryError
 
-    from model_calls import StoreLockedError, open_store
-    from model_calls.inspect_private import PrerequisiteError
+    from model_calls import open_store
 
+    model = judge_model(get_model(options["judge"], memoize=False))
+    store = open_store(options["store"])
     try:
-        model = judge_model(get_model(options["judge"], memoize=False))
-        store = open_store(options["store"])
+        click.echo(forecast_judging((row for _, row in rows(_Unsaid())), checks, model, store), err=True)
+        calls_before = len(store)
+        judge, connections = ModelJudge(model, store), options["max_connections"]
+        identity = JudgeIdentity(str(model), PROMPT_VERSION, prompt_hash(), judge_hash(model))
         try:
-            click.echo(forecast_judging(rows(_CountedProblems()), settings, model, store), err=True)
-            calls_before = len(store)
-            identity = JudgeIdentity(str(model), PROMPT_VERSION, prompt_hash(), judge_hash(model))
-            try:
-                yield identity, lambda found: check_by_model(found, settings, model, store, options["max_connections"])
-            finally:
-                click.echo(paid_since(store, calls_before, model), err=True)
+            yield identity, lambda found: check_by_model(found, checks, judge, connections)
         finally:
-            store.close()
-    except StoreLockedError as error:
-        raise click.ClickException(str(error)) from error
-    except PrerequisiteError as error:
-        raise click.ClickException(str(error.message)) from error
-    except (APIError, RetryError) as error:
-        cause = error.last_attempt.exception() if isinstance(error, RetryError) else error
-        raise click.ClickException(
-            f"{type(cause).__name__}: {cause}; what was answered is kept, the same command goes on from here"
-        ) from error
+            click.echo(paid_since(store, calls_before, model), err=True)
+    finally:
+        store.close()
 
 
-class _CountedProblems(Problems):
-    """For a first look at rows that will be read again: says nothing."""
+class _Unsaid(Problems):
+    """For rows that are read once more: says nothing."""
 
     def add(self, kind: str, message: str) -> None:
         self.counts[kind] += 1
 
 
-def _with_progress(checked: Iterable[LocatedCheck], update: Callable[[int], None]) -> Iterator[LocatedCheck]:
-    try:
-        for number, one in enumerate(checked, start=1):
-            if number % 100 == 0:
-                update(100)
-            yield one
-    except BrokenProcessPool as error:
-        raise click.ClickException("a worker process ended, out of memory perhaps; try fewer --workers") from error
+def _with_progress(checked: Iterable[CheckedRow], update: Callable[[int], None]) -> Iterator[CheckedRow]:
+    for number, one in enumerate(checked, start=1):
+        if number % 100 == 0:
+            update(100)
+        yield one
 
 
-def _tell(out: Path, numbers: dict[str, Any], counts: Counts, problems: Problems, quota: Quota) -> None:
-    click.echo(counts.table())
+def _thresholds(checks: Checks, quota: Quota) -> dict[str, Any]:
+    """Every threshold that decides about rows, with the chance to find a pair at that of near duplicates."""
+    rows_per_band = choose_rows_per_band(quota.near) if quota.near else 0
+    return {
+        "keep": "all" if checks.keep_all else "in_band",
+        "per_cell": quota.limit,
+        "best_of": quota.best_of,
+        "language": {
+            "expected": checks.language or None,
+            "min_confidence": MIN_LANGUAGE_CONFIDENCE,
+            "min_characters": MIN_LANGUAGE_CHARACTERS,
+            "characters_read": MAX_LANGUAGE_CHARACTERS,
+        },
+        "max_refusal_words": MAX_REFUSAL_WORDS,
+        "min_words": MIN_RESPONSE_WORDS,
+        "benchmark": {
+            "prompts": len(checks.benchmark),
+            "shared_run_words": SHARED_RUN_WORDS,
+            "min_contained_words": MIN_CONTAINED_WORDS,
+            "near_jaccard": NEAR_PROMPT,
+        },
+        "near_duplicates": {
+            "jaccard": quota.near,
+            "shingle_words": SHINGLE_WORDS,
+            "permutations": PERMUTATIONS,
+            "rows_per_band": rows_per_band,
+            "recall_at_threshold": round(lsh_recall(quota.near, rows_per_band), 4) if rows_per_band else None,
+        },
+    }
+
+
+def _say(out: Path, numbers: dict[str, Any], quota: Quota) -> None:
     parts = " + ".join(f"{numbers[part]:,} {part}" for part in ("kept", "dropped", "bad"))
     click.echo(f"{numbers['in']:,} rows in = {parts}")
-    if problems.counts:
-        click.echo(problems.summary())
-    if unmeasured := counts.unjudged[NOT_MEASURABLE]:
+    if unmeasured := numbers["unjudged_by_mode"].get(NOT_MEASURABLE):
         click.echo(f"{unmeasured:,} rows have rubrics without measures: judge {out / UNJUDGED} with --judge MODEL")
-    if counts.also_unjudged:
-        click.echo(f"{counts.also_unjudged.total():,} judgments by further rubrics failed and are missing in `also`")
+    if failed := sum(numbers["also_unjudged"].values()):
+        click.echo(f"{failed:,} judgments by further rubrics failed and are missing in `also`")
     if short := numbers.get("short_cells"):
         click.echo(f"{len(short):,} cells have fewer than {quota.limit} rows, all in {VERIFICATION}; the first:")
         for cell in short[:SHORT_CELLS_SHOWN]:
