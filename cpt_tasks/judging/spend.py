@@ -176,7 +176,6 @@ def batch_judgments(
 
     Raises:
         ValueError: If the model cannot be asked in batches.
-        StoreLockedError: If another process uses the store.
     """
     judge = judge_model(model)
     calls = [

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,7 +17,7 @@ from cpt_tasks.lm_harness.documents import Document
 from cpt_tasks.lm_harness.settings import CannotRunError, Settings
 from judges import DEFAULT_JUDGE, Judge, JudgeFailure, MeasuredJudge, ModelJudge, Panel, check_measurable, judge_model
 from judges.measures import words
-from model_calls import StoreLockedError, open_store
+from model_calls import open_store
 from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, load_rubrics
 
@@ -26,14 +25,14 @@ CALL_FAILED = "call_failed"
 logger = logging.getLogger(__name__)
 
 
-def check_judge(settings: Settings, rank: int = 0) -> None:
+def check_judge(settings: Settings) -> None:
     """Whether the judge can judge, before any response is paid for.
 
     Raises:
-        CannotRunError: If a rubric cannot be measured, there is no key for the model, or its call store is in use.
+        CannotRunError: If a rubric cannot be measured, there is no key for the model, or its call store is no store.
     """
     try:
-        make_judge(settings, rank)
+        make_judge(settings)
         if settings.judge == "measured":
             for rubric in load_rubrics(settings.rubrics):
                 check_measurable(rubric)
@@ -45,30 +44,22 @@ def check_judge(settings: Settings, rank: int = 0) -> None:
             f"{problem} and the judge is {name}; bind another with --metadata judge=PROVIDER/MODEL, or judge without a "
             "model and without a key by judge=measured rubrics=measured"
         ) from error
-    except StoreLockedError as error:
-        raise CannotRunError(f"{error}: --metadata call_store=FILE") from error
     except ValueError as error:
         raise CannotRunError(f"--metadata judge: {error}") from error
 
 
-def make_judge(settings: Settings, rank: int = 0) -> Judge:
+def make_judge(settings: Settings) -> Judge:
     """The judge of the settings; raises as `get_model` and `open_store`."""
     if settings.judge == "measured":
         return MeasuredJudge()
     # not shared with another task of the run: its client would belong to an event loop that is closed
     model = _model(settings.judge)
-    store = open_store(store_path(settings.call_store, rank))
+    store = open_store(settings.call_store)
     askings = [ModelJudge(model, store, settings.protocol, repeat) for repeat in range(settings.judge_repeats)]
     return askings[0] if len(askings) == 1 else Panel([askings])
 
 
-def store_path(call_store: str, rank: int) -> str:
-    """The call store of a data-parallel process: one process at a time may have a store, so each has its own."""
-    path = Path(call_store)
-    return str(path if rank == 0 else path.with_name(f"{path.stem}.rank{rank}{path.suffix}"))
-
-
-def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]], rank: int = 0) -> list[str]:
+def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]]) -> list[str]:
     """A verdict for each response, in their order, as JSON.
 
     Holds `response`, `words`, and `score` (0-100) with the rest of the `Judgment`; where the judge failed, `score` is
@@ -76,7 +67,7 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
     response with an exception, and calls that were answered are in the call store.
     """
     rubrics = {rubric.id: rubric for rubric in load_rubrics(settings.rubrics)}
-    judge = make_judge(settings, rank)
+    judge = make_judge(settings)
     verdicts: list[dict[str, Any]] = [{} for _ in responses]
 
     async def judge_one(index: int, limiter: anyio.CapacityLimiter) -> None:

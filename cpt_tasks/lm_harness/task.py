@@ -28,7 +28,6 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         content = dict(config)
         content.pop("class", None)  # lm_eval's own configuration has no such field
         self.settings = settings_of(content.get("metadata") or {})
-        self.rank = 0
         content["metadata"] = content.get("metadata", {}) | asdict(self.settings)  # recorded in the results
         content["metric_list"] = content["metric_list"](self.settings)
         self.samples_many = content.get("repeats", 1) > 1
@@ -57,9 +56,8 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
             raise CannotRunError(
                 f"{self.task_name}: --cache_requests would replay prompts made with other --metadata; leave it out"
             )
-        self.rank = options.get("rank", 0)
         if not self._predicts_only():
-            check_judge(self.settings, self.rank)
+            check_judge(self.settings)
         super().build_all_requests(**options)
 
     def construct_requests(self, doc: Document, ctx: Any, **options: Any) -> Any:
@@ -87,7 +85,7 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         if self.samples_many:
             warn_of_duplicates([instance.resps for instance in self.instances])
         responses = [(instance.doc, response) for instance in self.instances for response in instance.resps]
-        verdicts = iter(judge_responses(self.settings, responses, self.rank))
+        verdicts = iter(judge_responses(self.settings, responses))
         for instance in self.instances:
             mine = [next(verdicts) for _ in instance.resps]
             for name in instance.filtered_resps:

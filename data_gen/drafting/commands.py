@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from data_gen.drafting.calls import Spending
     from model_calls import CallStore
 
-DEFAULT_STORE = "calls/drafts.jsonl"
+DEFAULT_STORE = "calls/drafts.sqlite"
 SHORTEST_CHECK = 2  # user prompts: an interval over one is none
 
 

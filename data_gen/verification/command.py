@@ -183,7 +183,7 @@ def _judge(options: dict[str, Any], settings: Settings, rows: Rows) -> Iterator[
     from inspect_ai.model import get_model
     from tenacity import RetryError
 
-    from model_calls import StoreLockedError, open_store
+    from model_calls import open_store
     from model_calls.inspect_private import PrerequisiteError
 
     try:
@@ -199,8 +199,6 @@ def _judge(options: dict[str, Any], settings: Settings, rows: Rows) -> Iterator[
                 click.echo(paid_since(store, calls_before, model), err=True)
         finally:
             store.close()
-    except StoreLockedError as error:
-        raise click.ClickException(str(error)) from error
     except PrerequisiteError as error:
         raise click.ClickException(str(error.message)) from error
     except (APIError, RetryError) as error:

@@ -421,8 +421,8 @@ def test_a_model_judge_and_a_student_can_be_named(anthropic_server: FakeAnthropi
     asked = Counter(body["model"] for body in anthropic_server.bodies)
     # 7 prompts and 7 wordings: 21 texts, of 3 different wordings: the same text to the same prompt is judged once
     assert asked == {"claude-sonnet-5-5": 3, "claude-haiku-5-5": 21, "claude-opus-5-5": 21}
-    assert len(Path("judge.jsonl").read_text().splitlines()) == 21
-    assert len(Path("calls/drafts.jsonl").read_text().splitlines()) == 24
+    assert len(open_store("judge.jsonl")) == 21
+    assert len(open_store("calls/drafts.sqlite")) == 24
 
 
 def test_a_run_stopped_at_its_limit_goes_on_where_it_was(anthropic_server: FakeAnthropic) -> None:

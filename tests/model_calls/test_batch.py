@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import anyio
 import httpx2
 import pytest
 from fake_anthropic import Config, FakeAnthropic
+from filelock import FileLock
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
@@ -30,8 +30,9 @@ from inspect_ai.model import (
 from inspect_ai.util import json_schema
 from pydantic import BaseModel
 
-from model_calls import Call, CallStore, ask, open_batches, open_store
+from model_calls import Call, CallStore, Reply, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
+from model_calls.batch_records import BatchRecords
 from model_calls.request import request_body
 
 FAKES = Path(__file__).parents[1] / "fakes"
@@ -39,7 +40,7 @@ FAKES = Path(__file__).parents[1] / "fakes"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[CallStore]:
-    store = open_store(tmp_path / "calls.jsonl")
+    store = open_store(tmp_path / "calls.sqlite")
     yield store
     store.close()
 
@@ -58,8 +59,10 @@ def run(store: CallStore, asked: list[Call], **options: Any) -> BatchOutcome:
     return asyncio.run(ask_in_batches(store, asked, **({"poll_seconds": 0.02, "batch_size": 30} | options)))
 
 
-def state_of(store: CallStore) -> Path:
-    return Path(f"{store.path}.batches.jsonl")
+def older_store_without_its_file_of_batches(path: Path, *replies: Reply) -> CallStore:
+    """A store that may have batches on their way of which nobody knows any more."""
+    path.write_text("".join(json.dumps(vars(reply)) + "\n" for reply in replies))
+    return open_store(path)
 
 
 def all_sent_once(server: FakeAnthropic, asked: list[Call]) -> bool:
@@ -119,7 +122,7 @@ def test_the_request_is_the_one_that_the_online_path_sends(
 def test_a_reply_is_the_one_that_the_online_path_keeps(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
     anthropic_server.config = Config(rate_refusal=0.3)
     asked = calls(range(10))
-    stores = [open_store(tmp_path / f"{way}.jsonl") for way in ("online", "batch")]
+    stores = [open_store(tmp_path / f"{way}.sqlite") for way in ("online", "batch")]
     for call in asked:
         asyncio.run(ask(stores[0], call))
     anthropic_server.reset()
@@ -216,7 +219,7 @@ def test_a_batch_that_does_not_end_is_a_clear_error_and_a_rerun_takes_it_up(
 ) -> None:
     anthropic_server.config = Config(batch_seconds=0.5)
     asked = calls(range(3))
-    with pytest.raises(TimeoutError, match="msgbatch_0000 are not done after 0 seconds: run again to go on waiting"):
+    with pytest.raises(TimeoutError, match="msgbatch_0000 are not done after 0 seconds: run again to go on"):
         run(store, asked, max_wait_seconds=0.1)
     assert run(store, asked) == BatchOutcome(3, 0, {})
     assert all_sent_once(anthropic_server, asked)
@@ -248,16 +251,17 @@ def passing_errors() -> list[Exception]:
 
 @pytest.mark.parametrize("method", ["retrieve", "list", "results"])
 def test_errors_that_pass_do_not_end_the_wait_for_a_batch(
-    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str
+    anthropic_server: FakeAnthropic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     asked, said, errors = calls(range(3)), list[str](), passing_errors()
-    state_of(store).unlink()  # so that there is something to list
+    store = older_store_without_its_file_of_batches(tmp_path / "older.jsonl")  # so that there is something to list
     failing(monkeypatch, method, errors)
     assert run(store, asked, progress=said.append) == BatchOutcome(3, 0, {})
     assert all_sent_once(anthropic_server, asked)
     assert not errors
     assert len([line for line in said if line.endswith("trying again in 0.02 seconds")]) == 4
     assert any("RateLimitError: Slow down" in line for line in said)
+    store.close()
 
 
 @pytest.mark.parametrize("method", ["retrieve", "list", "results"])
@@ -286,7 +290,7 @@ def test_after_a_refusal_to_create_no_batch_of_somebody_else_is_taken_for_ours(
     monkeypatch.setattr(anyio, "sleep", lambda seconds: (slept.append(seconds), sleep(0))[1])
     with pytest.raises(anthropic.RateLimitError):
         run(store, calls(range(3)), max_wait_seconds=1)
-    assert (slept, open_batches(store.path)) == ([1, 2, 4, 8], 0)
+    assert (slept, store.in_batches()) == ([1, 2, 4, 8], [])
     failing(monkeypatch, "create", [limited])
     assert run(store, calls(range(3)), max_wait_seconds=5) == BatchOutcome(3, 0, {})
     assert anthropic_server.stats.batches_created == 2
@@ -303,20 +307,20 @@ run(open_store(sys.argv[1]), calls(range(100)))
 """
 
 
-def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_if_the_state_file_is_gone(
+def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_from_a_copy_of_the_one_file(
     anthropic_server: FakeAnthropic, tmp_path: Path
 ) -> None:
     anthropic_server.config = Config(batch_seconds=2)
-    path, asked = tmp_path / "calls.jsonl", calls(range(100))
+    path, asked = tmp_path / "calls.sqlite", calls(range(100))
     with subprocess.Popen([sys.executable, "-c", ASKER, str(path)]) as process:
         while anthropic_server.stats.batches_created < 4:
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(0.1)  # the answer to the last creation
         process.kill()
-    (tmp_path / "stateless").mkdir()
-    shutil.copy2(path, tmp_path / "stateless")
-    for copy in (path, tmp_path / "stateless" / path.name):
+    copied = tmp_path / "copied.sqlite"
+    shutil.copy2(path, copied)  # without the files of SQLite that a kill leaves beside it
+    for copy in (copied, path):
         store = open_store(copy)
         assert run(store, asked) == BatchOutcome(100, 0, {})
         assert all_sent_once(anthropic_server, asked)
@@ -338,7 +342,7 @@ def test_a_batch_created_but_not_recorded_is_found_by_its_intent(
     anthropic_server.config = Config(batch_create_seconds=5)
     cancelled_after(store, asked, 0.5)
     assert anthropic_server.stats.batches_created == 1
-    assert "msgbatch" not in state_of(store).read_text()
+    assert [intent.batch for intent in BatchRecords(store).on_their_way()] == [None]
     anthropic_server.config = Config()
     assert run(store, asked) == BatchOutcome(50, 0, {})
     assert all_sent_once(anthropic_server, asked)
@@ -351,19 +355,6 @@ def test_a_batch_whose_creation_was_never_answered_is_found_and_not_made_again(
     asked = calls(range(10))
     assert run(store, asked) == BatchOutcome(10, 0, {})
     assert all_sent_once(anthropic_server, asked)
-
-
-def test_a_state_file_with_a_torn_last_line_is_read_and_goes_on(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    asked = calls(range(10))
-    anthropic_server.config = Config(batch_seconds=1)
-    cancelled_after(store, asked, 0.5)
-    whole = state_of(store).read_bytes()
-    state_of(store).write_bytes(whole[:-7])  # within the line that records the batch
-    assert run(store, asked) == BatchOutcome(10, 0, {})
-    assert all_sent_once(anthropic_server, asked)
-    assert all(json.loads(line) for line in state_of(store).read_text().splitlines())
 
 
 def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(
@@ -385,16 +376,11 @@ def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float, cu
     server.config = Config()
 
 
-def test_batches_of_strangers_are_neither_waited_for_nor_taken(
-    anthropic_server: FakeAnthropic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("model_calls.batch.CLOCK_SKEW", timedelta(0))
-    create_strange_batch(anthropic_server, 10, seconds=3600)  # as large as ours, but older than the store
+def test_batches_of_strangers_are_neither_waited_for_nor_taken(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
     create_strange_batch(anthropic_server, 7, seconds=0)
-    store = open_store(tmp_path / "calls.jsonl")
     create_strange_batch(anthropic_server, 11, seconds=3600)
     create_strange_batch(anthropic_server, 10, seconds=0)
-    state_of(store).unlink()  # else none is looked for
+    store = older_store_without_its_file_of_batches(tmp_path / "calls.jsonl")  # else none is looked for
     assert run(store, calls(range(10)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
     assert len(store) == 10
     store.close()
@@ -406,14 +392,25 @@ def test_a_store_that_never_used_batches_waits_for_none(anthropic_server: FakeAn
     assert run(store, calls(range(1, 11)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
 
 
-def test_a_store_that_went_online_first_finds_its_batches_though_the_state_file_is_gone(
-    anthropic_server: FakeAnthropic, store: CallStore
+def test_an_older_store_whose_file_of_batches_is_gone_finds_its_batches(
+    anthropic_server: FakeAnthropic, store: CallStore, tmp_path: Path
 ) -> None:
     asked, said = calls(range(10)), list[str]()
-    asyncio.run(ask(store, asked[0]))
+    reply, _ = asyncio.run(ask(store, asked[0]))
     anthropic_server.config = Config(batch_seconds=1)
     cancelled_after(store, asked, 0.5)
-    state_of(store).unlink()
-    assert run(store, asked, progress=said.append) == BatchOutcome(9, 1, {})
+    older = older_store_without_its_file_of_batches(tmp_path / "older.jsonl", reply)
+    assert run(older, asked, progress=said.append) == BatchOutcome(9, 1, {})
     assert all_sent_once(anthropic_server, asked[1:])
-    assert said[0] == "no calls.jsonl.batches.jsonl: an empty file of that name says that no batch was left"
+    assert said[0] == "taking up 1 batches that an earlier run may have left: msgbatch_0000"
+    assert not BatchRecords(older).may_be_lost()
+    older.close()
+
+
+def test_two_processes_do_not_send_batches_from_one_store(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    with (
+        FileLock(f"{store.path}.batches.lock"),
+        pytest.raises(ValueError, match="another process sends batches from this store; wait for it to end"),
+    ):
+        run(store, calls(range(3)))
+    assert anthropic_server.stats.batches_created == 0
