@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_gen.drafting.calls import Author, Rejected, schema_problems
 from data_gen.drafting.prompts import PROMPT_VERSION, draft_messages
-from data_gen.generation.teacher_calls import teacher_name
+from data_gen.generate.teachers import teacher_name
 from rubrics import Rubric
 from rubrics.lint import lint_rubric
 

@@ -14,7 +14,7 @@ from data_gen.drafting.fidelity import fidelity_text
 from data_gen.drafting.fidelity_rounds import Round, fidelity_report, write_report, write_until_faithful
 from data_gen.drafting.fidelity_samples import Check, check_prompts, measure_wordings
 from data_gen.drafting.prompts import PROMPT_VERSION, prompt_hash
-from data_gen.generation.teacher_calls import TeacherSettings, teacher_name, teacher_of
+from data_gen.generate.teachers import TeacherSettings, teacher_name, teacher_of
 from judges import (
     DEFAULT_JUDGE,
     MEASURED,

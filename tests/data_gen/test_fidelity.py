@@ -18,7 +18,7 @@ from data_gen.drafting.commands import prompts_command
 from data_gen.drafting.fidelity import Scored, fidelity, fidelity_text, level_gap
 from data_gen.drafting.fidelity_samples import Check, check_prompts, measure_wordings, plan_samples
 from data_gen.drafting.prompts import TARGETS
-from data_gen.generation.teacher_calls import Teacher, TeacherSettings, teacher_name
+from data_gen.generate.teachers import Teacher, TeacherSettings, teacher_name
 from judges import MeasuredJudge, ModelJudge, measure
 from model_calls import CallStore, open_store
 from rubrics import Paraphrases, Rubric, ScoreLevel, load_rubric, load_user_prompts

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,13 +20,14 @@ from fake_openai import serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_gen.generation.command import generate_command
-from data_gen.generation.look_up import IN_FILE, IN_STORE, TO_ASK, LookUp
-from data_gen.generation.plan import Plan, Question, read_prompts
-from data_gen.generation.response_file import ResponseFile
-from data_gen.generation.teacher_calls import Teacher, row_id, teacher_name
-from data_gen.generation.teacher_prompts import TEACHER_PROMPT_VERSION, level_block, rubric_block, teacher_messages
+from data_gen.generate.asking import Asking
+from data_gen.generate.command import generate_command
+from data_gen.generate.plan import Plan, Question, read_prompts
+from data_gen.generate.rows import RowFile
+from data_gen.generate.teacher_prompts import TEACHER_PROMPT_VERSION, level_block, rubric_block, teacher_messages
+from data_gen.generate.teachers import Teacher, row_id, teacher_name
 from data_gen.responses import Problems, iter_responses
+from model_calls import open_store
 from rubrics import ScoreLevel, all_user_prompts, load_rubric, load_rubrics, load_user_prompts
 
 MODEL = "anthropic/claude-sonnet-5-5"
@@ -65,7 +65,7 @@ def mock_teacher(mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 
     def put(reply: Callable[[list[Any]], str], **options: Any) -> Any:
         model = mock_model(reply, **options)
-        monkeypatch.setattr("data_gen.generation.run.teacher_of", lambda name, _: Teacher(model, name, workers=8))
+        monkeypatch.setattr("data_gen.generate.run.teacher_of", lambda name, _: Teacher(model, name, workers=8))
         return model
 
     return put
@@ -220,7 +220,7 @@ def test_a_control_is_the_user_prompt_alone_and_one_call_for_all_rubrics(anthrop
 def test_no_temperature_is_sent_and_only_a_rubric_shared_by_many_is_marked_for_the_cache(
     anthropic_server: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_gen.generation.teacher_calls.MIN_CACHED_CHARACTERS", 1200)
+    monkeypatch.setattr("data_gen.generate.teachers.MIN_CACHED_CHARACTERS", 1200)
     anthropic_server.config = Config(min_cached_tokens=300, latency_seconds=0.01)
     arguments = ("--rubrics", "labyrinth", "--levels", "low,moderate,extremely_high,control", "--limit", 8)
     done = generate("--teacher", MODEL, *arguments, "--out", "r.jsonl")
@@ -237,17 +237,6 @@ def test_no_temperature_is_sent_and_only_a_rubric_shared_by_many_is_marked_for_t
     assert anthropic_server.stats.cache_writes == 1  # the first call goes ahead
 
 
-def test_one_question_of_every_cached_rubric_goes_ahead_and_the_others_follow_in_the_order_of_the_plan() -> None:
-    asked = plan("broadcast,labyrinth,reverie", levels=(ScoreLevel.LOW, ScoreLevel.MODERATE), prompts={"one": "a"})
-    questions = list(asked.questions())
-    there = LookUp(states=bytearray([IN_FILE, TO_ASK, IN_STORE, TO_ASK, TO_ASK, TO_ASK]))
-    teacher: Any = SimpleNamespace(caches=lambda question: question.rubric.id != "reverie")
-    found = [questions.index(question) for question in there.missing_for(teacher, asked.questions)]
-    assert found == [1, 3, 2, 4, 5]  # broadcast, labyrinth; then the stored one, and reverie, which is not cached
-    teacher.caches = lambda question: False
-    assert list(there.missing_for(teacher, asked.questions)) == list(there.missing(questions))
-
-
 # rows
 
 
@@ -255,24 +244,25 @@ def test_a_row_says_what_was_asked_and_what_came(anthropic_server: FakeAnthropic
     done = generate("--teacher", MODEL, "--rubrics", "broadcast", "--limit", 1, "--out", "r.jsonl")
     assert done.exit_code == 0, done.output
     [row] = rows_of(Path("r.jsonl"))
-    [stored] = rows_of(Path("calls/teacher.jsonl"))
+    [stored] = open_store("calls/teacher.sqlite").replies()
     rubric = load_rubric("broadcast")
     assert row | {"response": "", "usage": {}} == {
-        "id": row_id(stored["key"], "broadcast"),
+        **({"schema": row["schema"]} if "schema" in row else {}),
+        "id": row_id(stored.key, "broadcast"),
         "user_prompt_id": row["user_prompt_id"],
-        "prompt": load_user_prompts("train")[row["user_prompt_id"]],
+        "user_prompt": load_user_prompts("train")[row["user_prompt_id"]],
         "rubric": "broadcast",
         "rubric_hash": rubric.hash,
         "level": "low",
         "response": "",
         "teacher": MODEL,
         "params": {"max_tokens": 1024, "teacher_prompt_version": TEACHER_PROMPT_VERSION},
-        "created": stored["created"],
+        "created": stored.created,
         "usage": {},
         "stop_reason": "stop",
     }
-    assert row["usage"] == stored["usage"]
-    assert row["response"] == stored["text"]
+    assert row["usage"] == stored.usage
+    assert row["response"] == stored.text
     problems = Problems()
     assert len(list(iter_responses([Path("r.jsonl")], {"broadcast": rubric}, problems))) == 1
     assert problems.summary() == ""
@@ -351,7 +341,7 @@ def test_rows_are_in_the_order_of_the_plan_and_lost_ones_are_written_again_for_n
     Path("r.jsonl").unlink()
     assert generate(*ARGUMENTS).exit_code == 0
     assert Path("r.jsonl").read_bytes() == whole
-    Path("calls/teacher.jsonl").unlink()  # the rows are there: nothing to ask
+    Path("calls/teacher.sqlite").unlink()  # the rows are there: nothing to ask
     assert generate(*ARGUMENTS).exit_code == 0
     assert anthropic_server.stats.requests == CALLS
 
@@ -372,7 +362,7 @@ IN_FLIGHT = 16
 
 def test_after_a_kill_only_what_was_in_flight_is_asked_again(anthropic_server: FakeAnthropic) -> None:
     anthropic_server.config = Config(latency_seconds=0.05)
-    script = "from data_gen.generation.command import generate_command; generate_command()"
+    script = "from data_gen.generate.command import generate_command; generate_command()"
     arguments = [*ARGUMENTS, "--max-connections", str(IN_FLIGHT)]
     stats = anthropic_server.stats
     with subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.DEVNULL) as process:
@@ -380,7 +370,6 @@ def test_after_a_kill_only_what_was_in_flight_is_asked_again(anthropic_server: F
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-    assert len(Path("r.jsonl").read_bytes().splitlines()) > CALLS // 2 - IN_FLIGHT - 16
     for _ in range(2):
         done = generate(*arguments)
         assert done.exit_code == 0, done.output
@@ -465,13 +454,13 @@ def test_tasks_and_requests_are_bounded_whatever_the_plan(
 ) -> None:
     anthropic_server.config = Config(latency_seconds=0.02)
     tasks: list[int] = []
-    append = ResponseFile.append
+    step = Asking.step
 
-    def spy(self: ResponseFile, row: Any) -> None:
+    def spy(self: Asking) -> None:
         tasks.append(len(asyncio.all_tasks()))
-        append(self, row)
+        step(self)
 
-    monkeypatch.setattr(ResponseFile, "append", spy)
+    monkeypatch.setattr(Asking, "step", spy)
     # inspect keeps the bounds of a model's connections for the life of the process: a model that no other test asks
     arguments = ("--teacher", "anthropic/claude-opus-4-8", *ARGUMENTS[2:])
     assert generate(*arguments, "--max-connections", 4).exit_code == 0
@@ -480,17 +469,17 @@ def test_tasks_and_requests_are_bounded_whatever_the_plan(
 
 
 def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
-    file = ResponseFile(tmp_path / "r.jsonl")
+    file = RowFile(tmp_path / "r.jsonl")
     with pytest.raises(ValueError, match="another process is writing it"):
-        ResponseFile(tmp_path / "r.jsonl")
+        RowFile(tmp_path / "r.jsonl")
     file.close()
-    ResponseFile(tmp_path / "r.jsonl").close()
+    RowFile(tmp_path / "r.jsonl").close()
 
 
 def test_a_line_that_is_no_response_is_named(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text('{"id": "a"}\n{"no": 1}\n')
     with pytest.raises(ValueError, match=r"r.jsonl:2: got .*expected a response in one line of JSON"):
-        ResponseFile(tmp_path / "r.jsonl")
+        RowFile(tmp_path / "r.jsonl")
 
 
 # money
@@ -716,7 +705,7 @@ def test_a_judge_that_fails_accepts_nothing_and_is_counted(
     aiming_teacher: Callable[..., Any], mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grader = mock_model(lambda _: "no", name="grader", stop_reason="content_filter")
-    monkeypatch.setattr("data_gen.generation.run.judge_model", lambda name: grader)
+    monkeypatch.setattr("data_gen.generate.run.judge_model", lambda name: grader)
     Path("mine.yaml").write_text(yaml.safe_dump({"train": {"one": PROMPTS["one"]}}))
     aiming_teacher({"moderate": {1, 2, 3, 4}})
     arguments = (*ACCEPT[:6], "--judge", "mockllm/grader", "--levels", "moderate", "--accept", 1, "--out", "r.jsonl")
@@ -771,7 +760,7 @@ def test_questions_go_out_and_answers_come_back_as_the_rows_that_asking_would_ha
 
     online = generate(*arguments, "--out", "online.jsonl", "--store", "other.jsonl")
     assert online.exit_code == 0
-    same = ("id", "user_prompt_id", "prompt", "rubric", "rubric_hash", "level", "teacher", "params")
+    same = ("id", "user_prompt_id", "user_prompt", "rubric", "rubric_hash", "level", "teacher", "params")
     rows, asked = rows_of(Path("r.jsonl")), rows_of(Path("online.jsonl"))
     assert [[row[name] for name in same] for row in rows] == [[row[name] for name in same] for row in asked]
     whole = [(mine, theirs) for mine, theirs in zip(rows, asked, strict=True) if mine["stop_reason"] == "stop"]
@@ -792,21 +781,36 @@ def test_an_answer_that_was_cut_off_is_a_truncated_row(mock_teacher: Any) -> Non
     assert [row["stop_reason"] for row in rows_of(Path("r.jsonl"))] == ["max_tokens"], done.output
 
 
-def test_shards_with_stores_and_files_of_their_own_are_together_the_whole_run(mock_teacher: Any) -> None:
+def test_shards_on_one_store_are_together_the_whole_run(mock_teacher: Any) -> None:
     model = mock_teacher(lambda messages: messages[0].text[-100:])
     arguments = ("--teacher", "mockllm/t", "--rubrics", "broadcast,reverie", "--levels", "low,control")
     for part in (1, 2, 3):
         done = generate(*arguments, "--shard", f"{part}/3", "--out", f"r{part}.jsonl")
         assert done.exit_code == 0, done.output
-    assert len(model.seen) == 72
-    assert sorted(path.name for path in Path("calls").glob("*.jsonl")) == sorted(
-        [f"teacher-{part}-of-3{end}" for part in (1, 2, 3) for end in (".jsonl", ".jsonl.batches.jsonl")]
-    )
+    assert len(model.seen) == len(open_store("calls/teacher.sqlite")) == 72
     merged = "".join(Path(f"r{part}.jsonl").read_text(encoding="utf-8") for part in (1, 2, 3))
     assert generate(*arguments, "--out", "whole.jsonl").exit_code == 0
-    assert sorted(json.loads(line)["id"] for line in merged.splitlines()) == sorted(
-        row["id"] for row in rows_of(Path("whole.jsonl"))
-    )
+    assert sorted(merged.splitlines()) == sorted(Path("whole.jsonl").read_text(encoding="utf-8").splitlines())
+    assert len(model.seen) == 72
+
+
+def test_a_lone_surrogate_stops_no_run_and_stands_as_a_replacement_in_the_row(mock_teacher: Any) -> None:
+    mock_teacher(lambda messages: "A \ud83d text.")
+    arguments = ("--teacher", "mockllm/student", "--rubrics", "broadcast", "--limit", 3)
+    for _ in range(2):
+        done = generate(*arguments, "--out", "r.jsonl")
+        assert done.exit_code == 0, done.output
+    assert [row["response"] for row in rows_of(Path("r.jsonl"))] == ["A \ufffd text."] * 3
+    assert {reply.text for reply in open_store("calls/teacher.sqlite").replies()} == {"A \ud83d text."}
+    assert generate(*arguments, "--questions", "q.jsonl", "--store", "other.sqlite").exit_code == 0
+    lines = [
+        json.dumps({"custom_id": q["custom_id"], "generated_text": "A \ud83d text."}) for q in rows_of(Path("q.jsonl"))
+    ]
+    Path("a.jsonl").write_text("\n".join(lines))
+    for _ in range(2):
+        done = generate(*arguments, "--answers", "a.jsonl", "--out", "s.jsonl", "--store", "other.sqlite")
+        assert done.exit_code == 0, done.output
+    assert [row["response"] for row in rows_of(Path("s.jsonl"))] == ["A \ufffd text."] * 3
 
 
 def test_a_fleet_behind_the_openai_interface_can_be_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
