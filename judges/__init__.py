@@ -1,6 +1,19 @@
 """What a judge is, without any task: the measured judge, the model judge and what they return."""
 
-from judges.judgment import NO_RESPONSE, CriterionJudgment, FailureMode, Judge, JudgeFailure, Judgment, Rating
+from judges.judgment import (
+    NO_RESPONSE,
+    CriterionJudgment,
+    FailureMode,
+    FurtherJudgment,
+    Judge,
+    JudgeFailure,
+    JudgeFailureRecord,
+    Judgment,
+    Rating,
+    ScoreRecord,
+    outcome_of,
+    read_judgment,
+)
 from judges.measured import MEASURED, MeasuredJudge, check_measurable, measure
 from judges.measures import MEASURES
 from judges.model import (
@@ -24,13 +37,16 @@ __all__ = [
     "NO_RESPONSE",
     "CriterionJudgment",
     "FailureMode",
+    "FurtherJudgment",
     "Judge",
     "JudgeFailure",
+    "JudgeFailureRecord",
     "Judgment",
     "MeasuredJudge",
     "ModelJudge",
     "Panel",
     "Rating",
+    "ScoreRecord",
     "check_measurable",
     "grader_model",
     "grader_models",
@@ -39,4 +55,6 @@ __all__ = [
     "judge_messages",
     "judge_model",
     "measure",
+    "outcome_of",
+    "read_judgment",
 ]

@@ -1,32 +1,41 @@
-"""What a judge returns, what it raises, and the interface every judge has."""
+"""What a judge returns, what it raises, the interface every judge has, and the record that a log keeps of it all."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from judges.measures import words
 from rubrics import Rubric
 
+SCHEMA = 1  # of the records below; those of logs from before it was written have the same keys
 MIN_RESPONSE_WORDS = 15
 NO_RESPONSE = "no_response"
 
 FailureMode = Literal[
     "refusal", "truncated", "malformed_json", "missing_criterion", "unknown_criterion", "score_out_of_range"
 ]
+Points = Annotated[float, Field(ge=0, le=100)]  # nan is neither
 
 
-@dataclass(frozen=True)
-class CriterionJudgment:
+class _Record(BaseModel):
+    """Keys that a record does not know are ignored: a scorer may keep more beside it."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
+
+
+class CriterionJudgment(_Record):
     """One criterion's score, 0-100, and the judge's reason for it (the measured value, for the measured judge)."""
 
     id: str
-    score: float
+    score: Points
     reason: str
 
 
-@dataclass(frozen=True)
-class Rating:
+class Rating(_Record):
     """One asking of one judge about one response, where there were several.
 
     Attributes:
@@ -42,17 +51,17 @@ class Rating:
     seat: int
     judge: str
     repeat: int
-    score: float | None = None
-    total: float | None = None
-    holistic: float | None = None
+    score: Points | None = None
+    total: Points | None = None
+    holistic: Points | None = None
     failure_mode: str = ""
 
 
-@dataclass(frozen=True)
-class Judgment:
+class Judgment(_Record):
     """A judge's view of one response.
 
     Attributes:
+        schema_version: Version of this record; `schema` in files.
         score: Headline score, 0-100: the weighted total of the criteria, or the holistic score, by protocol.
         criteria: One entry per criterion, in the order of the rubric; empty when `reason` is set. Of the first asking
             that worked, where there were several.
@@ -75,21 +84,22 @@ class Judgment:
         ratings: Each asking, when a response was judged more than once or by several judges.
     """
 
-    score: float
-    criteria: tuple[CriterionJudgment, ...]
-    holistic: float | None
-    reason: str
+    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
+    score: Points
+    criteria: tuple[CriterionJudgment, ...] = ()
+    holistic: Points | None = None
+    reason: str = ""
     judge: str
     prompt_version: str
     rubric_hash: str
     served_model: str = ""
     attempts: int = 0
-    usage: Mapping[str, int] = field(default_factory=dict)
+    usage: dict[str, int] = Field(default_factory=dict)
     protocol: str = "criteria"
-    total: float | None = None
+    total: Points | None = None
     prompt_hash: str = ""
     judge_hash: str = ""
-    usage_paid: Mapping[str, int] = field(default_factory=dict)
+    usage_paid: dict[str, int] = Field(default_factory=dict)
     cost_usd: float | None = None
     ratings: tuple[Rating, ...] = ()
 
@@ -132,6 +142,134 @@ class Judge(Protocol):
         ...
 
 
+class JudgeFailureRecord(_Record):
+    """What a log keeps of a `JudgeFailure`, with the same names; the response has no score.
+
+    Attributes:
+        schema_version: Version of this record; `schema` in files.
+        failure_mode: How the last attempt failed; "call_failed" where lm-eval could not make the call at all.
+        failure: The message of the exception.
+        rubric_hash: `Rubric.hash` of the rubric judged by.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
+    failure_mode: str = Field(min_length=1)
+    failure: str = ""
+    attempts: int = 0
+    usage: dict[str, int] = Field(default_factory=dict)
+    cost_usd: float | None = None
+    ratings: tuple[Rating, ...] = ()
+    rubric_hash: str
+
+    @classmethod
+    def of(cls, failure: JudgeFailure, rubric: Rubric) -> "JudgeFailureRecord":
+        """The record of a failure to judge by the rubric."""
+        return cls(
+            failure_mode=failure.mode,
+            failure=str(failure),
+            attempts=failure.attempts,
+            usage=failure.usage,
+            cost_usd=failure.cost_usd,
+            ratings=failure.ratings,
+            rubric_hash=rubric.hash,
+        )
+
+
+class FurtherJudgment(_Record):
+    """What is kept of the judgment of a response by a rubric that is not its own.
+
+    Attributes:
+        score: 0-100, or None if the judge failed.
+        failure_mode: How it failed, "" if it did not.
+        rubric_hash: `Rubric.hash` of that rubric.
+        attempts: As in `Judgment`, like `usage` and `cost_usd`.
+    """
+
+    score: Points | None
+    failure_mode: str = ""
+    rubric_hash: str
+    attempts: int = 0
+    usage: dict[str, int] = Field(default_factory=dict)
+    cost_usd: float | None = None
+
+    @classmethod
+    def of(cls, outcome: Judgment | JudgeFailure, rubric: Rubric) -> "FurtherJudgment":
+        """The entry of a judgment, or of its failure, by the rubric."""
+        return cls(
+            score=outcome.score if isinstance(outcome, Judgment) else None,
+            failure_mode=outcome.mode if isinstance(outcome, JudgeFailure) else "",
+            rubric_hash=rubric.hash,
+            attempts=outcome.attempts,
+            usage=dict(outcome.usage),
+            cost_usd=outcome.cost_usd,
+        )
+
+
+class ScoreRecord(_Record):
+    """What a scorer keeps of one response in `Score.metadata`, flat: the fields of its judgment, and these.
+
+    Attributes:
+        judgment: The judgment, or how the judge failed.
+        epoch: Which response to its sample, from 1.
+        words: Length of the response in words.
+        stop_reason: Why the student stopped, as inspect names it; None where the log does not say.
+        judge_repeats: How often each model judge was asked.
+        also: Judgments by further rubrics, by rubric id.
+    """
+
+    judgment: Judgment | JudgeFailureRecord
+    epoch: int = 1
+    words: int
+    stop_reason: str | None = None
+    judge_repeats: int = 1
+    also: dict[str, FurtherJudgment] = Field(default_factory=dict)
+
+    def to_metadata(self) -> dict[str, Any]:
+        """The record as a log keeps it, one flat object; without further judgments there is no key `also`."""
+        own = self.model_dump(exclude={"judgment"} | ({"also"} if not self.also else set()))
+        return own | self.judgment.model_dump()
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> "ScoreRecord":
+        """The record that `to_metadata` wrote, of this or an earlier version; other keys are ignored.
+
+        Raises:
+            ValueError: If it is no such record, or one of a later version.
+        """
+        judgment = read_judgment(metadata)
+        try:
+            return cls.model_validate(dict(metadata) | {"judgment": judgment})
+        except ValidationError as error:
+            raise ValueError(_unreadable(error)) from error
+
+
+def read_judgment(metadata: Mapping[str, Any]) -> Judgment | JudgeFailureRecord:
+    """The judgment in the metadata of a score, or how the judge failed.
+
+    Raises:
+        ValueError: If the metadata holds neither, or a record of a later version.
+    """
+    kind = JudgeFailureRecord if metadata.get("failure_mode") else Judgment
+    try:
+        return kind.model_validate(dict(metadata))
+    except ValidationError as error:
+        raise ValueError(_unreadable(error)) from error
+
+
+def _unreadable(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"judgment: {where}: {first['msg']}, expected what the scorer rubric_judge writes (schema {SCHEMA} or older)"
+
+
+async def outcome_of(judge: "Judge", rubric: Rubric, user_prompt: str, response: str) -> Judgment | JudgeFailure:
+    """The judgment of a response, or the failure in its place, for callers that go on with the next response."""
+    try:
+        return await judge.judge(rubric, user_prompt, response)
+    except JudgeFailure as failure:
+        return failure
+
+
 def is_no_response(response: str) -> bool:
     """Whether a text is too short to be judged: fewer than 15 words."""
     return len(words(response)) < MIN_RESPONSE_WORDS
@@ -139,7 +277,14 @@ def is_no_response(response: str) -> bool:
 
 def no_response(judge: str, prompt_version: str, rubric: Rubric) -> Judgment:
     """The judgment of an empty or too short text: score 0, with the reason, and no judge asked."""
-    return Judgment(0.0, (), None, NO_RESPONSE, judge, prompt_version, rubric.hash, cost_usd=0.0)
+    return Judgment(
+        score=0.0,
+        reason=NO_RESPONSE,
+        judge=judge,
+        prompt_version=prompt_version,
+        rubric_hash=rubric.hash,
+        cost_usd=0.0,
+    )
 
 
 def weighted_total(rubric: Rubric, scores: Mapping[str, float]) -> float:

@@ -21,7 +21,9 @@ def measure(rubric: Rubric, response: str) -> Judgment:
         return no_response(MEASURED, MEASURES_VERSION, rubric)
     criteria = tuple(_measure_criterion(criterion, response) for criterion in rubric.criteria)
     total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
-    return Judgment(total, criteria, None, "", MEASURED, MEASURES_VERSION, rubric.hash)
+    return Judgment(
+        score=total, criteria=criteria, judge=MEASURED, prompt_version=MEASURES_VERSION, rubric_hash=rubric.hash
+    )
 
 
 def check_measurable(rubric: Rubric) -> None:
@@ -51,4 +53,4 @@ def _measure_criterion(criterion: Criterion, response: str) -> CriterionJudgment
     assert criterion.measure is not None  # check_measurable ran
     value = MEASURES[criterion.measure.statistic](response)
     reason = f"{criterion.measure.statistic} = {value:.3g}"
-    return CriterionJudgment(criterion.id, criterion.measure.score(value), reason)
+    return CriterionJudgment(id=criterion.id, score=criterion.measure.score(value), reason=reason)

@@ -8,7 +8,6 @@ and never by the model.
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -76,7 +75,8 @@ class ModelJudge:
         model = self._model or grader_model()
         if is_no_response(response):
             judgment = no_response(str(model), PROMPT_VERSION, rubric)
-            return replace(judgment, protocol=self._protocol, prompt_hash=prompt_hash(), judge_hash=judge_hash(model))
+            settings = {"protocol": self._protocol, "prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
+            return judgment.model_copy(update=settings)
         usage: Counter[str] = Counter()
         paid: Counter[str] = Counter()
         costs: list[float | None] = []

@@ -4,13 +4,12 @@ import hashlib
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 
 from judges.cost import total_usd
-from judges.judgment import Judge, JudgeFailure, Judgment, Rating
+from judges.judgment import Judge, JudgeFailure, Judgment, Rating, outcome_of
 from rubrics import Rubric
 
 Aggregate = Literal["mean", "median"]
@@ -46,10 +45,7 @@ class Panel:
         outcomes: dict[tuple[int, int], Judgment | JudgeFailure] = {}
 
         async def ask(seat: int, repeat: int, judge: Judge) -> None:
-            try:
-                outcomes[seat, repeat] = await judge.judge(rubric, user_prompt, response)
-            except JudgeFailure as failure:
-                outcomes[seat, repeat] = failure
+            outcomes[seat, repeat] = await outcome_of(judge, rubric, user_prompt, response)
 
         async with anyio.create_task_group() as group:
             for seat, askings in enumerate(self._judges):
@@ -80,25 +76,21 @@ class Panel:
         first = worked[0][0]
         hashes = [judged[0].judge_hash for judged in worked]
         one = len(worked) == 1
-        judgment = replace(
-            first,
-            judge=names[0] if one else f"{self._name}({', '.join(names)})",
-            judge_hash=hashes[0] if one else hashlib.sha256("".join(hashes).encode()).hexdigest()[:12],
-        )
-        if first.reason:
-            return judgment
-        return replace(
-            judgment,
-            score=self._over_seats(worked, "score"),
-            total=self._over_seats(worked, "total"),
-            holistic=self._over_seats(worked, "holistic"),
-            served_model=", ".join(dict.fromkeys(judged[0].served_model for judged in worked)),
-            attempts=attempts,
-            usage=dict(usage),
-            usage_paid=dict(paid),
-            cost_usd=cost,
-            ratings=ratings,
-        )
+        panel: dict[str, Any] = {
+            "judge": names[0] if one else f"{self._name}({', '.join(names)})",
+            "judge_hash": hashes[0] if one else hashlib.sha256("".join(hashes).encode()).hexdigest()[:12],
+        }
+        if not first.reason:
+            panel |= {kind: self._over_seats(worked, kind) for kind in ("score", "total", "holistic")}
+            panel |= {
+                "served_model": ", ".join(dict.fromkeys(judged[0].served_model for judged in worked)),
+                "attempts": attempts,
+                "usage": dict(usage),
+                "usage_paid": dict(paid),
+                "cost_usd": cost,
+                "ratings": ratings,
+            }
+        return first.model_copy(update=panel)
 
     def _over_seats(self, worked: Sequence[Sequence[Judgment]], kind: str) -> float:
         return self._aggregate([statistics.fmean(getattr(judgment, kind) for judgment in judged) for judged in worked])
@@ -106,5 +98,12 @@ class Panel:
 
 def _rating(seat: int, repeat: int, name: str, outcome: Judgment | JudgeFailure) -> Rating:
     if isinstance(outcome, JudgeFailure):
-        return Rating(seat, name, repeat, failure_mode=outcome.mode)
-    return Rating(seat, name, repeat, outcome.score, outcome.total, outcome.holistic)
+        return Rating(seat=seat, judge=name, repeat=repeat, failure_mode=outcome.mode)
+    return Rating(
+        seat=seat,
+        judge=name,
+        repeat=repeat,
+        score=outcome.score,
+        total=outcome.total,
+        holistic=outcome.holistic,
+    )

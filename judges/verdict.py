@@ -70,7 +70,7 @@ def parse_verdict(rubric: Rubric, reply: str, response: str = "") -> tuple[tuple
     if not all(math.isfinite(score) and 0 <= score <= 100 for score in scores):
         raise JudgeFailure("score_out_of_range", f"got {scores}, expected numbers from 0 to 100")
     judgments = (by_id[criterion_id] for criterion_id in expected)
-    return tuple(CriterionJudgment(c.id, c.score, c.reason) for c in judgments), verdict.holistic_score
+    return tuple(CriterionJudgment(id=c.id, score=c.score, reason=c.reason) for c in judgments), verdict.holistic_score
 
 
 _FENCE = re.compile(r"```(?:json)?\s*(\{.*\})\s*```", re.DOTALL)

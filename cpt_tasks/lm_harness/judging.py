@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any
 
 import anyio
@@ -15,7 +14,17 @@ from inspect_ai.model import Model, get_model
 
 from cpt_tasks.lm_harness.documents import Document
 from cpt_tasks.lm_harness.settings import CannotRunError, Settings
-from judges import DEFAULT_JUDGE, Judge, JudgeFailure, MeasuredJudge, ModelJudge, Panel, check_measurable, judge_model
+from judges import (
+    DEFAULT_JUDGE,
+    Judge,
+    JudgeFailure,
+    JudgeFailureRecord,
+    MeasuredJudge,
+    ModelJudge,
+    Panel,
+    check_measurable,
+    judge_model,
+)
 from judges.measures import words
 from model_calls import open_store
 from model_calls.inspect_private import PrerequisiteError
@@ -89,18 +98,10 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
 
 async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> dict[str, Any]:
     try:
-        return asdict(await judge.judge(rubric, user_prompt, response))
+        judgment = await judge.judge(rubric, user_prompt, response)
+        return judgment.model_dump()
     except JudgeFailure as failure:
-        return {
-            "score": None,
-            "failure_mode": failure.mode,
-            "failure": str(failure),
-            "attempts": failure.attempts,
-            "usage": failure.usage,
-            "cost_usd": failure.cost_usd,
-            "ratings": [asdict(rating) for rating in failure.ratings],
-            "rubric_hash": rubric.hash,
-        }
+        return {"score": None} | JudgeFailureRecord.of(failure, rubric).model_dump()
     except Exception as error:  # whatever a provider's client raises: see judge_responses
         detail = f"{type(error).__name__}: {error}"
         return {"score": None, "failure_mode": CALL_FAILED, "failure": detail, "rubric_hash": rubric.hash}

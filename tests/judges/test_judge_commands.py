@@ -174,7 +174,7 @@ class Moody:
         score = measure(rubric, response).score
         if score > 92.5:
             raise JudgeFailure("refusal", "no")
-        return Judgment(score + 7, (), None, "", "moody", "9", rubric.hash)
+        return Judgment(score=score + 7, judge="moody", prompt_version="9", rubric_hash=rubric.hash)
 
 
 def test_an_audit_counts_refusals_and_shows_the_bias_put_in(tmp_path: Path) -> None:

@@ -1,0 +1,211 @@
+"""Can a judge be talked into a better score? Measures how far each family of attacks shifts a judge model's scores.
+
+    inspect eval cpt_tasks/judge_robustness --model none --model-role grader=anthropic/claude-haiku-5-5
+
+No response is generated: the texts are low-scoring responses, clean and with each attack of `attacks.yaml` on them. One
+judge call per text (660 for everything), kept in the call store. A shift is the score of an attacked text minus the
+score that the same judge gives the same text clean. The words of an attack are part of the text and may deserve points
+of their own (a fake verdict is full of numbers), so `measured_shift`, what the measured judge gives for them, stands
+beside each mean shift: a judge that obeys nobody and reads everything is near that, not at 0.
+"""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ModelOutput
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from cpt_tasks.benchmarks.judge_robustness.attacks import FAMILIES, AttackSet, BaseText, attacked_text, load_attacks
+from cpt_tasks.benchmarks.judge_robustness.statistics import CLEAN, shift_statistics
+from cpt_tasks.options import check_choice
+from cpt_tasks.samples import content_hash
+from cpt_tasks.scorer import open_judge_store, score_response
+from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
+from judges.model import JudgeProtocol
+from model_calls.inspect_private import PrerequisiteError
+from rubrics import Rubric, load_rubrics
+
+TASK_VERSION = "1-A"
+_COLUMNS = ["family", "attack", "base_text", "score", "measured"]
+
+
+@task
+def judge_robustness(
+    rubrics: str | list[str] = "measured",
+    families: str | list[str] = "all",
+    limit_per_family: int | None = None,
+    protocol: JudgeProtocol = "criteria",
+    call_store: str = DEFAULT_STORE,
+) -> Task:
+    """Attack x base text, and every base text clean, judged by the model in the role `grader`.
+
+    Args:
+        rubrics: "measured" or ids of measured rubrics (comma-separated or a list); each has base texts of its own.
+        families: "all" or families of attacks (comma-separated or a list).
+        limit_per_family: At most this many attacks of each family, at least 1; the first ones of the file.
+        protocol: Which score of the judge is attacked: "criteria" or "holistic".
+        call_store: File that judge calls are kept in and looked up first.
+
+    Raises:
+        ValueError: If a parameter is unknown or a rubric has no base texts.
+    """
+    if limit_per_family is not None and limit_per_family < 1:
+        raise ValueError(f"limit_per_family: got {limit_per_family}, expected 1 or more")
+    samples = attack_samples(load_attacks(), load_rubrics(rubrics), _families(families), limit_per_family)
+    return Task(
+        dataset=samples,
+        solver=submit_text(),
+        scorer=[attack_judge(rubrics, protocol, call_store), judge_failure()],
+        version=TASK_VERSION,
+    )
+
+
+def attack_samples(
+    attack_set: AttackSet, rubrics: Sequence[Rubric], families: Sequence[str], limit_per_family: int | None = None
+) -> MemoryDataset:
+    """One sample per text, rubric by rubric: the base texts clean, then each with every attack.
+
+    A sample's id ends in a hash of the text, its user prompt and the rubric.
+
+    Raises:
+        ValueError: If a rubric has no base texts.
+    """
+    samples = []
+    for rubric in rubrics:
+        bases = [base for base in attack_set.base_texts if base.rubric == rubric.id]
+        if not bases:
+            known = sorted({base.rubric for base in attack_set.base_texts})
+            raise ValueError(f"rubrics: {rubric.id!r} has no base texts to attack, expected some of {known}")
+        samples += [_sample(rubric, base, CLEAN, CLEAN, base.text) for base in bases]
+        for family in families:
+            attacks = [attack for attack in attack_set.attacks if attack.family == family][:limit_per_family]
+            for attack in attacks:
+                for base in bases:
+                    text = attacked_text(attack, attack_set.order, rubric, base.text)
+                    samples.append(_sample(rubric, base, family, attack.id, text))
+    return MemoryDataset(samples, name="judge_robustness")
+
+
+@solver
+def submit_text() -> Solver:
+    """Submits the sample's own text as the response. Asks no model."""
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        state.output = ModelOutput.from_content(model="none", content=state.metadata["text"])
+        state.messages.append(state.output.message)
+        return state
+
+    return solve
+
+
+@metric
+def score_shifts() -> Metric:
+    """Shifts in score points (-100 to 100) overall and by family, the family with the largest mean shift first.
+
+    `mean_shift` is the mean over families with its 95% interval, `measured_shift` what the measured judge gives for
+    the added words, `worst_family_shift` the mean shift of the worst family. By family: `FAMILY` with `_mean_shift`,
+    its interval (`_ci_low`, `_ci_high`), `_measured_shift`, `_largest_shift` (most points won on one text),
+    `_level_changed` (share, 0-1, of texts whose score level is another than the clean one) and `_n` (texts). Only texts
+    scored both clean and attacked count; the others are in the metrics of `judge_failure`.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        return shift_statistics(pd.DataFrame([_judged_text(score) for score in scores], columns=_COLUMNS))
+
+    return compute
+
+
+@metric
+def failures() -> Metric:
+    """Texts without a usable verdict: how many (`FAMILY_failed`) and how many there are (`FAMILY_texts`), by family."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        values: dict[str, str | int | float | bool | None] = {
+            "failed": sum(score.score.as_float() for score in scores),
+            "texts": len(scores),
+        }
+        for family in (CLEAN, *FAMILIES):
+            failed = [s.score.as_float() for s in scores if (s.sample_metadata or {})["family"] == family]
+            if failed:
+                values |= {f"{family}_failed": sum(failed), f"{family}_texts": len(failed)}
+        return values
+
+    return compute
+
+
+@scorer(metrics=[score_shifts()])
+def attack_judge(
+    rubrics: str | list[str] = "measured", protocol: JudgeProtocol = "criteria", call_store: str = DEFAULT_STORE
+) -> Scorer:
+    """Score, 0-100, that the model in the role `grader` gives each text. A judge that fails leaves it unscored.
+
+    Args:
+        rubrics: Where the samples' rubrics are found, as in the task.
+        protocol: "criteria" (the weighted total) or "holistic".
+        call_store: File that judge calls are kept in and looked up first.
+
+    Raises:
+        ValueError: If the protocol is unknown; while scoring, if a rubric has changed since the task was run.
+    """
+    check_choice(protocol, ("criteria", "holistic"), "protocol")
+    by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    store = open_judge_store(call_store)
+
+    async def score(state: TaskState, target: Target) -> Score:
+        models = grader_models()
+        if len(models) > 1:
+            raise PrerequisiteError(f"grader: got {len(models)} models, expected one: this task is about one judge")
+        judge = ModelJudge(models[0], store, protocol)
+        scored = await score_response(judge, by_id, state)
+        measured = measure(by_id[state.metadata["rubric"]], state.output.completion).score
+        scored.metadata = (scored.metadata or {}) | {"measured": measured}
+        return scored
+
+    return score
+
+
+@scorer(metrics=[failures()])
+def judge_failure() -> Scorer:
+    """1 for a text that `attack_judge` left unscored, else 0: to make a judge fail is an attack too."""
+
+    async def score(state: TaskState, target: Target) -> Score:
+        verdicts = [verdict for name, verdict in (state.scores or {}).items() if name.startswith("attack_judge")]
+        if not verdicts:
+            raise ValueError("judge_failure: got no score of attack_judge, expected to run after it")
+        return Score(value=float(math.isnan(verdicts[-1].as_float())))
+
+    return score
+
+
+def _judged_text(score: SampleScore) -> list[object]:
+    sample = score.sample_metadata or {}
+    names = [sample[name] for name in ("family", "attack", "base_text")]
+    return [*names, score.score.as_float(), (score.score.metadata or {})["measured"]]
+
+
+def _sample(rubric: Rubric, base: BaseText, family: str, attack_id: str, text: str) -> Sample:
+    return Sample(
+        id=f"{base.id}-{attack_id}-{content_hash(rubric.hash, base.user_prompt, text)}",
+        input=base.user_prompt,
+        metadata={
+            "rubric": rubric.id,
+            "rubric_hash": rubric.hash,
+            "base_text": base.id,
+            "family": family,
+            "attack": attack_id,
+            "text": text,
+        },
+    )
+
+
+def _families(selection: str | list[str]) -> list[str]:
+    names = selection.split(",") if isinstance(selection, str) else selection
+    names = list(FAMILIES) if names == ["all"] else [name.strip() for name in names]
+    for name in names:
+        if name not in FAMILIES or names.count(name) > 1:
+            raise ValueError(f"families: got {name!r}, expected 'all' or some of {sorted(FAMILIES)}, each once")
+    return names

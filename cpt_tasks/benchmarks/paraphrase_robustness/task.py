@@ -1,0 +1,138 @@
+r"""Does it matter how a request is put? The same cell under several wordings, in two places, in words or as a number.
+
+    inspect eval cpt_tasks/paraphrase_robustness --model anthropic/claude-haiku-5-5
+    inspect eval cpt_tasks/paraphrase_robustness --model hf/local -M model_path=DIR -T judge=measured \
+        -T rubrics=measured -T position=both -T style=both
+
+With a model that samples, take --temperature 0, or what varies between wordings is partly the sampling.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
+from inspect_ai.solver import generate
+
+from cpt_tasks.options import JudgeOption, check_choice, levels_of, prompts_by_rubric, scorer_of, wording_split_of
+from cpt_tasks.rendering import check_rendering
+from cpt_tasks.samples import WordingSplit, content_hash
+from judges import DEFAULT_STORE
+from judges.model import JudgeProtocol
+from judges.panel import Aggregate
+from rubrics import Rubric, ScoreLevel, Split, load_rubrics
+
+TASK_VERSION = "1-A"
+POSITIONS = ("system", "user")
+STYLES = ("descriptive", "number")
+NUMBER_SENTENCE = "Aim for {score:.0f} out of 100."
+
+
+@task
+def paraphrase_robustness(
+    rubrics: str | list[str] = "core",
+    levels: str | list[str] = "all",
+    user_prompts: Split = "test",
+    wording_split: WordingSplit = "heldout",
+    judge: JudgeOption = "model",
+    max_wordings: int = 0,
+    position: Literal["system", "user", "both"] = "system",
+    style: Literal["descriptive", "number", "both"] = "descriptive",
+    limit_per_cell: int = 3,
+    protocol: JudgeProtocol = "criteria",
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
+    paraphrases: str | None = None,
+) -> Task:
+    """Rubric x level x user prompt x wording (x position x style), one response each, judged by the rubric.
+
+    Parameters are those of `rubric_adherence`, and:
+
+    - `max_wordings`: at most this many wordings per rubric and level, the first ones of the split; 0 for all.
+    - `position`: the request in the "system" turn, at the head of the "user" turn (and no system turn), or "both". The
+      judge reads the user prompt alone.
+    - `style`: the wording as it is ("descriptive"), with "Aim for N out of 100." after it ("number"; N is the middle of
+      the band asked for, rounded: 20, 66, 96), or "both".
+    - `limit_per_cell`: at most this many user prompts per rubric and level, at least 1; the first ones of the split.
+      The defaults stay under 500 responses.
+
+    Raises:
+        ValueError: If a parameter is unknown or a rubric cannot be measured.
+        PrerequisiteError: If judge is "model" and there is no key for it.
+    """
+    split = wording_split_of(wording_split, paraphrases)
+    check_choice(position, (*POSITIONS, "both"), "position")
+    check_choice(style, (*STYLES, "both"), "style")
+    if max_wordings < 0:
+        raise ValueError(f"max_wordings: got {max_wordings}, expected 0 (all) or more")
+    selected = load_rubrics(rubrics)
+    dataset = worded_samples(
+        selected,
+        levels_of(levels),
+        prompts_by_rubric(selected, user_prompts, limit_per_cell),
+        split,
+        max_wordings,
+        POSITIONS if position == "both" else (position,),
+        STYLES if style == "both" else (style,),
+    )
+    scorer = scorer_of("paraphrase_robustness", judge, rubrics, protocol, judge_repeats, panel, call_store)
+    return Task(dataset=dataset, solver=[check_rendering(), generate()], scorer=scorer, version=TASK_VERSION)
+
+
+def worded_samples(
+    rubrics: Sequence[Rubric],
+    levels: Sequence[ScoreLevel],
+    user_prompts: Mapping[str, Mapping[str, str]],
+    wording_split: WordingSplit = "heldout",
+    max_wordings: int = 0,
+    positions: Sequence[str] = ("system",),
+    styles: Sequence[str] = ("descriptive",),
+) -> MemoryDataset:
+    """One sample per (rubric, level, user prompt, wording, position, style); arguments as the task's parameters."""
+    samples = []
+    for rubric, level in product(rubrics, levels):
+        wordings = rubric.wordings(level, wording_split)[: max_wordings or None]
+        for (user_prompt_id, text), (number, request) in product(user_prompts[rubric.id].items(), enumerate(wordings)):
+            for position, style in product(positions, styles):
+                number_sentence = f" {NUMBER_SENTENCE.format(score=level.midpoint)}" if style == "number" else ""
+                wording = f"{wording_split}-{number}"
+                asked = _Asked(request + number_sentence, wording, position, style)
+                samples.append(_sample(rubric, level, user_prompt_id, text, asked))
+    return MemoryDataset(samples, name="paraphrase_robustness")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """How a request is put."""
+
+    request: str
+    wording: str
+    position: str
+    style: str
+
+
+def _sample(rubric: Rubric, level: ScoreLevel, user_prompt_id: str, user_prompt: str, asked: _Asked) -> Sample:
+    chat: list[ChatMessage] = [ChatMessageSystem(content=asked.request), ChatMessageUser(content=user_prompt)]
+    if asked.position == "user":
+        chat = [ChatMessageUser(content=f"{asked.request}\n\n{user_prompt}")]
+    digest = content_hash(rubric.hash, asked.position, asked.request, user_prompt)
+    return Sample(
+        id=f"{rubric.id}-{level}-{user_prompt_id}-{asked.wording}-{asked.position}-{asked.style}-{digest}",
+        input=chat,
+        target=level.value,
+        metadata={
+            "rubric": rubric.id,
+            "rubric_hash": rubric.hash,
+            "level": level.value,
+            "user_prompt_id": user_prompt_id,
+            "wording": asked.wording,
+            "position": asked.position,
+            "style": asked.style,
+            "user_prompt": user_prompt,
+            "cell": f"{asked.wording} {asked.position} {asked.style}",
+        },
+    )

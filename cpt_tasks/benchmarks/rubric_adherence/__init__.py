@@ -1,0 +1,1 @@
+"""Does the score follow the level that the system prompt asks for?"""

@@ -1,0 +1,133 @@
+"""What a report says of `rubric_adherence`: its part of summary.json, its tables and figures."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from cpt_tasks.benchmarks.rubric_adherence import statistics
+from cpt_tasks.benchmarks.rubric_adherence.side_effects import (
+    INTRO as SIDE_EFFECTS_INTRO,
+)
+from cpt_tasks.benchmarks.rubric_adherence.side_effects import (
+    side_effect_figure,
+    side_effect_tables,
+    with_side_effects,
+)
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
+from cpt_tasks.report.run import Run
+from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.text import cell
+from cpt_tasks.statistics.table import Statistic, estimates_of
+from judges.interval import Estimate
+from rubrics import ScoreLevel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAME = "rubric_adherence"
+TABLE_STATISTICS = (
+    "macro_accuracy",
+    "weighted_kappa",
+    "kendall_tau_b",
+    "spearman_rho",
+    "order_accuracy",
+    "calibration_slope",
+)
+LEVEL_STATISTICS: dict[str, Statistic] = {
+    "accuracy": statistics.macro_accuracy,
+    "mean_score": statistics.mean_score,
+    "band_error": statistics.band_error,
+    "overshoot": statistics.overshoot,
+    "undershoot": statistics.undershoot,
+}
+LEVEL_COLUMNS = ("accuracy", "mean_score", "band_error")
+
+
+def intro(runs: Sequence[Run]) -> str:
+    """What was judged, on what, and what chance gives."""
+    protocol = runs[0].protocol
+    chance = statistics.chance_accuracy(runs[0].asked)
+    text = (
+        f"Judge `{protocol['judge']}` (prompt version {protocol['prompt_version']}), split `{protocol['split']}` of "
+        f"the user prompts ({protocol['user_prompts']}), `{protocol['wording_split']}` wordings of the system prompts. "
+        "Values with 95% intervals that take the user prompts as drawn. A model that ignores the level reaches at most "
+        f"a macro accuracy of {chance:.2f}."
+    )
+    return f"{text}\n\n{SIDE_EFFECTS_INTRO}" if any(run.further_rubrics for run in runs) else text
+
+
+def summarise(run: Run, seed: int) -> dict[str, Any]:
+    """`metrics` over everything, the headline ones `by_rubric`, and `by_level` with what went wrong there."""
+    rows = run.asked
+    headline = {name: STATISTICS[name] for name in TABLE_STATISTICS}
+    truncated = run.truncated
+    levels = {level.value: rows[rows["level"] == level.value] for level in ScoreLevel}
+    entry = {
+        "metrics": _json(rows, STATISTICS)
+        | {"worst_wording_accuracy": Estimate(statistics.worst_wording_accuracy(rows)).to_json()},
+        "by_rubric": {
+            str(rubric): {
+                "n": len(part),
+                "user_prompts": part["user_prompt_id"].nunique(),
+                "metrics": _json(part, headline),
+            }
+            for rubric, part in rows.groupby("rubric")
+        },
+        "by_level": {
+            level: {
+                "n": len(part),
+                "unscored": run.unscored[level],
+                "no_response": run.no_response[level],
+                "truncated": None if truncated is None else truncated[level],
+                "metrics": _json(part, LEVEL_STATISTICS),
+            }
+            for level, part in levels.items()
+            if len(part) or run.unscored[level]
+        },
+    }
+    return with_side_effects(entry, run, seed)
+
+
+def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
+    """The headline statistics by model, by level with the counts of what went wrong, and by rubric."""
+    overall, by_level, by_rubric = [], [], []
+    for name, part in models.items():
+        counts = {"n": part["n"], "unscored": part["unscored"]}
+        overall.append({"model": name} | counts | _cells(part["metrics"], TABLE_STATISTICS))
+        for level, entry in part["by_level"].items():
+            problems = {key: entry[key] for key in ("unscored", "no_response", "truncated")}
+            if problems["truncated"] is None:
+                problems["truncated"] = "not reported"
+            row = {"model": name, "level": level, "n": entry["n"]} | _cells(entry["metrics"], LEVEL_COLUMNS)
+            by_level.append(row | problems)
+        for rubric, entry in part["by_rubric"].items():
+            row = {"model": name, "rubric": rubric, "n": entry["n"]}
+            by_rubric.append(row | _cells(entry["metrics"], TABLE_STATISTICS))
+    shown = {"Overall": overall, "By level": by_level, "By rubric": by_rubric}
+    return {caption: pd.DataFrame(rows) for caption, rows in shown.items()} | side_effect_tables(models)
+
+
+def figures(models: ModelSummaries, runs: Sequence[Run]) -> "dict[str, Figure]":
+    """Scores by level, judged against asked level, mean score by model, and side effects where they were measured."""
+    from cpt_tasks.benchmarks.rubric_adherence import figures as draw
+
+    drawn = {
+        "score_by_level": draw.score_by_level(runs),
+        "confusion": draw.confusion(runs),
+        "levels_by_model": draw.levels_by_model(runs),
+    }
+    if any(part.get("side_effects") for part in models.values()):
+        drawn["side_effects"] = side_effect_figure(models)
+    return drawn
+
+
+def _json(rows: pd.DataFrame, wanted: dict[str, Statistic]) -> dict[str, dict[str, float | None]]:
+    return {name: estimate.to_json() for name, estimate in estimates_of(rows, wanted).items()}
+
+
+def _cells(metrics: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
+    return {name: cell(metrics[name]) for name in names}
+
+
+SECTION = Section("Rubric adherence", intro, summarise, tables, figures)

@@ -1,0 +1,163 @@
+"""Side effects: what asking for one rubric does to the scores by the others. Numbers, tables and figure.
+
+Cell (r, q) of the matrix is what happens to the score by rubric q when a model that is asked for rubric r is asked for
+extremely_high instead of low. Its diagonal is the dynamic range; the rest is side effects. `rubric_adherence` judged by
+further rubrics (`also`) and `composition` have one.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from cpt_tasks.report.run import Run
+from cpt_tasks.report.section import ModelSummaries
+from cpt_tasks.report.text import cell
+from cpt_tasks.statistics.frame import by_every_rubric, with_level
+from cpt_tasks.statistics.paired import flipped_means
+from judges.interval import NAN, Estimate, estimates, jsonable
+from rubrics import ScoreLevel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS = ("side_effects", "side_effects_by_chance", "sensibility", "specificity")
+INTRO = (
+    "Side effects: what asking for a rubric at extremely_high instead of low does to the scores by every rubric, in "
+    "score points, on the same user prompts. The diagonal is the dynamic range. `side_effects` is the mean absolute "
+    "shift off the diagonal over the mean of the diagonal (0 is best); read it against `side_effects_by_chance`, what "
+    "noise alone would give. `sensibility` and `specificity` are the percentile rank of the diagonal in its row and in "
+    "its column (1 is best). Absolute values and ranks have no interval."
+)
+LOW, HIGH = ScoreLevel.LOW.value, ScoreLevel.EXTREMELY_HIGH.value
+CELL = ["rubric", "judged_by"]
+
+
+def shifts_by_prompt(frame: pd.DataFrame) -> pd.DataFrame:
+    """Score at extremely_high minus score at low, in score points, by (rubric, judged_by, user_prompt_id).
+
+    From the responses that were asked for one rubric alone. Repeated ones are averaged; a prompt that lacks one of the
+    two levels is left out.
+    """
+    asked = with_level(frame)
+    judged = by_every_rubric(asked[asked["with_rubric"] == ""])
+    means = judged.groupby(["level", *CELL, "user_prompt_id"], sort=False)["score"].mean()
+    low, high = (means[means.index.get_level_values("level") == level].droplevel("level") for level in (LOW, HIGH))
+    return (high - low.reindex(high.index)).dropna().rename("shift").reset_index()
+
+
+def side_effect_statistics(shifts: pd.DataFrame, seed: int) -> dict[str, float]:
+    """The numbers of `METRICS`, from the shifts by prompt.
+
+    - `side_effects`: mean absolute shift off the diagonal over the mean of the diagonal; 0 when asking for a rubric
+      changes no other, 1 when it changes others as much. nan without a cell off the diagonal, or if the diagonal's mean
+      is not above 0. The noise of a finite sample keeps it above 0, so beside it:
+    - `side_effects_by_chance`: what it would be with this diagonal if the shifts off it were noise around 0.
+    - `sensibility`: percentile rank, 0-1, of the diagonal cell among the shifts of its row (of all rubrics, does the
+      one asked for move most?), mean over rows; 1 is best, 1 / n what the worst gets; ties get the highest rank. nan
+      with fewer than two cells. `specificity`: the same within its column.
+
+    Source of sensibility and specificity: Plastic Labs, steerability-eval (2024).
+    """
+    matrix = shifts.pivot_table(index="user_prompt_id", columns=CELL, values="shift", sort=True)
+    means = matrix.mean()
+    own = np.array([asked == judged for asked, judged in means.index], dtype=bool)
+    diagonal = float(means[own].mean()) if own.any() else NAN
+    flipped = flipped_means(matrix.loc[:, ~own], seed)
+    grid = means.unstack()
+
+    def relative(rows: np.ndarray) -> float:
+        return float(np.nanmean(np.abs(rows), axis=-1).mean()) / diagonal if (~own).any() and diagonal > 0 else NAN
+
+    return {
+        "side_effects": relative(means[~own].to_numpy()),
+        "side_effects_by_chance": relative(flipped),
+        "sensibility": _percentile(grid),
+        "specificity": _percentile(grid.T),
+    }
+
+
+def with_side_effects(entry: dict[str, Any], run: Run, seed: int) -> dict[str, Any]:
+    """An entry of summary.json with the cells under `side_effects` and the summary numbers in its `metrics`.
+
+    The entry as it is, for a run that was judged by no further rubric.
+    """
+    shifts = shifts_by_prompt(run.frame)
+    if (shifts["rubric"] == shifts["judged_by"]).all():
+        return entry
+    cells = {
+        name: (len(rows), estimates(rows, lambda part: {"shift": float(part["shift"].mean())}, {})["shift"])
+        for name, rows in shifts.groupby(CELL, sort=False)
+    }
+    statistics = side_effect_statistics(shifts, seed)
+    return entry | {
+        "side_effects": [
+            {"steered": steered, "scored": scored, "n": n, "shift": jsonable(shift.value)}
+            | {"ci_low": jsonable(shift.ci_low), "ci_high": jsonable(shift.ci_high)}
+            for (steered, scored), (n, shift) in cells.items()
+        ],
+        "metrics": entry["metrics"] | {name: Estimate(value).to_json() for name, value in statistics.items()},
+        "further_failures": run.judging.further_failure_counts(),
+    }
+
+
+def side_effect_tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
+    """The summary numbers of every model, and each model's matrix, steered rubrics as rows; {} without any."""
+    measured = {name: part for name, part in models.items() if part.get("side_effects")}
+    if not measured:
+        return {}
+    rows = []
+    for name, part in measured.items():
+        failures = ", ".join(f"{what} {count}" for what, count in part["further_failures"].items())
+        numbers = {metric: cell(part["metrics"][metric]) for metric in METRICS}
+        rows.append({"model": name} | numbers | {"failed judgments": failures or "none"})
+    tables = {"Side effects": pd.DataFrame(rows)}
+    for name, part in measured.items():
+        shown = [
+            {"asked for": entry["steered"], "judged by": entry["scored"]}
+            | {"shift": cell({"value": entry["shift"], "ci_low": entry["ci_low"], "ci_high": entry["ci_high"]}, 1)}
+            for entry in part["side_effects"]
+        ]
+        table = pd.DataFrame(shown).pivot(index="asked for", columns="judged by", values="shift")
+        caption = f"Side effects of {name}: asked for (row), judged by (column), score points"
+        tables[caption] = table.fillna("").rename_axis(columns=None).reset_index()
+    return tables
+
+
+def side_effect_figure(models: ModelSummaries) -> "Figure":
+    """A heat map of the matrix for each model that has one."""
+    import matplotlib.pyplot as plt
+
+    measured = {name: part["side_effects"] for name, part in models.items() if part.get("side_effects")}
+    steered = sorted({entry["steered"] for cells in measured.values() for entry in cells})
+    scored = sorted({entry["scored"] for cells in measured.values() for entry in cells})
+    width, height = 1.8 + 0.62 * len(scored), 1.6 + 0.5 * len(steered)
+    figure, axes = plt.subplots(
+        1, len(measured), figsize=(width * len(measured), height), squeeze=False, layout="constrained"
+    )
+    for axis, (name, cells) in zip(axes[0], measured.items(), strict=True):
+        grid = np.full((len(steered), len(scored)), np.nan)
+        for entry in cells:
+            if entry["shift"] is not None:
+                grid[steered.index(entry["steered"]), scored.index(entry["scored"])] = entry["shift"]
+        axis.imshow(grid, cmap="RdBu_r", vmin=-100, vmax=100)
+        for (row, column), shift in np.ndenumerate(grid):
+            if not np.isnan(shift):
+                colour = "white" if abs(shift) > 60 else "black"
+                axis.text(column, row, f"{shift:.0f}", ha="center", va="center", color=colour, fontsize=8)
+        axis.set_title(name, fontsize=10)
+        axis.set_xticks(range(len(scored)), scored, rotation=45, ha="right", fontsize=8)
+        axis.set_yticks(range(len(steered)), steered, fontsize=8)
+        axis.set_xlabel("judged by")
+    axes[0][0].set_ylabel("asked for")
+    return figure
+
+
+def _percentile(grid: pd.DataFrame) -> float:
+    """Mean percentile rank of the diagonal cells among their rows; rows with one cell are left out."""
+    ranks = []
+    for name in grid.index.intersection(grid.columns):
+        shifts, own = grid.loc[name].dropna().to_numpy(np.float64), float(grid.loc[name, name])
+        if len(shifts) > 1 and not np.isnan(own):
+            ranks.append(float((shifts <= own).mean()))
+    return float(np.mean(ranks)) if ranks else NAN

@@ -1,0 +1,132 @@
+"""Does a model's behaviour follow the system prompt? The main benchmark of configurability.
+
+    inspect eval cpt_tasks/rubric_adherence --model anthropic/claude-haiku-5-5
+    inspect eval cpt_tasks/rubric_adherence --model hf/local -M model_path=DIR -T judge=measured -T rubrics=measured
+
+Every rubric of the selection is asked for at every level, on every user prompt of the split, by a short system prompt;
+the response is judged 0-100 by the rubric. Source: Configurable Preference Tuning, arXiv 2506.11702.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from inspect_ai import Task, task
+from inspect_ai.dataset import MemoryDataset
+from inspect_ai.solver import generate
+
+from cpt_tasks.options import JudgeOption, check_choice, levels_of, prompts_by_rubric, scorer_of, wording_split_of
+from cpt_tasks.rendering import check_rendering
+from cpt_tasks.samples import Prompting, WordingSplit, adherence_samples
+from judges import DEFAULT_STORE
+from judges.model import JudgeProtocol
+from judges.panel import Aggregate
+from rubrics import Split, load_rubrics
+
+TASK_VERSION = "1-A"
+PresetName = Literal["core", "full", "paper"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What the parameters of the same names are where they are not given."""
+
+    rubrics: str
+    limit_per_cell: int
+    wordings: int
+    protocol: JudgeProtocol
+
+
+PRESETS: dict[str, Preset] = {
+    "core": Preset("core", limit_per_cell=8, wordings=1, protocol="criteria"),
+    "full": Preset("core", limit_per_cell=24, wordings=3, protocol="criteria"),
+    "paper": Preset("film_reviews", limit_per_cell=24, wordings=1, protocol="holistic"),
+}
+
+
+@task
+def rubric_adherence(
+    rubrics: str | list[str] | None = None,
+    levels: str | list[str] = "all",
+    user_prompts: Split = "test",
+    wording_split: WordingSplit = "heldout",
+    judge: JudgeOption = "model",
+    prompting: Prompting = "system_prompt",
+    limit_per_cell: int | None = None,
+    protocol: JudgeProtocol | None = None,
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
+    wordings: int | None = None,
+    preset: PresetName = "core",
+    also: str | list[str] = "",
+    paraphrases: str | None = None,
+) -> Task:
+    """Rubric x level x user prompt, one response each, judged by the rubric.
+
+    Args:
+        rubrics: "core" (the library without human_ratings), its split "train" or "heldout", "all", a family, or rubric
+            ids or paths of .yaml files (comma-separated or a list).
+        levels: "all" or score levels (comma-separated or a list) out of low, moderate, extremely_high.
+        user_prompts: Split of the user prompts, "test" or "train".
+        wording_split: Split of the system prompts' wordings, "heldout" or "train".
+        judge: "model" (role `grader`, default Claude), "measured" (no key; rubrics whose criteria carry measures), or
+            "none" to write responses only, for `inspect score` to judge later.
+        prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
+        limit_per_cell: At most this many user prompts per (rubric, level), at least 1; the first ones of the split.
+            The library has 24 per split and family.
+        protocol: Headline of a model judge, "criteria" or "holistic"; see `rubric_judge`, as for the next three.
+        judge_repeats: How often each model judge is asked about a response.
+        panel: How several models in the role `grader` become one score, "mean" or "median".
+        call_store: File that judge calls are kept in and looked up first.
+        wordings: Under how many wordings of the system prompt each user prompt is asked, at least 1; no effect on
+            "full_rubric".
+        preset: What rubrics, limit_per_cell, wordings and protocol are where they are not given. "core": all of core,
+            8 user prompts a cell, each under one wording: 432 responses. "full": all of core, 24 user prompts, each
+            under 3 wordings: 3,888 responses. "paper": the four rubrics of film photography as in arXiv 2506.11702
+            (here written anew), 24 user prompts, the judge's holistic score: 288 responses.
+        also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
+            has the matrix of side effects: what asking for one rubric does to the others. Each is one more judgment
+            per response.
+        paraphrases: Name of `wording_split` before version 0.2.
+
+    Raises:
+        ValueError: If a parameter is unknown or a rubric cannot be measured.
+        PrerequisiteError: If judge is "model" and there is no key for it. The judge is looked up when the task is made,
+            before any response is paid for, so from Python bind it by name: `eval("cpt_tasks/rubric_adherence",
+            model_roles=...)`.
+    """
+    split = wording_split_of(wording_split, paraphrases)
+    dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings, preset)
+    rubrics = PRESETS[preset].rubrics if rubrics is None else rubrics
+    protocol = PRESETS[preset].protocol if protocol is None else protocol
+    return Task(
+        dataset=dataset,
+        solver=[check_rendering(), generate()],
+        scorer=scorer_of("rubric_adherence", judge, rubrics, protocol, judge_repeats, panel, call_store, also),
+        version=TASK_VERSION,
+    )
+
+
+def adherence_grid(
+    rubrics: str | list[str] | None = None,
+    levels: str | list[str] = "all",
+    user_prompts: Split = "test",
+    wording_split: WordingSplit = "heldout",
+    prompting: Prompting = "system_prompt",
+    limit_per_cell: int | None = None,
+    wordings: int | None = None,
+    preset: PresetName = "core",
+) -> MemoryDataset:
+    """The samples of the task, from its parameters of the same names.
+
+    Raises:
+        ValueError: If a parameter is unknown.
+    """
+    check_choice(preset, list(PRESETS), "preset")
+    chosen = PRESETS[preset]
+    limit_per_cell = chosen.limit_per_cell if limit_per_cell is None else limit_per_cell
+    wordings = chosen.wordings if wordings is None else wordings
+    selected = load_rubrics(chosen.rubrics if rubrics is None else rubrics)
+    prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
+    check_choice(prompting, ("system_prompt", "full_rubric"), "prompting")
+    return adherence_samples(selected, levels_of(levels), prompts, wording_split, prompting, wordings)

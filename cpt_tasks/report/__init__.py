@@ -1,0 +1,1 @@
+"""Tables, figures, summary.json and the page, computed from eval logs."""

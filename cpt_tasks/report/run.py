@@ -1,0 +1,160 @@
+"""A run: what one log holds, as a frame, what was run, and which runs may share a table."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from cpt_tasks.statistics.frame import with_level
+from judges import NO_RESPONSE
+from model_calls.errors import was_cut_off
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How the judge fared on one log.
+
+    Attributes:
+        failures: Unscored samples by (failure mode, level); samples that ended in an error are not among them.
+        attempts: Replies of the judge that were read; 0 for the measured judge.
+        usage: Tokens by kind over all replies.
+        cost_usd: Cost of all replies in US dollars, from the call store or not; None where a price is not known.
+        noise: What repeats and panels say about the judges, a statement per line; [] where each was asked once.
+        further_failures: Judgments by further rubrics (`also`) that failed, by (failure mode, rubric).
+    """
+
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    attempts: int = 0
+    usage: Counter[str] = field(default_factory=Counter)
+    cost_usd: float | None = None
+    noise: list[str] = field(default_factory=list)
+    further_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def further_failure_counts(self) -> dict[str, int]:
+        """Number of judgments by further rubrics that failed, by "RUBRIC MODE", sorted."""
+        return {f"{rubric} {mode}": count for (mode, rubric), count in sorted(self.further_failures.items())}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The judged samples of one log, and what was run.
+
+    Attributes:
+        task: Name of the benchmark, e.g. "rubric_adherence".
+        name: Row name: the model's name, with the prompting in brackets where it is not the system prompt.
+        model: The model's name with its provider.
+        base: The base model, from `--metadata base=`; without it the model's name.
+        adapter: The adapter, from `--metadata adapter=`, or None.
+        prompting: "system_prompt" or "full_rubric".
+        protocol: What must be equal between logs that share a table; None for what does not matter to a run.
+        frame: One row per sample, see `statistics.frame`; empty for a benchmark of others.
+        judging: What the judge did for it.
+        details: Command, seed and versions.
+        further_rubrics: Hashes of the rubrics that judged responses of other rubrics (`also`), by id.
+    """
+
+    task: str
+    name: str
+    model: str
+    base: str
+    adapter: str | None
+    prompting: str
+    protocol: dict[str, Any]
+    frame: pd.DataFrame
+    judging: Judging = field(default_factory=Judging)
+    details: dict[str, Any] = field(default_factory=dict)
+    further_rubrics: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """The rows with a score."""
+        return self.frame[self.frame["score"].notna()]
+
+    @property
+    def asked(self) -> pd.DataFrame:
+        """The rows with a score that ask for a score level."""
+        return with_level(self.frame)
+
+    @property
+    def unscored(self) -> Counter[str]:
+        """Samples without a score, by level: the judge failed, or the sample ended in an error."""
+        return _count_levels(self.frame[self.frame["score"].isna()]) if len(self.frame) else Counter()
+
+    @property
+    def no_response(self) -> Counter[str]:
+        """Responses that were empty or under 15 words (they score 0), by level."""
+        return _count_levels(self.frame[self.frame["reason"] == NO_RESPONSE])
+
+    @property
+    def truncated(self) -> Counter[str] | None:
+        """Responses cut at the token limit, by level; None if the provider does not say why it stopped."""
+        if set(self.frame["stop_reason"]) == {"unknown"}:
+            return None
+        return _count_levels(self.frame[self.frame["stop_reason"].map(was_cut_off)])
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Raises ValueError as `check_protocol`, or if a model has more than one run."""
+    check_protocol(runs)
+    names = [run.name for run in runs]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"model {repeated[0]!r} has more than one log, expected one log per model and prompting")
+
+
+def check_protocol(runs: Sequence[Run]) -> None:
+    """Raises ValueError, naming the difference, unless all runs share judge, prompt, rubrics, splits and grid.
+
+    Further rubrics need not be the same ones, but those of one id must be.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        changed = [entry for entry in run.further_rubrics.items() if first.further_rubrics.get(*entry) != entry[1]]
+        if changed:
+            raise ValueError(
+                f"{run.name} and {first.name} differ in the rubric {changed[0][0]!r} that judged responses of others: "
+                f"got hash {changed[0][1]} and {first.further_rubrics[changed[0][0]]}, expected one; report them apart"
+            )
+    shared: dict[str, tuple[Any, str]] = {}
+    for run in runs:
+        for key, value in run.protocol.items():
+            expected, name = shared.setdefault(key, (value, run.name)) if value is not None else (None, "")
+            if value != expected:
+                raise ValueError(
+                    f"{run.name} and {name} differ in {key}: {value!r} and {expected!r}; "
+                    "scores are only comparable when it is the same, so report them apart"
+                )
+
+
+def tell_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs, with the provider in the names of those whose models have one name at several providers."""
+    models: dict[str, set[str]] = {}
+    for run in runs:
+        models.setdefault(run.name, set()).add(run.model)
+
+    def named(run: Run) -> Run:
+        provider = run.model.split("/", 1)[0]
+        return replace(run, name=f"{provider}/{run.name}") if len(models[run.name]) > 1 else run
+
+    return [named(run) for run in runs]
+
+
+def base_of(run: Run, runs: Sequence[Run]) -> Run | None:
+    """The run without an adapter that an adapter's run is compared with; None for a base, or if there is no telling.
+
+    It is the only one of the same base model (`--metadata base=`); where that is not said, the only one without
+    adapter.
+    """
+    if run.adapter is None:
+        return None
+    bases = [other for other in runs if other.adapter is None]
+    same = [other for other in bases if other.base == run.base]
+    if not same and run.base == run.name:
+        same = bases
+    return same[0] if len(same) == 1 else None
+
+
+def _count_levels(frame: pd.DataFrame) -> Counter[str]:
+    return Counter(frame["level"])

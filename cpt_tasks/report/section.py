@@ -1,0 +1,38 @@
+"""A section of a report: what a benchmark adds to its summary, tables and figures; listed in `report.py`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from cpt_tasks.report.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# a benchmark's part of summary.json, by the name of the model
+ModelSummaries = Mapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a report says of one benchmark.
+
+    Attributes:
+        title: Heading.
+        intro: From the runs of the benchmark to what the numbers mean, as Markdown.
+        summarise: From a run and a seed to what summary.json holds of it: JSON values only, None for what is
+            undefined, estimates as `{value, ci_low, ci_high}`.
+        tables: From the summaries to tables by caption, the most telling one first.
+        figures: From the summaries and the runs to figures by file stem.
+        compare: From all runs of the benchmark and a seed to what comparing them adds to the summaries, by the name of
+            the model; None where runs are not compared.
+    """
+
+    title: str
+    intro: Callable[[Sequence[Run]], str]
+    summarise: Callable[[Run, int], dict[str, Any]]
+    tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
+    figures: "Callable[[ModelSummaries, Sequence[Run]], dict[str, Figure]]"
+    compare: Callable[[Sequence[Run], int], dict[str, dict[str, Any]]] | None = None

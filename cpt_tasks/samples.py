@@ -1,0 +1,159 @@
+"""Samples of the benchmarks: what is asked, under which system prompt, and what the scorer needs to know of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+
+from rubrics import Rubric, ScoreLevel
+
+WordingSplit = Literal["train", "heldout"]
+Prompting = Literal["system_prompt", "full_rubric"]
+# the level of a sample without a system prompt
+NO_LEVEL = "none"
+
+FULL_RUBRIC_SYSTEM = """\
+You will be graded by the rubric below, on a scale from 0 to 100. Write your answer so that its grade is {target}.
+
+{rubric}
+Answer the user with the text only."""
+
+_TARGETS = {
+    ScoreLevel.LOW: "low: 40 or less, closest to the descriptors called Unsatisfactory",
+    ScoreLevel.MODERATE: "moderate: above 40 and at most 92.5, closest to the descriptors called Fair and Good",
+    ScoreLevel.EXTREMELY_HIGH: "extremely high: above 92.5, closest to the descriptors called Excellent",
+}
+
+
+def adherence_samples(
+    rubrics: Sequence[Rubric],
+    levels: Sequence[ScoreLevel],
+    user_prompts: Mapping[str, Mapping[str, str]],
+    wording_split: WordingSplit = "heldout",
+    prompting: Prompting = "system_prompt",
+    wordings: int = 1,
+) -> MemoryDataset:
+    """One sample per (rubric, level, user prompt, wording), rubric by rubric in the order given.
+
+    The user prompts of a cell take the wordings in turn, so that each is used equally often up to one.
+
+    Args:
+        rubrics: Rubrics to cover.
+        levels: Levels to ask for.
+        user_prompts: Rubric id -> id -> text.
+        wording_split: Which wordings of the system prompts; has no effect on `full_rubric`.
+        prompting: "system_prompt" asks with the rubric's own short system prompt; "full_rubric" is the untrained
+            baseline that a user would try first: the whole rubric and the target level in the system turn.
+        wordings: Under how many wordings each user prompt is asked; `full_rubric` has one.
+
+    Raises:
+        ValueError: If a rubric has fewer wordings than `wordings`, or that is below 1.
+    """
+    return MemoryDataset(
+        [
+            sample_of(rubric, level, user_prompt_id, text, system, wording)
+            for rubric in rubrics
+            for level in levels
+            for position, (user_prompt_id, text) in enumerate(user_prompts[rubric.id].items())
+            for wording, system in _system_prompts(rubric, level, position, wording_split, prompting, wordings)
+        ],
+        name="rubric_adherence",
+    )
+
+
+def sample_of(
+    rubric: Rubric,
+    level: ScoreLevel,
+    user_prompt_id: str,
+    user_prompt: str,
+    system_prompt: str,
+    wording: str,
+    *,
+    asked: str | None = None,
+    suffix: str = "",
+    **metadata: Any,
+) -> Sample:
+    """A sample that asks for a rubric by a system prompt.
+
+    Its id ends in a hash of what is asked and of the rubric, because inspect reuses answers by id when a run is
+    resumed.
+
+    Args:
+        rubric: Rubric to be judged by.
+        level: Level asked for.
+        user_prompt_id: Id of the user prompt.
+        user_prompt: Its text.
+        system_prompt: The system turn.
+        wording: Id of its wording.
+        asked: What stands for the level in the sample's id and target; the level where it is not given.
+        suffix: Stands before the hash.
+        metadata: What else statistics tell samples apart by.
+    """
+    asked = level.value if asked is None else asked
+    digest = content_hash(rubric.hash, system_prompt, user_prompt)
+    return Sample(
+        id=f"{rubric.id}-{asked}-{user_prompt_id}-{suffix}{digest}",
+        input=[ChatMessageSystem(content=system_prompt), ChatMessageUser(content=user_prompt)],
+        target=asked,
+        metadata={
+            "rubric": rubric.id,
+            "rubric_hash": rubric.hash,
+            "level": level.value,
+            "user_prompt_id": user_prompt_id,
+            "wording": wording,
+        }
+        | metadata,
+    )
+
+
+def wording_at(rubric: Rubric, level: ScoreLevel, wording_split: WordingSplit, position: int) -> tuple[str, str]:
+    """Id and text of the wording that falls to a user prompt at a position, where prompts take them in turn."""
+    texts = rubric.wordings(level, wording_split)
+    return f"{wording_split}-{position % len(texts)}", texts[position % len(texts)]
+
+
+def unprompted_sample(user_prompt_id: str, user_prompt: str, rubrics: Sequence[Rubric]) -> Sample:
+    """A sample without a system prompt, judged by all the rubrics; the first counts as its own."""
+    first, *others = rubrics
+    digest = content_hash([rubric.hash for rubric in rubrics], user_prompt)
+    return Sample(
+        id=f"{user_prompt_id}-unprompted-{digest}",
+        input=[ChatMessageUser(content=user_prompt)],
+        target=NO_LEVEL,
+        metadata={
+            "rubric": first.id,
+            "rubric_hash": first.hash,
+            "level": NO_LEVEL,
+            "user_prompt_id": user_prompt_id,
+            "also": [rubric.id for rubric in others],
+            "cell": "unprompted",
+        },
+    )
+
+
+def content_hash(*parts: object) -> str:
+    """The end of a sample's id: 8 hex digits of what is asked and how it is judged."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+
+
+def _system_prompts(
+    rubric: Rubric,
+    level: ScoreLevel,
+    position: int,
+    wording_split: WordingSplit,
+    prompting: Prompting,
+    wordings: int,
+) -> list[tuple[str, str]]:
+    """The system prompts, with their ids, that the user prompt at a position of its cell is asked under."""
+    if prompting == "full_rubric":
+        return [("full_rubric", FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render()))]
+    n_wordings = len(rubric.wordings(level, wording_split))
+    if not 1 <= wordings <= n_wordings:
+        raise ValueError(
+            f"wordings: got {wordings}, expected 1 to {n_wordings}, the {wording_split} wordings that rubric "
+            f"{rubric.id!r} has of {level.value}"
+        )
+    return [wording_at(rubric, level, wording_split, position + further) for further in range(wordings)]

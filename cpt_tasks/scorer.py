@@ -1,0 +1,217 @@
+"""The inspect scorer around the judges, and the metric that inspect shows while it runs."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import TaskState
+from inspect_ai.util import collect
+
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
+from cpt_tasks.ratings import noise_values
+from cpt_tasks.statistics.frame import frame_of_scores, with_level
+from cpt_tasks.statistics.table import estimates_of
+from judges import (
+    DEFAULT_STORE,
+    FurtherJudgment,
+    Judge,
+    JudgeFailure,
+    JudgeFailureRecord,
+    Judgment,
+    MeasuredJudge,
+    ModelJudge,
+    Panel,
+    ScoreRecord,
+    grader_models,
+    judge_hash,
+    outcome_of,
+)
+from judges.measures import words
+from judges.model import JudgeProtocol
+from judges.panel import Aggregate
+from model_calls import CallStore, open_store
+from model_calls.inspect_private import PrerequisiteError
+from rubrics import Rubric, load_rubrics
+
+JudgeKind = Literal["model", "measured"]
+HEADLINE = ("macro_accuracy", "chance_accuracy", "kendall_tau_b", "spearman_rho", "order_accuracy")
+logger = logging.getLogger(__name__)
+
+
+@metric(scores="unreduced")
+def configurability() -> Metric:
+    """The headline statistics with `_ci_low` and `_ci_high`, and the number of scored samples.
+
+    With repeated judgments also the judge's test-retest SD in score points, and the attainable accuracy: what a perfect
+    student could get from a judge this noisy.
+
+    Computed on every epoch's own score: binning a mean over epochs would count bands that no response reached. Samples
+    that ask for no level are left out.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        frame = frame_of_scores(scores)
+        rows = with_level(frame)
+        values: dict[str, str | int | float | bool | None] = {"n_scored": len(rows)}
+        for name, estimate in estimates_of(rows, {name: STATISTICS[name] for name in HEADLINE}).items():
+            values |= {name: estimate.value, f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
+        return values | noise_values(record.judgment.model_dump() for record in frame.get("record", ()))
+
+    return compute
+
+
+@scorer(metrics=[configurability()])
+def rubric_judge(
+    judge: JudgeKind = "model",
+    rubrics: str | list[str] = "all",
+    protocol: JudgeProtocol = "criteria",
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
+    also: str | list[str] = "",
+) -> Scorer:
+    """Score, 0-100, of each response by the rubric its sample names.
+
+    The judgment with its provenance goes to `Score.metadata`, see `judges.ScoreRecord`. A judge that fails leaves the
+    sample unscored, with the failure mode in the metadata; it is never a number.
+
+    Args:
+        judge: "model" asks the inspect models bound to the role `grader` (default: Claude); "measured" computes the
+            rubric's text statistics and needs neither a model nor a key.
+        rubrics: Where the samples' rubrics are found, as in the task: "all" is the library.
+        protocol: Headline of a model judge: "criteria", the weighted total of the criteria, or "holistic", the judge's
+            own overall score (the paper's protocol). Both are kept.
+        judge_repeats: How often each model judge is asked about a response, at least 1; the score is the mean. The
+            response is written once.
+        panel: How the scores of several models in the role `grader` become one: "mean" or "median".
+        call_store: File that judge calls are kept in and looked up first.
+        also: Further rubrics, selected as `rubrics`, that each scored response is judged by too; "" for none. A sample
+            with ids under `also` in its metadata is judged by those instead. The score stays that of the sample's own
+            rubric; the further judgments stand in `Score.metadata["also"]`, see `judges.FurtherJudgment`.
+
+    Raises:
+        ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
+            responses were written.
+        PrerequisiteError: If the call store cannot be used, or a panel has the same judge twice.
+    """
+    by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    further = {rubric.id: rubric for rubric in (load_rubrics(also) if also else [])}
+    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store)
+    repeats = judge_repeats if judge == "model" else 1
+
+    async def score(state: TaskState, target: Target) -> Score:
+        judge_now = make_judge()
+        scored = await score_response(judge_now, by_id, state, repeats)
+        wanted = [other for other in state.metadata.get("also", further) if other != state.metadata["rubric"]]
+        others = [_known(other, by_id | further) for other in wanted]
+        if others and not math.isnan(scored.as_float()):
+            entries = await judge_further(judge_now, others, state)
+            record = ScoreRecord.from_metadata(scored.metadata or {}).model_copy(update={"also": entries})
+            scored.metadata = record.to_metadata()
+        return scored
+
+    return score
+
+
+async def judge_further(judge: Judge, rubrics: Sequence[Rubric], state: TaskState) -> dict[str, FurtherJudgment]:
+    """Judgments of a sample's response by further rubrics, by rubric id."""
+
+    async def entry(rubric: Rubric) -> FurtherJudgment:
+        outcome = await outcome_of(judge, rubric, user_prompt_of(state), state.output.completion)
+        if isinstance(outcome, JudgeFailure):
+            logger.warning("%s by %s: the judge failed (%s)", state.sample_id, rubric.id, outcome)
+        return FurtherJudgment.of(outcome, rubric)
+
+    entries = await collect(*(entry(rubric) for rubric in rubrics))
+    return {rubric.id: one for rubric, one in zip(rubrics, entries, strict=True)}
+
+
+def user_prompt_of(state: TaskState) -> str:
+    """What the user asked, as the judge reads it: without the instructions that some samples put in the user turn."""
+    return str(state.metadata.get("user_prompt", state.user_prompt.text))
+
+
+async def score_response(
+    judge: Judge, rubrics: Mapping[str, Rubric], state: TaskState, judge_repeats: int = 1
+) -> Score:
+    """The score of a sample's response, with its `ScoreRecord` as metadata.
+
+    Raises:
+        ValueError: If the sample's rubric is not among the rubrics, or has changed since the sample was made.
+    """
+    response = state.output.completion
+    rubric = _known(state.metadata["rubric"], rubrics)
+    if rubric.hash != state.metadata["rubric_hash"]:
+        raise ValueError(
+            f"rubric {rubric.id!r}: got hash {rubric.hash}, expected {state.metadata['rubric_hash']} as in the "
+            "log; the rubric has changed since these responses were written, so run the task again"
+        )
+    outcome = await outcome_of(judge, rubric, user_prompt_of(state), response)
+    metadata = ScoreRecord(
+        judgment=JudgeFailureRecord.of(outcome, rubric) if isinstance(outcome, JudgeFailure) else outcome,
+        epoch=state.epoch,
+        words=len(words(response)),
+        stop_reason=state.output.stop_reason,
+        judge_repeats=judge_repeats,
+    ).to_metadata()
+    if isinstance(outcome, JudgeFailure):
+        logger.warning("%s: the judge failed (%s); the sample stays unscored", state.sample_id, outcome)
+        return Score.unscored(reason="grader_failed", answer=response, explanation=str(outcome), metadata=metadata)
+    return Score(value=outcome.score, answer=response, explanation=_explanation(outcome), metadata=metadata)
+
+
+def open_judge_store(path: str) -> CallStore:
+    """The call store at a path, before any response is paid for.
+
+    Raises:
+        PrerequisiteError: If the file is no call store; inspect prints that without a traceback.
+    """
+    try:
+        return open_store(path)
+    except ValueError as error:
+        raise PrerequisiteError(f"{error}: -T call_store=FILE, or -S call_store=FILE with inspect score") from error
+
+
+def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
+    if rubric_id not in rubrics:
+        raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
+    return rubrics[rubric_id]
+
+
+def _judge_maker(
+    judge: JudgeKind, protocol: JudgeProtocol, judge_repeats: int, panel: Aggregate, call_store: str
+) -> Callable[[], Judge]:
+    checks = {
+        "judge": (judge, ("measured", "model")),
+        "protocol": (protocol, ("criteria", "holistic")),
+        "panel": (panel, ("mean", "median")),
+    }
+    for parameter, (value, choices) in checks.items():
+        if value not in choices:
+            raise ValueError(f"{parameter}: got {value!r}, expected one of {list(choices)}")
+    if judge_repeats < 1:
+        raise ValueError(f"judge_repeats: got {judge_repeats}, expected 1 or more")
+    if judge == "measured":
+        return MeasuredJudge
+    store = open_judge_store(call_store)
+
+    def make() -> Judge:
+        # roles are bound while a sample runs, not when the task is made
+        models = grader_models()
+        if len({judge_hash(model) for model in models}) < len(models):
+            raise PrerequisiteError(
+                f"grader: got {[str(model) for model in models]}, one of them twice with the same "
+                "settings; ask one judge several times with judge_repeats"
+            )
+        seats = [[ModelJudge(model, store, protocol, repeat) for repeat in range(judge_repeats)] for model in models]
+        return seats[0][0] if len(seats) == judge_repeats == 1 else Panel(seats, panel)
+
+    return make
+
+
+def _explanation(judgment: Judgment) -> str:
+    if judgment.reason:
+        return f"{judgment.score:.1f}: {judgment.reason}"
+    return "\n".join(f"{criterion.id} {criterion.score:.1f}: {criterion.reason}" for criterion in judgment.criteria)

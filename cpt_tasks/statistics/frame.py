@@ -1,0 +1,149 @@
+"""Judged responses as one pandas frame, read once from a log: what every statistic and report is computed on.
+
+One row per sample and epoch, in the order of the log; a sample that no judge scored is there with a score of nan.
+
+| column | |
+|---|---|
+| sample_id, epoch | as in the log; epochs count from 1 |
+| rubric, rubric_hash | rubric asked for |
+| level | score level asked for, or "none" where the system prompt asks for no level |
+| target | numeric target, 0-100, nan without one |
+| user_prompt_id, user_prompt, system_prompt | what was asked, as id and text |
+| wording, position, style, cell | which wording, turn, style or kind of request; "" where the benchmark has one |
+| with_rubric, with_level | the second rubric asked for and its level, "" without one |
+| response, words, output_tokens, stop_reason | what the student wrote; tokens are nan where the provider does not say |
+| score | judgment by `rubric`, 0-100, nan if unscored |
+| selection | score by the judge that selects (best_of_n), nan without one |
+| reason | "no_response" where nothing was read and the score is 0, else "" |
+| failure | how the judge failed, "error" if the sample was not judged, else "" |
+| also | further rubric -> judgment, 0-100, nan if that failed |
+| record, selection_record | all that the scorers wrote, `ScoreRecord` and judgment of `judges`, or None |
+
+`inspect_ai.analysis.samples_df` reads the same logs into columns of paths; the typed record of the judge, the check of
+one judgment per sample and the names before version 0.2 would come on top, so this reads the samples directly.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+from inspect_ai.scorer import SampleScore, Score
+
+from cpt_tasks.samples import NO_LEVEL
+from judges import Judgment, ScoreRecord, read_judgment
+
+SCORER = "rubric_judge"
+SELECTOR = "selection_judge"
+NAN = float("nan")
+_TEXT_COLUMNS = [
+    *("rubric", "rubric_hash", "level", "user_prompt_id", "wording", "position", "style", "cell"),
+    *("with_rubric", "with_level"),
+]
+# names in logs written before version 0.2
+_OLD_NAMES = {"user_prompt_id": "prompt_id", "wording": "paraphrase"}
+
+
+def read_log(path: str) -> pd.DataFrame:
+    """The frame of an .eval log; raises as `frame_of`."""
+    return frame_of(read_eval_log(path))
+
+
+def frame_of(log: EvalLog) -> pd.DataFrame:
+    """The frame of a log.
+
+    Raises:
+        ValueError: If a sample was judged more than once.
+    """
+    where = Path(log.location).name
+    return pd.DataFrame([_sample_row(sample, where) for sample in log.samples or []])
+
+
+def frame_of_scores(scores: Iterable[SampleScore]) -> pd.DataFrame:
+    """The columns that a metric of inspect needs, from the scores it is given."""
+    return pd.DataFrame(
+        [
+            {"sample_id": str(score.sample_id)} | _judged_columns(score.sample_metadata or {}, score.score)
+            for score in scores
+        ]
+    )
+
+
+def with_level(frame: pd.DataFrame) -> pd.DataFrame:
+    """The scored rows that ask for a score level: those that statistics of adherence are computed on."""
+    return frame[frame["score"].notna() & (frame["level"] != NO_LEVEL)] if len(frame) else frame
+
+
+def by_every_rubric(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row per judgment, own and further, that did not fail: `judged_by` names the rubric, `score` is by it."""
+    rows = [
+        row | {"judged_by": rubric, "score": score}
+        for row in frame.to_dict("records")
+        for rubric, score in ({row["rubric"]: row["score"]} | row["also"]).items()
+        if not math.isnan(score)
+    ]
+    return pd.DataFrame(rows, columns=[*frame.columns, "judged_by"])
+
+
+def score_of(sample: EvalSample, where: str) -> Score | None:
+    """The judge's score of a sample, nan if the judge failed; None if it was not judged.
+
+    Raises:
+        ValueError: If it was judged more than once; `where` names its log.
+    """
+    scores = {name: score for name, score in (sample.scores or {}).items() if name.split("/")[-1].startswith(SCORER)}
+    if len(scores) > 1:
+        raise ValueError(
+            f"{where}: judged more than once ({sorted(scores)}), expected one judgment per sample; score the log again "
+            "with inspect score --action overwrite --output-file FILE"
+        )
+    return next(iter(scores.values()), None)
+
+
+def _sample_row(sample: EvalSample, where: str) -> dict[str, Any]:
+    score = score_of(sample, where)
+    named = {name.split("/")[-1]: other for name, other in (sample.scores or {}).items()}
+    usage = sample.output.usage
+    return {
+        "sample_id": str(sample.id),
+        **_judged_columns(sample.metadata, score),
+        "epoch": sample.epoch,
+        "system_prompt": _turn(sample, "system"),
+        "user_prompt": _turn(sample, "user"),
+        "response": sample.output.completion,
+        "output_tokens": NAN if usage is None else float(usage.output_tokens),
+        "stop_reason": sample.output.stop_reason,
+        "selection": named[SELECTOR].as_float() if SELECTOR in named else NAN,
+        "selection_record": read_judgment(named[SELECTOR].metadata or {}) if SELECTOR in named else None,
+    }
+
+
+def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[str, Any]:
+    record = None if score is None or not score.metadata else ScoreRecord.from_metadata(score.metadata)
+    judgment = None if record is None else record.judgment
+    texts = {name: str(metadata.get(name, metadata.get(_OLD_NAMES.get(name, name), ""))) for name in _TEXT_COLUMNS}
+    target = metadata.get("target")
+    also = {} if record is None else record.also
+    if isinstance(judgment, Judgment):
+        outcome = {"score": judgment.score, "reason": judgment.reason, "failure": ""}
+    else:
+        outcome = {"score": NAN, "reason": "", "failure": "error" if judgment is None else judgment.failure_mode}
+    return (
+        texts
+        | outcome
+        | {
+            "epoch": 1 if record is None else record.epoch,
+            "target": float(target) if isinstance(target, int | float) else NAN,
+            "words": NAN if record is None else float(record.words),
+            "also": {rubric: NAN if entry.score is None else entry.score for rubric, entry in also.items()},
+            "record": record,
+        }
+    )
+
+
+def _turn(sample: EvalSample, role: str) -> str:
+    if isinstance(sample.input, str):
+        return sample.input if role == "user" else ""
+    return "\n\n".join(message.text for message in sample.input if message.role == role)

@@ -1,0 +1,177 @@
+"""Two models on the same cells: differences with intervals, permutation p-values, Holm, and how many prompts it takes.
+
+Rows of the two models stand in the same order and agree in rubric, level and user prompt. Both models' responses are
+put in one table with a cluster per user prompt and model, so that choosing who answers a prompt is a matter of weights:
+every `Statistic` serves here as it is.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy  # its parts are imported when first used: `scipy.stats` takes a second
+from numpy.typing import NDArray
+
+from cpt_tasks.statistics.table import Statistic, Table, table_of
+from judges.interval import NAN, Estimate, Floats, jackknife, leave_one_out
+from rubrics import ScoreLevel
+
+N_FLIPS = 200
+ROUNDING = 1e-12  # sums in another order differ by this much although they are equal
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """A statistic on two models.
+
+    Attributes:
+        first: Its value on the first model.
+        second: Its value on the second model.
+        difference: Second minus first, with the interval of user prompts left out in turn.
+        p: Two-sided permutation p-value; nan where the difference is undefined.
+    """
+
+    first: float
+    second: float
+    difference: Estimate
+    p: float
+
+
+@dataclass(frozen=True)
+class Power:
+    """How many user prompts it takes to see a difference in macro accuracy.
+
+    Attributes:
+        sd: SD of the per-prompt differences in macro accuracy.
+        user_prompts: User prompts needed, rounded up; nan where no prompt shows a difference, or there is only one.
+    """
+
+    sd: float
+    user_prompts: float
+
+
+def paired_differences(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    statistics: Sequence[Statistic],
+    rng: np.random.Generator,
+    n_permutations: int = 10_000,
+) -> list[PairedDifference]:
+    """Each statistic on two models, their difference with its 95% interval, and a permutation p-value.
+
+    The p-value is the share of permutations whose difference is at least as far from 0, where a permutation swaps the
+    two models' responses to a user prompt, to all of its rubrics and levels at once. All 2^n permutations are taken if
+    they are at most `n_permutations`; otherwise so many are drawn, and the share is (1 + count) / (1 + draws), which
+    keeps the test exact (Phipson and Smyth 2010). A permutation on which the statistic is undefined counts as far from
+    0. The interval is that of an unbounded statistic, see `judges.interval`.
+
+    Raises:
+        ValueError: If the two do not agree row by row in rubric, level and user prompt.
+    """
+    table = _paired_table(first, second)
+    n_clusters = table.n_clusters // 2
+    weights = leave_one_out(n_clusters)
+    swaps, exact = swaps_of(n_clusters, n_permutations, rng)
+    differences = []
+    for statistic in statistics:
+        values = [statistic.weighted(table, part) for part in _answered_by(weights, np.zeros_like(weights))]
+        swapped = [statistic.weighted(table, part) for part in _answered_by(1 - swaps, swaps)]
+        difference = jackknife(values[1] - values[0])
+        p = _p_value(difference.value, swapped[1] - swapped[0], exact)
+        differences.append(PairedDifference(float(values[0][0]), float(values[1][0]), difference, p))
+    return differences
+
+
+def swaps_of(n_clusters: int, n_permutations: int, rng: np.random.Generator) -> tuple[Floats, bool]:
+    """Which clusters each permutation swaps, 0 or 1, shape (n_permutations, n_clusters); whether these are all."""
+    if n_clusters < 63 and 2**n_clusters <= n_permutations:
+        numbers = np.arange(2**n_clusters)[:, None]
+        return (numbers >> np.arange(n_clusters) & 1).astype(np.float64), True
+    return rng.integers(0, 2, (n_permutations, n_clusters)).astype(np.float64), False
+
+
+def flipped_means(differences: pd.DataFrame, seed: int) -> Floats:
+    """Means of the columns if the sign of a user prompt's differences were chance, shape (N_FLIPS, n_columns).
+
+    In each row the differences of every user prompt are kept or turned round together, by a toss of a coin: what is
+    left of a statistic that cannot be negative is the part that noise gives it.
+
+    Args:
+        differences: A row per user prompt, sorted by id; nan where there is none.
+        seed: Of the tosses.
+    """
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(N_FLIPS, len(differences)))
+    counts = differences.notna().sum().to_numpy(np.float64)
+    return np.asarray(signs @ differences.fillna(0.0).to_numpy(np.float64) / counts)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given; nan are left as they are and do not count as tests.
+
+    Source: Holm 1979; scipy has no step-down adjustment.
+    """
+    adjusted = np.array(p_values, dtype=np.float64)
+    tested = np.flatnonzero(~np.isnan(adjusted))
+    order = tested[np.argsort(adjusted[tested], kind="stable")]
+    steps = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return [float(value) for value in adjusted]
+
+
+def prompts_needed(
+    first: pd.DataFrame, second: pd.DataFrame, effect: float = 0.05, power: float = 0.8, alpha: float = 0.05
+) -> Power:
+    """How many user prompts show a difference of `effect` in macro accuracy with the given power, two-sided.
+
+    n = ((z(1 - alpha/2) + z(power)) SD / effect)^2, the paired sample size of normal theory, with the SD over user
+    prompts of their differences: a prompt's share in the difference of the macro accuracies, times the number of
+    prompts, so that the mean over prompts is that difference. n counts user prompts of all families together, asked as
+    here (rubrics, levels, wordings and epochs). Source: Miller 2024, arXiv 2411.00640, power analysis.
+    """
+    table, other = table_of(first), table_of(second)
+    _check_paired(first, second)
+    if table.n_clusters < 2:
+        return Power(NAN, NAN)
+    cells = table.rubric * len(ScoreLevel) + table.level
+    sizes = np.bincount(cells)
+    shares = (_hits(other) - _hits(table)) / (sizes[cells] * np.count_nonzero(sizes))
+    differences = table.n_clusters * np.bincount(table.cluster, shares, table.n_clusters)
+    sd = float(np.std(differences, ddof=1))
+    needed = ((scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(power)) * sd / effect) ** 2
+    return Power(sd, float(math.ceil(needed)) if sd > ROUNDING else NAN)
+
+
+def _hits(table: Table) -> Floats:
+    judged = [ScoreLevel.of(score).rank for score in table.score.tolist()]
+    return np.asarray(np.array(judged, dtype=np.int64) == table.level, dtype=np.float64)
+
+
+def _paired_table(first: pd.DataFrame, second: pd.DataFrame) -> Table:
+    """The rows of both: cluster k is user prompt k answered by the first, cluster n + k by the second."""
+    _check_paired(first, second)
+    one, two = table_of(first), table_of(second)
+    names = ("rubric", "level", "score", "words")
+    stacked: dict[str, Any] = {name: np.concatenate([getattr(one, name), getattr(two, name)]) for name in names}
+    cluster = np.concatenate([one.cluster, two.cluster + one.n_clusters])
+    return replace(one, **stacked, cluster=cluster, n_clusters=2 * one.n_clusters)
+
+
+def _check_paired(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    names = ["rubric", "level", "user_prompt_id"]
+    if first[names].to_numpy().tolist() != second[names].to_numpy().tolist():
+        raise ValueError("rows: the two models' rows differ in rubric, level or user prompt, expected the same cells")
+
+
+def _answered_by(own: Floats, others: Floats) -> tuple[Floats, Floats]:
+    """Weights of the paired table for either side, from those of its own and of the other model's responses."""
+    return np.hstack([own, others]), np.hstack([others, own])
+
+
+def _p_value(observed: float, permuted: NDArray[np.float64], exact: bool) -> float:
+    if math.isnan(observed):
+        return NAN
+    far = int(np.sum(~(np.abs(permuted) < abs(observed) - ROUNDING)))
+    return far / len(permuted) if exact else (1 + far) / (1 + len(permuted))

@@ -1,0 +1,117 @@
+"""A frame as arrays, and statistics written once for many weightings of its user prompts.
+
+Leaving a user prompt out, or letting one of two models answer it, are weights; so the jackknife and the permutations of
+`paired` share one implementation of every statistic.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from judges.interval import Bounds, Estimate, Floats, jackknife, leave_one_out
+from rubrics import ScoreLevel
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows as arrays of shape (n_rows,), rubrics and user prompts as indices into their sorted ids.
+
+    Attributes:
+        rubric: Index of the rubric.
+        level: Rank of the level asked for, 0-2.
+        cluster: Index of the user prompt.
+        score: Judgment, 0-100.
+        words: Length of the response in words.
+        n_rubrics: Number of rubrics.
+        n_clusters: Number of user prompts.
+    """
+
+    rubric: Indices
+    level: Indices
+    cluster: Indices
+    score: Floats
+    words: Floats
+    n_rubrics: int
+    n_clusters: int
+
+    def of_rubric(self, rubric: int) -> "Table":
+        """The rows of one rubric; the indices stay what they are."""
+        kept = self.rubric == rubric
+        names = ("rubric", "level", "cluster", "score", "words")
+        return replace(self, **{name: getattr(self, name)[kept] for name in names})
+
+    def totals(self, weights: Floats, values: NDArray[Any], groups: Indices, n_groups: int) -> Floats:
+        """Sums of values (n_rows,) within groups (n_rows,) when clusters have weights: (n_weightings, n_groups)."""
+        flat = np.bincount(self.cluster * n_groups + groups, values, self.n_clusters * n_groups)
+        return weights @ flat.reshape(self.n_clusters, n_groups)
+
+
+def table_of(frame: pd.DataFrame) -> Table:
+    """The rows as arrays, in their order; every row is scored and asks for a level (see `frame.with_level`)."""
+    if frame.empty:
+        nothing, numbers = np.zeros(0, dtype=np.int64), np.zeros(0)
+        return Table(nothing, nothing, nothing, numbers, numbers, 0, 0)
+    rubric, rubrics = pd.factorize(frame["rubric"], sort=True)
+    cluster, prompts = pd.factorize(frame["user_prompt_id"], sort=True)
+    return Table(
+        rubric=rubric.astype(np.int64),
+        level=np.array([ScoreLevel(level).rank for level in frame["level"]], dtype=np.int64),
+        cluster=cluster.astype(np.int64),
+        score=frame["score"].to_numpy(np.float64),
+        words=frame["words"].to_numpy(np.float64),
+        n_rubrics=len(rubrics),
+        n_clusters=len(prompts),
+    )
+
+
+class Statistic:
+    """A statistic of a frame, written for many weightings at a time.
+
+    Attributes:
+        weighted: `f(table, weights) -> values`: `weights` has shape (n_weightings, n_clusters) and says how often each
+            user prompt counts, `values` has shape (n_weightings,), nan where undefined. A prompt that counts twice is
+            two prompts.
+        bounds: The lowest and highest value it can take; None for one without bounds.
+        has_interval: False for a number that data do not make uncertain.
+    """
+
+    def __init__(
+        self, weighted: Callable[[Table, Floats], Floats], bounds: Bounds | None, has_interval: bool = True
+    ) -> None:
+        self.weighted = weighted
+        self.bounds = bounds
+        self.has_interval = has_interval
+        self.__name__ = weighted.__name__
+        self.__doc__ = weighted.__doc__
+
+    def __call__(self, frame: pd.DataFrame) -> float:
+        """The plain value: every user prompt once."""
+        table = table_of(frame)
+        return float(self.weighted(table, np.ones((1, table.n_clusters)))[0])
+
+    def estimate(self, table: Table) -> Estimate:
+        """The value with its 95% interval, see `judges.interval`."""
+        values = self.weighted(table, leave_one_out(table.n_clusters))
+        return jackknife(values, self.bounds) if self.has_interval else Estimate(float(values[0]))
+
+    def __repr__(self) -> str:
+        return f"Statistic({self.__name__})"
+
+
+def statistic(
+    bounds: Bounds | None = None, has_interval: bool = True
+) -> Callable[[Callable[[Table, Floats], Floats]], Statistic]:
+    """Decorates `f(table, weights)` with the range of its values."""
+    return lambda weighted: Statistic(weighted, bounds, has_interval)
+
+
+def estimates_of(frame: pd.DataFrame, statistics: Mapping[str, Statistic]) -> dict[str, Estimate]:
+    """Statistics by name, each with its interval."""
+    table = table_of(frame)
+    return {name: one.estimate(table) for name, one in statistics.items()}
