@@ -9,7 +9,7 @@ come from.
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from typing import Any, TypeVar, cast
 
@@ -31,7 +31,6 @@ from model_calls.store import CallStore
 MAX_CREATE_ATTEMPTS = 5
 CLOCK_SKEW = timedelta(minutes=2)
 CREATED_WITHIN = timedelta(minutes=15)  # after the intent; longer than a request can take
-LOST_WINDOW = timedelta(days=2)  # how far back our batches are looked for if their records are gone
 REPLIES_PER_COMMIT = 500
 # the SDK wraps the transport's errors, but not those that come while results are read
 PASSING_ERRORS = (
@@ -113,8 +112,7 @@ async def ask_in_batches(
     try:
         with FileLock(f"{store.path}.batches.lock", timeout=0):
             run = _Run(store, wanted, client, BatchRecords(store), poll_seconds, max_wait_seconds, progress)
-            await run.collect(await run.left_behind(batch_size))
-            run.records.looked_for()
+            await run.collect(await run.left_behind())
             run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
             for run.round_number in range(1, max_rounds + 1):
                 todo = [key for key in bodies if key not in store and key not in run.failed]
@@ -149,7 +147,7 @@ class _Run:
     failed: dict[str, str] = field(default_factory=dict)
     passing: dict[str, str] = field(default_factory=dict)  # why the last round did not answer; that may pass
 
-    async def left_behind(self, batch_size: int) -> dict[str, frozenset[str]]:
+    async def left_behind(self) -> dict[str, frozenset[str]]:
         """Batches of earlier runs that hold, or may hold, what is asked now; with their keys, if those are known."""
         missing = {key for key in self.wanted if key not in self.store}
         batches: dict[str, frozenset[str]] = {}
@@ -158,36 +156,29 @@ class _Run:
                 batches[intent.batch] = intent.keys
             elif intent.keys & missing:
                 batches |= dict.fromkeys(await self._made_by(intent), frozenset())
-        if self.records.may_be_lost():
-            # whose an open batch is shows only at its end, so wait for none but those of the sizes we would make
-            sizes = {batch_size, len(missing) % batch_size, len(self.wanted) % batch_size}
-            recent = await self._unrecorded(datetime.now(UTC) - LOST_WINDOW)
-            batches |= {b.id: frozenset() for b in recent if b.processing_status == "ended" or _entries(b) in sizes}
         if batches:
             self.progress(f"taking up {len(batches)} batches that an earlier run may have left: {', '.join(batches)}")
         return batches
 
     async def _made_by(self, intent: Intent) -> list[str]:
         """Batches of the right time and size; whose they are shows only in their results."""
-        latest = intent.time + CREATED_WITHIN
-        recent = await self._unrecorded(intent.time - CLOCK_SKEW)
-        return [b.id for b in recent if b.created_at <= latest and _entries(b) == len(intent.keys)]
-
-    async def _unrecorded(self, since: datetime) -> list[MessageBatch]:
         known = self.records.known()
 
-        async def listed() -> list[MessageBatch]:
-            batches: list[MessageBatch] = []
+        async def listed() -> list[str]:
+            made: list[str] = []
             async for batch in self.client.messages.batches.list(limit=100):  # newest first
-                if batch.created_at < since:
+                if batch.created_at < intent.time - CLOCK_SKEW:
                     break
-                batches += [] if batch.id in known else [batch]
-            return batches
+                counts = batch.request_counts
+                entries = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
+                is_alike = batch.created_at <= intent.time + CREATED_WITHIN and entries == len(intent.keys)
+                made += [batch.id] if is_alike and batch.id not in known else []
+            return made
 
         deadline = monotonic() + self.max_wait_seconds
-        while (batches := await self._passing("listing batches", listed)) is None:
+        while (made := await self._passing("listing batches", listed)) is None:
             await self._pause(deadline, "batches could not be listed for")
-        return batches
+        return made
 
     async def create(self, bodies: Mapping[str, Mapping[str, Any]], betas: Sequence[str]) -> tuple[str, frozenset[str]]:
         """Creates a batch; its id and keys."""
@@ -288,8 +279,3 @@ class _Run:
 
 def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".split("\n")[0]
-
-
-def _entries(batch: MessageBatch) -> int:
-    counts = batch.request_counts
-    return counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired

@@ -57,11 +57,3 @@ class BatchRecords:
     def known(self) -> set[str]:
         """Ids of all batches, taken or not."""
         return {batch for (batch,) in self._execute("SELECT batch FROM batches WHERE batch IS NOT NULL")}
-
-    def may_be_lost(self) -> bool:
-        """Whether the store was taken over from an older one that came without its file of batches."""
-        return bool(self._execute("SELECT 1 FROM imported WHERE NOT batches_known"))
-
-    def looked_for(self) -> None:
-        """Records that what an older store may have left was looked for and taken."""
-        self._execute("UPDATE imported SET batches_known = 1")

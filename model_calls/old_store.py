@@ -36,8 +36,7 @@ def import_older(connection: sqlite3.Connection, path: Path) -> None:
 
 def _import(connection: sqlite3.Connection, path: Path, file: Path) -> None:
     size, records = file.stat().st_size, Path(f"{file}.batches.jsonl")
-    known = connection.execute("SELECT bytes, batches_known FROM imported WHERE file = ?", [file.name]).fetchone()
-    if known and known[0] == size and (known[1] or not records.exists()):
+    if connection.execute("SELECT 1 FROM imported WHERE (file, bytes) = (?, ?)", [file.name, size]).fetchone():
         return
     with connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -46,8 +45,7 @@ def _import(connection: sqlite3.Connection, path: Path, file: Path) -> None:
         count = connection.total_changes - before
         if records.exists():
             connection.executemany("INSERT OR IGNORE INTO batches VALUES (?, ?, ?, ?, ?)", _batches(records))
-        is_known = records.exists() or bool(known and known[1])
-        connection.execute("INSERT OR REPLACE INTO imported VALUES (?, ?, ?)", [file.name, size, is_known])
+        connection.execute("INSERT OR REPLACE INTO imported VALUES (?, ?)", [file.name, size])
     print(f"{path}: {count:,} replies taken over from {file.name}, which is not written any more", file=sys.stderr)
 
 

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from inspect_ai.model import (
 from inspect_ai.util import json_schema
 from pydantic import BaseModel
 
-from model_calls import Call, CallStore, Reply, ask, open_store
+from model_calls import Call, CallStore, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
 from model_calls.batch_records import BatchRecords
 from model_calls.request import request_body
@@ -57,12 +58,6 @@ def calls(numbers: range, model: Model | None = None) -> list[Call]:
 
 def run(store: CallStore, asked: list[Call], **options: Any) -> BatchOutcome:
     return asyncio.run(ask_in_batches(store, asked, **({"poll_seconds": 0.02, "batch_size": 30} | options)))
-
-
-def older_store_without_its_file_of_batches(path: Path, *replies: Reply) -> CallStore:
-    """A store that may have batches on their way of which nobody knows any more."""
-    path.write_text("".join(json.dumps(vars(reply)) + "\n" for reply in replies))
-    return open_store(path)
 
 
 def all_sent_once(server: FakeAnthropic, asked: list[Call]) -> bool:
@@ -249,34 +244,23 @@ def passing_errors() -> list[Exception]:
     ]
 
 
+@pytest.mark.parametrize("pass_in_time", [True, False])
 @pytest.mark.parametrize("method", ["retrieve", "list", "results"])
-def test_errors_that_pass_do_not_end_the_wait_for_a_batch(
-    anthropic_server: FakeAnthropic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+def test_errors_that_pass_end_the_wait_only_if_they_do_not_pass_in_time_and_then_a_rerun_goes_on(
+    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str, pass_in_time: bool
 ) -> None:
-    asked, said, errors = calls(range(3)), list[str](), passing_errors()
-    store = older_store_without_its_file_of_batches(tmp_path / "older.jsonl")  # so that there is something to list
-    failing(monkeypatch, method, errors)
-    assert run(store, asked, progress=said.append) == BatchOutcome(3, 0, {})
-    assert all_sent_once(anthropic_server, asked)
-    assert not errors
-    assert len([line for line in said if line.endswith("trying again in 0.02 seconds")]) == 4
-    assert any("RateLimitError: Slow down" in line for line in said)
-    store.close()
-
-
-@pytest.mark.parametrize("method", ["retrieve", "list", "results"])
-def test_errors_that_do_not_pass_in_time_end_in_a_timeout_and_a_rerun_takes_the_batch_up(
-    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    asked = calls(range(3))
-    anthropic_server.config = Config(batch_create_seconds=60 * (method == "list"))
-    if method == "list":  # only a batch that was not recorded is listed
-        cancelled_after(store, asked, 0.5)
-    with monkeypatch.context() as patch, pytest.raises(TimeoutError, match="run again .* sent twice$"):
-        failing(patch, method, passing_errors() * 1000)
-        run(store, asked, max_wait_seconds=0.1)
-    anthropic_server.config = Config()
-    assert run(store, asked) == BatchOutcome(3, 0, {})
+    asked, said = calls(range(3)), list[str]()
+    left_unrecorded(anthropic_server, store, asked)  # so that there is something to list
+    with monkeypatch.context() as patch:
+        failing(patch, method, passing_errors() * (1 if pass_in_time else 1000))
+        if pass_in_time:
+            assert run(store, asked, progress=said.append) == BatchOutcome(3, 0, {})
+            assert len([line for line in said if line.endswith("trying again in 0.02 seconds")]) == 4
+            assert any("RateLimitError: Slow down" in line for line in said)
+        else:
+            with pytest.raises(TimeoutError, match="run again .* sent twice$"):
+                run(store, asked, max_wait_seconds=0.1)
+    assert run(store, asked).failed == {}
     assert all_sent_once(anthropic_server, asked)
 
 
@@ -327,23 +311,30 @@ def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_from_a_c
         store.close()
 
 
-def cancelled_after(store: CallStore, asked: list[Call], seconds: float) -> None:
+def cancelled_when(store: CallStore, asked: list[Call], is_time: Callable[[], object]) -> None:
     async def main() -> None:
-        with anyio.move_on_after(seconds):
-            await ask_in_batches(store, asked, batch_size=30, poll_seconds=0.02)
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(ask_in_batches, store, asked, batch_size=30, poll_seconds=0.02))
+            while not is_time():
+                await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
 
     asyncio.run(main())
+
+
+def left_unrecorded(server: FakeAnthropic, store: CallStore, asked: list[Call]) -> None:
+    """Cancels after a batch is created and before the answer says so."""
+    server.config = Config(batch_create_seconds=60)
+    cancelled_when(store, asked, lambda: server.stats.batches_created)
+    server.config = Config()
 
 
 def test_a_batch_created_but_not_recorded_is_found_by_its_intent(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
     asked = calls(range(50))
-    anthropic_server.config = Config(batch_create_seconds=5)
-    cancelled_after(store, asked, 0.5)
-    assert anthropic_server.stats.batches_created == 1
+    left_unrecorded(anthropic_server, store, asked)
     assert [intent.batch for intent in BatchRecords(store).on_their_way()] == [None]
-    anthropic_server.config = Config()
     assert run(store, asked) == BatchOutcome(50, 0, {})
     assert all_sent_once(anthropic_server, asked)
 
@@ -361,8 +352,8 @@ def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
     asked = calls(range(20))
-    anthropic_server.config = Config(batch_seconds=0.6)
-    cancelled_after(store, asked, 0.3)
+    anthropic_server.config = Config(batch_seconds=2)
+    cancelled_when(store, asked, BatchRecords(store).known)
     assert run(store, asked[:5]) == BatchOutcome(5, 0, {})
     assert run(store, asked) == BatchOutcome(15, 5, {})
     assert all_sent_once(anthropic_server, asked)
@@ -376,35 +367,21 @@ def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float, cu
     server.config = Config()
 
 
-def test_batches_of_strangers_are_neither_waited_for_nor_taken(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
+def test_batches_of_strangers_are_neither_waited_for_nor_taken(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    BatchRecords(store).intend(call.key for call in calls(range(10)))  # killed before its batch was created
     create_strange_batch(anthropic_server, 7, seconds=0)
     create_strange_batch(anthropic_server, 11, seconds=3600)
     create_strange_batch(anthropic_server, 10, seconds=0)
-    store = older_store_without_its_file_of_batches(tmp_path / "calls.jsonl")  # else none is looked for
     assert run(store, calls(range(10)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
     assert len(store) == 10
-    store.close()
 
 
 def test_a_store_that_never_used_batches_waits_for_none(anthropic_server: FakeAnthropic, store: CallStore) -> None:
     asyncio.run(ask(store, calls(range(1))[0]))
     create_strange_batch(anthropic_server, 10, seconds=3600)
     assert run(store, calls(range(1, 11)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
-
-
-def test_an_older_store_whose_file_of_batches_is_gone_finds_its_batches(
-    anthropic_server: FakeAnthropic, store: CallStore, tmp_path: Path
-) -> None:
-    asked, said = calls(range(10)), list[str]()
-    reply, _ = asyncio.run(ask(store, asked[0]))
-    anthropic_server.config = Config(batch_seconds=1)
-    cancelled_after(store, asked, 0.5)
-    older = older_store_without_its_file_of_batches(tmp_path / "older.jsonl", reply)
-    assert run(older, asked, progress=said.append) == BatchOutcome(9, 1, {})
-    assert all_sent_once(anthropic_server, asked[1:])
-    assert said[0] == "taking up 1 batches that an earlier run may have left: msgbatch_0000"
-    assert not BatchRecords(older).may_be_lost()
-    older.close()
 
 
 def test_two_processes_do_not_send_batches_from_one_store(anthropic_server: FakeAnthropic, store: CallStore) -> None:

@@ -329,26 +329,27 @@ def test_a_store_is_opened_with_a_warning_if_batches_hold_replies_that_it_lacks(
 
 WRITER = """
 import asyncio, sys
-from test_store import put, reply
-from pathlib import Path
+from model_calls import Reply, open_store
 name, path, count = sys.argv[1:]
+store = open_store(path)
 for number in range(int(count)):
-    put(Path(path), reply(f"{name}-{number}", "x" * 3000))
+    key, text = f"{name}-{number}", "x" * 3000
+    asyncio.run(store.put(Reply(key, "m/m", "m", {}, "", "0", text, "stop", {}, "", "2026-01-01")))
     print(number, flush=True)
 """
 
 
 def writer(path: Path, name: str, count: int) -> "subprocess.Popen[str]":
     arguments = [sys.executable, "-c", WRITER, name, str(path), str(count)]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent)
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
 
 
 def test_processes_share_a_store_from_its_first_moment_on(path: Path) -> None:
-    processes = [writer(path, name, 100) for name in "abc"]
+    processes = [writer(path, name, 30) for name in "abc"]
     outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert all(output.endswith("99\n") for output in outputs)
-    assert {r.key for r in open_store(path).replies()} == {f"{name}-{n}" for name in "abc" for n in range(100)}
+    assert all(output.endswith("29\n") for output in outputs)
+    assert {r.key for r in open_store(path).replies()} == {f"{name}-{n}" for name in "abc" for n in range(30)}
 
 
 def test_after_kill_9_every_reply_that_was_put_is_there(path: Path) -> None:
@@ -393,7 +394,6 @@ def test_a_store_of_the_older_form_is_taken_over_once_and_nothing_of_it_is_lost(
         ("b1", frozenset("xy")),
         (None, frozenset("z")),
     }
-    assert BatchRecords(store).may_be_lost()  # those of rank 1 had no file of batches
     said = capsys.readouterr().err.splitlines()
     assert said[0] == f"{store.path}: 2 replies taken over from judge.jsonl, which is not written any more"
     assert len(said) == 3
