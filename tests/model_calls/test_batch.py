@@ -184,15 +184,6 @@ def test_errored_and_expired_entries_are_sent_again_and_absent_ones_are_named(
     assert run(store, asked) == BatchOutcome(len(outcome.failed), outcome.answered, {})
 
 
-def test_an_entry_that_never_succeeds_fails_by_name_after_the_last_round(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    anthropic_server.config = Config(rate_batch_expired=1.0)
-    [call] = calls(range(1))
-    assert run(store, [call], max_rounds=2) == BatchOutcome(0, 0, {call.key: "expired, 2 times"})
-    assert anthropic_server.stats.batch_entries[call.key] == 2
-
-
 def test_a_batch_canceled_by_somebody_is_a_named_failure_and_not_sent_again(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:

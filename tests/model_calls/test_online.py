@@ -14,14 +14,10 @@ import anyio
 import anyio.from_thread
 import pytest
 from fake_anthropic import Config, FakeAnthropic, prompt_id
-from inspect_ai import Task, eval
-from inspect_ai.dataset import Sample
 from inspect_ai.log import transcript
 from inspect_ai.model import ChatMessageUser, ContentText, GenerateConfig, Model, get_model
-from inspect_ai.solver import solver
 from tenacity import wait_fixed
 
-import model_calls.online
 from model_calls import Call, CallStore, Reply, ask, open_store
 
 FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
@@ -104,28 +100,6 @@ def test_a_reply_cut_in_transit_is_asked_again_and_its_attempts_are_counted(
     assert sum(reply.attempts for reply in replies) == anthropic_server.stats.requests > 6
 
 
-def test_a_reply_always_cut_in_transit_fails_after_four_requests_and_is_not_kept(
-    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(model_calls.online, "BODY_RETRY_SECONDS", 0.0)
-    anthropic_server.config = Config(rate_truncated=1.0)
-    with pytest.raises(json.JSONDecodeError):
-        ask_all(store, calls(fake_model(), range(1)))
-    assert anthropic_server.stats.requests == 4
-    assert len(store) == 0
-
-
-@pytest.mark.parametrize("error", [ValueError("too many cache marks"), TypeError("a bug")])
-def test_errors_of_our_own_are_not_retried(mock_model: Any, store: CallStore, error: Exception) -> None:
-    def fail(messages: list[Any]) -> str:
-        raise error
-
-    model = mock_model(fail)
-    with pytest.raises(type(error), match=str(error)):
-        ask_all(store, calls(model, range(1)))
-    assert len(model.seen) == 1
-
-
 def test_retries_and_timeouts_are_always_bounded_and_the_users_own_win(
     mock_model: Any, store: CallStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,22 +136,6 @@ def test_outside_a_sample_inspect_keeps_no_prompt_in_memory(mock_model: Any, sto
     contextvars.Context().run(asyncio.run, run())
 
 
-def test_inside_a_sample_the_call_is_in_its_log(mock_model: Any, store: CallStore, tmp_path: Path) -> None:
-    judge = mock_model(lambda _: "Fine.", name="judge")
-
-    @solver
-    def asking() -> Any:
-        async def solve(state: Any, generate: Any) -> Any:
-            await ask(store, calls(judge, range(1))[0])
-            return state
-
-        return solve
-
-    [log] = eval(Task(dataset=[Sample("x")], solver=asking()), model=mock_model(lambda _: "x"), display="none")
-    assert log.samples is not None
-    assert "mockllm/judge" in [event.model for event in log.samples[0].events if event.event == "model"]
-
-
 # asked once, paid once
 
 
@@ -185,13 +143,6 @@ def test_a_call_asked_many_times_at_once_is_paid_once(anthropic_server: FakeAnth
     anthropic_server.config = Config(latency_seconds=0.1)
     replies = ask_all(store, calls(fake_model(), range(3)) * 20)
     assert sum(paid for _, paid in replies) == anthropic_server.stats.requests == 3
-
-
-def test_replicates_are_paid_one_by_one(anthropic_server: FakeAnthropic, store: CallStore) -> None:
-    model = fake_model()
-    asked = [Call(model, [ChatMessageUser(content="Hello.")], replicate=str(number)) for number in range(5)]
-    replies = ask_all(store, asked)
-    assert len({reply.key for reply, _ in replies}) == anthropic_server.stats.requests == 5
 
 
 def test_exactly_the_changed_prompts_are_asked_again(anthropic_server: FakeAnthropic, store: CallStore) -> None:
@@ -306,25 +257,6 @@ def test_what_one_process_was_told_another_need_not_ask(anthropic_server: FakeAn
 
 
 # rate limits and prompt caching
-
-
-def limited(server: FakeAnthropic, store: CallStore, count: int, latency_seconds: float) -> None:
-    server.config = Config(max_in_flight=32, latency_seconds=latency_seconds, retry_after="0.5")
-    replies = ask_all(store, calls(fake_model(), range(count)))
-    assert all(reply.stop_reason == "stop" for reply, _ in replies)
-    assert server.stats.served.total() == count
-    assert 0 < server.stats.faults["429"] <= 150
-
-
-def test_an_unknown_rate_limit_is_found_without_a_storm(anthropic_server: FakeAnthropic, store: CallStore) -> None:
-    limited(anthropic_server, store, count=150, latency_seconds=0.1)
-
-
-@pytest.mark.slow
-def test_600_calls_of_a_second_above_a_limit_of_32_all_succeed(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    limited(anthropic_server, store, count=600, latency_seconds=1.0)
 
 
 def test_a_marked_rubric_is_written_once_after_a_warm_up_and_read_by_all_others(
