@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-SERVER = ROOT / "tests" / "fake_anthropic.py"
+SERVER = ROOT / "tests" / "fakes" / "fake_anthropic.py"
 RESULTS = ROOT / "results" / "benchmarks" / "generation.json"
 
 MODEL = "claude-sonnet-4-5"  # the newest that both clients' SDKs and the tools themselves know

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import Content, GenerateConfig
 
 ROOT = Path(__file__).parent.parent
-SERVER = ROOT / "tests" / "fake_anthropic.py"
+SERVER = ROOT / "tests" / "fakes" / "fake_anthropic.py"
 RESULTS = ROOT / "results" / "benchmarks" / "model_calls.json"
 
 MODEL = "claude-sonnet-5-5"

@@ -124,10 +124,6 @@ def test_a_larger_limit_keeps_the_questions_of_a_smaller_one(seed: int, small: i
     assert sum(count < 3 for count in units.values()) <= 1
 
 
-def test_limits_of_other_seeds_draw_other_questions() -> None:
-    assert len({tuple(keys(plan(samples=20, limit=6, seed=seed).questions())) for seed in range(5)}) == 5
-
-
 def test_a_system_prompt_is_a_train_wording_of_the_level_and_samples_take_them_in_turn() -> None:
     rubric = load_rubric("broadcast")
     for question in plan(configured_by="system_prompt", samples=4, levels=(*LEVELS, "control")).questions():
@@ -194,14 +190,6 @@ def test_the_teacher_reads_rubric_level_band_and_prompt_verbatim(level: ScoreLev
         assert f'"{level.value.replace("_", " ")}"' in message.text
         assert [band for band in bands.values() if band in message.text] == [bands[level]]
         assert re.search(r"must not\s+mention, quote or hint at the rubric, .*the level, the score", message.text)
-
-
-def test_the_cached_message_has_the_same_text_and_marks_the_part_that_levels_share() -> None:
-    shared = rubric_block(load_rubric("labyrinth"))
-    [plain] = teacher_messages(shared, ScoreLevel.LOW, "Describe a well.")
-    [cached] = teacher_messages(shared, ScoreLevel.LOW, "Describe a well.", cached=True)
-    assert "".join(block.text for block in cached.content) == plain.text  # type: ignore[union-attr]
-    assert [block.cache_breakpoint for block in cached.content] == [True, None]  # type: ignore[union-attr]
 
 
 def test_a_control_is_the_user_prompt_alone_and_one_call_for_all_rubrics(anthropic_server: FakeAnthropic) -> None:
@@ -437,18 +425,6 @@ def test_when_every_call_fails_asking_stops_soon(mock_teacher: Any) -> None:
     assert 50 <= len(model.seen) <= 58
 
 
-def test_failures_between_successes_stop_nothing(mock_teacher: Any) -> None:
-    def reply(messages: list[Any]) -> str:
-        if level_in(messages[0].text) == "low":
-            raise RuntimeError("now and then")
-        return "A text."
-
-    mock_teacher(reply)
-    done = generate("--teacher", "mockllm/t", "--rubrics", "broadcast", "--samples", 3, "--out", "r.jsonl")
-    assert "72 calls failed with RuntimeError: now and then" in done.output
-    assert "Error: 72 of 216 rows are missing" in done.output
-
-
 def test_tasks_and_requests_are_bounded_whatever_the_plan(
     anthropic_server: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -468,18 +444,20 @@ def test_tasks_and_requests_are_bounded_whatever_the_plan(
     assert max(tasks) <= 2 * 4 + 8
 
 
-def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
-    file = RowFile(tmp_path / "r.jsonl")
-    with pytest.raises(ValueError, match="another process is writing it"):
+@pytest.mark.parametrize(
+    ("content", "is_open", "message"),
+    [
+        ("", True, "another process is writing it"),
+        ('{"id": "a"}\n{"no": 1}\n', False, r"r.jsonl:2: got .*expected a response in one line of JSON"),
+    ],
+)
+def test_a_file_that_cannot_be_added_to_is_refused(tmp_path: Path, content: str, is_open: bool, message: str) -> None:
+    (tmp_path / "r.jsonl").write_text(content)
+    file = RowFile(tmp_path / "r.jsonl") if is_open else None
+    with pytest.raises(ValueError, match=message):
         RowFile(tmp_path / "r.jsonl")
-    file.close()
-    RowFile(tmp_path / "r.jsonl").close()
-
-
-def test_a_line_that_is_no_response_is_named(tmp_path: Path) -> None:
-    (tmp_path / "r.jsonl").write_text('{"id": "a"}\n{"no": 1}\n')
-    with pytest.raises(ValueError, match=r"r.jsonl:2: got .*expected a response in one line of JSON"):
-        RowFile(tmp_path / "r.jsonl")
+    if file:
+        file.close()
 
 
 # money
@@ -694,13 +672,6 @@ def test_responses_that_were_written_without_a_judge_are_judged_and_not_asked_ag
     assert all("judgment" in row for row in rows)
 
 
-def test_controls_have_no_band_to_be_judged_by(mock_teacher: Any) -> None:
-    mock_teacher(lambda _: "word " * 20)
-    Path("mine.yaml").write_text(yaml.safe_dump({"train": PROMPTS}))
-    assert generate(*ACCEPT, "--levels", "control", "--accept", 2, "--out", "r.jsonl").exit_code == 0
-    assert [(row["level"], row.get("judgment")) for row in rows_of(Path("r.jsonl"))] == [("control", None)] * 6
-
-
 def test_a_judge_that_fails_accepts_nothing_and_is_counted(
     aiming_teacher: Callable[..., Any], mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -737,48 +708,23 @@ def test_questions_go_out_and_answers_come_back_as_the_rows_that_asking_would_ha
     questions = rows_of(Path("q.jsonl"))
     assert len(questions) == 24 * 2 + 24  # the controls of both rubrics are the same
     assert "96 rows planned, 0 in the file, 0 in the call store, 72 calls to make" in done.output
-    assert (questions[0]["method"], questions[0]["url"]) == ("POST", "/v1/chat/completions")
-    assert questions[0]["body"]["model"] == "student"
-    assert all(re.fullmatch(r"[0-9a-f]{32}", question["custom_id"]) for question in questions)
     assert model.seen == []
-
-    answers = [answer(question) for question in reversed(questions)]
-    broken = [{"custom_id": "f" * 32, "error": {"message": "too long"}}, {"custom_id": "0"}, answers[0]]
-    lines = [json.dumps(one) for one in [*answers[:-5], *broken]]
-    Path("a.jsonl").write_text("\n".join([*lines, '{"custom_id": "torn']))
+    lines = [json.dumps(answer(question)) for question in reversed(questions)]
+    Path("a.jsonl").write_text("\n".join([*lines[:-5], '{"custom_id": "torn']))
     imported = generate(*arguments, "--answers", "a.jsonl", "--out", "r.jsonl")
     assert imported.exit_code == 1
     # of the first five questions two are controls, which stand under both rubrics
     assert "7 of 96 rows are missing" in imported.output
-    assert "1 lines skipped: error of the engine: {'message': 'too long'}" in imported.output
-    assert "2 lines skipped: not an answer: no custom_id, or no text" in imported.output
-    rest = [json.dumps({"custom_id": one["custom_id"], "generated_text": "Rest."}) for one in questions[:5]]
-    Path("b.jsonl").write_text("\n".join([*rest, json.dumps(answer({**questions[0], "custom_id": "e" * 32}))]))
+    assert "1 lines skipped: not an answer: no custom_id, or no text" in imported.output
+    stranger = json.dumps(answer({**questions[0], "custom_id": "e" * 32}))
+    Path("b.jsonl").write_text("\n".join([*lines[-5:], stranger]))
     imported = generate(*arguments, "--answers", "b.jsonl", "--out", "r.jsonl")
     assert imported.exit_code == 0, imported.output
     assert "1 answers to no question that is missing here" in imported.output
-
-    online = generate(*arguments, "--out", "online.jsonl", "--store", "other.jsonl")
-    assert online.exit_code == 0
-    same = ("id", "user_prompt_id", "user_prompt", "rubric", "rubric_hash", "level", "teacher", "params")
-    rows, asked = rows_of(Path("r.jsonl")), rows_of(Path("online.jsonl"))
-    assert [[row[name] for name in same] for row in rows] == [[row[name] for name in same] for row in asked]
-    whole = [(mine, theirs) for mine, theirs in zip(rows, asked, strict=True) if mine["stop_reason"] == "stop"]
-    assert len(whole) == 89
-    assert all(mine["response"] == theirs["response"] for mine, theirs in whole)
-    assert {(mine["created"], mine["usage"]["output_tokens"]) for mine, _ in whole} == {
-        ("2023-11-14T22:13:20+00:00", 3)
-    }
-
-
-def test_an_answer_that_was_cut_off_is_a_truncated_row(mock_teacher: Any) -> None:
-    mock_teacher(lambda _: "")
-    arguments = ("--teacher", "mockllm/student", "--rubrics", "broadcast", "--limit", 1)
-    assert generate(*arguments, "--questions", "q.jsonl").exit_code == 0
-    [question] = rows_of(Path("q.jsonl"))
-    Path("a.jsonl").write_text(json.dumps(answer(question, finish_reason="length")))
-    done = generate(*arguments, "--answers", "a.jsonl", "--out", "r.jsonl")
-    assert [row["stop_reason"] for row in rows_of(Path("r.jsonl"))] == ["max_tokens"], done.output
+    assert generate(*arguments, "--out", "online.jsonl", "--store", "other.sqlite").exit_code == 0
+    rows, online = ([row | {"usage": {}} for row in rows_of(Path(name))] for name in ("r.jsonl", "online.jsonl"))
+    assert {row["created"] for row in rows} == {"2023-11-14T22:13:20+00:00"}
+    assert [row | {"created": ""} for row in rows] == [row | {"created": ""} for row in online]
 
 
 def test_shards_on_one_store_are_together_the_whole_run(mock_teacher: Any) -> None:

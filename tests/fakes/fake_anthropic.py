@@ -3,9 +3,9 @@
 In a test, take the fixture `anthropic_server` (see conftest.py). In a process of its own, so that its CPU time counts
 for nobody else:
 
-    python tests/fake_anthropic.py --port 0 --config '{"latency_seconds": 2.0, "latency_sigma": 0.6}'
+    python tests/fakes/fake_anthropic.py --port 0 --config '{"latency_seconds": 2.0, "latency_sigma": 0.6}'
 
-prints its port. There, GET /_stats gives the accounts, POST /_config changes settings and POST /_reset starts over.
+prints its port. There, GET /_stats gives the accounts.
 Faults are seeded by (prompt, attempt), so that two clients that send the same prompts meet the same faults.
 """
 
@@ -22,8 +22,8 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,7 +39,6 @@ class Config:
     seed: int = 7
     latency_seconds: float = 0.0  # median
     latency_sigma: float = 0.0  # of the logarithm; 0: the same for every request
-    latency_max_seconds: float = 30.0
     rate_429: float = 0.0
     rate_529: float = 0.0
     rate_500: float = 0.0
@@ -103,6 +102,22 @@ def prompt_text(body: dict[str, Any]) -> str:
     return "\n".join(text for text, _ in _blocks(body))
 
 
+@contextlib.contextmanager
+def in_a_thread(start: Coroutine[Any, Any, web.AppRunner]) -> Iterator[web.AppRunner]:
+    """A server that runs in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    runner = asyncio.run_coroutine_threadsafe(start, loop).result()
+    try:
+        yield runner
+    finally:
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
 class FakeAnthropic:
     """The server.
 
@@ -135,17 +150,8 @@ class FakeAnthropic:
     @contextlib.contextmanager
     def running(self) -> Iterator["FakeAnthropic"]:
         """Serves from a thread of its own."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
-        runner = asyncio.run_coroutine_threadsafe(self.start(0), loop).result()
-        try:
+        with in_a_thread(self.start(0)):
             yield self
-        finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
 
     async def start(self, port: int) -> web.AppRunner:
         """Binds to a port of loopback, 0 for any, and sets `url`."""
@@ -157,8 +163,6 @@ class FakeAnthropic:
         app.router.add_get("/v1/messages/batches/{id}/results", self._batch_results)
         app.router.add_post("/v1/messages/batches/{id}/cancel", self._cancel_batch)
         app.router.add_get("/_stats", self._get_stats)
-        app.router.add_post("/_config", self._set_config)
-        app.router.add_post("/_reset", self._reset)
         runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, keepalive_timeout=75, shutdown_timeout=0
         )
@@ -276,8 +280,7 @@ class FakeAnthropic:
 
     def _latency(self, prompt: str, attempt: int) -> float:
         normal = random.Random(f"{self.config.seed} latency {prompt} {attempt}").gauss(0, 1)
-        seconds = self.config.latency_seconds * math.exp(self.config.latency_sigma * normal)
-        return min(self.config.latency_max_seconds, seconds)
+        return min(30.0, self.config.latency_seconds * math.exp(self.config.latency_sigma * normal))
 
     def _cached_usage(self, body: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
         """Input tokens by kind, and the prefixes that can be read from the cache once the reply starts."""
@@ -395,14 +398,6 @@ class FakeAnthropic:
     async def _get_stats(self, request: web.Request) -> web.Response:
         return web.json_response(vars(self.stats) | {"paid_twice": self.stats.paid_twice})
 
-    async def _set_config(self, request: web.Request) -> web.Response:
-        self.config = Config(**(asdict(self.config) | await request.json()))
-        return web.json_response(asdict(self.config))
-
-    async def _reset(self, request: web.Request) -> web.Response:
-        self.reset()
-        return web.json_response({})
-
 
 def prompt_id(body: dict[str, Any]) -> str:
     """Hash of the texts of a request."""
@@ -445,23 +440,21 @@ def _reset_connection(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
-async def _serve(port: int, config: Config, max_seconds: float) -> None:
+async def _serve(port: int, config: Config) -> None:
     server = FakeAnthropic(config)
     server.keep_bodies = False
-    runner = await server.start(port)
+    await server.start(port)
     print(server.url.rsplit(":", 1)[1], flush=True)
-    await asyncio.sleep(max_seconds)
-    await runner.cleanup()
+    await asyncio.sleep(3600)  # ends by itself, should nobody stop it
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one (default: 0)")
     parser.add_argument("--config", default="{}", help="fields of Config as JSON (default: {})")
-    parser.add_argument("--max-seconds", type=float, default=3600, help="ends by itself after (default: 3600)")
     options = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(options.port, Config(**json.loads(options.config)), options.max_seconds))
+        asyncio.run(_serve(options.port, Config(**json.loads(options.config))))
 
 
 if __name__ == "__main__":
