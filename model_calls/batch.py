@@ -6,40 +6,28 @@ what was created but not recorded. Entries carry `Call.key` as custom id, so res
 come from.
 """
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from time import monotonic
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import anthropic
 import anyio
-import httpx2
-from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 from anthropic.types.messages.batch_create_params import Request
 from filelock import FileLock, Timeout
-from inspect_ai.model import model_output_from_anthropic
 
 from model_calls.batch_records import BatchRecords, Intent
-from model_calls.call import Call, Reply
+from model_calls.batch_results import PASSING_ERRORS, take_results
+from model_calls.call import Call
 from model_calls.inspect_private import anthropic_client
-from model_calls.online import UNREADABLE, reply_of
 from model_calls.request import Body, request_body
 from model_calls.store import CallStore
 
 MAX_CREATE_ATTEMPTS = 5
 CLOCK_SKEW = timedelta(minutes=2)
 CREATED_WITHIN = timedelta(minutes=15)  # after the intent; longer than a request can take
-REPLIES_PER_COMMIT = 500
-# the SDK wraps the transport's errors, but not those that come while results are read
-PASSING_ERRORS = (
-    anthropic.APIConnectionError,
-    anthropic.InternalServerError,
-    anthropic.RateLimitError,
-    httpx2.TransportError,
-    *UNREADABLE,
-)
 # answers that say that nothing was created
 REFUSALS = (
     anthropic.AuthenticationError,
@@ -48,7 +36,6 @@ REFUSALS = (
     anthropic.RateLimitError,
 )
 
-_KEY = re.compile(r"[0-9a-f]{32}")
 _T = TypeVar("_T")
 
 
@@ -109,9 +96,9 @@ async def ask_in_batches(
     if not bodies:
         return BatchOutcome(0, already_stored, {})
     client = client or anthropic_client(next(iter(wanted.values())).model)
+    run = _Run(store, wanted, client, BatchRecords(store), poll_seconds, max_wait_seconds, progress)
     try:
         with FileLock(f"{store.path}.batches.lock", timeout=0):
-            run = _Run(store, wanted, client, BatchRecords(store), poll_seconds, max_wait_seconds, progress)
             await run.collect(await run.left_behind())
             run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
             for run.round_number in range(1, max_rounds + 1):
@@ -160,26 +147,6 @@ class _Run:
             self.progress(f"taking up {len(batches)} batches that an earlier run may have left: {', '.join(batches)}")
         return batches
 
-    async def _made_by(self, intent: Intent) -> list[str]:
-        """Batches of the right time and size; whose they are shows only in their results."""
-        known = self.records.known()
-
-        async def listed() -> list[str]:
-            made: list[str] = []
-            async for batch in self.client.messages.batches.list(limit=100):  # newest first
-                if batch.created_at < intent.time - CLOCK_SKEW:
-                    break
-                counts = batch.request_counts
-                entries = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
-                is_alike = batch.created_at <= intent.time + CREATED_WITHIN and entries == len(intent.keys)
-                made += [batch.id] if is_alike and batch.id not in known else []
-            return made
-
-        deadline = monotonic() + self.max_wait_seconds
-        while (made := await self._passing("listing batches", listed)) is None:
-            await self._pause(deadline, "batches could not be listed for")
-        return made
-
     async def create(self, bodies: Mapping[str, Mapping[str, Any]], betas: Sequence[str]) -> tuple[str, frozenset[str]]:
         """Creates a batch; its id and keys."""
         intent = self.records.intend(bodies)
@@ -207,75 +174,66 @@ class _Run:
                     return made[0]
         raise AssertionError("the last attempt returns or raises")
 
-    async def collect(self, batches: dict[str, frozenset[str]]) -> None:
+    async def _made_by(self, intent: Intent) -> list[str]:
+        """Unrecorded batches of the right time and size; whose they are shows only in their results."""
+        known = self.records.known()
+
+        async def listed() -> list[str]:
+            made: list[str] = []
+            async for batch in self.client.messages.batches.list(limit=100):  # newest first
+                if batch.created_at < intent.time - CLOCK_SKEW:
+                    break
+                counts = batch.request_counts
+                entries = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
+                is_alike = batch.created_at <= intent.time + CREATED_WITHIN and entries == len(intent.keys)
+                made += [batch.id] if is_alike and batch.id not in known else []
+            return made
+
+        with self._in_time(lambda: "batches could not be listed for"):
+            return await self._patiently("listing batches", listed)
+        raise AssertionError("the time is up with an error")
+
+    async def collect(self, batches: Mapping[str, frozenset[str]]) -> None:
         """Waits for batches, given with the keys known to be in them, and takes what is in them."""
-        deadline = monotonic() + self.max_wait_seconds
-        while batches:
-            for batch_id, keys in list(batches.items()):
-                # results cut in transit, too, are read again at the next look
-                if await self._passing(batch_id, lambda: self._take_if_ended(batch_id, keys)):  # noqa: B023
-                    del batches[batch_id]
-            if batches:
-                await self._pause(deadline, f"batches {', '.join(batches)} are not done after")
+        waiting = list(batches)
 
-    async def _take_if_ended(self, batch_id: str, keys: frozenset[str]) -> bool:
-        batch = await self.client.messages.batches.retrieve(batch_id)
-        if batch.processing_status == "ended":
-            await self._take(batch, keys)
-        return batch.processing_status == "ended"
+        async def collect_one(batch_id: str) -> None:
+            retrieve = partial(self.client.messages.batches.retrieve, batch_id)
+            while (batch := await self._patiently(batch_id, retrieve)).processing_status != "ended":
+                await anyio.sleep(self.poll_seconds)
+            take = partial(take_results, self.client, batch, self.wanted, self.store, self.round_number)
+            results = await self._patiently(batch_id, take)
+            self.failed |= results.failed
+            self.passing |= results.passing
+            keys = batches[batch_id] | results.keys
+            missing = [key for key in keys - results.keys if key in self.wanted and key not in self.store]
+            self.failed |= dict.fromkeys(missing, f"absent from the results of {batch_id}")
+            # what was not asked for now stays to be taken by a run that asks for it
+            if keys and all(key in self.wanted or key in self.store for key in keys):
+                self.records.taken(batch_id)
+            self.progress(f"{batch_id}: {len(results.keys)} results")
+            waiting.remove(batch_id)
 
-    async def _take(self, batch: MessageBatch, keys: frozenset[str]) -> None:
-        seen: set[str] = set()
-        replies: list[Reply] = []
-        if batch.archived_at is None:  # else the results are gone, after 29 days
-            results = await self.client.messages.batches.results(batch.id)
-            async for entry in results:
-                if not _KEY.fullmatch(entry.custom_id):
-                    await results.close()
-                    break  # not ours
-                seen.add(entry.custom_id)
-                if entry.custom_id in self.wanted and entry.custom_id not in self.store:
-                    replies += await self._reply(entry)
-                if len(replies) >= REPLIES_PER_COMMIT:
-                    await self.store.put(*replies)
-                    replies.clear()
-        await self.store.put(*replies)
-        absent = [key for key in keys - seen if key in self.wanted and key not in self.store]
-        self.failed |= dict.fromkeys(absent, f"absent from the results of {batch.id}")
-        # what was not asked for now stays to be taken by a run that asks for it
-        if keys | seen and all(key in self.wanted or key in self.store for key in keys | seen):
-            self.records.taken(batch.id)
-        self.progress(f"{batch.id}: {len(seen)} results")
+        with self._in_time(lambda: f"batches {', '.join(waiting)} are not done after"):
+            async with anyio.create_task_group() as group:
+                for batch_id in batches:
+                    group.start_soon(collect_one, batch_id)
 
-    async def _reply(self, entry: MessageBatchIndividualResponse) -> list[Reply]:
-        """The reply of an entry, if it has one; else the reason is noted."""
-        key, result = entry.custom_id, entry.result
-        if result.type == "succeeded":
-            output = await model_output_from_anthropic(result.message)
-            return [reply_of(self.wanted[key], output, self.round_number, batch=True)]
-        if result.type == "errored":
-            error = result.error.error
-            reasons = self.failed if error.type == "invalid_request_error" else self.passing
-            reasons[key] = f"errored: {error.type}: {error.message}"
-        else:  # expired: it may be asked again; canceled: somebody does not want it
-            (self.passing if result.type == "expired" else self.failed)[key] = result.type
-        return []
-
-    async def _passing(self, what: str, function: Callable[[], Awaitable[_T]]) -> _T | None:
-        """What the function gives, or None after an error that may pass."""
+    @contextmanager
+    def _in_time(self, what: Callable[[], str]) -> Iterator[None]:
         try:
-            return await function()
-        except PASSING_ERRORS as error:
-            self.progress(f"{what}: {_named(error)}; trying again in {self.poll_seconds:g} seconds")
-            return None
+            with anyio.fail_after(self.max_wait_seconds):
+                yield
+        except TimeoutError as error:
+            seconds = f"{self.max_wait_seconds:.0f} seconds"
+            raise TimeoutError(f"{what()} {seconds}: run again to go on, nothing will be sent twice") from error
 
-    async def _pause(self, deadline: float, what: str) -> None:
-        if monotonic() > deadline:
-            raise TimeoutError(
-                f"{what} {self.max_wait_seconds:.0f} seconds: run again to go on, nothing will be sent twice"
-            )
-        await anyio.sleep(self.poll_seconds)
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0]
+    async def _patiently(self, what: str, function: Callable[[], Awaitable[_T]]) -> _T:
+        """What the function gives, however many errors that pass come before it."""
+        while True:
+            try:
+                return await function()
+            except PASSING_ERRORS as error:
+                name = f"{type(error).__name__}: {error}".split("\n")[0]
+                self.progress(f"{what}: {name}; trying again in {self.poll_seconds:g} seconds")
+                await anyio.sleep(self.poll_seconds)

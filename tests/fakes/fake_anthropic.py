@@ -1,15 +1,9 @@
 """A fake Anthropic server on loopback: Messages and Message Batches, with faults, latency, prompt caching, accounts.
 
-In a test, take the fixture `anthropic_server` (see conftest.py). In a process of its own, so that its CPU time counts
-for nobody else:
-
-    python tests/fakes/fake_anthropic.py --port 0 --config '{"latency_seconds": 2.0, "latency_sigma": 0.6}'
-
-prints its port. There, GET /_stats gives the accounts.
-Faults are seeded by (prompt, attempt), so that two clients that send the same prompts meet the same faults.
+In a test, take the fixture `anthropic_server` (see conftest.py). Faults are seeded by (prompt, attempt), so that two
+clients that send the same prompts meet the same faults.
 """
 
-import argparse
 import asyncio
 import contextlib
 import hashlib
@@ -73,8 +67,6 @@ class Stats:
     cache_reads: int = 0
     batches_created: int = 0
     batch_entries: Counter[str] = field(default_factory=Counter)  # submissions by custom id
-    first_request: float = 0.0
-    last_reply: float = 0.0
 
     @property
     def paid_twice(self) -> int:
@@ -136,7 +128,6 @@ class FakeAnthropic:
         self.config = config or Config()
         self.reply = reply
         self.url = ""
-        self.keep_bodies = True
         self._batches: dict[str, dict[str, Any]] = {}
         self.reset()
 
@@ -150,11 +141,11 @@ class FakeAnthropic:
     @contextlib.contextmanager
     def running(self) -> Iterator["FakeAnthropic"]:
         """Serves from a thread of its own."""
-        with in_a_thread(self.start(0)):
+        with in_a_thread(self._start()):
             yield self
 
-    async def start(self, port: int) -> web.AppRunner:
-        """Binds to a port of loopback, 0 for any, and sets `url`."""
+    async def _start(self) -> web.AppRunner:
+        """Binds to a port of loopback and sets `url`."""
         app = web.Application(client_max_size=300 * 2**20)
         app.router.add_post("/v1/messages", self._messages)
         app.router.add_post("/v1/messages/batches", self._create_batch)
@@ -162,12 +153,11 @@ class FakeAnthropic:
         app.router.add_get("/v1/messages/batches/{id}", self._retrieve_batch)
         app.router.add_get("/v1/messages/batches/{id}/results", self._batch_results)
         app.router.add_post("/v1/messages/batches/{id}/cancel", self._cancel_batch)
-        app.router.add_get("/_stats", self._get_stats)
         runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, keepalive_timeout=75, shutdown_timeout=0
         )
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
+        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         return runner
@@ -179,12 +169,10 @@ class FakeAnthropic:
         stats.requests += 1
         stats.in_flight += 1
         stats.peak_in_flight = max(stats.peak_in_flight, stats.in_flight)
-        stats.first_request = stats.first_request or time.monotonic()
         try:
             body = await request.json()
-            if self.keep_bodies:
-                self.bodies.append(body)
-                self.headers.append(dict(request.headers))
+            self.bodies.append(body)
+            self.headers.append(dict(request.headers))
             prompt = prompt_id(body)
             stats.asked[prompt] += 1
             fault = self._fault(prompt, stats.asked[prompt])
@@ -219,7 +207,6 @@ class FakeAnthropic:
             return web.Response(body=data if whole else data[: len(data) // 2], headers=headers)
         finally:
             stats.in_flight -= 1
-            stats.last_reply = time.monotonic()
 
     async def _stream(
         self, request: web.Request, message: dict[str, Any], prompt: str, whole: bool
@@ -393,11 +380,6 @@ class FakeAnthropic:
             "results_url": f"{self.url}/v1/messages/batches/{batch['id']}/results" if ended else None,
         }
 
-    # control
-
-    async def _get_stats(self, request: web.Request) -> web.Response:
-        return web.json_response(vars(self.stats) | {"paid_twice": self.stats.paid_twice})
-
 
 def prompt_id(body: dict[str, Any]) -> str:
     """Hash of the texts of a request."""
@@ -438,24 +420,3 @@ def _reset_connection(request: web.Request) -> web.Response:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST in place of FIN
     request.transport.abort()
     return web.Response(status=500)
-
-
-async def _serve(port: int, config: Config) -> None:
-    server = FakeAnthropic(config)
-    server.keep_bodies = False
-    await server.start(port)
-    print(server.url.rsplit(":", 1)[1], flush=True)
-    await asyncio.sleep(3600)  # ends by itself, should nobody stop it
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one (default: 0)")
-    parser.add_argument("--config", default="{}", help="fields of Config as JSON (default: {})")
-    options = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(options.port, Config(**json.loads(options.config))))
-
-
-if __name__ == "__main__":
-    main()

@@ -80,7 +80,7 @@ def test_hangs_end_through_the_attempt_timeout(
     anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anthropic_server.config = Config(rate_hang=0.02, seed=4)
-    model = fake_model(max_connections=64, attempt_timeout=1)
+    model = fake_model(max_connections=64, attempt_timeout=4)
     monkeypatch.setattr(model.api, "retry_wait", lambda: wait_fixed(0.1))  # inspect's own starts at 3 seconds
     replies = ask_all(store, calls(model, range(60)))
     assert anthropic_server.stats.faults["hang"] == 2

@@ -8,17 +8,15 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from pydantic import BaseModel, ConfigDict
 
-from data_gen.drafting.calls import Author, DraftError, Rejected, gather
-from data_gen.drafting.prompts import wording_messages
-from rubrics import Paraphrases, Rubric, ScoreLevel
+from data_gen.draft.author import Author, DraftError, Rejected, gather
+from data_gen.draft.prompts import PROMPTS, TARGETS
+from rubrics import Rubric, ScoreLevel, Wordings
 from rubrics.lint import lint_rubric
 
 MIN_SENTENCES, MAX_SENTENCES = 2, 3
-
 _SENTENCE_END = re.compile(r"[.!?…][\"')\]”’]*(?:\s+|$)")
 _LEVEL_WORDS = re.compile(r"\b(?:medium|moderate(?:ly)?|mid-level|middling|intermediate)\b", re.IGNORECASE)
 
@@ -41,58 +39,51 @@ async def write_wordings(
         rubric: Its own system prompts are kept for the levels that are not asked for.
         train: Wordings per level in the split train.
         heldout: The same in heldout.
-        tried: Level -> `revision_text` of wordings that failed; only these levels are written. None writes all, for
-            the first time.
+        tried: Level -> what was measured of wordings that failed, for the author; only these levels are written. None
+            writes all, for the first time.
 
     Raises:
         DraftError: If the last attempt at a level still has problems, or two levels got the same wording.
     """
-    levels = list(ScoreLevel) if tried is None else [level for level in ScoreLevel if level in tried]
-    jobs = [
-        partial(_write_level, author, rubric, level, train, heldout, (tried or {}).get(level, "")) for level in levels
-    ]
-    written = dict(zip(levels, await gather(jobs), strict=True))
-    merged = {level: written.get(level) or rubric.system_prompts[level] for level in ScoreLevel}
-    complete = rubric.model_copy(update={"system_prompts": merged})
+
+    async def write(level: ScoreLevel) -> Wordings:
+        question = PROMPTS["wordings"].substitute(
+            rubric=rubric.render(), target=TARGETS[level], train=train, heldout=heldout
+        )
+        question = "\n".join(filter(None, [question, (tried or {}).get(level)]))
+
+        def check(answer: DraftedWordings) -> Wordings:
+            return checked_wordings(rubric, level, answer, {"train": train, "heldout": heldout})
+
+        return await author.ask_until(f"system prompts, {level}", question, DraftedWordings, check)
+
+    levels = [level for level in ScoreLevel if tried is None or level in tried]
+    written = dict(zip(levels, await gather(write(level) for level in levels), strict=True))
+    prompts = {level: written.get(level) or rubric.system_prompts[level] for level in ScoreLevel}
+    complete = rubric.model_copy(update={"system_prompts": prompts})
     if problems := wording_problems(complete, list(ScoreLevel)):
         raise DraftError(f"system prompts: {'; '.join(problems)}; another --seed asks anew")
     return complete
 
 
-async def _write_level(
-    author: Author, rubric: Rubric, level: ScoreLevel, train: int, heldout: int, tried: str
-) -> Paraphrases:
-    def check(answer: DraftedWordings) -> Paraphrases:
-        return checked_wordings(rubric, level, answer, train, heldout)
-
-    question = wording_messages(rubric, level, train, heldout, tried)
-    return await author.ask_until(f"system prompts, {level}", question, DraftedWordings, check)
-
-
-def checked_wordings(
-    rubric: Rubric, level: ScoreLevel, answer: DraftedWordings, train: int, heldout: int
-) -> Paraphrases:
-    """The wordings of an answer, cut to the numbers asked for.
+def checked_wordings(rubric: Rubric, level: ScoreLevel, answer: DraftedWordings, counts: Mapping[str, int]) -> Wordings:
+    """The wordings of an answer, cut to the numbers asked for by split.
 
     Raises:
         Rejected: With every problem of every wording.
     """
-    wordings = DraftedWordings(train=_tidy(answer.train)[:train], heldout=_tidy(answer.heldout)[:heldout])
-    short = [
-        f"{split}: got {got} wordings, expected {expected}"
-        for split, got, expected in (
-            ("train", len(wordings.train), train),
-            ("heldout", len(wordings.heldout), heldout),
-        )
-        if got < expected
-    ]
+    tidy = {
+        split: tuple(" ".join(wording.split()) for wording in getattr(answer, split) if wording.strip())[:count]
+        for split, count in counts.items()
+    }
+    short = [split for split, count in counts.items() if len(tidy[split]) < count]
     if short:
-        raise Rejected(short)
+        raise Rejected(*(f"{split}: got {len(tidy[split])} wordings, expected {counts[split]}" for split in short))
     # not validated: the linter names a repeated wording as well, and with the others' problems
-    paraphrases = Paraphrases.model_construct(train=tuple(wordings.train), heldout=tuple(wordings.heldout))
-    if problems := wording_problems(rubric.model_copy(update={"system_prompts": {level: paraphrases}}), [level]):
-        raise Rejected(problems)
-    return Paraphrases(train=paraphrases.train, heldout=paraphrases.heldout)
+    wordings = Wordings.model_construct(train=tidy["train"], heldout=tidy["heldout"])
+    if problems := wording_problems(rubric.model_copy(update={"system_prompts": {level: wordings}}), [level]):
+        raise Rejected(*problems)
+    return wordings
 
 
 def wording_problems(rubric: Rubric, levels: Sequence[ScoreLevel]) -> list[str]:
@@ -102,18 +93,21 @@ def wording_problems(rubric: Rubric, levels: Sequence[ScoreLevel]) -> list[str]:
     title of the rubric or a criterion in it (titles of one word are everyday words and pass), and no word such as
     medium in place of a behaviour.
     """
-    problems = [
-        f"{finding.where}: {finding.message}"
-        for finding in lint_rubric(rubric)
-        if finding.where.startswith(tuple(f"system_prompts.{level}." for level in levels))
-    ]
+    starts = tuple(f"system_prompts.{level}." for level in levels)
+    problems = [f"{row.where}: {row.message}" for row in lint_rubric(rubric) if row.where.startswith(starts)]
     titles = [title for title in (rubric.title, *(c.title for c in rubric.criteria)) if " " in title.strip()]
     for level in levels:
-        for split in ("train", "heldout"):
-            for position, wording in enumerate(getattr(rubric.system_prompts[level], split)):
-                where = f"system_prompts.{level}.{split}.{position}"
-                problems += [f"{where}: {problem}" for problem in _rule_problems(wording, titles)]
+        for wording_id, wording in wordings_by_id(rubric, level).items():
+            where = f"system_prompts.{level}.{wording_id.replace('-', '.')}"
+            problems += [f"{where}: {problem}" for problem in _rule_problems(wording, titles)]
     return problems
+
+
+def wordings_by_id(rubric: Rubric, level: ScoreLevel) -> dict[str, str]:
+    """Wordings of a level: "train-0", "train-1", ..., "heldout-0", ... -> text."""
+    prompts = rubric.system_prompts[level]
+    splits = {"train": prompts.train, "heldout": prompts.heldout}
+    return {f"{split}-{number}": text for split, texts in splits.items() for number, text in enumerate(texts)}
 
 
 def wordings_hash(rubric: Rubric) -> str:
@@ -135,7 +129,3 @@ def _rule_problems(wording: str, titles: Sequence[str]) -> list[str]:
             f"got {word.group()!r} in {wording!r}, expected what the text does, how much of it and where it stops"
         )
     return problems
-
-
-def _tidy(wordings: Sequence[str]) -> list[str]:
-    return [" ".join(wording.split()) for wording in wordings if wording.strip()]

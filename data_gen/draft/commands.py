@@ -1,10 +1,11 @@
 """`cpt rubric draft` and `cpt rubric prompts`: a model writes a rubric and its system prompts, and both are checked.
 
     cpt rubric draft "How much the text sounds like a ship's log." --model anthropic/claude-sonnet-5-5
+    cpt rubric draft --from my_rubric.txt --model anthropic/claude-sonnet-5-5
     cpt rubric prompts ships_log.yaml --model anthropic/claude-sonnet-5-5
     cpt rubric prompts explain_depth --check --model anthropic/claude-sonnet-5-5
 
-The work is done in `draft.py` and `prompts_run.py`, imported when a command is called.
+The work is done in the other files of this folder, imported when a command is called.
 """
 
 import re
@@ -18,14 +19,16 @@ import click
 import yaml
 
 from model_calls.errors import clear_errors
-from rubrics.schema import MIN_HELDOUT_PARAPHRASES, MIN_TRAIN_PARAPHRASES
+from rubrics.schema import MIN_HELDOUT_WORDINGS, MIN_TRAIN_WORDINGS
 
 if TYPE_CHECKING:
-    from data_gen.drafting.calls import Spending
+    from data_gen.draft.author import Spending
+    from data_gen.draft.trial import Round
     from model_calls import CallStore
 
 DEFAULT_STORE = "calls/drafts.sqlite"
-SHORTEST_CHECK = 2  # user prompts: an interval over one is none
+SHORTEST_CHECK = 2  # user prompts: one is no evidence
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 def _slug(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
@@ -34,33 +37,36 @@ def _slug(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return value
 
 
-def _filled(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not value.strip():
+def _filled(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
         raise click.BadParameter(f"got {value!r}, expected some text")
-    return value.strip()
+    return value.strip() if value else value
 
 
 def _arguments(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
-    found = {}
+    arguments = {}
     for argument in given:
         name, equals, value = argument.partition("=")
         if not name or not equals:
             raise click.BadParameter(f"got {argument!r}, expected NAME=VALUE")
         try:
-            found[name] = yaml.safe_load(value)
+            arguments[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise click.BadParameter(f"got {value!r} for {name}, expected a value as in YAML") from error
-    return found
+    return arguments
+
+
+def _number(name: str, default: int, least: int, help_text: str) -> Callable[..., Any]:
+    return click.option(name, default=default, show_default=True, type=click.IntRange(least), help=help_text)
 
 
 def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
-        click.option(
+        _number(
             "--attempts",
-            default=3,
-            show_default=True,
-            type=click.IntRange(1),
-            help="Askings of one question, the first included; between them the model is told what to mend.",
+            3,
+            1,
+            "Askings of one question, the first included; between them the model reads what is wrong.",
         ),
         click.option("--seed", default=0, show_default=True, help="Another one asks everything anew."),
         click.option("--store", default=DEFAULT_STORE, show_default=True, help="File that the calls are kept in."),
@@ -72,60 +78,44 @@ def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(name="draft")
-@click.argument("sentence", callback=_filled)
+@click.argument("sentence", required=False, callback=_filled)
+@click.option("--from", "file", type=click.Path(dir_okay=False, path_type=Path), help="File with a rubric in prose.")
 @click.option("--model", required=True, help="Inspect model that writes, e.g. anthropic/claude-sonnet-5-5.")
-@click.option(
-    "--id", "rubric_id", callback=_slug, help="Id of the rubric and name of its file. Default: the model proposes one."
-)
-@click.option(
-    "--family",
-    default="drafted",
-    callback=_slug,
-    show_default=True,
-    help="Family of the rubric; it decides which user prompts are asked, the general ones if it has none of its own.",
-)
-@click.option(
-    "--licence", default="not stated", callback=_filled, show_default=True, help="Licence that the file names."
-)
-@click.option(
-    "--out", default=".", show_default=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of ID.yaml."
-)
-@click.option("--max-calls", default=10, show_default=True, type=click.IntRange(1), help="Most requests to send.")
+@click.option("--id", callback=_slug, help="Id of the rubric and name of its file. Default: the model proposes one.")
+@click.option("--family", default="drafted", callback=_slug, show_default=True, help="It decides the user prompts.")
+@click.option("--licence", default="not stated", callback=_filled, show_default=True, help="Named in the file.")
+@click.option("--out", default=".", show_default=True, type=FOLDER, help="Folder of ID.yaml.")
+@_number("--max-calls", 10, 1, "Most requests to send.")
 @_shared_options
 def draft_command(
-    sentence: str,
-    model: str,
-    rubric_id: str | None,
-    family: str,
-    licence: str,
-    out: Path,
-    max_calls: int,
-    attempts: int,
-    seed: int,
-    store: str,
-    force: bool,
+    sentence: str | None, file: Path | None, model: str, out: Path, max_calls: int, store: str, **options: Any
 ) -> None:
     """Draft a rubric from SENTENCE, which says in which direction a text is to go; writes ID.yaml.
 
-    The draft passes `cpt rubric lint`. Read it before you use it: nothing else is checked.
+    With --from FILE in place of SENTENCE, put a rubric that is written in any prose into that form. The draft passes
+    `cpt rubric lint`. Read it before you use it: nothing else is checked.
     """
     import anyio
 
-    from data_gen.drafting.calls import Author, Spending, author_model
-    from data_gen.drafting.draft import DraftFields, draft_rubric
-    from rubrics.yaml_text import rubric_yaml
+    from data_gen.draft.author import Author, Spending, author_model
+    from data_gen.draft.rubric import draft_rubric
+    from rubrics.files import write_whole
+    from rubrics.load import rubric_yaml
 
-    if rubric_id:
-        _require_free(out / f"{rubric_id}.yaml", force)
+    if (sentence is None) == (file is None):
+        raise click.UsageError("expected either SENTENCE or --from FILE")
+    text = sentence or _read(file)
+    if options["id"]:
+        _require_free(out / f"{options['id']}.yaml", options["force"])
     spending = Spending(max_calls)
     _say(f"asking {model} for a rubric")
     with clear_errors(), _stores(spending, store) as (calls,):
-        author = Author(spending.bind(author_model(model)), calls, attempts, seed, _say)
-        rubric = anyio.run(draft_rubric, author, sentence, DraftFields(rubric_id, family, licence))
-    path = out / f"{rubric.id}.yaml"
-    _require_free(path, force)
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(rubric_yaml(rubric), encoding="utf-8")
+        author = Author(spending.bind(author_model(model)), calls, options["attempts"], options["seed"], _say)
+        fields = {name: options[name] for name in ("id", "family", "licence") if options[name]}
+        rubric = anyio.run(draft_rubric, author, text, fields, file.name if file else "")
+        path = out / f"{rubric.id}.yaml"
+        _require_free(path, options["force"])
+        write_whole(path, rubric_yaml(rubric))
     click.echo(
         f"{path}: {rubric.title}, {len(rubric.criteria)} criteria; next: cpt rubric prompts {path} --model {model}"
     )
@@ -134,20 +124,8 @@ def draft_command(
 @click.command(name="prompts")
 @click.argument("rubric")
 @click.option("--model", required=True, help="Inspect model that writes the system prompts.")
-@click.option(
-    "--train",
-    default=MIN_TRAIN_PARAPHRASES,
-    show_default=True,
-    type=click.IntRange(MIN_TRAIN_PARAPHRASES),
-    help="Wordings per level in the split train.",
-)
-@click.option(
-    "--heldout",
-    default=MIN_HELDOUT_PARAPHRASES,
-    show_default=True,
-    type=click.IntRange(MIN_HELDOUT_PARAPHRASES),
-    help="Wordings per level in the split heldout.",
-)
+@_number("--train", MIN_TRAIN_WORDINGS, MIN_TRAIN_WORDINGS, "Wordings per level in the split train.")
+@_number("--heldout", MIN_HELDOUT_WORDINGS, MIN_HELDOUT_WORDINGS, "Wordings per level in the split heldout.")
 @click.option("--writer", help="Inspect model that tries the system prompts, e.g. hf/local. Default: --model.")
 @click.option(
     "-M",
@@ -178,24 +156,16 @@ def draft_command(
     type=click.FloatRange(0, 100, min_open=True),
     help="Score points, 0-100, that the means of adjacent levels must be apart.",
 )
-@click.option(
-    "--revisions",
-    default=2,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Times that the system prompts of failed levels are written anew.",
-)
-@click.option("--check", "check_only", is_flag=True, help="Write nothing: measure the system prompts that are there.")
-@click.option(
-    "--writer-tokens", default=2000, show_default=True, type=click.IntRange(1), help="Most tokens of a text to judge."
-)
+@_number("--revisions", 2, 0, "Times that the system prompts of failed levels are written anew.")
+@click.option("--check", "check_only", is_flag=True, help="Write nothing: measure the system prompts that it has.")
+@_number("--writer-tokens", 2000, 1, "Most tokens of a text to judge.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Folder of ID.yaml and ID.fidelity.json. Default: that of the rubric's file, for one of the library the "
     "working folder; with --check the report is only written if this is given.",
 )
-@click.option("--max-calls", default=500, show_default=True, type=click.IntRange(1), help="Most requests to send.")
+@_number("--max-calls", 500, 1, "Most requests to send.")
 @click.option("--judge-store", help="File that judge calls are kept in. Default: that of all judge calls.")
 @_shared_options
 def prompts_command(
@@ -207,27 +177,36 @@ def prompts_command(
     that do not come out in order and apart are revised. Accepted: ID.yaml (comments are not kept) and
     ID.fidelity.json. Else ID.rejected.yaml in place of ID.yaml. Exit status: 0 the levels are apart, 1 they are not.
     """
-    from data_gen.drafting.calls import Spending
-    from data_gen.drafting.prompts_run import PromptsSettings, bind_check, check_prompts_of, put_in_place, write_prompts
+    import anyio
+
+    from data_gen.draft.author import Author, Spending, author_model
+    from data_gen.draft.run import bind_trial, put_in_place
+    from data_gen.draft.trial import Round, measure_wordings, write_until_faithful
     from judges import DEFAULT_STORE as JUDGE_STORE
     from rubrics import ScoreLevel, load_rubric
 
-    spending, judge_store = Spending(max_calls), options.pop("judge_store") or JUDGE_STORE
-    settings = PromptsSettings(**options, say=_say)
+    spending = Spending(max_calls)
     with clear_errors():
         loaded = load_rubric(rubric)
         folder = out or (Path(rubric).parent if rubric.endswith(".yaml") else Path())
         path = folder / f"{loaded.id}.yaml"
         if check_only:
             loaded.wordings(ScoreLevel.LOW, "train")  # raises, and says what to do, if there are none
-        elif loaded.system_prompts or not _is_same(path, Path(rubric)):
+        elif loaded.system_prompts or path.absolute() != Path(rubric).absolute():
             _require_free(path, force)
-        with _stores(spending, store, judge_store) as (calls, judge_calls):
-            check, facts = bind_check(settings, loaded, spending, calls, judge_calls)
-            rounds = check_prompts_of(loaded, check) if check_only else write_prompts(settings, loaded, check, spending)
-        outcome = put_in_place(
-            path, rounds, facts, with_prompts=not check_only, with_report=not check_only or bool(out)
-        )
+        with _stores(spending, store, options["judge_store"] or JUDGE_STORE) as stores:
+            trial, facts = bind_trial(options, loaded, spending, stores, _say)
+            if check_only:
+                rounds = [Round(loaded, anyio.run(measure_wordings, trial, loaded), ())]
+                _show(rounds[0])
+            else:
+                counts = options["train"], options["heldout"]
+                _say(f"{loaded.id}: writing {counts[0]} + {counts[1]} system prompts for each level")
+                model = spending.bind(author_model(options["model"]))
+                author = Author(model, stores[0], options["attempts"], options["seed"], _say)
+                rounds = anyio.run(write_until_faithful, author, trial, loaded, counts, options["revisions"], _show)
+        written = ["report"] if check_only and out else [] if check_only else ["report", "system prompts"]
+        outcome = put_in_place(path, rounds, facts, written)
     click.echo(outcome)
     sys.exit(0 if rounds[-1].figures.passed else 1)
 
@@ -236,8 +215,19 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _is_same(path: Path, other: Path) -> bool:
-    return path.exists() and other.exists() and path.samefile(other)
+def _show(done: "Round") -> None:
+    click.echo(done.figures.text())
+
+
+def _read(file: Path | None) -> str:
+    try:
+        text = file.read_text(encoding="utf-8-sig") if file else ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise click.ClickException(f"{file}: cannot be read: {reason}; expected a text file in UTF-8") from error
+    if not text.strip():
+        raise click.ClickException(f"{file}: is empty, expected a rubric in prose")
+    return text
 
 
 def _require_free(path: Path, force: bool) -> None:
