@@ -198,6 +198,7 @@ async def ask_batches(
                 asking.pay(reply.model, reply.usage, reply.batch)
             for reason in outcome.failed.values():
                 asking.count_failure(reason.split(":")[0], reason)
+            asking.save()
 
 
 def _affordable(asking: Asking, calls: Sequence["Call"]) -> list["Call"]:

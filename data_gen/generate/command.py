@@ -14,7 +14,7 @@ import yaml
 
 from data_gen.generate.plan import Plan, read_levels, read_prompts, read_shard
 from model_calls.errors import clear_errors
-from rubrics import Rubric, load_rubrics
+from rubrics import load_rubrics
 
 DEFAULT_STORE = "calls/teacher.sqlite"
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -111,7 +111,6 @@ def generate_command(teachers: str, rubrics: str, levels: str, prompts: str, sha
             limit=options.pop("limit"),
             shard=read_shard(shard),
         )
-        _check_wordings(plan, selected)
         options["model_args"] = _model_args(options["model_args"])
         from data_gen.generate.run import run
 
@@ -133,14 +132,6 @@ def _check_options(options: dict[str, Any]) -> None:
         raise click.UsageError("--accept decides how many are asked: leave out --samples and --limit")
     if asks and not options["out"]:
         raise click.UsageError("--out is missing: the responses file (only --forecast and --questions need none)")
-
-
-def _check_wordings(plan: Plan, rubrics: list[Rubric]) -> None:
-    if plan.configured_by == "system_prompt":
-        for rubric in rubrics:
-            for level in plan.levels:
-                if level != "control":
-                    rubric.wordings(level, "train")
 
 
 def _model_args(given: tuple[str, ...]) -> dict[str, Any]:

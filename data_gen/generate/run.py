@@ -183,11 +183,15 @@ def _ask(state: _Run) -> str:
         return _read_answers(state, asking, options["answers"])
     if options["accept"]:
         return _ask_until_accepted(state, asking)
-    if options["batch"]:
-        asyncio.run(ask_batches(asking, questions, options["poll_seconds"], lambda line: click.echo(line, err=True)))
-    else:
-        asyncio.run(ask_online(asking, questions))
-    state.save()
+    try:
+        if options["batch"]:
+            asyncio.run(
+                ask_batches(asking, questions, options["poll_seconds"], lambda line: click.echo(line, err=True))
+            )
+        else:
+            asyncio.run(ask_online(asking, questions))
+    finally:
+        state.save()
     return _finish(state, asking)
 
 
@@ -220,14 +224,16 @@ def _ask_until_accepted(state: _Run, asking: Asking) -> str:
         state.rows.save(state.all_asked(), state.store, accepting.judgments)
 
     asking.save, asking.total = save, sum(1 for _ in state.plan.questions()) * len(state.asked)
-    asyncio.run(accepting.run(list(state.asked)))
+    try:
+        asyncio.run(accepting.run(list(state.asked)))
+    finally:
+        save()
     for mode, count in accepting.judge_failures.most_common():
         click.echo(f"{count} responses without a judgment, not accepted: {mode}", err=True)
     for line in accepting.short[:MAX_SHORT_SHOWN]:
         click.echo(f"short: {line}", err=True)
     if accepting.short:
         click.echo(f"{len(accepting.short)} cells are short of {wanted} accepted responses", err=True)
-    save()
     return _finish(state, asking)
 
 

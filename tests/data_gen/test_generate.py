@@ -1,6 +1,7 @@
 """`cpt generate`: which questions, what a teacher reads, and that every answer is paid for once and none is lost."""
 
 import asyncio
+import errno
 import json
 import re
 import signal
@@ -414,6 +415,20 @@ def test_failed_calls_are_counted_by_kind_and_asked_again_by_the_next_run(mock_t
     assert len(rows_of(Path("r.jsonl"))) == 9
 
 
+def test_a_run_that_ends_with_an_error_has_written_the_rows_that_it_paid_for(mock_teacher: Any) -> None:
+    replies = iter(["A text."] * 5)
+
+    def reply(messages: list[Any]) -> str:
+        if (text := next(replies, None)) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return text
+
+    mock_teacher(reply)
+    done = generate("--teacher", "mockllm/t", "--rubrics", "broadcast", "--out", "r.jsonl")
+    assert (done.exit_code, len(rows_of(Path("r.jsonl")))) == (1, 5)
+    assert "No space left on device; what was answered is kept in the call store" in done.output
+
+
 def test_when_every_call_fails_asking_stops_soon(mock_teacher: Any) -> None:
     def reply(messages: list[Any]) -> str:
         raise RuntimeError("wrong key")
@@ -725,6 +740,18 @@ def test_questions_go_out_and_answers_come_back_as_the_rows_that_asking_would_ha
     rows, online = ([row | {"usage": {}} for row in rows_of(Path(name))] for name in ("r.jsonl", "online.jsonl"))
     assert {row["created"] for row in rows} == {"2023-11-14T22:13:20+00:00"}
     assert [row | {"created": ""} for row in rows] == [row | {"created": ""} for row in online]
+
+
+def test_questions_in_anthropics_format_are_requests_of_its_batches(anthropic_server: FakeAnthropic) -> None:
+    arguments = ("--teacher", MODEL, "--rubrics", "broadcast", "--limit", 3)
+    done = generate(*arguments, "--questions", "q.jsonl", "--questions-format", "anthropic")
+    assert done.exit_code == 0, done.output
+    assert generate(*arguments, "--out", "r.jsonl").exit_code == 0
+    asked = {question["custom_id"]: question["params"] for question in rows_of(Path("q.jsonl"))}
+    assert sorted(asked) == sorted(reply.key for reply in open_store("calls/teacher.sqlite").replies())
+    assert sorted(map(str, asked.values())) == sorted(
+        str({name: value for name, value in body.items() if name != "stream"}) for body in anthropic_server.bodies
+    )
 
 
 def test_shards_on_one_store_are_together_the_whole_run(mock_teacher: Any) -> None:
