@@ -272,17 +272,6 @@ def test_no_teacher_is_named_by_a_machines_path(model: str, arguments: dict[str,
     assert teacher_name(model, arguments) == name
 
 
-def test_samples_are_calls_of_their_own_and_other_settings_are_other_questions(mock_teacher: Any) -> None:
-    count = iter(range(1000))
-    model = mock_teacher(lambda _: f"Text number {next(count)}.")
-    arguments = ("--teacher", "mockllm/t", "--rubrics", "broadcast", "--levels", "low", "--out", "r.jsonl")
-    for samples, asked in ((2, 48), (3, 72), (2, 72)):
-        assert generate(*arguments, "--samples", samples).exit_code == 0
-        assert len(model.seen) == asked
-    rows = rows_of(Path("r.jsonl"))
-    assert len({row["response"] for row in rows}) == len({row["id"] for row in rows}) == 72
-
-
 def test_configured_by_a_system_prompt_the_teacher_sees_no_rubric(mock_teacher: Any) -> None:
     model = mock_teacher(lambda messages: messages[0].text)
     arguments = ("--rubrics", "broadcast", "--configured-by", "system_prompt", "--limit", 6, "--out", "r.jsonl")
@@ -294,18 +283,21 @@ def test_configured_by_a_system_prompt_the_teacher_sees_no_rubric(mock_teacher: 
     assert [[message.role for message in messages] for messages in model.seen] == [["system", "user"]] * 6
 
 
-def test_refused_truncated_and_empty_replies_are_rows_and_counted(mock_teacher: Any) -> None:
-    mock_teacher(lambda _: "Cut sho", stop_reason="max_tokens")
-    arguments = ("--rubrics", "broadcast", "--limit", 6, "--out", "r.jsonl")
-    done = generate("--teacher", "mockllm/cut", *arguments, "--store", "cut.jsonl")
-    assert re.search(r"broadcast low +2 +2 +0 +0 +2 +0  mockllm/cut", done.output), done.output
-    mock_teacher(lambda _: "", stop_reason="content_filter")
-    done = generate("--teacher", "mockllm/no", *arguments, "--store", "no.jsonl", "--out", "other.jsonl")
-    assert re.search(r"all +6 +6 +0 +6 +0 +0", done.output), done.output
-    mock_teacher(lambda _: " ")
-    done = generate("--teacher", "mockllm/blank", *arguments, "--store", "blank.jsonl", "--out", "third.jsonl")
-    assert re.search(r"all +6 +6 +0 +0 +0 +6", done.output), done.output
-    assert [row["stop_reason"] for row in rows_of(Path("r.jsonl"))] == ["max_tokens"] * 6
+@pytest.mark.parametrize(
+    ("reply", "stop_reason", "counts"),
+    [
+        ("Cut sho", "max_tokens", "6 +6 +0 +0 +6 +0"),
+        ("", "content_filter", "6 +6 +0 +6 +0 +0"),
+        (" ", "stop", "6 +6 +0 +0 +0 +6"),
+    ],
+)
+def test_refused_truncated_and_empty_replies_are_rows_and_counted(
+    mock_teacher: Any, reply: str, stop_reason: str, counts: str
+) -> None:
+    mock_teacher(lambda _: reply, stop_reason=stop_reason)
+    done = generate("--teacher", "mockllm/t", "--rubrics", "broadcast", "--limit", 6, "--out", "r.jsonl")
+    assert re.search(f"all +{counts}", done.output), done.output
+    assert [row["stop_reason"] for row in rows_of(Path("r.jsonl"))] == [stop_reason] * 6
 
 
 # asked once, paid once, lost never
@@ -589,13 +581,6 @@ def test_what_cannot_be_done_is_one_sentence(
     assert done.exit_code == status
     assert "Traceback" not in done.output
     assert model.seen == []
-
-
-def test_a_missing_key_is_one_sentence() -> None:
-    done = generate("--teacher", MODEL, "--out", "r.jsonl")
-    assert done.exit_code == 1
-    assert "ANTHROPIC_API_KEY" in done.output
-    assert "Traceback" not in done.output
 
 
 # until enough is good
