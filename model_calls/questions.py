@@ -16,8 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from anthropic.types import Message
+from inspect_ai.model import model_output_from_anthropic
+
 from model_calls.call import Call, Reply
 from model_calls.online import reply_of
+from model_calls.request import request_body
 from model_calls.store import CallStore
 
 QuestionFormat = Literal["openai", "anthropic"]
@@ -77,23 +81,18 @@ async def write_questions(
         for call in calls:
             if call.key not in store and call.key not in written:
                 written.add(call.key)
-                question = _openai_question(call)
-                if format == "anthropic":
-                    body, needed = await _anthropic_body(call)
-                    question = {"custom_id": call.key, "params": body}
+                if format == "openai":
+                    question = {"method": "POST", "url": "/v1/chat/completions", "body": _openai_body(call)}
+                else:
+                    params, needed = await request_body(call)
+                    question = {"params": params}
                     betas |= dict.fromkeys(needed)
-                file.write(json.dumps(question) + "\n")
+                file.write(json.dumps({"custom_id": call.key} | question) + "\n")
     unfinished.replace(path)
     return Questions(len(written), tuple(betas))
 
 
-async def _anthropic_body(call: Call) -> tuple[dict[str, Any], tuple[str, ...]]:
-    from model_calls.request import request_body
-
-    return await request_body(call)
-
-
-def _openai_question(call: Call) -> dict[str, Any]:
+def _openai_body(call: Call) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": call.model.name,
         "messages": [{"role": message.role, "content": message.text} for message in call.messages],
@@ -105,7 +104,7 @@ def _openai_question(call: Call) -> dict[str, Any]:
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if stops := params.pop("stop_seqs", None):
         body["stop"] = stops
-    return {"custom_id": call.key, "method": "POST", "url": "/v1/chat/completions", "body": body | params}
+    return body | params
 
 
 async def read_answers(path: Path, calls: Iterable[Call], store: CallStore) -> Answered:
@@ -124,14 +123,14 @@ async def read_answers(path: Path, calls: Iterable[Call], store: CallStore) -> A
         starts = dict(reversed(list(_starts(file, outcome.problems))))
         used, block = set[str](), dict[str, Reply]()
         for call in calls:
+            used.add(call.key)
             if call.key in store or call.key in block:
-                used.add(call.key)
-            elif call.key not in starts:
+                continue
+            if call.key not in starts:
                 outcome.unanswered += 1
-            else:
-                used.add(call.key)
-                file.seek(starts[call.key])
-                block[call.key] = await _reply(call, _parsed(file.readline()))
+                continue
+            file.seek(starts[call.key])
+            block[call.key] = await _reply(call, _parsed(file.readline()))
             if len(block) >= REPLIES_PER_COMMIT:
                 outcome.answered += len(block)
                 await store.put(*block.values())
@@ -172,7 +171,7 @@ def _check(answer: dict[str, Any]) -> None:
     if (result := answer.get("result")) is not None:
         if result["type"] != "succeeded":
             raise _EngineError(f"error of the engine: {result['type']}: {str(result.get('error', ''))[:100]}")
-        list(result["message"]["content"])
+        Message.model_validate(result["message"])
         return
     status = (answer.get("response") or {}).get("status_code", 200)
     if status != 200:
@@ -193,9 +192,6 @@ def _completion(answer: dict[str, Any]) -> dict[str, Any]:
 
 async def _reply(call: Call, answer: dict[str, Any]) -> Reply:
     if "result" in answer:
-        from anthropic.types import Message
-        from inspect_ai.model import model_output_from_anthropic
-
         message = Message.model_validate(answer["result"]["message"])
         return reply_of(call, await model_output_from_anthropic(message), attempts=1, batch=True)
     completion = _completion(answer) or answer
