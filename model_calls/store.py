@@ -60,7 +60,10 @@ def open_store(path: str | Path) -> "CallStore":
 
 
 class CallStore:
-    """Replies by `Call.key`. Use `open_store`. It outlives event loops, so several `eval()` calls can share it.
+    """Replies by `Call.key`. Use `open_store`.
+
+    It outlives event loops, so that several `eval()` calls of one process can share it. Two loops at the same time may
+    put and get, but not ask the same call: who asks second would wait for an event of the other loop.
 
     Attributes:
         path: The SQLite file.

@@ -85,10 +85,11 @@ class RowFile:
         """
         before = list(self._lines)
         for one in asked:
-            judgment, written = (judgments or {}).get(one.row_id), self.get(one.row_id)
-            if written is None and (reply := store.get(one.key)) is not None:
-                self._put(row_of(one.teacher, one.question, reply, judgment))
-            elif written is not None and judgment not in (None, written.judgment):
+            judgment = (judgments or {}).get(one.row_id)
+            if one.row_id not in self:
+                if (reply := store.get(one.key)) is not None:
+                    self._put(row_of(one.teacher, one.question, reply, judgment))
+            elif judgment and (written := self.get(one.row_id)) is not None and written.judgment != judgment:
                 self._put(written.model_copy(update={"judgment": judgment}))
         in_order = {one.row_id: None for one in asked if one.row_id in self._lines}
         rest = iter(in_order)
