@@ -10,6 +10,7 @@ import json
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -172,18 +173,30 @@ class CallStore:
 
 def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        [(schema,)] = connection.execute("PRAGMA user_version").fetchall()
-        if schema > SCHEMA:
-            raise ValueError(f"{path}: got schema {schema}, expected at most {SCHEMA}: update cpt-tasks to read it")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        if schema < SCHEMA:
-            connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT")
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise ValueError(f"{path}: {error}, expected a call store in SQLite; restore it, or name another") from error
-    except ValueError:
-        connection.close()
-        raise
-    return connection
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            _prepare(connection, path)
+            return connection
+        except sqlite3.DatabaseError as error:
+            # a change to WAL does not wait for another process that makes it
+            if "locked" in str(error) and time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            connection.close()
+            raise ValueError(
+                f"{path}: {error}, expected a call store in SQLite; restore it, or name another"
+            ) from error
+        except ValueError:
+            connection.close()
+            raise
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    [(schema,)] = connection.execute("PRAGMA user_version").fetchall()
+    if schema > SCHEMA:
+        raise ValueError(f"{path}: got schema {schema}, expected at most {SCHEMA}: update cpt-tasks to read it")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    if schema < SCHEMA:
+        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT")
