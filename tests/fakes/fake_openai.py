@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
-from fake_anthropic import in_a_thread
+from fake_messages import in_a_thread
 
 
 @contextlib.contextmanager
