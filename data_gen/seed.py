@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from data_gen.responses import ResponseJudgment, TeacherResponse, response_id
+from data_gen.responses import ResponseJudgment, TeacherResponse, response_id, write_jsonl
 from judges import measure
 from rubrics import Rubric, ScoreLevel, load_rubrics, load_user_prompts
-from rubrics.files import read_jsonl, write_jsonl
+from rubrics.files import read_jsonl
 
 _LEVELS = {"high": ScoreLevel.EXTREMELY_HIGH} | {level.value: level for level in ScoreLevel}
 

@@ -24,6 +24,7 @@ from judges import (
     Panel,
     check_measurable,
     judge_model,
+    outcome_of,
 )
 from judges.measures import words
 from model_calls import open_store
@@ -98,13 +99,14 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
 
 async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> dict[str, Any]:
     try:
-        judgment = await judge.judge(rubric, user_prompt, response)
-        return judgment.model_dump()
-    except JudgeFailure as failure:
-        return {"score": None} | JudgeFailureRecord.of(failure, rubric).model_dump()
+        outcome = await outcome_of(judge, rubric, user_prompt, response)
     except Exception as error:  # whatever a provider's client raises: see judge_responses
         detail = f"{type(error).__name__}: {error}"
-        return {"score": None, "failure_mode": CALL_FAILED, "failure": detail, "rubric_hash": rubric.hash}
+        failed = JudgeFailureRecord(failure_mode=CALL_FAILED, failure=detail, rubric_hash=rubric.hash)
+        return {"score": None} | failed.model_dump()
+    if isinstance(outcome, JudgeFailure):
+        return {"score": None} | JudgeFailureRecord.of(outcome, rubric).model_dump()
+    return outcome.model_dump()
 
 
 def _report_failures(verdicts: Sequence[dict[str, Any]]) -> None:
