@@ -15,7 +15,7 @@ from model_calls.store import open_store
 
 @click.command("calls")
 @click.argument("path", metavar="STORE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--compact", is_flag=True, hidden=True)  # of the older form of store; accepted for one release
+@click.option("--compact", is_flag=True, hidden=True, help="Of the older form of store; accepted for one release.")
 def calls_command(path: Path, compact: bool) -> None:
     """Counts the calls in STORE per model, and their tokens by kind.
 
