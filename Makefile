@@ -41,7 +41,7 @@ self-teacher: $(INSTALLED)
 	$(BIN)/cpt generate --teacher hf/smollm2-135m -M model_path=$(SMALL) -M tokenizer_path=$(SMALL) -M dtype=float32 \
 		--configured-by system_prompt --rubrics measured --levels low,moderate,extremely_high,control --samples 4 \
 		--temperature 0.7 --max-tokens 224 --max-connections 48 --seed 42 \
-		--store calls/self_teacher.jsonl --out $(SELF)/responses.jsonl
+		--store calls/self_teacher.sqlite --out $(SELF)/responses.jsonl
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/all --keep all --near 0
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/best_of_4 --keep all --near 0 --best-of
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/kept --best-of

@@ -55,8 +55,8 @@ class Plan:
         prompts: User prompts by family of rubrics: id -> text.
         levels: In the order asked.
         samples: Responses to each question.
-        configured_by: Whether the rubric and the level are shown, or a train paraphrase as system prompt asks for it.
-        seed: Of the paraphrases drawn, and of the questions under a limit.
+        configured_by: Whether the rubric and the level are shown, or a train wording as system prompt asks for it.
+        seed: Of the wordings drawn, and of the questions under a limit.
         limit: At most this many questions, drawn so that all levels of a user prompt come together; None for all. A
             larger limit keeps the questions of a smaller one.
         shard: (i, n): the i-th of n parts, from 1, that have no question in common and together are the plan. The
@@ -134,10 +134,10 @@ def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[st
     path = Path(selection)
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         raise ValueError(f"--prompts {selection}: not found, expected {TRAIN!r} or the path of a YAML file of prompts")
-    found = _prompts_of(path)
-    own = _texts(found, "test", path)
+    splits = _splits(path)
+    own = _texts(splits, "test", path)
     package = all_user_prompts("test")
-    train = _texts(found, "train", path)
+    train = _texts(splits, "train", path)
     _refuse_test_prompts(train, own, package, path)
     return {rubric.family: train for rubric in rubrics}
 
@@ -167,19 +167,19 @@ def read_shard(text: str) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-def _prompts_of(path: Path) -> dict[str, Any]:
+def _splits(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        splits = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML in UTF-8 ({str(error).splitlines()[0]})") from error
-    if not isinstance(found, dict) or "train" not in found or set(found) - {"train", "test"}:
-        got = sorted(map(str, found)) if isinstance(found, dict) else type(found).__name__
+    if not isinstance(splits, dict) or "train" not in splits or set(splits) - {"train", "test"}:
+        got = sorted(map(str, splits)) if isinstance(splits, dict) else type(splits).__name__
         raise ValueError(f"{path}: got {got}, expected the splits train and test, as in rubrics/user_prompts.yaml")
-    return found
+    return splits
 
 
-def _texts(found: Mapping[str, Any], split: str, path: Path) -> dict[str, str]:
-    prompts = found.get(split) or {}
+def _texts(splits: Mapping[str, Any], split: str, path: Path) -> dict[str, str]:
+    prompts = splits.get(split) or {}
     if not isinstance(prompts, dict) or (split == "train" and not prompts):
         raise ValueError(f"{path}: {split}: got {type(prompts).__name__}, expected at least one line `id: text`")
     seen: dict[str, str] = {}

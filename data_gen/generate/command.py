@@ -3,7 +3,7 @@
     cpt generate --teacher anthropic/claude-sonnet-5-5 --rubrics train --samples 4 --out responses.jsonl --forecast
     cpt generate --teacher openai-api/fleet/MODEL --model-base-url http://ADDRESS/v1 --out responses.jsonl
 
-The work is done in `generate_run.py` and the modules it names, imported when the command is called.
+The work is done in `run.py` and the modules it names, imported when the command is called.
 """
 
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import Any
 import click
 import yaml
 
-from data_gen.generation.plan import Plan, read_levels, read_prompts, read_shard
+from data_gen.generate.plan import Plan, read_levels, read_prompts, read_shard
 from model_calls.errors import clear_errors
-from rubrics import Rubric, load_rubrics
+from rubrics import load_rubrics
 
-DEFAULT_STORE = "calls/teacher.jsonl"
+DEFAULT_STORE = "calls/teacher.sqlite"
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
@@ -32,7 +32,12 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 @click.option("--prompts", default="train", show_default=True, help="Our train user prompts, or a YAML file of yours.")
 @click.option("--samples", default=1, show_default=True, type=click.IntRange(1), help="Responses to each question.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Responses file to add to (JSONL).")
-@click.option("--store", help=f"File that calls are kept in. Default: {DEFAULT_STORE}; with --shard one for each.")
+@click.option(
+    "--store",
+    default=DEFAULT_STORE,
+    show_default=True,
+    help="File that calls are kept in. Processes of one machine share it; on another machine, one of its own.",
+)
 @click.option("-M", "--model-arg", "model_args", multiple=True, metavar="NAME=VALUE", help="Argument of the provider.")
 @click.option("--model-base-url", help="Address of the model's server.")
 @click.option("--temperature", type=click.FloatRange(0), help="Default: none is sent; current Claude models refuse it.")
@@ -43,7 +48,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
     type=click.Choice(["rubric", "system_prompt"]),
     default="rubric",
     show_default=True,
-    help="Show the rubric and the level, or one of the level's train paraphrases as system prompt.",
+    help="Show the rubric and the level, or one of the level's train wordings as system prompt.",
 )
 @click.option(
     "--max-connections",
@@ -65,14 +70,21 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 @click.option("--accept", type=click.IntRange(1), help="Ask until this many responses to each question are in band.")
 @click.option("--max-samples", type=click.IntRange(1), help="With --accept: askings per question. Default: 4 times.")
 @click.option("--judge", help="With --accept: `measured`, or an inspect model.")
-@click.option("--judge-store", default="calls/judge.jsonl", show_default=True, help="File of the judge's calls.")
+@click.option("--judge-store", default="calls/judge.sqlite", show_default=True, help="File of the judge's calls.")
 @click.option("--limit", type=click.IntRange(1), help="Ask each teacher at most so many questions. Default: all.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the questions under a limit and of paraphrases.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the questions under a limit and of wordings.")
 @click.option("--shard", default="1/1", show_default=True, help="i/n: the i-th of n parts of the plan, from 1.")
 @click.option(
     "--questions",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the missing questions to this file (OpenAI batch JSONL), and ask nobody.",
+    help="Write the missing questions to this file (JSONL of a provider's batches), and ask nobody.",
+)
+@click.option(
+    "--questions-format",
+    type=click.Choice(["openai", "anthropic"]),
+    default="openai",
+    show_default=True,
+    help="Its form.",
 )
 @click.option(
     "--answers", type=click.Path(dir_okay=False, path_type=Path), help="Take replies from this file, and ask nobody."
@@ -99,10 +111,8 @@ def generate_command(teachers: str, rubrics: str, levels: str, prompts: str, sha
             limit=options.pop("limit"),
             shard=read_shard(shard),
         )
-        _check_wordings(plan, selected)
-        options["store"] = options["store"] or _default_store(plan)
         options["model_args"] = _model_args(options["model_args"])
-        from data_gen.generation.run import run
+        from data_gen.generate.run import run
 
         complaint = run(names, plan, options)
     if complaint:
@@ -124,27 +134,14 @@ def _check_options(options: dict[str, Any]) -> None:
         raise click.UsageError("--out is missing: the responses file (only --forecast and --questions need none)")
 
 
-def _check_wordings(plan: Plan, rubrics: list[Rubric]) -> None:
-    if plan.configured_by == "system_prompt":
-        for rubric in rubrics:
-            for level in plan.levels:
-                if level != "control":
-                    rubric.wordings(level, "train")
-
-
-def _default_store(plan: Plan) -> str:
-    part, parts = plan.shard
-    return DEFAULT_STORE if parts == 1 else DEFAULT_STORE.replace(".jsonl", f"-{part}-of-{parts}.jsonl")
-
-
 def _model_args(given: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for argument in given:
         name, equals, value = argument.partition("=")
         if not name or not equals:
             raise ValueError(f"-M {argument}: expected NAME=VALUE")
         try:
-            found[name] = yaml.safe_load(value)
+            arguments[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ValueError(f"-M {argument}: {value!r} is not YAML") from error
-    return found
+    return arguments

@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_gen.generation.plan import Question
-from data_gen.generation.spend import CHARACTERS_PER_TOKEN
-from data_gen.generation.teacher_prompts import TEACHER_PROMPT_VERSION, rubric_block, teacher_messages
+from data_gen.generate.plan import Question
+from data_gen.generate.teacher_prompts import TEACHER_PROMPT_VERSION, rubric_block, teacher_messages
 from data_gen.responses import CONTROL, ResponseJudgment, TeacherResponse
+from model_calls.call import IN_PROCESS, OWN_SERVER, PROVIDERS, provider_of
+from model_calls.errors import was_cut_off
 from rubrics import ScoreLevel
 
 if TYPE_CHECKING:
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
 
     from model_calls import Call, Reply
 
+CHARACTERS_PER_TOKEN = 4
 MAX_CONNECTIONS = 64
 TIMEOUT_SECONDS = 300
 LOCAL_TIMEOUT_SECONDS = 3600  # a batch on a slow machine; nothing is paid for twice there
 MIN_CACHED_CHARACTERS = 1024 * CHARACTERS_PER_TOKEN  # shorter prefixes are not cached by current Claude models
-# their number of connections is a size of batches or of a server's queue, and no rate limit is to be found out
-_LOCAL = ("hf", "vllm", "sglang", "llama-cpp-python", "ollama", "nnterp", "transformer_lens")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,8 @@ def teacher_of(model: str, settings: TeacherSettings) -> Teacher:
     from inspect_ai.model import GenerateConfig, get_model
     from inspect_ai.util import AdaptiveConcurrency
 
-    is_local = model.partition("/")[0] in _LOCAL
+    # there the number of connections is a size of batches or of a server's queue, and no rate limit is to be met
+    is_local = PROVIDERS.get(provider_of(model)) in (IN_PROCESS, OWN_SERVER)
     connections = settings.max_connections or MAX_CONNECTIONS
     config = GenerateConfig(
         max_tokens=settings.max_tokens,
@@ -155,7 +158,10 @@ def row_id(call_key: str, rubric_id: str) -> str:
 def row_of(
     teacher: Teacher, question: Question, reply: "Reply", judgment: ResponseJudgment | None = None
 ) -> TeacherResponse:
-    """The row of a reply; refused, truncated and empty replies have one as well."""
+    """The row of a reply; refused, truncated and empty replies have one as well.
+
+    A lone surrogate, which no file in UTF-8 can hold, becomes U+FFFD; the call store has the reply as it came.
+    """
     params = {name: value for name, value in reply.params.items() if isinstance(value, str | int | float | bool)}
     return TeacherResponse(
         id=row_id(reply.key, question.rubric.id),
@@ -165,7 +171,7 @@ def row_of(
         rubric_hash=question.rubric.hash,
         level=question.level,
         wording=question.wording,
-        response=reply.text,
+        response=_LONE_SURROGATE.sub("\ufffd", reply.text),
         teacher=teacher.name,
         params=params | {"teacher_prompt_version": TEACHER_PROMPT_VERSION},
         created=reply.created,
@@ -179,6 +185,6 @@ def outcome(stop_reason: str | None, response: str) -> str:
     """What came back: "refused", "truncated", "empty" or "whole"."""
     if stop_reason == "content_filter":
         return "refused"
-    if stop_reason in ("max_tokens", "model_length"):
+    if was_cut_off(stop_reason):
         return "truncated"
     return "whole" if response.strip() else "empty"
