@@ -20,7 +20,7 @@ from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap, resample_
 from cpt_tasks.metrics.rows import Floats, table_of
 from cpt_tasks.scorers import BOOTSTRAP_SEED, HEADLINE, judged_row
 from judges import NO_RESPONSE
-from judges.agreement import Estimate
+from judges.interval import Estimate
 
 # position, rubric, level, user prompt, paraphrase, score (None if the judge failed), words
 Item = tuple[int, str, str, str, str, float | None, int]

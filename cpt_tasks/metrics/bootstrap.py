@@ -7,7 +7,7 @@ import scipy  # its parts are imported when first used: `scipy.stats` takes a se
 from numpy.typing import NDArray
 
 from cpt_tasks.metrics.rows import NAN, Floats, Rows, Statistic, table_of
-from judges.agreement import Estimate
+from judges.interval import Estimate
 
 TAIL = 0.025
 MAX_SKEWNESS = 3.0  # beyond it the expansion does not hold, and no correction is better than a wild one

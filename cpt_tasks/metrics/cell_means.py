@@ -8,7 +8,7 @@ import numpy as np
 from cpt_tasks.metrics.bootstrap import bootstrap_estimate
 from cpt_tasks.metrics.cells import mean_of_known, ratio, seeded_weights
 from cpt_tasks.metrics.rows import Floats
-from judges.agreement import Estimate
+from judges.interval import Estimate
 
 N_FLIPS = 200
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from cpt_tasks.metrics.samples_saved import CensoredEstimate
 from cpt_tasks.sections import jsonable
-from judges.agreement import Estimate
+from judges.interval import Estimate
 
 PARTS = ("value", "ci_low", "ci_high")
 

@@ -9,9 +9,6 @@ import pytest
 from frames import frame
 
 from cpt_tasks.benchmarks.composition.statistics import (
-    ALONE,
-    TOGETHER,
-    UNPROMPTED,
     composition_statistics,
     joint_responses,
     miscalibration,
@@ -25,6 +22,7 @@ from cpt_tasks.benchmarks.paraphrase_robustness.statistics import (
     worst_by_chance,
 )
 from cpt_tasks.benchmarks.rubric_adherence.side_effects import CELL, shifts_by_prompt, side_effect_statistics
+from cpt_tasks.samples import ALONE, TOGETHER, UNPROMPTED
 from rubrics import ScoreLevel
 
 LOW, MODERATE, HIGH = ScoreLevel
@@ -118,7 +116,7 @@ Pair = tuple[float, float]
 
 
 def joints(*rows: tuple[str, tuple[ScoreLevel, ScoreLevel], Pair, Pair, Pair]) -> pd.DataFrame:
-    """Joint responses out of a frame: user prompt, levels of a and b, scores together, alone, without a system prompt."""
+    """Joint responses: user prompt, levels of a and b, scores together, alone and without a system prompt."""
     samples: list[dict[str, Any]] = []
     for prompt, levels, together, alone, base in rows:
         common = {"user_prompt_id": prompt, "rubric": "a"}

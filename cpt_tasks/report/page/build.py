@@ -12,7 +12,6 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cpt_tasks.ratings import noise_values
 from cpt_tasks.report.page import view
 from cpt_tasks.report.page.blobs import blob, safe_json, score_columns, text_columns
 from cpt_tasks.report.page.budget import choose_texts
@@ -21,6 +20,8 @@ from cpt_tasks.report.page.libraries import vega_bundle
 from cpt_tasks.report.page.records import RunRecords, level_order, records_of
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Section
+from judges import JudgeFailureRecord, Judgment
+from judges.noise import noise_values
 from rubrics import ScoreLevel
 
 PAGE = "report.html"
@@ -152,9 +153,8 @@ def _sections(summary: Mapping[str, Any], runs: Sequence[Run], sections: Mapping
     return entries
 
 
-def _judgments(run: Run) -> list[dict[str, Any]]:
-    records = run.frame["record"].dropna() if len(run.frame) else []
-    return [record.judgment.model_dump() for record in records]
+def _judgments(run: Run) -> list[Judgment | JudgeFailureRecord]:
+    return [record.judgment for record in run.frame["record"].dropna()] if len(run.frame) else []
 
 
 def _script() -> str:
