@@ -5,15 +5,15 @@
 Input rows are `{rubric, prompt, level, response}`, level one of low, moderate, high or extremely_high.
 """
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import click
 
-from data_gen.responses import ResponseJudgment, TeacherResponse, read_lines, response_id, write_jsonl
+from data_gen.responses import ResponseJudgment, TeacherResponse, response_id, write_jsonl
 from judges import measure
 from rubrics import Rubric, ScoreLevel, load_rubrics, load_user_prompts
+from rubrics.files import read_jsonl
 
 _LEVELS = {"high": ScoreLevel.EXTREMELY_HIGH} | {level.value: level for level in ScoreLevel}
 
@@ -30,8 +30,7 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
     dropped: list[str] = []
     asked: Counter[str] = Counter()
     for path in paths:
-        for number, line in enumerate(read_lines(path), start=1):
-            row = json.loads(line)
+        for number, row in read_jsonl(path):
             where = f"{path.name}:{number}"
             for key, known in (("rubric", rubrics), ("level", _LEVELS), ("prompt", prompt_ids)):
                 if row.get(key) not in known:

@@ -2,26 +2,40 @@
 
     cpt twins --responses data_gen/seed/responses.jsonl --out data/seed
 
-The work is done in `preference_data.py`.
+The work is done in `make.py`.
 """
 
 import json
+import os
 import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from data_gen.pairing.dataset_card import find_hub_token, push_folder
-from data_gen.pairing.preference_data import FORMATS, Options, make_preferences
-from data_gen.pairing.preference_files import require_pyarrow
-from data_gen.pairing.twins import LEVEL_PAIRS, N_EVAL_PROMPTS, LevelPair, parse_level_pairs
+from data_gen.twins.options import FORMATS, LEVEL_PAIRS, N_EVAL_PROMPTS, LevelPair, Options, parse_level_pairs
 
 DEFAULT_RESPONSES = Path(str(files("data_gen"))) / "seed" / "responses.jsonl"
-_NOT_IN_COMMAND = ("out", "push_to_hub", "private")
-_ALL_PAIRS = ",".join(f"{lower}:{higher}" for lower, higher in LEVEL_PAIRS)
+
+
+class _TwinsCommand(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.obj = _portable(args)
+        return super().parse_args(ctx, args)
+
+
+def _portable(arguments: list[str]) -> str:
+    """The command as it was typed, files without their folders, and without where the result goes."""
+    words, typed = ["cpt", "twins"], iter(arguments)
+    for word in typed:
+        if word.partition("=")[0] in ("--out", "--push-to-hub"):
+            if "=" not in word:
+                next(typed, None)
+        elif word != "--private":
+            parts = [Path(part).name if Path(part).exists() else part for part in word.split(",")]
+            words.append(shlex.quote(",".join(parts)))
+    return " ".join([*words, "--out", "DIR"])
 
 
 def _parse_kwargs(context: click.Context, parameter: click.Parameter, value: str | None) -> dict[str, Any] | None:
@@ -52,38 +66,10 @@ def _parse_pairs(context: click.Context, parameter: click.Parameter, value: str)
         raise click.BadParameter(str(error)) from error
 
 
-def _portable_command(context: click.Context) -> str:
-    """The command as it was typed, files without their folders."""
-    parts = ["cpt", "twins"]
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        if name in _NOT_IN_COMMAND or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
-            continue
-        value, flag = context.params[name], parameter.opts[0]
-        if value is True:
-            parts.append(flag)
-            continue
-        for each in value if parameter.multiple else [value]:
-            parts += [flag, shlex.quote(_portable(name, each))]
-    return " ".join([*parts, "--out", "DIR"])
-
-
-def _portable(name: str, value: Any) -> str:
-    if isinstance(value, Path):
-        return value.name
-    if isinstance(value, dict):
-        return json.dumps(value) if name == "chat_template_kwargs" else ",".join(map("=".join, value.items()))
-    if name == "level_pairs":
-        return ",".join(f"{lower}:{higher}" for lower, higher in value)
-    if name == "rubrics":
-        return ",".join(part.rpartition("/")[2] for part in value.split(","))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 _INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command(name="twins")
+@click.command(name="twins", cls=_TwinsCommand)
 @click.option(
     "--responses",
     multiple=True,
@@ -114,7 +100,7 @@ _INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option(
     "--level-pairs",
-    default=_ALL_PAIRS,
+    default=",".join(f"{lower}:{higher}" for lower, higher in LEVEL_PAIRS),
     show_default="all three",
     callback=_parse_pairs,
     help="Levels to pair, e.g. low:moderate,low:extremely_high.",
@@ -209,15 +195,21 @@ def twins_command(
     """
     if private and not push_to_hub:
         raise click.UsageError("--private: expected it with --push-to-hub")
+    # else polars' allocator keeps what was freed for ten seconds: a hundred megabytes with a million responses
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+    try:
+        import pyarrow  # type: ignore[import-untyped]  # noqa: F401  # it has no types
+
+        from data_gen.twins.card import find_hub_token, push_folder
+        from data_gen.twins.make import make_preferences
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error}: pip install 'cpt-tasks[data]'") from error
     if push_to_hub:
         find_hub_token()
-    if settings["format"] != "jsonl":
-        require_pyarrow()
     if not responses and not from_ratings:
         responses = (DEFAULT_RESPONSES,)
     try:
-        options = Options(responses, from_ratings, command=_portable_command(context), **settings)
-        names = make_preferences(options)
+        names = make_preferences(Options(responses, from_ratings, command=context.obj, **settings))
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     if push_to_hub:
