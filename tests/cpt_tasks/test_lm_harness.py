@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from broadcast_student import CALM, LIVELY, SHOUT
 
 pytest.importorskip("lm_eval")
 from inspect_ai import eval as inspect_eval
@@ -19,30 +20,20 @@ from lm_eval import simple_evaluate
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from cpt_tasks.best_of_n import best_of_n
+from cpt_tasks.benchmarks.best_of_n.report import summarise
+from cpt_tasks.benchmarks.best_of_n.task import best_of_n
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, worst_wording_accuracy
+from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
 from cpt_tasks.lm_harness import command, include_path
-from cpt_tasks.lm_harness.adherence import N_RESAMPLES, estimate_of, standard_error
+from cpt_tasks.lm_harness.adherence import estimate_of, standard_error_of
 from cpt_tasks.lm_harness.documents import documents
 from cpt_tasks.lm_harness.settings import CannotRunError, Settings, settings_of
 from cpt_tasks.lm_harness.task import chat_problem
-from cpt_tasks.metrics import STATISTICS
-from cpt_tasks.rubric_adherence import adherence_grid, rubric_adherence
-from cpt_tasks.runs import read_run
-from cpt_tasks.scorers import BOOTSTRAP_SEED
-from cpt_tasks.sections import jsonable
-from cpt_tasks.summaries.best_of_n import summarise
+from cpt_tasks.report.logs import read_run
+from judges.interval import jsonable
 
 ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
-TEXTS = {
-    "low": "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3,
-    "moderate": (
-        "The procession moves along the avenue in good order today. What a sight! If you stand near the church you "
-        "hear the drums before you see them. A child waves from a balcony. You may want to follow them to the river!"
-    ),
-    "extremely_high": (
-        "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
-    ),
-}
+TEXTS = {"low": CALM, "moderate": LIVELY, "extremely_high": SHOUT}
 NO_VERDICT = "I would rather not say."
 
 
@@ -86,8 +77,8 @@ class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
 
         return torch.tensor([int(count), int(count) + self.padding])
 
-    def gather_object(self, found: Any, dst: int = 0) -> list[Any]:
-        return [found]
+    def gather_object(self, result: Any, dst: int = 0) -> list[Any]:
+        return [result]
 
 
 def evaluate(task: str = ADHERENCE, model: Any = None, metadata: dict[str, Any] | None = None, **options: Any) -> Any:
@@ -97,27 +88,27 @@ def evaluate(task: str = ADHERENCE, model: Any = None, metadata: dict[str, Any] 
     return simple_evaluate(model=model or FakeLM(), tasks=[task], task_manager=manager, **options)
 
 
-def value(found: Any, name: str, task: str = ADHERENCE) -> float:
-    return float(found["results"][task][f"{name},none"])
+def value(result: Any, name: str, task: str = ADHERENCE) -> float:
+    return float(result["results"][task][f"{name},none"])
 
 
 def test_the_documents_are_the_grid_of_the_inspect_task_with_every_level_of_a_prompt_together() -> None:
-    found = documents(settings_of({"rubrics": "broadcast,reverie", "limit_per_cell": 2, "pretrained": "a/model"}))
+    result = documents(settings_of({"rubrics": "broadcast,reverie", "limit_per_cell": 2, "pretrained": "a/model"}))
     grid = adherence_grid("broadcast,reverie", limit_per_cell=2)
-    by_position = sorted(found, key=lambda document: document["position"])
+    by_position = sorted(result, key=lambda document: document["position"])
     assert [document["id"] for document in by_position] == [sample.id for sample in grid]
     for document, sample in zip(by_position, grid, strict=True):
         turns = [document["system_prompt"], document["user_prompt"]]
         assert turns == [message.text for message in sample.input]  # type: ignore[union-attr]
-    first = [(document["rubric"], document["level"]) for document in found[:6]]
+    first = [(document["rubric"], document["level"]) for document in result[:6]]
     assert first == [(r, level) for r in ("broadcast", "reverie") for level in TEXTS]
-    assert len({document["prompt_id"] for document in found[:3]}) == 1
+    assert len({document["user_prompt_id"] for document in result[:3]}) == 1
 
 
 def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_samples() -> None:
     model = FakeLM()
-    found = evaluate(model=model)
-    rows = found["samples"][ADHERENCE]
+    result = evaluate(model=model)
+    rows = result["samples"][ADHERENCE]
     assert len(rows) == 3
     for prompt, row in zip(model.prompts, rows, strict=True):
         assert prompt == f"<system>{row['doc']['system_prompt']}</system><user>{row['doc']['user_prompt']}</user>"
@@ -125,26 +116,28 @@ def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_sa
         assert verdict["response"] == row["resps"][0][0]
         assert [criterion["id"] for criterion in verdict["criteria"]] == ["excitement", "address", "brevity"]
         assert all(criterion["reason"] for criterion in verdict["criteria"])
-    recorded = found["configs"][ADHERENCE]["metadata"]
-    assert (recorded["judge"], recorded["rubrics"], recorded["paraphrases"]) == ("measured", "broadcast", "heldout")
+    recorded = result["configs"][ADHERENCE]["metadata"]
+    assert (recorded["judge"], recorded["rubrics"], recorded["wording_split"]) == ("measured", "broadcast", "heldout")
 
 
 def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: Callable[..., Any]) -> None:
-    metadata = {"rubrics": "broadcast,reverie", "limit_per_cell": 3}
+    metadata = {"rubrics": "broadcast,reverie", "limit_per_cell": 6}
     task = rubric_adherence(**metadata, judge="measured")
     student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
     [log] = inspect_eval(task, model=student, display="none")
     assert log.results is not None
-    found = evaluate(metadata=metadata)
+    result = evaluate(metadata=metadata)
     shown = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
-    assert shown.pop("n_scored") == value(found, "n_scored") == 18
-    assert 0 < shown["order_accuracy"] < 1  # the texts are worth comparing
+    assert shown.pop("n_scored") == value(result, "n_scored") == 36
+    # the texts are worth comparing, and the user prompts are enough for an interval
+    assert 0 < shown["order_accuracy_ci_low"] < shown["order_accuracy"] < 1
     for name, expected in shown.items():  # headline statistics with the ends of their intervals
-        assert value(found, name) == pytest.approx(expected, abs=0, nan_ok=True), name
-    rows = read_run(log.location).rows
+        assert value(result, name) == pytest.approx(expected, abs=0, nan_ok=True), name
+    rows = read_run(log.location).asked
     for name, statistic in STATISTICS.items():
-        assert jsonable(value(found, name)) == jsonable(statistic(rows)), name  # as summary.json holds it
-    responses = {row["doc"]["id"]: row["resps"][0][0] for row in found["samples"][ADHERENCE]}
+        assert jsonable(value(result, name)) == jsonable(statistic(rows)), name  # as summary.json holds it
+    assert jsonable(value(result, "worst_wording_accuracy")) == jsonable(worst_wording_accuracy(rows))
+    responses = {row["doc"]["id"]: row["resps"][0][0] for row in result["samples"][ADHERENCE]}
     assert responses == {sample.id: sample.output.completion for sample in log.samples or []}
 
 
@@ -153,20 +146,20 @@ def test_a_judgment_paid_for_in_one_harness_is_free_in_the_other(
 ) -> None:
     anthropic_server.config.latency_seconds = 0.2
     store = {"call_store": str(tmp_path / "calls.jsonl")}
-    found = evaluate(metadata={"judge": "model", "limit_per_cell": 2} | store)
-    assert value(found, "judge_failed") == 0
+    result = evaluate(metadata={"judge": "model", "limit_per_cell": 2} | store)
+    assert value(result, "judge_failed") == 0
     paid = anthropic_server.stats.requests
-    assert paid == len({row["resps"][0][0] for row in found["samples"][ADHERENCE]})
+    assert paid == len({row["resps"][0][0] for row in result["samples"][ADHERENCE]})
     assert anthropic_server.stats.peak_in_flight > 1
     again = evaluate(metadata={"judge": "anthropic/claude-sonnet-5-5", "limit_per_cell": 2} | store)
     student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
     [log] = inspect_eval(rubric_adherence("broadcast", limit_per_cell=2, **store), model=student, display="none")
     assert log.status == "success", log.error
     assert anthropic_server.stats.requests == paid
-    rows = read_run(log.location).rows
+    rows = read_run(log.location).asked
     for name, statistic in STATISTICS.items():
         expected = jsonable(statistic(rows))
-        assert [jsonable(value(run, name)) for run in (found, again)] == [expected, expected], name
+        assert [jsonable(value(run, name)) for run in (result, again)] == [expected, expected], name
 
 
 def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
@@ -179,10 +172,10 @@ def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
     model.generate_until = lambda requests: [  # type: ignore[method-assign]
         f"{request.doc['system_prompt']} {TEXTS['moderate']}" for request in requests
     ]
-    found = evaluate(model=model, metadata=wanted)
-    assert value(found, "judge_failed") == pytest.approx(1 / 3)
-    assert value(found, "n_scored") == 2
-    [failed] = [row for row in found["samples"][ADHERENCE] if row["judge_failed"]]
+    result = evaluate(model=model, metadata=wanted)
+    assert value(result, "judge_failed") == pytest.approx(1 / 3)
+    assert value(result, "n_scored") == 2
+    [failed] = [row for row in result["samples"][ADHERENCE] if row["judge_failed"]]
     verdict = json.loads(failed["filtered_resps"][0])
     assert (verdict["score"], verdict["failure_mode"]) == (None, "malformed_json")
     assert "failed on 1 of 3 responses, which stay unscored (1 malformed_json)" in caplog.text
@@ -194,11 +187,11 @@ def test_a_call_that_cannot_be_made_does_not_lose_the_responses(anthropic_server
 
     anthropic_server.reply = broken
     settings = {"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}
-    found = evaluate(metadata=settings, limit=1)
-    [row] = found["samples"][ADHERENCE]
+    result = evaluate(metadata=settings, limit=1)
+    [row] = result["samples"][ADHERENCE]
     assert json.loads(row["filtered_resps"][0])["failure_mode"] == "call_failed"
-    assert math.isnan(value(found, "macro_accuracy"))
-    assert (value(found, "n_scored"), value(found, "judge_failed")) == (0, 1)
+    assert math.isnan(value(result, "macro_accuracy"))
+    assert (value(result, "n_scored"), value(result, "judge_failed")) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -241,8 +234,8 @@ def test_a_prompt_that_a_local_model_would_cut_is_refused() -> None:
 
 
 def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
-    found = evaluate(metadata={"judge": "model"}, predict_only=True)
-    assert all(row["filtered_resps"] == row["resps"][0] for row in found["samples"][ADHERENCE])
+    result = evaluate(metadata={"judge": "model"}, predict_only=True)
+    assert all(row["filtered_resps"] == row["resps"][0] for row in result["samples"][ADHERENCE])
 
 
 @pytest.mark.parametrize(
@@ -256,6 +249,7 @@ def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
         ({"n_samples": 1.5}, "--metadata n_samples: got 1.5"),
         ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected 'criteria'"),
         ({"preset": "papers"}, "--metadata: preset: got 'papers', expected one of"),
+        ({"paraphrases": "all"}, "--metadata: wording_split: got 'all', expected one of"),
         ({"wordings": 9}, "--metadata: wordings: got 9, expected 1 to"),
         (
             {"judge": "model"},
@@ -274,18 +268,18 @@ def test_what_cannot_be_is_said_in_a_sentence_before_anything_is_generated(
 
 
 def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded() -> None:
-    found = evaluate(BEST, metadata={"n_samples": 3, "limit_per_cell": 2})
+    result = evaluate(BEST, metadata={"n_samples": 3, "limit_per_cell": 2})
     padded = evaluate(BEST, FakeLM(padding=1), metadata={"n_samples": 3, "limit_per_cell": 2})
-    for run in (found, padded):
+    for run in (result, padded):
         for row in run["samples"][BEST]:
             assert len(row["resps"][0]) == len(row["filtered_resps"][0]) == 3
     # every document's three texts are one of each level: in its band 1 of 3 times at k = 1 and always at k = 3;
     # of the 3 pairs, 2 hold the hit
-    assert value(found, "band_hit@1", BEST) == pytest.approx(1 / 3)
-    assert value(found, "band_hit@2", BEST) == pytest.approx(2 / 3)
-    assert value(found, "band_hit@3", BEST) == pytest.approx(1)
-    assert value(found, "n_distinct", BEST) == 3
-    assert value(found, "band_hit@2_stderr", BEST) == pytest.approx(0)
+    assert value(result, "band_hit@1", BEST) == pytest.approx(1 / 3)
+    assert value(result, "band_hit@2", BEST) == pytest.approx(2 / 3)
+    assert value(result, "band_hit@3", BEST) == pytest.approx(1)
+    assert value(result, "n_distinct", BEST) == 3
+    assert value(result, "band_hit@2_stderr", BEST) == pytest.approx(0)
 
 
 def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model: Callable[..., Any]) -> None:
@@ -299,43 +293,43 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
 
     task = best_of_n(n=4, judge="measured", **settings)
     [log] = inspect_eval(task, model=mock_model(reply), max_connections=1, display="none")
-    summary = summarise(read_run(log.location), N_RESAMPLES, BOOTSTRAP_SEED)
-    found = evaluate(BEST, metadata=settings | {"n_samples": 4})
+    summary = summarise(read_run(log.location), seed=0)
+    result = evaluate(BEST, metadata=settings | {"n_samples": 4})
     for name, estimate in summary["metrics"].items():
-        assert jsonable(value(found, name, BEST)) == estimate["value"], name
+        assert jsonable(value(result, name, BEST)) == estimate["value"], name
     compared = 0
     for point in summary["curves"]:
         name = f"{point['level']}_{point['statistic']}@{point['k']}"
-        if f"{name},none" in found["results"][BEST]:
-            assert jsonable(value(found, name, BEST)) == point["value"], name
+        if f"{name},none" in result["results"][BEST]:
+            assert jsonable(value(result, name, BEST)) == point["value"], name
             compared += 1
     assert compared == 3 * 2 * 3
-    assert jsonable(value(found, "n_distinct", BEST)) == summary["distinct_responses"]
+    assert jsonable(value(result, "n_distinct", BEST)) == summary["distinct_responses"]
 
 
 def test_several_wordings_are_rows_of_their_own_and_no_samples_of_one_cell() -> None:
-    found = evaluate(metadata={"wordings": 2})
-    assert len({(row["doc"]["level"], row["doc"]["paraphrase"]) for row in found["samples"][ADHERENCE]}) == 6
-    assert value(found, "n_scored") == 6
+    result = evaluate(metadata={"wordings": 2})
+    assert len({(row["doc"]["level"], row["doc"]["wording"]) for row in result["samples"][ADHERENCE]}) == 6
+    assert value(result, "n_scored") == 6
     with pytest.raises(CannotRunError, match="--metadata wordings: got 2, expected 1 for cpt_best_of_n"):
         evaluate(BEST, metadata={"wordings": 2})
 
 
 def test_equal_samples_are_counted_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    found = evaluate(BEST, FakeLM(same=True), metadata={"n_samples": 2})
-    assert value(found, "n_distinct", BEST) == 1
+    result = evaluate(BEST, FakeLM(same=True), metadata={"n_samples": 2})
+    assert value(result, "n_distinct", BEST) == 1
     assert "3 of 3 documents have equal texts" in caplog.text
 
 
-def test_the_standard_error_is_the_spread_of_the_clustered_bootstrap_and_nan_without_one() -> None:
-    # the order is right for prompt p and wrong for q. Resamples pp, pq, qp, qq: 1, 1/2, 1/2, 0, of variance 1/8
+def test_the_standard_error_is_the_jackknifes_and_nan_with_one_prompt() -> None:
+    # the order is right for prompt p and wrong for q: 1 without q and 0 without p, sqrt(1/2 (1/4 + 1/4)) = 1/2
     scores = {("low", "p"): 10.0, ("moderate", "p"): 60.0, ("low", "q"): 60.0, ("moderate", "q"): 10.0}
     items = [(n, "r", *where, "heldout-0", score, 50) for n, (where, score) in enumerate(scores.items())]
     assert estimate_of("order_accuracy", items).value == 0.5
-    assert standard_error("order_accuracy", items) == pytest.approx(math.sqrt(1 / 8), abs=0.01)
+    assert standard_error_of("order_accuracy", items) == pytest.approx(0.5)
     unscored = [(9, "r", "low", "s", "heldout-0", None, 50)]
     assert estimate_of("macro_accuracy", items[:2] + unscored).value == 1
-    assert math.isnan(standard_error("macro_accuracy", items[:2] + unscored))
+    assert math.isnan(standard_error_of("macro_accuracy", items[:2] + unscored))
 
 
 def test_the_command_names_the_choices_of_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,28 +339,36 @@ def test_the_command_names_the_choices_of_metadata(monkeypatch: pytest.MonkeyPat
     assert str(stopped.value).startswith("cpt-lm-eval: --metadata rubric: unknown, expected one of call_store, judge,")
 
 
-def test_the_command_adds_to_what_is_given_and_does_not_replace_it() -> None:
-    given = {"include_path": None, "config": None}
-    assert vars(command.included(Namespace(**given))) == {
-        "include_path": include_path(),
-        "config": None,
-        "apply_chat_template": True,
-    }
-    theirs = vars(command.included(Namespace(include_path="theirs", config=None, apply_chat_template="named")))
-    assert (theirs["include_path"], theirs["apply_chat_template"]) == ([include_path(), "theirs"], "named")
-    assert "apply_chat_template" not in vars(command.included(Namespace(include_path=None, config="run.yaml")))
+@pytest.mark.parametrize(
+    ("given", "included"),
+    [
+        (
+            {"include_path": None, "config": None},
+            {"include_path": include_path(), "config": None, "apply_chat_template": True},
+        ),
+        (
+            {"include_path": "theirs", "config": None, "apply_chat_template": "named"},
+            {"include_path": [include_path(), "theirs"], "config": None, "apply_chat_template": "named"},
+        ),
+        (
+            {"include_path": None, "config": "run.yaml"},
+            {"include_path": include_path(), "config": "run.yaml"},
+        ),
+    ],
+)
+def test_the_command_adds_to_what_is_given_and_does_not_replace_it(
+    given: dict[str, Any], included: dict[str, Any]
+) -> None:
+    assert vars(command.included(Namespace(**given))) == included
 
 
-def test_the_command_without_lm_eval_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_without_lm_eval_names_the_extra_and_with_a_flag_the_folder_of_the_tasks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--tasks", ADHERENCE])
     with pytest.raises(SystemExit, match="pip install 'cpt-tasks\\[lm-eval\\]'"):
         command.main()
-
-
-def test_the_command_prints_the_folder_of_the_tasks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
     monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--include-path"])
     command.main()
     folder = Path(capsys.readouterr().out.strip())
@@ -377,6 +379,7 @@ def test_defaults_are_those_of_the_inspect_tasks() -> None:
     defaults = {name: p.default for name, p in inspect.signature(rubric_adherence).parameters.items()}
     settings = vars(Settings())
     assert settings_of({}) == settings_of({"preset": "core"}) != settings_of({"preset": "full"})
+    assert settings_of({"paraphrases": "train"}) == settings_of({"wording_split": "train"}) != settings_of({})
     shared = {name for name in settings.keys() & defaults.keys() if defaults[name] is not None}
     assert len(shared) == 8
     assert {name: settings[name] for name in shared} == {name: defaults[name] for name in shared}

@@ -1,0 +1,170 @@
+"""What are n samples worth? The best of k responses, by level, exactly, against what they cost.
+
+    inspect eval cpt_tasks/best_of_n -T n=16 --model anthropic/claude-haiku-5-5
+    inspect eval cpt_tasks/best_of_n -T n=16 --model hf/local -M model_path=DIR -T judge=measured -T rubrics=measured
+
+The cells are those of `rubric_adherence`; each is sampled n times, as inspect's epochs, so the model must sample: a
+greedy one gives n times the same. The report (`cpt report`) computes the expected best of k from the scores of all
+samples, see `statistics`. A judge that selects and reports is an oracle: a second one, `-T select_by=...`, selects
+while the first still reports.
+"""
+
+from typing import Literal
+
+from inspect_ai import Epochs, Task, task
+from inspect_ai.model import Model, get_model, model_roles
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.solver import TaskState, generate
+
+from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid
+from cpt_tasks.options import JudgeOption, check_choice, scorer_of, wording_split_of
+from cpt_tasks.rendering import check_rendering
+from cpt_tasks.samples import Prompting, WordingSplit
+from cpt_tasks.scorer import open_judge_store, score_response
+from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, grader_models, judge_hash, judge_model
+from judges.model import JudgeProtocol
+from judges.panel import Aggregate
+from model_calls.inspect_private import PrerequisiteError
+from rubrics import Split, load_rubrics
+
+TASK_VERSION = "1-A"
+SELECTOR_ROLE = "selector"
+SelectBy = Literal["report_judge", "measured", "model"]
+
+
+@metric(scores="unreduced")
+def band_hit() -> Metric:
+    """`band_hit@1` and `band_hit@n`, 0-1: the chance that one, and that the best of n, is in the band; over cells.
+
+    For the display while it runs: a mean over all cells, best by this score itself. nan without a scored sample.
+    """
+
+    def compute(scores: list[SampleScore]) -> Value:
+        # imported here, because pandas takes a second that a run should not wait for at its start
+        from cpt_tasks.benchmarks.best_of_n.statistics import best_of_k_cells
+        from cpt_tasks.statistics.frame import frame_of_scores, with_level
+        from judges.interval import NAN
+
+        rows = with_level(frame_of_scores(scores))
+        if rows.empty:
+            return {"band_hit@1": NAN, "band_hit@n": NAN, "n_scored": 0}
+        cells = best_of_k_cells(rows, int(rows["sample_id"].value_counts().max()))
+        # a cell with fewer scored samples ends with the best of those
+        hits = cells.filter(like="band_hit@").ffill(axis=1).to_numpy()
+        return {"band_hit@1": float(hits[:, 0].mean()), "band_hit@n": float(hits[:, -1].mean()), "n_scored": len(rows)}
+
+    return compute
+
+
+@scorer(metrics=[band_hit()])
+def selection_judge(
+    select_by: Literal["measured", "model"] = "measured",
+    rubrics: str | list[str] = "all",
+    protocol: JudgeProtocol = "criteria",
+    call_store: str = DEFAULT_STORE,
+) -> Scorer:
+    """Score, 0-100, by which `best_of_n` selects; `rubric_judge` reports. Fails as `rubric_judge` does.
+
+    Args:
+        select_by: "measured", or "model" for the one model bound to the role `selector`.
+        rubrics: Where the samples' rubrics are found; "all" is the library.
+        protocol: Headline of a model judge.
+        call_store: File that judge calls are kept in.
+
+    Raises:
+        ValueError: If a parameter is unknown.
+        PrerequisiteError: While scoring, as `selector_model`.
+    """
+    check_choice(select_by, ("measured", "model"), "select_by")
+    check_choice(protocol, ("criteria", "holistic"), "protocol")
+    by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    store = open_judge_store(call_store) if select_by == "model" else None
+
+    async def score(state: TaskState, target: Target) -> Score:
+        judge = MeasuredJudge() if store is None else ModelJudge(selector_model(), store, protocol)
+        return await score_response(judge, by_id, state)
+
+    return score
+
+
+def selector_model() -> Model:
+    """The inspect model bound to the role `selector`, with the settings of a judge.
+
+    Raises:
+        PrerequisiteError: Unless exactly one model is bound to it.
+    """
+    bound = model_roles().get(SELECTOR_ROLE)
+    if bound is None or isinstance(bound, list):
+        got = "none" if bound is None else f"{len(bound)}"
+        raise PrerequisiteError(
+            f"best_of_n: {got} bound to the role selector, expected one model; bind it with --model-role "
+            "selector=PROVIDER/MODEL, or select without a model by -T select_by=measured"
+        )
+    return judge_model(get_model(role=SELECTOR_ROLE))
+
+
+@task
+def best_of_n(
+    n: int = 8,
+    rubrics: str | list[str] = "core",
+    levels: str | list[str] = "all",
+    user_prompts: Split = "test",
+    wording_split: WordingSplit = "heldout",
+    judge: JudgeOption = "model",
+    prompting: Prompting = "system_prompt",
+    limit_per_cell: int = 4,
+    select_by: SelectBy = "report_judge",
+    protocol: JudgeProtocol = "criteria",
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
+    paraphrases: str | None = None,
+) -> Task:
+    """Rubric x level x user prompt, n responses each, judged by the rubric.
+
+    `n` is the number of samples per cell, at least 2; powers of two make the fullest curves. `select_by` is the judge
+    that picks the best of k: "report_judge" the same one, which gives an upper bound; "measured", or "model" for the
+    model bound to the role `selector`, another one. The other parameters are those of `rubric_adherence`.
+
+    Raises:
+        ValueError: If a parameter is unknown, a rubric cannot be measured, or both judges are the same.
+        PrerequisiteError: If there is no key for the judge, or no model in the role `selector`.
+    """
+    if n < 2:
+        raise ValueError(f"n: got {n}, expected 2 or more; for one response per cell run rubric_adherence")
+    split = wording_split_of(wording_split, paraphrases)
+    dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings=1)
+    reporter = scorer_of("best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store)
+    check_selector(select_by, judge, rubrics)
+    scorers = [] if reporter is None else [reporter]
+    if select_by != "report_judge":
+        scorers.append(selection_judge(select_by, rubrics, protocol, call_store))
+    return Task(
+        dataset=dataset,
+        solver=[check_rendering(), generate()],
+        scorer=scorers or None,
+        metrics=[band_hit()] if scorers else None,
+        # no reducer: every statistic is of single samples
+        epochs=Epochs(n, []),
+        version=TASK_VERSION,
+    )
+
+
+def check_selector(select_by: SelectBy, judge: JudgeOption, rubrics: str | list[str]) -> None:
+    """Whether the selecting judge can judge and is another than that of the report, before any response is paid for.
+
+    Raises:
+        ValueError: If select_by is unknown, both judges are the same, or a rubric cannot be measured.
+        PrerequisiteError: As `selector_model`.
+    """
+    check_choice(select_by, ("report_judge", "measured", "model"), "select_by")
+    if select_by == "measured":
+        for rubric in load_rubrics(rubrics):
+            check_measurable(rubric)
+    same = select_by == judge == "measured" or (
+        select_by == "model"
+        and judge_hash(selector_model())
+        in [judge_hash(model) for model in (grader_models() if judge == "model" else [])]
+    )
+    if same:
+        raise ValueError("select_by: the selecting judge is a judge of the report too, expected another one or none")
