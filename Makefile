@@ -78,7 +78,7 @@ readme: $(INSTALLED)
 
 # what is pinned stays as it is unless pyproject.toml asks for another version
 lock: $(INSTALLED)
-	$(BIN)/uv pip compile --quiet --all-extras --universal --python-version 3.11 --no-annotate --no-header \
+	$(BIN)/uv pip compile --quiet --all-extras --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
 		--no-emit-index-url --output-file constraints.txt pyproject.toml
 
 format: $(INSTALLED)
