@@ -18,6 +18,10 @@ from typing import Any
 import click
 import pandas as pd
 
+from cpt_tasks.benchmarks.composition.report import SECTION as COMPOSITION
+from cpt_tasks.benchmarks.drift.ifeval import SECTION as IFEVAL
+from cpt_tasks.benchmarks.drift.report import SECTION as DRIFT
+from cpt_tasks.benchmarks.paraphrase_robustness.report import SECTION as PARAPHRASE_ROBUSTNESS
 from cpt_tasks.benchmarks.rubric_adherence.report import SECTION as RUBRIC_ADHERENCE
 from cpt_tasks.report import page
 from cpt_tasks.report.logs import find_logs, read_run, shown
@@ -31,6 +35,10 @@ SCHEMA = 2
 # in the order of a report; the first one that was run leads
 SECTIONS: dict[str, Section] = {
     "rubric_adherence": RUBRIC_ADHERENCE,
+    "composition": COMPOSITION,
+    "paraphrase_robustness": PARAPHRASE_ROBUSTNESS,
+    "drift": DRIFT,
+    "ifeval": IFEVAL,
 }
 
 
@@ -137,8 +145,8 @@ def report_command(logs: tuple[str, ...], out: Path, seed: int, resamples: int |
     write_whole(out / "command.txt", f"{command}\n")
     click.echo(markdown)
     click.echo(f"\nreport: {out / 'report.md'}, numbers: {out / 'summary.json'}, figures: {out}/*.png")
-    path = out / page.PAGE
-    click.echo(f"page: {path}, opens in a browser without a network" if path.exists() else page.MISSING)
+    html = out / page.PAGE
+    click.echo(f"page: {html}, opens in a browser without a network" if html.exists() else page.MISSING)
 
 
 def _model_entry(run: Run) -> dict[str, Any]:

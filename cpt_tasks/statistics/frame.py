@@ -38,8 +38,10 @@ from judges import Judgment, ScoreRecord, read_judgment
 SCORER = "rubric_judge"
 SELECTOR = "selection_judge"
 NAN = float("nan")
-_TEXT_COLUMNS = ("rubric", "rubric_hash", "level", "user_prompt_id", "wording", "position", "style", "cell")
-_TEXT_COLUMNS += ("with_rubric", "with_level")
+_TEXT_COLUMNS = [
+    *("rubric", "rubric_hash", "level", "user_prompt_id", "wording", "position", "style", "cell"),
+    *("with_rubric", "with_level"),
+]
 # names in logs written before version 0.2
 _OLD_NAMES = {"user_prompt_id": "prompt_id", "wording": "paraphrase"}
 

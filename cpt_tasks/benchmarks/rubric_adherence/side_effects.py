@@ -38,8 +38,9 @@ def shifts_by_prompt(frame: pd.DataFrame) -> pd.DataFrame:
     """
     asked = with_level(frame)
     judged = by_every_rubric(asked[asked["with_rubric"] == ""])
-    means = judged.groupby([*CELL, "user_prompt_id", "level"], sort=False)["score"].mean().unstack()
-    return (means.reindex(columns=[HIGH, LOW]).eval(f"{HIGH} - {LOW}")).dropna().rename("shift").reset_index()
+    means = judged.groupby(["level", *CELL, "user_prompt_id"], sort=False)["score"].mean()
+    low, high = (means[means.index.get_level_values("level") == level].droplevel("level") for level in (LOW, HIGH))
+    return (high - low.reindex(high.index)).dropna().rename("shift").reset_index()
 
 
 def side_effect_statistics(shifts: pd.DataFrame, seed: int) -> dict[str, float]:
@@ -122,9 +123,9 @@ def side_effect_tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
 
 def _percentile(grid: pd.DataFrame) -> float:
     """Mean percentile rank of the diagonal cells among their rows; rows with one cell are left out."""
-    ranks = [
-        float((row <= row[name]).sum() / row.notna().sum())
-        for name, row in grid.iterrows()
-        if name in grid.columns and row.notna().sum() > 1 and not np.isnan(row[name])
-    ]
+    ranks = []
+    for name in grid.index.intersection(grid.columns):
+        shifts, own = grid.loc[name].dropna().to_numpy(np.float64), float(grid.loc[name, name])
+        if len(shifts) > 1 and not np.isnan(own):
+            ranks.append(float((shifts <= own).mean()))
     return float(np.mean(ranks)) if ranks else NAN

@@ -9,26 +9,28 @@ of their own (a fake verdict is full of numbers), so `measured_shift`, what the 
 beside each mean shift: a judge that obeys nobody and reads everything is near that, not at 0.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 
+import pandas as pd
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from cpt_tasks.attacks import FAMILIES, AttackSet, BaseText, attacked_text, load_attacks
-from cpt_tasks.score_shifts import CLEAN, JudgedText, shift_statistics
-from cpt_tasks.scorers import open_judge_store, score_response
+from cpt_tasks.benchmarks.judge_robustness.attacks import FAMILIES, AttackSet, BaseText, attacked_text, load_attacks
+from cpt_tasks.benchmarks.judge_robustness.statistics import CLEAN, shift_statistics
+from cpt_tasks.options import check_choice
+from cpt_tasks.samples import content_hash
+from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
 from judges.model import JudgeProtocol
 from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, load_rubrics
 
 TASK_VERSION = "1-A"
+_COLUMNS = ["family", "attack", "base_text", "score", "measured"]
 
 
 @task
@@ -112,7 +114,7 @@ def score_shifts() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        return shift_statistics([_judged_text(score) for score in scores])
+        return shift_statistics(pd.DataFrame([_judged_text(score) for score in scores], columns=_COLUMNS))
 
     return compute
 
@@ -149,8 +151,7 @@ def attack_judge(
     Raises:
         ValueError: If the protocol is unknown; while scoring, if a rubric has changed since the task was run.
     """
-    if protocol not in ("criteria", "holistic"):
-        raise ValueError(f"protocol: got {protocol!r}, expected one of ['criteria', 'holistic']")
+    check_choice(protocol, ("criteria", "holistic"), "protocol")
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
     store = open_judge_store(call_store)
 
@@ -159,8 +160,10 @@ def attack_judge(
         if len(models) > 1:
             raise PrerequisiteError(f"grader: got {len(models)} models, expected one: this task is about one judge")
         judge = ModelJudge(models[0], store, protocol)
-        facts = {"measured": measure(by_id[state.metadata["rubric"]], state.output.completion).score}
-        return await score_response(judge, by_id, state, facts)
+        scored = await score_response(judge, by_id, state)
+        measured = measure(by_id[state.metadata["rubric"]], state.output.completion).score
+        scored.metadata = (scored.metadata or {}) | {"measured": measured}
+        return scored
 
     return score
 
@@ -178,17 +181,15 @@ def judge_failure() -> Scorer:
     return score
 
 
-def _judged_text(score: SampleScore) -> JudgedText:
-    sample, facts = score.sample_metadata or {}, score.score.metadata or {}
-    return JudgedText(
-        sample["family"], sample["attack"], sample["base_text"], score.score.as_float(), facts["measured"]
-    )
+def _judged_text(score: SampleScore) -> list[object]:
+    sample = score.sample_metadata or {}
+    names = [sample[name] for name in ("family", "attack", "base_text")]
+    return [*names, score.score.as_float(), (score.score.metadata or {})["measured"]]
 
 
 def _sample(rubric: Rubric, base: BaseText, family: str, attack_id: str, text: str) -> Sample:
-    digest = hashlib.sha256(json.dumps([rubric.hash, base.user_prompt, text]).encode()).hexdigest()[:8]
     return Sample(
-        id=f"{base.id}-{attack_id}-{digest}",
+        id=f"{base.id}-{attack_id}-{content_hash(rubric.hash, base.user_prompt, text)}",
         input=base.user_prompt,
         metadata={
             "rubric": rubric.id,

@@ -1,26 +1,19 @@
-"""How a report reads a log of IFEval as others wrote it (`inspect_evals/ifeval`): is a tuned model still able?
+"""What a report says of logs of IFEval as others wrote it (`inspect_evals/ifeval`): is a tuned model still able?
 
-Only the results in the log are read, its samples are not. The commands that make such a log are in
-`cpt_tasks/drift.py`.
+Only the results in the log are read, its samples are not. The commands that make such a log are in `task.py`.
 """
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
-from cpt_tasks.metrics.rows import NAN
-from cpt_tasks.outside_runs import IFEVAL_HEADLINE
-from cpt_tasks.sections import ModelSummaries, Section
-from cpt_tasks.summaries.bases import base_of
-from cpt_tasks.summaries.estimates import cell, json_estimates
-from judges.agreement import Estimate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from cpt_tasks.runs import ModelRun
+from cpt_tasks.report.logs import IFEVAL_HEADLINE
+from cpt_tasks.report.run import Run, base_of
+from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.text import cell
+from judges.interval import NAN, Estimate
 
 # metric in the log -> its standard error there; inspect_evals 0.26
 STANDARD_ERRORS = {
@@ -38,7 +31,12 @@ INTRO = (
 )
 
 
-def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
+def intro(runs: Sequence[Run]) -> str:
+    """What the numbers mean."""
+    return INTRO
+
+
+def summarise(run: Run, seed: int) -> dict[str, Any]:
     """`metrics` with intervals of the log's standard errors; nothing is resampled."""
     results = run.details["results"]
     metrics = {
@@ -46,12 +44,12 @@ def summarise(run: "ModelRun", n_resamples: int, seed: int) -> dict[str, Any]:
         for name, error in STANDARD_ERRORS.items()
         if name in results
     }
-    return {"n": run.details["n"], "metrics": json_estimates(metrics)}
+    return {"n": run.details["n"], "metrics": {name: estimate.to_json() for name, estimate in metrics.items()}}
 
 
-def compare(runs: "Sequence[ModelRun]", n_resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+def compare(runs: Sequence[Run], seed: int) -> dict[str, dict[str, Any]]:
     """For each adapter with a base among the runs: the change of the headline."""
-    found = {}
+    compared = {}
     for run in runs:
         base = base_of(run, runs)
         if base is None:
@@ -59,29 +57,26 @@ def compare(runs: "Sequence[ModelRun]", n_resamples: int, seed: int) -> dict[str
         before, after = base.details["results"], run.details["results"]
         error = math.hypot(*(results.get(STANDARD_ERRORS[IFEVAL_HEADLINE], NAN) for results in (before, after)))
         change = _interval(after[IFEVAL_HEADLINE] - before[IFEVAL_HEADLINE], error)
-        found[run.name] = {"compared_with": base.name, "drift": {"metrics": json_estimates({IFEVAL_HEADLINE: change})}}
-    return found
+        compared[run.name] = {"compared_with": base.name, "drift": {"metrics": {IFEVAL_HEADLINE: change.to_json()}}}
+    return compared
 
 
 def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     """The accuracies by model, and the change of the headline from the base."""
     rows = []
-    for name, found in models.items():
-        row = {"model": name, "n": found["n"]} | {key: cell(value) for key, value in found["metrics"].items()}
-        row["compared with"] = found.get("compared_with", "")
-        if "drift" in found:
-            row["change"] = cell(found["drift"]["metrics"][IFEVAL_HEADLINE])
+    for name, part in models.items():
+        row = {"model": name, "n": part["n"]} | {key: cell(value) for key, value in part["metrics"].items()}
+        row["compared with"] = part.get("compared_with", "")
+        if "drift" in part:
+            row["change"] = cell(part["drift"]["metrics"][IFEVAL_HEADLINE])
         rows.append(row)
     return {"Accuracy": pd.DataFrame(rows).fillna("")}
-
-
-def figures(models: ModelSummaries) -> "dict[str, Figure]":
-    """None: a table says it."""
-    return {}
 
 
 def _interval(value: float, standard_error: float) -> Estimate:
     return Estimate(value, value - 1.96 * standard_error, value + 1.96 * standard_error)
 
 
-SECTION = Section("Instruction following (IFEval)", INTRO, summarise, tables, figures, compare)
+SECTION = Section(
+    "Instruction following (IFEval)", intro, summarise, tables, figures=lambda models, runs: {}, compare=compare
+)

@@ -7,7 +7,6 @@ import base64
 import codecs
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Annotated, Literal, Self, get_args
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rubrics import Rubric, load_user_prompts
 
-ATTACKS = Path(str(files("cpt_tasks"))) / "attacks.yaml"
+ATTACKS = Path(__file__).parent / "attacks.yaml"
 MIN_ATTACKS_PER_FAMILY = 5
 
 Family = Literal[
@@ -72,18 +71,18 @@ class Attack(_Frozen):
 
 
 class BaseText(_Frozen):
-    """A low-scoring response that attacks are put on; `prompt_id` names the train user prompt it answers."""
+    """A low-scoring response that attacks are put on; `user_prompt_id` names the train user prompt it answers."""
 
     id: Slug
     rubric: Slug
-    prompt_id: Slug
+    user_prompt_id: Slug
     source: Text
     text: Text
 
     @property
     def user_prompt(self) -> str:
         """The user prompt that the text answers."""
-        return load_user_prompts("train")[self.prompt_id]
+        return load_user_prompts("train")[self.user_prompt_id]
 
 
 class AttackSet(_Frozen):
@@ -96,7 +95,7 @@ class AttackSet(_Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         for name, ids in (("attacks", [a.id for a in self.attacks]), ("base_texts", [b.id for b in self.base_texts])):
-            repeated = sorted({found for found in ids if ids.count(found) > 1})
+            repeated = sorted({one for one in ids if ids.count(one) > 1})
             if repeated:
                 raise ValueError(f"{name}: id {repeated[0]!r} is given twice, expected each id once")
         for family in FAMILIES:
@@ -105,8 +104,8 @@ class AttackSet(_Frozen):
                 raise ValueError(f"family {family!r} has {count} attacks, expected {MIN_ATTACKS_PER_FAMILY} or more")
         train = load_user_prompts("train")
         for base in self.base_texts:
-            if base.prompt_id not in train:
-                raise ValueError(f"base text {base.id!r}: prompt {base.prompt_id!r} is not a train user prompt")
+            if base.user_prompt_id not in train:
+                raise ValueError(f"base text {base.id!r}: prompt {base.user_prompt_id!r} is not a train user prompt")
         return self
 
 

@@ -12,24 +12,19 @@ the same --model and --metadata:
     pip install inspect-evals git+https://github.com/josejg/instruction_following_eval
     inspect eval inspect_evals/ifeval --model hf/base -M model_path=BASE --metadata base=NAME --log-dir logs/drift
 
-The report reads such logs as well (`outside_runs.py`). In lm-eval it is
+The report reads such logs as well (`ifeval.py`). In lm-eval it is
 `lm_eval --model hf --model_args pretrained=DIR --tasks ifeval --apply_chat_template`.
 """
 
-from collections import defaultdict
-from typing import Literal
-
-import numpy as np
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.composition import scores_by_rubric
-from cpt_tasks.dataset import unprompted_sample
-from cpt_tasks.parameters import check_choice, check_judge, prompts_by_rubric
+from cpt_tasks.options import JudgeOption, prompts_by_rubric, scorer_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.scorers import JudgeKind, rubric_judge
+from cpt_tasks.samples import unprompted_sample
+from cpt_tasks.statistics.frame import by_every_rubric, frame_of_scores
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
@@ -42,7 +37,7 @@ TASK_VERSION = "1-A"
 def drift(
     rubrics: str | list[str] = "core",
     user_prompts: Split = "test",
-    judge: JudgeKind | Literal["none"] = "model",
+    judge: JudgeOption = "model",
     limit_per_family: int = 8,
     protocol: JudgeProtocol = "criteria",
     judge_repeats: int = 1,
@@ -51,36 +46,27 @@ def drift(
 ) -> Task:
     """The user prompts of the rubrics' families without a system prompt, each response judged by every rubric.
 
-    Args:
-        rubrics: As in `rubric_adherence`. The first one's score is the sample's, those of the others stand beside it.
-        user_prompts: Split of the user prompts, "test" or "train".
-        judge: "model", "measured" or "none", as in `rubric_adherence`.
-        limit_per_family: At most this many user prompts of each family, at least 1; the first ones of the split.
-        protocol: As in `rubric_judge`, as are the next three.
-        judge_repeats: See there.
-        panel: See there.
-        call_store: See there.
+    Parameters are those of `rubric_adherence`, but the first of `rubrics` gives the sample's score, those of the others
+    stand beside it, and `limit_per_family` is at most how many user prompts of each family are asked, at least 1; the
+    first ones of the split.
 
     Raises:
         ValueError: If a parameter is unknown or a rubric cannot be measured.
         PrerequisiteError: If judge is "model" and there is no key for it.
     """
-    check_choice(judge, ("model", "measured", "none"), "judge")
     if limit_per_family < 1:
         raise ValueError(f"limit_per_family: got {limit_per_family}, expected 1 or more")
     selected = load_rubrics(rubrics)
-    check_judge("drift", judge, selected)
     texts = {
-        prompt_id: text
+        user_prompt_id: text
         for prompts in prompts_by_rubric(selected, user_prompts, limit_per_family).values()
-        for prompt_id, text in prompts.items()
+        for user_prompt_id, text in prompts.items()
     }
-    samples = [unprompted_sample(prompt_id, text, selected) for prompt_id, text in texts.items()]
-    scorer = rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store) if judge != "none" else None
+    samples = [unprompted_sample(user_prompt_id, text, selected) for user_prompt_id, text in texts.items()]
     return Task(
         dataset=MemoryDataset(samples, name="drift"),
         solver=[check_rendering(), generate()],
-        scorer=scorer,
+        scorer=scorer_of("drift", judge, rubrics, protocol, judge_repeats, panel, call_store),
         metrics=[unprompted_scores()],
         version=TASK_VERSION,
     )
@@ -91,11 +77,10 @@ def unprompted_scores() -> Metric:
     """Mean score, 0-100, by each rubric under the rubric's id, and the number of scored responses."""
 
     def compute(scores: list[SampleScore]) -> Value:
-        by_rubric: dict[str, list[float]] = defaultdict(list)
-        for score in scores:
-            for rubric, value in scores_by_rubric(score.sample_metadata or {}, score.score).items():
-                by_rubric[rubric].append(value)
-        found: dict[str, str | int | float | bool | None] = {"n_scored": len(scores)}
-        return found | {rubric: float(np.mean(values)) for rubric, values in by_rubric.items()}
+        values: dict[str, str | int | float | bool | None] = {"n_scored": len(scores)}
+        if scores:
+            means = by_every_rubric(frame_of_scores(scores)).groupby("judged_by", sort=False)["score"].mean()
+            values |= {str(rubric): float(score) for rubric, score in means.items()}
+        return values
 
     return compute

@@ -1,0 +1,1 @@
+"""Two rubrics in one system prompt: is each still met?"""

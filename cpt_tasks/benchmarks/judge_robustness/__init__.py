@@ -1,0 +1,1 @@
+"""How far do attacks in a text shift the judge?"""
