@@ -35,7 +35,7 @@ LEVEL_COLOURS = [PALETTE["c2"], PALETTE["middle"], PALETTE["c1"]]
 INTERVAL = {"ci_low": "95% from", "ci_high": "to"}
 SCORE_SCALE = alt.Scale(domain=[0, 100], nice=False)
 SHARE_SCALE = alt.Scale(domain=[0, 1], nice=False)
-PLAIN_AXIS = alt.Axis(domain=False, ticks=False, labelColor=INK, labelLimit=220)
+PLAIN_AXIS = alt.Axis(domain=False, ticks=False, labelColor=INK)
 LINES = alt.Axis(domain=False, ticks=False, labelColor=INK, labelAngle=0, labelExpr="split(datum.label, ' ')")
 CONFIG = {
     "background": PAPER,
@@ -47,6 +47,7 @@ CONFIG = {
         "domainColor": RULE,
         "tickColor": RULE,
         "labelFontSize": 12,
+        "labelLimit": 220,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
     },
@@ -77,7 +78,7 @@ def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame
 
     Rows have a column `model`, and stand in the order of the models. `titled` says if models are left out.
     """
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     sizes = frame.groupby("model", sort=False).size().cumsum()
     drawn = sizes.index[sizes <= MAX_ROWS]
     kept = frame[frame["model"].isin(drawn)]
@@ -85,9 +86,7 @@ def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame
     return kept
 
 
-def titled(
-    chart: ChartType, title: str, note: str, columns: Mapping[str, str], all_models: bool = False
-) -> ChartType:
+def titled(chart: ChartType, title: str, note: str, columns: Mapping[str, str], all_models: bool = False) -> ChartType:
     """A chart with its title and a note.
 
     Args:
@@ -97,21 +96,21 @@ def titled(
         columns: Columns of its data with their captions: the table that stands beside it on the page.
         all_models: Whether the page draws all models, whichever were chosen for the charts.
     """
-    if left_out := chart.data.attrs["left_out"]:
+    left_out = chart.data.attrs["left_out"] if isinstance(chart.data, pd.DataFrame) else 0
+    if left_out:
         note += f" The last {left_out} models are left out here; the tables have them."
     about = {"columns": [list(entry) for entry in columns.items()], "all_models": all_models, "note": note}
     return chart.properties(title=title, usermeta=about)
 
 
-def model_colour(legend: bool = True) -> alt.Color:
+def model_colour() -> alt.Color:
     """Colour by model, in the order of the rows."""
-    # the legends of colour and shape are one only where each layer with a legend has both
-    return alt.Color("model:N", sort=None, title=None, legend=alt.Legend() if legend else None)
+    return alt.Color("model:N", sort=None, title=None)
 
 
 def model_shape() -> alt.Shape:
-    """Shape by model, in the order of the rows."""
-    return alt.Shape("model:N", sort=None, title=None)
+    """Shape by model, in the order of the rows; the legend is that of the colours."""
+    return alt.Shape("model:N", sort=None, legend=None)
 
 
 def tips(columns: Mapping[str, str], digits: int = 2) -> list[alt.Tooltip]:
@@ -125,27 +124,26 @@ def curves(x: alt.X, y: str, title: str, scale: alt.Scale, tooltip: list[alt.Too
     def at(field: str) -> alt.Y:
         return alt.Y(f"{field}:Q", title=title, scale=scale)
 
-    lines = alt.Chart().encode(x=x, color=model_colour(legend=False))
-    points = alt.Chart().mark_point(filled=True, size=55, opacity=1)
+    base = alt.Chart().encode(x=x, color=model_colour())
     return [
-        lines.mark_area(opacity=0.16).encode(y=at("ci_low"), y2="ci_high:Q"),
-        lines.mark_line(strokeWidth=2).encode(y=at(y)),
-        points.encode(x=x, y=at(y), color=model_colour(), shape=model_shape(), tooltip=tooltip),
+        base.mark_area(opacity=0.16).encode(y=at("ci_low"), y2="ci_high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=at(y)),
+        base.mark_point(filled=True, size=55, opacity=1).encode(y=at(y), shape=model_shape(), tooltip=tooltip),
     ]
 
 
-def row_layer(field: str, sort: Sequence[str] | None = None, legend: bool = False) -> alt.Chart:
+def row_layer(field: str, sort: Sequence[str] | None = None) -> alt.Chart:
     """A layer without mark that has a row per value of `field`, with the models beside one another in it."""
     return alt.Chart().encode(
         y=alt.Y(f"{field}:N", sort=sort, title=None, axis=PLAIN_AXIS, scale=alt.Scale(paddingInner=0.3)),
         yOffset=alt.YOffset("model:N", sort=None),
-        color=model_colour(legend),
+        color=model_colour(),
     )
 
 
 def rows_height(rows: pd.DataFrame, field: str) -> int:
     """Pixels that a chart of `row_layer`s needs."""
-    return int(rows[field].nunique() * max(24, 10 + 11 * rows["model"].nunique()))
+    return int(rows[field].nunique() * max(24, 10 + 11 * min(len(COLOURS), rows["model"].nunique())))
 
 
 def heatmap(x: alt.X, y: alt.Y, value: str, top: float, form: str, tooltip: list[alt.Tooltip]) -> list[alt.Chart]:

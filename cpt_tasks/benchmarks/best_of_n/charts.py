@@ -11,7 +11,14 @@ from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import ModelSummaries
 from rubrics import ScoreLevel
 
-COLUMNS = {"model": "model", "level": "asked for", "k": "k", "value": "value", **figures.INTERVAL, "mean_tokens": "cost"}
+COLUMNS = {
+    "model": "model",
+    "level": "asked for",
+    "k": "k",
+    "value": "value",
+    **figures.INTERVAL,
+    "mean_tokens": "cost",
+}
 BANDS = {shown_name(level.value): level.band for level in ScoreLevel}
 
 
@@ -27,16 +34,19 @@ def band_hit(models: ModelSummaries) -> ChartType:
     levels = list(dict.fromkeys(points["level"]))
     costs = {"k": "samples k", "mean_tokens": f"{unit} written"}
     panels = [
-        points.assign(cost=points[column], panel=points["level"] + f", by {caption}") for column, caption in costs.items()
+        points.assign(cost=points[column], panel=points["level"] + f", by {caption}")
+        for column, caption in costs.items()
     ]
     # model by model, as `chart_data` takes them
     rows = pd.concat(panels).sort_values("model", kind="stable", key=lambda names: names.map(list(models).index))
     order = [f"{level}, by {caption}" for caption in costs.values() for level in levels]
     layers = figures.curves(_cost("cost"), "value", "band-hit (0-1)", figures.SHARE_SCALE, figures.tips(COLUMNS, 3))
     chart = alt.layer(*layers, data=chart_data(rows)).properties(width=190, height=180)
-    faceted = chart.facet(alt.Facet("panel:N", sort=order, title=None), columns=len(levels)).resolve_scale(x="independent")
+    faceted = chart.facet(alt.Facet("panel:N", sort=order, title=None), columns=len(levels)).resolve_scale(
+        x="independent"
+    )
     note = "Chance that the best of k samples is in the band asked for, exact from all samples, with 95% intervals."
-    return titled(faceted, "Best of k samples: in the band", note, COLUMNS)
+    return titled(faceted.resolve_scale(x="independent"), "Best of k samples: in the band", note, COLUMNS)
 
 
 def score(models: ModelSummaries) -> ChartType:

@@ -43,5 +43,5 @@ def alone_and_together(models: ModelSummaries) -> ChartType:
         data=chart_data(rows),
     ).properties(width=max(240, 30 * len(models)), height=240)
     faceted = chart.facet(alt.Facet("request:N", sort=list(REQUESTS.values()), title=None), columns=2)
-    note = "Share of scores in the band asked for, with 95% intervals; `both right` has both scores in their bands."
+    note = "Share of scores in the band asked for, with 95% intervals; both right: the two scores of one response."
     return titled(faceted, "Two rubrics: alone and together", note, columns)

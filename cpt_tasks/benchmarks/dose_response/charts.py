@@ -11,7 +11,14 @@ from cpt_tasks.report.figures import Charts, chart_data, shown_name, titled
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import ModelSummaries
 
-COLUMNS = {"model": "model", "target": "target", "trained": "trained", "mean": "mean score", **figures.INTERVAL, "n": "n"}
+COLUMNS = {
+    "model": "model",
+    "target": "target",
+    "trained": "trained",
+    "mean": "mean score",
+    **figures.INTERVAL,
+    "n": "n",
+}
 NOTE = (
     "Mean judged score at each target, with 95% intervals; the dashed line is a model that hits every target, hollow "
     "marks are targets that were never trained."
@@ -31,15 +38,17 @@ def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
     chart = _curves(overall).properties(width=420, height=380)
     drawn: Charts = {"dose_response": titled(chart, title, NOTE, COLUMNS)}
     if by_rubric:
-        faceted = _curves(by_rubric).properties(width=190, height=190)
-        faceted = faceted.facet(alt.Facet("rubric:N", title=None), columns=4)
+        panel = _curves(by_rubric).properties(width=190, height=190)
+        faceted = panel.facet(alt.Facet("rubric:N", title=None), columns=4)
         drawn["dose_response_by_rubric"] = titled(faceted, f"{title}, by rubric", NOTE, {"rubric": "rubric"} | COLUMNS)
     return drawn
 
 
 def _rows(name: str, curve: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     shown = {True: "yes", False: "no"}
-    return [{"model": name} | dict(row) | {"trained": shown[row["trained"]]} for row in curve if row["mean"] is not None]
+    return [
+        {"model": name} | dict(row) | {"trained": shown[row["trained"]]} for row in curve if row["mean"] is not None
+    ]
 
 
 def _curves(rows: list[dict[str, Any]]) -> alt.LayerChart:
@@ -48,10 +57,11 @@ def _curves(rows: list[dict[str, Any]]) -> alt.LayerChart:
     ideal = alt.Chart(pd.DataFrame({"target": [0, 100], "mean": [0, 100]})).mark_line(strokeDash=[5, 4])
     *layers, points = figures.curves(x, "mean", title, scale, figures.tips(COLUMNS, 3))
     hollow = points.transform_filter("datum.trained == 'no'").mark_point(fill=figures.PAPER, size=45, opacity=1)
-    return alt.layer(
+    chart: alt.LayerChart = alt.layer(
         ideal.encode(x=x, y=alt.Y("mean:Q", title=title, scale=scale), color=alt.value(figures.RULE)),
         *layers,
         points.transform_filter("datum.trained == 'yes'"),
         hollow,
         data=chart_data(rows),
     )
+    return chart

@@ -22,13 +22,11 @@ def unprompted(models: ModelSummaries) -> ChartType:
     """Mean scores without a system prompt, and where there is a base the differences from it, in score points."""
     frame = chart_data(list(_rows(models)))
     columns = {"model": "model", "rubric": "rubric", "statistic": "statistic", "value": "value", **figures.INTERVAL}
-    intervals = figures.row_layer("rubric").mark_rule(strokeWidth=4, opacity=0.4)
-    points = figures.row_layer("rubric", legend=True).mark_point(filled=True, size=60, opacity=1)
+    base = figures.row_layer("rubric")
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(shape=figures.model_shape())
     chart = alt.layer(
-        intervals.encode(x=alt.X("ci_low:Q", title="score points"), x2="ci_high:Q"),
-        points.encode(
-            x=alt.X("value:Q", title="score points"), shape=figures.model_shape(), tooltip=figures.tips(columns)
-        ),
+        base.mark_rule(strokeWidth=4, opacity=0.4).encode(x=alt.X("ci_low:Q", title="score points"), x2="ci_high:Q"),
+        points.encode(x=alt.X("value:Q", title="score points"), tooltip=figures.tips(columns)),
         data=frame,
     ).properties(width=330, height=figures.rows_height(frame, "rubric"))
     faceted = chart.facet(alt.Facet("statistic:N", sort=STATISTICS, title=None), columns=2)

@@ -16,7 +16,7 @@ def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
 
 
 def wordings(models: ModelSummaries) -> ChartType:
-    """Share of scores, 0-1, in the band by every wording, cell by cell, with their range and mean, by turn and style."""
+    """Share of scores, 0-1, in the band by every wording, cell by cell, with range and mean, by turn and style."""
     rows = [
         {"model": name, "rubric": shown_name(cell["rubric"])}
         | {"cell": f"{shown_name(cell['rubric'])}, {shown_name(cell['level'])}"}
@@ -35,10 +35,10 @@ def wordings(models: ModelSummaries) -> ChartType:
     def x(field: str) -> alt.X:
         return alt.X(f"{field}:Q", title="share in the band", scale=figures.SHARE_SCALE)
 
-    points = figures.row_layer("cell", order, legend=True).mark_point(filled=True, size=34, opacity=0.8)
+    points = base.mark_point(filled=True, size=34, opacity=0.8).encode(shape=figures.model_shape())
     chart = alt.layer(
         base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(x=x("min(accuracy)"), x2="max(accuracy):Q"),
-        points.encode(x=x("accuracy"), shape=figures.model_shape(), tooltip=figures.tips(columns)),
+        points.encode(x=x("accuracy"), tooltip=figures.tips(columns)),
         base.mark_tick(thickness=2, size=10).encode(x=x("mean")),
         data=frame,
     ).properties(width=330, height=figures.rows_height(frame, "cell"))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from cpt_tasks.report import figures
@@ -52,9 +53,9 @@ def levels_by_model(models: ModelSummaries) -> ChartType:
 
     chart = alt.layer(
         alt.Chart(pd.DataFrame({"edge": [LOW_MAX, MODERATE_MAX]})).mark_rule(strokeDash=[2, 3]).encode(x=x("edge")),
-        base.mark_line(strokeWidth=1, opacity=0.5).encode(x=x("value"), order="index:Q").transform_window(
-            index="row_number()"
-        ),
+        base.mark_line(strokeWidth=1, opacity=0.5)
+        .encode(x=x("value"), order="index:Q")
+        .transform_window(index="row_number()"),
         base.mark_rule(strokeWidth=6, opacity=0.4).encode(x=x("ci_low"), x2="ci_high:Q"),
         base.mark_point(filled=True, size=90, opacity=1).encode(x=x("value"), tooltip=figures.tips(columns)),
         data=chart_data(rows),
@@ -70,7 +71,7 @@ def score_by_level(runs: Sequence[Run]) -> ChartType:
     """Scores, 0-100, by rubric, level asked for and model: quartiles and range, and if they are few every response."""
     scores = _scores(runs)
     cells = scores.groupby(["model", "rubric", "level"], sort=False)
-    boxes = cells["score"].quantile(list(QUARTILES)).unstack().rename(columns=QUARTILES)
+    boxes = cells["score"].quantile(np.array(list(QUARTILES))).unstack().rename(columns=QUARTILES)
     boxes = boxes.assign(inside=cells["inside"].mean(), n=cells.size()).reset_index()
     points = scores[["model", "rubric", "level", "score"]] if len(scores) <= MAX_POINTS else scores[:0]
     bands = pd.DataFrame(
@@ -86,11 +87,12 @@ def score_by_level(runs: Sequence[Run]) -> ChartType:
 
     offset = alt.XOffset("model:N", sort=None, scale=alt.Scale(paddingOuter=0.4))
     base = alt.Chart().encode(x=x, xOffset=offset, color=figures.model_colour())
+    box = base.mark_bar(filled=False, strokeWidth=1.5).encode(tooltip=figures.tips(columns))
     chart = alt.layer(
         alt.Chart(bands).mark_rect(color=figures.BAND).encode(x=x, y=y("from"), y2="to:Q"),
         base.mark_tick(opacity=0.45, thickness=1).encode(y=y("score")),
         base.mark_rule().encode(y=y("lowest"), y2="highest:Q"),
-        base.mark_bar(filled=False, strokeWidth=1.5).encode(y=y("quarter"), y2="three:Q", tooltip=figures.tips(columns)),
+        box.encode(y=y("quarter"), y2="three:Q"),
         base.mark_tick(thickness=3).encode(y=y("median")),
         data=chart_data(pd.concat([boxes, points])),
     ).properties(width=max(200, 33 * len(runs)), height=260)
@@ -104,7 +106,7 @@ def confusion(runs: Sequence[Run]) -> ChartType:
     scores = _scores(runs)
     counts = scores.groupby(["model", "level", "judged"], sort=False).size().unstack(fill_value=0)
     counts = counts.reindex(columns=LEVELS, fill_value=0)
-    shares = counts.div(counts.sum(axis=1), axis=0).stack().rename("share").reset_index()
+    shares = counts.div(counts.sum(axis=1), axis=0).reset_index().melt(["model", "level"], LEVELS, "judged", "share")
     x = alt.X("judged:N", sort=LEVELS, title="judged level", axis=figures.LINES, scale=alt.Scale(domain=LEVELS))
     y = alt.Y("level:N", sort=LEVELS, title="level asked for", axis=figures.PLAIN_AXIS)
     columns = {"model": "model", "level": "asked for", "judged": "judged", "share": "share"}
