@@ -74,14 +74,14 @@ def shown_name(name: object) -> str:
 
 
 def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
-    """The rows of the first models, as many models as have at most `MAX_ROWS` rows together.
+    """The rows of the first models, rounded, as many models as have at most `MAX_ROWS` rows together.
 
     Rows have a column `model`, and stand in the order of the models. `titled` says if models are left out.
     """
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     sizes = frame.groupby("model", sort=False).size().cumsum()
     drawn = sizes.index[sizes <= MAX_ROWS]
-    kept = frame[frame["model"].isin(drawn)]
+    kept = frame[frame["model"].isin(drawn)].round(3)
     kept.attrs["left_out"] = len(sizes) - len(drawn)
     return kept
 
@@ -113,9 +113,9 @@ def model_shape() -> alt.Shape:
     return alt.Shape("model:N", sort=None, legend=None)
 
 
-def tips(columns: Mapping[str, str], digits: int = 2) -> list[alt.Tooltip]:
-    """A tooltip with these columns, by caption; numbers with so many digits at most."""
-    return [alt.Tooltip(field, title=caption, format=f".{digits + 1}~g") for field, caption in columns.items()]
+def tips(columns: Mapping[str, str]) -> list[alt.Tooltip]:
+    """A tooltip with these columns, by caption."""
+    return [alt.Tooltip(f"{field}:N", title=caption) for field, caption in columns.items()]
 
 
 def curves(x: alt.X, y: str, title: str, scale: alt.Scale, tooltip: list[alt.Tooltip]) -> list[alt.Chart]:

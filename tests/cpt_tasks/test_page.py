@@ -194,7 +194,9 @@ def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
     assert content["response"] == [reply] * 6
     assert [name for name, _, _ in content["criteria"][0]] == ["excitement", "address", "brevity"]
     assert "2 user prompts: too few for an interval" in page
-    command = "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics=broadcast"
+    command = (
+        "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics=broadcast"
+    )
     assert command in page
 
 

@@ -153,7 +153,9 @@ def sections(content: dict[str, Any]) -> list[view.SectionView]:
     views = []
     for task in content["tasks"]:
         models = {model["name"]: model["tasks"][task] for model in content["models"] if task in model["tasks"]}
-        drawn = import_module(f"cpt_tasks.benchmarks.{task}.charts").charts(models, [adherence(name) for name in models])
+        drawn = import_module(f"cpt_tasks.benchmarks.{task}.charts").charts(
+            models, [adherence(name) for name in models]
+        )
         charts = {name: page_spec(chart) for name, chart in drawn.items()}
         table = view.Table("By level", ["model", "level", "n"], [["a", HOSTILE, "9"], ["b", "low", "10"]])
         views.append(view.SectionView(task, task, "What `it` is.", "8 user prompts: few", charts, [table]))

@@ -40,7 +40,7 @@ def band_hit(models: ModelSummaries) -> ChartType:
     # model by model, as `chart_data` takes them
     rows = pd.concat(panels).sort_values("model", kind="stable", key=lambda names: names.map(list(models).index))
     order = [f"{level}, by {caption}" for caption in costs.values() for level in levels]
-    layers = figures.curves(_cost("cost"), "value", "band-hit (0-1)", figures.SHARE_SCALE, figures.tips(COLUMNS, 3))
+    layers = figures.curves(_cost("cost"), "value", "band-hit (0-1)", figures.SHARE_SCALE, figures.tips(COLUMNS))
     chart = alt.layer(*layers, data=chart_data(rows)).properties(width=190, height=180)
     faceted = chart.facet(alt.Facet("panel:N", sort=order, title=None), columns=len(levels)).resolve_scale(
         x="independent"
@@ -60,7 +60,7 @@ def score(models: ModelSummaries) -> ChartType:
     title = "score of the best of k (0-100)"
     band = alt.Chart().mark_rect(color=figures.BAND)
     y = alt.Y("min(band_from):Q", title=title, scale=figures.SCORE_SCALE)
-    layers = figures.curves(_cost("k", "samples k"), "value", title, figures.SCORE_SCALE, figures.tips(COLUMNS, 3))
+    layers = figures.curves(_cost("k", "samples k"), "value", title, figures.SCORE_SCALE, figures.tips(COLUMNS))
     chart = alt.layer(band.encode(y=y, y2="max(band_to):Q"), *layers, data=chart_data(rows))
     chart = chart.properties(width=230, height=230)
     faceted = chart.facet(alt.Facet("level:N", sort=LEVELS, title=None), columns=3)

@@ -51,17 +51,16 @@ def _rows(name: str, curve: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     ]
 
 
-def _curves(rows: list[dict[str, Any]]) -> alt.LayerChart:
+def _curves(rows: list[dict[str, Any]]) -> alt.LayerChart | alt.FacetChart:
     scale, title = figures.SCORE_SCALE, "mean judged score (0-100)"
     x = alt.X("target:Q", title="target asked for (0-100)", scale=scale)
     ideal = alt.Chart(pd.DataFrame({"target": [0, 100], "mean": [0, 100]})).mark_line(strokeDash=[5, 4])
-    *layers, points = figures.curves(x, "mean", title, scale, figures.tips(COLUMNS, 3))
+    *layers, points = figures.curves(x, "mean", title, scale, figures.tips(COLUMNS))
     hollow = points.transform_filter("datum.trained == 'no'").mark_point(fill=figures.PAPER, size=45, opacity=1)
-    chart: alt.LayerChart = alt.layer(
+    return alt.layer(
         ideal.encode(x=x, y=alt.Y("mean:Q", title=title, scale=scale), color=alt.value(figures.RULE)),
         *layers,
         points.transform_filter("datum.trained == 'yes'"),
         hollow,
         data=chart_data(rows),
     )
-    return chart

@@ -144,7 +144,7 @@ def side_effect_chart(models: ModelSummaries) -> ChartType:
     columns = {"model": "model", "steered": "asked for", "scored": "judged by", "shift": "shift", **figures.INTERVAL}
     x = alt.X("scored:N", title="judged by", axis=figures.LINES)
     y = alt.Y("steered:N", title="asked for", axis=figures.PLAIN_AXIS)
-    layers = figures.heatmap(x, y, "shift", 100, "+.0f", figures.tips(columns, 1))
+    layers = figures.heatmap(x, y, "shift", 100, "+.0f", figures.tips(columns))
     size = {"width": 70 * frame["scored"].nunique(), "height": 30 * frame["steered"].nunique()}
     chart = alt.layer(*layers, data=frame).properties(**size)
     faceted = chart.facet(alt.Facet("model:N", sort=None, title=None), columns=3)

@@ -75,7 +75,8 @@ async function draw(name) {
 function show_tip(_handler, event, _item, value) {
   tip.hidden = !value;
   if (!value) return;
-  tip.replaceChildren(...Object.entries(value).map(([name, text]) => make("div", {}, make("b", {}, name), ` ${text}`)));
+  const known = Object.entries(value).filter(([, text]) => text !== "null" && text !== "undefined");
+  tip.replaceChildren(...known.map(([name, text]) => make("div", {}, make("b", {}, name), ` ${text}`)));
   const left = Math.min(event.pageX + 14, document.documentElement.clientWidth - tip.offsetWidth - 8);
   tip.style.left = `${Math.max(8, left)}px`;
   tip.style.top = `${event.pageY + 16}px`;
