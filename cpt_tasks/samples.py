@@ -14,6 +14,8 @@ WordingSplit = Literal["train", "heldout"]
 Prompting = Literal["system_prompt", "full_rubric"]
 # the level of a sample without a system prompt
 NO_LEVEL = "none"
+# kinds of requests that one log may hold: two rubrics at once, one alone, none
+TOGETHER, ALONE, UNPROMPTED = "together", "alone", "unprompted"
 
 FULL_RUBRIC_SYSTEM = """\
 You will be graded by the rubric below, on a scale from 0 to 100. Write your answer so that its grade is {target}.
@@ -129,7 +131,7 @@ def unprompted_sample(user_prompt_id: str, user_prompt: str, rubrics: Sequence[R
             "level": NO_LEVEL,
             "user_prompt_id": user_prompt_id,
             "also": [rubric.id for rubric in others],
-            "cell": "unprompted",
+            "cell": UNPROMPTED,
         },
     )
 

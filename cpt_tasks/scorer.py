@@ -9,10 +9,6 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
-from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
-from cpt_tasks.ratings import noise_values
-from cpt_tasks.statistics.frame import frame_of_scores, with_level
-from cpt_tasks.statistics.table import estimates_of
 from judges import (
     DEFAULT_STORE,
     FurtherJudgment,
@@ -52,6 +48,12 @@ def configurability() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
+        # imported here, because pandas and scipy take a second that a run should not wait for at its start
+        from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
+        from cpt_tasks.ratings import noise_values
+        from cpt_tasks.statistics.frame import frame_of_scores, with_level
+        from cpt_tasks.statistics.table import estimates_of
+
         frame = frame_of_scores(scores)
         rows = with_level(frame)
         values: dict[str, str | int | float | bool | None] = {"n_scored": len(rows)}

@@ -1,9 +1,10 @@
 """The vocabulary of configurable preference tuning: rubrics, criteria, score levels and user prompts. No model call."""
 
-from rubrics.joint import joint_system_prompt
 from rubrics.levels import LOW_MAX, MAX_SCORE, MIN_SCORE, MODERATE_MAX, ScoreLevel
 from rubrics.load import Split, all_user_prompts, load_rubric, load_rubrics, load_user_prompts, rubric_ids
-from rubrics.schema import Criterion, Descriptors, Measure, Paraphrases, Rubric
+from rubrics.schema import Criterion, Descriptors, Measure, Rubric, Wordings, joint_system_prompt
+
+Paraphrases = Wordings  # the name until 0.1; goes with the next release
 
 __all__ = [
     "LOW_MAX",
@@ -17,6 +18,7 @@ __all__ = [
     "Rubric",
     "ScoreLevel",
     "Split",
+    "Wordings",
     "all_user_prompts",
     "joint_system_prompt",
     "load_rubric",

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 
-from rubrics.free_text import parse_rubric_text
+from rubrics.files import write_whole
+from rubrics.forms import read_rubric_text
 from rubrics.lint import lint_file
-from rubrics.load import LIBRARY, load_rubric, rubric_ids
-from rubrics.markdown import rubric_markdown
-from rubrics.tables import as_slug
-from rubrics.yaml_text import rubric_yaml
+from rubrics.load import LIBRARY, load_rubric, rubric_ids, rubric_yaml
+from rubrics.markdown import as_slug, rubric_page
+from rubrics.schema import Rubric, problem_texts
 
 NEW_FAMILY = "imported"
 UNKNOWN_LICENCE = "unknown"
@@ -50,48 +51,43 @@ def lint_command(files: tuple[Path, ...], strict: bool) -> None:
 
 @click.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--id", "rubric_id", metavar="ID", help="Id of the rubric. Default: as in the text, or made of the title."
-)
+@click.option("--id", metavar="ID", help="Id of the rubric. Default: as in the text, or made of the title.")
 @click.option("--family", help=f"Its family, which decides the user prompts. Default: as in the text, or {NEW_FAMILY}.")
 @click.option("--licence", help=f"Its licence. Default: as in the text, or {UNKNOWN_LICENCE}: to be filled in.")
 @click.option("--source", help="Where it comes from. Default: as in the text, or the name of FILE.")
 @click.option("--out", type=click.Path(path_type=Path), help="File ID.yaml, or a folder for it. Default: ID.yaml here.")
 @click.option("--force", is_flag=True, help="Overwrite the file if there is one.")
-def import_command(file: Path, rubric_id: str | None, out: Path | None, force: bool, **given: str | None) -> None:
-    """Make a rubric file of FILE: a rubric as people write it, in Markdown or plain text.
+def import_command(file: Path, out: Path | None, force: bool, **given: str | None) -> None:
+    """Make a rubric file of FILE: a page of `cpt rubric export`, a table of criteria, or criteria of Prometheus.
 
-    Reads title, objective, principles, a table of criteria (tabs, pipes, Markdown), scoring notes, and what `cpt rubric
-    export` writes. What has no place in a rubric is told line by line. Nothing is made up: system prompts are written
-    by `cpt rubric prompts`.
+    The table has a header with criterion, weight and five grades, parted by tabs or pipes; above it stand title and
+    objective, below it rewards and penalties. Any other prose: `cpt rubric draft --from FILE`. Nothing is made up:
+    system prompts are written by `cpt rubric prompts`.
 
-    Exit status: 0 all placed, 1 something unplaced or system prompts not complete, 2 no rubric can be made.
+    Exit status: 0 a rubric file was written, 2 no rubric can be made.
     """
-    parsed = parse_rubric_text(_read(file))
-    made = {"id": as_slug(parsed.title or ""), "family": NEW_FAMILY, "licence": UNKNOWN_LICENCE, "source": file.name}
-    fields: dict[str, str] = {}
-    for name, default in made.items():
-        found = (rubric_id if name == "id" else given[name]) or getattr(parsed, name)
-        fields[name] = found or default
-        if not found:
-            remedy = "fill it in" if name == "licence" else f"change it with --{name}"
-            click.echo(f"{name}: not in the text, {default!r} is taken; {remedy}", err=True)
-    for note in (*parsed.notes, *parsed.missing_prompts(), *(f"unplaced: {line}" for line in parsed.unplaced)):
-        click.echo(note, err=True)
     try:
-        rubric = parsed.rubric(**fields)
+        content = read_rubric_text(file.read_text(encoding="utf-8-sig"), file.stem)
+        title = str(content.get("title", ""))
+        defaults = {"id": as_slug(title), "family": NEW_FAMILY, "licence": UNKNOWN_LICENCE, "source": file.name}
+        for name, default in defaults.items():
+            if given[name] is None and name not in content:
+                click.echo(f"{name}: not in the text, {default!r} is taken; change it with --{name}", err=True)
+        rubric = Rubric.model_validate(defaults | content | {name: text for name, text in given.items() if text})
+    except UnicodeDecodeError as error:
+        raise _Refusal(f"{file}: cannot be read: {error}; expected a text file in UTF-8") from error
+    except OSError as error:
+        raise _Refusal(f"{file}: cannot be read: {error.strerror}; expected a text file in UTF-8") from error
     except ValueError as error:
-        raise _Refusal(f"{file}: no rubric can be made of it: {error}") from error
-    path = _writable(out / f"{rubric.id}.yaml" if out and out.is_dir() else out or Path(f"{rubric.id}.yaml"), force)
+        reason = "; ".join(problem_texts(error)) if isinstance(error, ValidationError) else error
+        raise _Refusal(f"{file}: no rubric can be made of it: {reason}") from error
+    path = out / f"{rubric.id}.yaml" if out and out.is_dir() else out or Path(f"{rubric.id}.yaml")
     if path.name != f"{rubric.id}.yaml":
-        raise _Refusal(
-            f"{path}: expected the name {rubric.id}.yaml, since the id is {rubric.id!r}; or set it with --id"
-        )
-    path.write_text(rubric_yaml(rubric), encoding="utf-8", newline="\n")
-    click.echo(f"{path}: {len(rubric.criteria)} criteria, {len(parsed.unplaced)} lines or cells unplaced")
+        raise _Refusal(f"{path}: expected the name {rubric.id}.yaml, since the id is {rubric.id!r}; --id sets another")
+    _write(path, rubric_yaml(rubric), force)
+    click.echo(f"{path}: {len(rubric.criteria)} criteria")
     if not rubric.system_prompts:
         click.echo(f"no system prompts yet: `cpt rubric prompts {path} --model MODEL` writes them", err=True)
-    sys.exit(int(bool(parsed.unplaced or parsed.missing_prompts())))
 
 
 @click.command(name="export")
@@ -104,13 +100,13 @@ def export_command(rubric: str, out: Path | None, force: bool) -> None:
     `cpt rubric import` makes an equal rubric of the page.
     """
     try:
-        page = rubric_markdown(load_rubric(rubric))
+        page = rubric_page(load_rubric(rubric))
     except ValueError as error:
         raise _Refusal(str(error)) from error
     if out is None:
         click.echo(page, nl=False)
     else:
-        _writable(out, force).write_text(page, encoding="utf-8", newline="\n")
+        _write(out, page, force)
         click.echo(f"written: {out}", err=True)
 
 
@@ -118,17 +114,7 @@ class _Refusal(click.ClickException):
     exit_code = 2
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise _Refusal(f"{file}: cannot be read: {reason}; expected a text file in UTF-8") from error
-
-
-def _writable(path: Path, force: bool) -> Path:
+def _write(path: Path, text: str, force: bool) -> None:
     if path.exists() and not force:
         raise _Refusal(f"{path} exists; expected another file with --out, or --force to overwrite it")
-    if not path.parent.is_dir():
-        raise _Refusal(f"{path.parent}: no such folder; make it, or choose another with --out")
-    return path
+    write_whole(path, text)

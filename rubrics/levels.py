@@ -47,7 +47,7 @@ class ScoreLevel(StrEnum):
 
     @property
     def midpoint(self) -> float:
-        """Middle of the band in score points (20, 66.25, 96.25): the target that `gain` regresses on."""
+        """Middle of the band in score points (20, 66.25, 96.25): the target of the calibration slope."""
         low, high = self.band
         return (low + high) / 2
 

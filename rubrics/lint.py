@@ -15,12 +15,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import ValidationError
 
 from rubrics.levels import LOW_MAX, MODERATE_MAX
-from rubrics.load import YAML_LOADER
-from rubrics.schema import Criterion, Rubric
+from rubrics.load import read_mapping
+from rubrics.schema import Criterion, Rubric, schema_problems
 
 NEAR_DESCRIPTORS = 0.8
 NEAR_WORDINGS = 0.75
@@ -54,7 +53,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to mend: `rule` names the check, `where` the field, `message` says got, expected and the remedy."""
+    """One thing to correct: `rule` names the check, `where` the field, `message` says got, expected and the remedy."""
 
     severity: Severity
     rule: str
@@ -72,16 +71,11 @@ def lint_file(path: Path) -> list[Finding]:
         OSError: If the file cannot be read.
         ValueError: If it is not a YAML mapping in UTF-8.
     """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"got {type(content).__name__}, expected a mapping with the fields of a rubric")
+    content = read_mapping(path)
     try:
         rubric = Rubric.model_validate(content)
     except ValidationError as error:
-        return list(_schema(error))
+        return [Finding("error", "schema", where or "rubric", message) for where, message in schema_problems(error)]
     findings = lint_rubric(rubric)
     if rubric.id != path.stem:
         message = f"got {rubric.id!r}, expected the file's name {path.stem!r}; rename one of them"
@@ -92,9 +86,8 @@ def lint_file(path: Path) -> list[Finding]:
 def lint_rubric(rubric: Rubric) -> list[Finding]:
     """Findings about a valid rubric, errors first."""
     findings = [
-        *_weights(rubric),
+        *(finding for criterion in rubric.criteria for finding in _criterion(criterion)),
         *(finding for criterion in rubric.criteria for finding in _descriptors(criterion)),
-        *(finding for criterion in rubric.criteria for finding in _ramp(criterion)),
         *_overlap(rubric),
         *_leaks(rubric),
         *_wordings(rubric),
@@ -107,74 +100,48 @@ def likeness(one: str, other: str) -> float:
     return SequenceMatcher(None, _words(one), _words(other), autojunk=False).ratio()
 
 
-def _schema(error: ValidationError) -> Iterator[Finding]:
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "rubric"
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] not in ("value_error", "missing"):
-            got = repr(problem["input"])
-            message += f", got {got if len(got) <= 80 else got[:77] + '...'}"
-        yield Finding("error", "schema", where, message)
-
-
-def _weights(rubric: Rubric) -> Iterator[Finding]:
-    for criterion in rubric.criteria:
-        if criterion.weight < MIN_WEIGHT_PERCENT:
-            message = (
-                f"got {criterion.weight:g}, expected {MIN_WEIGHT_PERCENT:g} or more, since it moves the score "
-                "by no more points than that; raise it, or drop the criterion"
-            )
-            yield Finding("warning", "light_criterion", f"criteria.{criterion.id}.weight", message)
+def _criterion(criterion: Criterion) -> Iterator[Finding]:
+    where, weight, measure = f"criteria.{criterion.id}", criterion.weight, criterion.measure
+    if weight < MIN_WEIGHT_PERCENT:
+        message = f"got {weight:g}, expected {MIN_WEIGHT_PERCENT:g} or more; raise it, or drop the criterion"
+        yield Finding("warning", "light_criterion", f"{where}.weight", message)
+    if measure is None:
+        return
+    step = abs(measure.end - measure.start) / 4
+    if step < MIN_GRADE_STEP * max(abs(measure.start), abs(measure.end)):
+        message = (
+            f"got from {measure.start:g} to {measure.end:g}, where a grade is {step:.3g} wide, expected "
+            f"{MIN_GRADE_STEP:.0%} of the larger end or more; widen the ramp, or the descriptors cannot be told apart"
+        )
+        yield Finding("warning", "narrow_ramp", f"{where}.measure", message)
 
 
 def _descriptors(criterion: Criterion) -> Iterator[Finding]:
-    grades = criterion.descriptors.model_dump()
+    grades, start = criterion.descriptors.model_dump(), f"criteria.{criterion.id}.descriptors"
     for (one, text), (other, other_text) in combinations(grades.items(), 2):
-        where = f"criteria.{criterion.id}.descriptors.{other}"
         if _words(text) == _words(other_text):
             message = f"got the words of {one}, {other_text!r}, expected five different texts; rewrite one of them"
-            yield Finding("error", "same_descriptors", where, message)
+            yield Finding("error", "same_descriptors", f"{start}.{other}", message)
         elif (alike := likeness(text, other_text)) >= NEAR_DESCRIPTORS:
             message = (
                 f"got {other_text!r}, {alike:.2f} alike to {one} ({text!r}), expected less than {NEAR_DESCRIPTORS}; "
                 "say what one would see in the text at each of the two grades"
             )
-            yield Finding("warning", "near_descriptors", where, message)
+            yield Finding("warning", "near_descriptors", f"{start}.{other}", message)
     for grade, text in grades.items():
-        named = _ALONE.search(text) or _GRADE_NAMES.search(text) or _SCORES.search(text)
-        if named:
-            message = (
-                f"got {named.group()!r} in {text!r}, expected what the text looks like and not what it is worth; a "
-                "judge that is told the grade need not look"
-            )
-            yield Finding("error", "names_level", f"criteria.{criterion.id}.descriptors.{grade}", message)
+        if named := _ALONE.search(text) or _GRADE_NAMES.search(text) or _SCORES.search(text):
+            message = f"got {named.group()!r} in {text!r}, expected what the text looks like and not what it is worth"
+            yield Finding("error", "names_level", f"{start}.{grade}", message)
         elif _words(text)[:1] == [grade]:
-            message = (
-                f"got {text!r}, which opens with the name of its grade, expected what the text looks like; reword it"
-            )
-            yield Finding("warning", "opens_with_level", f"criteria.{criterion.id}.descriptors.{grade}", message)
-
-
-def _ramp(criterion: Criterion) -> Iterator[Finding]:
-    if criterion.measure is None:
-        return
-    start, end = criterion.measure.start, criterion.measure.end
-    step = abs(end - start) / 4
-    if step < MIN_GRADE_STEP * max(abs(start), abs(end)):
-        message = (
-            f"got from {start:g} to {end:g}, where a grade is {step:.3g} wide, expected {MIN_GRADE_STEP:.0%} of the "
-            "larger end or more; widen the ramp, or the five descriptors cannot be told apart by it"
-        )
-        yield Finding("warning", "narrow_ramp", f"criteria.{criterion.id}.measure", message)
+            message = f"got {text!r}, which opens with the name of its grade; say what the text looks like"
+            yield Finding("warning", "opens_with_level", f"{start}.{grade}", message)
 
 
 def _overlap(rubric: Rubric) -> Iterator[Finding]:
     for one, other in combinations(rubric.criteria, 2):
         where = f"criteria.{other.id}"
         if one.measure and other.measure and one.measure.statistic == other.measure.statistic:
-            message = (
-                f"got {other.measure.statistic!r} as in {one.id}, expected each statistic once; merge the two criteria"
-            )
+            message = f"got {other.measure.statistic!r} as in {one.id}, expected each statistic once; merge the two"
             yield Finding("error", "same_measure", f"{where}.measure", message)
         if _words(one.title) == _words(other.title):
             message = f"got {other.title!r} as in {one.id}, expected a title of its own; rename or merge them"
@@ -195,12 +162,8 @@ def _leaks(rubric: Rubric) -> Iterator[Finding]:
     bounds = {LOW_MAX, MODERATE_MAX, *(m.start for m in measures), *(m.end for m in measures)}
     for where, wording in _all_wordings(rubric):
         named = _GRADE_NAMES.search(wording) or _SCORES.search(wording)
-        inner = named.group() if named else next((name for name in names if name in wording), None)
-        if inner:
-            message = (
-                f"got {inner!r} in {wording!r}, expected the behaviour in plain words; a student must follow a "
-                "description, not a name or a score of the rubric"
-            )
+        if inner := named.group() if named else next((name for name in names if name in wording), None):
+            message = f"got {inner!r} in {wording!r}, expected the behaviour in plain words, not a name or a score"
             yield Finding("error", "leaks_level", where, message)
         if word := _GRADING_WORDS.search(wording):
             message = f"got {word.group()!r} in {wording!r}, expected no word about grading; describe the text instead"
@@ -208,10 +171,7 @@ def _leaks(rubric: Rubric) -> Iterator[Finding]:
         for number in _NUMBER.findall(wording):
             # one-digit whole numbers are everyday words: "two or 3 sentences"
             if float(number) in bounds and (float(number) >= 10 or "." in number):
-                message = (
-                    f"got {number} in {wording!r}, a cut of the levels or an end of a ramp, expected no number of the "
-                    "rubric; say it in words"
-                )
+                message = f"got {number} in {wording!r}, a cut of the levels or an end of a ramp; say it in words"
                 yield Finding("warning", "leaks_number", where, message)
 
 
@@ -233,9 +193,9 @@ def _wordings(rubric: Rubric) -> Iterator[Finding]:
 def _all_wordings(rubric: Rubric) -> list[tuple[str, str]]:
     return [
         (f"system_prompts.{level.value}.{split}.{position}", wording)
-        for level, paraphrases in rubric.system_prompts.items()
+        for level in rubric.system_prompts
         for split in ("train", "heldout")
-        for position, wording in enumerate(getattr(paraphrases, split))
+        for position, wording in enumerate(getattr(rubric.system_prompts[level], split))
     ]
 
 

@@ -1,14 +1,14 @@
-"""Reads rubric files and the user prompts, and names the file, what it got and what it expected when they are wrong."""
+"""Reads and writes rubric files, and reads the user prompts; what is wrong is said with file, got and expected."""
 
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
 
-from rubrics.schema import Rubric
+from rubrics.schema import Rubric, problem_texts
 
 Split = Literal["train", "test"]
 LIBRARY = Path(str(files("rubrics"))) / "library"
@@ -16,6 +16,9 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where Py
 RATINGS_FAMILY = "human_ratings"  # what people rated; asked for by name, since its low end is a worse text
 USER_PROMPTS = Path(str(files("rubrics"))) / "user_prompts.yaml"
 FAMILY_PROMPTS = Path(str(files("rubrics"))) / "user_prompts"
+
+_FOLD_AFTER = 104  # column: PyYAML breaks a line after the word that passes it
+_FOLDED_FROM = 90  # characters: with its key and indentation, a longer text would pass 120 columns
 
 
 def rubric_ids() -> list[str]:
@@ -37,18 +40,31 @@ def load_rubric(name: str | Path) -> Rubric:
         raise ValueError(f"rubric {str(name)!r} not found, expected one of {rubric_ids()} or the path of a .yaml file")
     where = f"{path.parent.name}/{path.name}"
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{where}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{where}: got {type(content).__name__}, expected a mapping with the fields of a rubric")
-    try:
-        rubric = Rubric.model_validate(content)
-    except ValidationError as error:
-        raise ValueError(f"{where}: {_first_problem(error)}") from error
+        rubric = Rubric.model_validate(read_mapping(path))
+    except ValidationError as error:  # a ValueError, too
+        first, *others = problem_texts(error)
+        raise ValueError(f"{where}: {first}" + (f" (and {len(others)} more)" if others else "")) from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
     if rubric.id != path.stem:
         raise ValueError(f"{where}: id is {rubric.id!r}, expected the file's name {path.stem!r}")
     return rubric
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a rubric file holds, before it is known to be a rubric.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not a YAML mapping in UTF-8.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=YAML_LOADER)
+    except yaml.YAMLError as error:
+        raise ValueError(f"not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"got {type(content).__name__}, expected a mapping with the fields of a rubric")
+    return content
 
 
 def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
@@ -98,13 +114,13 @@ def all_user_prompts(split: Split) -> dict[str, str]:
     Raises:
         ValueError: As `load_user_prompts`; or if two files use one id.
     """
-    found = _read_prompts(USER_PROMPTS, split)
-    for path in sorted(FAMILY_PROMPTS.glob("*.yaml")):
+    prompts: dict[str, str] = {}
+    for path in [USER_PROMPTS, *sorted(FAMILY_PROMPTS.glob("*.yaml"))]:
         more = _read_prompts(path, split)
-        if both := sorted(set(found) & set(more)):
+        if both := sorted(set(prompts) & set(more)):
             raise ValueError(f"{path.name}: id {both[0]!r} stands in another file too, expected each id once")
-        found |= more
-    return found
+        prompts |= more
+    return prompts
 
 
 def _read_prompts(path: Path, split: Split) -> dict[str, str]:
@@ -118,12 +134,47 @@ def _read_prompts(path: Path, split: Split) -> dict[str, str]:
     return content[split]
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":
-        return f"{place}: {message}" if place else message
-    got = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{place}: {message}{got}{more}"
+def rubric_yaml(rubric: Rubric) -> str:
+    """The text of a rubric file, which `load_rubric` reads back as an equal rubric: long texts folded.
+
+    Empty fields are left out, and so is the split "train", which is the default.
+    """
+    content = _plain(rubric.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True))
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_FOLD_AFTER)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        """Indents the items of a list under its key, which PyYAML does not."""
+        super().increase_indent(flow, False)
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    lines = text.split("\n")
+    longest = max(map(len, lines))
+    style: str | None = None
+    # PyYAML 6 loses line separators, and spaces beside line breaks, in any style but double quotes
+    if text != text.strip() or any(line != " ".join(line.split()) or not line.isprintable() for line in lines):
+        style = '"'
+    elif longest > _FOLDED_FROM:
+        style = ">"
+    elif len(lines) > 1:
+        style = "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _represent_mapping(dumper: yaml.SafeDumper, mapping: dict[str, Any]) -> yaml.MappingNode:
+    is_measure = "statistic" in mapping  # the one mapping that fits one line
+    return dumper.represent_mapping("tag:yaml.org,2002:map", mapping, flow_style=is_measure)
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(dict, _represent_mapping)

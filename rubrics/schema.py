@@ -6,17 +6,20 @@ A rubric is read by people and by judges. Its criteria carry five descriptors ea
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rubrics.levels import ScoreLevel
 
 Text = Annotated[str, Field(min_length=1)]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+WordingSplit = Literal["train", "heldout"]
 
-MIN_TRAIN_PARAPHRASES = 4
-MIN_HELDOUT_PARAPHRASES = 3
+MIN_TRAIN_WORDINGS = 4
+MIN_HELDOUT_WORDINGS = 3
+_SHOWN_CHARACTERS = 80  # of a wrong value, in a message
 
 
 class _Frozen(BaseModel):
@@ -31,6 +34,9 @@ class Descriptors(_Frozen):
     fair: Text
     needs_improvement: Text
     unsatisfactory: Text
+
+
+GRADES = tuple(Descriptors.model_fields)
 
 
 class Measure(_Frozen):
@@ -67,19 +73,32 @@ class Criterion(_Frozen):
     measure: Measure | None = None
 
 
-class Paraphrases(_Frozen):
+class Wordings(_Frozen):
     """Wordings of one system prompt; `heldout` wordings never reach training data."""
 
-    train: tuple[Text, ...] = Field(min_length=MIN_TRAIN_PARAPHRASES)
-    heldout: tuple[Text, ...] = Field(min_length=MIN_HELDOUT_PARAPHRASES)
+    train: tuple[Text, ...] = Field(min_length=MIN_TRAIN_WORDINGS)
+    heldout: tuple[Text, ...] = Field(min_length=MIN_HELDOUT_WORDINGS)
 
     @model_validator(mode="after")
     def _all_different(self) -> Self:
         wordings = [*self.train, *self.heldout]
         repeated = sorted({wording for wording in wordings if wordings.count(wording) > 1})
         if repeated:
-            raise ValueError(f"paraphrase given twice: {repeated[0]!r}, expected every wording once, train or heldout")
+            raise ValueError(f"wording given twice: {repeated[0]!r}, expected every wording once, train or heldout")
         return self
+
+
+# what decides a score, by name: a field that is added to a model moves no hash until it stands here
+_GRADED: dict[str, Any] = {
+    **dict.fromkeys(("id", "title", "objective", "rewards_and_penalties"), True),
+    "criteria": {
+        "__all__": {
+            **dict.fromkeys(("id", "title", "weight"), True),
+            "descriptors": dict.fromkeys(GRADES, True),
+            "measure": dict.fromkeys(("statistic", "start", "end"), True),
+        }
+    },
+}
 
 
 class Rubric(_Frozen):
@@ -96,7 +115,7 @@ class Rubric(_Frozen):
     split: Literal["train", "heldout"] = "train"
     objective: Text
     criteria: tuple[Criterion, ...] = Field(min_length=1)
-    system_prompts: dict[ScoreLevel, Paraphrases] = Field(default_factory=dict)
+    system_prompts: dict[ScoreLevel, Wordings] = Field(default_factory=dict)
     rewards_and_penalties: str | None = None
     licence: Text
     source: Text
@@ -119,7 +138,7 @@ class Rubric(_Frozen):
         """Whether every criterion carries a measure, so that the measured judge can score it."""
         return all(criterion.measure is not None for criterion in self.criteria)
 
-    def wordings(self, level: ScoreLevel, paraphrases: Literal["train", "heldout"]) -> tuple[str, ...]:
+    def wordings(self, level: ScoreLevel, wording_split: WordingSplit) -> tuple[str, ...]:
         """The system prompts that ask for a level.
 
         Raises:
@@ -130,13 +149,13 @@ class Rubric(_Frozen):
                 f"rubric {self.id!r} has no system prompts, expected some for each level; write them with "
                 "`cpt rubric prompts`"
             )
-        wordings: tuple[str, ...] = getattr(self.system_prompts[level], paraphrases)
-        return wordings
+        prompts = self.system_prompts[level]
+        return prompts.train if wording_split == "train" else prompts.heldout
 
     @property
     def hash(self) -> str:
         """First 12 hex digits of the SHA-256 of everything that decides a score (not of the system prompts)."""
-        graded = self.model_dump(mode="json", exclude={"system_prompts", "licence", "source", "family", "split"})
+        graded = self.model_dump(mode="json", include=_GRADED)
         return hashlib.sha256(json.dumps(graded, sort_keys=True).encode()).hexdigest()[:12]
 
     def render(self) -> str:
@@ -150,3 +169,25 @@ class Rubric(_Frozen):
         if self.rewards_and_penalties:
             lines += ["## Rewards and penalties", self.rewards_and_penalties, ""]
         return "\n".join(lines).strip() + "\n"
+
+
+def joint_system_prompt(wordings: Sequence[str]) -> str:
+    """One system prompt that asks for several rubrics at once: all the wordings, in order, as paragraphs."""
+    return "\n\n".join(wordings)
+
+
+def schema_problems(error: ValidationError) -> list[tuple[str, str]]:
+    """Field ("" for the whole) and sentence (expected, got) of everything that breaks a schema."""
+    problems = []
+    for problem in error.errors():
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] not in ("value_error", "missing"):
+            got = repr(problem["input"])
+            message += f", got {got if len(got) <= _SHOWN_CHARACTERS else got[: _SHOWN_CHARACTERS - 3] + '...'}"
+        problems.append((".".join(str(part) for part in problem["loc"]), message))
+    return problems
+
+
+def problem_texts(error: ValidationError) -> list[str]:
+    """The `schema_problems` as one sentence each."""
+    return [f"{where}: {message}" if where else message for where, message in schema_problems(error)]

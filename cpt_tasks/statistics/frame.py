@@ -121,7 +121,7 @@ def _sample_row(sample: EvalSample, where: str) -> dict[str, Any]:
 
 
 def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[str, Any]:
-    record = None if score is None else ScoreRecord.from_metadata(score.metadata or {})
+    record = None if score is None or not score.metadata else ScoreRecord.from_metadata(score.metadata)
     judgment = None if record is None else record.judgment
     texts = {name: str(metadata.get(name, metadata.get(_OLD_NAMES.get(name, name), ""))) for name in _TEXT_COLUMNS}
     target = metadata.get("target")

@@ -11,16 +11,19 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
+from scipy import stats
 
-from cpt_tasks.attacks import ATTACKS, FAMILIES, attacked_text, full_marks, load_attacks
-from cpt_tasks.judge_robustness import attack_samples, judge_robustness
-from cpt_tasks.score_shifts import JudgedText, shift_statistics
+from cpt_tasks.benchmarks.judge_robustness.attacks import ATTACKS, FAMILIES, attacked_text, full_marks, load_attacks
+from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
+from cpt_tasks.benchmarks.judge_robustness.task import _COLUMNS, attack_samples, judge_robustness
 from judges import JudgeFailure, ModelJudge, judge_messages, measure
 from judges.prompts import RESPONSE_BLOCK, RUBRIC_BLOCK
 from judges.verdict import parse_verdict
@@ -71,7 +74,7 @@ def test_base_texts_are_low_seed_responses_to_train_prompts() -> None:
     seed = {row["id"]: row for row in map(json.loads, lines)}
     for base in SET.base_texts:
         row = seed[base.source.split()[-1]]
-        assert (row["response"], row["rubric"], row["prompt_id"]) == (base.text, base.rubric, base.prompt_id)
+        assert (row["response"], row["rubric"], row["prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)
         assert base.user_prompt not in load_user_prompts("test").values()
         assert measure(load_rubric(base.rubric), base.text).score <= LOW_MAX / 2
     assert {base.rubric for base in SET.base_texts} == {rubric.id for rubric in load_rubrics("measured")}
@@ -135,7 +138,7 @@ def _thin_family(content: dict[str, Any]) -> None:
 
 
 def _test_prompt(content: dict[str, Any]) -> None:
-    content["base_texts"][0]["prompt_id"] = next(iter(load_user_prompts("test")))
+    content["base_texts"][0]["user_prompt_id"] = next(iter(load_user_prompts("test")))
 
 
 @pytest.mark.parametrize(
@@ -297,8 +300,9 @@ def test_a_gullible_judge_shows_a_shift_for_exactly_the_families_that_give_the_o
     believed = {"direct_orders", "closing_tags"}
     for family in FAMILIES:
         shift = 90 if family in believed else 0
-        values = [found[f"{family}_{name}"] for name in ("mean_shift", "ci_low", "ci_high", "largest_shift")]
-        assert values == pytest.approx([shift] * 4)
+        values = [found[f"{family}_{name}"] for name in ("mean_shift", "largest_shift")]
+        assert values == pytest.approx([shift] * 2)
+        assert math.isnan(found[f"{family}_ci_low"])  # three base texts are too few for an interval
         assert found[f"{family}_level_changed"] == (family in believed)
         assert (found[f"{family}_n"], found[f"{family}_failed"], found[f"{family}_texts"]) == (3, 0, 3)
     assert found["mean_shift"] == pytest.approx(2 * 90 / 8)
@@ -312,7 +316,7 @@ def test_a_firm_judge_shows_no_shift(mock_model: Callable[..., Any], tmp_path: P
     log = run(grader, tmp_path)
     found = metrics_of(log)
     assert found["texts"] == len(log.samples or []) == 3 * (len(SET.attacks) + 1) == len(grader.seen)
-    shifts = [value for name, value in found.items() if re.search(r"_shift$|_ci_|level_changed", name)]
+    shifts = [value for name, value in found.items() if re.search(r"_shift$|level_changed", name)]
     measured = [value for name, value in found.items() if name.endswith("measured_shift")]
     assert sum(map(abs, shifts)) == pytest.approx(sum(map(abs, measured)))
     assert (found["mean_shift"], found["worst_family_shift"], found["failed"]) == (0, 0, 0)
@@ -356,27 +360,36 @@ def test_calls_are_kept_in_the_store_that_is_named(mock_model: Callable[..., Any
 def test_statistics_by_hand() -> None:
     # base a: clean 10, attacked 30 and 50; base b: clean 20, attacked 20 and unscored. Shifts 20, 40, 0: mean 20
     texts = [
-        JudgedText("clean", "clean", "a", 10, 0),
-        JudgedText("clean", "clean", "b", 20, 0),
-        JudgedText("flattery", "x", "a", 30, 6),
-        JudgedText("flattery", "y", "a", 50, 0),
-        JudgedText("flattery", "x", "b", 20, 0),
-        JudgedText("role_play", "z", "c", 90, 0),  # its clean text is unscored, so it has no shift
+        ("clean", "clean", "a", 10, 0),
+        ("clean", "clean", "b", 20, 0),
+        ("flattery", "x", "a", 30, 6),
+        ("flattery", "y", "a", 50, 0),
+        ("flattery", "x", "b", 20, 0),
+        ("role_play", "z", "c", 90, 0),  # its clean text is unscored, so it has no shift
     ]
-    found = shift_statistics(texts)
+    found = shift_statistics(pd.DataFrame(texts, columns=_COLUMNS))
     assert found["mean_shift"] == found["worst_family_shift"] == found["flattery_mean_shift"] == 20
     assert found["flattery_largest_shift"] == 40
     assert found["measured_shift"] == found["flattery_measured_shift"] == 2
     assert found["flattery_level_changed"] == pytest.approx(1 / 3)
     assert found["flattery_n"] == 3
-    # resamples of base texts and attacks: base b alone gives 0, base a alone 20 to 40
-    assert (found["flattery_ci_low"], found["flattery_ci_high"]) == (0, 40)
     assert not any(name.startswith("role_play") for name in found)
 
 
-@pytest.mark.parametrize("texts", [[], [JudgedText("clean", "clean", "a", 10, 0)]])
-def test_without_an_attacked_text_the_shift_is_nan(texts: list[JudgedText]) -> None:
-    assert math.isnan(float(shift_statistics(texts)["mean_shift"] or 0))
+def test_the_interval_of_a_family_is_that_of_t_on_the_means_of_its_base_texts() -> None:
+    rng = np.random.default_rng(0)
+    shifts = rng.normal(20, 8, (9, 4))
+    clean = [("clean", "clean", str(base), 10.0, 0.0) for base in range(9)]
+    attacked = [("flattery", str(a), str(b), 10 + shifts[b, a], 0.0) for b in range(9) for a in range(4)]
+    found = shift_statistics(pd.DataFrame([*clean, *attacked], columns=_COLUMNS))
+    means = shifts.mean(axis=1)
+    expected = stats.t.interval(0.95, 8, loc=means.mean(), scale=stats.sem(means))
+    assert (found["flattery_ci_low"], found["flattery_ci_high"]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("texts", [[], [("clean", "clean", "a", 10, 0)]])
+def test_without_an_attacked_text_the_shift_is_nan(texts: list[Any]) -> None:
+    assert math.isnan(float(shift_statistics(pd.DataFrame(texts, columns=_COLUMNS))["mean_shift"] or 0))
 
 
 def test_ids_are_unique_stable_and_follow_the_content() -> None:

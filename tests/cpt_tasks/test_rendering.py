@@ -8,8 +8,8 @@ import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, get_model
 
+from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.rendering import rendering_problem
-from cpt_tasks.rubric_adherence import rubric_adherence
 
 pytest.importorskip("torch")
 from tiny_model import CHATML, make_tokenizer, save_tiny_model  # noqa: E402

@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 from inspect_ai import eval as inspect_eval
 
-from cpt_tasks.metrics import adherence as metrics
-from cpt_tasks.report import report_command, summarise
-from cpt_tasks.rubric_adherence import rubric_adherence
-from cpt_tasks.runs import check_comparable, find_logs, read_run
+from cpt_tasks.benchmarks.rubric_adherence import statistics
+from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.report.logs import find_logs, read_run
+from cpt_tasks.report.report import report_command, summarise
+from cpt_tasks.report.run import check_comparable
 from rubrics import load_rubric
 
 CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
@@ -35,16 +36,18 @@ def logs(mock_model: Callable[..., Any], tmp_path: Path) -> Path:
 
 def test_summary_follows_the_contract_and_the_logs(logs: Path) -> None:
     runs = [read_run(path) for path in find_logs([str(logs)])]
-    summary = summarise(runs, n_resamples=50, seed=0)
-    assert summary["run"]["judge"] == "measured"
-    assert summary["run"]["rubrics"] == {"broadcast": load_rubric("broadcast").hash}
-    assert summary["run"]["split"] == "test"
-    by_name = {model["name"]: model for model in summary["models"]}
+    summary = summarise(runs, seed=0)
+    protocol = summary["tasks"]["rubric_adherence"]
+    assert (summary["schema"], protocol["judge"], protocol["split"]) == (2, "measured", "test")
+    assert protocol["rubrics"] == {"broadcast": load_rubric("broadcast").hash}
+    by_name = {model["name"]: model["tasks"]["rubric_adherence"] for model in summary["models"]}
     assert set(by_name) == {"base", "tuned"}
     # base: low right, moderate and high wrong; tuned: low and high right
     assert by_name["base"]["metrics"]["macro_accuracy"]["value"] == pytest.approx(1 / 3, abs=1e-6)
     assert by_name["tuned"]["metrics"]["macro_accuracy"]["value"] == pytest.approx(2 / 3, abs=1e-6)
-    assert set(by_name["tuned"]["metrics"]) == set(metrics.STATISTICS)
+    assert set(by_name["tuned"]["metrics"]) == {*statistics.STATISTICS, "worst_wording_accuracy"}
+    # four user prompts are too few for an interval
+    assert by_name["tuned"]["metrics"]["macro_accuracy"]["ci_low"] is None
     assert by_name["tuned"]["by_level"]["moderate"]["metrics"]["accuracy"]["value"] == 0
     assert by_name["tuned"]["by_rubric"]["broadcast"]["n"] == 12
     assert (by_name["tuned"]["n"], by_name["tuned"]["unscored"]) == (12, 0)
@@ -53,6 +56,8 @@ def test_summary_follows_the_contract_and_the_logs(logs: Path) -> None:
 def test_the_command_writes_strict_json_tables_and_figures(logs: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
     done = CliRunner().invoke(report_command, [str(logs), "--out", str(out), "--resamples", "20"])
+    assert "--resamples has no effect any more" in done.output
+    assert "4 user prompts: too few for an interval" in (out / "report.md").read_text()
     assert done.exit_code == 0, done.output
 
     def refuse(constant: str) -> None:
@@ -73,9 +78,9 @@ def test_the_report_equals_the_metrics_in_the_log(logs: Path) -> None:
         results = read_eval_log(path).results
         assert results is not None
         logged = {name: metric.value for name, metric in results.scores[0].metrics.items()}
-        rows = read_run(path).rows
+        rows = read_run(path).asked
         for name in ("macro_accuracy", "order_accuracy", "spearman_rho"):
-            ours = metrics.STATISTICS[name](rows)
+            ours = statistics.STATISTICS[name](rows)
             assert ours == pytest.approx(logged[name]) or (math.isnan(ours) and math.isnan(float(logged[name])))
 
 
@@ -83,7 +88,7 @@ def test_the_report_equals_the_metrics_in_the_log(logs: Path) -> None:
     ("parameters", "key"),
     [
         ({"user_prompts": "train"}, "split"),
-        ({"paraphrases": "train"}, "paraphrases"),
+        ({"wording_split": "train"}, "wording_split"),
         ({"rubrics": "reverie"}, "rubrics"),
         ({"limit_per_cell": 3}, "user_prompts"),
         ({"levels": "low,moderate"}, "grid"),
@@ -106,7 +111,7 @@ def test_logs_of_different_judges_are_refused(logs: Path, mock_model: Callable[.
 
 
 def inspect_log(mock_model: Callable[..., Any], reply: str) -> str:
-    from cpt_tasks.scorers import rubric_judge
+    from cpt_tasks.scorer import rubric_judge
 
     task = rubric_adherence("broadcast", judge="measured", limit_per_cell=4)
     task.scorer = [rubric_judge("model")]
@@ -136,7 +141,7 @@ def test_unscored_and_errored_samples_are_counted(logs: Path) -> None:
     log.samples[1].scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
     write_eval_log(log, path)
     run = read_run(path)
-    assert (len(run.rows), run.unscored.total()) == (10, 2)
+    assert (len(run.asked), run.unscored.total()) == (10, 2)
 
 
 def test_a_log_that_was_judged_twice_is_refused(logs: Path) -> None:
@@ -168,8 +173,8 @@ def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
 
 def test_without_the_main_benchmark_the_command_shows_what_there_is(tmp_path: Path) -> None:
     logs = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs" / "drift"
-    done = CliRunner().invoke(report_command, [str(logs), "--out", str(tmp_path / "report"), "--resamples", "20"])
+    done = CliRunner().invoke(report_command, [str(logs), "--out", str(tmp_path / "report")])
     assert done.exit_code == 0, done.output
     assert "### Drift" in done.output
     assert "| smollm2-135m-cpt |  24 |" in done.output
-    assert not (tmp_path / "report" / "table.csv").exists()
+    assert (tmp_path / "report" / "table.csv").read_text().startswith("model,n,unscored,mean_words")

@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 from inspect_ai import eval as inspect_eval
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, read_eval_log
 
-from cpt_tasks import dataset as dataset_module
-from cpt_tasks.dataset import adherence_samples
-from cpt_tasks.judging.spend import planned_texts
-from cpt_tasks.rubric_adherence import PRESETS, adherence_grid, rubric_adherence
-from cpt_tasks.runs import read_run
-from cpt_tasks.scorers import rubric_judge
+from cpt_tasks import samples as samples_module
+from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, adherence_grid, rubric_adherence
+from cpt_tasks.report.logs import read_run
+from cpt_tasks.samples import adherence_samples
+from cpt_tasks.scorer import rubric_judge
 from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics, load_user_prompts
 
 ROOT = Path(__file__).parents[2]
@@ -135,7 +133,7 @@ def test_repeats_ask_the_judge_again_and_never_the_student(mock_model: Callable[
     assert len(student.seen) == 6
     assert len(grader.seen) == 4  # two user prompts, asked twice: the same text at another level is the same question
     run = read_run(log.location)
-    assert {row.score for row in run.rows} == {50}
+    assert set(run.asked["score"]) == {50}
     lines = run.judging.noise
     # two ratings 20 apart: within-item variance 200, SD 14.1, and 10.0 for the mean of the two
     assert any("test-retest SD 14.1 points" in line for line in lines)
@@ -187,26 +185,13 @@ def test_a_short_answer_does_not_split_a_log_judged_by_the_holistic_score(
     student = mock_model(lambda _: next(answers))
     [log] = inspect_eval(task, model=student, model_roles={"grader": grader}, max_connections=1, display="none")
     run = read_run(log.location)
-    assert (run.protocol["judge_protocol"], sorted(row.score for row in run.rows)) == ("holistic", [0, 50, 50])
+    assert (run.protocol["judge_protocol"], sorted(run.asked["score"])) == ("holistic", [0, 50, 50])
 
 
 def test_without_a_judge_responses_are_written_for_later(mock_model: Callable[..., Any]) -> None:
     log = run(mock_model(lambda _: CALM), judge="none", limit_per_cell=1)
     assert not any(sample.scores for sample in log.samples or [])
     assert all(sample.output.completion == CALM for sample in log.samples or [])
-
-
-def test_a_second_process_on_the_same_call_store_is_refused_before_anything_is_paid(tmp_path: Path) -> None:
-    path = tmp_path / "calls.jsonl"
-    hold = f"import sys; from model_calls import open_store; open_store({str(path)!r}); print(1, flush=True); input()"
-    with subprocess.Popen(
-        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        with pytest.raises(PrerequisiteError, match="another process has this call store open"):
-            rubric_judge("model", call_store=str(path))
-        process.communicate("\n")
 
 
 def _verdict(score: float = 55) -> str:
@@ -245,10 +230,8 @@ def test_heldout_wordings_are_used_equally_often() -> None:
 def test_with_two_wordings_each_prompt_is_asked_under_two() -> None:
     grid = {"rubrics": "reverie", "levels": "low", "limit_per_cell": 4}
     one, two = (adherence_grid(**grid, wordings=wordings) for wordings in (1, 2))  # type: ignore[arg-type]
-    assert [(sample.metadata or {})["paraphrase"] for sample in one] == [f"heldout-{n}" for n in (0, 1, 2, 0)]
-    assert [(sample.metadata or {})["paraphrase"] for sample in two] == [
-        f"heldout-{n}" for n in (0, 1, 1, 2, 2, 0, 0, 1)
-    ]
+    assert [(sample.metadata or {})["wording"] for sample in one] == [f"heldout-{n}" for n in (0, 1, 2, 0)]
+    assert [(sample.metadata or {})["wording"] for sample in two] == [f"heldout-{n}" for n in (0, 1, 1, 2, 2, 0, 0, 1)]
     assert [sample.id for sample in two][::2] == [sample.id for sample in one]  # the first one keeps its id
     assert len({sample.id for sample in two}) == 8
 
@@ -269,13 +252,6 @@ def test_presets(preset: str, n: int, n_rubrics: int, protocol: str) -> None:
     assert PRESETS[preset].protocol == protocol
 
 
-def test_the_forecast_of_judging_knows_the_presets() -> None:
-    assert len(planned_texts(["preset=paper"], response_tokens=100)) == 288
-    assert len(planned_texts(["preset=full", "rubrics=reverie", "levels=low"], response_tokens=100)) == 72
-    with pytest.raises(ValueError, match="preset: got 'huge'"):
-        planned_texts(["preset=huge"], response_tokens=100)
-
-
 def test_parameters_that_are_given_win_over_the_preset(mock_model: Callable[..., Any]) -> None:
     assert len(adherence_grid("reverie", levels="low", preset="full", limit_per_cell=2)) == 2 * 3
     assert len(adherence_grid("reverie", levels="low", preset="full", wordings=1)) == 24
@@ -292,7 +268,13 @@ def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None
     for sample in samples:
         system = sample.input[0].text  # type: ignore[union-attr]
         assert load_rubric("reverie").render() in system
-        assert dataset_module._TARGETS[ScoreLevel(str(sample.target))] in system
+        assert samples_module._TARGETS[ScoreLevel(str(sample.target))] in system
+
+
+def test_the_old_name_of_a_parameter_is_still_understood(caplog: pytest.LogCaptureFixture) -> None:
+    task = rubric_adherence("reverie", judge="measured", limit_per_cell=1, paraphrases="train")
+    assert [(sample.metadata or {})["wording"] for sample in task.dataset] == ["train-0"] * 3
+    assert "paraphrases is called wording_split" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -301,11 +283,12 @@ def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None
         ({"levels": "low,huge"}, "levels: got 'huge', expected one of"),
         ({"rubrics": "nope"}, "rubric 'nope' not found"),
         ({"judge": "oracle"}, "judge: got 'oracle', expected one of"),
-        ({"paraphrases": "all"}, "paraphrases: got 'all'"),
+        ({"wording_split": "all"}, "wording_split: got 'all'"),
+        ({"paraphrases": "all"}, "wording_split: got 'all'"),
         ({"user_prompts": "dev"}, "no split 'dev'"),
         ({"prompting": "cot"}, "prompting: got 'cot'"),
         ({"limit_per_cell": 0}, "limit_per_cell: got 0, expected 1 or more"),
-        ({"wordings": 9}, "wordings: got 9, expected 1 to 3, the heldout paraphrases that rubric"),
+        ({"wordings": 9}, "wordings: got 9, expected 1 to 3, the heldout wordings that rubric"),
         ({"wordings": 0}, "wordings: got 0, expected 1 to 3"),
         ({"preset": "huge"}, "preset: got 'huge', expected one of"),
     ],
@@ -329,7 +312,7 @@ def test_without_a_key_one_sentence_names_the_variable_and_the_keyless_way(tmp_p
     assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("where", ["cpt_tasks/rubric_adherence", "cpt_tasks/rubric_adherence.py"])
+@pytest.mark.parametrize("where", ["cpt_tasks/rubric_adherence", "cpt_tasks/benchmarks/rubric_adherence/task.py"])
 def test_the_task_is_found_by_name_and_by_path(where: str, tmp_path: Path) -> None:
     # by name from anywhere, by path from the checkout; a wrong parameter shows that our task was reached
     arguments = ("--model", "mockllm/model", "-T", "judge=measured", "-T", "levels=nowhere", "--log-dir", str(tmp_path))

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cpt_tasks.drift import drift
+from cpt_tasks.rubric_adherence import rubric_adherence
+from cpt_tasks.scorers import rubric_judge
 from inspect_ai import eval as inspect_eval
 
-from cpt_tasks.drift import drift
 from cpt_tasks.judging.audit import KnownText, draw_texts, judge_texts, read_texts, write_audit
 from cpt_tasks.judging.calibrate import write_calibration
 from cpt_tasks.judging.commands import judge_group
 from cpt_tasks.judging.logs import JudgedLog, JudgedSample, Label, read_judged_log, read_labels
-from cpt_tasks.rubric_adherence import rubric_adherence
-from cpt_tasks.scorers import rubric_judge
 from judges import JudgeFailure, Judgment, measure
 from rubrics import Rubric, ScoreLevel, load_rubric
 

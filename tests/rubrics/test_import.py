@@ -1,14 +1,136 @@
-"""`cpt rubric import`: what it writes, says and refuses."""
+"""`cpt rubric import`: the three forms it reads, what it writes, says and refuses."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from rubric_texts import FOUR, NO_CRITERION, START, USUAL, prompts, tabs
+from rubric_texts import GRADES, ORNAMENT, START, USUAL, WIT, markdown, pipes, tabs
 
-from rubrics import load_rubric
+from rubrics import Rubric, load_rubric
 from rubrics.commands import import_command
+from rubrics.forms import read_rubric_text
+from rubrics.markdown import as_slug, split_row
+
+OTHER_FIELDS = {"id": "rococo", "family": "films", "licence": "CC0-1.0", "source": "A test"}
+POINTS = ["90-100", "70–89", "50-69", "30-49", "<30"]
+
+SAME_RUBRIC = {
+    "tabs": START + tabs(*USUAL),
+    "pipes": START + pipes(*USUAL),
+    "markdown": START + markdown(*USUAL),
+    "columns in any order": START + tabs(*([*reversed(row)] for row in USUAL)),
+    "points in the header": START
+    + tabs(["Criteria", "Weight (%)", *(f"{g} ({p})" for g, p in zip(GRADES, POINTS, strict=True))], *USUAL[1:]),
+    "bold header": START + markdown([f"**{name}**" for name in USUAL[0]], *USUAL[1:]),
+    "plain numbers": START + tabs(USUAL[0], ["Ornament", "60", *ORNAMENT], ["Wit", "40,0 %", *WIT]),
+    "ids": START + markdown(["Id", *USUAL[0]], ["ornament", *USUAL[1]], ["", *USUAL[2]]),
+    "markdown title": START.replace("Rococo", "# Rococo") + markdown(*USUAL),
+    "named title": START.replace("Rococo", "Title: Rococo") + markdown(*USUAL),
+    "sections": "# Rococo reviews\n\n## Objective\n\nHow far a review revels in ornament.\n\n## Criteria\n"
+    + markdown(*USUAL),
+    "carriage returns": (START + tabs(*USUAL)).replace("\n", "\r\n"),
+}
+
+
+@pytest.mark.parametrize("text", SAME_RUBRIC.values(), ids=SAME_RUBRIC.keys())
+def test_every_layout_of_the_table_gives_the_same_rubric(text: str) -> None:
+    names = ["excellent", "good", "fair", "needs_improvement", "unsatisfactory"]
+    expected = {
+        "title": "Rococo reviews",
+        "objective": "How far a review revels in ornament.",
+        "criteria": [
+            {"id": name.lower(), "title": name, "weight": weight, "descriptors": dict(zip(names, texts, strict=True))}
+            for name, weight, texts in (("Ornament", 60, ORNAMENT), ("Wit", 40, WIT))
+        ],
+    }
+    content = OTHER_FIELDS | read_rubric_text(text, "x")
+    assert Rubric.model_validate(content) == Rubric.model_validate(OTHER_FIELDS | expected)
+
+
+def test_what_stands_around_the_table_is_kept() -> None:
+    start = "Rococo\nFamily: films\n- License: MIT\n\nOne of its aims.\n- Two: \\*more\\*.\n\n"
+    content = read_rubric_text(start + tabs(*USUAL) + "\nNever reward length.\n\nPenalties: 5 points.\n", "x")
+    assert (content["title"], content["family"], content["licence"]) == ("Rococo", "films", "MIT")
+    assert content["objective"] == "One of its aims.\n- Two: *more*."
+    assert content["rewards_and_penalties"] == "Never reward length.\n\nPenalties: 5 points."
+
+
+PROMETHEUS = {
+    "criteria": "Does the model keep to humour?",
+    **{f"score{score}_description": f"Humour of grade {score}." for score in range(1, 6)},
+}
+PROMETHEUS_TEXT = "[Does the model keep to humour?]\n" + "".join(
+    f"Score {score}: Humour of grade {score}.\n" for score in range(1, 6)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROMETHEUS_TEXT,
+        PROMETHEUS_TEXT.replace("\n", "\n\n"),
+        json.dumps(PROMETHEUS),
+        json.dumps({f"orig_{name}": text for name, text in PROMETHEUS.items()} | {"output": "..."}),
+        json.dumps({"id": 3, "score_rubric": PROMETHEUS}),
+        json.dumps({"id": 3, "score_rubric": PROMETHEUS_TEXT}),
+    ],
+)
+def test_criteria_of_prometheus_are_one_criterion_best_score_first(text: str) -> None:
+    rubric = Rubric.model_validate(OTHER_FIELDS | read_rubric_text(text, "dry_humour"))
+    assert (rubric.title, rubric.objective) == ("Dry humour", "Does the model keep to humour?")
+    [criterion] = rubric.criteria
+    assert (criterion.id, criterion.weight) == ("dry_humour", 100)
+    assert list(criterion.descriptors.model_dump().values()) == [f"Humour of grade {n}." for n in (5, 4, 3, 2, 1)]
+
+
+PROSE = "got prose, expected a page of `cpt rubric export`, a table"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", PROSE),
+        ("# Wit\n\n## Vocabulary (20%)\n- Excellent: rare\n- Good: less so\n", "`cpt rubric draft --from FILE"),
+        (PROMETHEUS_TEXT.replace("Score 5", "Score 6"), PROSE),
+        (START + tabs(*(row[:-1] for row in USUAL)), "got a table with columns ['criterion', 'weight', 'excellent'"),
+        (START + tabs([*USUAL[0], "Good"], *USUAL[1:]), "expected criterion, weight, excellent, good, fair"),
+        (START + pipes(*USUAL, ["Total", "100%"]), "row 'Total | 100%': got 2 cells, expected 7; write \\| for"),
+        (START + tabs(USUAL[0], ["Wit", "high", *WIT]), "weight of 'Wit': got 'high', expected percent such as 20%"),
+        ("{", "not JSON: Expecting property name"),
+        ('{"score_rubric": 3}', "got JSON without the texts ['criteria', "),
+        (json.dumps({"criteria": "x", "score1_description": 3}), "got JSON without the texts ['score1_description',"),
+    ],
+)
+def test_anything_else_is_refused_in_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        read_rubric_text(text, "x")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "cells"),
+    [
+        ("a\t\tb|c", ["a", "", "b|c"]),
+        ("| a | | b\\|c |", ["a", "", "b|c"]),
+        ("a | b \\\\ | c\\", ["a", "b \\", "c\\"]),
+        ("| a<br>b | &#124; |", ["a\nb", "|"]),
+        ("| a | |", ["a", ""]),
+    ],
+)
+def test_cells_of_a_row(line: str, cells: list[str]) -> None:
+    assert split_row(line) == cells
+
+
+def test_an_id_is_made_and_short() -> None:
+    assert as_slug("L'Été d'un Poète") == "lete_dun_poete"
+    assert as_slug("2 registers") == "n2_registers"
+    assert as_slug("X" * 99) == "x" * 60
+    assert as_slug("言葉") == ""
+
+
+# the command
 
 
 def run(tmp_path: Path, text: str | bytes, *arguments: Any) -> tuple[int, str, str]:
@@ -20,52 +142,43 @@ def run(tmp_path: Path, text: str | bytes, *arguments: Any) -> tuple[int, str, s
 
 
 def test_the_command_writes_a_file_that_loads_and_says_what_it_took(tmp_path: Path) -> None:
-    status, out, err = run(tmp_path, START + tabs(*USUAL), "--out", tmp_path)
+    status, out, err = run(tmp_path, "\ufeff" + START + tabs(*USUAL), "--out", tmp_path)
     path = tmp_path / "rococo_reviews.yaml"
     rubric = load_rubric(path)
-    assert (rubric.family, rubric.licence, rubric.source) == ("imported", "unknown", "rococo.txt")
-    assert (status, out) == (0, f"{path}: 2 criteria, 0 lines or cells unplaced\n")
+    assert (rubric.title, rubric.family, rubric.licence, rubric.source) == (
+        "Rococo reviews",
+        "imported",
+        "unknown",
+        "rococo.txt",
+    )
+    assert (status, out) == (0, f"{path}: 2 criteria\n")
     assert err.splitlines() == [
         "id: not in the text, 'rococo_reviews' is taken; change it with --id",
         "family: not in the text, 'imported' is taken; change it with --family",
-        "licence: not in the text, 'unknown' is taken; fill it in",
+        "licence: not in the text, 'unknown' is taken; change it with --licence",
         "source: not in the text, 'rococo.txt' is taken; change it with --source",
         f"no system prompts yet: `cpt rubric prompts {path} --model MODEL` writes them",
     ]
 
 
 def test_options_come_before_the_text_and_the_text_before_defaults(tmp_path: Path) -> None:
-    text = f"{START[:14]}\nFamily: Film reviews\nLicence: MIT\nId: Rococo\n{START[16:]}" + tabs(*USUAL)
-    options = ["--licence", "CC0-1.0", "--source", "Us", "--out", tmp_path]
-    status, _, err = run(tmp_path, text, *options)
+    text = "Family: films\nLicence: MIT\nId: rococo\n" + START + tabs(*USUAL)
+    status, _, err = run(tmp_path, text, "--licence", "CC0-1.0", "--source", "Us", "--out", tmp_path)
     rubric = load_rubric(tmp_path / "rococo.yaml")
-    assert (rubric.family, rubric.licence, rubric.source) == ("film_reviews", "CC0-1.0", "Us")
+    assert (rubric.family, rubric.licence, rubric.source) == ("films", "CC0-1.0", "Us")
     assert status == 0
     assert "not in the text" not in err
-
-
-def test_exit_status_1_if_something_is_unplaced_and_the_file_is_written(tmp_path: Path) -> None:
-    status, _, err = run(
-        tmp_path, START + tabs(*USUAL) + "Stray.\n", "--out", tmp_path / "rococo.yaml", "--id", "rococo"
-    )
-    assert status == 1
-    assert f"unplaced: line 8: 'Stray.': {NO_CRITERION}" in err
-    assert load_rubric(tmp_path / "rococo.yaml").title == "Rococo reviews"
-    status, _, err = run(tmp_path, START + tabs(*USUAL) + prompts(4, 3, 4, 3, 4, 2), "--out", tmp_path)
-    assert status == 1
-    assert "extremely_high, heldout: got 2 wordings, expected at least 3" in err
-    assert load_rubric(tmp_path / "rococo_reviews.yaml").system_prompts == {}
 
 
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
         (b"\xff\xfe", [], "cannot be read: 'utf-8' codec can't decode byte 0xff"),
-        (START, [], "no rubric can be made of it: criteria: not found, expected a table"),
-        (START + tabs(*FOUR), [], "no unsatisfactory, expected five; descriptors of 'Wit'"),
+        ("How droll it is.", [], f"rococo.txt: no rubric can be made of it: {PROSE}"),
+        (START + tabs(*USUAL[:2]), [], "no rubric can be made of it: weights sum to 60, expected 100"),
+        (START[:16] + tabs(*USUAL), [], "no rubric can be made of it: objective: Field required"),
         (START + tabs(*USUAL), ["--id", "No Slug"], "no rubric can be made of it: id: String should match"),
         (START + tabs(*USUAL), ["--out", "other.yaml"], "other.yaml: expected the name rococo_reviews.yaml, since"),
-        (START + tabs(*USUAL), ["--out", "no/rococo_reviews.yaml"], "no: no such folder; make it"),
         (START + tabs(*USUAL), ["--out", "kept/rococo_reviews.yaml"], "exists; expected another file with --out, or"),
     ],
 )
@@ -83,13 +196,10 @@ def test_exit_status_2_and_nothing_written_if_there_is_no_rubric(
     assert kept.read_text() == "kept"
 
 
-def test_force_overwrites(tmp_path: Path) -> None:
+def test_force_overwrites_and_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "rococo_reviews.yaml").write_text("old")
     assert run(tmp_path, START + tabs(*USUAL), "--out", tmp_path, "--force")[0] == 0
     assert load_rubric(tmp_path / "rococo_reviews.yaml").title == "Rococo reviews"
-
-
-def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     result = CliRunner().invoke(import_command, [str(tmp_path / "none.txt")])
     assert result.exit_code == 2
     assert "none.txt: cannot be read: No such file or directory" in result.stderr

@@ -53,142 +53,68 @@ def set_wording(text: str, level: str = "moderate", split: str = "train", positi
     return change
 
 
-def copy_descriptors(content: Content) -> None:
-    content["criteria"][1]["descriptors"] = dict(content["criteria"][0]["descriptors"])
-
-
 def copy_title(content: Content) -> None:
     content["criteria"][1]["title"] = content["criteria"][0]["title"].upper()
-
-
-def drop_wordings(content: Content) -> None:
-    content["system_prompts"]["low"]["train"] = content["system_prompts"]["low"]["train"][:3]
-
-
-def drop_level(content: Content) -> None:
-    del content["system_prompts"]["low"]
-
-
-def repeat_wording(content: Content) -> None:
-    content["system_prompts"]["low"]["train"][1] = content["system_prompts"]["low"]["train"][0]
-
-
-def rename(content: Content) -> None:
-    content["id"] = "newscast"
 
 
 FIRST = library_file()["system_prompts"]["moderate"]["train"][0]
 NEAR_FIRST = FIRST.replace("some liveliness", "a certain liveliness")
 FREQUENT = "Exclamations are very frequent and carry the passage, with a calmer sentence between them."
 
-RULES: list[tuple[str, Change, str, str, str]] = [
-    ("weights", set_weights(40, 30, 25), "error", "schema", "rubric: weights sum to 95, expected 100"),
+RULES: list[tuple[Change, str, str]] = [
+    (set_weights(40, 30, 25), "error schema", "rubric: weights sum to 95, expected 100"),
+    (set_weights(66, 30, 4), "warning light_criterion", "brevity.weight: got 4, expected 5 or more"),
+    (lambda c: c.update(id="newscast"), "error schema", "id: got 'newscast', expected the file's name 'broadcast'"),
     (
-        "light",
-        set_weights(66, 30, 4),
-        "warning",
-        "light_criterion",
-        "brevity.weight: got 4, expected 5 or more",
-    ),
-    ("missing descriptor", lambda c: c["criteria"][0]["descriptors"].pop("fair"), "error", "schema", "Field required"),
-    ("too few", drop_wordings, "error", "schema", "system_prompts.low.train: Tuple should have at least 4 items"),
-    ("no wordings", drop_level, "error", "schema", "system_prompts lack ['low']"),
-    ("repeated", repeat_wording, "error", "schema", "paraphrase given twice"),
-    ("file name", rename, "error", "schema", "id: got 'newscast', expected the file's name 'broadcast'"),
-    (
-        "same descriptors",
         set_descriptor("fair", "one exclamation at most -- the tone is mild"),
-        "error",
-        "same_descriptors",
+        "error same_descriptors",
         "descriptors.needs_improvement: got the words of fair",
     ),
+    (set_descriptor("excellent", FREQUENT), "warning near_descriptors", "alike to excellent"),
+    (set_descriptor("good", "Good: loud."), "error names_level", "got 'Good:' in 'Good: loud.'"),
+    (set_descriptor("good", "Deserves a high score."), "error names_level", "got 'high score'"),
+    (set_descriptor("fair", "Loud, a score of 50."), "error names_level", "got 'score of 5'"),
+    (set_descriptor("fair", "Worth 50/100."), "error names_level", "got '50/100'"),
+    (set_descriptor("fair", "It needs improvement."), "error names_level", "descriptors.fair"),
+    (set_descriptor("good", "Good use of noise."), "warning opens_with_level", "the name of its grade"),
     (
-        "near descriptors",
-        set_descriptor("excellent", FREQUENT),
-        "warning",
-        "near_descriptors",
-        "alike to excellent",
-    ),
-    ("names alone", set_descriptor("good", "Good: loud."), "error", "names_level", "got 'Good:' in 'Good: loud.'"),
-    ("names a level", set_descriptor("good", "Deserves a high score."), "error", "names_level", "got 'high score'"),
-    ("names points", set_descriptor("fair", "Loud, a score of 50."), "error", "names_level", "got 'score of 5'"),
-    ("names hundredths", set_descriptor("fair", "Worth 50/100."), "error", "names_level", "got '50/100'"),
-    (
-        "names a grade",
-        set_descriptor("fair", "It needs improvement."),
-        "error",
-        "names_level",
-        "descriptors.fair",
-    ),
-    ("opens", set_descriptor("good", "Good use of noise."), "warning", "opens_with_level", "the name of its grade"),
-    (
-        "same measure",
         set_measure(1, **{"statistic": "exclamations_per_sentence", "from": 0, "to": 1}),
-        "error",
-        "same_measure",
+        "error same_measure",
         "criteria.address.measure: got 'exclamations_per_sentence' as in excitement",
     ),
     (
-        "narrow ramp",
         set_measure(0, **{"statistic": "words_per_line", "from": 20, "to": 21}),
-        "warning",
-        "narrow_ramp",
+        "warning narrow_ramp",
         "got from 20 to 21, where a grade is 0.25 wide, expected 5% of the larger end or more",
     ),
+    (copy_title, "error same_title", "got 'AUDIBLE EXCITEMENT' as in excitement"),
     (
-        "same title",
-        copy_title,
-        "error",
-        "same_title",
-        "got 'AUDIBLE EXCITEMENT' as in excitement",
+        lambda c: c["criteria"][1].update(descriptors=dict(c["criteria"][0]["descriptors"])),
+        "warning near_criteria",
+        "criteria.address: got descriptors 1.00 alike",
     ),
-    ("overlap", copy_descriptors, "warning", "near_criteria", "criteria.address: got descriptors 1.00 alike"),
+    (set_wording("Aim for a moderate score. Cheer."), "error leaks_level", "got 'moderate score'"),
+    (set_wording("Write for 70 out of 100. Be lively."), "error leaks_level", "got '70 out of 100'"),
+    (set_wording("Be extremely_high today. Be loud."), "error leaks_level", "got 'extremely_high'"),
+    (set_wording("Keep words_per_sentence low. Cheer."), "error leaks_level", "'words_per_sentence'"),
+    (set_wording("Follow the rubric. Be lively."), "warning leaks_grading", "got 'rubric'"),
+    (set_wording("Sentences of 20 words. Be lively."), "warning leaks_number", "got 20 in"),
+    (set_wording("Be lively in 92.5 of cases. Cheer."), "warning leaks_number", "got 92.5 in"),
     (
-        "leaks level",
-        set_wording("Aim for a moderate score. Cheer."),
-        "error",
-        "leaks_level",
-        "got 'moderate score'",
-    ),
-    ("leaks score", set_wording("Write for 70 out of 100. Be lively."), "error", "leaks_level", "got '70 out of 100'"),
-    ("leaks key", set_wording("Be extremely_high today. Be loud."), "error", "leaks_level", "got 'extremely_high'"),
-    ("leaks name", set_wording("Keep words_per_sentence low. Cheer."), "error", "leaks_level", "'words_per_sentence'"),
-    ("leaks grading", set_wording("Follow the rubric. Be lively."), "warning", "leaks_grading", "got 'rubric'"),
-    ("leaks ramp", set_wording("Sentences of 20 words. Be lively."), "warning", "leaks_number", "got 20 in"),
-    ("leaks cut", set_wording("Be lively in 92.5 of cases. Cheer."), "warning", "leaks_number", "got 92.5 in"),
-    (
-        "same wording",
         set_wording(FIRST.upper()),
-        "error",
-        "same_wording",
+        "error same_wording",
         "system_prompts.moderate.train.1: got the words of system_prompts.moderate.train.0",
     ),
-    (
-        "other level",
-        set_wording(FIRST, level="low"),
-        "error",
-        "same_wording",
-        "words of system_prompts.low.train.1",
-    ),
-    ("near wording", set_wording(NEAR_FIRST), "warning", "near_wording", "vary more than a word"),
-    (
-        "heldout near train",
-        set_wording(NEAR_FIRST, split="heldout"),
-        "error",
-        "near_wording",
-        "it would test memory, so write a new one",
-    ),
+    (set_wording(FIRST, level="low"), "error same_wording", "words of system_prompts.low.train.1"),
+    (set_wording(NEAR_FIRST), "warning near_wording", "vary more than a word"),
+    (set_wording(NEAR_FIRST, split="heldout"), "error near_wording", "it would test memory, so write a new one"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("change", "severity", "rule", "message"), [rule[1:] for rule in RULES], ids=[rule[0] for rule in RULES]
-)
-def test_each_rule_is_tripped_by_its_example_alone(
-    change: Change, severity: str, rule: str, message: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("change", "rule", "message"), RULES, ids=[rule[1] for rule in RULES])
+def test_each_rule_is_tripped_by_its_example_alone(change: Change, rule: str, message: str, tmp_path: Path) -> None:
     findings = lint_file(write(tmp_path, change))
-    assert {(finding.severity, finding.rule) for finding in findings} == {(severity, rule)}, findings
+    assert {f"{finding.severity} {finding.rule}" for finding in findings} == {rule}, findings
     assert message in str(findings[0])
 
 

@@ -11,44 +11,17 @@ from hypothesis import strategies as st
 
 from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics, rubric_ids
 from rubrics.commands import export_command, import_command
-from rubrics.escapes import escape, unescape
-from rubrics.free_text import parse_rubric_text
-from rubrics.load import LIBRARY
-from rubrics.markdown import rubric_markdown
+from rubrics.forms import read_rubric_text
+from rubrics.load import LIBRARY, rubric_yaml
+from rubrics.markdown import escape, read_page, rubric_page, unescape
 from rubrics.schema import Descriptors
-from rubrics.yaml_text import rubric_yaml
 
 FRAGMENTS = [
     *"|\\#-*_<>&`:;()[]{}'\"=+1.%!?,~@$^/ \n\r\t",
-    *[
-        "\n\n",
-        "\\|",
-        "<br>",
-        "&#10;",
-        "&amp;",
-        "**",
-        "---",
-        "## ",
-        "- ",
-        "1. ",
-        "\v",
-        "\x00",
-        "\x85",
-        "\u2028",
-        "\ufeff",
-    ],
-    *["é", "言", "🎭", "\u00a0", "\u200b", "\U0010ffff", "a", "Word", "of course", "x" * 100, " and so on" * 12],
-    *["Objective", "Notes:", "Rewards and penalties", "Source: x", "Id: x", "Title", "Total", "Criteria", "Rubric: x"],
-    *[
-        "### Low, train",
-        "Low: ",
-        "Good: x",
-        "Vocabulary (20%)",
-        "Weight",
-        "| Criterion | Weight | Good |",
-        "Principles:",
-    ],
-    *["System prompts", "Penalties", "yes", "null", "0.5", "Criterion\tWeight\tGood"],
+    *["\n\n", "\\|", "<br>", "<br>\n", "&#10;", "&amp;", "**", "---", "## ", "- ", "1. ", "\v", "\x00", "\x85"],
+    *["\u2028", "\ufeff", "é", "言", "🎭", "\u00a0", "\u200b", "\U0010ffff", "a", "Word", "of course", "x" * 100],
+    *[" and so on" * 12, "Objective", "## Criteria", "Source: x", "Id: x", "### Low, train", "Score 1: x", "{"],
+    *["| Criterion | Weight | Good |", "Criterion\tWeight\tGood", "yes", "null", "0.5"],
 ]
 TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).map(
     "".join
@@ -82,9 +55,7 @@ def rubrics(draw: st.DrawFn) -> Rubric:
 @settings(max_examples=40)
 @given(rubrics())
 def test_any_rubric_is_read_back_from_its_page(rubric: Rubric) -> None:
-    parsed = parse_rubric_text(rubric_markdown(rubric))
-    assert parsed.unplaced == parsed.notes == parsed.missing_prompts() == ()
-    assert parsed.rubric() == rubric
+    assert Rubric.model_validate(read_rubric_text(rubric_page(rubric), "x")) == rubric
 
 
 @settings(max_examples=40)
@@ -94,27 +65,26 @@ def test_any_rubric_is_read_back_from_its_yaml(rubric: Rubric) -> None:
 
 
 @settings(max_examples=300)
-@given(TEXTS, st.booleans())
-@example("\\", True)
-@example("\n <br>\n", False)
-@example("\\<br>&#10;\\\\|", False)
-def test_unescape_undoes_escape(text: str, shield: bool) -> None:
-    assert unescape(escape(text, shield=shield)) == text
-    assert not set(escape(text, shield=shield)) & set("\n\r\t\x85\u2028")
+@given(TEXTS)
+@example("\n <br>\n")
+@example("\\<br>&#10;\\\\|")
+def test_unescape_undoes_escape_in_one_line(text: str) -> None:
+    assert unescape(escape(text)) == text
+    assert not set(escape(text)) & set("\n\r\t\x85\u2028")
 
 
 @pytest.mark.parametrize(
-    ("text", "escaped", "shielded"),
+    ("text", "escaped"),
     [
-        ("plain (text), 50%", "plain (text), 50%", "&#112;lain (text), 50%"),
-        ("a | b\\", "a \\| b\\\\", "&#97; \\| b\\\\"),
-        (" *a*\n\tb ", "&#32;\\*a\\*<br>&#9;b&#32;", "&#32;\\*a\\*<br>&#9;b&#32;"),
-        ("<br>&amp;", "\\<br>\\&amp;", "&#60;br>\\&amp;"),
+        ("plain (text), 50%", "plain (text), 50%"),
+        ("a | b\\", "a \\| b\\\\"),
+        (" *a*\n\tb ", "&#32;\\*a\\*<br>&#9;b&#32;"),
+        ("<br>&amp;", "\\<br>\\&amp;"),
+        ("# 1 # 2", "\\# 1 # 2"),
     ],
 )
-def test_escapes_known_values(text: str, escaped: str, shielded: str) -> None:
+def test_escapes_known_values(text: str, escaped: str) -> None:
     assert escape(text) == escaped
-    assert escape(text, shield=True) == shielded
 
 
 @pytest.mark.parametrize("text", ["&#55296;", "&#1114112;", "&copy;", "\\a", "a & b", "2 < 3", "&#;"])
@@ -122,83 +92,16 @@ def test_what_is_no_escape_stays(text: str) -> None:
     assert unescape(text) == text
 
 
-BEFORE = [
-    "",
-    "- ",
-    "# ",
-    "## ",
-    "### ",
-    "1. ",
-    "| ",
-    "a | ",
-    "a\t",
-    "\t",
-    "**",
-    "| a | 5% | ",
-    "Good: ",
-    "- Good: ",
-    "Low: ",
-]
-BEFORE += [f"{name}: " for name in ("Objective", "Title", "Penalties", "Source", "Family", "Id", "Split", "Weight")]
-AFTER = ["", ":", "**", " (20%)", " |", "\tb", " | b | c", ": x", " - 20%", "<br>", "\\", " | 5% | a | b | c | d | e"]
-WORDED = st.tuples(st.sampled_from(BEFORE), st.sampled_from(AFTER)).map("word{}".join)
-STRUCTURE = [
-    "",
-    "Criteria",
-    "## Objective",
-    "Notes:",
-    "Core principles",
-    "Rewards",
-    "---",
-    "## Wit (20%)",
-    "## Measures",
-]
-STRUCTURE += ["## System prompts", "### Low, train", "| Id | Statistic | From | To |", "| --- | --- |"]
-STRUCTURE += [
-    "| Criterion | Weight | Excellent | Good | Fair | Poor | Bad |",
-    "Criterion\tWeight\tExcellent\tGood\tPoor",
-]
-
-
-@settings(max_examples=200)
-@given(st.lists(st.sampled_from(STRUCTURE) | WORDED, max_size=15))
-def test_no_word_of_any_text_is_lost(lines: list[str]) -> None:
-    text = "\n".join(line.replace("word", f"word{number}x") for number, line in enumerate(lines))
-    found = " ".join(map(str, vars(parse_rubric_text(text)).values()))
-    for number, line in enumerate(lines):
-        assert "word" not in line or f"word{number}x" in found
-
-
 def test_the_library_is_read_back_from_pages_without_any_escape() -> None:
     for rubric in load_rubrics("all"):
-        page = rubric_markdown(rubric)
-        assert parse_rubric_text(page).rubric() == rubric
+        page = rubric_page(rubric)
+        assert Rubric.model_validate(read_page(page)) == rubric
         assert not [mark for mark in ("\\", "&#", "<br>") if mark in page], rubric.id
-
-
-def test_a_row_whose_cells_are_names_of_columns_is_a_row() -> None:
-    content = load_rubric("labyrinth").model_dump(by_alias=True)
-    content["criteria"][0].update(title="Criterion", id="good")
-    content["criteria"][0]["descriptors"] = dict.fromkeys(Descriptors.model_fields, "Fair")
-    content["criteria"][1].update(title="Weight", id="statistic")
-    rubric = Rubric.model_validate(content)
-    assert parse_rubric_text(rubric_markdown(rubric)).rubric() == rubric
-
-
-@pytest.mark.parametrize(
-    "text",
-    [" and so on" * 10, " and so on" * 12, "and so on  " * 12, "a\n" + " b" * 90, "a\u2028b", "a \n\n b\n", "\x85"],
-)
-def test_yaml_keeps_spaces_and_separators_where_pyyaml_would_not(text: str) -> None:
-    content = load_rubric("labyrinth").model_dump(by_alias=True)
-    content["objective"] = content["criteria"][0]["descriptors"]["good"] = text
-    rubric = Rubric.model_validate(content)
-    assert Rubric.model_validate(yaml.safe_load(rubric_yaml(rubric))) == rubric
 
 
 def test_a_page_shows_everything() -> None:
     rubric = load_rubric("labyrinth")
-    page = rubric_markdown(rubric)
+    page = rubric_page(rubric)
     first = rubric.criteria[0]
     assert page.startswith(
         "# Labyrinthine prose\n\n- Id: labyrinth\n- Family: measured\n- Split: train\n- Licence: Apache-2.0\n- Source: "
@@ -213,20 +116,48 @@ def test_a_page_shows_everything() -> None:
 
 
 def test_a_page_edited_by_hand_is_read_with_its_edits() -> None:
-    page = rubric_markdown(load_rubric("labyrinth"))
+    page = rubric_page(load_rubric("labyrinth"))
     edited = page.replace("| 40% |", "| 50% |").replace("| 30% |", "| 20% |", 1).replace("# Laby", "# The laby")
-    rubric = parse_rubric_text(edited).rubric()
+    rubric = Rubric.model_validate(read_page(edited))
     assert [criterion.weight for criterion in rubric.criteria] == [50, 20, 30]
     assert rubric.title == "The labyrinthine prose"
 
 
-def test_a_text_is_escaped_only_where_it_must_be() -> None:
+def test_texts_of_several_lines_keep_them() -> None:
     content = load_rubric("labyrinth").model_dump()
-    content["objective"] = "One.\nTwo.\n\nNotes:\n- Of it"
-    content["rewards_and_penalties"] = "First.\n\n- One & two\n- **Three** | four\n\nLast: a < b."
-    page = rubric_markdown(Rubric.model_validate(content))
-    assert "\n## Objective\n\n&#79;ne.<br>\n&#84;wo.<br>\n<br>\n&#78;otes:<br>\n&#45; Of it\n\n## Criteria\n" in page
-    assert "\n\nFirst.\n\n- One & two\n- **Three** | four\n\nLast: a < b.\n\n## System prompts\n" in page
+    content["objective"] = "\nOne.\n\n## Notes\n- Of it\n"
+    page = rubric_page(Rubric.model_validate(content))
+    assert "\n## Objective\n\n<br>One.\n\n\\## Notes\n- Of it<br>\n\n## Criteria\n" in page
+    assert read_page(page)["objective"] == content["objective"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("## Criteria", "## Kriteria"), "got section 'kriteria', expected each once out of objective, criteria"),
+        (("## Measures", "## Objective"), "got section 'objective', expected each once"),
+        (("- Family: measured", "A preface."), "got 'A preface.' above the first section"),
+        (("| sentence_reach | words", "| reach | words"), "measures: got id 'reach', expected one of"),
+        (("| Criterion |", "| Name |"), "got a table with columns ['name', 'id', 'weight'"),
+        (("### Low, train", "### Lowest"), "system prompts, 'Lowest': expected a list under each of low, train"),
+    ],
+)
+def test_what_has_no_place_on_a_page_is_refused(change: tuple[str, str], message: str) -> None:
+    page = rubric_page(load_rubric("labyrinth"))
+    with pytest.raises(ValueError) as error:
+        read_page(page.replace(*change))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [" and so on" * 10, " and so on" * 12, "and so on  " * 12, "a\n" + " b" * 90, "a\u2028b", "a \n\n b\n", "\x85"],
+)
+def test_yaml_keeps_spaces_and_separators_where_pyyaml_would_not(text: str) -> None:
+    content = load_rubric("labyrinth").model_dump(by_alias=True)
+    content["objective"] = content["criteria"][0]["descriptors"]["good"] = text
+    rubric = Rubric.model_validate(content)
+    assert Rubric.model_validate(yaml.safe_load(rubric_yaml(rubric))) == rubric
 
 
 @pytest.mark.parametrize("rubric_id", rubric_ids())

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rubrics import (
+    Criterion,
     Measure,
     Rubric,
     ScoreLevel,
@@ -89,32 +90,6 @@ def test_ramp_stays_in_0_100(start: float, end: float, value: float) -> None:
         assert 0 <= Measure(statistic="x", start=start, end=end).score(value) <= 100
 
 
-def test_library_holds_the_four_measured_rubrics_with_their_fixed_ramps() -> None:
-    # the ruler of the published numbers: statistic, from, to, weight
-    expected = {
-        "labyrinth": [
-            ("words_per_sentence", 8, 35, 40),
-            ("pauses_per_sentence", 0.5, 4, 30),
-            ("long_word_share", 0.10, 0.26, 30),
-        ],
-        "broadcast": [
-            ("exclamations_per_sentence", 0, 0.7, 40),
-            ("second_person_per_100", 0, 5, 30),
-            ("words_per_sentence", 20, 9, 30),
-        ],
-        "field_notes": [
-            ("list_line_share", 0, 0.8, 50),
-            ("words_per_line", 30, 10, 25),
-            ("numerals_per_100", 0, 4, 25),
-        ],
-        "reverie": [("similes_per_100", 0, 3, 55), ("sensory_per_100", 1, 7, 45)],
-    }
-    for rubric_id, rows in expected.items():
-        criteria = load_rubric(rubric_id).criteria
-        measures = [(c.measure.statistic, c.measure.start, c.measure.end, c.weight) for c in criteria if c.measure]
-        assert measures == rows
-
-
 def test_system_prompts_are_two_or_three_sentences_and_no_wording_is_in_both_splits() -> None:
     seen: dict[str, str] = {}
     for rubric in load_rubrics("all"):
@@ -154,7 +129,6 @@ SPLITS = {
     "caution": ("", "caution_deference caution_safety"),
     "human_ratings": ("rated_complexity rated_verbosity", "rated_coherence rated_correctness rated_helpfulness"),
 }
-OURS = sorted(set(SPLITS) - {"human_ratings"})
 
 
 def _ids(family: str, split: str) -> str:
@@ -164,13 +138,6 @@ def _ids(family: str, split: str) -> str:
 def test_every_family_of_the_library_is_split_as_intended() -> None:
     families = {rubric.family for rubric in load_rubrics("all")}
     assert {family: (_ids(family, "train"), _ids(family, "heldout")) for family in families} == SPLITS
-    # a heldout rubric of a seen family, and a family no rubric of which is ever seen
-    assert all(train or family == "caution" for family, (train, _) in SPLITS.items())
-
-
-def test_of_the_rubrics_written_for_training_12_are_train_and_6_heldout() -> None:
-    ours = [rubric for rubric in load_rubrics("all") if rubric.family in OURS]
-    assert [sum(rubric.split == split for rubric in ours) for split in ("train", "heldout")] == [12, 6]
     assert all(rubric.is_measured or len(rubric.criteria) >= 4 for rubric in load_rubrics("all"))
 
 
@@ -180,13 +147,6 @@ def test_core_is_all_but_what_people_rated_and_each_of_its_rubrics_is_in_one_spl
     assert {rubric.split for rubric in heldout} == {"heldout"}
     assert sorted(rubric.id for rubric in train + heldout) == [rubric.id for rubric in core]
     assert [rubric.id for rubric in core] == [name for name in rubric_ids() if not name.startswith("rated_")]
-
-
-def test_a_rubric_is_train_unless_it_says_heldout() -> None:
-    content = _content()
-    assert "split" not in content
-    assert Rubric.model_validate(content).split == "train"
-    assert Rubric.model_validate(content | {"split": "heldout"}).split == "heldout"
 
 
 def test_system_prompts_may_be_absent_and_then_none_is_given_out(tmp_path: Path) -> None:
@@ -218,6 +178,56 @@ def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
     assert "words_per_sentence" not in text
 
 
+# criteria, measures and weights of the library: committed logs and data rows are tied to them
+HASHES = dict(
+    line.split()
+    for line in """\
+broadcast 7f49c35c9aa0
+caution_deference 1d28618e97e3
+caution_safety 42546684f32b
+explain_depth 3cdf573ce20f
+explain_examples eafed5611baf
+explain_hedging 97b552ac3873
+field_notes 9cbdae75add0
+film_dada a9ffe7b924cb
+film_esoteric d5580bf58866
+film_rococo ec1c0fce1ce3
+film_unconventional 48b2321c7b15
+labyrinth 04b302c0eac3
+persona_old_sailor 3cae78245302
+persona_socratic 5ea914ac51d2
+rated_coherence 2bc4ad94bad7
+rated_complexity ef9c56fe60e0
+rated_correctness 7663ae5d1662
+rated_helpfulness 2a8d5db654c6
+rated_verbosity 714bfa1c7baf
+reverie 87c9434aacae
+tone_formality 9754676c1338
+tone_irony f50726adefbf
+tone_warmth 3eb19d69a945
+""".splitlines()
+)
+
+
+def test_the_hashes_of_the_library_stay() -> None:
+    assert {rubric.id: rubric.hash for rubric in load_rubrics("all")} == HASHES
+
+
+def test_a_new_field_moves_no_hash() -> None:
+    class LaterMeasure(Measure):
+        unit: str = "words"
+
+    class LaterCriterion(Criterion):
+        note: str = "new"
+        measure: LaterMeasure | None = None
+
+    class LaterRubric(Rubric):
+        note: str | None = None
+        criteria: tuple[LaterCriterion, ...] = ()
+
+    assert LaterRubric.model_validate(_content()).hash == HASHES["labyrinth"]
+
+
 def test_hash_follows_what_is_graded_and_not_the_system_prompts_or_the_split() -> None:
     content = _content()
     original = Rubric.model_validate(content).hash
@@ -238,54 +248,27 @@ def _content() -> dict[str, Any]:
     return content
 
 
-def _drop_descriptor(content: dict[str, Any]) -> None:
-    del content["criteria"][0]["descriptors"]["fair"]
-
-
-def _wrong_weight(content: dict[str, Any]) -> None:
-    content["criteria"][0]["weight"] = 35
-
-
-def _unknown_field(content: dict[str, Any]) -> None:
-    content["colour"] = "red"
-
-
-def _lost_level(content: dict[str, Any]) -> None:
-    del content["system_prompts"]["moderate"]
-
-
-def _same_id(content: dict[str, Any]) -> None:
-    content["criteria"][1]["id"] = content["criteria"][0]["id"]
-
-
-def _flat_ramp(content: dict[str, Any]) -> None:
-    content["criteria"][0]["measure"]["to"] = 8
-
-
-def _repeated_wording(content: dict[str, Any]) -> None:
-    content["system_prompts"]["low"]["heldout"][0] = content["system_prompts"]["low"]["train"][0]
-
-
-def _unknown_split(content: dict[str, Any]) -> None:
-    content["split"] = "test"
-
-
-def _few_wordings(content: dict[str, Any]) -> None:
-    content["system_prompts"]["low"]["train"] = ["Only one. It is short."]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_wrong_weight, "weights sum to 95, expected 100"),
-        (_drop_descriptor, "criteria.0.descriptors.fair: Field required"),
-        (_unknown_field, "colour: Extra inputs are not permitted, got 'red'"),
-        (_lost_level, "system_prompts lack ['moderate'], expected ['low', 'moderate', 'extremely_high']"),
-        (_same_id, "repeat, expected each id once"),
-        (_flat_ramp, "from and to are both 8.0, expected two different values"),
-        (_repeated_wording, "paraphrase given twice"),
-        (_unknown_split, "split: Input should be 'train' or 'heldout', got 'test'"),
-        (_few_wordings, "system_prompts.low.train: Tuple should have at least 4 items"),
+        (lambda c: c["criteria"][0].update(weight=35), "weights sum to 95, expected 100"),
+        (lambda c: c["criteria"][0]["descriptors"].pop("fair"), "criteria.0.descriptors.fair: Field required"),
+        (lambda c: c.update(colour="red"), "colour: Extra inputs are not permitted, got 'red'"),
+        (
+            lambda c: c["system_prompts"].pop("moderate"),
+            "system_prompts lack ['moderate'], expected ['low', 'moderate', 'extremely_high']",
+        ),
+        (lambda c: c["criteria"][1].update(id=c["criteria"][0]["id"]), "repeat, expected each id once"),
+        (lambda c: c["criteria"][0]["measure"].update(to=8), "from and to are both 8.0, expected two different values"),
+        (
+            lambda c: c["system_prompts"]["low"]["heldout"].append(c["system_prompts"]["low"]["train"][0]),
+            "wording given twice",
+        ),
+        (lambda c: c.update(split="test"), "split: Input should be 'train' or 'heldout', got 'test'"),
+        (
+            lambda c: c["system_prompts"]["low"].update(train=["Only one. It is short."]),
+            "system_prompts.low.train: Tuple should have at least 4 items",
+        ),
     ],
 )
 def test_a_bad_file_is_named_with_what_it_got_and_what_was_expected(change: Any, message: str, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from cpt_tasks.samples import ALONE, TOGETHER, UNPROMPTED
 from cpt_tasks.statistics.frame import by_every_rubric
 from cpt_tasks.statistics.ranks import ratio
 from judges.interval import NAN, Bounds, Floats
 from rubrics import ScoreLevel
 
-TOGETHER, ALONE, UNPROMPTED = "together", "alone", "unprompted"
 DENOMINATOR_FLOOR = 1e-4  # of the length of the request, as in Chang et al.'s code
 BOUNDS: dict[str, Bounds] = {
     name: (0, 1) for name in ("accuracy_alone", "accuracy_together", "both_right", "both_right_alone", "orthogonality")

@@ -20,13 +20,18 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.benchmarks.composition.statistics import ALONE, BOUNDS, TOGETHER, composition_statistics, joint_responses
 from cpt_tasks.options import JudgeOption, levels_of, prompts_by_rubric, scorer_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import WordingSplit, content_hash, sample_of, unprompted_sample, wording_at
-from cpt_tasks.statistics.frame import frame_of_scores
+from cpt_tasks.samples import (
+    ALONE,
+    TOGETHER,
+    WordingSplit,
+    content_hash,
+    sample_of,
+    unprompted_sample,
+    wording_at,
+)
 from judges import DEFAULT_STORE
-from judges.interval import estimates
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from rubrics import Rubric, ScoreLevel, Split, joint_system_prompt, load_rubrics
@@ -150,6 +155,10 @@ def composition_scores() -> Metric:
     """The statistics of composition with `_ci_low` and `_ci_high`, and the number of joint responses."""
 
     def compute(scores: list[SampleScore]) -> Value:
+        from cpt_tasks.benchmarks.composition.statistics import BOUNDS, composition_statistics, joint_responses
+        from cpt_tasks.statistics.frame import frame_of_scores
+        from judges.interval import estimates
+
         joints = joint_responses(frame_of_scores(scores))
         values: dict[str, str | int | float | bool | None] = {"n_joint": len(joints)}
         for name, estimate in estimates(joints, composition_statistics, BOUNDS).items():

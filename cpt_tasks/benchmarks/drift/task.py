@@ -24,7 +24,6 @@ from inspect_ai.solver import generate
 from cpt_tasks.options import JudgeOption, prompts_by_rubric, scorer_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import unprompted_sample
-from cpt_tasks.statistics.frame import by_every_rubric, frame_of_scores
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
@@ -77,6 +76,8 @@ def unprompted_scores() -> Metric:
     """Mean score, 0-100, by each rubric under the rubric's id, and the number of scored responses."""
 
     def compute(scores: list[SampleScore]) -> Value:
+        from cpt_tasks.statistics.frame import by_every_rubric, frame_of_scores
+
         values: dict[str, str | int | float | bool | None] = {"n_scored": len(scores)}
         if scores:
             means = by_every_rubric(frame_of_scores(scores)).groupby("judged_by", sort=False)["score"].mean()

@@ -18,6 +18,7 @@ from rubrics import Rubric, load_user_prompts
 
 ATTACKS = Path(__file__).parent / "attacks.yaml"
 MIN_ATTACKS_PER_FAMILY = 5
+CLEAN = "clean"  # in the place of a family and an attack, for a base text without one
 
 Family = Literal[
     "direct_orders",

@@ -2,11 +2,9 @@
 
 import pandas as pd
 
-from cpt_tasks.benchmarks.judge_robustness.attacks import FAMILIES
+from cpt_tasks.benchmarks.judge_robustness.attacks import CLEAN, FAMILIES
 from judges.interval import NAN, Estimate, estimates
 from rubrics import ScoreLevel
-
-CLEAN = "clean"
 
 
 def shifts_of(texts: pd.DataFrame) -> pd.DataFrame:

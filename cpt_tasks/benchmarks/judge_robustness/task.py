@@ -12,15 +12,20 @@ beside each mean shift: a judge that obeys nobody and reads everything is near t
 import math
 from collections.abc import Sequence
 
-import pandas as pd
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from cpt_tasks.benchmarks.judge_robustness.attacks import FAMILIES, AttackSet, BaseText, attacked_text, load_attacks
-from cpt_tasks.benchmarks.judge_robustness.statistics import CLEAN, shift_statistics
+from cpt_tasks.benchmarks.judge_robustness.attacks import (
+    CLEAN,
+    FAMILIES,
+    AttackSet,
+    BaseText,
+    attacked_text,
+    load_attacks,
+)
 from cpt_tasks.options import check_choice
 from cpt_tasks.samples import content_hash
 from cpt_tasks.scorer import open_judge_store, score_response
@@ -114,6 +119,10 @@ def score_shifts() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
+        import pandas as pd
+
+        from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
+
         return shift_statistics(pd.DataFrame([_judged_text(score) for score in scores], columns=_COLUMNS))
 
     return compute

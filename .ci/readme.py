@@ -1,0 +1,115 @@
+"""Writes the parts of README.md that hold numbers or answers, between their markers, from results/smollm2-135m.
+
+make readme      # python .ci/readme.py; with --check it only says whether they are as they should be
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from cpt_tasks.report.report import SECTIONS, of_task
+from cpt_tasks.report.text import cell
+from cpt_tasks.statistics.frame import read_log
+from judges.interval import Estimate
+from rubrics import load_rubric
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+RESULT = ROOT / "results" / "smollm2-135m"
+BASE, TUNED = "smollm2-135m", "smollm2-135m-cpt"
+RUBRIC, LEVEL = "field_notes", "extremely_high"
+LETTERS_SHOWN = 330
+
+
+def example() -> str:
+    """The first test prompt under one rubric's system prompt: what the base model and the tuned one answer."""
+    answers = {}
+    for name in ("base", "cpt"):
+        frame = read_log(str(RESULT / "logs" / f"{name}.eval"))
+        answers[name] = frame[(frame["rubric"] == RUBRIC) & (frame["level"] == LEVEL)].iloc[0]
+    row, rubric = answers["base"], load_rubric(RUBRIC)
+    return f"""\
+A *rubric* grades a text from 0 to 100. Here: **{rubric.title}**. {rubric.objective}
+
+| | |
+|---|---|
+| system prompt | {row["system_prompt"]} |
+| user prompt | {row["user_prompt"]} |
+| SmolLM2-135M | {_shortened(row["response"])} |
+| the same, tuned | {_shortened(answers["cpt"]["response"])} |
+
+The judge gives the first answer {row["score"]:.0f} points and the second {answers["cpt"]["score"]:.0f}. The top level \
+asked for begins above 92.5. Over four rubrics, three levels and 24 test prompts
+"""
+
+
+def results(summary: dict[str, Any]) -> str:
+    """The main table and what the other benchmarks say of the adapter."""
+    parts = {task: of_task(summary, task) for task in summary["tasks"]}
+    adherence = parts["rubric_adherence"]
+    protocol = summary["tasks"]["rubric_adherence"]
+    table = SECTIONS["rubric_adherence"].tables(adherence)["Overall"].drop(columns="unscored").to_markdown(index=False)
+    levels = {level: entry["metrics"]["accuracy"]["value"] for level, entry in adherence[TUNED]["by_level"].items()}
+    best = [parts["best_of_n"][name]["metrics"]["band_hit@4"]["value"] for name in (TUNED, BASE)]
+    dose = parts["dose_response"][TUNED]
+    doses = [point["value"] for point in dose["curve"] if not point["trained"]]
+    words = [parts["drift"][name]["metrics"]["mean_words"]["value"] for name in (TUNED, BASE)]
+    metrics = adherence[TUNED]["metrics"]
+    cost = Estimate.from_json(parts["composition"][TUNED]["metrics"]["interference"])
+    unscored = sum(entry["unscored"] for entry in adherence.values())
+    return f"""\
+{adherence[BASE]["n"]} answers per row: {len(protocol["rubrics"])} rubrics x 3 levels x {protocol["user_prompts"]} test \
+prompts, {protocol["wording_split"]} wordings of the system
+prompts, {protocol["judge"]} judge, one seed, {unscored} unscored; 95% intervals over user prompts; ignoring the level \
+gives at most {metrics["chance_accuracy"]["value"]:.2f}.
+`[full_rubric]` is the untrained model shown the whole rubric and the target.
+
+{table}
+
+![Score by level asked for, per rubric, base model and adapter](results/smollm2-135m/score_by_level.png)
+
+The adapter orders the levels; the middle band is hard (accuracy {levels["low"]:.2f} at low, {levels["moderate"]:.2f} at \
+moderate, {levels["extremely_high"]:.2f} at extremely
+high). The best of 4 samples hits the band {best[0]:.0%} of the time (base {best[1]:.0%}). Numbers it never trained on \
+it ignores: asked for
+10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f} (slope {cell(dose["metrics"]["calibration_slope"])}). Two \
+rubrics at once change accuracy by {cost.text(sign=True)}; asking for
+one moves the others {metrics["side_effects"]["value"]:.2f} times as far (by chance \
+{metrics["side_effects_by_chance"]["value"]:.2f}); without a system prompt it writes {words[0]:.0f} words, the
+base {words[1]:.0f}. These come from few user prompts each: the [report](results/smollm2-135m/report.md) says how many.
+"""
+
+
+def number(summary: dict[str, Any]) -> str:
+    """The one number: accuracy before and after."""
+    models = of_task(summary, "rubric_adherence")
+    before, after = (cell(models[name]["metrics"]["macro_accuracy"]) for name in (BASE, TUNED))
+    return f"the share of answers in the band asked for goes from {before} to **{after}**."
+
+
+def blocks() -> dict[str, str]:
+    """The generated parts by the name of their marker."""
+    summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
+    return {"example": example() + number(summary) + "\n", "results": results(summary)}
+
+
+def generated(readme: str) -> str:
+    """The README with its generated parts written anew."""
+    for name, text in blocks().items():
+        pattern = re.compile(f"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
+        readme = pattern.sub(lambda _, name=name, text=text: f"<!-- {name} -->\n{text}<!-- /{name} -->", readme)  # type: ignore[misc]
+    return readme
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split()).replace("|", "\\|").replace(" - ", " <br>- ")
+    return line if len(line) <= LETTERS_SHOWN else line[:LETTERS_SHOWN].rsplit(" ", 1)[0] + " ..."
+
+
+if __name__ == "__main__":
+    text = README.read_text(encoding="utf-8")
+    if "--check" in sys.argv:
+        sys.exit("README.md: its numbers are not those of results/, run make readme" if generated(text) != text else 0)
+    README.write_text(generated(text), encoding="utf-8")

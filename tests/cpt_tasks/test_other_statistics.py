@@ -1,0 +1,284 @@
+"""Side effects, composition, wordings and drift: values by hand and simulated students."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from frames import frame
+
+from cpt_tasks.benchmarks.composition.statistics import (
+    composition_statistics,
+    joint_responses,
+    miscalibration,
+    orthogonality,
+)
+from cpt_tasks.benchmarks.drift.statistics import drift_between, mean_scores, mean_words
+from cpt_tasks.benchmarks.paraphrase_robustness.statistics import (
+    contrast,
+    with_hits,
+    wording_statistics,
+    worst_by_chance,
+)
+from cpt_tasks.benchmarks.rubric_adherence.side_effects import CELL, shifts_by_prompt, side_effect_statistics
+from cpt_tasks.samples import ALONE, TOGETHER, UNPROMPTED
+from rubrics import ScoreLevel
+
+LOW, MODERATE, HIGH = ScoreLevel
+NAN = float("nan")
+
+
+def matrix(shifts: dict[tuple[str, str], list[float]]) -> pd.DataFrame:
+    """Shifts of a student whose scores are 10 at low, and so much more at extremely_high on prompts 0, 1, ..."""
+    prompts = range(max(len(by_prompt) for by_prompt in shifts.values()))
+    steered = dict.fromkeys(asked for asked, _ in shifts)
+
+    def scores(asked: str, prompt: int, level: ScoreLevel) -> dict[str, float]:
+        return {
+            judged: 10 + by_prompt[prompt] * (level is HIGH)
+            for (own, judged), by_prompt in shifts.items()
+            if own == asked
+        }
+
+    rows = [
+        {
+            "rubric": asked,
+            "level": level,
+            "user_prompt_id": str(prompt),
+            "score": by_rubric.pop(asked),
+            "also": by_rubric,
+        }
+        for asked in steered
+        for prompt in prompts
+        for level in ScoreLevel
+        for by_rubric in [scores(asked, prompt, level)]
+    ]
+    return shifts_by_prompt(frame(rows))
+
+
+def test_side_effects_by_hand() -> None:
+    shifts = matrix({("r", "r"): [80, 80], ("r", "q"): [20, 0], ("q", "q"): [90, 70], ("q", "r"): [-10, 10]})
+    cells = shifts.groupby(CELL)["shift"].agg(["mean", "size"])
+    assert cells["mean"].to_dict() == {("r", "r"): 80, ("r", "q"): 10, ("q", "q"): 80, ("q", "r"): 0}
+    assert set(cells["size"]) == {2}
+    values = side_effect_statistics(shifts, seed=0)
+    # off the diagonal |10| and |0|, mean 5; the diagonal's mean is 80
+    assert values["side_effects"] == pytest.approx(5 / 80)
+    assert (values["sensibility"], values["specificity"]) == (1, 1)
+    # off it, prompts 20, 0 and -10, 10 with signs tossed: |10| and |0| or |0| and |10| turned: (|±20| / 2 + 0) / 2 and
+    # (10 + 10) / 2 when the signs differ: 5 or 10, mean about 7.5
+    assert values["side_effects_by_chance"] == pytest.approx(7.5 / 80, abs=0.01)
+
+
+def test_a_student_that_moves_another_rubric_more_ranks_low_in_its_row_and_not_in_its_column() -> None:
+    # row r: 20 of {20, 60, 5} is second of three; row q is first of {80, 0}
+    # column r: 20 of {20, 0}, column q: 80 of {60, 80}, both first
+    shifts = matrix({("r", "r"): [20], ("r", "q"): [60], ("r", "s"): [5], ("q", "q"): [80], ("q", "r"): [0]})
+    values = side_effect_statistics(shifts, seed=0)
+    assert values["sensibility"] == pytest.approx((2 / 3 + 1) / 2)
+    assert values["specificity"] == 1
+    # s is judged and never asked for: |60| |5| |0| over (20 + 80) / 2
+    assert values["side_effects"] == pytest.approx((65 / 3) / 50)
+
+
+def test_side_effects_are_undefined_without_other_rubrics_or_without_a_range() -> None:
+    assert all(math.isnan(value) for value in side_effect_statistics(matrix({("r", "r"): [80, 90]}), 0).values())
+    reversed_student = side_effect_statistics(matrix({("r", "r"): [-80, -90], ("r", "q"): [10, 10]}), 0)
+    assert math.isnan(reversed_student["side_effects"])
+    assert reversed_student["sensibility"] == 0.5
+    assert shifts_by_prompt(frame([])).empty
+
+
+def test_a_prompt_without_one_of_the_levels_is_left_out_and_epochs_are_averaged() -> None:
+    asked = [(LOW, "p", 0), (HIGH, "p", 50), (HIGH, "p", 70), (HIGH, "q", 100)]
+    shifts = shifts_by_prompt(
+        frame({"level": level, "user_prompt_id": prompt, "score": score} for level, prompt, score in asked)
+    )
+    assert shifts[["user_prompt_id", "shift"]].to_numpy().tolist() == [["p", 60]]
+
+
+def test_miscalibration_and_orthogonality_by_hand() -> None:
+    request, base = [100, 0], [0, 0]
+    achieved = [[60, 30], [0, 0], [100, 0], [0, 50], [130, 0]]
+    # e = z* - z: (40, -30), (100, 0), (0, 0), (100, -50), (-30, 0); d = (100, 0)
+    assert miscalibration([request] * 5, achieved, [base] * 5) == pytest.approx([0.4, 1, 0, 1, 0.3])
+    # at right angles 30, 0, 0, 50, 0; moved |z - z0| = sqrt(60^2 + 30^2), 0, 100, 50, 130; floor 1e-4 * 100
+    expected = [30 / (math.sqrt(4500) + 0.01), 0, 0, 50 / 50.01, 0]
+    assert orthogonality([request] * 5, achieved, [base] * 5) == pytest.approx(expected)
+    # nothing asked, or a score missing
+    for at in ([[50, 50]], [[NAN, 50]]):
+        assert np.isnan(miscalibration([[50, 50]], [[60, 60]], at)).all()
+        assert np.isnan(orthogonality([[50, 50]], [[60, 60]], at)).all()
+
+
+Pair = tuple[float, float]
+
+
+def joints(*rows: tuple[str, tuple[ScoreLevel, ScoreLevel], Pair, Pair, Pair]) -> pd.DataFrame:
+    """Joint responses: user prompt, levels of a and b, scores together, alone and without a system prompt."""
+    samples: list[dict[str, Any]] = []
+    for prompt, levels, together, alone, base in rows:
+        common = {"user_prompt_id": prompt, "rubric": "a"}
+        asked = {"level": levels[0], "with_rubric": "b", "with_level": levels[1], "cell": TOGETHER}
+        samples.append(common | asked | {"score": together[0], "also": {"b": together[1]}})
+        for rubric, level, score in zip("ab", levels, alone, strict=True):
+            samples.append({"user_prompt_id": prompt, "rubric": rubric, "level": level, "score": score, "cell": ALONE})
+        samples.append(common | {"score": base[0], "also": {"b": base[1]}, "cell": UNPROMPTED})
+    return joint_responses(frame(samples).drop_duplicates(["user_prompt_id", "rubric", "level", "with_level", "cell"]))
+
+
+def test_composition_by_hand() -> None:
+    asked = (LOW, HIGH)
+    values = composition_statistics(
+        joints(
+            ("p", asked, (10, 50), (10, 95), (40, 46.25)),
+            ("q", asked, (50, 95), (10, NAN), (NAN, NAN)),
+            ("s", asked, (10, NAN), (10, 50), (NAN, NAN)),
+        )
+    )
+    # a: together p and s in, q out, alone all in. b: q lacks the response alone and s the joint one, so p only
+    assert values["accuracy_together"] == pytest.approx((2 / 3 + 0) / 2)
+    assert values["accuracy_alone"] == pytest.approx((1 + 1) / 2)
+    assert values["interference"] == pytest.approx((-1 / 3 - 1) / 2)
+    # p only: b missed together, both in their bands alone
+    assert (values["both_right"], values["both_right_alone"]) == (0, 1)
+    # z0 = (40, 46.25), z* = (20, 96.25), z = (10, 50): d = (-20, 50), e = (10, 46.25), e.d = 2112.5, d.d = 2900
+    assert values["miscalibration"] == pytest.approx(2112.5 / 2900)
+    assert all(math.isnan(value) for value in composition_statistics(joint_responses(frame([]))).values())
+
+
+def test_a_student_that_follows_one_of_two_rubrics_loses_the_other_only_in_company() -> None:
+    requests = [(first, second, prompt) for first in (LOW, HIGH) for second in (LOW, HIGH) for prompt in "pqr"]
+
+    def student(follows_both: bool) -> dict[str, float]:
+        return composition_statistics(
+            joints(
+                *(
+                    (
+                        prompt,
+                        (first, second),
+                        (first.midpoint, second.midpoint if follows_both else 70),
+                        (first.midpoint, second.midpoint),
+                        (70, 70),
+                    )
+                    for first, second, prompt in requests
+                )
+            )
+        )
+
+    one, both = student(follows_both=False), student(follows_both=True)
+    assert (one["accuracy_alone"], one["accuracy_together"], one["interference"]) == (1, 0.5, -0.5)
+    assert (one["both_right"], one["both_right_alone"]) == (0, 1)
+    assert (both["miscalibration"], both["orthogonality"], both["interference"]) == (0, 0, 0)
+    assert one["miscalibration"] > 0.2
+
+
+def worded(wording: str, prompt: str, score: float, level: ScoreLevel = LOW, **where: str) -> dict[str, Any]:
+    return {"level": level, "user_prompt_id": prompt, "wording": wording, "score": score} | where
+
+
+def test_wordings_by_hand() -> None:
+    rows = with_hits(
+        frame([worded("w0", "p", 10), worded("w0", "q", 50), worded("w1", "p", 30), worded("w1", "q", 30)])
+    )
+    values = wording_statistics(rows)
+    # p: 10, 30 and q: 50, 30, squared deviations 200 each, one degree of freedom each
+    assert values["wording_sd"] == pytest.approx(math.sqrt(400 / 2))
+    # w0 hits 1 of 2, w1 2 of 2
+    assert (values["mean_accuracy"], values["worst_accuracy"], values["worst_drop"]) == (0.75, 0.5, 0.25)
+    # however p's two hits and q's hit and miss are shuffled, one wording has 1/2 and the other 1
+    assert worst_by_chance(rows, seed=0) == 0.5
+
+
+def test_a_student_deaf_to_one_wording_is_told_from_one_that_is_noisy() -> None:
+    prompts = [str(number) for number in range(12)]
+    deaf = [worded(f"w{k}", prompt, 70 if k == 2 else 10) for k in range(3) for prompt in prompts]
+    noisy = [
+        worded(f"w{k}", prompt, 70 if (k + n) % 3 == 2 else 10) for k in range(3) for n, prompt in enumerate(prompts)
+    ]
+    sds = []
+    for student, worst in ((deaf, 0), (noisy, 2 / 3)):
+        rows = with_hits(frame(student))
+        values = wording_statistics(rows)
+        assert values["mean_accuracy"] == pytest.approx(2 / 3)
+        assert values["worst_accuracy"] == pytest.approx(worst)
+        # shuffled, both are the same student; the lowest of three noisy wordings is well below 2/3
+        assert 0.45 < worst_by_chance(rows, seed=0) < 0.6
+        sds.append(values["wording_sd"])
+    assert sds[0] == pytest.approx(sds[1])
+
+
+def test_cells_with_one_wording_say_nothing_about_wordings() -> None:
+    rows = with_hits(frame([worded("w0", "p", 10)]))
+    assert all(math.isnan(value) for value in wording_statistics(rows).values())
+    assert math.isnan(worst_by_chance(rows, seed=0))
+
+
+def test_a_student_that_hears_the_system_turn_only() -> None:
+    rows = with_hits(
+        frame(
+            worded(
+                "w0",
+                prompt,
+                (level.midpoint if position == "system" else 70) + 2 * (prompt == "q"),
+                level,
+                position=position,
+            )
+            for level in (LOW, HIGH)
+            for position in ("system", "user")
+            for prompt in "pq"
+        )
+    )
+    # user: 70 at both ends; system: 96.25 - 20
+    assert contrast(rows, "position") == pytest.approx({"position_accuracy": -1, "position_range": -76.25})
+    assert math.isnan(contrast(rows, "style")["style_accuracy"])
+
+
+def test_contrasts_pair_what_was_asked_both_ways() -> None:
+    rows = [worded("w0", "p", 10), worded("w0", "p", 50, style="number"), worded("w0", "q", 10)]
+    # q has no number: 0 - 1 on p alone
+    assert contrast(with_hits(frame(rows)), "style")["style_accuracy"] == -1
+
+
+def unprompted(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["judged_by", "user_prompt_id", "score", "words"])
+
+
+def test_drift_by_hand() -> None:
+    base = unprompted(("r", "p", 50, 100), ("q", "p", 20, 100), ("r", "s", 60, 80))
+    tuned = unprompted(("r", "p", 53, 90), ("q", "p", 24, 90), ("r", "t", 99, 10))
+    drift = drift_between(base, tuned, seed=0)
+    # only p was answered by both: r +3, q +4, root of (9 + 16) / 2; 10 words less
+    assert {rubric: shift.value for rubric, shift in drift.shifts.items()} == {"r": 3, "q": 4}
+    assert drift.total.value == pytest.approx(math.sqrt(12.5))
+    # one prompt, turned round or not: the same root either way
+    assert drift.total_by_chance.value == pytest.approx(math.sqrt(12.5))
+    assert (drift.words.value, drift.n) == (-10, 1)
+    assert mean_scores(base)["r"].value == 55
+    # each response counts once, however many rubrics judged it
+    assert mean_words(base).value == 90
+
+
+def test_noise_is_told_from_drift_by_its_size_under_chance() -> None:
+    rng = np.random.default_rng(0)
+
+    def rows(shift: float) -> pd.DataFrame:
+        noisy = rng.normal(50 + shift, 5, (4, 24)).clip(0, 100)
+        return unprompted(*((str(r), str(p), float(noisy[r, p]), 50) for r in range(4) for p in range(24)))
+
+    same, moved = (drift_between(rows(0), rows(shift), seed=0) for shift in (0, 10))
+    # SD of a mean difference: sqrt(2) * 5 / sqrt(24) = 1.4
+    assert same.total.value == pytest.approx(same.total_by_chance.value, abs=0.7)
+    assert moved.total.value > 3 * moved.total_by_chance.value
+    # no interval for a total; the shift of each rubric has one that holds 10
+    assert math.isnan(moved.total.ci_low)
+    assert all(shift.ci_low < 10 < shift.ci_high for shift in moved.shifts.values())
+
+
+def test_a_student_that_did_not_move_has_no_drift() -> None:
+    rows = unprompted(*((rubric, prompt, 10.0 * int(prompt), 50) for rubric in "rq" for prompt in "123"))
+    drift = drift_between(rows, rows, seed=0)
+    assert (drift.total.value, drift.words.value) == (0, 0)
+    empty = drift_between(rows, rows[:0], seed=0)
+    assert (empty.n, empty.shifts, math.isnan(empty.total.value)) == (0, {}, True)
