@@ -82,7 +82,7 @@ def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame
     sizes = frame.groupby("model", sort=False).size().cumsum()
     drawn = sizes.index[sizes <= MAX_ROWS]
     kept = frame[frame["model"].isin(drawn)].round(3)
-    kept.attrs["left_out"] = len(sizes) - len(drawn)
+    kept.attrs |= {"drawn": len(drawn), "models": len(sizes)}
     return kept
 
 
@@ -96,9 +96,9 @@ def titled(chart: ChartType, title: str, note: str, columns: Mapping[str, str], 
         columns: Columns of its data with their captions: the table that stands beside it on the page.
         all_models: Whether the page draws all models, whichever were chosen for the charts.
     """
-    left_out = chart.data.attrs["left_out"] if isinstance(chart.data, pd.DataFrame) else 0
-    if left_out:
-        note += f" The last {left_out} models are left out here; the tables have them."
+    counts = chart.data.attrs if isinstance(chart.data, pd.DataFrame) else {}
+    if counts.get("drawn") != counts.get("models"):
+        note += f" Drawn are the first {counts['drawn']} of {counts['models']} models."
     about = {"columns": [list(entry) for entry in columns.items()], "all_models": all_models, "note": note}
     return chart.properties(title=title, usermeta=about)
 
