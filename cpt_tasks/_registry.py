@@ -1,6 +1,8 @@
 """What inspect finds under the name `cpt_tasks`: the entry point of `pyproject.toml` points here."""
 
+from cpt_tasks.benchmarks.best_of_n.task import band_hit, best_of_n, selection_judge
 from cpt_tasks.benchmarks.composition.task import composition, composition_scores
+from cpt_tasks.benchmarks.dose_response.task import dose_response
 from cpt_tasks.benchmarks.drift.task import drift, unprompted_scores
 from cpt_tasks.benchmarks.judge_robustness.task import attack_judge, judge_failure, judge_robustness
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
@@ -9,14 +11,18 @@ from cpt_tasks.scorer import configurability, rubric_judge
 
 __all__ = [
     "attack_judge",
+    "band_hit",
+    "best_of_n",
     "composition",
     "composition_scores",
     "configurability",
+    "dose_response",
     "drift",
     "judge_failure",
     "judge_robustness",
     "paraphrase_robustness",
     "rubric_adherence",
     "rubric_judge",
+    "selection_judge",
     "unprompted_scores",
 ]

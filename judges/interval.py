@@ -73,17 +73,28 @@ def jackknife(values: Iterable[float] | Floats, bounds: Bounds | None = None) ->
         No interval (nan bounds) below 6 clusters, where the statistic is undefined without one of the clusters, and
         for an unbounded statistic that no cluster moves.
     """
-    value, *rest = (float(number) for number in values)
-    left_out = np.array(rest, dtype=np.float64)
-    n = len(left_out)
-    if n < MIN_CLUSTERS or math.isnan(value) or np.isnan(left_out).any():
+    value, *left_out = (float(number) for number in values)
+    n, error = len(left_out), standard_error([value, *left_out])
+    if n < MIN_CLUSTERS or math.isnan(error):
         return Estimate(value)
-    error = math.sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
     t = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
     if bounds is not None:
         return Estimate(value, *_wilson(value, error, t, n, bounds))
     spread = _ROUNDING * max(1.0, abs(value))
     return Estimate(value, value - t * error, value + t * error) if error > spread else Estimate(value)
+
+
+def standard_error(values: Iterable[float] | Floats) -> float:
+    """The jackknife's standard error of a statistic, from its values on the rows of `leave_one_out`.
+
+    nan with fewer than two clusters, or where the statistic is undefined on the data or without one of them.
+    """
+    value, *rest = (float(number) for number in values)
+    left_out = np.array(rest, dtype=np.float64)
+    n = len(left_out)
+    if n < 2 or math.isnan(value) or np.isnan(left_out).any():
+        return NAN
+    return math.sqrt((n - 1) / n * float(((left_out - left_out.mean()) ** 2).sum()))
 
 
 def estimates(

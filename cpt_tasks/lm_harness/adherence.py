@@ -1,31 +1,30 @@
 """Values and aggregations of `cpt_rubric_adherence`: thin adapters to the statistics of the inspect task.
 
 lm_eval knows no interval, and a standard error only of its own aggregations. So each statistic S has a twin `S_stderr`
-over the same items, which lm_eval's table prints behind the plus-minus sign: the standard deviation of the statistic
-over the resamples of the clustered bootstrap that its interval comes from.
+over the same items, which lm_eval's table prints behind the plus-minus sign: the standard error of the jackknife that
+its interval comes from.
 """
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-from inspect_ai.scorer import Score
+import pandas as pd
 
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, worst_wording_accuracy
 from cpt_tasks.lm_harness.documents import Document
 from cpt_tasks.lm_harness.settings import Settings
-from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap, resample_weights
-from cpt_tasks.metrics.rows import Floats, table_of
-from cpt_tasks.scorers import BOOTSTRAP_SEED, HEADLINE, judged_row
+from cpt_tasks.scorer import HEADLINE
+from cpt_tasks.statistics.table import Table, estimates_of, table_of
 from judges import NO_RESPONSE
-from judges.agreement import Estimate
+from judges.interval import Estimate, leave_one_out, standard_error
 
-# position, rubric, level, user prompt, paraphrase, score (None if the judge failed), words
+# what is kept of a document: position, rubric, level, user_prompt_id, wording, score (None if the judge failed), words
 Item = tuple[int, str, str, str, str, float | None, int]
 Aggregation = Callable[[Sequence[Any]], float]
 
+COLUMNS = ["position", "rubric", "level", "user_prompt_id", "wording", "score", "words"]
 HIGHER_IS_BETTER = {
     "macro_accuracy": True,
     "weighted_kappa": True,
@@ -40,7 +39,6 @@ HIGHER_IS_BETTER = {
     "kendall_tau_b_given_length": True,
     "worst_wording_accuracy": True,
 }
-N_RESAMPLES = 1000
 
 
 def values(document: Document, results: Sequence[str]) -> dict[str, float | Item]:
@@ -51,21 +49,20 @@ def values(document: Document, results: Sequence[str]) -> dict[str, float | Item
         results: Its verdict, JSON as in `judging`.
     """
     verdict = json.loads(results[0])
-    failed = verdict["score"] is None
     item: Item = (
         document["position"],
         document["rubric"],
         document["level"],
-        document["prompt_id"],
-        document["paraphrase"],
+        document["user_prompt_id"],
+        document["wording"],
         verdict["score"],
         verdict["words"],
     )
-    plain = {
-        "judge_failed": float(failed),
+    shares = {
+        "judge_failed": float(verdict["score"] is None),
         "no_response": float(verdict.get("reason") == NO_RESPONSE),
     }
-    return plain | {name: item for name in _AGGREGATIONS}
+    return shares | {name: item for name in _AGGREGATIONS}
 
 
 def metric_list(settings: Settings) -> list[dict[str, Any]]:
@@ -80,42 +77,38 @@ def metric_list(settings: Settings) -> list[dict[str, Any]]:
 
 def n_scored(items: Sequence[Item]) -> float:
     """Number of responses with a score."""
-    return float(len(_rows(tuple(items))))
+    return float(len(_frame(tuple(items))))
 
 
 def estimate_of(name: str, items: Sequence[Item]) -> Estimate:
-    """A statistic with its 95% interval: the same resamples, hence the same numbers, as the metric of inspect."""
+    """A statistic with its 95% interval: the same numbers as the metric of inspect."""
     return _estimates(tuple(items))[name]
 
 
-def standard_error(name: str, items: Sequence[Item]) -> float:
-    """Standard deviation of a statistic over those resamples; nan with fewer than two user prompts."""
-    table = table_of(_rows(tuple(items)))
-    weights = resample_weights(table.n_clusters, N_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
-    return spread(STATISTICS[name].resampled(table, weights.astype(np.float64))) if len(weights) else math.nan
+def standard_error_of(name: str, items: Sequence[Item]) -> float:
+    """Standard error of a statistic, see `judges.interval`; nan with fewer than two user prompts."""
+    table = _table(tuple(items))
+    return standard_error(STATISTICS[name].weighted(table, leave_one_out(table.n_clusters)))
 
 
-def spread(draws: Floats) -> float:
-    """Standard deviation of the draws that are defined; nan if fewer than two are."""
-    defined = draws[~np.isnan(draws)]
-    return float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
+# every metric of a run asks for the same items
+@lru_cache(maxsize=1)
+def _frame(items: tuple[Item, ...]) -> pd.DataFrame:
+    return pd.DataFrame(sorted(items), columns=COLUMNS).astype({"score": float}).dropna(subset="score")
 
 
-def _rows(items: tuple[Item, ...]) -> list[Judged]:
-    # in the order of inspect: the resamples are drawn by position
-    rows = []
-    for _, rubric, level, prompt_id, paraphrase, score, words in sorted(items):
-        if score is not None:
-            metadata = {"rubric": rubric, "level": level, "prompt_id": prompt_id, "paraphrase": paraphrase}
-            rows.append(judged_row(metadata, Score(value=score, metadata={"words": words})))
-    return rows
+@lru_cache(maxsize=1)
+def _table(items: tuple[Item, ...]) -> Table:
+    return table_of(_frame(items))
 
 
-@lru_cache(maxsize=1)  # every metric of a run asks for the same items
+@lru_cache(maxsize=1)
 def _estimates(items: tuple[Item, ...]) -> dict[str, Estimate]:
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    found = clustered_bootstrap(_rows(items), STATISTICS.values(), rng, N_RESAMPLES)
-    return dict(zip(STATISTICS, found, strict=True))
+    return estimates_of(_frame(items), STATISTICS)
+
+
+def _worst_wording(items: Sequence[Item]) -> float:
+    return worst_wording_accuracy(_frame(tuple(items)))
 
 
 def _value(name: str) -> Aggregation:
@@ -123,7 +116,7 @@ def _value(name: str) -> Aggregation:
 
 
 def _stderr(name: str) -> Aggregation:
-    return lambda items: standard_error(name, items)
+    return lambda items: standard_error_of(name, items)
 
 
 def _bound(name: str, bound: str) -> Aggregation:
@@ -136,3 +129,4 @@ for _name in STATISTICS:
     _AGGREGATIONS |= {_name: _value(_name), f"{_name}_stderr": _stderr(_name)}
     if _name in HEADLINE:
         _AGGREGATIONS |= {f"{_name}_{bound}": _bound(_name, bound) for bound in ("ci_low", "ci_high")}
+_AGGREGATIONS["worst_wording_accuracy"] = _worst_wording  # a minimum has no standard error

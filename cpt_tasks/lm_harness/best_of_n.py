@@ -1,4 +1,4 @@
-"""Values and aggregations of `cpt_best_of_n`: thin adapters to `metrics.best_of_k`.
+"""Values and aggregations of `cpt_best_of_n`: thin adapters to the statistics of the inspect task.
 
 Metrics are `band_hit@k` and `band_error@k` over all levels, and `LEVEL_band_hit@k` and `LEVEL_score@k`, for k = 1, 2, 4
 ... N: of the response that is selected out of k, exactly, from the N of each document.
@@ -6,23 +6,21 @@ Metrics are `band_hit@k` and `band_error@k` over all levels, and `LEVEL_band_hit
 
 import json
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from cpt_tasks.lm_harness.adherence import N_RESAMPLES, spread
+from cpt_tasks.benchmarks.best_of_n.statistics import CELL, best_of_k_cells, curve_sizes
 from cpt_tasks.lm_harness.documents import Document
 from cpt_tasks.lm_harness.settings import CannotRunError, Settings
-from cpt_tasks.metrics import resample_weights
-from cpt_tasks.metrics.best_of_k import LEVELS, Sampled, best_of_k_cells, curve_sizes, level_curves
-from cpt_tasks.metrics.rows import Floats
-from cpt_tasks.scorers import BOOTSTRAP_SEED
+from cpt_tasks.statistics.ranks import ratio
+from judges.interval import NAN, Floats, leave_one_out, standard_error
 from rubrics import ScoreLevel
 
-# rubric, level, user prompt, number of samples with a score, value (nan if undefined)
-Item = tuple[str, str, str, int, float]
+# rubric, level, user_prompt_id, value (nan if undefined)
+Item = tuple[str, str, str, float]
 HIGHER_IS_BETTER = {"band_hit": True, "band_error": False}
 logger = logging.getLogger(__name__)
 
@@ -35,20 +33,19 @@ def values(document: Document, results: Sequence[Sequence[str]]) -> dict[str, fl
         results: Its verdicts in a list of their own, JSON as in `judging`.
     """
     verdicts = [json.loads(verdict) for verdict in results[0]]
-    n, level = len(verdicts), ScoreLevel(document["level"])
-    scores = [float(verdict["score"]) for verdict in verdicts if verdict["score"] is not None]
-    where = (document["rubric"], document["level"], document["prompt_id"])
-    samples = [Sampled(where[0], level, where[2], score, score) for score in scores]
-    cells = best_of_k_cells(samples, n, [where[2]], by_selection=False)
-    found: dict[str, float | Item] = {
+    n, level = len(verdicts), document["level"]
+    cell = (document["rubric"], level, document["user_prompt_id"])
+    scores = [verdict["score"] for verdict in verdicts if verdict["score"] is not None]
+    rows = pd.DataFrame([(*cell, score) for score in scores], columns=[*CELL, "score"])
+    best = best_of_k_cells(rows, n).iloc[0].to_dict() if scores else {}
+    kept: dict[str, float | Item] = {
         "judge_failed": 1 - len(scores) / n,
         "n_distinct": float(len({verdict["response"] for verdict in verdicts})),
     }
-    for name, statistic, of_level, k in _curve_names(n):
-        counts = bool(scores) and of_level in (None, level)
-        value = float(cells.values[statistic][0, level.rank, 0, k - 1]) if counts else math.nan
-        found |= {name: (*where, len(scores), value), f"{name}_stderr": (*where, len(scores), value)}
-    return found
+    for name, column, of_level in _curve_names(n):
+        value = best.get(column, NAN) if of_level in (None, level) else NAN
+        kept |= {name: (*cell, value), f"{name}_stderr": (*cell, value)}
+    return kept
 
 
 def metric_list(settings: Settings) -> list[dict[str, Any]]:
@@ -63,8 +60,9 @@ def metric_list(settings: Settings) -> list[dict[str, Any]]:
         {"metric": "judge_failed", "aggregation": "mean", "higher_is_better": False},
         {"metric": "n_distinct", "aggregation": "mean", "higher_is_better": True},
     ]
-    for name, statistic, of_level, _ in _curve_names(settings.n_samples):
-        better = HIGHER_IS_BETTER.get(statistic, True if of_level is ScoreLevel.EXTREMELY_HIGH else None)
+    for name, column, of_level in _curve_names(settings.n_samples):
+        high = True if of_level == ScoreLevel.EXTREMELY_HIGH else None
+        better = HIGHER_IS_BETTER.get(column.split("@")[0], high)
         metrics.append({"metric": name, "aggregation": mean, "higher_is_better": better})
         metrics.append({"metric": f"{name}_stderr", "aggregation": mean_stderr, "higher_is_better": False})
     return metrics
@@ -72,24 +70,24 @@ def metric_list(settings: Settings) -> list[dict[str, Any]]:
 
 def mean(items: Sequence[Item]) -> float:
     """Mean over user prompts within (rubric, level), then over those, as in the report; nan if nothing was scored."""
-    return float(_mean_and_draws(items)[0])
+    return float(_means(items)[0])
 
 
 def mean_stderr(items: Sequence[Item]) -> float:
-    """Standard deviation of that mean over resamples of the user prompts; nan with fewer than two of them."""
-    return spread(_mean_and_draws(items)[1:])
+    """Standard error of that mean, see `judges.interval`; nan with fewer than two user prompts."""
+    return standard_error(_means(items))
 
 
-def _mean_and_draws(items: Sequence[Item]) -> Floats:
-    rubrics, prompts = (sorted({str(item[part]) for item in items if item[3]}) for part in (0, 2))
-    cells = np.full((len(rubrics), len(LEVELS), len(prompts), 1), np.nan)
-    for rubric, level, prompt, scored, value in items:
-        if scored:
-            cells[rubrics.index(rubric), ScoreLevel(level).rank, prompts.index(prompt), 0] = value
-    resampled = resample_weights(len(prompts), N_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
-    # the last curve is the mean over all (rubric, level)
-    pooled: Floats = level_curves(cells, np.vstack([np.ones((1, len(prompts))), resampled]))[:, -1, 0]
-    return pooled
+def _means(items: Sequence[Item]) -> Floats:
+    """The mean on the rows of `leave_one_out`: of all user prompts, then without each."""
+    frame = pd.DataFrame(items, columns=[*CELL, "value"]).dropna()
+    if frame.empty:
+        return np.array([NAN])
+    cells = frame.pivot_table(index="user_prompt_id", columns=["rubric", "level"], values="value")
+    weights = leave_one_out(len(cells))
+    means = ratio(weights @ cells.fillna(0.0).to_numpy(), weights @ cells.notna().to_numpy(np.float64))
+    known = ~np.isnan(means)
+    return ratio(np.where(known, means, 0.0).sum(axis=1), known.sum(axis=1).astype(np.float64))
 
 
 def warn_of_duplicates(samples: Sequence[Sequence[str]]) -> None:
@@ -108,13 +106,14 @@ def warn_of_duplicates(samples: Sequence[Sequence[str]]) -> None:
         )
 
 
-def _curve_names(n: int) -> list[tuple[str, str, ScoreLevel | None, int]]:
-    """Metric, statistic, level (None for all) and k of every point that is reported."""
-    pooled = [(f"{statistic}@{k}", statistic, None, k) for statistic in HIGHER_IS_BETTER for k in curve_sizes(n)]
+def _curve_names(n: int) -> list[tuple[str, str, str | None]]:
+    """Metric, column of `best_of_k_cells` and level (None for all) of every point that is reported."""
+    sizes = curve_sizes(n)
+    pooled = [(f"{name}@{k}", f"{name}@{k}", None) for name in HIGHER_IS_BETTER for k in sizes]
     of_level = [
-        (f"{level}_{statistic}@{k}", statistic, level, k)
-        for level in LEVELS
-        for statistic in ("band_hit", "score")
-        for k in curve_sizes(n)
+        (f"{level.value}_{name}@{k}", f"{name}@{k}", level.value)
+        for level in ScoreLevel
+        for name in ("band_hit", "score")
+        for k in sizes
     ]
     return [*pooled, *of_level]

@@ -8,7 +8,6 @@ With our tasks only, it skips the scan of lm_eval's own and checks the names in 
 """
 
 import argparse
-import functools
 import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -28,20 +27,17 @@ def main() -> None:
         return
     if find_spec("lm_eval") is None:
         sys.exit(NOT_INSTALLED)
-    from lm_eval._cli import HarnessCLI  # what lm_eval's own command is made of; 0.4 has no public parser
-    from lm_eval.utils import setup_logging
-
+    from cpt_tasks.lm_harness.lm_eval_private import command_line, skip_other_tasks
     from cpt_tasks.lm_harness.settings import CannotRunError, check_names
 
-    setup_logging()
-    command = HarnessCLI()
+    command = command_line()
     arguments = command.parse_args()
     try:
         if getattr(arguments, "command", None) == "run":
             arguments = included(arguments)
             if _only_ours(arguments.tasks or ()):
                 check_names(arguments.metadata or {})
-                _skip_other_tasks()
+                skip_other_tasks()
         command.execute(arguments)
     except CannotRunError as error:
         sys.exit(f"cpt-lm-eval: {error}")
@@ -59,13 +55,6 @@ def included(arguments: argparse.Namespace) -> argparse.Namespace:
 def _only_ours(tasks: Iterable[str]) -> bool:
     ours = {TAG, *(path.stem for path in Path(include_path()).glob("*.yaml"))}
     return bool(tasks) and set(tasks) <= ours
-
-
-def _skip_other_tasks() -> None:
-    # lm_eval 0.4.13 reads the 14,700 YAML files of its own tasks at every start and has no flag against it
-    import lm_eval.tasks
-
-    lm_eval.tasks.TaskManager = functools.partial(lm_eval.tasks.TaskManager, include_defaults=False)
 
 
 if __name__ == "__main__":

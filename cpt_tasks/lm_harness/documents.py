@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid
 from cpt_tasks.lm_harness.settings import CannotRunError, Settings, settings_of
-from cpt_tasks.rubric_adherence import adherence_grid
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -17,8 +17,8 @@ class Document(TypedDict):
     rubric: str
     rubric_hash: str
     level: str
-    prompt_id: str
-    paraphrase: str
+    user_prompt_id: str
+    wording: str
     system_prompt: str
     user_prompt: str
     position: int
@@ -52,7 +52,7 @@ def documents(settings: Settings) -> list[Document]:
         settings.rubrics,
         settings.levels,
         settings.user_prompts,
-        settings.paraphrases,
+        settings.wording_split,
         settings.prompting,
         settings.limit_per_cell,
         settings.wordings,
@@ -69,8 +69,8 @@ def documents(settings: Settings) -> list[Document]:
             rubric=facts["rubric"],
             rubric_hash=facts["rubric_hash"],
             level=facts["level"],
-            prompt_id=facts["prompt_id"],
-            paraphrase=facts["paraphrase"],
+            user_prompt_id=facts["user_prompt_id"],
+            wording=facts["wording"],
             system_prompt=system.text,
             user_prompt=user.text,
             position=position,

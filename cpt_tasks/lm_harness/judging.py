@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -25,9 +24,10 @@ from judges import (
     Panel,
     check_measurable,
     judge_model,
+    outcome_of,
 )
 from judges.measures import words
-from model_calls import StoreLockedError, open_store
+from model_calls import open_store
 from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, load_rubrics
 
@@ -35,14 +35,14 @@ CALL_FAILED = "call_failed"
 logger = logging.getLogger(__name__)
 
 
-def check_judge(settings: Settings, rank: int = 0) -> None:
+def check_judge(settings: Settings) -> None:
     """Whether the judge can judge, before any response is paid for.
 
     Raises:
-        CannotRunError: If a rubric cannot be measured, there is no key for the model, or its call store is in use.
+        CannotRunError: If a rubric cannot be measured, there is no key for the model, or its call store is no store.
     """
     try:
-        make_judge(settings, rank)
+        make_judge(settings)
         if settings.judge == "measured":
             for rubric in load_rubrics(settings.rubrics):
                 check_measurable(rubric)
@@ -54,30 +54,22 @@ def check_judge(settings: Settings, rank: int = 0) -> None:
             f"{problem} and the judge is {name}; bind another with --metadata judge=PROVIDER/MODEL, or judge without a "
             "model and without a key by judge=measured rubrics=measured"
         ) from error
-    except StoreLockedError as error:
-        raise CannotRunError(f"{error}: --metadata call_store=FILE") from error
     except ValueError as error:
         raise CannotRunError(f"--metadata judge: {error}") from error
 
 
-def make_judge(settings: Settings, rank: int = 0) -> Judge:
+def make_judge(settings: Settings) -> Judge:
     """The judge of the settings; raises as `get_model` and `open_store`."""
     if settings.judge == "measured":
         return MeasuredJudge()
     # not shared with another task of the run: its client would belong to an event loop that is closed
     model = _model(settings.judge)
-    store = open_store(store_path(settings.call_store, rank))
+    store = open_store(settings.call_store)
     askings = [ModelJudge(model, store, settings.protocol, repeat) for repeat in range(settings.judge_repeats)]
     return askings[0] if len(askings) == 1 else Panel([askings])
 
 
-def store_path(call_store: str, rank: int) -> str:
-    """The call store of a data-parallel process: one process at a time may have a store, so each has its own."""
-    path = Path(call_store)
-    return str(path if rank == 0 else path.with_name(f"{path.stem}.rank{rank}{path.suffix}"))
-
-
-def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]], rank: int = 0) -> list[str]:
+def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]]) -> list[str]:
     """A verdict for each response, in their order, as JSON.
 
     Holds `response`, `words`, and `score` (0-100) with the rest of the `Judgment`; where the judge failed, `score` is
@@ -85,7 +77,7 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
     response with an exception, and calls that were answered are in the call store.
     """
     rubrics = {rubric.id: rubric for rubric in load_rubrics(settings.rubrics)}
-    judge = make_judge(settings, rank)
+    judge = make_judge(settings)
     verdicts: list[dict[str, Any]] = [{} for _ in responses]
 
     async def judge_one(index: int, limiter: anyio.CapacityLimiter) -> None:
@@ -107,13 +99,14 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
 
 async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> dict[str, Any]:
     try:
-        judgment = await judge.judge(rubric, user_prompt, response)
-        return judgment.model_dump()
-    except JudgeFailure as failure:
-        return {"score": None} | JudgeFailureRecord.of(failure, rubric).model_dump()
+        outcome = await outcome_of(judge, rubric, user_prompt, response)
     except Exception as error:  # whatever a provider's client raises: see judge_responses
         detail = f"{type(error).__name__}: {error}"
-        return {"score": None, "failure_mode": CALL_FAILED, "failure": detail, "rubric_hash": rubric.hash}
+        failed = JudgeFailureRecord(failure_mode=CALL_FAILED, failure=detail, rubric_hash=rubric.hash)
+        return {"score": None} | failed.model_dump()
+    if isinstance(outcome, JudgeFailure):
+        return {"score": None} | JudgeFailureRecord.of(outcome, rubric).model_dump()
+    return outcome.model_dump()
 
 
 def _report_failures(verdicts: Sequence[dict[str, Any]]) -> None:

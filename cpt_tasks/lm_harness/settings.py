@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from cpt_tasks.dataset import ParaphraseSplit, Prompting
-from cpt_tasks.parameters import check_choice
-from cpt_tasks.rubric_adherence import PRESETS, PresetName
+from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, PresetName
+from cpt_tasks.options import check_choice, wording_split_of
+from cpt_tasks.samples import Prompting, WordingSplit
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from rubrics import Split
@@ -30,10 +30,10 @@ class Settings:
         rubrics: Selection of rubrics.
         levels: "all" or score levels.
         user_prompts: Split of the user prompts.
-        paraphrases: Split of the system prompts' wordings.
+        wording_split: Split of the system prompts' wordings.
         prompting: "system_prompt" or "full_rubric".
         limit_per_cell: User prompts per (rubric, level), at least 1.
-        wordings: Under how many paraphrases each user prompt is asked, at least 1.
+        wordings: Under how many wordings each user prompt is asked, at least 1.
         n_samples: Responses per document of `cpt_best_of_n`, at least 2.
         protocol: Headline of a model judge, "criteria" or "holistic".
         judge_repeats: How often the judge is asked about a response, at least 1.
@@ -46,7 +46,7 @@ class Settings:
     rubrics: str | list[str] = _CORE.rubrics
     levels: str | list[str] = "all"
     user_prompts: Split = "test"
-    paraphrases: ParaphraseSplit = "heldout"
+    wording_split: WordingSplit = "heldout"
     prompting: Prompting = "system_prompt"
     limit_per_cell: int = _CORE.limit_per_cell
     wordings: int = _CORE.wordings
@@ -58,6 +58,7 @@ class Settings:
 
 
 NAMES = tuple(field.name for field in fields(Settings))
+OLD_NAME = "paraphrases"  # of wording_split before version 0.2, accepted until 0.3
 _LEAST = {"limit_per_cell": 1, "wordings": 1, "n_samples": 2, "judge_repeats": 1, "judge_workers": 1}
 
 
@@ -71,11 +72,12 @@ def settings_of(metadata: Mapping[str, Any]) -> Settings:
         CannotRunError: If a key looks misspelt or a value is not possible.
     """
     for key in metadata:
-        if key not in NAMES and (similar := difflib.get_close_matches(key, NAMES, n=1, cutoff=0.75)):
+        if key not in (*NAMES, OLD_NAME) and (similar := difflib.get_close_matches(key, NAMES, n=1, cutoff=0.75)):
             raise CannotRunError(f"--metadata {key}: unknown, expected {similar[0]!r} (choices: {_choices()})")
     given = {key: value for key, value in metadata.items() if key in NAMES}
     try:
         check_choice(preset := given.get("preset", "core"), list(PRESETS), "preset")
+        given["wording_split"] = wording_split_of(given.get("wording_split", "heldout"), metadata.get(OLD_NAME))
     except ValueError as error:
         raise CannotRunError(f"--metadata: {error}") from error
     settings = Settings(**(asdict(PRESETS[preset]) | given))
@@ -96,7 +98,7 @@ def settings_of(metadata: Mapping[str, Any]) -> Settings:
 def check_names(keys: Iterable[str]) -> None:
     """Raises CannotRunError if a key given by --metadata is not one of ours."""
     for key in keys:
-        if key not in NAMES:
+        if key not in (*NAMES, OLD_NAME):
             raise CannotRunError(f"--metadata {key}: unknown, expected one of {_choices()}")
 
 

@@ -3,8 +3,7 @@
 lm_eval finds it through `class:` in `tasks/_cpt_task`.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +12,7 @@ from lm_eval.api.task import ConfigurableTask
 from cpt_tasks.lm_harness.best_of_n import warn_of_duplicates
 from cpt_tasks.lm_harness.documents import Document
 from cpt_tasks.lm_harness.judging import check_judge, judge_responses
+from cpt_tasks.lm_harness.lm_eval_private import messages_of, model_of, predicts_only
 from cpt_tasks.lm_harness.settings import CannotRunError, settings_of
 
 
@@ -28,7 +28,6 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         content = dict(config)
         content.pop("class", None)  # lm_eval's own configuration has no such field
         self.settings = settings_of(content.get("metadata") or {})
-        self.rank = 0
         content["metadata"] = content.get("metadata", {}) | asdict(self.settings)  # recorded in the results
         content["metric_list"] = content["metric_list"](self.settings)
         self.samples_many = content.get("repeats", 1) > 1
@@ -57,9 +56,8 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
             raise CannotRunError(
                 f"{self.task_name}: --cache_requests would replay prompts made with other --metadata; leave it out"
             )
-        self.rank = options.get("rank", 0)
-        if not self._predicts_only():
-            check_judge(self.settings, self.rank)
+        if not predicts_only(self):
+            check_judge(self.settings)
         super().build_all_requests(**options)
 
     def construct_requests(self, doc: Document, ctx: Any, **options: Any) -> Any:
@@ -82,19 +80,16 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         for instance in self.instances:
             del instance.resps[self.config.repeats :]  # data-parallel padding asks the last request twice
         super().apply_filters()
-        if self._predicts_only():
+        if predicts_only(self):
             return
         if self.samples_many:
             warn_of_duplicates([instance.resps for instance in self.instances])
         responses = [(instance.doc, response) for instance in self.instances for response in instance.resps]
-        verdicts = iter(judge_responses(self.settings, responses, self.rank))
+        verdicts = iter(judge_responses(self.settings, responses))
         for instance in self.instances:
             mine = [next(verdicts) for _ in instance.resps]
             for name in instance.filtered_resps:
                 instance.filtered_resps[name] = mine if self.samples_many else mine[0]
-
-    def _predicts_only(self) -> bool:
-        return "bypass" in self._metric_fn_list  # what --predict_only puts in place of the metrics
 
 
 def chat_problem(document: Document, rendered: Any, render: Callable[[list[dict[str, str]]], Any]) -> str:
@@ -106,10 +101,10 @@ def chat_problem(document: Document, rendered: Any, render: Callable[[list[dict[
         render: Makes such a chat of messages.
     """
     system, user = document["system_prompt"].strip(), document["user_prompt"].strip()
-    if (messages := _messages(rendered)) is not None:
+    if (messages := messages_of(rendered)) is not None:
         expected = [("system", system), ("user", user)]
-        found = [(message["role"], message["content"].strip()) for message in messages]
-        return "" if found == expected else f"gives the turns {[role for role, _ in found]}, expected system and user"
+        turns = [(message["role"], message["content"].strip()) for message in messages]
+        return "" if turns == expected else f"gives the turns {[role for role, _ in turns]}, expected system and user"
     for name, text in (("system", system), ("user", user)):
         if text not in rendered:
             return f"leaves out the {name} turn"
@@ -121,7 +116,7 @@ def chat_problem(document: Document, rendered: Any, render: Callable[[list[dict[
 
 def length_problem(rendered: Any, render: Callable[..., Any], generation: Mapping[str, Any]) -> str:
     """Whether a chat would be cut: a local model drops its beginning, the system prompt, where there is no room."""
-    model: Any = getattr(render, "__self__", None)
+    model = model_of(render)
     if not isinstance(rendered, str) or not hasattr(model, "tok_encode") or not hasattr(model, "max_length"):
         return ""
     tokens, asked = len(model.tok_encode(rendered)), int(generation.get("max_gen_toks", 0))
@@ -131,11 +126,3 @@ def length_problem(rendered: Any, render: Callable[..., Any], generation: Mappin
         f"a prompt of {tokens} tokens and max_gen_toks={asked} do not fit into the model's {model.max_length}, and the "
         f"system prompt would be cut off; pass --gen_kwargs max_gen_toks={max(1, model.max_length - tokens)} or less"
     )
-
-
-def _messages(rendered: Any) -> Sequence[Mapping[str, str]] | None:
-    prompt = getattr(rendered, "prompt", None)
-    if prompt is not None:
-        found: Sequence[Mapping[str, str]] = json.loads(prompt)
-        return found
-    return rendered if isinstance(rendered, list) else None

@@ -19,7 +19,9 @@ from typing import Any
 import click
 import pandas as pd
 
+from cpt_tasks.benchmarks.best_of_n.report import SECTION as BEST_OF_N
 from cpt_tasks.benchmarks.composition.report import SECTION as COMPOSITION
+from cpt_tasks.benchmarks.dose_response.report import SECTION as DOSE_RESPONSE
 from cpt_tasks.benchmarks.drift.ifeval import SECTION as IFEVAL
 from cpt_tasks.benchmarks.drift.report import SECTION as DRIFT
 from cpt_tasks.benchmarks.paraphrase_robustness.report import SECTION as PARAPHRASE_ROBUSTNESS
@@ -37,6 +39,8 @@ MISSING = "Figures and report.html were not made: they need the extra `report`: 
 # in the order of a report; the first one that was run leads
 SECTIONS: dict[str, Section] = {
     "rubric_adherence": RUBRIC_ADHERENCE,
+    "best_of_n": BEST_OF_N,
+    "dose_response": DOSE_RESPONSE,
     "composition": COMPOSITION,
     "paraphrase_robustness": PARAPHRASE_ROBUSTNESS,
     "drift": DRIFT,

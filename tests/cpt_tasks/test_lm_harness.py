@@ -19,18 +19,17 @@ from lm_eval import simple_evaluate
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
-from cpt_tasks.best_of_n import best_of_n
+from cpt_tasks.benchmarks.best_of_n.report import summarise
+from cpt_tasks.benchmarks.best_of_n.task import best_of_n
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, worst_wording_accuracy
+from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
 from cpt_tasks.lm_harness import command, include_path
-from cpt_tasks.lm_harness.adherence import N_RESAMPLES, estimate_of, standard_error
+from cpt_tasks.lm_harness.adherence import estimate_of, standard_error_of
 from cpt_tasks.lm_harness.documents import documents
 from cpt_tasks.lm_harness.settings import CannotRunError, Settings, settings_of
 from cpt_tasks.lm_harness.task import chat_problem
-from cpt_tasks.metrics import STATISTICS
-from cpt_tasks.rubric_adherence import adherence_grid, rubric_adherence
-from cpt_tasks.runs import read_run
-from cpt_tasks.scorers import BOOTSTRAP_SEED
-from cpt_tasks.sections import jsonable
-from cpt_tasks.summaries.best_of_n import summarise
+from cpt_tasks.report.logs import read_run
+from judges.interval import jsonable
 
 ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
 TEXTS = {
@@ -111,7 +110,7 @@ def test_the_documents_are_the_grid_of_the_inspect_task_with_every_level_of_a_pr
         assert turns == [message.text for message in sample.input]  # type: ignore[union-attr]
     first = [(document["rubric"], document["level"]) for document in found[:6]]
     assert first == [(r, level) for r in ("broadcast", "reverie") for level in TEXTS]
-    assert len({document["prompt_id"] for document in found[:3]}) == 1
+    assert len({document["user_prompt_id"] for document in found[:3]}) == 1
 
 
 def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_samples() -> None:
@@ -126,24 +125,26 @@ def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_sa
         assert [criterion["id"] for criterion in verdict["criteria"]] == ["excitement", "address", "brevity"]
         assert all(criterion["reason"] for criterion in verdict["criteria"])
     recorded = found["configs"][ADHERENCE]["metadata"]
-    assert (recorded["judge"], recorded["rubrics"], recorded["paraphrases"]) == ("measured", "broadcast", "heldout")
+    assert (recorded["judge"], recorded["rubrics"], recorded["wording_split"]) == ("measured", "broadcast", "heldout")
 
 
 def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: Callable[..., Any]) -> None:
-    metadata = {"rubrics": "broadcast,reverie", "limit_per_cell": 3}
+    metadata = {"rubrics": "broadcast,reverie", "limit_per_cell": 6}
     task = rubric_adherence(**metadata, judge="measured")
     student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
     [log] = inspect_eval(task, model=student, display="none")
     assert log.results is not None
     found = evaluate(metadata=metadata)
     shown = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
-    assert shown.pop("n_scored") == value(found, "n_scored") == 18
-    assert 0 < shown["order_accuracy"] < 1  # the texts are worth comparing
+    assert shown.pop("n_scored") == value(found, "n_scored") == 36
+    # the texts are worth comparing, and the user prompts are enough for an interval
+    assert 0 < shown["order_accuracy_ci_low"] < shown["order_accuracy"] < 1
     for name, expected in shown.items():  # headline statistics with the ends of their intervals
         assert value(found, name) == pytest.approx(expected, abs=0, nan_ok=True), name
-    rows = read_run(log.location).rows
+    rows = read_run(log.location).asked
     for name, statistic in STATISTICS.items():
         assert jsonable(value(found, name)) == jsonable(statistic(rows)), name  # as summary.json holds it
+    assert jsonable(value(found, "worst_wording_accuracy")) == jsonable(worst_wording_accuracy(rows))
     responses = {row["doc"]["id"]: row["resps"][0][0] for row in found["samples"][ADHERENCE]}
     assert responses == {sample.id: sample.output.completion for sample in log.samples or []}
 
@@ -163,7 +164,7 @@ def test_a_judgment_paid_for_in_one_harness_is_free_in_the_other(
     [log] = inspect_eval(rubric_adherence("broadcast", limit_per_cell=2, **store), model=student, display="none")
     assert log.status == "success", log.error
     assert anthropic_server.stats.requests == paid
-    rows = read_run(log.location).rows
+    rows = read_run(log.location).asked
     for name, statistic in STATISTICS.items():
         expected = jsonable(statistic(rows))
         assert [jsonable(value(run, name)) for run in (found, again)] == [expected, expected], name
@@ -299,7 +300,7 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
 
     task = best_of_n(n=4, judge="measured", **settings)
     [log] = inspect_eval(task, model=mock_model(reply), max_connections=1, display="none")
-    summary = summarise(read_run(log.location), N_RESAMPLES, BOOTSTRAP_SEED)
+    summary = summarise(read_run(log.location), seed=0)
     found = evaluate(BEST, metadata=settings | {"n_samples": 4})
     for name, estimate in summary["metrics"].items():
         assert jsonable(value(found, name, BEST)) == estimate["value"], name
@@ -315,7 +316,7 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
 
 def test_several_wordings_are_rows_of_their_own_and_no_samples_of_one_cell() -> None:
     found = evaluate(metadata={"wordings": 2})
-    assert len({(row["doc"]["level"], row["doc"]["paraphrase"]) for row in found["samples"][ADHERENCE]}) == 6
+    assert len({(row["doc"]["level"], row["doc"]["wording"]) for row in found["samples"][ADHERENCE]}) == 6
     assert value(found, "n_scored") == 6
     with pytest.raises(CannotRunError, match="--metadata wordings: got 2, expected 1 for cpt_best_of_n"):
         evaluate(BEST, metadata={"wordings": 2})
@@ -327,15 +328,15 @@ def test_equal_samples_are_counted_and_warned_of(caplog: pytest.LogCaptureFixtur
     assert "3 of 3 documents have equal texts" in caplog.text
 
 
-def test_the_standard_error_is_the_spread_of_the_clustered_bootstrap_and_nan_without_one() -> None:
-    # the order is right for prompt p and wrong for q. Resamples pp, pq, qp, qq: 1, 1/2, 1/2, 0, of variance 1/8
+def test_the_standard_error_is_the_jackknifes_and_nan_with_one_prompt() -> None:
+    # the order is right for prompt p and wrong for q: 1 without q and 0 without p, sqrt(1/2 (1/4 + 1/4)) = 1/2
     scores = {("low", "p"): 10.0, ("moderate", "p"): 60.0, ("low", "q"): 60.0, ("moderate", "q"): 10.0}
     items = [(n, "r", *where, "heldout-0", score, 50) for n, (where, score) in enumerate(scores.items())]
     assert estimate_of("order_accuracy", items).value == 0.5
-    assert standard_error("order_accuracy", items) == pytest.approx(math.sqrt(1 / 8), abs=0.01)
+    assert standard_error_of("order_accuracy", items) == pytest.approx(0.5)
     unscored = [(9, "r", "low", "s", "heldout-0", None, 50)]
     assert estimate_of("macro_accuracy", items[:2] + unscored).value == 1
-    assert math.isnan(standard_error("macro_accuracy", items[:2] + unscored))
+    assert math.isnan(standard_error_of("macro_accuracy", items[:2] + unscored))
 
 
 def test_the_command_names_the_choices_of_metadata(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.model import get_model
 from tiny_model import save_tiny_model
 
-from cpt_tasks.metrics import STATISTICS
-from cpt_tasks.rubric_adherence import rubric_adherence
-from cpt_tasks.runs import read_run
-from cpt_tasks.sections import jsonable
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
+from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.report.logs import read_run
+from judges.interval import jsonable
 
 README = Path(__file__).parents[2] / "cpt_tasks" / "lm_harness" / "README.md"
 COMMANDS = [
@@ -90,8 +90,8 @@ def test_a_real_model_gets_the_same_responses_and_numbers_in_both_harnesses(fold
     assert log.status == "success", log.error
     responses = {row["doc"]["id"]: row["resps"][0][0] for row in samples}
     assert responses == {sample.id: sample.output.completion for sample in log.samples or []}
-    rows = read_run(log.location).rows
-    assert len({row.score for row in rows}) > 2  # responses worth comparing
+    rows = read_run(log.location).asked
+    assert rows["score"].nunique() > 2  # responses worth comparing
     for name, statistic in STATISTICS.items():
         assert jsonable(numbers[f"{name},none"]) == jsonable(statistic(rows)), name
     [line] = re.findall(r"\|macro_accuracy +\|.*", shown)

@@ -5,11 +5,10 @@
 
 The cells are those of `rubric_adherence`; each is sampled n times, as inspect's epochs, so the model must sample: a
 greedy one gives n times the same. The report (`cpt report`) computes the expected best of k from the scores of all
-samples; see `metrics/best_of_k.py`. A judge that selects and reports is an oracle: a second one, `-T select_by=...`,
-selects while the first still reports.
+samples, see `statistics`. A judge that selects and reports is an oracle: a second one, `-T select_by=...`, selects
+while the first still reports.
 """
 
-from collections import defaultdict
 from typing import Literal
 
 import numpy as np
@@ -18,17 +17,19 @@ from inspect_ai.model import Model, get_model, model_roles
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState, generate
 
-from cpt_tasks.dataset import ParaphraseSplit, Prompting
-from cpt_tasks.metrics.best_of_k import best_of_k, is_hit, quality
-from cpt_tasks.parameters import check_choice, check_judge
+from cpt_tasks.benchmarks.best_of_n.statistics import best_of_k_cells
+from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid
+from cpt_tasks.options import JudgeOption, check_choice, scorer_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.rubric_adherence import adherence_grid
-from cpt_tasks.scorers import JudgeKind, open_judge_store, rubric_judge, score_response
+from cpt_tasks.samples import Prompting, WordingSplit
+from cpt_tasks.scorer import open_judge_store, score_response
+from cpt_tasks.statistics.frame import frame_of_scores, with_level
 from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, grader_models, judge_hash, judge_model
+from judges.interval import NAN
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from model_calls.inspect_private import PrerequisiteError
-from rubrics import ScoreLevel, Split, load_rubrics
+from rubrics import Split, load_rubrics
 
 TASK_VERSION = "1-A"
 SELECTOR_ROLE = "selector"
@@ -43,19 +44,13 @@ def band_hit() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
-        cells: dict[str | int | None, list[tuple[ScoreLevel, float]]] = defaultdict(list)
-        for found in scores:
-            cells[found.sample_id].append((ScoreLevel((found.sample_metadata or {})["level"]), found.score.as_float()))
-        hits = [[float(is_hit(*pair)) for pair in cell] for cell in cells.values()]
-        best = [
-            best_of_k(cell_hits, [quality(*pair) for pair in cell], len(cell))
-            for cell_hits, cell in zip(hits, cells.values(), strict=True)
-        ]
-        return {
-            "band_hit@1": float(np.mean([np.mean(cell) for cell in hits])) if hits else float("nan"),
-            "band_hit@n": float(np.mean(best)) if best else float("nan"),
-            "n_scored": len(scores),
-        }
+        rows = with_level(frame_of_scores(scores))
+        if rows.empty:
+            return {"band_hit@1": NAN, "band_hit@n": NAN, "n_scored": 0}
+        cells = best_of_k_cells(rows, int(rows["sample_id"].value_counts().max()))
+        # a cell with fewer scored samples ends with the best of those
+        hits = cells.filter(like="band_hit@").ffill(axis=1).to_numpy(np.float64)
+        return {"band_hit@1": float(hits[:, 0].mean()), "band_hit@n": float(hits[:, -1].mean()), "n_scored": len(rows)}
 
     return compute
 
@@ -86,7 +81,7 @@ def selection_judge(
 
     async def score(state: TaskState, target: Target) -> Score:
         judge = MeasuredJudge() if store is None else ModelJudge(selector_model(), store, protocol)
-        return await score_response(judge, by_id, state, {"epoch": state.epoch})
+        return await score_response(judge, by_id, state)
 
     return score
 
@@ -113,8 +108,8 @@ def best_of_n(
     rubrics: str | list[str] = "core",
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
-    paraphrases: ParaphraseSplit = "heldout",
-    judge: JudgeKind | Literal["none"] = "model",
+    wording_split: WordingSplit = "heldout",
+    judge: JudgeOption = "model",
     prompting: Prompting = "system_prompt",
     limit_per_cell: int = 4,
     select_by: SelectBy = "report_judge",
@@ -122,36 +117,25 @@ def best_of_n(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    paraphrases: str | None = None,
 ) -> Task:
     """Rubric x level x user prompt, n responses each, judged by the rubric.
 
-    Args:
-        n: Samples per cell, at least 2; powers of two make the fullest curves.
-        rubrics: As in `rubric_adherence`, like every parameter not named here.
-        levels: "all", or some of the score levels.
-        user_prompts: Split of the user prompts.
-        paraphrases: Split of the system prompts' wordings.
-        judge: Judge of the report: "model", "measured" or "none".
-        prompting: "system_prompt", or "full_rubric" for the untrained baseline.
-        limit_per_cell: At most this many user prompts per (rubric, level).
-        select_by: Judge that picks the best of k: "report_judge" the same one, an upper bound; "measured", or "model"
-            for the model bound to the role `selector`, another one.
-        protocol: Headline of a model judge.
-        judge_repeats: How often each model judge of the report is asked about a response.
-        panel: How several models in the role `grader` become one score.
-        call_store: File that judge calls are kept in.
+    `n` is the number of samples per cell, at least 2; powers of two make the fullest curves. `select_by` is the judge
+    that picks the best of k: "report_judge" the same one, which gives an upper bound; "measured", or "model" for the
+    model bound to the role `selector`, another one. The other parameters are those of `rubric_adherence`.
 
     Raises:
         ValueError: If a parameter is unknown, a rubric cannot be measured, or both judges are the same.
         PrerequisiteError: If there is no key for the judge, or no model in the role `selector`.
     """
-    check_choice(judge, ("model", "measured", "none"), "judge")
     if n < 2:
         raise ValueError(f"n: got {n}, expected 2 or more; for one response per cell run rubric_adherence")
-    dataset = adherence_grid(rubrics, levels, user_prompts, paraphrases, prompting, limit_per_cell, wordings=1)
-    check_judge("best_of_n", judge, load_rubrics(rubrics))
+    split = wording_split_of(wording_split, paraphrases)
+    dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings=1)
+    reporter = scorer_of("best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store)
     check_selector(select_by, judge, rubrics)
-    scorers = [] if judge == "none" else [rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store)]
+    scorers = [] if reporter is None else [reporter]
     if select_by != "report_judge":
         scorers.append(selection_judge(select_by, rubrics, protocol, call_store))
     return Task(
@@ -165,7 +149,7 @@ def best_of_n(
     )
 
 
-def check_selector(select_by: SelectBy, judge: JudgeKind | Literal["none"], rubrics: str | list[str]) -> None:
+def check_selector(select_by: SelectBy, judge: JudgeOption, rubrics: str | list[str]) -> None:
     """Whether the selecting judge can judge and is another than that of the report, before any response is paid for.
 
     Raises:

@@ -3,32 +3,41 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from cpt_tasks.metrics import STATISTICS, Judged, clustered_bootstrap
-from cpt_tasks.metrics.adherence import gain, macro_accuracy, mean_score
-from cpt_tasks.metrics.paired import holm, paired_differences, prompts_needed, swaps_of
+from cpt_tasks.benchmarks.rubric_adherence.statistics import (
+    STATISTICS,
+    calibration_slope,
+    kendall_tau_b,
+    macro_accuracy,
+    mean_score,
+)
+from cpt_tasks.statistics.paired import holm, paired_differences, prompts_needed, swaps_of
 from rubrics import ScoreLevel
 
 RNG = np.random.default_rng
+LEVELS = list(ScoreLevel)
 
 
-def one_each(scores: "np.ndarray | list[float]", level: ScoreLevel = ScoreLevel.LOW) -> list[Judged]:
+def judged(rows: list[tuple[str, ScoreLevel, float]]) -> pd.DataFrame:
+    """A frame of (user prompt, level, score)."""
+    names = ("user_prompt_id", "level", "score")
+    return pd.DataFrame([dict(zip(names, row, strict=True)) | {"rubric": "r", "words": 50.0} for row in rows])
+
+
+def one_each(scores: "np.ndarray | list[float]", level: ScoreLevel = ScoreLevel.LOW) -> pd.DataFrame:
     """One response to each user prompt."""
-    return [Judged("r", level, f"p{number:02}", float(score), 50) for number, score in enumerate(scores)]
+    return judged([(f"p{number:02}", level, float(score)) for number, score in enumerate(scores)])
 
 
-def follows(n_prompts: int, shift: float = 0.0, seed: int = 0, noise: float = 15.0) -> list[Judged]:
-    rng = RNG(seed)
-    scores = [
-        (level, number, level.midpoint + shift + rng.normal(0, noise))
-        for level in ScoreLevel
-        for number in range(n_prompts)
-    ]
-    return [Judged("r", level, f"p{number:02}", float(np.clip(score, 0, 100)), 50) for level, number, score in scores]
+def follows(n_prompts: int, shift: float = 0.0, seed: int = 0, noise: float = 15.0) -> pd.DataFrame:
+    errors = RNG(seed).normal(shift, noise, (len(LEVELS), n_prompts))
+    scores = np.clip(errors + [[level.midpoint] for level in LEVELS], 0, 100)
+    return pd.concat([one_each(row, level) for level, row in zip(LEVELS, scores, strict=True)])
 
 
 def test_differences_and_the_exact_p_value_by_hand() -> None:
@@ -39,10 +48,10 @@ def test_differences_and_the_exact_p_value_by_hand() -> None:
 
 
 def test_swapping_a_prompt_swaps_all_its_levels() -> None:
-    # gain of one prompt is 1 against 0: swapping it gives -1, so with two such prompts p = 2/4
-    ignoring = [Judged("r", level, prompt, 70, 50) for level in ScoreLevel for prompt in "ab"]
-    perfect = [Judged("r", level, prompt, level.midpoint, 50) for level in ScoreLevel for prompt in "ab"]
-    [found] = paired_differences(ignoring, perfect, [gain], RNG(0))
+    # the slope of one prompt is 1 against 0: swapping it gives -1, so with two such prompts p = 2/4
+    ignoring = judged([(prompt, level, 70) for level in LEVELS for prompt in "ab"])
+    perfect = judged([(prompt, level, level.midpoint) for level in LEVELS for prompt in "ab"])
+    [found] = paired_differences(ignoring, perfect, [calibration_slope], RNG(0))
     assert (found.first, found.second, found.p) == pytest.approx((0, 1, 0.5))
 
 
@@ -66,33 +75,44 @@ def test_random_swaps_come_close_to_all_of_them() -> None:
     assert len({tuple(row) for row in swaps.tolist()}) == 8
 
 
-def test_the_interval_is_that_of_the_differences_within_prompts() -> None:
+def test_the_interval_of_a_mean_is_that_of_the_paired_t_test() -> None:
     first, second = RNG(5).uniform(20, 40, 20), RNG(6).uniform(50, 80, 20)
     [found] = paired_differences(one_each(first), one_each(second), [mean_score], RNG(7))
-    [of_differences] = clustered_bootstrap(one_each(second - first), [mean_score], RNG(7))
-    assert vars(found.difference) == pytest.approx(vars(of_differences))
+    theirs = stats.ttest_rel(second, first).confidence_interval()
+    assert (found.difference.ci_low, found.difference.ci_high) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_an_interval_of_a_difference_is_not_clipped_at_0_and_moves_with_the_difference() -> None:
+    # no score falls, two of twelve prompts rise: the interval holds negative values all the same
+    rows = follows(12, seed=1, noise=30)
+    rises = rows.assign(score=rows["score"] + 20 * (rows["user_prompt_id"] < "p02"))
+    [some] = paired_differences(rows, rises, [mean_score], RNG(0), 10)
+    [more] = paired_differences(rows, rises.assign(score=rises["score"] + 5), [mean_score], RNG(0), 10)
+    assert some.difference.ci_low < 0 < some.difference.value
+    moved = (more.difference.value - 5, more.difference.ci_low - 5, more.difference.ci_high - 5)
+    assert moved == pytest.approx((some.difference.value, some.difference.ci_low, some.difference.ci_high))
 
 
 def test_values_are_those_of_each_model_alone() -> None:
     first, second = follows(15, seed=1, noise=30), follows(15, shift=10, seed=2)
     for name, statistic in STATISTICS.items():
-        [found] = paired_differences(first, second, [statistic], RNG(0), 10, 10)
+        [found] = paired_differences(first, second, [statistic], RNG(0), 10)
         expected = (statistic(first), statistic(second))
         assert (found.first, found.second) == pytest.approx(expected, nan_ok=True), name
 
 
 def test_models_that_do_not_differ_are_seldom_called_different() -> None:
-    # 400 comparisons of a model with itself on other draws: 5% of them, give or take two standard errors of 1.1%
+    # 200 comparisons of a model with itself on other draws: 5% of them, give or take two standard errors of 1.5%
     found = [
-        paired_differences(follows(10, seed=2 * n), follows(10, seed=2 * n + 1), [gain], RNG(n), 2, 1024)[0].p
-        for n in range(400)
+        paired_differences(follows(10, seed=2 * n), follows(10, seed=2 * n + 1), [calibration_slope], RNG(n), 1024)[0].p
+        for n in range(200)
     ]
-    assert 0.028 <= np.mean(np.array(found) <= 0.05) <= 0.072
+    assert 0.02 <= np.mean(np.array(found) <= 0.05) <= 0.08
 
 
 def test_an_undefined_difference_has_no_p_value() -> None:
-    constant = [Judged("r", level, prompt, 50, 50) for level in ScoreLevel for prompt in "ab"]
-    [found] = paired_differences(constant, constant, [STATISTICS["kendall_tau_b"]], RNG(0))
+    constant = judged([(prompt, level, 50) for level in LEVELS for prompt in "ab"])
+    [found] = paired_differences(constant, constant, [kendall_tau_b], RNG(0))
     assert math.isnan(found.p)
     assert math.isnan(found.difference.value)
 
@@ -115,8 +135,8 @@ def test_prompts_needed_by_hand_and_as_statsmodels() -> None:
     # differences 1, .5, 0, 0 with mean .375 and SD sqrt(.6875 / 3) = .4787; (1.95996 + .84162)^2 = 7.8489, so
     # 7.8489 * .22917 / .05^2 = 719.5
     wrong, low, moderate = 95.0, ScoreLevel.LOW, ScoreLevel.MODERATE
-    first = one_each([wrong, wrong, 10, 10], low) + one_each([wrong, 50, 50, 50], moderate)
-    second = one_each([10, 10, 10, 10], low) + one_each([50, 50, 50, 50], moderate)
+    first = pd.concat([one_each([wrong, wrong, 10, 10], low), one_each([wrong, 50, 50, 50], moderate)])
+    second = pd.concat([one_each([10, 10, 10, 10], low), one_each([50, 50, 50, 50], moderate)])
     found = prompts_needed(first, second)
     assert found.sd == pytest.approx(math.sqrt(0.6875 / 3))
     assert found.user_prompts == 720

@@ -5,24 +5,21 @@
 
 The system prompt is a wording of the rubric's extremely_high system prompt, followed by how intensely to do it: a
 number on a stated scale from 0 to 100, or an adverb of degree. A model that has learnt three levels by heart moves in
-steps or not at all; one that has learnt the attribute moves in proportion. See `metrics/dose.py` for the statistics.
+steps or not at all; one that has learnt the attribute moves in proportion. See
+`statistics` for what is computed.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Literal
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.dataset import ParaphraseSplit
-from cpt_tasks.parameters import check_choice, check_judge, prompts_by_rubric
+from cpt_tasks.options import JudgeOption, check_choice, prompts_by_rubric, scorer_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.scorers import JudgeKind, rubric_judge
+from cpt_tasks.samples import WordingSplit, sample_of, wording_at
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
@@ -50,45 +47,35 @@ def dose_response(
     targets: str | float | list[str | float] = DEFAULT_TARGETS,
     style: DoseStyle = "number",
     user_prompts: Split = "test",
-    paraphrases: ParaphraseSplit = "heldout",
-    judge: JudgeKind | Literal["none"] = "model",
+    wording_split: WordingSplit = "heldout",
+    judge: JudgeOption = "model",
     limit_per_cell: int = 8,
     protocol: JudgeProtocol = "criteria",
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    paraphrases: str | None = None,
 ) -> Task:
     """Rubric x target x user prompt, one response each, judged by the rubric.
 
-    Args:
-        rubrics: As in `rubric_adherence`, like every parameter not named here.
-        targets: Scores to ask for, 0-100, each once; comma-separated or a list.
-        style: "number" asks for the target itself on a scale from 0 to 100; "adjective" by the adverb of degree that
-            stands for it in `ADVERBS` (10 is "not at all", 90 is "fully").
-        user_prompts: Split of the user prompts.
-        paraphrases: Split of the wordings of the extremely_high system prompt; the user prompts take them in turn.
-        judge: "model", "measured" or "none".
-        limit_per_cell: At most this many user prompts per (rubric, target).
-        protocol: Headline of a model judge.
-        judge_repeats: How often each model judge is asked about a response.
-        panel: How several models in the role `grader` become one score.
-        call_store: File that judge calls are kept in.
+    `targets` are the scores to ask for, 0-100, each once; comma-separated or a list. `style` "number" asks for the
+    target itself on a scale from 0 to 100; "adjective" by the adverb of degree that stands for it in `ADVERBS` (10 is
+    "not at all", 90 is "fully"). `wording_split` is that of the extremely_high system prompt, whose wordings the user
+    prompts take in turn, and `limit_per_cell` the most user prompts per (rubric, target). The other parameters are
+    those of `rubric_adherence`.
 
     Raises:
         ValueError: If a parameter is unknown or a rubric cannot be measured.
         PrerequisiteError: If judge is "model" and there is no key for it.
     """
-    check_choice(judge, ("model", "measured", "none"), "judge")
     check_choice(style, ("number", "adjective"), "style")
-    check_choice(paraphrases, ("train", "heldout"), "paraphrases")
+    split = wording_split_of(wording_split, paraphrases)
     selected = load_rubrics(rubrics)
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
-    dataset = dose_samples(selected, parse_targets(targets, style), prompts, style, paraphrases)
-    check_judge("dose_response", judge, selected)
     return Task(
-        dataset=dataset,
+        dataset=dose_samples(selected, parse_targets(targets, style), prompts, style, split),
         solver=[check_rendering(), generate()],
-        scorer=None if judge == "none" else rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store),
+        scorer=scorer_of("dose_response", judge, rubrics, protocol, judge_repeats, panel, call_store),
         version=TASK_VERSION,
     )
 
@@ -128,7 +115,7 @@ def dose_samples(
     targets: Sequence[float],
     user_prompts: Mapping[str, Mapping[str, str]],
     style: DoseStyle = "number",
-    paraphrases: ParaphraseSplit = "heldout",
+    wording_split: WordingSplit = "heldout",
 ) -> MemoryDataset:
     """One sample per (rubric, target, user prompt), rubric by rubric; at every target a user prompt has one wording.
 
@@ -137,43 +124,26 @@ def dose_samples(
         targets: Scores to ask for, 0-100.
         user_prompts: Rubric id -> id -> text.
         style: How the dose is said.
-        paraphrases: Which wordings of the extremely_high system prompts.
+        wording_split: Which wordings of the extremely_high system prompts.
     """
-    return MemoryDataset(
-        [
-            _sample(rubric, target, prompt_id, text, position, style, paraphrases)
-            for rubric in rubrics
-            for target in targets
-            for position, (prompt_id, text) in enumerate(user_prompts[rubric.id].items())
-        ],
-        name="dose_response",
-    )
-
-
-def _sample(
-    rubric: Rubric,
-    target: float,
-    prompt_id: str,
-    user_prompt: str,
-    position: int,
-    style: DoseStyle,
-    paraphrases: ParaphraseSplit,
-) -> Sample:
-    wordings = rubric.wordings(ScoreLevel.EXTREMELY_HIGH, paraphrases)
-    system = dose_prompt(wordings[position % len(wordings)], target, style)
-    content = json.dumps([rubric.hash, system, user_prompt])
-    return Sample(
-        id=f"{rubric.id}-{target:g}-{prompt_id}-{hashlib.sha256(content.encode()).hexdigest()[:8]}",
-        input=[ChatMessageSystem(content=system), ChatMessageUser(content=user_prompt)],
-        target=f"{target:g}",
-        metadata={
-            "rubric": rubric.id,
-            "rubric_hash": rubric.hash,
-            "level": ScoreLevel.of(target).value,
-            "target": target,
-            "prompt_id": prompt_id,
-            "paraphrase": f"{paraphrases}-{position % len(wordings)}",
-            "style": style,
-            "dose_version": DOSE_VERSION,
-        },
-    )
+    samples = []
+    for rubric in rubrics:
+        for target in targets:
+            for position, (user_prompt_id, text) in enumerate(user_prompts[rubric.id].items()):
+                wording, full = wording_at(rubric, ScoreLevel.EXTREMELY_HIGH, wording_split, position)
+                system = dose_prompt(full, target, style)
+                samples.append(
+                    sample_of(
+                        rubric,
+                        ScoreLevel.of(target),
+                        user_prompt_id,
+                        text,
+                        system,
+                        wording,
+                        asked=f"{target:g}",
+                        target=target,
+                        style=style,
+                        dose_version=DOSE_VERSION,
+                    )
+                )
+    return MemoryDataset(samples, name="dose_response")

@@ -1,0 +1,1 @@
+"""What are n samples worth? The best of k responses, by level."""

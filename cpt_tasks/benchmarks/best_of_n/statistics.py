@@ -1,0 +1,152 @@
+"""Statistics of `best_of_n`: what the best of k samples is worth, exactly, from n samples of each cell.
+
+A cell is (rubric, level, user prompt). Nothing is sampled: of the C(n, k) subsets of a cell's samples, the share in
+which each sample is the best has a closed form. What is best depends on the level asked for: at extremely_high the
+highest score, elsewhere the one closest to the band.
+
+Source: the unbiased estimator of the expected maximum of k, sum_i v_(i) C(i-1, k-1) / C(n, k) with v_(1) <= ... <=
+v_(n); for 0-1 values it is pass@k of arXiv 2107.03374.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from math import comb
+
+import numpy as np
+import pandas as pd
+
+from judges.interval import NAN, Floats
+from rubrics import ScoreLevel
+
+POOLED = "all"  # stands after the levels, the mean over all (rubric, level)
+LEVEL_NAMES = (*(level.value for level in ScoreLevel), POOLED)
+CELL = ["rubric", "level", "user_prompt_id"]
+JUST_UNDER = -1e-9  # score points
+ROUNDING = 1e-9
+
+
+def is_hit(level: ScoreLevel, score: float) -> bool:
+    """Whether a score, 0-100, lies in the band of a level."""
+    return ScoreLevel.of(score) is level
+
+
+VALUES: dict[str, Callable[[ScoreLevel, float], float]] = {
+    # score points, of the response that is selected
+    "score": lambda level, score: score,
+    # 0-1, the probability that the selected response is in the band
+    "band_hit": lambda level, score: float(is_hit(level, score)),
+    # score points from the selected response to the band, 0 within it
+    "band_error": lambda level, score: abs(level.distance(score)),
+}
+BOUNDS = {"score": (0.0, 100.0), "band_hit": (0.0, 1.0), "band_error": (0.0, 100.0)}
+
+
+def quality(level: ScoreLevel, score: float) -> float:
+    """How good a score, 0-100, is at a level; higher is better, and equal means a coin decides.
+
+    At extremely_high the score itself; elsewhere minus the distance to the band, so that all scores within it are
+    equal. A score of exactly 40 touches the moderate band but is low: it ranks just under the band, or a hit could
+    lose to it.
+    """
+    if level is ScoreLevel.EXTREMELY_HIGH:
+        return score
+    distance = abs(level.distance(score))
+    return -distance if distance or is_hit(level, score) else JUST_UNDER
+
+
+def selection_shares(qualities: Sequence[float], k: int) -> Floats:
+    """Share of the C(n, k) subsets in which each sample is the best, shape (n,); sums to 1.
+
+    Samples of equal quality share what they win equally, as if a coin decided.
+
+    Args:
+        qualities: Higher is better, length n.
+        k: Size of the subsets, 1 to n.
+
+    Raises:
+        ValueError: If k is not from 1 to n.
+    """
+    n = len(qualities)
+    if not 1 <= k <= n:
+        raise ValueError(f"k: got {k}, expected 1 to the number of samples {n}")
+    _, tied_with = np.unique(np.asarray(qualities), return_inverse=True)
+    wins = np.zeros(n)
+    wins[np.argsort(tied_with, kind="stable")] = _rank_shares(n, k)
+    sums, counts = np.bincount(tied_with, weights=wins), np.bincount(tied_with)
+    shares: Floats = (sums / counts)[tied_with]
+    return shares
+
+
+def best_of_k(values: Sequence[float], qualities: Sequence[float], k: int) -> float:
+    """Expected value of the sample of the highest quality among k drawn without replacement from n."""
+    return float(selection_shares(qualities, k) @ np.asarray(values, dtype=np.float64))
+
+
+def curve_sizes(n: int) -> list[int]:
+    """The k of a curve: 1, 2, 4, ... and n itself."""
+    return sorted({2**power for power in range(n.bit_length()) if 2**power <= n} | {n})
+
+
+def best_of_k_cells(rows: pd.DataFrame, n: int, select_by: str = "score") -> pd.DataFrame:
+    """What is selected out of k, for every cell: indexed by `CELL`, with columns `NAME@k` for the names of `VALUES`.
+
+    Args:
+        rows: Samples that were scored and, where another judge selects, scored by that judge too.
+        n: Samples asked for per cell; k goes from 1 to n. A cell with m < n rows is nan above m.
+        select_by: Column of the score that decides which is best.
+    """
+    cells = {}
+    for cell, part in rows.groupby(CELL):
+        level = ScoreLevel(str(cell[1]))
+        qualities = [quality(level, score) for score in part[select_by]]
+        shares = np.array([selection_shares(qualities, k) for k in range(1, len(part) + 1)])
+        cells[cell] = {
+            f"{name}@{k}": best
+            for name, value in VALUES.items()
+            for k, best in enumerate(shares @ [value(level, score) for score in part["score"]], start=1)
+        }
+    columns = [f"{name}@{k}" for name in VALUES for k in range(1, n + 1)]
+    index = pd.MultiIndex.from_tuples(list(cells), names=CELL)
+    return pd.DataFrame(list(cells.values()), index=index, columns=columns, dtype=np.float64)
+
+
+def level_curves(cells: pd.DataFrame) -> pd.DataFrame:
+    """Means of the columns of `best_of_k_cells`: a row per level that has cells, in ascending order, then `POOLED`.
+
+    Mean over user prompts within (rubric, level), then over rubrics; pooled over all (rubric, level). nan is left out.
+    """
+    means = cells.groupby(["rubric", "level"]).mean()
+    by_level = means.groupby("level").mean()
+    pooled = means.mean().to_frame(POOLED).T
+    return pd.concat([by_level, pooled]).reindex([name for name in LEVEL_NAMES if name in {*by_level.index, POOLED}])
+
+
+def samples_to_reach(curve: Floats, goal: float) -> float:
+    """Smallest k at which a curve reaches a goal, interpolated linearly in log k.
+
+    Args:
+        curve: Values at k = 1 ... n; need not rise throughout: the first crossing counts.
+        goal: Value to reach.
+
+    Returns:
+        -inf if the curve is above the goal at k = 1 already, inf if it does not reach it by n, nan if the goal is nan
+        or not above 0: there is nothing to reach. k without a value are passed over.
+    """
+    if not goal > 0:
+        return NAN
+    known = np.flatnonzero(~np.isnan(curve))
+    reached = [position for position in known if curve[position] >= goal - ROUNDING]
+    if not reached:
+        return float("inf")
+    first = reached[0]
+    if first == known[0]:
+        return float(first + 1) if curve[first] <= goal + ROUNDING else float("-inf")
+    before = known[known < first][-1]
+    share = min(1.0, (goal - curve[before]) / (curve[first] - curve[before]))
+    return float(np.exp(np.log(before + 1) + share * (np.log(first + 1) - np.log(before + 1))))
+
+
+@cache
+def _rank_shares(n: int, k: int) -> Floats:
+    # integers until the last division: the binomials of 200 samples do not fit a float product
+    return np.array([comb(rank, k - 1) / comb(n, k) for rank in range(n)])

@@ -1,0 +1,151 @@
+"""Statistics of `dose_response`: how the judged score follows a numeric target on a scale from 0 to 100.
+
+`by_prompt` makes a row per rubric and user prompt of the scored responses, `by_rubric` a row per rubric of those, with
+the statistics as columns; over rubrics a statistic is their mean, rubrics left out on which it is undefined (nan).
+
+- `calibration_slope`: least-squares slope of score on target within a user prompt scored at two or more targets, points
+  per point; mean over user prompts. 1 is calibrated, 0 ignores the target, below 0 is reversed.
+- `dynamic_range`: mean score at the highest target minus that at the lowest, score points, -100 to 100.
+- `mean_absolute_error`: mean distance of a score from its target, score points, 0-100; every target weighs the same.
+- `dead_zone` and `saturation_point`: see the functions.
+- `monotone_share`: share, 0-1, of user prompts scored at every target whose scores never fall from a target to the
+  next. A model that always scores the same has 1: read it beside
+- `strict_monotone_share`: share, 0-1, of those whose scores rise from every target to the next.
+"""
+
+import numpy as np
+import pandas as pd
+
+from judges.interval import NAN, Floats
+
+DEAD_SHARE = 0.25  # a step that moves the mean by at most this share of the ideal does not count as movement
+SATURATION_SHARE = 0.9
+ROUNDING = 1e-9  # or rounding of means would decide at the very edge
+
+STATISTICS = (
+    "calibration_slope",
+    "dynamic_range",
+    "mean_absolute_error",
+    "dead_zone",
+    "saturation_point",
+    "monotone_share",
+    "strict_monotone_share",
+)
+BOUNDS = {
+    "dynamic_range": (-100.0, 100.0),
+    "mean_absolute_error": (0.0, 100.0),
+    "monotone_share": (0.0, 1.0),
+    "strict_monotone_share": (0.0, 1.0),
+}
+
+
+def score_column(target: float) -> str:
+    """Name of the column that holds the scores at a target."""
+    return f"score@{target:g}"
+
+
+def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per (rubric, user_prompt_id), from scored rows with a target.
+
+    Columns: `score@TARGET`, the mean score, 0-100, and `error@TARGET`, the mean distance from the target, for every
+    target in ascending order, nan where nothing was scored (several responses, as from epochs, are averaged); and
+    `calibration_slope`, `monotone_share` and `strict_monotone_share` of the user prompt alone.
+    """
+    rows = rows.assign(error=(rows["score"] - rows["target"]).abs())
+    table = rows.pivot_table(index=["rubric", "user_prompt_id"], columns="target", values=["score", "error"])
+    targets = table["score"].columns.to_numpy(np.float64)
+    scores: Floats = table["score"].to_numpy(np.float64)
+    steps = np.diff(scores, axis=1)
+    complete = ~np.isnan(scores).any(axis=1) & (len(targets) > 1)
+    own = {
+        "calibration_slope": _slopes(scores, targets),
+        "monotone_share": np.where(complete, (steps >= 0).all(axis=1), NAN),
+        "strict_monotone_share": np.where(complete, (steps > 0).all(axis=1), NAN),
+    }
+    columns = {f"{what}@{target:g}": table[what][target] for what in ("score", "error") for target in targets}
+    return pd.DataFrame(columns | own, index=table.index).reset_index()
+
+
+def by_rubric(prompts: pd.DataFrame) -> pd.DataFrame:
+    """A row per rubric, from rows of `by_prompt`: the mean of each `score@TARGET`, and `STATISTICS`."""
+    table = means_by_rubric(prompts)
+    targets = targets_of(prompts)
+    curves = table.filter(like="score@").to_numpy(np.float64)
+    steps = {function.__name__: [function(targets, curve) for curve in curves] for function in STEPS}
+    return table.assign(**steps)
+
+
+def means_by_rubric(prompts: pd.DataFrame) -> pd.DataFrame:
+    """The same without `STEPS`: the columns whose values have an interval."""
+    means = prompts.drop(columns="user_prompt_id").groupby("rubric").mean()
+    scores, errors = means.filter(like="score@"), means.filter(like="error@")
+    several = scores.shape[1] > 1
+    own = {
+        "dynamic_range": scores.iloc[:, -1] - scores.iloc[:, 0] if several else NAN,
+        "mean_absolute_error": errors.mean(axis=1, skipna=False),
+    }
+    return means.drop(columns=errors.columns).assign(**own)
+
+
+def targets_of(prompts: pd.DataFrame) -> Floats:
+    """The targets of the columns of `by_prompt`, in ascending order."""
+    return np.array([float(name.removeprefix("score@")) for name in map(str, prompts) if name.startswith("score@")])
+
+
+def dead_stretch(targets: Floats, curve: Floats) -> tuple[float, float] | None:
+    """Lowest and highest target of the widest dead stretch (see `dead_zone`), the lowest one of equal width.
+
+    None if there is none; (nan, nan) if a mean is missing or there are fewer than two targets.
+    """
+    if len(targets) < 2 or np.isnan(curve).any():
+        return NAN, NAN
+    widest: tuple[float, float] | None = None
+    start = 0
+    for end in range(1, len(targets)):
+        if abs(curve[end] - curve[end - 1]) > DEAD_SHARE * (targets[end] - targets[end - 1]) + ROUNDING:
+            start = end
+        elif widest is None or targets[end] - targets[start] > widest[1] - widest[0]:
+            widest = float(targets[start]), float(targets[end])
+    return widest
+
+
+def dead_zone(targets: Floats, curve: Floats) -> float:
+    """Width, in points of the target, of the widest stretch of targets over which the mean score does not move.
+
+    A step between neighbouring targets does not move if it changes the mean, up or down, by at most `DEAD_SHARE` of
+    the distance between the targets. The stretch is made of such steps in a row. 0 if every step moves; the whole
+    span of the targets if none does. A step in the wrong direction is movement. Noise of the means can only shorten
+    a dead zone, so with few user prompts it is a lower bound.
+    """
+    stretch = dead_stretch(targets, curve)
+    return 0.0 if stretch is None else stretch[1] - stretch[0]
+
+
+def saturation_point(targets: Floats, curve: Floats) -> float:
+    """Lowest target from which the mean score has reached `SATURATION_SHARE` of its range, and stays there.
+
+    The range is that of the means, lowest to highest. The highest target says that nothing saturates before it. nan
+    if the mean never moves (its range is at most `DEAD_SHARE` of the span of the targets), or does not end in the top
+    of its range: then more of the dose takes away what less of it gave.
+    """
+    low, high = curve.min(), curve.max()
+    if not high - low > DEAD_SHARE * (targets[-1] - targets[0]):
+        return NAN
+    reached = curve >= low + SATURATION_SHARE * (high - low) - ROUNDING
+    stays = np.logical_and.accumulate(reached[::-1])[::-1]
+    return float(targets[np.argmax(stays)]) if stays.any() else NAN
+
+
+# functions of the curve: a user prompt left out moves them not at all or by a whole step, so they have no interval
+STEPS = (dead_zone, saturation_point)
+
+
+def _slopes(scores: Floats, targets: Floats) -> Floats:
+    """Least-squares slope of each row of scores on the targets, nan where fewer than two are known."""
+    known = ~np.isnan(scores)
+    centre = (known * targets).sum(axis=1, keepdims=True) / known.sum(axis=1, keepdims=True)
+    offsets = np.where(known, targets - centre, 0.0)
+    spread = (offsets**2).sum(axis=1)
+    products = (offsets * np.where(known, scores, 0.0)).sum(axis=1)
+    slopes: Floats = np.divide(products, spread, out=np.full(len(scores), NAN), where=spread > 0)
+    return slopes

@@ -1,1 +1,0 @@
-"""What a report says of each benchmark besides `rubric_adherence`: one section per module."""

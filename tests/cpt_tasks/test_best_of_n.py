@@ -1,0 +1,370 @@
+"""`best_of_n`: the closed form against every subset, curves by hand, and what the report says of its logs."""
+
+import json
+import math
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from broadcast_student import CALM, CALM_SCORE, SHOUT, evaluated, in_turn, shown_metrics, unscore, verdict
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
+from inspect_ai.scorer import Score
+from scipy import stats
+
+from cpt_tasks.benchmarks.best_of_n.report import samples_needed
+from cpt_tasks.benchmarks.best_of_n.statistics import (
+    CELL,
+    VALUES,
+    best_of_k,
+    best_of_k_cells,
+    curve_sizes,
+    level_curves,
+    quality,
+    samples_to_reach,
+    selection_shares,
+)
+from cpt_tasks.benchmarks.best_of_n.task import band_hit, best_of_n, selection_judge
+from cpt_tasks.report.logs import read_run
+from cpt_tasks.report.report import report_command, summarise
+from cpt_tasks.report.run import Run
+from cpt_tasks.scorer import rubric_judge
+from judges import Judgment
+from model_calls.inspect_private import PrerequisiteError
+from rubrics import ScoreLevel
+
+LOW, MODERATE, HIGH = LEVELS = list(ScoreLevel)
+RESULTS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
+# a coarse grid, so that ties and the edges 40 and 92.5 are common
+SCORES = st.lists(st.sampled_from([0.0, 20, 39, 40, 40.5, 66, 92.5, 93, 100]), min_size=1, max_size=7)
+
+
+def over_all_subsets(values: list[float], qualities: list[float], k: int) -> float:
+    """The same by enumeration: in each subset the mean of those that tie for the best."""
+    means = []
+    for subset in combinations(range(len(values)), k):
+        best = max(qualities[i] for i in subset)
+        means.append(np.mean([values[i] for i in subset if qualities[i] == best]))
+    return float(np.mean(means))
+
+
+def test_best_of_two_of_three_by_hand() -> None:
+    # pairs of 10, 20, 60: maxima 20, 60, 60 -> 140 / 3
+    assert best_of_k([10, 20, 60], [10, 20, 60], 2) == pytest.approx(140 / 3)
+    # v_(i) C(i-1, 1) / C(3, 2): (20 * 1 + 60 * 2) / 3
+    assert selection_shares([10, 20, 60], 2) == pytest.approx([0, 1 / 3, 2 / 3])
+    # of 3 pairs of (A 5, B 5, C 1): AB is a coin, AC is A, BC is B
+    assert selection_shares([5, 5, 1], 2) == pytest.approx([0.5, 0.5, 0])
+
+
+@given(SCORES, st.sampled_from(LEVELS), st.data())
+def test_the_closed_form_equals_all_subsets_with_ties(
+    scores: list[float], level: ScoreLevel, data: st.DataObject
+) -> None:
+    k = data.draw(st.integers(1, len(scores)))
+    selection = data.draw(st.permutations(scores))
+    qualities = [quality(level, score) for score in selection]
+    for value in VALUES.values():
+        values = [value(level, score) for score in scores]
+        assert best_of_k(values, qualities, k) == pytest.approx(over_all_subsets(values, qualities, k))
+
+
+@given(SCORES, st.sampled_from(LEVELS))
+def test_one_is_the_mean_all_is_the_best_and_more_is_never_worse(scores: list[float], level: ScoreLevel) -> None:
+    n = len(scores)
+    qualities = [quality(level, score) for score in scores]
+    hits = [VALUES["band_hit"](level, score) for score in scores]
+    distances = [VALUES["band_error"](level, score) for score in scores]
+    assert best_of_k(hits, qualities, 1) == pytest.approx(np.mean(hits))
+    assert best_of_k(distances, qualities, n) == pytest.approx(min(distances))
+    # pass@k, arXiv 2107.03374: 1 - C(n - c, k) / C(n, k)
+    curve = [best_of_k(hits, qualities, k) for k in range(1, n + 1)]
+    misses = n - int(sum(hits))
+    assert curve == pytest.approx([1 - math.comb(misses, k) / math.comb(n, k) for k in range(1, n + 1)])
+    for k in range(1, n):
+        assert best_of_k(distances, qualities, k + 1) <= best_of_k(distances, qualities, k) + 1e-9
+        if level is HIGH:
+            assert best_of_k(scores, qualities, k + 1) >= best_of_k(scores, qualities, k) - 1e-9
+
+
+def test_exactly_40_loses_to_a_hit_at_moderate_and_beats_a_miss() -> None:
+    assert quality(MODERATE, 39) < quality(MODERATE, 40) < quality(MODERATE, 40.1) == quality(MODERATE, 92.5)
+    assert quality(LOW, 40) == quality(LOW, 0) > quality(LOW, 41)
+    assert quality(HIGH, 93) < quality(HIGH, 100)
+
+
+def test_large_n_does_not_overflow_and_k_outside_the_samples_is_an_error() -> None:
+    shares = selection_shares(list(range(2000)), 1000)
+    assert (shares.sum(), shares[-1]) == pytest.approx((1, 0.5))
+    for k in (0, 4):
+        with pytest.raises(ValueError, match=f"k: got {k}, expected 1 to the number of samples 3"):
+            selection_shares([1, 2, 3], k)
+    assert (curve_sizes(16), curve_sizes(6)) == ([1, 2, 4, 8, 16], [1, 2, 4, 6])
+
+
+def cells_of(*cells: tuple[str, ScoreLevel, str, list[float]], n: int) -> pd.DataFrame:
+    """Cells of (rubric, level, user prompt, scores)."""
+    rows = [(rubric, level.value, prompt, score) for rubric, level, prompt, scores in cells for score in scores]
+    return best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score"]), n)
+
+
+def test_a_cell_with_too_few_scored_samples_counts_up_to_what_it_has() -> None:
+    cells = cells_of(("r", HIGH, "a", [50, 100]), ("r", HIGH, "b", [0, 0, 0, 100]), n=4)
+    assert cells.filter(like="band_hit").notna().sum().tolist() == [2, 2, 1, 1]
+    # k=1: (1/2 + 1/4) / 2; k=2: (1 + 2/4) / 2; k=3: b alone, 3/4
+    curves = level_curves(cells).filter(like="band_hit")
+    assert curves.loc["extremely_high"].tolist() == curves.loc["all"].tolist() == pytest.approx([0.375, 0.75, 0.75, 1])
+
+
+def test_pooled_weighs_every_rubric_and_level_the_same() -> None:
+    # rubric r: high 1 of 1 prompts hit; low 0 of 2. rubric q: high 0 of 1. -> (1 + 0 + 0) / 3
+    cells = cells_of(("r", HIGH, "a", [100]), ("r", LOW, "a", [90]), ("r", LOW, "b", [90]), ("q", HIGH, "a", [0]), n=1)
+    assert level_curves(cells)["band_hit@1"].to_dict() == pytest.approx({"low": 0, "extremely_high": 0.5, "all": 1 / 3})
+
+
+@pytest.mark.parametrize(
+    ("curve", "goal", "expected"),
+    [
+        ([0.2, 0.5, 0.6, 0.8], 0.5, 2),  # met exactly
+        ([0.2, 0.4, 0.5, 0.8], 0.3, math.sqrt(2)),  # half way from k=1 to k=2 in log k
+        ([0.2, 0.4, 0.5, 0.8], 0.1, -math.inf),  # the first sample is better already
+        ([0.2, 0.4, 0.5, 0.8], 0.2, 1),
+        ([0.2, 0.4, 0.5, 0.8], 0.9, math.inf),  # not within n
+        ([0.2, 0.4, 0.5, 0.8], 0.0, math.nan),  # nothing to reach
+        ([0.2, 0.4, 0.5, 0.8], math.nan, math.nan),
+        ([0.2, math.nan, math.nan, 0.8], 0.5, 2),  # half way from 1 to 4
+        ([math.nan] * 4, 0.5, math.inf),
+        ([0.6, 0.2, 0.5, 0.8], 0.5, -math.inf),  # the first crossing counts
+    ],
+)
+def test_samples_to_reach_by_hand(curve: list[float], goal: float, expected: float) -> None:
+    assert samples_to_reach(np.array(curve), goal) == pytest.approx(expected, nan_ok=True)
+
+
+def bon(model: Any, n: int = 4, **parameters: Any) -> EvalLog:
+    options = {"rubrics": "broadcast", "levels": "extremely_high", "judge": "measured", "limit_per_cell": 2}
+    return evaluated(best_of_n(n, **(options | parameters)), model)
+
+
+def point(summary: dict[str, Any], level: str, k: int, statistic: str) -> dict[str, Any]:
+    [match] = [p for p in summary["curves"] if (p["level"], p["k"], p["statistic"]) == (level, k, statistic)]
+    return dict(match)
+
+
+def summaries(*runs: Run) -> list[dict[str, Any]]:
+    return [model["tasks"]["best_of_n"] for model in summarise(runs)["models"]]
+
+
+def test_the_exact_curves_and_their_cost(mock_model: Callable[..., Any]) -> None:
+    model = mock_model(in_turn(CALM, CALM, CALM, SHOUT))
+    log = bon(model, levels="all", limit_per_cell=6)
+    assert len(model.seen) == 3 * 6 * 4
+    # every cell: three low and one 100. In the band: low 3 of 4, moderate none, extremely high 1 of 4
+    assert shown_metrics(log) == pytest.approx({"band_hit@1": 1 / 3, "band_hit@n": 2 / 3, "n_scored": 72})
+    [part] = summaries(read_run(log.location))
+    # of the 6 pairs of 4, 3 hold the 100
+    assert point(part, "extremely_high", 2, "score")["value"] == pytest.approx((CALM_SCORE + 100) / 2, abs=1e-6)
+    assert point(part, "extremely_high", 2, "band_hit")["value"] == pytest.approx(0.5)
+    assert point(part, "low", 2, "band_hit")["value"] == 1
+    assert point(part, "low", 2, "score")["value"] == pytest.approx(CALM_SCORE, abs=1e-6)
+    # 100 is 7.5 above the moderate band, closer than the low one
+    assert point(part, "moderate", 4, "band_error")["value"] == pytest.approx(7.5)
+    pooled = point(part, "all", 2, "band_hit")
+    assert pooled["value"] == pytest.approx((1 + 0 + 0.5) / 3, abs=1e-6)
+    # six equal user prompts: Wilson's interval of a share of 1/2 of 6, with Student's t
+    t = stats.t.ppf(0.975, 5)
+    half = t * math.sqrt(pooled["value"] * (1 - pooled["value"]) / 6 + t**2 / (4 * 36)) / (1 + t**2 / 6)
+    assert (pooled["ci_high"] - pooled["ci_low"]) / 2 == pytest.approx(half, abs=1e-6)
+    assert part["metrics"]["band_hit@2"] == {key: pooled[key] for key in ("value", "ci_low", "ci_high")}
+    # the mock counts 5 tokens per response
+    assert (point(part, "all", 4, "band_hit")["mean_tokens"], part["cost_unit"]) == (20, "tokens")
+    assert (part["samples_per_cell"], part["distinct_responses"], part["n"], part["unscored"]) == (4, 2, 72, 0)
+    assert (part["upper_bound"], part["selected_by"]) == (True, "the judge of the report")
+    assert not any(p["statistic"].startswith(("oracle", "optimism")) for p in part["curves"])
+
+
+def test_a_committed_log_has_the_samples_that_the_task_makes_today() -> None:
+    run = read_run(str(RESULTS / "best_of_n" / "base.eval"))
+    task = best_of_n(4, "measured", judge="measured", limit_per_cell=4)
+    assert {sample.id for sample in task.dataset} == set(run.frame["sample_id"])
+
+
+def test_nothing_scored_has_no_band_hit() -> None:
+    shown: Any = band_hit()([])  # type: ignore[call-arg, arg-type]
+    assert math.isnan(shown["band_hit@1"])
+    assert math.isnan(shown["band_hit@n"])
+
+
+def test_without_a_reason_for_stopping_cost_is_in_words(mock_model: Callable[..., Any]) -> None:
+    # as inspect's hf provider, whose counts are those of the padded batch
+    [part] = summaries(read_run(bon(mock_model(lambda _: SHOUT, stop_reason="unknown")).location))
+    assert (part["cost_unit"], part["distinct_responses"]) == ("words", 1)
+    assert point(part, "extremely_high", 2, "score")["mean_tokens"] == 2 * len(SHOUT.split())
+
+
+def test_a_second_judge_selects_and_the_optimism_of_one_is_shown(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    # the measured judge reports; a model judge that likes what the measured one does not selects
+    selector = mock_model(lambda messages: verdict(90 if "procession" in messages[-1].text else 10), name="other")
+    task = best_of_n(2, "broadcast", "extremely_high", judge="measured", limit_per_cell=2)
+    task.scorer = [rubric_judge("measured"), selection_judge("model", call_store=str(tmp_path / "calls.jsonl"))]
+    log = evaluated(task, mock_model(in_turn(CALM, SHOUT)), model_roles={"selector": selector})
+    [part] = summaries(read_run(log.location))
+    assert (part["selected_by"], part["upper_bound"]) == ("mockllm/other", False)
+    high = "extremely_high"
+    assert [point(part, high, 2, f"{kind}band_hit")["value"] for kind in ("", "oracle_", "optimism_")] == [0, 1, 1]
+    scores = [point(part, high, 2, f"{kind}score")["value"] for kind in ("", "oracle_", "optimism_")]
+    assert scores == pytest.approx([CALM_SCORE, 100, 100 - CALM_SCORE], abs=1e-6)
+    assert part["metrics"]["optimism_band_hit@2"]["value"] == 1
+
+
+def test_the_measured_judge_can_select_for_a_model_judge(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+    grader = mock_model(lambda _: verdict(95), name="grader")
+    arguments = {"n": 2, "rubrics": "broadcast", "levels": "extremely_high", "limit_per_cell": 2}
+    arguments |= {"select_by": "measured", "call_store": str(tmp_path / "calls.jsonl")}
+    student = mock_model(in_turn(CALM, SHOUT))
+    log = evaluated("cpt_tasks/best_of_n", student, task_args=arguments, model_roles={"grader": grader})
+    assert shown_metrics(log)["band_hit@1"] == 1
+    assert shown_metrics(log, "selection_judge")["band_hit@1"] == 0.5
+    [part] = summaries(read_run(log.location))
+    assert part["selected_by"] == "measured"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"n": 1}, ValueError, "n: got 1, expected 2 or more"),
+        ({"select_by": "oracle"}, ValueError, "select_by: got 'oracle', expected one of"),
+        ({"select_by": "measured"}, ValueError, "the selecting judge is a judge of the report too"),
+        ({"select_by": "model"}, PrerequisiteError, "none bound to the role selector"),
+        ({"judge": "oracle"}, ValueError, "judge: got 'oracle'"),
+        ({"levels": "huge"}, ValueError, "levels: got 'huge'"),
+        ({"paraphrases": "all"}, ValueError, "wording_split: got 'all'"),
+    ],
+)
+def test_a_wrong_parameter_is_named(parameters: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        best_of_n(**({"rubrics": "measured", "judge": "measured"} | parameters))
+    assert message in str(getattr(caught.value, "message", caught.value))
+
+
+def test_the_same_model_cannot_select_and_report(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+    grader = mock_model(lambda _: verdict(50), name="grader")
+    roles = {"grader": grader, "selector": grader}
+    arguments = {"rubrics": "broadcast", "select_by": "model", "call_store": str(tmp_path / "calls.jsonl")}
+    with pytest.raises(ValueError, match="the selecting judge is a judge of the report too"):
+        inspect_eval("cpt_tasks/best_of_n", task_args=arguments, model=mock_model(lambda _: CALM), model_roles=roles)
+
+
+def test_unscored_samples_shrink_their_cell_and_are_counted(mock_model: Callable[..., Any]) -> None:
+    path = bon(mock_model(in_turn(CALM, CALM, SHOUT, SHOUT))).location
+    prompt = read_run(path).frame["user_prompt_id"].iloc[0]
+    unscore(path, lambda _, sample: sample.metadata["user_prompt_id"] == prompt and sample.epoch > 2)
+    [part] = summaries(read_run(path))
+    assert (part["n"], part["unscored"]) == (6, 2)
+    # the cell with two left has two low; the other two low and two 100. k=2: (0 + (1 - 1/6)) / 2; k=4: the other alone
+    assert point(part, "extremely_high", 2, "band_hit")["value"] == pytest.approx(5 / 12, abs=1e-6)
+    assert point(part, "extremely_high", 4, "band_hit")["value"] == 1
+    counts = {entry["k"]: (entry["cells"], entry["left_out"]) for entry in part["cells"] if entry["level"] == "all"}
+    assert counts == {1: (2, 0), 2: (2, 0), 4: (1, 1)}
+    # the samples per cell are those asked for, also where none of the last ones could be scored
+    unscore(path, lambda _, sample: sample.epoch > 2)
+    [part] = summaries(read_run(path))
+    assert part["samples_per_cell"] == 4
+    assert [entry["cells"] for entry in part["cells"] if entry["level"] == "all"] == [2, 2, 0]
+
+
+def select_with(path: str, judge: str, failed: int | None = None) -> None:
+    """Adds scores of 50 by a judge that selects to a log; it fails on one sample."""
+    log = read_eval_log(path)
+    selection = Judgment(score=50, judge=judge, prompt_version="1", rubric_hash="h").model_dump()
+    failure = {"failure_mode": "refusal", "rubric_hash": "h"}
+    for number, sample in enumerate(log.samples or []):
+        assert sample.scores is not None
+        lost = Score.unscored(reason="grader_failed", metadata=failure)
+        sample.scores["selection_judge"] = lost if number == failed else Score(value=50, metadata=selection)
+    write_eval_log(log, path)
+
+
+def test_what_only_one_judge_scored_does_not_count(mock_model: Callable[..., Any]) -> None:
+    path = bon(mock_model(in_turn(CALM, SHOUT)), n=2).location
+    select_with(path, "other", failed=0)
+    [part] = summaries(read_run(path))
+    assert (part["n"], part["unselected"], part["selected_by"]) == (4, 1, "other")
+
+
+def test_a_judge_that_selects_for_itself_is_still_an_upper_bound(mock_model: Callable[..., Any]) -> None:
+    # as after `inspect score LOG --scorer cpt_tasks/selection_judge --action append` with the same judge
+    task = best_of_n(2, "broadcast", "extremely_high", judge="measured", limit_per_cell=1)
+    task.scorer = [rubric_judge("measured"), selection_judge("measured")]
+    [part] = summaries(read_run(evaluated(task, mock_model(in_turn(CALM, SHOUT))).location))
+    assert (part["upper_bound"], part["selected_by"]) == (True, "the judge of the report")
+
+
+@pytest.fixture
+def pair(mock_model: Callable[..., Any]) -> list[str]:
+    """Logs of a base that hits once in four, and of an adapter of it that hits every other time."""
+    paths = []
+    for name, replies, adapter in (("base", (CALM, CALM, CALM, SHOUT), None), ("tuned", (CALM, SHOUT), "tuned-lora")):
+        about = {"base": "base"} | ({"adapter": adapter} if adapter else {})
+        task = best_of_n(4, "broadcast", "extremely_high", judge="measured", limit_per_cell=3)
+        paths.append(evaluated(task, mock_model(in_turn(*replies), name=name), metadata=about).location)
+    return paths
+
+
+def test_the_samples_an_adapter_saves_are_in_its_summary(pair: list[str], tmp_path: Path) -> None:
+    runs = [read_run(path) for path in pair]
+    base, tuned = summaries(*runs)
+    assert "against" not in base
+    assert "against" not in summaries(runs[1])[0]
+    places = [(row["level"], row["base_samples"], row["base"]) for row in tuned["against"]]
+    assert places == [(level, k, "base") for level in ("extremely_high", "all") for k in (2, 4)]
+    at_two, at_four, _, _ = tuned["against"]
+    # base at 2 is 1/2: what the adapter's first sample is worth
+    assert (at_two["goal"], at_two["samples"], at_two["ratio"], at_two["bound"]) == (0.5, 1, 2, None)
+    # base at 4 is 1; the adapter, 2 of 4 hits: 1 - C(2, k) / C(4, k) is 1/2, 5/6, 1 -> first at 3
+    assert (at_four["goal"], at_four["samples"], at_four["ratio"]) == (1, 3, pytest.approx(4 / 3, abs=1e-6))
+    assert (at_two["ceiling"], at_four["ceiling"]) == (False, True)
+    assert (at_four["base_cost"], at_four["cost"], at_four["cost_unit"]) == (20, 15, "tokens")
+    done = CliRunner().invoke(report_command, [*pair, "--out", str(tmp_path / "report")])
+    assert done.exit_code == 0, done.output
+    report = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "| tuned" in report.split("### Samples that an adapter needs")[1]
+    json.loads((tmp_path / "report" / "summary.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "k", "expected"),
+    [
+        # the base needs 4 for 0.5, the adapter 2
+        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 4, (2, 2, None)),
+        # the base's 3 are worth 0.4: the adapter's first sample
+        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 3, (1, 3, None)),
+        # equal models save nothing, even where the curve is flat
+        ([0.2, 0.5, 0.5, 0.5], [0.2, 0.5, 0.5, 0.5], 4, (2, 1, None)),
+        # a bound is kept as one: better with the first sample; not within n
+        ([0.1, 0.2, 0.4, 0.5], [0.6, 0.7, 0.8, 0.9], 4, (1, 4, "at_most")),
+        ([0.1, 0.2, 0.4, 0.5], [0.1, 0.1, 0.2, 0.3], 4, (4, 1, "at_least")),
+        # a base that never hits leaves nothing to reach
+        ([0.0, 0.0], [1.0, 1.0], 2, (None, None, None)),
+    ],
+)
+def test_what_an_adapter_needs_by_hand(
+    base: list[float], own: list[float], k: int, expected: tuple[float | None, float | None, str | None]
+) -> None:
+    needed = samples_needed(np.array(base), np.array(own), k)
+    assert (needed["samples"], needed["ratio"], needed["bound"]) == expected
+
+
+def test_runs_selected_by_different_judges_are_not_compared(pair: list[str]) -> None:
+    select_with(pair[1], "other")
+    with pytest.raises(ValueError, match="differ in the judge that selects: 'other' and None"):
+        summaries(*(read_run(path) for path in pair))

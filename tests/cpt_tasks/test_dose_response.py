@@ -1,0 +1,280 @@
+"""Dose response: what simulated students get, and values by hand."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from broadcast_student import CALM, CALM_SCORE, LIVELY, SHOUT, evaluated, shown_metrics, unscore
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from cpt_tasks.benchmarks.dose_response.report import over_rubrics
+from cpt_tasks.benchmarks.dose_response.statistics import (
+    STATISTICS,
+    by_prompt,
+    by_rubric,
+    dead_stretch,
+    means_by_rubric,
+)
+from cpt_tasks.benchmarks.dose_response.task import ADVERBS, dose_prompt, dose_response, dose_samples, parse_targets
+from cpt_tasks.report.logs import read_run
+from cpt_tasks.report.report import summarise
+from cpt_tasks.report.run import Run, check_comparable
+from judges.interval import estimates
+from rubrics import ScoreLevel, load_rubric, load_user_prompts
+
+NAN = math.nan
+TARGETS = (10.0, 30.0, 50.0, 70.0, 90.0)
+RESULTS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
+
+
+def dosed(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
+    """A frame of (rubric, user prompt, target, score)."""
+    return pd.DataFrame(rows, columns=["rubric", "user_prompt_id", "target", "score"])
+
+
+def student(answer: Callable[[float], float], rubric: str = "r", prompts: str = "ab") -> pd.DataFrame:
+    return dosed(*((rubric, prompt, target, answer(target)) for prompt in prompts for target in TARGETS))
+
+
+def value(name: str, rows: pd.DataFrame) -> float:
+    return over_rubrics(by_rubric(by_prompt(rows)))[name]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        # perfect: the curve is the diagonal; 90% of 80 is 72, and 10 + 72 = 82 is reached at 90 only
+        (lambda t: t, (1, 80, 0, 0, 90, 1, 1)),
+        # ignores the dose at 70: off by 60 40 20 0 20; never moves, so the dead zone is all of the span
+        (lambda t: 70, (0, 0, 28, 80, NAN, 1, 0)),
+        # saturates at 50: slope (40*40 + 20*20 + 0 + 0 + 0) / 4000 with centred targets -40 -20 0 20 40 on scores
+        # 10 30 50 50 50: (-400 - 600 + 1000 + 2000) / 4000; off by 0 0 0 20 40; flat from 50 to 90
+        (lambda t: min(t, 50), (0.5, 40, 12, 40, 50, 1, 0)),
+        # reversed: off by 80 40 0 40 80; every step moves, the wrong way; its top is at the lowest target
+        (lambda t: 100 - t, (-1, -80, 48, 0, NAN, 0, 0)),
+        # three levels by heart: 20 20 66 66 96, moving at 50 and at 90: two dead stretches of 20. slope
+        # (-800 - 400 + 1320 + 3840) / 4000; off by 10 10 16 4 6; 90% of 76 is 68.4 + 20 = 88.4, reached at 90
+        (lambda t: {10: 20, 30: 20, 50: 66, 70: 66, 90: 96}[t], (0.99, 76, 9.2, 20, 90, 1, 0)),
+    ],
+    ids=["perfect", "ignores", "saturates", "reversed", "three levels"],
+)
+def test_simulated_students(answer: Callable[[float], float], expected: tuple[float, ...]) -> None:
+    found = tuple(value(name, student(answer)) for name in STATISTICS)
+    # slope, range, mean absolute error, dead zone, saturation point, monotone share, strict monotone share
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+@given(st.lists(st.lists(st.floats(0, 100), min_size=5, max_size=5), min_size=1, max_size=4))
+def test_the_slope_is_the_mean_of_least_squares_slopes(scores: list[list[float]]) -> None:
+    lines = {f"p{number}": line for number, line in enumerate(scores)}
+    rows = dosed(*(("r", p, t, score) for p, line in lines.items() for t, score in zip(TARGETS, line, strict=True)))
+    expected = np.mean([stats.linregress(TARGETS, line).slope for line in scores])
+    assert value("calibration_slope", rows) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_slope_of_a_prompt_with_a_missing_target_uses_the_others() -> None:
+    rows = student(lambda t: t / 2, prompts="a")
+    rows = pd.concat([rows[rows["target"] != 50], dosed(("r", "lonely", 50, 50))])
+    assert value("calibration_slope", rows) == pytest.approx(0.5)
+
+
+def test_epochs_are_averaged_for_the_curve_but_not_for_the_error() -> None:
+    # 0 and 100 at target 50: mean 50, but each is off by 50
+    rows = dosed(("r", "a", 50, 0), ("r", "a", 50, 100))
+    assert by_prompt(rows)["score@50"].tolist() == [50]
+    assert value("mean_absolute_error", rows) == 50
+
+
+def test_monotone_shares_count_complete_prompts_only() -> None:
+    tied = {10: 0.0, 30: 10.0, 50: 10.0, 70: 20.0, 90: 30.0}
+    falling = tied | {90: 5.0}
+    answers = {"a": lambda t: t, "b": tied.__getitem__, "c": falling.__getitem__}
+    rows = pd.concat([student(answer, prompts=name) for name, answer in answers.items()] + [dosed(("r", "d", 10, 50))])
+    # a and b never fall, a alone rises throughout, d is not complete
+    assert value("monotone_share", rows) == pytest.approx(2 / 3)
+    assert value("strict_monotone_share", rows) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("curve", "stretch"),
+    [
+        ([0, 5, 10, 15, 20], (10, 90)),  # 5 of 20 is just the share: never moves
+        ([0, 5.1, 10.2, 15.3, 20.4], None),
+        ([50, 48, 50, 90, 95], (10, 50)),  # up and down by a little is no movement
+        ([0, 0, 50, 50, 50], (50, 90)),  # the widest
+        ([0, 0, 50, 100, 100], (10, 30)),  # the lowest of equal width
+    ],
+)
+def test_dead_stretch_by_hand(curve: list[float], stretch: tuple[float, float] | None) -> None:
+    assert dead_stretch(np.array(TARGETS), np.array(curve, dtype=float)) == stretch
+
+
+def test_dead_stretch_of_uneven_targets_is_measured_in_targets() -> None:
+    # steps of 5 and 60 in the target; the second moves by 15 of 60, just a quarter
+    assert dead_stretch(np.array([10.0, 15, 75]), np.array([0.0, 50, 65])) == (15, 75)
+
+
+@pytest.mark.parametrize(
+    ("curve", "point"),
+    [
+        ([0, 30, 60, 89, 100], 90),  # 89 is under 90% of the range
+        ([0, 30, 60, 90, 100], 70),
+        ([0, 95, 60, 95, 100], 70),  # from which it stays
+        ([0, 50, 100, 100, 50], NAN),  # comes down again
+        ([0, 20, 20, 20, 20], NAN),  # a quarter of the span of 80: never moves
+        ([0, 21, 21, 21, 21], 30),
+    ],
+)
+def test_saturation_point_by_hand(curve: list[float], point: float) -> None:
+    by_target = dict(zip(TARGETS, curve, strict=True))
+    assert value("saturation_point", student(by_target.__getitem__)) == pytest.approx(point, nan_ok=True)
+
+
+def test_rubrics_weigh_the_same_and_undefined_ones_are_left_out() -> None:
+    rows = pd.concat([student(lambda t: t, prompts="abcdef"), student(lambda t: 70, rubric="q", prompts="a")])
+    assert value("calibration_slope", rows) == pytest.approx(0.5)
+    assert value("dead_zone", rows) == pytest.approx(40)
+    assert value("saturation_point", rows) == 90  # q never moves
+
+
+def test_one_target_has_no_slope_no_range_and_no_zone() -> None:
+    rows = dosed(("r", "a", 50, 40))
+    undefined = {name for name in STATISTICS if math.isnan(value(name, rows))}
+    assert undefined == set(STATISTICS) - {"mean_absolute_error"}
+
+
+def test_a_rubric_that_lacks_a_target_of_the_others_has_no_zone() -> None:
+    lacking = student(lambda t: t, rubric="q")
+    rows = pd.concat([student(lambda t: t), lacking[lacking["target"] != 50]])
+    found = by_rubric(by_prompt(rows)).loc["q"]
+    assert found[["dead_zone", "saturation_point", "mean_absolute_error"]].isna().all()
+    assert found["dynamic_range"] == 80
+
+
+def test_intervals_are_those_of_the_mean_over_prompts() -> None:
+    # the slope is 1 for half of the prompts and 0 for the others: Student's t over eight slopes
+    rows = pd.concat([student(lambda t: t, prompts="abcd"), student(lambda t: 70, prompts="efgh")])
+    found = estimates(by_prompt(rows), lambda part: over_rubrics(means_by_rubric(part)), {})["calibration_slope"]
+    slopes = [1.0] * 4 + [0.0] * 4
+    assert (found.ci_low, found.ci_high) == pytest.approx(stats.t.interval(0.95, 7, 0.5, stats.sem(slopes)))
+
+
+def test_a_committed_log_has_the_samples_of_today_and_no_interval_from_four_prompts() -> None:
+    run = read_run(str(RESULTS / "dose_response" / "base.eval"))
+    [found] = summaries(run)
+    # four user prompts of each rubric: no interval
+    assert found["by_rubric"]["broadcast"]["metrics"]["calibration_slope"]["ci_low"] is None
+    assert found["undefined_rubrics"]["saturation_point"] == list(found["by_rubric"])
+    # the samples of the log are those that the task makes today
+    task = dose_response("measured", judge="measured", limit_per_cell=4)
+    assert {sample.id for sample in task.dataset} == set(run.frame["sample_id"])
+
+
+def summaries(*runs: Run) -> list[dict[str, Any]]:
+    return [model["tasks"]["dose_response"] for model in summarise(runs)["models"]]
+
+
+def dose_student(messages: list[Any]) -> str:
+    """Follows a numeric target in three steps: calm, lively, shouting."""
+    target = float(messages[0].text.rsplit("intensity of ", 1)[1].split(",")[0])
+    return CALM if target < 40 else LIVELY if target < 80 else SHOUT
+
+
+def test_dose_response_end_to_end(mock_model: Callable[..., Any]) -> None:
+    model = mock_model(dose_student)
+    log = evaluated(dose_response("broadcast", judge="measured", limit_per_cell=3), model)
+    assert len(model.seen) == 5 * 3
+    [found] = summaries(read_run(log.location))
+    curve = [p["mean"] for p in found["curve"]]
+    assert [p["target"] for p in found["curve"]] == [10, 30, 50, 70, 90]
+    assert not any(p["trained"] for p in found["curve"])
+    assert curve[0] == curve[1] == pytest.approx(CALM_SCORE, abs=1e-6)
+    assert 40 < curve[2] == curve[3] <= 92.5
+    assert curve[4] == 100
+    assert found["metrics"]["dead_zone"]["value"] == 20
+    assert found["by_rubric"]["broadcast"]["dead_zone_targets"] == [10, 30]
+    assert found["metrics"]["saturation_point"]["value"] == 90
+    assert found["metrics"]["monotone_share"]["value"] == 1
+    assert found["metrics"]["strict_monotone_share"]["value"] == 0
+    assert found["metrics"]["dynamic_range"]["value"] == pytest.approx(100 - CALM_SCORE, abs=1e-6)
+    assert (found["n"], found["unscored"], found["style"]) == (15, 0, "number")
+    # the log's own headline reads the level that the target lies in
+    assert shown_metrics(log)["n_scored"] == 15
+
+
+def test_unscored_doses_are_counted_and_left_out(mock_model: Callable[..., Any]) -> None:
+    task = dose_response("broadcast", judge="measured", limit_per_cell=2)
+    path = evaluated(task, mock_model(dose_student)).location
+    unscore(path, lambda _, sample: sample.metadata["target"] == 50)
+    [found] = summaries(read_run(path))
+    assert (found["n"], found["unscored"]) == (8, 2)
+    assert [p["target"] for p in found["curve"]] == [10, 30, 70, 90]
+
+
+def test_a_dose_is_asked_after_the_extremely_high_prompt() -> None:
+    rubric = load_rubric("broadcast")
+    prompts = dict(list(load_user_prompts("test").items())[:4])
+    samples = list(dose_samples([rubric], [10, 55], {"broadcast": prompts}))
+    assert len({sample.id for sample in samples}) == len(samples) == 8
+    wordings = rubric.wordings(ScoreLevel.EXTREMELY_HIGH, "heldout")
+    for position, sample in enumerate(samples[:4]):
+        system = sample.input[0].text  # type: ignore[union-attr]
+        assert system.startswith(wordings[position % len(wordings)])
+        assert system.endswith("Do all of this at an intensity of 10, on a scale from 0 (not at all) to 100 (fully).")
+    metadata = samples[-1].metadata or {}
+    assert (metadata["level"], metadata["target"], metadata["style"]) == ("moderate", 55, "number")
+    assert (metadata["rubric_hash"], metadata["dose_version"]) == (rubric.hash, "1")
+    # a user prompt has the same wording at every target
+    assert [s.metadata["wording"] for s in samples[:4]] == [s.metadata["wording"] for s in samples[4:]]  # type: ignore[index]
+
+
+def test_adverbs_stand_for_the_default_targets_in_ascending_order() -> None:
+    assert parse_targets("10,30,50,70,90", "adjective") == sorted(ADVERBS) == list(ADVERBS)
+    said = dose_prompt("Be loud.", 30, "adjective")
+    assert said.startswith("Be loud.\n\nDo all of this slightly. The degrees are")
+    # the scale in the prompt names the same words in the same order
+    places = [said.rindex(word) for word in ADVERBS.values()]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("targets", "parsed"), [("90,10", [10, 90]), (50, [50]), ([10, "30"], [10, 30]), ("12.5", [12.5])]
+)
+def test_targets_as_the_command_line_may_give_them(targets: Any, parsed: list[float]) -> None:
+    assert parse_targets(targets, "number") == parsed
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"targets": "10,110"}, "targets: got 110, expected a number from 0 to 100"),
+        ({"targets": "ten"}, "targets: got 'ten', expected numbers from 0 to 100"),
+        ({"targets": "10,10"}, "targets: got '10,10', expected at least one number, each once"),
+        ({"targets": []}, "expected at least one number"),
+        ({"targets": "nan"}, "targets: got nan, expected a number from 0 to 100"),
+        ({"targets": "20", "style": "adjective"}, "targets: got 20 with style=adjective, expected some of 10, 30"),
+        ({"style": "song"}, "style: got 'song', expected one of"),
+        ({"paraphrases": "all"}, "wording_split: got 'all'"),
+        ({"judge": "oracle"}, "judge: got 'oracle'"),
+    ],
+)
+def test_a_wrong_parameter_of_dose_response_is_named(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dose_response(**({"rubrics": "measured", "judge": "measured"} | parameters))
+
+
+def test_runs_of_other_doses_are_refused(mock_model: Callable[..., Any]) -> None:
+    runs = []
+    for name, options in (("one", {}), ("two", {"targets": "10,20,50,70,90"}), ("three", {"style": "adjective"})):
+        arguments = {"rubrics": "broadcast", "judge": "measured", "limit_per_cell": 1} | options
+        log = evaluated("cpt_tasks/dose_response", mock_model(lambda _: LIVELY, name=name), task_args=arguments)
+        runs.append(read_run(log.location))
+    for other in runs[1:]:
+        with pytest.raises(ValueError, match="differ in grid"):
+            check_comparable([runs[0], other])
