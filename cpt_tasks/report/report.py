@@ -12,7 +12,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,13 @@ from cpt_tasks.benchmarks.rubric_adherence.report import SECTION as RUBRIC_ADHER
 from cpt_tasks.report import page
 from cpt_tasks.report.logs import find_logs, read_run, shown
 from cpt_tasks.report.run import Run, check_comparable, tell_apart
-from cpt_tasks.report.section import Charts, ModelSummaries, Section
+from cpt_tasks.report.section import NEEDS, Charts, ModelSummaries, Section, can_draw
 from cpt_tasks.report.text import image, models_note, tables_markdown
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
 
 SCHEMA = 2
-MISSING = "Figures and report.html were not made: they need the extra `report`: pip install 'cpt-tasks[report]'"
+MISSING = f"Figures and report.html were not made: they {NEEDS}"
 # in the order of a report; the first one that was run leads
 SECTIONS: dict[str, Section] = {
     "rubric_adherence": RUBRIC_ADHERENCE,
@@ -74,11 +73,6 @@ def summarise(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
         "tasks": {task: protocols[task] for task in SECTIONS if task in protocols},
         "models": [models[name] for name in dict.fromkeys(run.name for run in runs)],
     }
-
-
-def can_draw() -> bool:
-    """Whether the extra `report` is installed."""
-    return all(find_spec(name) for name in ("altair", "vl_convert"))
 
 
 def of_task(summary: dict[str, Any], task: str) -> ModelSummaries:

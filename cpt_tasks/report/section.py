@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,11 +12,17 @@ from cpt_tasks.report.run import Run
 if TYPE_CHECKING:
     from altair.typing import ChartType
 
+NEEDS = "need the extra `report`: pip install 'cpt-tasks[report]'"
 MAX_ROWS = 5000  # of a chart's data, which stands in the page
 # altair charts by file stem
 Charts = dict[str, "ChartType"]
 # a benchmark's part of summary.json, by the name of the model
 ModelSummaries = Mapping[str, dict[str, Any]]
+
+
+def can_draw() -> bool:
+    """Whether the extra `report` is installed."""
+    return all(find_spec(name) for name in ("altair", "vl_convert"))
 
 
 @dataclass(frozen=True)

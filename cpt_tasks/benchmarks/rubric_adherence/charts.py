@@ -1,6 +1,7 @@
 """The charts of `rubric_adherence`, from its part of summary.json and the scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -150,6 +151,34 @@ def side_effect_chart(models: ModelSummaries) -> ChartType:
     faceted = chart.facet(alt.Facet("model:N", sort=None, title=None), columns=3)
     note = "Shift of the score, in points, when a rubric is asked for at extremely high instead of low."
     return titled(faceted, "Side effects of asking for a rubric", note, columns)
+
+
+def differences(comparison: Mapping[str, Any], headline: str) -> ChartType:
+    """Difference of two models, see `report.compare`, of every statistic and of the headline by rubric."""
+    panels = {"all rubrics": comparison["statistics"]} | {
+        f"{shown_name(headline)} by rubric": {
+            rubric: entry["statistics"][headline] for rubric, entry in comparison["by_rubric"].items()
+        }
+    }
+    rows = [
+        {"model": comparison["b"]["name"], "panel": panel, "name": shown_name(name)} | entry["difference"]
+        for panel, entries in panels.items()
+        for name, entry in entries.items()
+    ]
+    y = alt.Y("name:N", sort=None, title=None, axis=figures.PLAIN_AXIS)
+    base = alt.Chart().encode(y=y, color=alt.value(figures.ABOVE))
+
+    def x(field: str) -> alt.X:
+        return alt.X(f"{field}:Q", title="difference, with 95% interval")
+
+    chart = alt.layer(
+        alt.Chart(pd.DataFrame({"value": [0]})).mark_rule().encode(x=x("value")),
+        base.mark_rule(strokeWidth=4, opacity=0.4).encode(x=x("ci_low"), x2="ci_high:Q"),
+        base.mark_point(filled=True, size=60, opacity=1).encode(x=x("value")),
+        data=chart_data(rows),
+    ).properties(width=330, height=26 * max(map(len, panels.values())))
+    faceted = chart.facet(alt.Facet("panel:N", sort=list(panels), title=None), columns=2).resolve_scale(y="independent")
+    return titled(faceted, f"{comparison['b']['name']} minus {comparison['a']['name']}", "", {"name": "of"})
 
 
 def _scores(runs: Sequence[Run]) -> pd.DataFrame:
