@@ -1,5 +1,7 @@
 """Charts hold the rows that the summary and the scores have, stay small, and are drawn by the library of the page."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,11 @@ def test_charts_of_the_committed_logs_are_drawn(task: str, tmp_path: Path) -> No
         assert set(rows["model"]) == set(models)
         assert {column for column, _ in spec["usermeta"]["columns"]} <= set(rows.columns)
         assert spec["usermeta"]["title"] and "title" not in spec
+
+
+def test_commands_do_not_import_altair_before_they_draw() -> None:
+    code = "import sys, cpt_tasks.cli, cpt_tasks._registry, cpt_tasks.report.report; sys.exit('altair' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_scores_by_level_have_the_quartiles_and_where_few_every_response() -> None:

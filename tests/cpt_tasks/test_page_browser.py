@@ -236,8 +236,7 @@ def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
 
 def test_it_prints_in_ink_on_paper_without_its_controls(page: Any) -> None:
     page.emulate_media(media="print", color_scheme="dark")
-    paper = "() => getComputedStyle(document.documentElement).getPropertyValue('--paper').trim()"
-    assert page.evaluate(paper) == "#ffffff"
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("#filter").is_hidden()
     assert page.locator("#theme").is_hidden()
     assert page.locator("#chart-levels_by_model svg").first.is_visible()
