@@ -31,8 +31,8 @@ RESULTS = Path(__file__).parent.parent / "results" / "benchmarks" / "report_page
 LEVELS = [level.value for level in ScoreLevel]
 VOCABULARY = ["".join(random.Random(n).choices("etaoinshrdlu", k=2 + n % 8)) for n in range(4000)]
 FACTS = {"judge": "synthetic", "prompt_version": "1", "split": "test", "wording_split": "heldout", "user_prompts": 67}
-BLANK: dict[str, Any] = dict.fromkeys(("wording", "reason", "with_rubric", "failure"), "") | {"stop_reason": "stop", "also": {}}
-BLANK |= {"target": float("nan"), "words": 150.0, "epoch": 1}
+BLANK: dict[str, Any] = {"stop_reason": "stop", "also": {}, "target": float("nan"), "words": 150.0, "epoch": 1}
+BLANK |= dict.fromkeys(("wording", "reason", "with_rubric", "failure"), "")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 
