@@ -10,7 +10,11 @@ from importlib.metadata import EntryPoint, entry_points
 
 import click
 
-_GROUPS = {"adapter": "Check trained adapters.", "rubric": "Write, check, import and export rubrics."}
+_GROUPS = {
+    "adapter": "Check trained adapters.",
+    "judge": "Audit, calibrate and compare judges; forecast and halve what they cost.",
+    "rubric": "Write, check, import and export rubrics.",
+}
 
 
 class _LazyGroup(click.Group):

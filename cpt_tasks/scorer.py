@@ -50,16 +50,16 @@ def configurability() -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         # imported here, because pandas and scipy take a second that a run should not wait for at its start
         from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
-        from cpt_tasks.ratings import noise_values
         from cpt_tasks.statistics.frame import frame_of_scores, with_level
         from cpt_tasks.statistics.table import estimates_of
+        from judges.noise import noise_values
 
         frame = frame_of_scores(scores)
         rows = with_level(frame)
         values: dict[str, str | int | float | bool | None] = {"n_scored": len(rows)}
         for name, estimate in estimates_of(rows, {name: STATISTICS[name] for name in HEADLINE}).items():
             values |= {name: estimate.value, f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
-        return values | noise_values(record.judgment.model_dump() for record in frame.get("record", ()))
+        return values | noise_values(record.judgment for record in frame.get("record", ()))
 
     return compute
 

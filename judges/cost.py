@@ -1,7 +1,8 @@
-"""What judging costs, from a dated file of prices."""
+"""What calls of a model cost, done or still to come, from a dated file of prices."""
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,27 @@ class Prices(BaseModel):
     models: Mapping[str, Price]
 
 
+@dataclass(frozen=True)
+class Forecast:
+    """Calls that are still to be made.
+
+    Attributes:
+        calls: How many.
+        usage: Their tokens by kind, as in `cost_usd`.
+        cost_usd: US dollars, or None if the price of the model is not known.
+    """
+
+    calls: int
+    usage: Mapping[str, int]
+    cost_usd: float | None
+
+    def __add__(self, other: "Forecast") -> "Forecast":
+        """Both."""
+        kinds = dict.fromkeys([*self.usage, *other.usage])
+        usage = {kind: self.usage.get(kind, 0) + other.usage.get(kind, 0) for kind in kinds}
+        return Forecast(self.calls + other.calls, usage, total_usd([self.cost_usd, other.cost_usd]))
+
+
 @cache
 def load_prices(path: Path = PRICES_FILE) -> Prices:
     """The prices in a YAML file.
@@ -46,18 +68,18 @@ def load_prices(path: Path = PRICES_FILE) -> Prices:
         ValueError: If it is not a file of prices; the message names file and field.
     """
     try:
-        return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
-        raise ValueError(f"{path}: {found}; expected the fields of {PRICES_FILE.name}") from error
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ValueError(f"{path}: {problems}; expected the fields of {PRICES_FILE.name}") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
 
 
 def total_usd(costs: Iterable[float | None]) -> float | None:
     """Sum of costs, or None if one of them is not known."""
-    found = list(costs)
-    return None if None in found else math.fsum(cost for cost in found if cost is not None)
+    known = list(costs)
+    return None if None in known else math.fsum(cost for cost in known if cost is not None)
 
 
 def cost_usd(model: str, usage: Mapping[str, int], batch: bool = False, prices: Prices | None = None) -> float | None:
@@ -82,3 +104,36 @@ def cost_usd(model: str, usage: Mapping[str, int], batch: bool = False, prices: 
     }
     dollars = sum(usage.get(kind, 0) * per_million for kind, per_million in per_kind.items()) / 1e6
     return dollars * (prices.batch if batch else 1)
+
+
+def forecast(
+    calls: int,
+    input_tokens: float,
+    output_tokens: float,
+    model: str,
+    batch: bool = False,
+    cached_share: float = 0.0,
+    cache_writes: int = 1,
+    prices: Prices | None = None,
+) -> Forecast:
+    """What calls of one kind will take.
+
+    Args:
+        calls: How many.
+        input_tokens: Of a call, on average.
+        output_tokens: Of a call, on average, thinking included.
+        model: As in `cost_usd`, like `batch` and `prices`.
+        batch: Whether they go through a provider's batch.
+        cached_share: Part of the input, 0-1, that calls share as a prefix in the provider's cache.
+        cache_writes: How many calls write that prefix; the others read it.
+        prices: None for those of the package.
+    """
+    shared, writes = cached_share * input_tokens, min(cache_writes, calls)
+    tokens = {
+        "input_tokens": calls * (input_tokens - shared),
+        "input_tokens_cache_write": writes * shared,
+        "input_tokens_cache_read": (calls - writes) * shared,
+        "output_tokens": calls * output_tokens,
+    }
+    usage = {kind: round(count) for kind, count in tokens.items()}
+    return Forecast(calls, usage, cost_usd(model, usage, batch, prices))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -57,11 +58,39 @@ class Rating(_Record):
     failure_mode: str = ""
 
 
-class Judgment(_Record):
-    """A judge's view of one response.
+class _Asked(_Record):
+    """What every asking of a judge leaves behind, whether it worked or not.
+
+    Attributes:
+        rubric_hash: `Rubric.hash` of the rubric judged by.
+        attempts: Replies read, the failed ones included; 0 when nothing was asked.
+        usage: Tokens of all attempts by kind (input_tokens, output_tokens, ...); empty when nothing was asked.
+        cost_usd: What all replies cost at the prices of `judges/prices.yaml`, in US dollars; None if they lack the
+            model.
+    """
+
+    rubric_hash: str
+    attempts: int = 0
+    usage: dict[str, int] = Field(default_factory=dict)
+    cost_usd: float | None = None
+
+
+class _Outcome(_Asked):
+    """The same of the response's own rubric.
 
     Attributes:
         schema_version: Version of this record; `schema` in files.
+        ratings: Each asking, when a response was judged more than once or by several judges.
+    """
+
+    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
+    ratings: tuple[Rating, ...] = ()
+
+
+class Judgment(_Outcome):
+    """A judge's view of one response.
+
+    Attributes:
         score: Headline score, 0-100: the weighted total of the criteria, or the holistic score, by protocol.
         criteria: One entry per criterion, in the order of the rubric; empty when `reason` is set. Of the first asking
             that worked, where there were several.
@@ -69,41 +98,30 @@ class Judgment(_Record):
         reason: "no_response" when the text was empty or under 15 words and scored 0 without being read, else "".
         judge: Which judge it was, e.g. "measured" or "anthropic/claude-sonnet-5-5".
         prompt_version: Version of the judge's prompt or of its counting rules.
-        rubric_hash: `Rubric.hash` of the rubric judged by.
         served_model: Model name the provider reported; "" for the measured judge.
-        attempts: Replies read, the failed ones included; 0 when nothing was asked.
-        usage: Tokens of all attempts by kind (input_tokens, output_tokens, ...); empty when nothing was asked.
         protocol: "criteria" or "holistic": which of the two is the headline.
         total: Criterion scores weighted by the rubric, 0-100, computed by us; None when nothing was read.
         prompt_hash: Hash of the judge's prompt without rubric and response; "" for the measured judge.
         judge_hash: Hash of the model, its arguments and settings: what makes two judges of one name different; "" for
             the measured judge.
         usage_paid: The part of `usage` that this run paid for; the rest came from the call store.
-        cost_usd: What all replies cost at the prices of `judges/prices.yaml`, in US dollars; None if they lack the
-            model.
-        ratings: Each asking, when a response was judged more than once or by several judges.
     """
 
-    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
     score: Points
     criteria: tuple[CriterionJudgment, ...] = ()
     holistic: Points | None = None
     reason: str = ""
     judge: str
     prompt_version: str
-    rubric_hash: str
     served_model: str = ""
-    attempts: int = 0
-    usage: dict[str, int] = Field(default_factory=dict)
     protocol: str = "criteria"
     total: Points | None = None
     prompt_hash: str = ""
     judge_hash: str = ""
     usage_paid: dict[str, int] = Field(default_factory=dict)
-    cost_usd: float | None = None
-    ratings: tuple[Rating, ...] = ()
 
 
+@dataclass(eq=False)
 class JudgeFailure(Exception):
     """The judge gave no usable verdict after all its attempts. The sample stays unscored; it is never a number.
 
@@ -116,22 +134,15 @@ class JudgeFailure(Exception):
         ratings: As in `Judgment`: the askings that worked are not lost with those that did not.
     """
 
-    def __init__(
-        self,
-        mode: FailureMode,
-        detail: str,
-        attempts: int = 1,
-        usage: Mapping[str, int] | None = None,
-        cost_usd: float | None = None,
-        ratings: tuple[Rating, ...] = (),
-    ):
-        super().__init__(f"{mode}: {detail}")
-        self.mode: FailureMode = mode
-        self.detail = detail
-        self.attempts = attempts
-        self.usage = dict(usage or {})
-        self.cost_usd = cost_usd
-        self.ratings = ratings
+    mode: FailureMode
+    detail: str
+    attempts: int = 1
+    usage: Mapping[str, int] = field(default_factory=dict)
+    cost_usd: float | None = None
+    ratings: tuple[Rating, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.mode}: {self.detail}"
 
 
 class Judge(Protocol):
@@ -142,24 +153,16 @@ class Judge(Protocol):
         ...
 
 
-class JudgeFailureRecord(_Record):
-    """What a log keeps of a `JudgeFailure`, with the same names; the response has no score.
+class JudgeFailureRecord(_Outcome):
+    """What a log keeps of a `JudgeFailure`; the response has no score.
 
     Attributes:
-        schema_version: Version of this record; `schema` in files.
         failure_mode: How the last attempt failed; "call_failed" where lm-eval could not make the call at all.
         failure: The message of the exception.
-        rubric_hash: `Rubric.hash` of the rubric judged by.
     """
 
-    schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
     failure_mode: str = Field(min_length=1)
     failure: str = ""
-    attempts: int = 0
-    usage: dict[str, int] = Field(default_factory=dict)
-    cost_usd: float | None = None
-    ratings: tuple[Rating, ...] = ()
-    rubric_hash: str
 
     @classmethod
     def of(cls, failure: JudgeFailure, rubric: Rubric) -> "JudgeFailureRecord":
@@ -168,29 +171,23 @@ class JudgeFailureRecord(_Record):
             failure_mode=failure.mode,
             failure=str(failure),
             attempts=failure.attempts,
-            usage=failure.usage,
+            usage=dict(failure.usage),
             cost_usd=failure.cost_usd,
             ratings=failure.ratings,
             rubric_hash=rubric.hash,
         )
 
 
-class FurtherJudgment(_Record):
+class FurtherJudgment(_Asked):
     """What is kept of the judgment of a response by a rubric that is not its own.
 
     Attributes:
         score: 0-100, or None if the judge failed.
         failure_mode: How it failed, "" if it did not.
-        rubric_hash: `Rubric.hash` of that rubric.
-        attempts: As in `Judgment`, like `usage` and `cost_usd`.
     """
 
     score: Points | None
     failure_mode: str = ""
-    rubric_hash: str
-    attempts: int = 0
-    usage: dict[str, int] = Field(default_factory=dict)
-    cost_usd: float | None = None
 
     @classmethod
     def of(cls, outcome: Judgment | JudgeFailure, rubric: Rubric) -> "FurtherJudgment":
@@ -273,18 +270,6 @@ async def outcome_of(judge: "Judge", rubric: Rubric, user_prompt: str, response:
 def is_no_response(response: str) -> bool:
     """Whether a text is too short to be judged: fewer than 15 words."""
     return len(words(response)) < MIN_RESPONSE_WORDS
-
-
-def no_response(judge: str, prompt_version: str, rubric: Rubric) -> Judgment:
-    """The judgment of an empty or too short text: score 0, with the reason, and no judge asked."""
-    return Judgment(
-        score=0.0,
-        reason=NO_RESPONSE,
-        judge=judge,
-        prompt_version=prompt_version,
-        rubric_hash=rubric.hash,
-        cost_usd=0.0,
-    )
 
 
 def weighted_total(rubric: Rubric, scores: Mapping[str, float]) -> float:

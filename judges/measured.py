@@ -1,6 +1,8 @@
 """The measured judge: deterministic, no model, no key. Scores rubrics whose every criterion carries a measure."""
 
-from judges.judgment import CriterionJudgment, Judgment, is_no_response, no_response, weighted_total
+from typing import Any
+
+from judges.judgment import NO_RESPONSE, CriterionJudgment, Judgment, is_no_response, weighted_total
 from judges.measures import MEASURES
 from rubrics import Criterion, Rubric
 
@@ -17,13 +19,12 @@ def measure(rubric: Rubric, response: str) -> Judgment:
         ValueError: If a criterion has no measure, or names a statistic that does not exist.
     """
     check_measurable(rubric)
+    about: dict[str, Any] = {"judge": MEASURED, "prompt_version": MEASURES_VERSION, "rubric_hash": rubric.hash}
     if is_no_response(response):
-        return no_response(MEASURED, MEASURES_VERSION, rubric)
+        return Judgment(score=0, reason=NO_RESPONSE, cost_usd=0, **about)
     criteria = tuple(_measure_criterion(criterion, response) for criterion in rubric.criteria)
     total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
-    return Judgment(
-        score=total, criteria=criteria, judge=MEASURED, prompt_version=MEASURES_VERSION, rubric_hash=rubric.hash
-    )
+    return Judgment(score=total, criteria=criteria, **about)
 
 
 def check_measurable(rubric: Rubric) -> None:

@@ -103,8 +103,8 @@ MEASURES: dict[str, Callable[[str], float]] = {
 
 
 def _sentences(text: str) -> list[str]:
-    found = [part for part in _SENTENCE_END.split(text.strip()) if re.search(r"[A-Za-z]", part)]
-    return found or [text]
+    sentences = [part for part in _SENTENCE_END.split(text.strip()) if re.search(r"[A-Za-z]", part)]
+    return sentences or [text]
 
 
 def _lines(text: str) -> list[str]:

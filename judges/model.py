@@ -5,17 +5,24 @@ it once. Every call goes through the call store, so a judgment is paid for once.
 and never by the model.
 """
 
-import logging
 from collections import Counter
-from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from judges.cost import cost_usd, total_usd
-from judges.judgment import FailureMode, JudgeFailure, Judgment, is_no_response, no_response, weighted_total
-from judges.prefix import PrefixWarmer
+from judges.judgment import (
+    NO_RESPONSE,
+    CriterionJudgment,
+    FailureMode,
+    JudgeFailure,
+    Judgment,
+    is_no_response,
+    weighted_total,
+)
+from judges.prefix import prefix_cache_of
 from judges.prompts import PROMPT_VERSION, judge_messages, prompt_hash
 from judges.verdict import Verdict, parse_verdict
+from model_calls.errors import was_cut_off
 from rubrics import Rubric
 
 if TYPE_CHECKING:
@@ -31,12 +38,6 @@ MAX_ATTEMPTS = 3
 MAX_TOKENS = 6000  # thinking counts as output on current Claude models; 2000 can be eaten by it
 ATTEMPT_TIMEOUT_SECONDS = 180
 MAX_TRANSPORT_RETRIES = 8
-
-_STOPPED: dict[str, FailureMode] = {
-    "content_filter": "refusal",
-    "max_tokens": "truncated",
-    "model_length": "truncated",
-}
 
 
 class ModelJudge:
@@ -73,10 +74,16 @@ class ModelJudge:
             JudgeFailure: If no reply gave a usable verdict. Transport errors pass through, so a rerun resumes.
         """
         model = self._model or grader_model()
+        about: dict[str, Any] = {
+            "judge": str(model),
+            "judge_hash": judge_hash(model),
+            "prompt_version": PROMPT_VERSION,
+            "prompt_hash": prompt_hash(),
+            "protocol": self._protocol,
+            "rubric_hash": rubric.hash,
+        }
         if is_no_response(response):
-            judgment = no_response(str(model), PROMPT_VERSION, rubric)
-            settings = {"protocol": self._protocol, "prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
-            return judgment.model_copy(update=settings)
+            return Judgment(score=0, reason=NO_RESPONSE, cost_usd=0, **about)
         usage: Counter[str] = Counter()
         paid: Counter[str] = Counter()
         costs: list[float | None] = []
@@ -87,9 +94,7 @@ class ModelJudge:
             paid.update(reply.usage if is_new else {})
             costs.append(cost_usd(str(model), reply.usage, batch=reply.batch))
             try:
-                if reply.stop_reason in _STOPPED:
-                    raise JudgeFailure(_STOPPED[reply.stop_reason], f"stop reason {reply.stop_reason}")
-                criteria, holistic = parse_verdict(rubric, reply.text, response)
+                criteria, holistic = _read(reply, rubric, response)
             except JudgeFailure as failure:
                 if attempt == MAX_ATTEMPTS or failure.mode == "refusal":
                     raise JudgeFailure(failure.mode, failure.detail, attempt, usage, total_usd(costs)) from failure
@@ -99,19 +104,13 @@ class ModelJudge:
                 score=total if self._protocol == "criteria" else holistic,
                 criteria=criteria,
                 holistic=holistic,
-                reason="",
-                judge=str(model),
-                prompt_version=PROMPT_VERSION,
-                rubric_hash=rubric.hash,
+                total=total,
                 served_model=reply.served_model,
                 attempts=attempt,
-                usage=dict(usage),
-                protocol=self._protocol,
-                total=total,
-                prompt_hash=prompt_hash(),
-                judge_hash=judge_hash(model),
-                usage_paid=dict(paid),
+                usage=usage,
+                usage_paid=paid,
                 cost_usd=total_usd(costs),
+                **about,
             )
         raise AssertionError("the last attempt returns or raises")
 
@@ -121,40 +120,20 @@ class ModelJudge:
         store = self._store if self._store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
         if call.key in store:
             return await ask(store, call)
-        async with _WARMER.turn(f"{store.path}\0{call.model}\0{rubric.hash}"):
+        cache = prefix_cache_of(store)
+        async with cache.turn(f"{call.model}\0{rubric.hash}"):
             reply, is_new = await ask(store, call)
         if is_new:
-            _READS.count(str(call.model), rubric.id, reply.usage)
+            cache.count(str(call.model), rubric.id, reply.usage)
         return reply, is_new
 
 
-_WARMER = PrefixWarmer()
-
-
-class _CacheReads:
-    """Says so, once per model and rubric, when a run's prompt cache is never read."""
-
-    CALLS = 20
-
-    def __init__(self) -> None:
-        self._calls: Counter[tuple[str, str]] = Counter()
-        self._reads: Counter[tuple[str, str]] = Counter()
-
-    def count(self, model: str, rubric_id: str, usage: Mapping[str, int]) -> None:
-        which = (model, rubric_id)
-        self._calls[which] += 1
-        self._reads[which] += usage.get("input_tokens_cache_read", 0)
-        if self._calls[which] == self.CALLS and not self._reads[which] and model.startswith("anthropic/"):
-            logging.getLogger(__name__).warning(
-                "judge %s: %d calls for rubric %r read nothing from the prompt cache, so each pays the full price; the "
-                "rubric is probably shorter than the provider's minimum for caching",
-                model,
-                self.CALLS,
-                rubric_id,
-            )
-
-
-_READS = _CacheReads()
+def _read(reply: "Reply", rubric: Rubric, response: str) -> tuple[tuple[CriterionJudgment, ...], float]:
+    """As `parse_verdict`; a refused or cut reply is not read, even if it could be."""
+    if reply.stop_reason == "content_filter" or was_cut_off(reply.stop_reason):
+        mode: FailureMode = "truncated" if was_cut_off(reply.stop_reason) else "refusal"
+        raise JudgeFailure(mode, f"stop reason {reply.stop_reason}")
+    return parse_verdict(rubric, reply.text, response)
 
 
 def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, repeat: int, attempt: int) -> "Call":

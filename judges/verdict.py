@@ -88,10 +88,10 @@ def _only_object(reply: str, response: str) -> Any:
     outside = reply[:start] + reply[end:]
     if "{" in outside or "}" in outside:
         raise ValueError("braces beside the JSON object, expected one object and nothing like it around it")
-    found = reply[start:end]
-    if _without_space(found) in _without_space(response):
+    inner = reply[start:end]
+    if _without_space(inner) in _without_space(response):
         raise ValueError("the only JSON object is one that the judged response wrote")
-    return _loads(found)
+    return _loads(inner)
 
 
 def _loads(text: str) -> Any:

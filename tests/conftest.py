@@ -56,11 +56,8 @@ def anthropic_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A fake Anthropic server that the provider finds by itself."""
     from fake_anthropic import FakeAnthropic
 
-    from judges.prefix import PrefixWarmer
-
-    # a model made in an earlier test would ask that test's server; a prefix warmed there is cold here
+    # a model made in an earlier test would ask that test's server
     monkeypatch.setattr("inspect_ai.model._model._models", {})
-    monkeypatch.setattr("judges.model._WARMER", PrefixWarmer())
     with FakeAnthropic().running() as server:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
         # inspect keeps what it learnt of a rate limit under the API key, for the life of the process

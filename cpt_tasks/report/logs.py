@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
-from cpt_tasks.ratings import noise_lines
 from cpt_tasks.report.run import Judging, Run
 from cpt_tasks.statistics.frame import SCORER, frame_of
 from judges import ScoreRecord
 from judges.cost import total_usd
+from judges.noise import noise_lines
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
 IFEVAL = "ifeval"
@@ -137,7 +137,7 @@ def _judging(frame: pd.DataFrame) -> Judging:
         attempts=sum(entry.attempts for entry in asked),
         usage=usage,
         cost_usd=total_usd([entry.cost_usd for entry in asked if entry.attempts]),
-        noise=noise_lines(record.judgment.model_dump() for record in records),
+        noise=noise_lines(record.judgment for record in records),
         further_failures=Counter((entry.failure_mode, rubric) for rubric, entry in further if entry.failure_mode),
     )
 

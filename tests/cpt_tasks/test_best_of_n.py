@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -339,6 +340,14 @@ def test_the_samples_an_adapter_saves_are_in_its_summary(pair: list[str], tmp_pa
     report = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
     assert "| tuned" in report.split("### Samples that an adapter needs")[1]
     json.loads((tmp_path / "report" / "summary.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_the_base_is_that_of_the_other_benchmarks_once_for_each_way_of_prompting(pair: list[str]) -> None:
+    base, tuned = (replace(run, base=run.name) for run in map(read_run, pair))  # as without --metadata base=
+    full_rubric = replace(base, name="base [full_rubric]", prompting="full_rubric")
+    against = summaries(base, full_rubric, tuned)[-1]["against"]
+    assert list(dict.fromkeys(row["base"] for row in against)) == ["base", "base [full_rubric]"]
+    assert len(against) == 2 * 4
 
 
 @pytest.mark.parametrize(

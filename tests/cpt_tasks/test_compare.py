@@ -38,23 +38,23 @@ def base(log_of: Callable[..., str]) -> str:
 
 
 def test_differences_by_hand(base: str, log_of: Callable[..., str]) -> None:
-    found = compare(read_run(base), read_run(log_of("tuned")))
+    result = compare(read_run(base), read_run(log_of("tuned")))
     # the base is right at low only, the tuned model at low and extremely high, on each of 4 prompts
-    entry = found["statistics"]["macro_accuracy"]
+    entry = result["statistics"]["macro_accuracy"]
     assert (entry["a"], entry["b"], entry["difference"]["value"]) == pytest.approx((1 / 3, 2 / 3, 1 / 3), abs=1e-6)
     # every prompt shows the same difference: it is as far from 0 only if all 4 are swapped, or none, of 2^4 ways
     assert entry["p"] == pytest.approx(2 / 16)
-    assert found["permutations"] == {"exact": True, "n": 16}
+    assert result["permutations"] == {"exact": True, "n": 16}
     # defined and tested: accuracy, kappa, order accuracy and slope; the base's scores are constant, so no correlations
-    assert found["statistics"]["kendall_tau_b"]["p"] is None
+    assert result["statistics"]["kendall_tau_b"]["p"] is None
     assert entry["p_holm"] == pytest.approx(4 * 2 / 16)
-    assert (found["n"], found["user_prompts"]) == (12, 4)
-    assert found["left_out"] == {"unscored_a": 0, "unscored_b": 0, "scored_on_one_side": 0}
-    assert found["by_rubric"]["broadcast"]["statistics"]["macro_accuracy"]["difference"] == entry["difference"]
+    assert (result["n"], result["user_prompts"]) == (12, 4)
+    assert result["left_out"] == {"unscored_a": 0, "unscored_b": 0, "scored_on_one_side": 0}
+    assert result["by_rubric"]["broadcast"]["statistics"]["macro_accuracy"]["difference"] == entry["difference"]
     # the SD of four equal differences is 0: nothing to say about power
-    assert found["power"]["user_prompts_needed"] is None
-    assert "4 user prompts: too few for an interval" in notes(found)
-    assert "with 4 user prompts no p can be below 0.125, so none can be below 0.05" in notes(found)
+    assert result["power"]["user_prompts_needed"] is None
+    assert "4 user prompts: too few for an interval" in notes(result)
+    assert "with 4 user prompts no p can be below 0.125, so none can be below 0.05" in notes(result)
 
 
 def test_six_prompts_are_too_few_for_holm(log_of: Callable[..., str]) -> None:
@@ -68,11 +68,11 @@ def test_six_prompts_are_too_few_for_holm(log_of: Callable[..., str]) -> None:
 
 def test_a_model_compared_with_itself_differs_in_nothing(log_of: Callable[..., str]) -> None:
     path = log_of("tuned")
-    found = compare(read_run(path), read_run(path))
-    assert [found[side]["name"] for side in "ab"] == ["tuned (A)", "tuned (B)"]
+    result = compare(read_run(path), read_run(path))
+    assert [result[side]["name"] for side in "ab"] == ["tuned (A)", "tuned (B)"]
     for name in TABLE_STATISTICS:
-        assert found["statistics"][name]["difference"] == {"value": 0, "ci_low": None, "ci_high": None}
-        assert found["statistics"][name]["p"] == 1
+        assert result["statistics"][name]["difference"] == {"value": 0, "ci_low": None, "ci_high": None}
+        assert result["statistics"][name]["p"] == 1
 
 
 def test_unscored_samples_of_either_side_are_left_out_of_both_and_counted(
@@ -82,9 +82,9 @@ def test_unscored_samples_of_either_side_are_left_out_of_both_and_counted(
     unscore(base, lambda number, _: number in (0, 1))
     unscore(other, lambda number, _: number in (1, 2, 3))
     # of 12 cells a lacks 0 and 1 and b lacks 1, 2 and 3: 8 pairs; 10 and 9 are scored, 2 + 1 of them on one side only
-    found = compare(read_run(base), read_run(other))
-    assert found["n"] == 8
-    assert found["left_out"] == {"unscored_a": 2, "unscored_b": 3, "scored_on_one_side": 3}
+    result = compare(read_run(base), read_run(other))
+    assert result["n"] == 8
+    assert result["left_out"] == {"unscored_a": 2, "unscored_b": 3, "scored_on_one_side": 3}
 
 
 def test_pairs_are_cells_whatever_the_order_of_the_log(log_of: Callable[..., str]) -> None:
@@ -103,14 +103,14 @@ def test_pairs_are_cells_whatever_the_order_of_the_log(log_of: Callable[..., str
 def test_the_full_rubric_baseline_stands_beside_every_wording(wordings: int, log_of: Callable[..., str]) -> None:
     base = read_run(log_of("base", follows, wordings=wordings))
     full_rubric = read_run(log_of("base", lambda _: SHOUT, prompting="full_rubric", wordings=wordings))
-    found = compare(base, full_rubric)
-    assert (found["n"], found["b"]["name"]) == (12 * wordings, "base [full_rubric]")
-    assert found["left_out"]["scored_on_one_side"] == 0
+    result = compare(base, full_rubric)
+    assert (result["n"], result["b"]["name"]) == (12 * wordings, "base [full_rubric]")
+    assert result["left_out"]["scored_on_one_side"] == 0
     # right at low and extremely high; always shouting is right at extremely high, whichever wording it stands beside
-    entry = found["statistics"]["macro_accuracy"]
+    entry = result["statistics"]["macro_accuracy"]
     assert (entry["a"], entry["b"]) == pytest.approx((2 / 3, 1 / 3), abs=1e-6)
     check_comparable([base, full_rubric])  # and beside it in a report
-    assert compare(full_rubric, base)["n"] == found["n"]
+    assert compare(full_rubric, base)["n"] == result["n"]
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_the_command_prints_a_table_and_writes_what_it_says(
     assert "| macro_accuracy " in done.output
     assert "| +0.333 " in done.output
     assert "--resamples has no effect any more" in done.output
-    found = json.loads((out / "compare.json").read_text())
-    assert (found["schema"], found["run"]["judge"]) == (2, "measured")
+    result = json.loads((out / "compare.json").read_text())
+    assert (result["schema"], result["run"]["judge"]) == (2, "measured")
     text = (out / "compare.md").read_text()
     assert text.startswith("# tuned against base")
     assert str(tmp_path) not in text + (out / "compare.json").read_text()

@@ -65,9 +65,9 @@ def value(name: str, rows: pd.DataFrame) -> float:
     ids=["perfect", "ignores", "saturates", "reversed", "three levels"],
 )
 def test_simulated_students(answer: Callable[[float], float], expected: tuple[float, ...]) -> None:
-    found = tuple(value(name, student(answer)) for name in STATISTICS)
+    result = tuple(value(name, student(answer)) for name in STATISTICS)
     # slope, range, mean absolute error, dead zone, saturation point, monotone share, strict monotone share
-    assert found == pytest.approx(expected, nan_ok=True)
+    assert result == pytest.approx(expected, nan_ok=True)
 
 
 @given(st.lists(st.lists(st.floats(0, 100), min_size=5, max_size=5), min_size=1, max_size=4))
@@ -152,25 +152,25 @@ def test_one_target_has_no_slope_no_range_and_no_zone() -> None:
 def test_a_rubric_that_lacks_a_target_of_the_others_has_no_zone() -> None:
     lacking = student(lambda t: t, rubric="q")
     rows = pd.concat([student(lambda t: t), lacking[lacking["target"] != 50]])
-    found = by_rubric(by_prompt(rows)).loc["q"]
-    assert found[["dead_zone", "saturation_point", "mean_absolute_error"]].isna().all()
-    assert found["dynamic_range"] == 80
+    result = by_rubric(by_prompt(rows)).loc["q"]
+    assert result[["dead_zone", "saturation_point", "mean_absolute_error"]].isna().all()
+    assert result["dynamic_range"] == 80
 
 
 def test_intervals_are_those_of_the_mean_over_prompts() -> None:
     # the slope is 1 for half of the prompts and 0 for the others: Student's t over eight slopes
     rows = pd.concat([student(lambda t: t, prompts="abcd"), student(lambda t: 70, prompts="efgh")])
-    found = estimates(by_prompt(rows), lambda part: over_rubrics(means_by_rubric(part)), {})["calibration_slope"]
+    result = estimates(by_prompt(rows), lambda part: over_rubrics(means_by_rubric(part)), {})["calibration_slope"]
     slopes = [1.0] * 4 + [0.0] * 4
-    assert (found.ci_low, found.ci_high) == pytest.approx(stats.t.interval(0.95, 7, 0.5, stats.sem(slopes)))
+    assert (result.ci_low, result.ci_high) == pytest.approx(stats.t.interval(0.95, 7, 0.5, stats.sem(slopes)))
 
 
 def test_a_committed_log_has_the_samples_of_today_and_no_interval_from_four_prompts() -> None:
     run = read_run(str(RESULTS / "dose_response" / "base.eval"))
-    [found] = summaries(run)
+    [result] = summaries(run)
     # four user prompts of each rubric: no interval
-    assert found["by_rubric"]["broadcast"]["metrics"]["calibration_slope"]["ci_low"] is None
-    assert found["undefined_rubrics"]["saturation_point"] == list(found["by_rubric"])
+    assert result["by_rubric"]["broadcast"]["metrics"]["calibration_slope"]["ci_low"] is None
+    assert result["undefined_rubrics"]["saturation_point"] == list(result["by_rubric"])
     # the samples of the log are those that the task makes today
     task = dose_response("measured", judge="measured", limit_per_cell=4)
     assert {sample.id for sample in task.dataset} == set(run.frame["sample_id"])
@@ -190,20 +190,20 @@ def test_dose_response_end_to_end(mock_model: Callable[..., Any]) -> None:
     model = mock_model(dose_student)
     log = evaluated(dose_response("broadcast", judge="measured", limit_per_cell=3), model)
     assert len(model.seen) == 5 * 3
-    [found] = summaries(read_run(log.location))
-    curve = [p["mean"] for p in found["curve"]]
-    assert [p["target"] for p in found["curve"]] == [10, 30, 50, 70, 90]
-    assert not any(p["trained"] for p in found["curve"])
+    [result] = summaries(read_run(log.location))
+    curve = [p["mean"] for p in result["curve"]]
+    assert [p["target"] for p in result["curve"]] == [10, 30, 50, 70, 90]
+    assert not any(p["trained"] for p in result["curve"])
     assert curve[0] == curve[1] == pytest.approx(CALM_SCORE, abs=1e-6)
     assert 40 < curve[2] == curve[3] <= 92.5
     assert curve[4] == 100
-    assert found["metrics"]["dead_zone"]["value"] == 20
-    assert found["by_rubric"]["broadcast"]["dead_zone_targets"] == [10, 30]
-    assert found["metrics"]["saturation_point"]["value"] == 90
-    assert found["metrics"]["monotone_share"]["value"] == 1
-    assert found["metrics"]["strict_monotone_share"]["value"] == 0
-    assert found["metrics"]["dynamic_range"]["value"] == pytest.approx(100 - CALM_SCORE, abs=1e-6)
-    assert (found["n"], found["unscored"], found["style"]) == (15, 0, "number")
+    assert result["metrics"]["dead_zone"]["value"] == 20
+    assert result["by_rubric"]["broadcast"]["dead_zone_targets"] == [10, 30]
+    assert result["metrics"]["saturation_point"]["value"] == 90
+    assert result["metrics"]["monotone_share"]["value"] == 1
+    assert result["metrics"]["strict_monotone_share"]["value"] == 0
+    assert result["metrics"]["dynamic_range"]["value"] == pytest.approx(100 - CALM_SCORE, abs=1e-6)
+    assert (result["n"], result["unscored"], result["style"]) == (15, 0, "number")
     # the log's own headline reads the level that the target lies in
     assert shown_metrics(log)["n_scored"] == 15
 
@@ -212,9 +212,9 @@ def test_unscored_doses_are_counted_and_left_out(mock_model: Callable[..., Any])
     task = dose_response("broadcast", judge="measured", limit_per_cell=2)
     path = evaluated(task, mock_model(dose_student)).location
     unscore(path, lambda _, sample: sample.metadata["target"] == 50)
-    [found] = summaries(read_run(path))
-    assert (found["n"], found["unscored"]) == (8, 2)
-    assert [p["target"] for p in found["curve"]] == [10, 30, 70, 90]
+    [result] = summaries(read_run(path))
+    assert (result["n"], result["unscored"]) == (8, 2)
+    assert [p["target"] for p in result["curve"]] == [10, 30, 70, 90]
 
 
 def test_a_dose_is_asked_after_the_extremely_high_prompt() -> None:

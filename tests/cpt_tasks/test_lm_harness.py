@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from broadcast_student import CALM, LIVELY, SHOUT
 
 pytest.importorskip("lm_eval")
 from inspect_ai import eval as inspect_eval
@@ -32,16 +33,7 @@ from cpt_tasks.report.logs import read_run
 from judges.interval import jsonable
 
 ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
-TEXTS = {
-    "low": "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3,
-    "moderate": (
-        "The procession moves along the avenue in good order today. What a sight! If you stand near the church you "
-        "hear the drums before you see them. A child waves from a balcony. You may want to follow them to the river!"
-    ),
-    "extremely_high": (
-        "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
-    ),
-}
+TEXTS = {"low": CALM, "moderate": LIVELY, "extremely_high": SHOUT}
 NO_VERDICT = "I would rather not say."
 
 
@@ -85,8 +77,8 @@ class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
 
         return torch.tensor([int(count), int(count) + self.padding])
 
-    def gather_object(self, found: Any, dst: int = 0) -> list[Any]:
-        return [found]
+    def gather_object(self, result: Any, dst: int = 0) -> list[Any]:
+        return [result]
 
 
 def evaluate(task: str = ADHERENCE, model: Any = None, metadata: dict[str, Any] | None = None, **options: Any) -> Any:
@@ -96,27 +88,27 @@ def evaluate(task: str = ADHERENCE, model: Any = None, metadata: dict[str, Any] 
     return simple_evaluate(model=model or FakeLM(), tasks=[task], task_manager=manager, **options)
 
 
-def value(found: Any, name: str, task: str = ADHERENCE) -> float:
-    return float(found["results"][task][f"{name},none"])
+def value(result: Any, name: str, task: str = ADHERENCE) -> float:
+    return float(result["results"][task][f"{name},none"])
 
 
 def test_the_documents_are_the_grid_of_the_inspect_task_with_every_level_of_a_prompt_together() -> None:
-    found = documents(settings_of({"rubrics": "broadcast,reverie", "limit_per_cell": 2, "pretrained": "a/model"}))
+    result = documents(settings_of({"rubrics": "broadcast,reverie", "limit_per_cell": 2, "pretrained": "a/model"}))
     grid = adherence_grid("broadcast,reverie", limit_per_cell=2)
-    by_position = sorted(found, key=lambda document: document["position"])
+    by_position = sorted(result, key=lambda document: document["position"])
     assert [document["id"] for document in by_position] == [sample.id for sample in grid]
     for document, sample in zip(by_position, grid, strict=True):
         turns = [document["system_prompt"], document["user_prompt"]]
         assert turns == [message.text for message in sample.input]  # type: ignore[union-attr]
-    first = [(document["rubric"], document["level"]) for document in found[:6]]
+    first = [(document["rubric"], document["level"]) for document in result[:6]]
     assert first == [(r, level) for r in ("broadcast", "reverie") for level in TEXTS]
-    assert len({document["user_prompt_id"] for document in found[:3]}) == 1
+    assert len({document["user_prompt_id"] for document in result[:3]}) == 1
 
 
 def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_samples() -> None:
     model = FakeLM()
-    found = evaluate(model=model)
-    rows = found["samples"][ADHERENCE]
+    result = evaluate(model=model)
+    rows = result["samples"][ADHERENCE]
     assert len(rows) == 3
     for prompt, row in zip(model.prompts, rows, strict=True):
         assert prompt == f"<system>{row['doc']['system_prompt']}</system><user>{row['doc']['user_prompt']}</user>"
@@ -124,7 +116,7 @@ def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_sa
         assert verdict["response"] == row["resps"][0][0]
         assert [criterion["id"] for criterion in verdict["criteria"]] == ["excitement", "address", "brevity"]
         assert all(criterion["reason"] for criterion in verdict["criteria"])
-    recorded = found["configs"][ADHERENCE]["metadata"]
+    recorded = result["configs"][ADHERENCE]["metadata"]
     assert (recorded["judge"], recorded["rubrics"], recorded["wording_split"]) == ("measured", "broadcast", "heldout")
 
 
@@ -134,18 +126,18 @@ def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: C
     student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
     [log] = inspect_eval(task, model=student, display="none")
     assert log.results is not None
-    found = evaluate(metadata=metadata)
+    result = evaluate(metadata=metadata)
     shown = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
-    assert shown.pop("n_scored") == value(found, "n_scored") == 36
+    assert shown.pop("n_scored") == value(result, "n_scored") == 36
     # the texts are worth comparing, and the user prompts are enough for an interval
     assert 0 < shown["order_accuracy_ci_low"] < shown["order_accuracy"] < 1
     for name, expected in shown.items():  # headline statistics with the ends of their intervals
-        assert value(found, name) == pytest.approx(expected, abs=0, nan_ok=True), name
+        assert value(result, name) == pytest.approx(expected, abs=0, nan_ok=True), name
     rows = read_run(log.location).asked
     for name, statistic in STATISTICS.items():
-        assert jsonable(value(found, name)) == jsonable(statistic(rows)), name  # as summary.json holds it
-    assert jsonable(value(found, "worst_wording_accuracy")) == jsonable(worst_wording_accuracy(rows))
-    responses = {row["doc"]["id"]: row["resps"][0][0] for row in found["samples"][ADHERENCE]}
+        assert jsonable(value(result, name)) == jsonable(statistic(rows)), name  # as summary.json holds it
+    assert jsonable(value(result, "worst_wording_accuracy")) == jsonable(worst_wording_accuracy(rows))
+    responses = {row["doc"]["id"]: row["resps"][0][0] for row in result["samples"][ADHERENCE]}
     assert responses == {sample.id: sample.output.completion for sample in log.samples or []}
 
 
@@ -154,10 +146,10 @@ def test_a_judgment_paid_for_in_one_harness_is_free_in_the_other(
 ) -> None:
     anthropic_server.config.latency_seconds = 0.2
     store = {"call_store": str(tmp_path / "calls.jsonl")}
-    found = evaluate(metadata={"judge": "model", "limit_per_cell": 2} | store)
-    assert value(found, "judge_failed") == 0
+    result = evaluate(metadata={"judge": "model", "limit_per_cell": 2} | store)
+    assert value(result, "judge_failed") == 0
     paid = anthropic_server.stats.requests
-    assert paid == len({row["resps"][0][0] for row in found["samples"][ADHERENCE]})
+    assert paid == len({row["resps"][0][0] for row in result["samples"][ADHERENCE]})
     assert anthropic_server.stats.peak_in_flight > 1
     again = evaluate(metadata={"judge": "anthropic/claude-sonnet-5-5", "limit_per_cell": 2} | store)
     student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
@@ -167,7 +159,7 @@ def test_a_judgment_paid_for_in_one_harness_is_free_in_the_other(
     rows = read_run(log.location).asked
     for name, statistic in STATISTICS.items():
         expected = jsonable(statistic(rows))
-        assert [jsonable(value(run, name)) for run in (found, again)] == [expected, expected], name
+        assert [jsonable(value(run, name)) for run in (result, again)] == [expected, expected], name
 
 
 def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
@@ -180,10 +172,10 @@ def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
     model.generate_until = lambda requests: [  # type: ignore[method-assign]
         f"{request.doc['system_prompt']} {TEXTS['moderate']}" for request in requests
     ]
-    found = evaluate(model=model, metadata=wanted)
-    assert value(found, "judge_failed") == pytest.approx(1 / 3)
-    assert value(found, "n_scored") == 2
-    [failed] = [row for row in found["samples"][ADHERENCE] if row["judge_failed"]]
+    result = evaluate(model=model, metadata=wanted)
+    assert value(result, "judge_failed") == pytest.approx(1 / 3)
+    assert value(result, "n_scored") == 2
+    [failed] = [row for row in result["samples"][ADHERENCE] if row["judge_failed"]]
     verdict = json.loads(failed["filtered_resps"][0])
     assert (verdict["score"], verdict["failure_mode"]) == (None, "malformed_json")
     assert "failed on 1 of 3 responses, which stay unscored (1 malformed_json)" in caplog.text
@@ -195,11 +187,11 @@ def test_a_call_that_cannot_be_made_does_not_lose_the_responses(anthropic_server
 
     anthropic_server.reply = broken
     settings = {"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}
-    found = evaluate(metadata=settings, limit=1)
-    [row] = found["samples"][ADHERENCE]
+    result = evaluate(metadata=settings, limit=1)
+    [row] = result["samples"][ADHERENCE]
     assert json.loads(row["filtered_resps"][0])["failure_mode"] == "call_failed"
-    assert math.isnan(value(found, "macro_accuracy"))
-    assert (value(found, "n_scored"), value(found, "judge_failed")) == (0, 1)
+    assert math.isnan(value(result, "macro_accuracy"))
+    assert (value(result, "n_scored"), value(result, "judge_failed")) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -242,8 +234,8 @@ def test_a_prompt_that_a_local_model_would_cut_is_refused() -> None:
 
 
 def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
-    found = evaluate(metadata={"judge": "model"}, predict_only=True)
-    assert all(row["filtered_resps"] == row["resps"][0] for row in found["samples"][ADHERENCE])
+    result = evaluate(metadata={"judge": "model"}, predict_only=True)
+    assert all(row["filtered_resps"] == row["resps"][0] for row in result["samples"][ADHERENCE])
 
 
 @pytest.mark.parametrize(
@@ -257,6 +249,7 @@ def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
         ({"n_samples": 1.5}, "--metadata n_samples: got 1.5"),
         ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected 'criteria'"),
         ({"preset": "papers"}, "--metadata: preset: got 'papers', expected one of"),
+        ({"paraphrases": "all"}, "--metadata: wording_split: got 'all', expected one of"),
         ({"wordings": 9}, "--metadata: wordings: got 9, expected 1 to"),
         (
             {"judge": "model"},
@@ -275,18 +268,18 @@ def test_what_cannot_be_is_said_in_a_sentence_before_anything_is_generated(
 
 
 def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded() -> None:
-    found = evaluate(BEST, metadata={"n_samples": 3, "limit_per_cell": 2})
+    result = evaluate(BEST, metadata={"n_samples": 3, "limit_per_cell": 2})
     padded = evaluate(BEST, FakeLM(padding=1), metadata={"n_samples": 3, "limit_per_cell": 2})
-    for run in (found, padded):
+    for run in (result, padded):
         for row in run["samples"][BEST]:
             assert len(row["resps"][0]) == len(row["filtered_resps"][0]) == 3
     # every document's three texts are one of each level: in its band 1 of 3 times at k = 1 and always at k = 3;
     # of the 3 pairs, 2 hold the hit
-    assert value(found, "band_hit@1", BEST) == pytest.approx(1 / 3)
-    assert value(found, "band_hit@2", BEST) == pytest.approx(2 / 3)
-    assert value(found, "band_hit@3", BEST) == pytest.approx(1)
-    assert value(found, "n_distinct", BEST) == 3
-    assert value(found, "band_hit@2_stderr", BEST) == pytest.approx(0)
+    assert value(result, "band_hit@1", BEST) == pytest.approx(1 / 3)
+    assert value(result, "band_hit@2", BEST) == pytest.approx(2 / 3)
+    assert value(result, "band_hit@3", BEST) == pytest.approx(1)
+    assert value(result, "n_distinct", BEST) == 3
+    assert value(result, "band_hit@2_stderr", BEST) == pytest.approx(0)
 
 
 def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model: Callable[..., Any]) -> None:
@@ -301,30 +294,30 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
     task = best_of_n(n=4, judge="measured", **settings)
     [log] = inspect_eval(task, model=mock_model(reply), max_connections=1, display="none")
     summary = summarise(read_run(log.location), seed=0)
-    found = evaluate(BEST, metadata=settings | {"n_samples": 4})
+    result = evaluate(BEST, metadata=settings | {"n_samples": 4})
     for name, estimate in summary["metrics"].items():
-        assert jsonable(value(found, name, BEST)) == estimate["value"], name
+        assert jsonable(value(result, name, BEST)) == estimate["value"], name
     compared = 0
     for point in summary["curves"]:
         name = f"{point['level']}_{point['statistic']}@{point['k']}"
-        if f"{name},none" in found["results"][BEST]:
-            assert jsonable(value(found, name, BEST)) == point["value"], name
+        if f"{name},none" in result["results"][BEST]:
+            assert jsonable(value(result, name, BEST)) == point["value"], name
             compared += 1
     assert compared == 3 * 2 * 3
-    assert jsonable(value(found, "n_distinct", BEST)) == summary["distinct_responses"]
+    assert jsonable(value(result, "n_distinct", BEST)) == summary["distinct_responses"]
 
 
 def test_several_wordings_are_rows_of_their_own_and_no_samples_of_one_cell() -> None:
-    found = evaluate(metadata={"wordings": 2})
-    assert len({(row["doc"]["level"], row["doc"]["wording"]) for row in found["samples"][ADHERENCE]}) == 6
-    assert value(found, "n_scored") == 6
+    result = evaluate(metadata={"wordings": 2})
+    assert len({(row["doc"]["level"], row["doc"]["wording"]) for row in result["samples"][ADHERENCE]}) == 6
+    assert value(result, "n_scored") == 6
     with pytest.raises(CannotRunError, match="--metadata wordings: got 2, expected 1 for cpt_best_of_n"):
         evaluate(BEST, metadata={"wordings": 2})
 
 
 def test_equal_samples_are_counted_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    found = evaluate(BEST, FakeLM(same=True), metadata={"n_samples": 2})
-    assert value(found, "n_distinct", BEST) == 1
+    result = evaluate(BEST, FakeLM(same=True), metadata={"n_samples": 2})
+    assert value(result, "n_distinct", BEST) == 1
     assert "3 of 3 documents have equal texts" in caplog.text
 
 
@@ -346,28 +339,36 @@ def test_the_command_names_the_choices_of_metadata(monkeypatch: pytest.MonkeyPat
     assert str(stopped.value).startswith("cpt-lm-eval: --metadata rubric: unknown, expected one of call_store, judge,")
 
 
-def test_the_command_adds_to_what_is_given_and_does_not_replace_it() -> None:
-    given = {"include_path": None, "config": None}
-    assert vars(command.included(Namespace(**given))) == {
-        "include_path": include_path(),
-        "config": None,
-        "apply_chat_template": True,
-    }
-    theirs = vars(command.included(Namespace(include_path="theirs", config=None, apply_chat_template="named")))
-    assert (theirs["include_path"], theirs["apply_chat_template"]) == ([include_path(), "theirs"], "named")
-    assert "apply_chat_template" not in vars(command.included(Namespace(include_path=None, config="run.yaml")))
+@pytest.mark.parametrize(
+    ("given", "included"),
+    [
+        (
+            {"include_path": None, "config": None},
+            {"include_path": include_path(), "config": None, "apply_chat_template": True},
+        ),
+        (
+            {"include_path": "theirs", "config": None, "apply_chat_template": "named"},
+            {"include_path": [include_path(), "theirs"], "config": None, "apply_chat_template": "named"},
+        ),
+        (
+            {"include_path": None, "config": "run.yaml"},
+            {"include_path": include_path(), "config": "run.yaml"},
+        ),
+    ],
+)
+def test_the_command_adds_to_what_is_given_and_does_not_replace_it(
+    given: dict[str, Any], included: dict[str, Any]
+) -> None:
+    assert vars(command.included(Namespace(**given))) == included
 
 
-def test_the_command_without_lm_eval_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_without_lm_eval_names_the_extra_and_with_a_flag_the_folder_of_the_tasks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--tasks", ADHERENCE])
     with pytest.raises(SystemExit, match="pip install 'cpt-tasks\\[lm-eval\\]'"):
         command.main()
-
-
-def test_the_command_prints_the_folder_of_the_tasks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
     monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--include-path"])
     command.main()
     folder = Path(capsys.readouterr().out.strip())
@@ -378,6 +379,7 @@ def test_defaults_are_those_of_the_inspect_tasks() -> None:
     defaults = {name: p.default for name, p in inspect.signature(rubric_adherence).parameters.items()}
     settings = vars(Settings())
     assert settings_of({}) == settings_of({"preset": "core"}) != settings_of({"preset": "full"})
+    assert settings_of({"paraphrases": "train"}) == settings_of({"wording_split": "train"}) != settings_of({})
     shared = {name for name in settings.keys() & defaults.keys() if defaults[name] is not None}
     assert len(shared) == 8
     assert {name: settings[name] for name in shared} == {name: defaults[name] for name in shared}

@@ -30,8 +30,8 @@ MAX_TOKENS = 40
 
 
 def command_of(program: str, task: str) -> str:
-    [found] = [command for command in COMMANDS if command.startswith(program) and f"--tasks {task}" in command]
-    return found
+    [result] = [command for command in COMMANDS if command.startswith(program) and f"--tasks {task}" in command]
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +71,9 @@ def run(command: str, folder: Path) -> str:
 
 
 def results(folder: Path, task: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    [found] = folder.glob("*/results_*.json")
+    [result] = folder.glob("*/results_*.json")
     [samples] = folder.glob(f"*/samples_{task}_*.jsonl")
-    numbers = json.loads(found.read_text(encoding="utf-8"))["results"][task]
+    numbers = json.loads(result.read_text(encoding="utf-8"))["results"][task]
     return numbers, [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
 
 

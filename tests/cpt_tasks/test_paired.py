@@ -42,26 +42,26 @@ def follows(n_prompts: int, shift: float = 0.0, seed: int = 0, noise: float = 15
 
 def test_differences_and_the_exact_p_value_by_hand() -> None:
     # differences 10, 20, 30: mean 20. Of the 2^3 swaps only none and all of them are that far from 0: p = 2/8
-    [found] = paired_differences(one_each([10, 20, 30]), one_each([20, 40, 60]), [mean_score], RNG(0))
-    assert (found.first, found.second, found.difference.value) == pytest.approx((20, 40, 20))
-    assert found.p == 2 / 8
+    [result] = paired_differences(one_each([10, 20, 30]), one_each([20, 40, 60]), [mean_score], RNG(0))
+    assert (result.first, result.second, result.difference.value) == pytest.approx((20, 40, 20))
+    assert result.p == 2 / 8
 
 
 def test_swapping_a_prompt_swaps_all_its_levels() -> None:
     # the slope of one prompt is 1 against 0: swapping it gives -1, so with two such prompts p = 2/4
     ignoring = judged([(prompt, level, 70) for level in LEVELS for prompt in "ab"])
     perfect = judged([(prompt, level, level.midpoint) for level in LEVELS for prompt in "ab"])
-    [found] = paired_differences(ignoring, perfect, [calibration_slope], RNG(0))
-    assert (found.first, found.second, found.p) == pytest.approx((0, 1, 0.5))
+    [result] = paired_differences(ignoring, perfect, [calibration_slope], RNG(0))
+    assert (result.first, result.second, result.p) == pytest.approx((0, 1, 0.5))
 
 
 def test_the_p_value_of_a_mean_is_scipys() -> None:
     first, second = RNG(1).uniform(20, 60, 10), RNG(2).uniform(30, 70, 10)
-    [found] = paired_differences(one_each(first), one_each(second), [mean_score], RNG(0))
+    [result] = paired_differences(one_each(first), one_each(second), [mean_score], RNG(0))
     theirs = stats.permutation_test(
         (first, second), lambda x, y: np.mean(y) - np.mean(x), permutation_type="samples", n_resamples=np.inf
     )
-    assert found.p == pytest.approx(theirs.pvalue)
+    assert result.p == pytest.approx(theirs.pvalue)
 
 
 def test_random_swaps_come_close_to_all_of_them() -> None:
@@ -77,9 +77,9 @@ def test_random_swaps_come_close_to_all_of_them() -> None:
 
 def test_the_interval_of_a_mean_is_that_of_the_paired_t_test() -> None:
     first, second = RNG(5).uniform(20, 40, 20), RNG(6).uniform(50, 80, 20)
-    [found] = paired_differences(one_each(first), one_each(second), [mean_score], RNG(7))
+    [result] = paired_differences(one_each(first), one_each(second), [mean_score], RNG(7))
     theirs = stats.ttest_rel(second, first).confidence_interval()
-    assert (found.difference.ci_low, found.difference.ci_high) == pytest.approx((theirs.low, theirs.high))
+    assert (result.difference.ci_low, result.difference.ci_high) == pytest.approx((theirs.low, theirs.high))
 
 
 def test_an_interval_of_a_difference_is_not_clipped_at_0_and_moves_with_the_difference() -> None:
@@ -96,25 +96,25 @@ def test_an_interval_of_a_difference_is_not_clipped_at_0_and_moves_with_the_diff
 def test_values_are_those_of_each_model_alone() -> None:
     first, second = follows(15, seed=1, noise=30), follows(15, shift=10, seed=2)
     for name, statistic in STATISTICS.items():
-        [found] = paired_differences(first, second, [statistic], RNG(0), 10)
+        [result] = paired_differences(first, second, [statistic], RNG(0), 10)
         expected = (statistic(first), statistic(second))
-        assert (found.first, found.second) == pytest.approx(expected, nan_ok=True), name
+        assert (result.first, result.second) == pytest.approx(expected, nan_ok=True), name
 
 
 def test_models_that_do_not_differ_are_seldom_called_different() -> None:
     # 200 comparisons of a model with itself on other draws: 5% of them, give or take two standard errors of 1.5%
-    found = [
+    result = [
         paired_differences(follows(10, seed=2 * n), follows(10, seed=2 * n + 1), [calibration_slope], RNG(n), 1024)[0].p
         for n in range(200)
     ]
-    assert 0.02 <= np.mean(np.array(found) <= 0.05) <= 0.08
+    assert 0.02 <= np.mean(np.array(result) <= 0.05) <= 0.08
 
 
 def test_an_undefined_difference_has_no_p_value() -> None:
     constant = judged([(prompt, level, 50) for level in LEVELS for prompt in "ab"])
-    [found] = paired_differences(constant, constant, [kendall_tau_b], RNG(0))
-    assert math.isnan(found.p)
-    assert math.isnan(found.difference.value)
+    [result] = paired_differences(constant, constant, [kendall_tau_b], RNG(0))
+    assert math.isnan(result.p)
+    assert math.isnan(result.difference.value)
 
 
 def test_rows_of_other_cells_are_refused() -> None:
@@ -137,12 +137,12 @@ def test_prompts_needed_by_hand_and_as_statsmodels() -> None:
     wrong, low, moderate = 95.0, ScoreLevel.LOW, ScoreLevel.MODERATE
     first = pd.concat([one_each([wrong, wrong, 10, 10], low), one_each([wrong, 50, 50, 50], moderate)])
     second = pd.concat([one_each([10, 10, 10, 10], low), one_each([50, 50, 50, 50], moderate)])
-    found = prompts_needed(first, second)
-    assert found.sd == pytest.approx(math.sqrt(0.6875 / 3))
-    assert found.user_prompts == 720
+    result = prompts_needed(first, second)
+    assert result.sd == pytest.approx(math.sqrt(0.6875 / 3))
+    assert result.user_prompts == 720
     assert macro_accuracy(second) - macro_accuracy(first) == pytest.approx(0.375)
     # with Student's t instead of the normal distribution it is two more
-    assert TTestPower().solve_power(0.05 / found.sd, alpha=0.05, power=0.8) == pytest.approx(719.5 + 1.96, abs=0.5)
+    assert TTestPower().solve_power(0.05 / result.sd, alpha=0.05, power=0.8) == pytest.approx(719.5 + 1.96, abs=0.5)
 
 
 def test_prompts_needed_has_no_answer_without_a_difference_or_with_one_prompt() -> None:

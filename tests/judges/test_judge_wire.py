@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import math
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from fake_anthropic import Config, FakeAnthropic
 from inspect_ai import eval as inspect_eval
-from inspect_ai.log import read_eval_log
 from inspect_ai.model import GenerateConfig, get_model
 
-from cpt_tasks.judging.commands import judge_group
-from cpt_tasks.rubric_adherence import rubric_adherence
-from cpt_tasks.scorers import rubric_judge
+from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.scorer import rubric_judge
 from judges import DEFAULT_JUDGE, JudgeFailure, ModelJudge, judge_model
-from judges.cost import Prices, cost_usd, load_prices
+from judges.cost import Prices, cost_usd, forecast, load_prices
 from model_calls import CallStore, open_store
 from rubrics import Rubric, load_rubrics
 
@@ -139,34 +134,6 @@ def test_an_unbound_grader_is_the_default_judge_and_never_the_student(
     assert all(len(fact["prompt_hash"]) == 12 and fact["cost_usd"] > 0 for fact in metadata)
 
 
-def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
-    anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path
-) -> None:
-    numbers = iter(range(100))
-    student = mock_model(lambda _: f"{RESPONSE} Text {next(numbers)}.")
-    task = rubric_adherence("reverie", limit_per_cell=2, judge="measured")
-    [log] = inspect_eval(task, model=student, display="none", score=False)
-    store = tmp_path / "calls.jsonl"
-    arguments = ["batch", log.location, "--store", str(store), "--poll-seconds", "0.05"]
-    done = CliRunner().invoke(judge_group, arguments)
-    assert done.exit_code == 0, done.output
-    assert "answered 6, in the store before 0, failed 0" in done.output
-    open_store(store).close()
-    assert anthropic_server.stats.requests == 0
-    assert anthropic_server.stats.batches_created == 1
-    printed = done.output.split("now score from the store:\n")[1].splitlines()[0]
-    assert "-S rubrics=reverie" in printed
-    command = [str(Path(sys.executable).parent / "inspect"), *shlex.split(printed)[1:]]
-    scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert scored.returncode == 0, scored.stdout + scored.stderr
-    assert anthropic_server.stats.requests == 0
-    judged = read_eval_log(shlex.split(printed)[-1])
-    scores = [sample.scores["rubric_judge"] for sample in judged.samples or [] if sample.scores]
-    assert len(scores) == 6
-    assert not any(math.isnan(score.as_float()) for score in scores)
-    assert all((score.metadata or {})["usage_paid"] == {} for score in scores)
-
-
 FAULTS = Config(
     rate_429=0.05, rate_529=0.02, rate_500=0.01, rate_reset=0.01, rate_truncated=0.01, rate_refusal=0.01, seed=3
 )
@@ -238,30 +205,17 @@ def test_prices_are_dated_and_a_broken_file_is_named(tmp_path: Path) -> None:
         load_prices(broken)
 
 
-def test_the_forecast_adds_up_by_hand(tmp_path: Path) -> None:
-    arguments = ["forecast", "-T", "rubrics=reverie", "-T", "limit_per_cell=2", "--repeats", "3"]
-    done = CliRunner().invoke(judge_group, arguments)
-    assert done.exit_code == 0, done.output
-    row = [cell.strip() for cell in done.output.splitlines()[2].split("|")[1:-1]]
-    # 1 rubric x 3 levels x 2 prompts x 3 repeats; output: (2 criteria + holistic) x 60 tokens + 300 of thinking
-    assert (row[0], row[1], row[5]) == ("online, no cache", "18", str(18 * 480))
-    assert "1 of 1 rubrics are shorter than the 1024 tokens" in done.output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["-T", "rubrik=reverie"], "-T rubrik=reverie: expected NAME=VALUE with a name out of"),
-        (["-T", "rubrics=[reverie"], "-T rubrics=[reverie: '[reverie' is not YAML"),
-        (["-T", "limit_per_cell=x"], "-T limit_per_cell: got 'x', expected a whole number from 1"),
-        (["--prices", __file__], "test_judge_wire.py: "),
-    ],
-)
-def test_what_a_forecast_cannot_use_is_one_sentence(arguments: list[str], message: str) -> None:
-    done = CliRunner().invoke(judge_group, ["forecast", *arguments])
-    assert done.exit_code == 1
-    assert message in done.output
-    assert "Traceback" not in done.output
+def test_a_forecast_adds_up_by_hand() -> None:
+    # 10 calls of 1,000 tokens, of which 800 are shared: 2,000 plain, 1 call writes 800 and 9 read 7,200; output 500
+    found = forecast(10, 1000, 50, "m", cached_share=0.8, prices=PRICES)
+    kinds = ("input_tokens", "input_tokens_cache_write", "input_tokens_cache_read", "output_tokens")
+    assert [found.usage[kind] for kind in kinds] == [2000, 800, 7200, 500]
+    assert found.cost_usd == pytest.approx((2000 * 2 + 800 * 2.5 + 7200 * 0.2 + 500 * 10) / 1e6)
+    batch = forecast(10, 1000, 50, "m", batch=True, prices=PRICES)
+    assert batch.cost_usd == pytest.approx((10_000 * 2 + 500 * 10) / 1e6 / 2)
+    both = found + batch
+    assert (both.calls, both.usage["input_tokens"]) == (20, 12_000)
+    assert (both + forecast(1, 1, 1, "unheard-of", prices=PRICES)).cost_usd is None
 
 
 def test_a_scorer_parameter_that_is_unknown_is_named(tmp_path: Path) -> None:

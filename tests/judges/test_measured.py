@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from judges import MEASURES, measure
-from judges.measured import MeasuredJudge
 from judges.measures import words
-from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics
+from rubrics import load_rubric, load_rubrics
 
 RUBRICS = load_rubrics("measured")
 
@@ -78,16 +77,6 @@ def test_fourteen_words_are_no_response_and_fifteen_are_one() -> None:
     assert measure(rubric, "you! " * 15).score == 100
 
 
-async def _judge(rubric: Rubric) -> float:
-    return (await MeasuredJudge().judge(rubric, "Write.", "you! " * 20)).score
-
-
-def test_the_interface_gives_the_same_judgment() -> None:
-    import asyncio
-
-    assert asyncio.run(_judge(load_rubric("broadcast"))) == 100
-
-
 def test_a_rubric_without_measures_is_refused_with_the_way_out() -> None:
     rubric = load_rubric("reverie")
     bare = rubric.model_copy(
@@ -95,9 +84,3 @@ def test_a_rubric_without_measures_is_refused_with_the_way_out() -> None:
     )
     with pytest.raises(ValueError, match="'comparison' has no measure, .* use judge=model"):
         measure(bare, "word " * 20)
-
-
-def test_every_level_is_within_reach_of_every_measured_rubric() -> None:
-    flat = "He walked home. It was late. He ate some bread. He sat down. He went to bed."
-    for rubric in RUBRICS:
-        assert ScoreLevel.of(measure(rubric, flat).score) is not ScoreLevel.EXTREMELY_HIGH

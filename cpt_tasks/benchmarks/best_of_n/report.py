@@ -48,7 +48,7 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
         cells = cells.join(oracle.add_prefix("oracle_")).join((oracle - cells).add_prefix("optimism_"))
         names = [f"{kind}{name}" for kind in ("", "oracle_", "optimism_") for name in VALUES]
         bounds |= {f"oracle_{name}": ends for name, ends in bounds.items()}
-    found = _curve_estimates(cells[[f"{name}@{k}" for name in names for k in curve_sizes(n)]], bounds)
+    by_point = _curve_estimates(cells[[f"{name}@{k}" for name in names for k in curve_sizes(n)]], bounds)
     unit, costs = cost_per_sample(run)
     return {
         "samples_per_cell": n,
@@ -58,18 +58,18 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
         "distinct_responses": jsonable(distinct_responses(run)),
         "cost_unit": unit,
         "metrics": {
-            f"{name}@{k}": found[POOLED, f"{name}@{k}"].to_json()
+            f"{name}@{k}": by_point[POOLED, f"{name}@{k}"].to_json()
             for name in names
             for k in curve_sizes(n)
             if not name.endswith("score")
         },
         "curves": [
             {"level": level, "k": k, "statistic": name}
-            | found[level, f"{name}@{k}"].to_json()
+            | by_point[level, f"{name}@{k}"].to_json()
             | {"mean_tokens": jsonable(k * costs[level])}
             for name in names
             for level in LEVEL_NAMES
-            if (level, f"{name}@1") in found
+            if (level, f"{name}@1") in by_point
             for k in curve_sizes(n)
         ],
         "cells": _cell_counts(run, cells, n),

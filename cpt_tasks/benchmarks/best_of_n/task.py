@@ -11,21 +11,17 @@ while the first still reports.
 
 from typing import Literal
 
-import numpy as np
 from inspect_ai import Epochs, Task, task
 from inspect_ai.model import Model, get_model, model_roles
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState, generate
 
-from cpt_tasks.benchmarks.best_of_n.statistics import best_of_k_cells
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid
 from cpt_tasks.options import JudgeOption, check_choice, scorer_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit
 from cpt_tasks.scorer import open_judge_store, score_response
-from cpt_tasks.statistics.frame import frame_of_scores, with_level
 from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, grader_models, judge_hash, judge_model
-from judges.interval import NAN
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from model_calls.inspect_private import PrerequisiteError
@@ -44,12 +40,17 @@ def band_hit() -> Metric:
     """
 
     def compute(scores: list[SampleScore]) -> Value:
+        # imported here, because pandas takes a second that a run should not wait for at its start
+        from cpt_tasks.benchmarks.best_of_n.statistics import best_of_k_cells
+        from cpt_tasks.statistics.frame import frame_of_scores, with_level
+        from judges.interval import NAN
+
         rows = with_level(frame_of_scores(scores))
         if rows.empty:
             return {"band_hit@1": NAN, "band_hit@n": NAN, "n_scored": 0}
         cells = best_of_k_cells(rows, int(rows["sample_id"].value_counts().max()))
         # a cell with fewer scored samples ends with the best of those
-        hits = cells.filter(like="band_hit@").ffill(axis=1).to_numpy(np.float64)
+        hits = cells.filter(like="band_hit@").ffill(axis=1).to_numpy()
         return {"band_hit@1": float(hits[:, 0].mean()), "band_hit@n": float(hits[:, -1].mean()), "n_scored": len(rows)}
 
     return compute

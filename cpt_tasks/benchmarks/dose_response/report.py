@@ -82,10 +82,10 @@ def _entry(prompts: pd.DataFrame) -> dict[str, Any]:
     targets = targets_of(prompts)
     bounds = BOUNDS | {score_column(target): (0.0, 100.0) for target in targets}
     plain = {name: Estimate(value) for name, value in over_rubrics(by_rubric(prompts)).items()}
-    found = plain | estimates(prompts, lambda part: over_rubrics(means_by_rubric(part)), bounds)
+    numbers = plain | estimates(prompts, lambda part: over_rubrics(means_by_rubric(part)), bounds)
     return {
-        "metrics": {name: found[name].to_json() for name in STATISTICS},
-        "curve": [_point_json(target, prompts, found[score_column(target)]) for target in targets],
+        "metrics": {name: numbers[name].to_json() for name in STATISTICS},
+        "curve": [_point_json(target, prompts, numbers[score_column(target)]) for target in targets],
     }
 
 

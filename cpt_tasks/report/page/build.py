@@ -13,12 +13,13 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cpt_tasks.ratings import noise_values
 from cpt_tasks.report.page import view
 from cpt_tasks.report.page.blobs import blob, safe_json
 from cpt_tasks.report.page.budget import choose_texts
 from cpt_tasks.report.page.samples import Samples, columns, level_order, samples_of
 from cpt_tasks.report.run import Run
+from judges import JudgeFailureRecord, Judgment
+from judges.noise import noise_values
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
 
@@ -130,8 +131,8 @@ def _listed(part: Samples) -> dict[str, Any]:
     return {"task": part.task, "model": part.model, "rubrics": part.rubrics, "levels": levels}
 
 
-def _judgments(run: Run) -> list[dict[str, Any]]:
-    return [record.judgment.model_dump() for record in run.frame["record"].dropna()]
+def _judgments(run: Run) -> list[Judgment | JudgeFailureRecord]:
+    return [record.judgment for record in run.frame["record"].dropna()]
 
 
 def _script() -> str:

@@ -1,0 +1,102 @@
+"""`cpt judge forecast` and `batch`: what judging will cost, and judging through provider batches."""
+
+import math
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from fake_anthropic import FakeAnthropic
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import read_eval_log
+
+from cpt_tasks import _registry
+from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.judge_logs.commands import batch_command, forecast_command
+from cpt_tasks.judge_logs.spend import planned_texts
+from judges import MeasuredJudge
+from model_calls import open_store
+
+CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
+
+
+def run(command: Any, *arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_the_forecast_adds_up_by_hand() -> None:
+    done = run(forecast_command, "-T", "rubrics=reverie", "-T", "limit_per_cell=2", "--repeats", 3)
+    assert done.exit_code == 0, done.output
+    row = [cell.strip() for cell in done.output.splitlines()[2].split("|")[1:-1]]
+    # 1 rubric x 3 levels x 2 prompts x 3 repeats; output: (2 criteria + holistic) x 60 tokens + 300 of thinking
+    assert (row[0], row[1], row[5]) == ("online, no cache", "18", str(18 * 480))
+    assert "1 of 1 rubrics are shorter than the 1024 tokens" in done.output
+
+
+@pytest.mark.parametrize("task", ["drift", "composition", "paraphrase_robustness"])
+def test_a_forecast_counts_the_judgments_that_the_benchmark_asks_for(
+    task: str, mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: Counter[str] = Counter()
+    judge = MeasuredJudge.judge
+
+    async def counted(self: MeasuredJudge, rubric: Any, user_prompt: str, response: str) -> Any:
+        asked[rubric.id, user_prompt] += 1
+        return await judge(self, rubric, user_prompt, response)
+
+    monkeypatch.setattr(MeasuredJudge, "judge", counted)
+    limit = "limit_per_family=2" if task == "drift" else "limit_per_cell=2"
+    name, value = limit.split("=")
+    made = getattr(_registry, task)(rubrics="measured", judge="measured", **{name: int(value)})
+    [log] = inspect_eval(made, model=mock_model(lambda _: CALM), display="none")
+    assert log.status == "success", log.error
+    planned = planned_texts(["rubrics=measured", limit], 100, task)
+    assert Counter((text.rubric.id, text.user_prompt) for text in planned) == asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-T", "rubrik=reverie"], "-T rubrik=reverie: expected NAME=VALUE with a name out of"),
+        (["-T", "rubrics=[reverie"], "-T rubrics=[reverie: '[reverie' is not YAML"),
+        (["-T", "limit_per_cell=x"], "-T limit_per_cell: got 'x', expected a whole number from 1"),
+        (["--task", "haiku"], "--task haiku: expected a benchmark that judges what a model writes"),
+        (["--prices", __file__], "test_judge_spend.py: "),
+    ],
+)
+def test_what_a_forecast_cannot_use_is_one_sentence(arguments: list[str], message: str) -> None:
+    done = run(forecast_command, *arguments)
+    assert done.exit_code == 1
+    assert message in done.output
+    assert "Traceback" not in done.output
+
+
+def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
+    anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path
+) -> None:
+    number = iter(range(100))
+    writer = mock_model(lambda _: f"{CALM} Text {next(number)}.")
+    [log] = inspect_eval(
+        rubric_adherence("reverie", limit_per_cell=2, judge="measured"), model=writer, display="none", score=False
+    )
+    done = run(batch_command, log.location, "--store", tmp_path / "calls.jsonl", "--poll-seconds", 0.05)
+    assert done.exit_code == 0, done.output
+    assert "answered 6, in the store before 0, failed 0" in done.output
+    assert (anthropic_server.stats.requests, anthropic_server.stats.batches_created) == (0, 1)
+    printed = done.output.split("now score from the store:\n")[1].splitlines()[0]
+    assert "-S rubrics=reverie" in printed
+    open_store(tmp_path / "calls.jsonl").close()
+    command = [str(Path(sys.executable).parent / "inspect"), *shlex.split(printed)[1:]]
+    scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert scored.returncode == 0, scored.stdout + scored.stderr
+    assert anthropic_server.stats.requests == 0
+    judged = read_eval_log(shlex.split(printed)[-1])
+    scores = [sample.scores["rubric_judge"] for sample in judged.samples or [] if sample.scores]
+    assert len(scores) == 6
+    assert not any(math.isnan(score.as_float()) for score in scores)
+    assert all((score.metadata or {})["usage_paid"] == {} for score in scores)
