@@ -13,10 +13,21 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cpt_tasks.report.page import view
 from cpt_tasks.report.page.blobs import blob, safe_json
 from cpt_tasks.report.page.budget import choose_texts
 from cpt_tasks.report.page.samples import Samples, columns, level_order, samples_of
+from cpt_tasks.report.page.view import (
+    HEADLINE,
+    SectionView,
+    Table,
+    commands,
+    definitions,
+    facts,
+    finding,
+    leaderboard,
+    number_and_interval,
+    plain_table,
+)
 from cpt_tasks.report.run import Run
 from judges import JudgeFailureRecord, Judgment
 from judges.noise import noise_values
@@ -31,7 +42,7 @@ SCRIPTS = ("data.js", "tables.js", "charts.js", "samples.js", "main.js")
 def write_page(
     summary: Mapping[str, Any],
     runs: Sequence[Run],
-    sections: Sequence[view.SectionView],
+    sections: Sequence[SectionView],
     judging: pd.DataFrame,
     out: Path,
 ) -> Path:
@@ -46,7 +57,7 @@ def write_page(
     """
     noise = {run.name: noise_values(_judgments(run)) for run in runs}
     attainable = {name: part["attainable_accuracy"] for name, part in noise.items() if "attainable_accuracy" in part}
-    tables = [] if judging.empty else [view.plain_table("What the judge did", judging)]
+    tables = [] if judging.empty else [plain_table("What the judge did", judging)]
     # a run of a benchmark that others wrote has results only
     samples = [samples_of(run) for run in runs if len(run.frame)]
     write_whole(out / PAGE, build_page(summary, samples, attainable, sections, tables))
@@ -57,8 +68,8 @@ def build_page(
     summary: Mapping[str, Any],
     samples: Sequence[Samples],
     attainable: Mapping[str, float],
-    sections: Sequence[view.SectionView] = (),
-    tables: Sequence[view.Table] = (),
+    sections: Sequence[SectionView] = (),
+    tables: Sequence[Table] = (),
     budget: int = TEXT_BUDGET,
 ) -> str:
     """The page as text.
@@ -72,7 +83,7 @@ def build_page(
         budget: Bytes that sample texts may take, before compression.
     """
     style, script, vega = _asset("page.css"), _script(), vega_bundle()
-    rows = view.leaderboard(summary, attainable)
+    rows = leaderboard(summary, attainable)
     chosen = choose_texts([part.frame for part in samples], budget)
     charts = {name: spec for section in sections for name, spec in section.charts.items()}
     bands = {level.value: level.band for level in ScoreLevel}
@@ -86,13 +97,13 @@ def build_page(
         "index": Markup(safe_json(index)),
         "blobs": [Markup(blob(columns(part.frame, kept))) for part, kept in data],
         "rows": rows,
-        "columns": view.HEADLINE,
-        "facts": view.facts(summary),
-        "finding": view.finding(rows),
-        "definitions": view.definitions(summary),
+        "columns": HEADLINE,
+        "facts": facts(summary),
+        "finding": finding(rows),
+        "definitions": definitions(summary),
         "tables": tables,
         "sections": sections,
-        "commands": view.commands(summary),
+        "commands": commands(summary),
         "versions": summary["versions"],
         "models": [model["name"] for model in summary["models"]],
         "n_responses": sum(len(part.frame) for part in samples),
@@ -120,7 +131,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": _code, "parts": view.number_and_interval, "percent": _percent}
+    environment.filters |= {"code": _code, "parts": number_and_interval, "percent": _percent}
     environment.tests["undefined_number"] = math.isnan
     return environment
 
