@@ -44,7 +44,7 @@ def test_charts_of_the_committed_logs_are_drawn(task: str, tmp_path: Path) -> No
         assert (tmp_path / save_png(chart, tmp_path, stem)).read_bytes()[:4] == b"\x89PNG"
         spec = page_spec(chart)
         rows = rows_of(spec)
-        assert set(rows["model"]) == set(models)
+        assert list(rows["model"].unique()) == list(models)
         assert {column for column, _ in spec["usermeta"]["columns"]} <= set(rows.columns)
         assert spec["usermeta"]["title"] and "title" not in spec
 
@@ -88,3 +88,9 @@ def test_the_page_has_colours_as_variables_and_names_as_they_are() -> None:
     spec = page_spec(titled(chart, "Values", "", {"value": "value"}))
     assert spec["mark"]["color"] == "var(--c2)"
     assert rows_of(spec)["model"][0] == PALETTE["c1"]
+
+
+def test_models_stand_in_the_order_of_the_runs() -> None:
+    runs = [page_samples.adherence(name) for name in ("zeta", "alpha", "zeta-2", "beta")]
+    for chart in (score_by_level(runs), confusion(runs)):
+        assert list(rows_of(spec_of(chart))["model"].unique()) == ["zeta", "alpha", "zeta-2", "beta"]

@@ -72,7 +72,7 @@ def score_by_level(runs: Sequence[Run]) -> ChartType:
     """Scores, 0-100, by rubric, level asked for and model: quartiles and range, and if they are few every response."""
     scores = _scores(runs)
     cells = scores.groupby(["model", "rubric", "level"], sort=False)
-    boxes = cells["score"].quantile(np.array(list(QUARTILES))).unstack().rename(columns=QUARTILES)
+    boxes = cells["score"].quantile(np.array(list(QUARTILES))).unstack(sort=False).rename(columns=QUARTILES)
     boxes = boxes.assign(inside=cells["inside"].mean(), n=cells.size()).reset_index()
     points = scores[["model", "rubric", "level", "score"]] if len(scores) <= MAX_POINTS else scores[:0]
     bands = pd.DataFrame(
@@ -105,7 +105,7 @@ def score_by_level(runs: Sequence[Run]) -> ChartType:
 def confusion(runs: Sequence[Run]) -> ChartType:
     """Share of responses in each judged level, per level asked for; one matrix per model, rows sum to 1."""
     scores = _scores(runs)
-    counts = scores.groupby(["model", "level", "judged"], sort=False).size().unstack(fill_value=0)
+    counts = scores.groupby(["model", "level", "judged"], sort=False).size().unstack(fill_value=0, sort=False)
     counts = counts.reindex(columns=LEVELS, fill_value=0)
     shares = counts.div(counts.sum(axis=1), axis=0).reset_index().melt(["model", "level"], LEVELS, "judged", "share")
     x = alt.X("judged:N", sort=LEVELS, title="judged level", axis=figures.LINES, scale=alt.Scale(domain=LEVELS))
