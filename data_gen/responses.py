@@ -15,6 +15,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from judges import Judgment
 from rubrics import Rubric, ScoreLevel
+from rubrics.files import read_jsonl
+from rubrics.files import write_jsonl as write_jsonl  # readers and writers of responses import it from here
 
 CONTROL: Literal["control"] = "control"
 
@@ -37,6 +39,7 @@ class TeacherResponse(BaseModel):
     """What a teacher wrote for (user prompt, rubric, level). Files with the names before schema 2 are read too.
 
     Attributes:
+        schema_version: Of the fields below; `schema` in files.
         id: `response_id` of what was asked, or for generated rows a hash of the call: a restarted run asks only for
             what is missing.
         user_prompt_id: Id of the user prompt.
@@ -55,7 +58,10 @@ class TeacherResponse(BaseModel):
         also: By other rubrics, by their id; None if not asked for.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+    schema_version: Literal[2] = Field(
+        default=2, validation_alias=AliasChoices("schema", "schema_version"), serialization_alias="schema"
+    )
     id: str
     user_prompt_id: str = Field(validation_alias=AliasChoices("user_prompt_id", "prompt_id"))
     user_prompt: str = Field(validation_alias=AliasChoices("user_prompt", "prompt"))
@@ -124,20 +130,18 @@ def iter_responses(
     Raises:
         ValueError: If a file is missing.
     """
-    seen: set[str] = set()
+    seen: set[int] = set()  # hashes, as ids are themselves: a million whole ids would take 100 MB
     hashes = {rubric_id: rubric.hash for rubric_id, rubric in rubrics.items()}  # slow to take for every row
     for path in paths:
-        if not path.is_file():
-            raise ValueError(f"{path}: not found, expected a responses file in JSONL")
-        for number, line in enumerate(read_lines(path), start=1):
+        for number, content in read_jsonl(path, skip=lambda message: problems.add("bad_row", message)):
             where = f"{path}:{number}"
             try:
-                row = TeacherResponse.model_validate_json(line)
+                row = TeacherResponse.model_validate(content)
             except ValidationError as error:
                 problems.add("bad_row", f"{where}: {_first_problem(error)}")
                 continue
             rubric = rubrics.get(row.rubric)
-            if row.id in seen:
+            if hash(row.id) in seen:
                 problems.add("repeated_id", f"{where}: id {row.id!r} stands there twice, expected each id once")
             elif rubric is None:
                 problems.add("unknown_rubric", f"{where}: rubric is {row.rubric!r}, expected one of {sorted(rubrics)}")
@@ -148,7 +152,7 @@ def iter_responses(
                     "the rubric was edited since; generate the response anew, or restore the rubric",
                 )
             else:
-                seen.add(row.id)
+                seen.add(hash(row.id))
                 yield where, row
 
 
@@ -158,35 +162,16 @@ def read_lines(path: Path) -> Iterator[str]:
         yield from file
 
 
-def write_jsonl(path: Path, rows: Iterable[BaseModel]) -> int:
-    """Writes the rows as they come, one JSON object a line, and returns how many; makes the folder if there is none.
-
-    The file is put in place once all rows are written: no half-written file is left under its name.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    count = 0
-    with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            file.write(row.model_dump_json(exclude_none=True) + "\n")
-            count += 1
-    unfinished.replace(path)
-    return count
-
-
 def _first_problem(error: ValidationError) -> str:
     problems = error.errors()
     first = problems[0]
-    if first["type"] == "json_invalid":
-        return f"got {str(first['input'])[:40]!r}, expected a JSON object in one line ({first['msg']})"
-    if not first["loc"]:
-        return f"got {str(first['input'])[:40]!r}, expected a JSON object with the fields of a response"
     field = first["loc"][0]
     same = [problem for problem in problems if problem["loc"][0] == field]
     expected = " or ".join(problem["msg"].removeprefix("Input should be ") for problem in same)
     if first["type"] == "missing":
         return f"{field}: got nothing, expected this field"
     if first["type"] == "extra_forbidden":
-        return f"{field}: got this field, expected only {', '.join(TeacherResponse.model_fields)}"
+        names = [info.serialization_alias or name for name, info in TeacherResponse.model_fields.items()]
+        return f"{field}: got this field, expected only {', '.join(names)}"
     place = ".".join(str(part) for part in first["loc"]) if len(same) == 1 else field
     return f"{place}: got {str(first['input'])[:60]!r}, expected {expected}"

@@ -5,15 +5,15 @@
 Input rows are `{rubric, prompt, level, response}`, level one of low, moderate, high or extremely_high.
 """
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import click
 
-from data_gen.responses import ResponseJudgment, TeacherResponse, read_lines, response_id, write_jsonl
+from data_gen.responses import ResponseJudgment, TeacherResponse, response_id, write_jsonl
 from judges import measure
 from rubrics import Rubric, ScoreLevel, load_rubrics, load_user_prompts
+from rubrics.files import read_jsonl
 
 _LEVELS = {"high": ScoreLevel.EXTREMELY_HIGH} | {level.value: level for level in ScoreLevel}
 
@@ -22,7 +22,7 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
     """Responses whose measured score lies in the band of their level, and one line on each that does not.
 
     Raises:
-        ValueError: If a row names an unknown rubric, level or train prompt.
+        ValueError: If a line holds no JSON object, or names an unknown rubric, level or train prompt.
     """
     prompt_ids = {text: user_prompt_id for user_prompt_id, text in load_user_prompts("train").items()}
     rubrics = {rubric.id: rubric for rubric in load_rubrics("measured")}
@@ -30,8 +30,7 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
     dropped: list[str] = []
     asked: Counter[str] = Counter()
     for path in paths:
-        for number, line in enumerate(read_lines(path), start=1):
-            row = json.loads(line)
+        for number, row in read_jsonl(path):
             where = f"{path.name}:{number}"
             for key, known in (("rubric", rubrics), ("level", _LEVELS), ("prompt", prompt_ids)):
                 if row.get(key) not in known:
@@ -63,7 +62,7 @@ def _verified(
         level=level,
         response=row["response"],
         teacher=teacher,
-        judgment=ResponseJudgment(score=judgment.score, judge=judgment.judge, prompt_version=judgment.prompt_version),
+        judgment=ResponseJudgment.of(judgment),
     )
 
 

@@ -1,7 +1,10 @@
 """Files of rows and texts: read line by line with errors that say where, written whole or not at all."""
 
+import codecs
+import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -51,31 +54,50 @@ def json_line(row: BaseModel | Mapping[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
-def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_jsonl(path: Path, skip: Callable[[str], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number, from 1, and object of every line that is not blank; UTF-8 with or without a byte order mark.
 
     Only a newline ends a line, not U+2028 and the like inside a text.
 
+    Args:
+        path: File, packed with gzip if its name ends in .gz.
+        skip: Gets the message about a line that is not UTF-8 or holds no JSON object, and the next lines go on.
+            Without it such a line raises.
+
     Raises:
-        ValueError: If the file is missing, or a line is not UTF-8 or holds no JSON object.
+        ValueError: If the file is missing, its gzip is broken, or at a bad line without `skip`.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file, expected JSON lines")
-    number = 1
-    with path.open(encoding="utf-8-sig", errors="surrogatepass", newline="\n") as file:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, _json_object(line, f"{path}:{number}")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not UTF-8 after line {number} ({error.reason}), save it as UTF-8") from error
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if not text.strip():
+                    continue
+                try:
+                    content = _json_object(text, f"{path}:{number}")
+                except ValueError as error:
+                    if skip is None:
+                        raise
+                    skip(str(error))
+                else:
+                    yield number, content
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path}: broken ({error}), expected JSONL in gzip; get the file anew") from error
 
 
-def _json_object(line: str, where: str) -> dict[str, Any]:
+def _json_object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        content = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: got {line[:40]!r}, expected a JSON object in one line ({error.msg})") from error
+        content = json.loads(line.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where}: not UTF-8 ({error.reason}), save the file as UTF-8") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{where}: got {_start(line)}, expected a JSON object in one line ({error})") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{where}: got {line[:40]!r}, expected a JSON object")
+        raise ValueError(f"{where}: got {_start(line)}, expected a JSON object")
     return content
+
+
+def _start(line: bytes) -> str:
+    return repr(line.decode("utf-8", "replace")[:40])

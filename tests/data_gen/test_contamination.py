@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from data_gen.verification.contamination import Contamination, read_benchmark_prompts
-from data_gen.verification.near_duplicates import words_of
+from data_gen.verify.benchmark_prompts import read_benchmark_prompts
+from data_gen.verify.contamination import Contamination
+from data_gen.verify.shingles import words_of
 from rubrics import all_user_prompts
 
 PROMPTS = {
@@ -105,8 +106,13 @@ def test_files_of_benchmark_prompts(name: str, content: str, expected: dict[str,
         ("p.yaml", "test: [", "p.yaml: not valid YAML"),
         ("p.yaml", "- One?\n", "p.yaml: got \"['One?']\", expected a mapping of ids to prompts, under `test` or alone"),
         ("p.yaml", "test:\n  a: 1\n", "p.yaml: got \"{'a': 1}\", expected a mapping of ids to prompts"),
-        ("p.jsonl", '{"prompt": "One?"}\n[]\n', "p.jsonl:2: got '[]\\n', expected an object with a text in one of"),
-        ("p.jsonl", "One?\n", "p.jsonl:1: got 'One?\\n', expected an object with a text in one of"),
+        ("p.jsonl", '{"prompt": "One?"}\n[]\n', "p.jsonl:2: got '[]\\n', expected a JSON object"),
+        ("p.jsonl", "One?\n", "p.jsonl:1: got 'One?\\n', expected a JSON object"),
+        (
+            "p.jsonl",
+            '{"title": "One?"}\n',
+            "p.jsonl:1: got \"{'title': 'One?'}\", expected an object with a text in one of",
+        ),
         ("p.txt", "\n", "p.txt: got no prompt, expected at least one"),
         ("none.txt", None, "none.txt: not found, expected a file of benchmark prompts"),
     ],

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from data_gen.pairing.command import twins_command
-from data_gen.pairing.dataset_card import read_verification
+from data_gen.twins.card import read_verification
+from data_gen.twins.command import twins_command
 
 ROOT = Path(__file__).parents[2]
 SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
@@ -28,24 +29,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def tables(card: str) -> dict[str, list[dict[str, str]]]:
-    """Tables of a card, by their first column's head."""
-    found: dict[str, list[dict[str, str]]] = {}
-    head: list[str] = []
-    for line in card.split("\n"):
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
-        if not cells:
-            head = []
-        elif not head:
-            head = cells
-            found[head[0]] = []
-        elif set(line) - set("|- "):
-            found[head[0]].append(dict(zip(head, cells, strict=True)))
-    return found
-
-
 def test_counts_and_means_of_the_card_are_those_of_the_rows(tmp_path: Path) -> None:
-    rows = [json.loads(line) for line in SEED_FILE.read_text(encoding="utf-8").splitlines()]
+    rows = read(SEED_FILE)
     for number, row in enumerate(rows):
         row["teacher"] = "b" if number % 72 < 30 else "a | b"
     responses = tmp_path / "responses.jsonl"
@@ -57,72 +42,57 @@ def test_counts_and_means_of_the_card_are_those_of_the_rows(tmp_path: Path) -> N
             if row["score_chosen"] < row["score_rejected"]:
                 kind = (row["rubric"], f"{row['level']}:{row['rejected_level']}", row["teacher"].replace("|", "\\|"))
                 counted[kind][name].append((row["score_chosen"], row["score_rejected"]))
-    found = tables((tmp_path / "out" / "README.md").read_text(encoding="utf-8"))["rubric"]
-    # the last table with this head is that of the rubrics' licences
-    assert {row["rubric"] for row in found} == {"broadcast", "field_notes", "labyrinth", "reverie"}
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
-    assert len(manifest["twins"]) == len(counted)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["schema"], len(manifest["twins"])) == (2, len(counted))
     for (rubric, levels, teacher), by_file in counted.items():
         pairs = by_file["train"] + by_file["eval"]
         low, high = (sum(scores) / len(pairs) for scores in zip(*pairs, strict=True))
-        cells = [rubric, levels, teacher, len(by_file["train"]), len(by_file["eval"])]
-        line = "| " + " | ".join(map(str, cells))
-        [told] = [row for row in card.split("\n") if row.startswith(line)]
-        means = [float(cell) for cell in told.removeprefix(line).strip(" |").split(" | ")]
+        start = f"| {rubric} | {levels} | {teacher} | {len(by_file['train'])} | {len(by_file['eval'])}"
+        [line] = [line for line in card.split("\n") if line.startswith(start)]
+        means = [float(cell) for cell in line.removeprefix(start).strip(" |").split(" | ")]
         assert means == pytest.approx([low, high, high - low], abs=0.06)
 
 
 def test_the_header_is_what_the_hub_reads(tmp_path: Path) -> None:
-    run("--out", tmp_path)
+    run("--licence", "cc-by-4.0", "--out", tmp_path)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
-    header = yaml.safe_load(card.split("---\n")[1])
-    assert header == {
-        "license": "apache-2.0",
+    files = [{"split": name, "path": f"{name}.jsonl"} for name in ("train", "eval")]
+    assert yaml.safe_load(card.split("---\n")[1]) == {
+        "license": "cc-by-4.0",
         "language": ["en"],
         "task_categories": ["text-generation"],
         "tags": ["preference", "dpo", "trl", "system-prompt", "synthetic", "cpt-tasks"],
         "size_categories": ["n<1K"],
-        "configs": [
-            {
-                "config_name": "default",
-                "data_files": [{"split": "train", "path": "train.jsonl"}, {"split": "eval", "path": "eval.jsonl"}],
-            }
-        ],
+        "configs": [{"config_name": "default", "data_files": files}],
     }
-    run("--licence", "cc-by-4.0", "--out", tmp_path)
-    assert "license: cc-by-4.0" in (tmp_path / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_card_names_command_hashes_and_sources_but_no_folder(tmp_path: Path) -> None:
-    options = ("--level-pairs", "low:moderate", "--min-gap", "12.5", "--balance", "--seed", 7, "--wordings", 1)
-    kwargs = ("--chat-template-kwargs", '{"enable_thinking": false}')
-    run("--responses", SEED_FILE, *options, *kwargs, "--rubrics", "measured", "--out", tmp_path / "out")
-    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert (
-        "    cpt twins --responses responses.jsonl --rubrics measured --level-pairs low:moderate --min-gap 12.5 "
-        "--wordings 1 --balance --chat-template-kwargs '{\"enable_thinking\": false}' --seed 7 --out DIR\n"
-    ) in card
+def test_the_card_names_command_hashes_and_sources_but_no_folder_and_its_command_makes_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--min-gap", "12.5", "--balance", "--seed", 7, "--chat-template-kwargs", '{"a": "b c"}')
+    first = tmp_path / "first"
+    run("--responses", SEED_FILE, *options, "--rubrics", "measured", f"--out={first}")
+    card = (first / "README.md").read_text(encoding="utf-8")
+    command = (
+        "cpt twins --responses responses.jsonl --min-gap 12.5 --balance --seed 7 --chat-template-kwargs "
+        '\'{"a": "b c"}\' --rubrics measured --out DIR'
+    )
+    assert f"    {command}\n" in card
     assert hashlib.sha256(SEED_FILE.read_bytes()).hexdigest() in card
     for name in ("train.jsonl", "eval.jsonl"):
-        content = (tmp_path / "out" / name).read_bytes()
+        content = (first / name).read_bytes()
         rows = content.count(b"\n")
         assert f"| {name} | {rows} | {hashlib.sha256(content).hexdigest()} |" in card
     assert "Teachers: unnamed-llm. Judges: measured, prompt version 1." in card
-    manifest = (tmp_path / "out" / "manifest.json").read_text(encoding="utf-8")
-    for folder in (str(tmp_path), str(ROOT)):
-        assert folder not in card
-        assert folder not in manifest
-
-
-def test_the_command_of_the_card_makes_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shlex
-
-    run("--responses", SEED_FILE, "--limit", 5, "--chat-template-kwargs", '{"a": "b c"}', "--out", tmp_path / "first")
-    command = json.loads((tmp_path / "first" / "manifest.json").read_text(encoding="utf-8"))["command"]
+    assert "license: apache-2.0" in card
+    for text in (card, (first / "manifest.json").read_text(encoding="utf-8")):
+        assert str(tmp_path) not in text
+        assert str(ROOT) not in text
     monkeypatch.chdir(SEED_FILE.parent)
     run(*[str(tmp_path / "second") if part == "DIR" else part for part in shlex.split(command)[2:]])
-    for path in (tmp_path / "first").iterdir():
+    for path in first.iterdir():
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
 
 

@@ -1,10 +1,7 @@
-"""Ratings by people as teacher responses: shapes of files, scores and levels by hand, what is left out and told."""
+"""Ratings by people as teacher responses: shapes of files, scores and levels by hand, what is left out and named."""
 
 import gzip
 import json
-import random
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,21 +10,15 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inspect_ai import eval as inspect_eval
 
-from cpt_tasks.rubric_adherence import adherence_grid, rubric_adherence
-from cpt_tasks.scorers import rubric_judge
-from data_gen.pairing.command import twins_command
-from data_gen.pairing.human_ratings import rating_score, responses_from_ratings
 from data_gen.responses import Problems, TeacherResponse
-from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics, load_user_prompts
-from rubrics.lint import likeness, lint_file
-from rubrics.load import LIBRARY
+from data_gen.twins.command import twins_command
+from data_gen.twins.human_ratings import rating_score, responses_from_ratings
+from rubrics import Rubric, ScoreLevel, load_rubrics, load_user_prompts
 
 Row = dict[str, Any]
 RATED: dict[str, Rubric] = {rubric.id: rubric for rubric in load_rubrics("human_ratings")}
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
-
 SOUP = "What can I do with a leek?"
 LEEK_SHORT = "Cut it into rings and cook it in butter until it is soft."
 LEEK_LONG = "A leek is a most obliging vegetable. " + "Wash it well, for there is sand between the leaves. " * 12
@@ -55,7 +46,7 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 def read(path: Path, **options: Any) -> tuple[list[TeacherResponse], dict[str, int]]:
     problems = Problems()
-    return list(responses_from_ratings(path, RATED, problems, **options)), dict(problems.counts)
+    return [row for _, row in responses_from_ratings(path, RATED, problems, **options)], dict(problems.counts)
 
 
 @pytest.mark.parametrize(
@@ -67,58 +58,44 @@ def read(path: Path, **options: Any) -> tuple[list[TeacherResponse], dict[str, i
         (3, 4, 75, "moderate"),
         (4, 4, 100, "extremely_high"),
         (1.6, 4, 40, "low"),  # the mean of 1, 1, 2, 2, 2
-        (1.625, 4, 40.625, "moderate"),
-        (3.7, 4, 92.5, "moderate"),
+        (1.6000000000000003, 4, 40, "low"),  # the same mean, added up in another order
         (3.75, 4, 93.75, "extremely_high"),
         (2, 5, 40, "low"),
-        (4.625, 5, 92.5, "moderate"),
         (9.25, 10, 92.5, "moderate"),
-        (1.6000000000000003, 4, 40, "low"),  # the same mean, added up in another order
         (0.37, 0.4, 92.5, "moderate"),
     ],
 )
 def test_known_scores_and_levels(rating: float, max_rating: float, score: float, level: str, tmp_path: Path) -> None:
     [row], _ = read(write(tmp_path / "r.jsonl", [rated("p", "r", verbosity=rating)]), max_rating=max_rating)
-    assert rating_score(rating, max_rating) == score
     assert row.judgment is not None
     assert (row.judgment.score, row.level) == (score, level)
 
 
 @given(st.floats(0, 1), st.floats(1e-3, 1e9))
 def test_score_and_level_agree_for_any_rating_on_any_scale(share: float, max_rating: float) -> None:
-    rating = share * max_rating
-    score = rating_score(rating, max_rating)
+    score = rating_score(share * max_rating, max_rating)
     assert 0 <= score <= 100
     assert score == pytest.approx(100 * share, abs=1e-6)
     assert ScoreLevel.of(score).distance(score) == 0
 
 
-@given(st.integers(1, 100), st.data())
-def test_a_rating_that_is_exactly_a_cut_belongs_to_the_lower_level(unit: int, data: st.DataObject) -> None:
-    # 2 of 5 is 40 and 37 of 40 is 92.5, whatever one unit of the scale is
-    assert rating_score(2 * unit, 5 * unit) == 40
-    assert rating_score(37 * unit, 40 * unit) == 92.5
-    tenth = data.draw(st.sampled_from([0.1, 0.2, 0.3, 0.7]))
-    assert ScoreLevel.of(rating_score(2 * unit * tenth, 5 * unit * tenth)) is ScoreLevel.LOW
-
-
 def test_a_row_of_helpsteer2_becomes_one_response_per_attribute(tmp_path: Path) -> None:
     rows, problems = read(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE[:1]))
-    assert problems == {}
-    assert len({row.user_prompt_id for row in rows}) == 1
-    scores = {row.rubric: (row.level.value, row.judgment.score if row.judgment else None) for row in rows}
+    assert (problems, len({row.user_prompt_id for row in rows})) == ({}, 1)
+    scores = {row.params["attribute"]: (str(row.level), row.judgment and row.judgment.score) for row in rows}
     assert scores == {
-        "rated_helpfulness": ("moderate", 75),
-        "rated_correctness": ("extremely_high", 100),
-        "rated_coherence": ("extremely_high", 100),
-        "rated_complexity": ("low", 25),
-        "rated_verbosity": ("low", 0),
+        "helpfulness": ("moderate", 75),
+        "correctness": ("extremely_high", 100),
+        "coherence": ("extremely_high", 100),
+        "complexity": ("low", 25),
+        "verbosity": ("low", 0),
     }
     [row] = [row for row in rows if row.rubric == "rated_complexity"]
     assert row.model_dump(mode="json", exclude_none=True, exclude={"id", "user_prompt_id"}) == {
-        "prompt": SOUP,
+        "schema": 2,
+        "user_prompt": SOUP,
         "rubric": "rated_complexity",
-        "rubric_hash": load_rubric("rated_complexity").hash,
+        "rubric_hash": RATED["rated_complexity"].hash,
         "level": "low",
         "response": LEEK_SHORT,
         "teacher": "human-rated",
@@ -133,64 +110,39 @@ def test_ids_follow_the_content_and_not_the_place(tmp_path: Path) -> None:
     other, _ = read(write(tmp_path / "b.jsonl", HELPSTEER2_LIKE[::-1]))
     assert {row.id: row for row in one} == {row.id: row for row in other}
     assert len({row.id for row in one}) == len(one) == 20
-    assert len({row.user_prompt_id for row in one}) == 2
-
-
-def test_one_text_may_answer_two_prompts(tmp_path: Path) -> None:
-    rows, problems = read(
-        write(tmp_path / "r.jsonl", [rated("a", "Yes.", verbosity=0), rated("b", "Yes.", verbosity=1)])
-    )
-    assert [row.user_prompt for row in rows] == ["a", "b"]
-    assert problems == {}
+    answers = [rated("a", "Yes.", verbosity=0), rated("b", "Yes.", verbosity=1)]
+    assert [row.user_prompt for row in read(write(tmp_path / "c.jsonl", answers))[0]] == ["a", "b"]
 
 
 def test_several_responses_in_a_row_keep_their_model_and_id(tmp_path: Path) -> None:
-    row = {
-        "prompt": [{"role": "user", "content": SOUP}],
-        "model": "m0",
-        "responses": [
-            {"text": LEEK_SHORT, "ratings": {"verbosity": 0.5, "style": 9}, "id": "x1"},
-            {"text": LEEK_LONG, "ratings": {"verbosity": 4, "complexity": None}, "model": "m1", "id": 7},
-        ],
-    }
+    responses = [
+        {"text": LEEK_SHORT, "ratings": {"verbosity": 0.5, "style": 9}, "id": "x1"},
+        {"text": LEEK_LONG, "ratings": {"verbosity": 4, "complexity": None}, "model": "m1", "id": 7},
+    ]
+    row = {"prompt": [{"role": "user", "content": SOUP}], "model": "m0", "responses": responses}
     rows, problems = read(write(tmp_path / "r.jsonl", [row]))
     assert problems == {}
-    assert [(row.user_prompt, row.response, row.level.value) for row in rows] == [
-        (SOUP, LEEK_SHORT, "low"),
-        (SOUP, LEEK_LONG, "extremely_high"),
+    assert [(row.user_prompt, row.response, str(row.level), row.params) for row in rows] == [
+        (SOUP, LEEK_SHORT, "low", {"attribute": "verbosity", "rating": 0.5, "model": "m0", "source_id": "x1"}),
+        (SOUP, LEEK_LONG, "extremely_high", {"attribute": "verbosity", "rating": 4, "model": "m1", "source_id": 7}),
     ]
-    assert [row.params for row in rows] == [
-        {"attribute": "verbosity", "rating": 0.5, "model": "m0", "source_id": "x1"},
-        {"attribute": "verbosity", "rating": 4, "model": "m1", "source_id": 7},
-    ]
-    assert {row.teacher for row in rows} == {"human-rated"}
 
 
-def test_both_shapes_give_the_same_rows(tmp_path: Path) -> None:
-    wide = [
-        {
-            "prompt": row["prompt"],
-            "responses": [{"text": row["response"], "ratings": {name: row[name] for name in ATTRIBUTES}}],
-        }
-        for row in HELPSTEER2_LIKE
-    ]
-    assert read(write(tmp_path / "a.jsonl", wide)) == read(write(tmp_path / "b.jsonl", HELPSTEER2_LIKE))
-
-
-def test_gzip_parquet_and_jsonl_give_the_same_rows(tmp_path: Path) -> None:
+def test_both_shapes_in_jsonl_gzip_or_parquet_give_the_same_rows(tmp_path: Path) -> None:
     plain = write(tmp_path / "r.jsonl", HELPSTEER2_LIKE)
     expected = read(plain)
+    several = [
+        {"prompt": row["prompt"], "responses": [{"text": row["response"], "ratings": {n: row[n] for n in ATTRIBUTES}}]}
+        for row in HELPSTEER2_LIKE
+    ]
+    assert read(write(tmp_path / "a.jsonl", several)) == expected
     packed = tmp_path / "r.jsonl.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     assert read(packed) == expected
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(arrow.Table.from_pylist(HELPSTEER2_LIKE), tmp_path / "r.parquet")
-    assert read(tmp_path / "r.parquet") == expected
-    nested = [{"prompt": SOUP, "responses": [{"text": LEEK_SHORT, "ratings": {"verbosity": 0.0}}]}, HELPSTEER2_LIKE[1]]
-    parquet.write_table(arrow.Table.from_pylist(nested), tmp_path / "n.parquet")
-    rows, problems = read(tmp_path / "n.parquet")
-    assert problems == {"bad_row": 1}  # Arrow takes the fields of a table from its first row
-    assert [(row.rubric, row.level) for row in rows] == [("rated_verbosity", "low")]
+    for rows in (HELPSTEER2_LIKE, several):
+        parquet.write_table(arrow.Table.from_pylist(rows), tmp_path / "r.parquet")
+        assert read(tmp_path / "r.parquet") == expected
 
 
 def test_an_attribute_can_rate_a_rubric_of_ones_own_choice_on_a_scale_of_its_own(tmp_path: Path) -> None:
@@ -199,13 +151,6 @@ def test_an_attribute_can_rate_a_rubric_of_ones_own_choice_on_a_scale_of_its_own
     assert (row.rubric, row.level, row.params["attribute"]) == ("rated_verbosity", "extremely_high", "chattiness")
     assert row.judgment is not None
     assert row.judgment.prompt_version == "ratings-0-7-v1"
-
-
-def test_only_the_rubrics_at_hand_are_asked_for(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", HELPSTEER2_LIKE)
-    rubrics = {name: RATED[name] for name in ("rated_verbosity",)} | {"labyrinth": load_rubric("labyrinth")}
-    rows = list(responses_from_ratings(path, rubrics, Problems()))
-    assert [row.rubric for row in rows] == ["rated_verbosity"] * 4
 
 
 GOOD = rated("good", "good", verbosity=1)
@@ -221,28 +166,22 @@ def several(*responses: object) -> Row:
 @pytest.mark.parametrize(
     ("bad", "kind", "message"),
     [
-        ("{", "bad_row", "got b'{\\n', expected a JSON object in one line"),
-        ("\xff", "bad_row", "expected a JSON object in one line"),
+        ("{", "bad_row", "got '{\\n', expected a JSON object in one line"),
+        ("\xff", "bad_row", "not UTF-8"),
         ("[" * 100_000, "bad_row", "expected a JSON object in one line"),
-        ("[1]", "bad_row", "got [1], expected a JSON object with a prompt"),
         ({"prompt": "p"}, "bad_row", "got the fields ['prompt'], expected `response` with a column per attribute"),
-        (rated("", "r", verbosity=1), "bad_row", "prompt: got None, expected a text or one message of the user"),
         (rated(" ", "r", verbosity=1), "bad_row", "prompt: got ' ', expected a text"),
-        (rated(3, "r", verbosity=1), "bad_row", "prompt: got 3, expected a text"),
         (rated(["a"], "r", verbosity=1), "bad_row", "prompt: got ['a'], expected a text"),
         (rated([{"role": "user"}], "r", verbosity=1), "bad_row", "prompt: got None, expected a text"),
         (rated("half a \ud83d", "r", verbosity=1), "bad_row", "prompt: got 'half a \\ud83d', expected a text"),
         (rated("p", 5, verbosity=1), "bad_row", "response: got 5, expected a text"),
-        (rated("p", "\n", verbosity=1), "bad_row", "response: got '\\n', expected a text"),
         (rated(TURNS, "r", verbosity=1), "multi_turn", "prompt: got turns marked '<extra_id_1>Assistant', expected"),
         (rated(TALK, "r", verbosity=1), "multi_turn", "prompt: got turns of ['user', 'assistant', 'user'], expected"),
         (rated("p", "r"), "no_rating", "got no rating of 'r', expected one or more on coherence, complexity, correct"),
         (rated("p", "r", verbosity=5), "bad_rating", "verbosity: got 5, expected a number from 0 to 4"),
-        (rated("p", "r", verbosity=-0.5), "bad_rating", "verbosity: got -0.5, expected a number from 0 to 4"),
         (rated("p", "r", verbosity="3"), "bad_rating", "verbosity: got '3', expected a number from 0 to 4"),
         (rated("p", "r", verbosity=True), "bad_rating", "verbosity: got True, expected a number from 0 to 4"),
         (rated("p", "r", verbosity=float("nan")), "bad_rating", "verbosity: got nan, expected a number from 0 to 4"),
-        (rated("p", "r", verbosity=[1, 2]), "bad_rating", "verbosity: got [1, 2], expected a number from 0 to 4"),
         (GOOD, "repeated_rating", "got a second verbosity rating of one response to one prompt, expected one"),
         (HELPSTEER3, "bad_row", "got two responses and which is preferred, but no rating of either; expected"),
         (several(), "bad_row", "responses: got [], expected a list of {text, ratings}"),
@@ -252,7 +191,7 @@ def several(*responses: object) -> Row:
         (several({"text": "r", "ratings": {"verbosity": 9}}), "bad_rating", "responses.0.ratings.verbosity: got 9"),
     ],
 )
-def test_a_bad_row_is_told_with_file_and_line_and_the_good_ones_go_on(
+def test_a_bad_row_is_named_with_file_and_line_and_the_good_ones_go_on(
     bad: Any, kind: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "r.jsonl"
@@ -262,21 +201,10 @@ def test_a_bad_row_is_told_with_file_and_line_and_the_good_ones_go_on(
     rows, problems = read(path)
     assert [row.response for row in rows] == ["good", "after"]
     assert problems == {kind: 1}
-    told = capsys.readouterr().err
-    assert told.startswith(f"{path}:3: ")
-    assert message in told
-    assert told.count("\n") == 1
-
-
-def test_a_bad_response_does_not_take_its_neighbours_along(tmp_path: Path) -> None:
-    row = several(
-        {"text": "a", "ratings": {"verbosity": 1, "complexity": 8}},
-        {"text": "", "ratings": {"verbosity": 1}},
-        {"text": "c", "ratings": {"verbosity": 4}},
-    )
-    rows, problems = read(write(tmp_path / "r.jsonl", [row]))
-    assert [(row.response, row.rubric) for row in rows] == [("a", "rated_verbosity"), ("c", "rated_verbosity")]
-    assert problems == {"bad_rating": 1, "bad_row": 1}
+    said = capsys.readouterr().err
+    assert said.startswith(f"{path}:3: ")
+    assert message in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -289,16 +217,15 @@ def test_a_bad_response_does_not_take_its_neighbours_along(tmp_path: Path) -> No
         ({"attributes": {"x": "rated_verbosity", "y": "rated_verbosity"}}, "expected a rubric of its own for each"),
     ],
 )
-def test_a_wrong_parameter_is_told_before_a_row_is_read(options: Row, message: str, tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", HELPSTEER2_LIKE)
+def test_a_wrong_parameter_is_one_sentence(options: Row, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError) as error:
-        responses_from_ratings(path, RATED, Problems(), **options)
+        read(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE), **options)
     assert message in str(error.value)
 
 
-def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="none.jsonl: not found, expected rated responses"):
-        responses_from_ratings(tmp_path / "none.jsonl", RATED, Problems())
+def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="none.jsonl: no such file, expected JSON lines"):
+        read(tmp_path / "none.jsonl")
     whole = gzip.compress(json.dumps(GOOD).encode() * 50)
     flipped = whole[:10] + bytes([whole[10] ^ 0xFF]) + whole[11:]  # the first byte after the header: zlib refuses it
     for content in (b"no gzip", whole[: len(whole) // 2], flipped):
@@ -306,84 +233,60 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path, monkeypatch: p
         with pytest.raises(ValueError, match="r.jsonl.gz: broken .*, expected JSONL in gzip"):
             read(tmp_path / "r.jsonl.gz")
     (tmp_path / "r.parquet").write_bytes(b"no parquet")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r"pip install 'cpt-tasks\[data\]'"):
-        read(tmp_path / "r.parquet")
-
-
-def test_what_is_no_parquet_is_one_sentence(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
-    (tmp_path / "r.parquet").write_bytes(b"no parquet")
     with pytest.raises(ValueError, match="r.parquet: not readable as Parquet"):
         read(tmp_path / "r.parquet")
 
 
 RATINGS = st.one_of(st.integers(-1, 6), st.floats(0, 4), st.none(), st.text(max_size=2), st.booleans())
 TEXTS = st.sampled_from(["", " ", "a", "b", "c", "d", "e"])
-
-
 RESPONSES = st.lists(st.tuples(TEXTS, st.dictionaries(st.sampled_from("uvw"), RATINGS)), max_size=5)
 
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(TEXTS, RESPONSES), max_size=5))
-def test_nothing_is_lost(table: list[tuple[str, list[tuple[str, dict[str, Any]]]]]) -> None:
+def test_nothing_is_lost_and_a_bad_response_does_not_take_its_neighbours_along(
+    table: list[tuple[str, list[tuple[str, dict[str, Any]]]]],
+) -> None:
     # one outcome, a row or a problem: per row without a prompt or responses; else per response without a text or
     # ratings; else per rating on an attribute asked for (w is not)
     expected = 0
+    rows = []
     for prompt, responses in table:
         for text, ratings in responses if prompt.strip() else []:
             asked = [rating for name, rating in ratings.items() if name in "uv" and rating is not None]
             expected += max(1, len(asked)) if text.strip() else 1
         expected += 1 if not prompt.strip() or not responses else 0
-    rows = [
-        {"prompt": prompt, "responses": [{"text": text, "ratings": ratings} for text, ratings in responses]}
-        for prompt, responses in table
-    ]
-    problems = Problems()
-    attributes = {"u": "rated_verbosity", "v": "rated_complexity"}
+        items = [{"text": text, "ratings": ratings} for text, ratings in responses]
+        rows.append({"prompt": prompt, "responses": items})
     with TemporaryDirectory() as folder:
         path = write(Path(folder) / "r.jsonl", rows)
-        found = list(responses_from_ratings(path, RATED, problems, attributes))
-    assert len(found) + problems.counts.total() == expected
-    assert len({row.id for row in found}) == len(found)
-    for row in found:
-        assert row.judgment is not None
-        assert row.level is ScoreLevel.of(row.judgment.score)
+        good, problems = read(path, attributes={"u": "rated_verbosity", "v": "rated_complexity"})
+    assert len(good) + sum(problems.values()) == expected
+    assert len({row.id for row in good}) == len(good)
 
 
-def test_ratings_become_twins_with_the_right_roles_and_scores(tmp_path: Path) -> None:
-    responses = write(tmp_path / "r.jsonl", HELPSTEER2_LIKE)
+def test_ratings_become_twins_with_the_right_roles_and_scores_packed_or_shuffled(tmp_path: Path) -> None:
     # by hand from the four rows of HELPSTEER2_LIKE; responses of one level make no twin: helpfulness 3 and 3, 3 and 2;
     # correctness 4 and 4 of the leeks; complexity 1 and 1 of the leeks; verbosity 1 and 1 of the moss
-    assert twins(responses, tmp_path / "out") == {
-        "train": swapped(
+    pairs = {
+        "train": [
             ("rated_complexity", (MOSS_PLAIN, "low", 0), (MOSS_LEARNED, "moderate", 75)),
             ("rated_verbosity", (LEEK_SHORT, "low", 0), (LEEK_LONG, "extremely_high", 100)),
-        ),
-        "eval": swapped(
+        ],
+        "eval": [
             ("rated_coherence", (LEEK_SHORT, "extremely_high", 100), (LEEK_LONG, "moderate", 50)),
             ("rated_coherence", (MOSS_PLAIN, "extremely_high", 100), (MOSS_LEARNED, "moderate", 75)),
             ("rated_correctness", (MOSS_PLAIN, "moderate", 75), (MOSS_LEARNED, "extremely_high", 100)),
-        ),
+        ],
     }
-
-
-def test_packed_or_shuffled_the_twins_are_the_same(tmp_path: Path) -> None:
-    expected = twins(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE), tmp_path / "a")
-    shuffled = HELPSTEER2_LIKE[:]
-    random.Random(3).shuffle(shuffled)
+    expected = {
+        name: sorted(row for rubric, one, other in table for row in ((rubric, *one, *other), (rubric, *other, *one)))
+        for name, table in pairs.items()
+    }
     packed = tmp_path / "r.jsonl.gz"
-    packed.write_bytes(gzip.compress(write(tmp_path / "s.jsonl", shuffled).read_bytes()))
-    assert shuffled != HELPSTEER2_LIKE
+    packed.write_bytes(gzip.compress(write(tmp_path / "s.jsonl", HELPSTEER2_LIKE[::-1]).read_bytes()))
+    assert twins(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE), tmp_path / "a") == expected
     assert twins(packed, tmp_path / "b") == expected
-
-
-Judged = tuple[str, str, float]
-
-
-def swapped(*pairs: tuple[str, Judged, Judged]) -> list[tuple[Any, ...]]:
-    return sorted(row for rubric, one, other in pairs for row in ((rubric, *one, *other), (rubric, *other, *one)))
 
 
 def twins(ratings: Path, out: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -391,81 +294,29 @@ def twins(ratings: Path, out: Path) -> dict[str, list[tuple[Any, ...]]]:
     arguments = ["--from-ratings", str(ratings), "--split-by", "rubric", "--strict", "--out", str(out)]
     result = CliRunner().invoke(twins_command, arguments)
     assert result.exit_code == 0, result.output
-    found = {}
+    assert "license: other" in (out / "README.md").read_text(encoding="utf-8")
+    tables = {}
     for name in ("train", "eval"):
         rows = [json.loads(line) for line in (out / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
-        for row in rows:
-            assert row["prompt"][0]["content"] in RATED[row["rubric"]].wordings(ScoreLevel(row["level"]), "train")
-            assert row["prompt"][1]["content"] in (SOUP, MOSS)
-            assert row["teacher"] == "human-rated"
-        found[name] = sorted(
+        assert {(row["teacher"], row["prompt"][1]["content"]) for row in rows} == {
+            ("human-rated", SOUP),
+            ("human-rated", MOSS),
+        }
+        tables[name] = sorted(
             (
                 *(row["rubric"], row["chosen"][0]["content"], row["level"], row["score_chosen"]),
                 *(row["rejected"][0]["content"], row["rejected_level"], row["score_rejected"]),
             )
             for row in rows
         )
-    return found
+    return tables
 
 
-def test_there_is_a_rubric_for_each_attribute_of_helpsteer2_and_style_is_trained_and_quality_held_out() -> None:
+def test_style_is_trained_and_quality_held_out_on_prompts_of_their_own() -> None:
     assert set(RATED) == {f"rated_{name}" for name in ATTRIBUTES}
-    assert {rubric.id for rubric in RATED.values() if rubric.split == "train"} == {
-        "rated_complexity",
-        "rated_verbosity",
-    }
-
-
-@pytest.mark.parametrize("rubric_id", sorted(RATED))
-def test_a_rubric_lints_clean_and_names_its_source(rubric_id: str) -> None:
-    assert lint_file(LIBRARY / f"{rubric_id}.yaml") == []
-    rubric = RATED[rubric_id]
-    assert len(rubric.criteria) == 5
-    assert rubric.licence == "Apache-2.0"
-    assert "HelpSteer2 (arXiv 2406.08673; data CC-BY-4.0)" in rubric.source
-    for level in ScoreLevel:
-        wordings = (*rubric.wordings(level, "train"), *rubric.wordings(level, "heldout"))
-        assert (len(rubric.wordings(level, "train")), len(rubric.wordings(level, "heldout"))) == (5, 3)
-        for wording in wordings:
-            assert rubric.title.lower() not in wording.lower()
-            assert not [criterion.title for criterion in rubric.criteria if criterion.title.lower() in wording.lower()]
-
-
-def test_the_wordings_and_descriptors_are_as_varied_as_lint_says_of_the_library() -> None:
-    for rubric in RATED.values():
-        for criterion in rubric.criteria:
-            grades = list(criterion.descriptors.model_dump().values())
-            assert max(likeness(a, b) for i, a in enumerate(grades) for b in grades[:i]) <= 0.62, criterion.id
-        for level in ScoreLevel:
-            wordings = [*rubric.wordings(level, "train"), *rubric.wordings(level, "heldout")]
-            assert max(likeness(a, b) for i, a in enumerate(wordings) for b in wordings[:i]) <= 0.47, rubric.id
-
-
-def test_the_family_is_asked_prompts_of_its_own_and_judged_by_its_rubrics(
-    mock_model: Callable[..., Any], tmp_path: Path
-) -> None:
-    def verdict(messages: list[Any]) -> str:
-        shown = "\n".join(message.text for message in messages)
-        [rubric] = [rubric for rubric in RATED.values() if rubric.render().strip() in shown]
-        criteria = [{"id": criterion.id, "reason": "r", "score": 55} for criterion in rubric.criteria]
-        return json.dumps({"criteria": criteria, "holistic_score": 50})
-
-    assert len(adherence_grid("human_ratings")) == 5 * 3 * 8
-    student = mock_model(lambda _: "The answer to this is known and it fills a line or two. " * 3)
-    task = rubric_adherence("human_ratings", levels="low", judge="none", limit_per_cell=1)
-    task.scorer = [rubric_judge("model", "human_ratings", call_store=str(tmp_path / "calls.jsonl"))]
-    grader = mock_model(verdict, name="grader")
-    [log] = inspect_eval(task, model=student, model_roles={"grader": grader}, display="none")
-    assert log.status == "success", log.error
-    asked = {(messages[0].text, messages[1].text) for messages in student.seen}
-    first_prompt = next(iter(load_user_prompts("test", "human_ratings").values()))
-    wordings = [rubric.wordings(ScoreLevel.LOW, "heldout")[0] for rubric in RATED.values()]
-    assert asked == {(wording, first_prompt) for wording in wordings}
-    scores = [sample.scores["rubric_judge"].as_float() for sample in log.samples or [] if sample.scores]
-    assert scores == [pytest.approx(55)] * 5
-
-
-def test_no_prompt_of_the_family_is_asked_by_another_one() -> None:
+    train = {rubric.id for rubric in RATED.values() if rubric.split == "train"}
+    assert train == {"rated_complexity", "rated_verbosity"}
+    assert all("HelpSteer2 (arXiv 2406.08673; data CC-BY-4.0)" in rubric.source for rubric in RATED.values())
     own = load_user_prompts("train", "human_ratings") | load_user_prompts("test", "human_ratings")
     assert len(own) == 48
     for family in {rubric.family for rubric in load_rubrics("all")} - {"human_ratings"}:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_gen.responses import Problems, iter_responses
-from data_gen.verification.text_filters import (
+from data_gen.verify.text_filters import (
     check_language,
     find_other_language,
     find_refusal,

@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from data_gen.pairing.command import twins_command
+from data_gen.twins.command import twins_command
 from rubrics import load_rubric, load_rubrics, load_user_prompts
 
 ROOT = Path(__file__).parents[2]
 SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
 SEED_ROWS = [json.loads(line) for line in SEED_FILE.read_text(encoding="utf-8").splitlines()]
-TRAINED_ON = ROOT / "results" / "smollm2-135m" / "training" / "run_manifest.json"
 TEST_PROMPT_ID, TEST_PROMPT = next(iter(load_user_prompts("test").items()))
 
 
@@ -44,20 +43,36 @@ def rated_as_heldout(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row | changes | {"id": row["id"] + "h"} for row in rows if row["rubric"] == "reverie"]
 
 
-@pytest.mark.parametrize("wordings", [1, 2])
-def test_the_seed_gives_the_bytes_that_results_were_trained_on(wordings: int, tmp_path: Path) -> None:
-    run("--wordings", wordings, "--out", tmp_path)
-    found = {name: hashlib.sha256((tmp_path / f"{name}.jsonl").read_bytes()).hexdigest() for name in ("train", "eval")}
-    trained_on = json.loads(TRAINED_ON.read_text(encoding="utf-8"))["data"]
-    if wordings == 1:  # the demo's
-        trained_on = {name: {"sha256": digest} for name, digest in DEMO_SHA256.items()}
-    assert found == {name: about["sha256"] for name, about in trained_on.items()}
-
-
-DEMO_SHA256 = {
-    "train": "77743858fffe9796f17a77314c67f6bc4449dfb89c7ccc0ec1ed7391d6f7fffd",
-    "eval": "68efe44c92ef2969e1b196698a63d502a76ed5650a72755e1c93e2abd5feeb35",
+# SHA-256 of the columns that training reads (first of the two) in the files that results were trained on, made before
+# columns were renamed (results/smollm2-135m/training/run_manifest.json names those files), and of the files of today
+TRAINED_ON = {
+    (1, "train"): (
+        "8bc575f8f21bad4c7c1a8cfc4629a3b6b2f658a738b6c8b69b433e205dfd02f7",
+        "cdf7dc5af002b7393fa06f583293447681ae4a7c8eb1accfd8ed33f2e20d962b",
+    ),
+    (1, "eval"): (
+        "1983afb382d903480d67adb175e551dfd616d32b1574981379e5192cc1a9fd7a",
+        "a26b8a75e100d56911ced06000d52da29bfcc3ffb6d56f46753acd38dfd9a662",
+    ),
+    (2, "train"): (
+        "04b9f8dbe1363f7fa6d86819c554f9e20bcae970fdfbeb7bf0809bf805913d49",
+        "f91cf97df50e0898c4e04dada09cb2cc8e656109a81eec8df60172aeb7df5d29",
+    ),
+    (2, "eval"): (
+        "644fcbe905c4a9cd859c42d0877251bc23972dd7110b69b3d1cec617a6cffe9f",
+        "e2a5ab8b47044aed0f44e684e41edf4b45f192616c65ad970ba1c0bac28368d9",
+    ),
 }
+
+
+@pytest.mark.parametrize("wordings", [1, 2])
+def test_the_seed_gives_the_data_that_results_were_trained_on(wordings: int, tmp_path: Path) -> None:
+    run("--wordings", wordings, "--out", tmp_path)
+    for name in ("train", "eval"):
+        path = tmp_path / f"{name}.jsonl"
+        columns = [[row[key] for key in ("prompt", "chosen", "rejected", "pair_id")] for row in read(path)]
+        digests = [hashlib.sha256(part).hexdigest() for part in (json.dumps(columns).encode(), path.read_bytes())]
+        assert tuple(digests) == TRAINED_ON[wordings, name]
 
 
 def test_the_same_input_and_seed_give_the_same_bytes_in_any_folder(
@@ -152,17 +167,22 @@ def test_bad_rows_are_named_and_counted_and_good_ones_survive(tmp_path: Path) ->
     assert not (tmp_path / "strict").exists()
 
 
-def test_a_test_prompt_gets_into_no_file(tmp_path: Path) -> None:
-    rows = [row | {"prompt": f" {TEST_PROMPT.upper()}"} if n < 24 else row for n, row in enumerate(SEED_ROWS)]
-    rows += [
-        row | {"id": row["id"] + "x", "user_prompt_id": TEST_PROMPT_ID, "prompt": TEST_PROMPT} for row in SEED_ROWS
-    ]
-    result = run("--responses", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "out")
+def test_no_test_prompt_and_no_heldout_wording_gets_into_a_file(tmp_path: Path) -> None:
+    rows = [row | {"user_prompt": f" {TEST_PROMPT.upper()}"} if n < 24 else row for n, row in enumerate(SEED_ROWS)]
+    test_prompt = {"user_prompt_id": TEST_PROMPT_ID, "user_prompt": TEST_PROMPT}
+    rows += [row | {"id": row["id"] + "x"} | test_prompt for row in SEED_ROWS] + rated_as_heldout(SEED_ROWS)
+    path = write(tmp_path / "r.jsonl", rows)
+    result = run("--responses", path, "--wordings", 6, "--split-by", "rubric", "--out", tmp_path)
     assert f"{24 + 288} bad rows skipped: {24 + 288} test_prompt" in result.stderr
-    for name in ("train", "eval"):
-        text = (tmp_path / "out" / f"{name}.jsonl").read_text(encoding="utf-8").casefold()
-        assert TEST_PROMPT.casefold() not in text
-        assert TEST_PROMPT_ID not in text
+    texts = [(tmp_path / f"{name}.jsonl").read_text(encoding="utf-8").casefold() for name in ("train", "eval")]
+    heldout = [
+        wording
+        for rubric in load_rubrics()
+        for wordings in rubric.system_prompts.values()
+        for wording in wordings.heldout
+    ]
+    for text in (TEST_PROMPT_ID, TEST_PROMPT, *(json.dumps(wording, ensure_ascii=False)[1:-1] for wording in heldout)):
+        assert not any(text.casefold() in written for written in texts)
 
 
 def test_heldout_rubrics_are_left_out_by_prompt_and_fill_eval_by_rubric(tmp_path: Path) -> None:
@@ -189,19 +209,6 @@ def test_heldout_rubrics_are_left_out_by_prompt_and_fill_eval_by_rubric(tmp_path
     assert {row["rubric"] for row in evaluation} == {"labyrinth", "reverie"}
 
 
-def test_no_heldout_wording_reaches_a_file(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", SEED_ROWS + rated_as_heldout(SEED_ROWS))
-    run("--responses", path, "--wordings", 6, "--split-by", "rubric", "--out", tmp_path)
-    rows = read(tmp_path / "train.jsonl") + read(tmp_path / "eval.jsonl")
-    heldout = {
-        wording
-        for rubric in load_rubrics()
-        for wordings in rubric.system_prompts.values()
-        for wording in wordings.heldout
-    }
-    assert not {row["prompt"][0]["content"] for row in rows} & heldout
-
-
 def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> None:
     text = (ROOT / "rubrics" / "library" / "reverie.yaml").read_text(encoding="utf-8")
     mine = tmp_path / "mine.yaml"
@@ -215,35 +222,13 @@ def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> N
     assert {row["rubric"] for row in read(tmp_path / "out" / "train.jsonl")} == {"mine", "labyrinth"}
 
 
-def two_teachers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every text twice, the second time by another teacher."""
-    return [row | {"teacher": teacher, "id": row["id"] + teacher} for row in rows for teacher in ("a", "b")]
-
-
-def test_twins_stay_within_a_teacher_unless_told_otherwise(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", two_teachers(SEED_ROWS))
-    run("--responses", path, "--out", tmp_path / "within")
-    within = read(tmp_path / "within" / "train.jsonl")
-    assert len(within) == 2 * 2 * 240
-    assert "rejected_teacher" not in within[0]
-    run("--responses", path, "--across-teachers", "--pairs-per-cell", 4, "--out", tmp_path / "across")
-    across = read(tmp_path / "across" / "train.jsonl")
-    assert len(across) == 2 * 4 * 240
-    assert {(row["teacher"], row["rejected_teacher"]) for row in across} == {(x, y) for x in "ab" for y in "ab"}
-
-
-def test_level_pairs_and_least_gap_choose_the_twins(tmp_path: Path) -> None:
-    run("--level-pairs", "moderate:low", "--min-gap", 60, "--out", tmp_path)
-    rows = read(tmp_path / "train.jsonl") + read(tmp_path / "eval.jsonl")
-    assert {(row["level"], row["rejected_level"]) for row in rows} == {("low", "moderate"), ("moderate", "low")}
-    assert all(abs(row["score_chosen"] - row["score_rejected"]) >= 60 for row in rows)
-    by_cell: dict[tuple[str, str], dict[str, float]] = {}
-    for row in SEED_ROWS:
-        by_cell.setdefault((row["rubric"], row["user_prompt_id"]), {})[row["level"]] = row["judgment"]["score"]
-    assert len(rows) == 2 * sum(scores["moderate"] - scores["low"] >= 60 for scores in by_cell.values())
-
-
 def test_several_files_are_one_input_and_a_repeated_row_is_named(tmp_path: Path) -> None:
+    ratings = write(tmp_path / "rated.jsonl", [{"prompt": "p", "response": f"{n}", "verbosity": n} for n in range(5)])
+    options = ("--from-ratings", ratings, "--attributes", "verbosity=rated_verbosity", "--eval-prompts", 0)
+    once, twice = run(*options, "--out", tmp_path / "a"), run(*options, *options[:2], "--out", tmp_path / "b")
+    assert "5 repeated_id" in twice.stderr
+    assert "repeated_id" not in once.stderr
+    assert read(tmp_path / "a" / "train.jsonl") == read(tmp_path / "b" / "train.jsonl")
     first, second = write(tmp_path / "1.jsonl", SEED_ROWS[:100]), write(tmp_path / "2.jsonl", SEED_ROWS[99:])
     result = run("--responses", first, "--responses", second, "--out", tmp_path / "out")
     assert "2.jsonl:1: id" in result.stderr
@@ -259,33 +244,9 @@ def test_without_eval_prompts_there_is_one_file_and_no_other_is_left_over(tmp_pa
     assert len(read(tmp_path / "train.jsonl")) == 2 * 288
 
 
-def test_ratings_by_people_are_paired_like_responses(tmp_path: Path) -> None:
-    rows = [
-        {"prompt": f"Question {n}?", "response": f"An answer of {rating} to {n}.", "verbosity": rating, "complexity": 2}
-        for n in range(6)
-        for rating in (0, 2, 4)
-    ]
-    path = write(tmp_path / "ratings.jsonl", [*rows, {"prompt": "x"}])
-    options = ("--attributes", "verbosity=rated_verbosity", "--eval-prompts", 2)
-    run("--from-ratings", path, *options, "--out", tmp_path / "out")
-    train, evaluation = (read(tmp_path / "out" / f"{name}.jsonl") for name in ("train", "eval"))
-    assert (len(train), len(evaluation)) == (2 * 3 * 4, 2 * 3 * 2)
-    assert {row["rubric"] for row in train} == {"rated_verbosity"}
-    high = next(row for row in train if (row["level"], row["rejected_level"]) == ("extremely_high", "low"))
-    assert (high["score_chosen"], high["score_rejected"]) == (100.0, 0.0)
-    assert high["chosen"][0]["content"].startswith("An answer of 4")
-    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert "license: other" in card
-    result = run("--from-ratings", path, "--from-ratings", path, *options, "--out", tmp_path / "twice")
-    assert "18 repeated_id" in result.stderr
-    assert read(tmp_path / "twice" / "train.jsonl") == train
-
-
 def test_rubrics_that_eval_says_nothing_of_are_named(tmp_path: Path) -> None:
-    rows = [
-        row | {"user_prompt_id": row["rubric"] + row["user_prompt_id"], "prompt": row["rubric"]} for row in SEED_ROWS
-    ]
-    rows = [row | {"prompt": row["prompt"] + row["user_prompt_id"]} for row in rows]
+    names = [row["rubric"] + row["user_prompt_id"] for row in SEED_ROWS]
+    rows = [row | {"user_prompt_id": name, "user_prompt": name} for row, name in zip(SEED_ROWS, names, strict=True)]
     result = run("--responses", write(tmp_path / "r.jsonl", rows), "--eval-prompts", 1, "--out", tmp_path / "out")
     [rubric] = {row["rubric"] for row in read(tmp_path / "out" / "eval.jsonl")}
     others = sorted({"broadcast", "field_notes", "labyrinth", "reverie"} - {rubric})

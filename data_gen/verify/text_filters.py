@@ -1,0 +1,143 @@
+"""What can be said against a response from its text alone, before a judge is paid for it.
+
+Each filter gives "" for a text that passes, and otherwise what it found. All are made to let a good text pass rather
+than to catch every bad one: what they miss is left to the judge.
+"""
+
+import re
+from functools import cache
+from typing import Any
+
+from judges.judgment import MIN_RESPONSE_WORDS
+from judges.measures import words
+from model_calls.errors import was_cut_off
+from rubrics import Rubric
+
+MAX_REFUSAL_WORDS = 80
+MIN_LANGUAGE_CHARACTERS = 100
+MAX_LANGUAGE_CHARACTERS = 1000  # read of a text to tell its language; more makes it slower, not surer
+MIN_LANGUAGE_CONFIDENCE = 0.9
+PLAIN_ENGLISH_SHARE = 0.1
+
+# no words of the languages written alike
+_ENGLISH_WORDS = frozenset(
+    "the and with that this from which were they their would you your his her where when".split()
+)
+
+_CANNOT = r"(?:can't|cannot|can not|won't|will not|am unable to|'m unable to|am not able to|'m not able to)"
+_REQUEST = r"(?:that|this|these|such|the|your|any|a response|content)\b"
+# narrow on purpose: a teller who cannot write a letter, or must decline an invitation, refuses nothing
+_TASK = (
+    rf"(?:(?:help|assist)(?: you)? with {_REQUEST}|"
+    r"(?:help|assist)(?: you)? (?:with|in) (?:writ|creat|provid|generat)ing\b|"
+    rf"(?:provide|fulfil?l|comply with|create|generate|produce|complete|engage in|engage with|support) {_REQUEST}|"
+    r"write (?:that|such|a response|content|about (?:that|this))\b|(?:comply|assist)[.!,])"
+)
+_REFUSAL = re.compile(
+    r"(?:(?:(?:i'm|i am)(?: really| very| truly)? sorry|sorry|i apologi[sz]e|my apologies|unfortunately)\b"
+    r"[^.!?]{0,40}?)?"
+    r"(?:as an ai(?: language)?(?: model| assistant)?,? )?"
+    rf"(?:(?:i |i(?='m)){_CANNOT} {_TASK}|"
+    r"i (?:must|have to|need to)(?: respectfully| politely)? decline "
+    r"(?:to (?:help|assist|provide|write|create|respond)|(?:this|your|the) request)\b|"
+    r"i(?:'m| am) not comfortable (?:writing|providing|creating|generating)\b)",
+    re.IGNORECASE,
+)
+_AS_AN_AI = re.compile(rf"as an ai(?: language)?(?: model| assistant)?, i {_CANNOT}\b", re.IGNORECASE)
+
+_HINTS = ("rubric", "scor", "_")
+_KIND = r"(?:low|moderate|high|mid|extremely[- ]high|very[- ]high|perfect)"
+_TEXT = r"(?:response|text|answer|version|piece|example|review|reply)"
+# narrow on purpose: matches have scores, films have scores, and speeches are designed to score points
+_MENTION = re.compile(
+    rf"\b(?:{_KIND}[- ]scoring {_TEXT}|{_KIND}[- ]score {_TEXT}|"
+    rf"as (?:requested|instructed)[^.!?\n]{{0,40}}\b{_KIND}[- ]scor(?:e|ing)\b|"
+    r"(?:requested|intended|assigned) score\b|"
+    r"(?:the|this|your|scoring|grading|given|provided) rubric(?:'s)? (?:asks|requires|criteri\w+|scores?|levels?|"
+    r"descriptors?|objective|rewards?|penali[sz]es)|"
+    r"(?:according to|by|under|per|against|following) (?:the|this|your) rubric\b(?! of)|"
+    rf"{_TEXT} (?:is|was) (?:designed|intended|meant|written|crafted|calibrated) to score\b|"
+    rf"(?:this|my|the) {_TEXT} (?:will|would|should) score\b)",
+    re.IGNORECASE,
+)
+
+
+def find_refusal(response: str, stop_reason: str | None = None) -> str:
+    """How a response refuses: by its stop reason, or by a text of at most 80 words that opens with a refusal.
+
+    A longer text that declines a part of what was asked, and a story whose teller cannot do something, are none.
+    """
+    if stop_reason == "content_filter":
+        return "stop reason content_filter"
+    start = response.lstrip()[:200].replace("’", "'")
+    refusal = _REFUSAL.match(start) or _AS_AN_AI.match(start)
+    return f"opens with {refusal[0]!r}" if refusal and len(response.split()) <= MAX_REFUSAL_WORDS else ""
+
+
+def find_truncation(stop_reason: str | None) -> str:
+    """The stop reason of a response that was cut off at a limit of tokens."""
+    return f"stop reason {stop_reason}" if was_cut_off(stop_reason) else ""
+
+
+def find_shortness(response: str) -> str:
+    """The number of words of a response that has too few of them for a judge: under 15, counted as judges count."""
+    count = len(words(response))
+    return f"{count} words, expected {MIN_RESPONSE_WORDS} or more" if count < MIN_RESPONSE_WORDS else ""
+
+
+def find_rubric_mention(response: str, rubric: Rubric) -> str:
+    """The words with which a response talks about its rubric or the score it was to get.
+
+    A rubric's or criterion's id counts only if it holds an underscore: the others are ordinary words.
+    """
+    lower = response.lower()
+    if not any(hint in lower for hint in _HINTS):
+        return ""
+    if mention := _MENTION.search(response):
+        return f"says {mention[0]!r}"
+    ids = (rubric.id, *(criterion.id for criterion in rubric.criteria), "extremely_high")
+    named = next((name for name in ids if "_" in name and re.search(rf"\b{name}\b", lower)), None)
+    return f"says {named!r}" if named else ""
+
+
+def find_other_language(response: str, language: str) -> str:
+    """The language of a response that is surely not in the one expected.
+
+    Texts under 100 characters, and findings with a confidence under 0.9, pass. Read are the first 1000 characters. An
+    English text is known without that by its commonest words, if one word in ten is among them.
+
+    Args:
+        response: The text.
+        language: ISO 639-1 code, e.g. "en".
+    """
+    if len(response) < MIN_LANGUAGE_CHARACTERS:
+        return ""
+    if language == "en" and _is_plainly_english(response):
+        return ""
+    likeliest, confidence = _identifier().classify(response[:MAX_LANGUAGE_CHARACTERS])
+    if likeliest == language or confidence < MIN_LANGUAGE_CONFIDENCE:
+        return ""
+    return f"language is {likeliest!r} with confidence {confidence:.2f}, expected {language!r}"
+
+
+def check_language(language: str) -> None:
+    """Raises ValueError unless the language can be told apart."""
+    if language not in (known := _identifier().labels):
+        raise ValueError(f"language: got {language!r}, expected 'any' or one of {sorted(known)}")
+
+
+def _is_plainly_english(text: str) -> bool:
+    # telling 100 languages apart takes longer than all other checks together
+    tokens = text.lower().split()
+    return sum(token in _ENGLISH_WORDS for token in tokens) >= PLAIN_ENGLISH_SHARE * len(tokens)
+
+
+@cache
+def _identifier() -> Any:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]  # it has no types
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "telling languages apart needs the package py3langid: pip install 'cpt-tasks[data]', or --language any"
+        ) from error
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
