@@ -56,11 +56,6 @@ def test_a_miss_is_the_distance_to_what_was_asked_for(level: str, score: float, 
     assert miss(level, score) == pytest.approx(expected, nan_ok=True)
 
 
-def test_levels_come_in_order_before_targets_before_words() -> None:
-    names = ["none", "90", "extremely_high", "10", "low", "9"]
-    assert level_order(names) == ["low", "extremely_high", "9", "10", "90", "none"]
-
-
 def test_each_cell_keeps_as_many_texts_from_its_worst_to_its_best() -> None:
     frame = samples_of(page_samples.adherence("alpha")).frame
     cell = frame[:8]  # noir at level low; all texts but the first are of one length
@@ -74,6 +69,11 @@ def test_each_cell_keeps_as_many_texts_from_its_worst_to_its_best() -> None:
     assert text_bytes(frame)[kept].sum() <= 4000
     assert choose_texts([frame, frame], 10**9) == [list(range(48))] * 2
     assert choose_texts([frame], 0) == [[]]
+
+
+def test_levels_come_in_order_before_targets_before_words() -> None:
+    levels = ["none", "90", "extremely_high", "10", "low", "9"]
+    assert level_order(levels) == ["low", "extremely_high", "9", "10", "90", "none"]
 
 
 def test_all_scores_are_kept_when_texts_are_left_out() -> None:
@@ -169,12 +169,6 @@ def test_a_report_without_adherence_has_no_leaderboard_but_its_benchmarks() -> N
     page = build_page(summary, page_samples.samples()[1:2], {}, page_samples.sections(summary))
     assert 'id="leaderboard"' not in page
     assert 'id="chart-dose_response"' in page
-
-
-def test_definitions_are_those_of_the_package() -> None:
-    definitions = view.definitions(page_samples.summary())
-    assert definitions["macro_accuracy"].startswith("Binned accuracy, 0-1: share of scores inside the band asked for")
-    assert "length_rho" not in definitions
 
 
 def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
