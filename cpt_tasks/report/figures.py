@@ -169,7 +169,7 @@ def spec_of(chart: ChartType) -> dict[str, Any]:
 
 def save_png(chart: ChartType, out: Path, stem: str) -> str:
     """Writes a chart as PNG into `out` and returns its file name."""
-    png = vl_convert.vegalite_to_png(spec_of(chart), scale=1.6, vl_version=_version())
+    png = vl_convert.vegalite_to_png(spec_of(chart), scale=1.3, vl_version=_version())
     write_whole(out / f"{stem}.png", png)
     return f"{stem}.png"
 
