@@ -55,7 +55,7 @@ def results(summary: dict[str, Any]) -> str:
     levels = {level: entry["metrics"]["accuracy"]["value"] for level, entry in adherence[TUNED]["by_level"].items()}
     best = [parts["best_of_n"][name]["metrics"]["band_hit@4"]["value"] for name in (TUNED, BASE)]
     dose = parts["dose_response"][TUNED]
-    doses = [point["value"] for point in dose["curve"] if not point["trained"]]
+    doses = [point["mean"] for point in dose["curve"] if not point["trained"]]
     words = [parts["drift"][name]["metrics"]["mean_words"]["value"] for name in (TUNED, BASE)]
     metrics = adherence[TUNED]["metrics"]
     cost = Estimate.from_json(parts["composition"][TUNED]["metrics"]["interference"])
