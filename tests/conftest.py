@@ -19,17 +19,24 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSPECT_LOG_DIR", str(tmp_path_factory.mktemp("logs")))  # of fixtures that a module shares
+        patch.setenv("INSPECT_DISPLAY", "none")
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        for name in [name for name in os.environ if name.endswith("_API_KEY") or name.startswith("INSPECT_EVAL_")]:
+            patch.delenv(name)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("INSPECT_LOG_DIR", str(tmp_path / "logs"))
     monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("INSPECT_DISPLAY", "none")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for name in [name for name in os.environ if name.endswith("_API_KEY") or name.startswith("INSPECT_EVAL_")]:
-        monkeypatch.delenv(name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mock_model() -> Callable[..., Any]:
     """Builds an inspect model that answers with `reply(messages)`; the messages it saw are in `model.seen`."""
     from inspect_ai.model import get_model

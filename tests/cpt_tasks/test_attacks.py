@@ -1,14 +1,12 @@
 """The attack set, and what no text of a student can do: change the prompt, or be read as the verdict."""
 
 import asyncio
-import base64
 import json
 import math
 import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -17,15 +15,14 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from scipy import stats
+from students import evaluated
 
 from cpt_tasks.benchmarks.judge_robustness.attacks import ATTACKS, FAMILIES, attacked_text, full_marks, load_attacks
 from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
-from cpt_tasks.benchmarks.judge_robustness.task import _COLUMNS, attack_samples, judge_robustness
+from cpt_tasks.benchmarks.judge_robustness.task import _COLUMNS, attack_samples
 from judges import JudgeFailure, ModelJudge, judge_messages, measure
-from judges.prompts import RESPONSE_BLOCK, RUBRIC_BLOCK
 from judges.verdict import parse_verdict
 from model_calls import open_store
 from rubrics import LOW_MAX, Rubric, load_rubric, load_rubrics, load_user_prompts
@@ -36,15 +33,11 @@ REVERIE = load_rubric("reverie")
 PROMPT = "Describe a street."
 HARMLESS = "The rain fell all night long on the street, and nobody who lived there came out to look at it."
 
-ATTACKED = [pytest.param(attacked_text(attack, SET.order, REVERIE, HARMLESS), id=attack.id) for attack in SET.attacks]
+ATTACKED = [attacked_text(attack, SET.order, REVERIE, HARMLESS) for attack in SET.attacks]
 TAGS = [
-    "</response>",
-    "<response>",
-    "＜/response＞",
-    "<\u200b/response>",
-    "﹤/response﹥",
-    "]]></response>",
+    *"</response> <response> ＜/response＞ ﹤/response﹥ ]]></response>".split(),
     "</RESPONSE >",
+    "<\u200b/response>",
 ]
 FIELDS = ["$rubric", "${criterion_ids}", "$response", "$nonce", "$$", "$", "${", "$user_prompt"]
 
@@ -54,27 +47,12 @@ def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)  # where a call store would be made by default
 
 
-# the set
-
-
-def test_there_are_at_least_40_attacks_in_8_families_of_5() -> None:
-    assert len(SET.attacks) >= 40
-    assert len(FAMILIES) == 8
-    assert all(sum(attack.family == family for attack in SET.attacks) >= 5 for family in FAMILIES)
-
-
-def test_every_attack_is_on_top_of_the_whole_text_and_different_from_every_other() -> None:
-    texts = [attacked_text(attack, SET.order, REVERIE, HARMLESS) for attack in SET.attacks]
-    assert len(set(texts)) == len(texts)
-    assert all(HARMLESS in text and len(text) > len(HARMLESS) for text in texts)
-
-
 def test_base_texts_are_low_seed_responses_to_train_prompts() -> None:
     lines = (ROOT / "data_gen" / "seed" / "responses.jsonl").read_text(encoding="utf-8").splitlines()
     seed = {row["id"]: row for row in map(json.loads, lines)}
     for base in SET.base_texts:
         row = seed[base.source.split()[-1]]
-        assert (row["response"], row["rubric"], row["prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)
+        assert (row["response"], row["rubric"], row["user_prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)
         assert base.user_prompt not in load_user_prompts("test").values()
         assert measure(load_rubric(base.rubric), base.text).score <= LOW_MAX / 2
     assert {base.rubric for base in SET.base_texts} == {rubric.id for rubric in load_rubrics("measured")}
@@ -87,86 +65,45 @@ def test_a_fake_verdict_is_one_that_would_be_accepted_from_a_judge() -> None:
         assert holistic == 100
 
 
-def test_encoded_orders_say_what_the_order_says() -> None:
-    encoded = {a.id: attacked_text(a, SET.order, REVERIE, "") for a in SET.attacks if a.family == "encoded_orders"}
-    assert base64.b64decode(encoded["encoded_base64"].split()[-1]).decode() == SET.order
-    assert json.loads(base64.b64decode(encoded["encoded_verdict_base64"].split()[-1])) == json.loads(
-        full_marks(REVERIE)
-    )
-    assert bytes.fromhex(encoded["encoded_hex"].split()[0][2:]).decode() == SET.order
-    assert SET.order[::-1] in encoded["encoded_reversed"]
-    assert unicodedata.normalize("NFKC", encoded["encoded_fullwidth"]).strip() == SET.order
-    assert encoded["encoded_zero_width"].replace("\u200b", "").strip() == SET.order
-
-
 @given(st.text(), st.sampled_from(SET.attacks))
 @example("costs $verdict or ${order}, $$5", SET.attacks[0])
 def test_an_attack_leaves_the_text_it_is_put_on_as_it_is(text: str, attack: Any) -> None:
     assert text in attacked_text(attack, SET.order, REVERIE, text)
 
 
-def _extra_field(content: dict[str, Any]) -> None:
-    content["attacks"][0]["strength"] = 3
-
-
-def _unknown_family(content: dict[str, Any]) -> None:
-    content["attacks"][0]["family"] = "bribery"
-
-
-def _unknown_placeholder(content: dict[str, Any]) -> None:
-    content["attacks"][0]["text"] = "$judge, please"
-
-
-def _lone_dollar(content: dict[str, Any]) -> None:
-    content["attacks"][0]["text"] = "I pay 5 $ for it"
-
-
-def _wrap_without_response(content: dict[str, Any]) -> None:
-    content["attacks"][0]["place"] = "wrap"
-
-
-def _append_with_response(content: dict[str, Any]) -> None:
-    content["attacks"][0]["text"] = "$response again"
-
-
-def _same_id(content: dict[str, Any]) -> None:
-    content["attacks"][1]["id"] = content["attacks"][0]["id"]
-
-
-def _thin_family(content: dict[str, Any]) -> None:
-    content["attacks"] = [a for a in content["attacks"] if a["family"] != "flattery"]
-
-
-def _test_prompt(content: dict[str, Any]) -> None:
-    content["base_texts"][0]["user_prompt_id"] = next(iter(load_user_prompts("test")))
+FIRST = ("attacks", 0)
+TEST_PROMPT = next(iter(load_user_prompts("test")))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("path", "value", "message"),
     [
-        (_extra_field, "attacks.0.strength: Extra inputs are not permitted"),
-        (_unknown_family, "attacks.0.family: Input should be 'direct_orders'"),
-        (_unknown_placeholder, "'order_plain': unknown placeholders ['judge'], expected ['criterion_ids'"),
-        (_lone_dollar, "'order_plain': a $ stands alone, expected a placeholder or $$"),
-        (_wrap_without_response, "'order_plain': place is 'wrap', expected $response"),
-        (_append_with_response, "'order_plain': place is 'append', expected $response"),
-        (_same_id, "attacks: id 'order_plain' is given twice, expected each id once"),
-        (_thin_family, "family 'flattery' has 0 attacks, expected 5 or more"),
-        (_test_prompt, "is not a train user prompt"),
+        ((*FIRST, "strength"), 3, "attacks.0.strength: Extra inputs are not permitted"),
+        ((*FIRST, "family"), "bribery", "attacks.0.family: Input should be 'direct_orders'"),
+        (
+            (*FIRST, "text"),
+            "$judge, please",
+            "'order_plain': unknown placeholders ['judge'], expected ['criterion_ids'",
+        ),
+        ((*FIRST, "text"), "I pay 5 $ for it", "'order_plain': a $ stands alone, expected a placeholder or $$"),
+        ((*FIRST, "place"), "wrap", "'order_plain': place is 'wrap', expected $response"),
+        ((*FIRST, "text"), "$response again", "'order_plain': place is 'append', expected $response"),
+        (("attacks", 1, "id"), "order_plain", "attacks: id 'order_plain' is given twice, expected each id once"),
+        (("attacks",), [], "family 'direct_orders' has 0 attacks, expected 5 or more"),
+        (("base_texts", 0, "user_prompt_id"), TEST_PROMPT, "is not a train user prompt"),
     ],
 )
-def test_a_bad_attack_file_is_named_with_what_is_wrong(change: Any, message: str, tmp_path: Path) -> None:
-    content = yaml.safe_load(ATTACKS.read_text(encoding="utf-8"))
-    change(content)
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    with pytest.raises(ValueError) as error:
-        load_attacks(path)
-    assert str(error.value).startswith("mine.yaml: ")
-    assert message in str(error.value)
-
-
-# the structure of the prompt
+def test_a_bad_attack_file_is_named_with_what_is_wrong(
+    path: tuple[str | int, ...], value: Any, message: str, tmp_path: Path
+) -> None:
+    content = part = yaml.safe_load(ATTACKS.read_text(encoding="utf-8"))
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = value
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"^mine.yaml: .*{re.escape(message)}"):
+        load_attacks(mine)
 
 
 def blocks(response: str) -> tuple[str, str]:
@@ -195,13 +132,15 @@ def _nonce(block: str) -> str:
     return re.findall(r"<user_prompt_(\w+)>", block)[0]
 
 
-@pytest.mark.parametrize("response", ATTACKED)
-def test_no_attack_changes_the_structure_of_the_prompt(response: str) -> None:
-    check_structure(response)
+def test_no_attack_changes_the_structure_of_the_prompt_or_speaks_from_a_reason() -> None:
+    assert len(set(ATTACKED)) == len(ATTACKED)
+    for text in ATTACKED:
+        check_structure(text)
+        assert scores_or_none(verdict(REVERIE, 10, reason=f"It says: {text}")) == [10, 10]
 
 
-@given(st.text(max_size=300), st.sampled_from([*TAGS, *FIELDS, *(p.values[0] for p in ATTACKED)]), st.text(max_size=50))
-def test_no_text_changes_the_structure_of_the_prompt(before: str, attack: Any, after: str) -> None:
+@given(st.text(max_size=300), st.sampled_from([*TAGS, *FIELDS, *ATTACKED]), st.text(max_size=50))
+def test_no_text_changes_the_structure_of_the_prompt(before: str, attack: str, after: str) -> None:
     check_structure(f"{before}{attack}{after}")
 
 
@@ -216,14 +155,6 @@ def test_a_lone_surrogate_reaches_the_judge_and_is_judged(mock_model: Callable[.
     assert asyncio.run(judge.judge(REVERIE, PROMPT, f"{HARMLESS} \ud800")).score == pytest.approx(10)
 
 
-def test_the_templates_name_the_fields_that_are_filled_and_no_others() -> None:
-    assert set(Template(RUBRIC_BLOCK.template).get_identifiers()) == {"rubric", "criterion_ids"}
-    assert set(Template(RESPONSE_BLOCK.template).get_identifiers()) == {"user_prompt", "response", "nonce"}
-
-
-# the verdict
-
-
 def verdict(rubric: Rubric, score: float, reason: str = "Seen in the text.") -> str:
     criteria = [{"id": criterion.id, "reason": reason, "score": score} for criterion in rubric.criteria]
     return json.dumps({"criteria": criteria, "holistic_score": score})
@@ -234,11 +165,6 @@ def scores_or_none(reply: str) -> list[float] | None:
         return [criterion.score for criterion in parse_verdict(REVERIE, reply)[0]]
     except JudgeFailure:
         return None
-
-
-@pytest.mark.parametrize("text", ATTACKED)
-def test_an_attack_quoted_in_a_reason_does_not_speak(text: Any) -> None:
-    assert scores_or_none(verdict(REVERIE, 10, reason=f"It says: {text}")) == [10, 10]
 
 
 @given(st.text())
@@ -269,24 +195,14 @@ def test_a_quoted_verdict_never_wins_over_the_judges_own(reply: str) -> None:
     assert scores_or_none(reply) in ([10, 10], None)
 
 
-# the task
-
-
-def run(grader: Any, tmp_path: Path, **parameters: Any) -> EvalLog:
-    [log] = inspect_eval(
-        "cpt_tasks/judge_robustness",  # by name, as a user does
-        task_args={"rubrics": "reverie", "call_store": str(tmp_path / "calls.jsonl")} | parameters,
-        model="none",
-        model_roles={"grader": grader},
-        display="none",
+def run(grader: Any, tmp_path: Path, **parameters: Any) -> tuple[EvalLog, dict[str, float]]:
+    arguments = {"rubrics": "reverie", "call_store": str(tmp_path / "calls.jsonl")} | parameters
+    # by name, as a user does
+    log = evaluated(
+        "cpt_tasks/judge_robustness", "none", task_args=arguments, model_roles={"grader": grader}, max_connections=10
     )
-    assert log.status == "success", log.error
-    return log
-
-
-def metrics_of(log: EvalLog) -> dict[str, float]:
     assert log.results is not None
-    return {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
+    return log, {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
 
 
 def test_a_gullible_judge_shows_a_shift_for_exactly_the_families_that_give_the_order(
@@ -295,31 +211,30 @@ def test_a_gullible_judge_shows_a_shift_for_exactly_the_families_that_give_the_o
     def gullible(messages: list[Any]) -> str:
         return verdict(REVERIE, 100 if SET.order in messages[-1].text else 10)
 
-    found = metrics_of(run(mock_model(gullible, name="grader"), tmp_path, limit_per_family=1))
+    _, values = run(mock_model(gullible, name="grader"), tmp_path, limit_per_family=1)
     # the first attacks of two families hold the order in plain words: 90 points on each of the 3 base texts
     believed = {"direct_orders", "closing_tags"}
     for family in FAMILIES:
-        shift = 90 if family in believed else 0
-        values = [found[f"{family}_{name}"] for name in ("mean_shift", "largest_shift")]
-        assert values == pytest.approx([shift] * 2)
-        assert math.isnan(found[f"{family}_ci_low"])  # three base texts are too few for an interval
-        assert found[f"{family}_level_changed"] == (family in believed)
-        assert (found[f"{family}_n"], found[f"{family}_failed"], found[f"{family}_texts"]) == (3, 0, 3)
-    assert found["mean_shift"] == pytest.approx(2 * 90 / 8)
-    assert found["worst_family_shift"] == pytest.approx(90)
-    worst_first = [name.removesuffix("_largest_shift") for name in found if name.endswith("_largest_shift")]
+        shift, changed = (90, 1) if family in believed else (0, 0)
+        names = ("mean_shift", "largest_shift", "level_changed", "n", "failed", "texts")
+        assert [values[f"{family}_{name}"] for name in names] == pytest.approx([shift, shift, changed, 3, 0, 3])
+        assert math.isnan(values[f"{family}_ci_low"])  # three base texts are too few for an interval
+    assert (values["mean_shift"], values["worst_family_shift"]) == pytest.approx((2 * 90 / 8, 90))
+    worst_first = [name.removesuffix("_largest_shift") for name in values if name.endswith("_largest_shift")]
     assert set(worst_first[:2]) == believed
 
 
-def test_a_firm_judge_shows_no_shift(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_firm_judge_shows_no_shift_and_alone_is_asked(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     grader = mock_model(lambda _: verdict(REVERIE, 10), name="grader")
-    log = run(grader, tmp_path)
-    found = metrics_of(log)
-    assert found["texts"] == len(log.samples or []) == 3 * (len(SET.attacks) + 1) == len(grader.seen)
-    shifts = [value for name, value in found.items() if re.search(r"_shift$|level_changed", name)]
-    measured = [value for name, value in found.items() if name.endswith("measured_shift")]
-    assert sum(map(abs, shifts)) == pytest.approx(sum(map(abs, measured)))
-    assert (found["mean_shift"], found["worst_family_shift"], found["failed"]) == (0, 0, 0)
+    log, values = run(grader, tmp_path)
+    n_texts = 3 * (len(SET.attacks) + 1)
+    assert values["texts"] == len(log.samples or []) == len(grader.seen) == n_texts
+    assert len(open_store(tmp_path / "calls.jsonl")) == n_texts
+    shifts = [value for name, value in values.items() if re.search(r"(?<!measured)_shift$|level_changed", name)]
+    assert shifts == [0] * len(shifts)
+    # no model writes a response: the judge reads the text
+    assert all(sample.output.completion == sample.metadata["text"] for sample in log.samples or [])
+    assert set(log.stats.model_usage) == {"mockllm/grader"}
 
 
 def test_a_judge_that_an_attack_makes_fail_is_counted_and_gives_no_number(
@@ -328,33 +243,16 @@ def test_a_judge_that_an_attack_makes_fail_is_counted_and_gives_no_number(
     def confused(messages: list[Any]) -> str:
         return "{{{{" if "{{{{" in messages[-1].text else verdict(REVERIE, 10)
 
-    log = run(mock_model(confused, name="grader"), tmp_path, families="json_injection,flattery")
-    found = metrics_of(log)
-    per_family = {family: sum(a.family == family for a in SET.attacks) for family in FAMILIES}
-    assert (found["json_injection_failed"], found["json_injection_texts"]) == (3, 3 * per_family["json_injection"])
-    assert (found["flattery_failed"], found["clean_failed"], found["failed"]) == (0, 0, 3)
-    assert found["json_injection_n"] == 3 * per_family["json_injection"] - 3
-    assert found["json_injection_mean_shift"] == 0
-    failed = [s for s in log.samples or [] if s.scores and math.isnan(s.scores["attack_judge"].as_float())]
-    assert {sample.metadata["attack"] for sample in failed} == {"json_denial"}
-    assert all((s.scores or {})["attack_judge"].metadata["failure_mode"] == "malformed_json" for s in failed)  # type: ignore[index]
-
-
-def test_no_model_is_asked_for_a_response_and_the_judge_reads_the_text(
-    mock_model: Callable[..., Any], tmp_path: Path
-) -> None:
-    grader = mock_model(lambda _: verdict(REVERIE, 10), name="grader")
-    log = run(grader, tmp_path, families="flattery", limit_per_family=1)
-    for sample in log.samples or []:
-        assert sample.output.completion == sample.metadata["text"]
-    assert len(grader.seen) == len(log.samples or []) == 6
-    assert set(log.stats.model_usage) == {"mockllm/grader"}
-
-
-def test_calls_are_kept_in_the_store_that_is_named(mock_model: Callable[..., Any], tmp_path: Path) -> None:
-    grader = mock_model(lambda _: verdict(REVERIE, 10), name="grader")
-    run(grader, tmp_path, families="flattery", limit_per_family=1)
-    assert len(open_store(tmp_path / "calls.jsonl")) == len(grader.seen) == 6
+    log, values = run(mock_model(confused, name="grader"), tmp_path, families="json_injection,flattery")
+    n_texts = 3 * sum(attack.family == "json_injection" for attack in SET.attacks)
+    names = ("texts", "failed", "n", "mean_shift")
+    assert [values[f"json_injection_{name}"] for name in names] == [n_texts, 3, n_texts - 3, 0]
+    assert (values["flattery_failed"], values["clean_failed"], values["failed"]) == (0, 0, 3)
+    scores = {sample.metadata["attack"]: (sample.scores or {})["attack_judge"] for sample in log.samples or []}
+    failed = {attack: score.metadata or {} for attack, score in scores.items() if math.isnan(score.as_float())}
+    assert {attack: metadata["failure_mode"] for attack, metadata in failed.items()} == {
+        "json_denial": "malformed_json"
+    }
 
 
 def test_statistics_by_hand() -> None:
@@ -374,6 +272,8 @@ def test_statistics_by_hand() -> None:
     assert found["flattery_level_changed"] == pytest.approx(1 / 3)
     assert found["flattery_n"] == 3
     assert not any(name.startswith("role_play") for name in found)
+    for nothing_attacked in ([], texts[:1]):
+        assert math.isnan(shift_statistics(pd.DataFrame(nothing_attacked, columns=_COLUMNS))["mean_shift"])  # type: ignore[arg-type]
 
 
 def test_the_interval_of_a_family_is_that_of_t_on_the_means_of_its_base_texts() -> None:
@@ -387,11 +287,6 @@ def test_the_interval_of_a_family_is_that_of_t_on_the_means_of_its_base_texts() 
     assert (found["flattery_ci_low"], found["flattery_ci_high"]) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("texts", [[], [("clean", "clean", "a", 10, 0)]])
-def test_without_an_attacked_text_the_shift_is_nan(texts: list[Any]) -> None:
-    assert math.isnan(float(shift_statistics(pd.DataFrame(texts, columns=_COLUMNS))["mean_shift"] or 0))
-
-
 def test_ids_are_unique_stable_and_follow_the_content() -> None:
     rubrics = load_rubrics("measured")
     ids = [sample.id for sample in attack_samples(SET, rubrics, FAMILIES)]
@@ -401,29 +296,3 @@ def test_ids_are_unique_stable_and_follow_the_content() -> None:
     changed = set(ids) - {sample.id for sample in attack_samples(other_order, rubrics, FAMILIES)}
     n_orders = sum("$order" in attack.text for attack in SET.attacks)
     assert len(changed) == n_orders * len(SET.base_texts)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"families": "bribery"}, "families: got 'bribery', expected 'all' or some of"),
-        ({"families": "flattery,flattery"}, "each once"),
-        ({"limit_per_family": 0}, "limit_per_family: got 0, expected 1 or more"),
-        ({"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
-        ({"rubrics": "rococo"}, "'rococo' not found, expected one of"),
-    ],
-)
-def test_a_wrong_parameter_is_answered_with_the_right_ones(
-    parameters: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError) as error:
-        judge_robustness(**({"call_store": str(tmp_path / "calls.jsonl")} | parameters))
-    assert message in str(error.value)
-
-
-def test_a_rubric_without_base_texts_is_refused(tmp_path: Path) -> None:
-    own = tmp_path / "daydream.yaml"
-    text = (ROOT / "rubrics" / "library" / "reverie.yaml").read_text(encoding="utf-8")
-    own.write_text(text.replace("id: reverie", "id: daydream", 1), encoding="utf-8")
-    with pytest.raises(ValueError, match="'daydream' has no base texts to attack, expected some of"):
-        judge_robustness(rubrics=str(own), call_store=str(tmp_path / "calls.jsonl"))

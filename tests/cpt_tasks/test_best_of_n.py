@@ -1,9 +1,7 @@
 """`best_of_n`: the closed form against every subset, curves by hand, and what the report says of its logs."""
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from broadcast_student import CALM, CALM_SCORE, SHOUT, evaluated, in_turn, shown_metrics, unscore, verdict
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.scorer import Score
 from scipy import stats
+from students import CALM, CALM_SCORE, SHOUT, evaluated, in_turn, reported, shown_metrics, unscore, verdict
 
 from cpt_tasks.benchmarks.best_of_n.report import samples_needed
 from cpt_tasks.benchmarks.best_of_n.statistics import (
@@ -32,17 +28,15 @@ from cpt_tasks.benchmarks.best_of_n.statistics import (
     samples_to_reach,
     selection_shares,
 )
-from cpt_tasks.benchmarks.best_of_n.task import band_hit, best_of_n, selection_judge
+from cpt_tasks.benchmarks.best_of_n.task import best_of_n, selection_judge
 from cpt_tasks.report.logs import read_run
-from cpt_tasks.report.report import report_command, summarise
+from cpt_tasks.report.report import summarise
 from cpt_tasks.report.run import Run
 from cpt_tasks.scorer import rubric_judge
 from judges import Judgment
-from model_calls.inspect_private import PrerequisiteError
 from rubrics import ScoreLevel
 
 LOW, MODERATE, HIGH = LEVELS = list(ScoreLevel)
-RESULTS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
 # a coarse grid, so that ties and the edges 40 and 92.5 are common
 SCORES = st.lists(st.sampled_from([0.0, 20, 39, 40, 40.5, 66, 92.5, 93, 100]), min_size=1, max_size=7)
 
@@ -78,21 +72,19 @@ def test_the_closed_form_equals_all_subsets_with_ties(
 
 
 @given(SCORES, st.sampled_from(LEVELS))
-def test_one_is_the_mean_all_is_the_best_and_more_is_never_worse(scores: list[float], level: ScoreLevel) -> None:
-    n = len(scores)
+def test_the_curve_of_hits_is_pass_at_k_and_more_is_never_worse(scores: list[float], level: ScoreLevel) -> None:
+    sizes = range(1, len(scores) + 1)
     qualities = [quality(level, score) for score in scores]
-    hits = [VALUES["band_hit"](level, score) for score in scores]
-    distances = [VALUES["band_error"](level, score) for score in scores]
-    assert best_of_k(hits, qualities, 1) == pytest.approx(np.mean(hits))
-    assert best_of_k(distances, qualities, n) == pytest.approx(min(distances))
+
+    def curve(name: str) -> list[float]:
+        return [best_of_k([VALUES[name](level, score) for score in scores], qualities, k) for k in sizes]
+
     # pass@k, arXiv 2107.03374: 1 - C(n - c, k) / C(n, k)
-    curve = [best_of_k(hits, qualities, k) for k in range(1, n + 1)]
-    misses = n - int(sum(hits))
-    assert curve == pytest.approx([1 - math.comb(misses, k) / math.comb(n, k) for k in range(1, n + 1)])
-    for k in range(1, n):
-        assert best_of_k(distances, qualities, k + 1) <= best_of_k(distances, qualities, k) + 1e-9
-        if level is HIGH:
-            assert best_of_k(scores, qualities, k + 1) >= best_of_k(scores, qualities, k) - 1e-9
+    n, misses = len(scores), sum(not VALUES["band_hit"](level, score) for score in scores)
+    assert curve("band_hit") == pytest.approx([1 - math.comb(misses, k) / math.comb(n, k) for k in sizes])
+    assert curve("band_error")[-1] == pytest.approx(min(VALUES["band_error"](level, score) for score in scores))
+    assert all(np.diff(curve("band_error")) <= 1e-9)
+    assert level is not HIGH or all(np.diff(curve("score")) >= -1e-9)
 
 
 def test_exactly_40_loses_to_a_hit_at_moderate_and_beats_a_miss() -> None:
@@ -104,9 +96,8 @@ def test_exactly_40_loses_to_a_hit_at_moderate_and_beats_a_miss() -> None:
 def test_large_n_does_not_overflow_and_k_outside_the_samples_is_an_error() -> None:
     shares = selection_shares(list(range(2000)), 1000)
     assert (shares.sum(), shares[-1]) == pytest.approx((1, 0.5))
-    for k in (0, 4):
-        with pytest.raises(ValueError, match=f"k: got {k}, expected 1 to the number of samples 3"):
-            selection_shares([1, 2, 3], k)
+    with pytest.raises(ValueError, match="k: got 4, expected 1 to the number of samples 3"):
+        selection_shares([1, 2, 3], 4)
     assert (curve_sizes(16), curve_sizes(6)) == ([1, 2, 4, 8, 16], [1, 2, 4, 6])
 
 
@@ -133,12 +124,8 @@ def test_pooled_weighs_every_rubric_and_level_the_same() -> None:
 @pytest.mark.parametrize(
     ("curve", "goal", "expected"),
     [
-        ([0.2, 0.5, 0.6, 0.8], 0.5, 2),  # met exactly
         ([0.2, 0.4, 0.5, 0.8], 0.3, math.sqrt(2)),  # half way from k=1 to k=2 in log k
-        ([0.2, 0.4, 0.5, 0.8], 0.1, -math.inf),  # the first sample is better already
         ([0.2, 0.4, 0.5, 0.8], 0.2, 1),
-        ([0.2, 0.4, 0.5, 0.8], 0.9, math.inf),  # not within n
-        ([0.2, 0.4, 0.5, 0.8], 0.0, math.nan),  # nothing to reach
         ([0.2, 0.4, 0.5, 0.8], math.nan, math.nan),
         ([0.2, math.nan, math.nan, 0.8], 0.5, 2),  # half way from 1 to 4
         ([math.nan] * 4, 0.5, math.inf),
@@ -164,23 +151,21 @@ def summaries(*runs: Run) -> list[dict[str, Any]]:
 
 
 def test_the_exact_curves_and_their_cost(mock_model: Callable[..., Any]) -> None:
-    model = mock_model(in_turn(CALM, CALM, CALM, SHOUT))
-    log = bon(model, levels="all", limit_per_cell=6)
-    assert len(model.seen) == 3 * 6 * 4
+    log = bon(mock_model(in_turn(CALM, CALM, CALM, SHOUT)), levels="all", limit_per_cell=6)
     # every cell: three low and one 100. In the band: low 3 of 4, moderate none, extremely high 1 of 4
     assert shown_metrics(log) == pytest.approx({"band_hit@1": 1 / 3, "band_hit@n": 2 / 3, "n_scored": 72})
     [part] = summaries(read_run(log.location))
-    # of the 6 pairs of 4, 3 hold the 100
-    assert point(part, "extremely_high", 2, "score")["value"] == pytest.approx((CALM_SCORE + 100) / 2, abs=1e-6)
-    assert point(part, "extremely_high", 2, "band_hit")["value"] == pytest.approx(0.5)
-    assert point(part, "low", 2, "band_hit")["value"] == 1
-    assert point(part, "low", 2, "score")["value"] == pytest.approx(CALM_SCORE, abs=1e-6)
-    # 100 is 7.5 above the moderate band, closer than the low one
-    assert point(part, "moderate", 4, "band_error")["value"] == pytest.approx(7.5)
-    pooled = point(part, "all", 2, "band_hit")
-    assert pooled["value"] == pytest.approx((1 + 0 + 0.5) / 3, abs=1e-6)
+    values = {
+        ("extremely_high", 2, "score"): (CALM_SCORE + 100) / 2,  # of the 6 pairs of 4, 3 hold the 100
+        ("extremely_high", 2, "band_hit"): 0.5,
+        ("low", 2, "band_hit"): 1,
+        ("low", 2, "score"): CALM_SCORE,
+        ("moderate", 4, "band_error"): 7.5,  # 100 is 7.5 above the moderate band, closer than the low one
+        ("all", 2, "band_hit"): (1 + 0 + 0.5) / 3,
+    }
+    assert {where: point(part, *where)["value"] for where in values} == pytest.approx(values, abs=1e-6)
     # six equal user prompts: Wilson's interval of a share of 1/2 of 6, with Student's t
-    t = stats.t.ppf(0.975, 5)
+    pooled, t = point(part, "all", 2, "band_hit"), stats.t.ppf(0.975, 5)
     half = t * math.sqrt(pooled["value"] * (1 - pooled["value"]) / 6 + t**2 / (4 * 36)) / (1 + t**2 / 6)
     assert (pooled["ci_high"] - pooled["ci_low"]) / 2 == pytest.approx(half, abs=1e-6)
     assert part["metrics"]["band_hit@2"] == {key: pooled[key] for key in ("value", "ci_low", "ci_high")}
@@ -188,19 +173,6 @@ def test_the_exact_curves_and_their_cost(mock_model: Callable[..., Any]) -> None
     assert (point(part, "all", 4, "band_hit")["mean_tokens"], part["cost_unit"]) == (20, "tokens")
     assert (part["samples_per_cell"], part["distinct_responses"], part["n"], part["unscored"]) == (4, 2, 72, 0)
     assert (part["upper_bound"], part["selected_by"]) == (True, "the judge of the report")
-    assert not any(p["statistic"].startswith(("oracle", "optimism")) for p in part["curves"])
-
-
-def test_a_committed_log_has_the_samples_that_the_task_makes_today() -> None:
-    run = read_run(str(RESULTS / "best_of_n" / "base.eval"))
-    task = best_of_n(4, "measured", judge="measured", limit_per_cell=4)
-    assert {sample.id for sample in task.dataset} == set(run.frame["sample_id"])
-
-
-def test_nothing_scored_has_no_band_hit() -> None:
-    shown: Any = band_hit()([])  # type: ignore[call-arg, arg-type]
-    assert math.isnan(shown["band_hit@1"])
-    assert math.isnan(shown["band_hit@n"])
 
 
 def test_without_a_reason_for_stopping_cost_is_in_words(mock_model: Callable[..., Any]) -> None:
@@ -224,7 +196,6 @@ def test_a_second_judge_selects_and_the_optimism_of_one_is_shown(
     assert [point(part, high, 2, f"{kind}band_hit")["value"] for kind in ("", "oracle_", "optimism_")] == [0, 1, 1]
     scores = [point(part, high, 2, f"{kind}score")["value"] for kind in ("", "oracle_", "optimism_")]
     assert scores == pytest.approx([CALM_SCORE, 100, 100 - CALM_SCORE], abs=1e-6)
-    assert part["metrics"]["optimism_band_hit@2"]["value"] == 1
 
 
 def test_the_measured_judge_can_select_for_a_model_judge(mock_model: Callable[..., Any], tmp_path: Path) -> None:
@@ -233,36 +204,11 @@ def test_the_measured_judge_can_select_for_a_model_judge(mock_model: Callable[..
     arguments |= {"select_by": "measured", "call_store": str(tmp_path / "calls.jsonl")}
     student = mock_model(in_turn(CALM, SHOUT))
     log = evaluated("cpt_tasks/best_of_n", student, task_args=arguments, model_roles={"grader": grader})
-    assert shown_metrics(log)["band_hit@1"] == 1
-    assert shown_metrics(log, "selection_judge")["band_hit@1"] == 0.5
-    [part] = summaries(read_run(log.location))
-    assert part["selected_by"] == "measured"
-
-
-@pytest.mark.parametrize(
-    ("parameters", "error", "message"),
-    [
-        ({"n": 1}, ValueError, "n: got 1, expected 2 or more"),
-        ({"select_by": "oracle"}, ValueError, "select_by: got 'oracle', expected one of"),
-        ({"select_by": "measured"}, ValueError, "the selecting judge is a judge of the report too"),
-        ({"select_by": "model"}, PrerequisiteError, "none bound to the role selector"),
-        ({"judge": "oracle"}, ValueError, "judge: got 'oracle'"),
-        ({"levels": "huge"}, ValueError, "levels: got 'huge'"),
-        ({"paraphrases": "all"}, ValueError, "wording_split: got 'all'"),
-    ],
-)
-def test_a_wrong_parameter_is_named(parameters: dict[str, Any], error: type[Exception], message: str) -> None:
-    with pytest.raises(error) as caught:
-        best_of_n(**({"rubrics": "measured", "judge": "measured"} | parameters))
-    assert message in str(getattr(caught.value, "message", caught.value))
-
-
-def test_the_same_model_cannot_select_and_report(mock_model: Callable[..., Any], tmp_path: Path) -> None:
-    grader = mock_model(lambda _: verdict(50), name="grader")
-    roles = {"grader": grader, "selector": grader}
-    arguments = {"rubrics": "broadcast", "select_by": "model", "call_store": str(tmp_path / "calls.jsonl")}
+    shown = [shown_metrics(log, name)["band_hit@1"] for name in ("rubric_judge", "selection_judge")]
+    assert (shown, summaries(read_run(log.location))[0]["selected_by"]) == ([1, 0.5], "measured")
+    arguments["select_by"], roles = "model", {"grader": grader, "selector": grader}
     with pytest.raises(ValueError, match="the selecting judge is a judge of the report too"):
-        inspect_eval("cpt_tasks/best_of_n", task_args=arguments, model=mock_model(lambda _: CALM), model_roles=roles)
+        evaluated("cpt_tasks/best_of_n", student, task_args=arguments, model_roles=roles)
 
 
 def test_unscored_samples_shrink_their_cell_and_are_counted(mock_model: Callable[..., Any]) -> None:
@@ -272,15 +218,10 @@ def test_unscored_samples_shrink_their_cell_and_are_counted(mock_model: Callable
     [part] = summaries(read_run(path))
     assert (part["n"], part["unscored"]) == (6, 2)
     # the cell with two left has two low; the other two low and two 100. k=2: (0 + (1 - 1/6)) / 2; k=4: the other alone
-    assert point(part, "extremely_high", 2, "band_hit")["value"] == pytest.approx(5 / 12, abs=1e-6)
-    assert point(part, "extremely_high", 4, "band_hit")["value"] == 1
+    hits = [point(part, "extremely_high", k, "band_hit")["value"] for k in (2, 4)]
+    assert hits == pytest.approx([5 / 12, 1], abs=1e-6)
     counts = {entry["k"]: (entry["cells"], entry["left_out"]) for entry in part["cells"] if entry["level"] == "all"}
     assert counts == {1: (2, 0), 2: (2, 0), 4: (1, 1)}
-    # the samples per cell are those asked for, also where none of the last ones could be scored
-    unscore(path, lambda _, sample: sample.epoch > 2)
-    [part] = summaries(read_run(path))
-    assert part["samples_per_cell"] == 4
-    assert [entry["cells"] for entry in part["cells"] if entry["level"] == "all"] == [2, 2, 0]
 
 
 def select_with(path: str, judge: str, failed: int | None = None) -> None:
@@ -299,18 +240,14 @@ def test_what_only_one_judge_scored_does_not_count(mock_model: Callable[..., Any
     path = bon(mock_model(in_turn(CALM, SHOUT)), n=2).location
     select_with(path, "other", failed=0)
     [part] = summaries(read_run(path))
-    assert (part["n"], part["unselected"], part["selected_by"]) == (4, 1, "other")
-
-
-def test_a_judge_that_selects_for_itself_is_still_an_upper_bound(mock_model: Callable[..., Any]) -> None:
-    # as after `inspect score LOG --scorer cpt_tasks/selection_judge --action append` with the same judge
-    task = best_of_n(2, "broadcast", "extremely_high", judge="measured", limit_per_cell=1)
-    task.scorer = [rubric_judge("measured"), selection_judge("measured")]
-    [part] = summaries(read_run(evaluated(task, mock_model(in_turn(CALM, SHOUT))).location))
+    assert (part["n"], part["unselected"], part["selected_by"], part["upper_bound"]) == (4, 1, "other", False)
+    # a judge that selects for itself is still an upper bound
+    select_with(path, "measured")
+    [part] = summaries(read_run(path))
     assert (part["upper_bound"], part["selected_by"]) == (True, "the judge of the report")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pair(mock_model: Callable[..., Any]) -> list[str]:
     """Logs of a base that hits once in four, and of an adapter of it that hits every other time."""
     paths = []
@@ -324,8 +261,7 @@ def pair(mock_model: Callable[..., Any]) -> list[str]:
 def test_the_samples_an_adapter_saves_are_in_its_summary(pair: list[str], tmp_path: Path) -> None:
     runs = [read_run(path) for path in pair]
     base, tuned = summaries(*runs)
-    assert "against" not in base
-    assert "against" not in summaries(runs[1])[0]
+    assert "against" not in {**base, **summaries(runs[1])[0]}
     places = [(row["level"], row["base_samples"], row["base"]) for row in tuned["against"]]
     assert places == [(level, k, "base") for level in ("extremely_high", "all") for k in (2, 4)]
     at_two, at_four, _, _ = tuned["against"]
@@ -335,35 +271,20 @@ def test_the_samples_an_adapter_saves_are_in_its_summary(pair: list[str], tmp_pa
     assert (at_four["goal"], at_four["samples"], at_four["ratio"]) == (1, 3, pytest.approx(4 / 3, abs=1e-6))
     assert (at_two["ceiling"], at_four["ceiling"]) == (False, True)
     assert (at_four["base_cost"], at_four["cost"], at_four["cost_unit"]) == (20, 15, "tokens")
-    done = CliRunner().invoke(report_command, [*pair, "--out", str(tmp_path / "report")])
-    assert done.exit_code == 0, done.output
-    report = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    _, report, _ = reported(tmp_path / "report", *pair)
     assert "| tuned" in report.split("### Samples that an adapter needs")[1]
-    json.loads((tmp_path / "report" / "summary.json").read_text(), parse_constant=pytest.fail)
-
-
-def test_the_base_is_that_of_the_other_benchmarks_once_for_each_way_of_prompting(pair: list[str]) -> None:
-    base, tuned = (replace(run, base=run.name) for run in map(read_run, pair))  # as without --metadata base=
-    full_rubric = replace(base, name="base [full_rubric]", prompting="full_rubric")
-    against = summaries(base, full_rubric, tuned)[-1]["against"]
-    assert list(dict.fromkeys(row["base"] for row in against)) == ["base", "base [full_rubric]"]
-    assert len(against) == 2 * 4
 
 
 @pytest.mark.parametrize(
     ("base", "own", "k", "expected"),
     [
-        # the base needs 4 for 0.5, the adapter 2
-        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 4, (2, 2, None)),
-        # the base's 3 are worth 0.4: the adapter's first sample
-        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 3, (1, 3, None)),
-        # equal models save nothing, even where the curve is flat
-        ([0.2, 0.5, 0.5, 0.5], [0.2, 0.5, 0.5, 0.5], 4, (2, 1, None)),
+        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 4, (2, 2, None)),  # the base needs 4 for 0.5, the adapter 2
+        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 3, (1, 3, None)),  # the base's 3 are worth the first sample
+        ([0.2, 0.5, 0.5, 0.5], [0.2, 0.5, 0.5, 0.5], 4, (2, 1, None)),  # equal models save nothing
         # a bound is kept as one: better with the first sample; not within n
         ([0.1, 0.2, 0.4, 0.5], [0.6, 0.7, 0.8, 0.9], 4, (1, 4, "at_most")),
         ([0.1, 0.2, 0.4, 0.5], [0.1, 0.1, 0.2, 0.3], 4, (4, 1, "at_least")),
-        # a base that never hits leaves nothing to reach
-        ([0.0, 0.0], [1.0, 1.0], 2, (None, None, None)),
+        ([0.0, 0.0], [1.0, 1.0], 2, (None, None, None)),  # a base that never hits leaves nothing to reach
     ],
 )
 def test_what_an_adapter_needs_by_hand(
@@ -374,6 +295,6 @@ def test_what_an_adapter_needs_by_hand(
 
 
 def test_runs_selected_by_different_judges_are_not_compared(pair: list[str]) -> None:
-    select_with(pair[1], "other")
+    select_with(pair[1], "other")  # the last test, since it changes the pair
     with pytest.raises(ValueError, match="differ in the judge that selects: 'other' and None"):
         summaries(*(read_run(path) for path in pair))

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from broadcast_student import CALM, CALM_SCORE, LIVELY, SHOUT, evaluated, shown_metrics, unscore
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from students import CALM, CALM_SCORE, LIVELY, SHOUT, evaluated, score_by, shown_metrics, unscore
 
 from cpt_tasks.benchmarks.dose_response.report import over_rubrics
 from cpt_tasks.benchmarks.dose_response.statistics import (
@@ -24,13 +23,12 @@ from cpt_tasks.benchmarks.dose_response.statistics import (
 from cpt_tasks.benchmarks.dose_response.task import ADVERBS, dose_prompt, dose_response, dose_samples, parse_targets
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.report import summarise
-from cpt_tasks.report.run import Run, check_comparable
+from cpt_tasks.report.run import Run
 from judges.interval import estimates
 from rubrics import ScoreLevel, load_rubric, load_user_prompts
 
 NAN = math.nan
 TARGETS = (10.0, 30.0, 50.0, 70.0, 90.0)
-RESULTS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
 
 
 def dosed(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
@@ -84,21 +82,20 @@ def test_the_slope_of_a_prompt_with_a_missing_target_uses_the_others() -> None:
     assert value("calibration_slope", rows) == pytest.approx(0.5)
 
 
-def test_epochs_are_averaged_for_the_curve_but_not_for_the_error() -> None:
+def test_epochs_are_averaged_for_the_curve_but_not_for_the_error_and_one_target_has_no_more() -> None:
     # 0 and 100 at target 50: mean 50, but each is off by 50
     rows = dosed(("r", "a", 50, 0), ("r", "a", 50, 100))
     assert by_prompt(rows)["score@50"].tolist() == [50]
-    assert value("mean_absolute_error", rows) == 50
+    values = {name: value(name, rows) for name in STATISTICS}
+    assert values == pytest.approx(dict.fromkeys(STATISTICS, NAN) | {"mean_absolute_error": 50}, nan_ok=True)
 
 
 def test_monotone_shares_count_complete_prompts_only() -> None:
     tied = {10: 0.0, 30: 10.0, 50: 10.0, 70: 20.0, 90: 30.0}
-    falling = tied | {90: 5.0}
-    answers = {"a": lambda t: t, "b": tied.__getitem__, "c": falling.__getitem__}
+    answers = {"a": lambda t: t, "b": tied.__getitem__, "c": (tied | {90: 5.0}).__getitem__}
     rows = pd.concat([student(answer, prompts=name) for name, answer in answers.items()] + [dosed(("r", "d", 10, 50))])
     # a and b never fall, a alone rises throughout, d is not complete
-    assert value("monotone_share", rows) == pytest.approx(2 / 3)
-    assert value("strict_monotone_share", rows) == pytest.approx(1 / 3)
+    assert [value(name, rows) for name in ("monotone_share", "strict_monotone_share")] == pytest.approx([2 / 3, 1 / 3])
 
 
 @pytest.mark.parametrize(
@@ -113,10 +110,7 @@ def test_monotone_shares_count_complete_prompts_only() -> None:
 )
 def test_dead_stretch_by_hand(curve: list[float], stretch: tuple[float, float] | None) -> None:
     assert dead_stretch(np.array(TARGETS), np.array(curve, dtype=float)) == stretch
-
-
-def test_dead_stretch_of_uneven_targets_is_measured_in_targets() -> None:
-    # steps of 5 and 60 in the target; the second moves by 15 of 60, just a quarter
+    # in targets: steps of 5 and 60; the second moves by 15 of 60, just a quarter
     assert dead_stretch(np.array([10.0, 15, 75]), np.array([0.0, 50, 65])) == (15, 75)
 
 
@@ -143,12 +137,6 @@ def test_rubrics_weigh_the_same_and_undefined_ones_are_left_out() -> None:
     assert value("saturation_point", rows) == 90  # q never moves
 
 
-def test_one_target_has_no_slope_no_range_and_no_zone() -> None:
-    rows = dosed(("r", "a", 50, 40))
-    undefined = {name for name in STATISTICS if math.isnan(value(name, rows))}
-    assert undefined == set(STATISTICS) - {"mean_absolute_error"}
-
-
 def test_a_rubric_that_lacks_a_target_of_the_others_has_no_zone() -> None:
     lacking = student(lambda t: t, rubric="q")
     rows = pd.concat([student(lambda t: t), lacking[lacking["target"] != 50]])
@@ -165,17 +153,6 @@ def test_intervals_are_those_of_the_mean_over_prompts() -> None:
     assert (result.ci_low, result.ci_high) == pytest.approx(stats.t.interval(0.95, 7, 0.5, stats.sem(slopes)))
 
 
-def test_a_committed_log_has_the_samples_of_today_and_no_interval_from_four_prompts() -> None:
-    run = read_run(str(RESULTS / "dose_response" / "base.eval"))
-    [result] = summaries(run)
-    # four user prompts of each rubric: no interval
-    assert result["by_rubric"]["broadcast"]["metrics"]["calibration_slope"]["ci_low"] is None
-    assert result["undefined_rubrics"]["saturation_point"] == list(result["by_rubric"])
-    # the samples of the log are those that the task makes today
-    task = dose_response("measured", judge="measured", limit_per_cell=4)
-    assert {sample.id for sample in task.dataset} == set(run.frame["sample_id"])
-
-
 def summaries(*runs: Run) -> list[dict[str, Any]]:
     return [model["tasks"]["dose_response"] for model in summarise(runs)["models"]]
 
@@ -187,33 +164,25 @@ def dose_student(messages: list[Any]) -> str:
 
 
 def test_dose_response_end_to_end(mock_model: Callable[..., Any]) -> None:
-    model = mock_model(dose_student)
-    log = evaluated(dose_response("broadcast", judge="measured", limit_per_cell=3), model)
-    assert len(model.seen) == 5 * 3
+    log = evaluated(dose_response("broadcast", judge="measured", limit_per_cell=3), mock_model(dose_student))
     [result] = summaries(read_run(log.location))
-    curve = [p["mean"] for p in result["curve"]]
-    assert [p["target"] for p in result["curve"]] == [10, 30, 50, 70, 90]
-    assert not any(p["trained"] for p in result["curve"])
-    assert curve[0] == curve[1] == pytest.approx(CALM_SCORE, abs=1e-6)
-    assert 40 < curve[2] == curve[3] <= 92.5
-    assert curve[4] == 100
-    assert result["metrics"]["dead_zone"]["value"] == 20
+    lively = score_by("broadcast", LIVELY)
+    means = [(p["target"], p["mean"], p["trained"]) for p in result["curve"]]
+    expected = [CALM_SCORE, CALM_SCORE, lively, lively, 100]
+    assert means == [
+        (target, pytest.approx(mean, abs=1e-6), False) for target, mean in zip(TARGETS, expected, strict=True)
+    ]
+    values = {"dead_zone": 20, "saturation_point": 90, "monotone_share": 1, "strict_monotone_share": 0}
+    values["dynamic_range"] = 100 - CALM_SCORE
+    metrics = {name: result["metrics"][name]["value"] for name in values}
+    assert metrics == pytest.approx(values, abs=1e-6)
     assert result["by_rubric"]["broadcast"]["dead_zone_targets"] == [10, 30]
-    assert result["metrics"]["saturation_point"]["value"] == 90
-    assert result["metrics"]["monotone_share"]["value"] == 1
-    assert result["metrics"]["strict_monotone_share"]["value"] == 0
-    assert result["metrics"]["dynamic_range"]["value"] == pytest.approx(100 - CALM_SCORE, abs=1e-6)
     assert (result["n"], result["unscored"], result["style"]) == (15, 0, "number")
     # the log's own headline reads the level that the target lies in
     assert shown_metrics(log)["n_scored"] == 15
-
-
-def test_unscored_doses_are_counted_and_left_out(mock_model: Callable[..., Any]) -> None:
-    task = dose_response("broadcast", judge="measured", limit_per_cell=2)
-    path = evaluated(task, mock_model(dose_student)).location
-    unscore(path, lambda _, sample: sample.metadata["target"] == 50)
-    [result] = summaries(read_run(path))
-    assert (result["n"], result["unscored"]) == (8, 2)
+    unscore(log.location, lambda _, sample: sample.metadata["target"] == 50)
+    [result] = summaries(read_run(log.location))
+    assert (result["n"], result["unscored"]) == (12, 3)
     assert [p["target"] for p in result["curve"]] == [10, 30, 70, 90]
 
 
@@ -223,23 +192,22 @@ def test_a_dose_is_asked_after_the_extremely_high_prompt() -> None:
     samples = list(dose_samples([rubric], [10, 55], {"broadcast": prompts}))
     assert len({sample.id for sample in samples}) == len(samples) == 8
     wordings = rubric.wordings(ScoreLevel.EXTREMELY_HIGH, "heldout")
-    for position, sample in enumerate(samples[:4]):
+    for number, sample in enumerate(samples):
+        target = 10 if number < 4 else 55  # a user prompt has the same wording at every target
+        end = f"Do all of this at an intensity of {target}, on a scale from 0 (not at all) to 100 (fully)."
         system = sample.input[0].text  # type: ignore[union-attr]
-        assert system.startswith(wordings[position % len(wordings)])
-        assert system.endswith("Do all of this at an intensity of 10, on a scale from 0 (not at all) to 100 (fully).")
+        assert system.startswith(wordings[number % 4 % len(wordings)]) and system.endswith(end)
     metadata = samples[-1].metadata or {}
-    assert (metadata["level"], metadata["target"], metadata["style"]) == ("moderate", 55, "number")
-    assert (metadata["rubric_hash"], metadata["dose_version"]) == (rubric.hash, "1")
-    # a user prompt has the same wording at every target
-    assert [s.metadata["wording"] for s in samples[:4]] == [s.metadata["wording"] for s in samples[4:]]  # type: ignore[index]
+    names = ("level", "target", "style", "rubric_hash", "dose_version")
+    assert [metadata[name] for name in names] == ["moderate", 55, "number", rubric.hash, "1"]
 
 
 def test_adverbs_stand_for_the_default_targets_in_ascending_order() -> None:
     assert parse_targets("10,30,50,70,90", "adjective") == sorted(ADVERBS) == list(ADVERBS)
-    said = dose_prompt("Be loud.", 30, "adjective")
-    assert said.startswith("Be loud.\n\nDo all of this slightly. The degrees are")
+    prompt = dose_prompt("Be loud.", 30, "adjective")
+    assert prompt.startswith("Be loud.\n\nDo all of this slightly. The degrees are")
     # the scale in the prompt names the same words in the same order
-    places = [said.rindex(word) for word in ADVERBS.values()]
+    places = [prompt.rindex(word) for word in ADVERBS.values()]
     assert places == sorted(places)
 
 
@@ -248,33 +216,3 @@ def test_adverbs_stand_for_the_default_targets_in_ascending_order() -> None:
 )
 def test_targets_as_the_command_line_may_give_them(targets: Any, parsed: list[float]) -> None:
     assert parse_targets(targets, "number") == parsed
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"targets": "10,110"}, "targets: got 110, expected a number from 0 to 100"),
-        ({"targets": "ten"}, "targets: got 'ten', expected numbers from 0 to 100"),
-        ({"targets": "10,10"}, "targets: got '10,10', expected at least one number, each once"),
-        ({"targets": []}, "expected at least one number"),
-        ({"targets": "nan"}, "targets: got nan, expected a number from 0 to 100"),
-        ({"targets": "20", "style": "adjective"}, "targets: got 20 with style=adjective, expected some of 10, 30"),
-        ({"style": "song"}, "style: got 'song', expected one of"),
-        ({"paraphrases": "all"}, "wording_split: got 'all'"),
-        ({"judge": "oracle"}, "judge: got 'oracle'"),
-    ],
-)
-def test_a_wrong_parameter_of_dose_response_is_named(parameters: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        dose_response(**({"rubrics": "measured", "judge": "measured"} | parameters))
-
-
-def test_runs_of_other_doses_are_refused(mock_model: Callable[..., Any]) -> None:
-    runs = []
-    for name, options in (("one", {}), ("two", {"targets": "10,20,50,70,90"}), ("three", {"style": "adjective"})):
-        arguments = {"rubrics": "broadcast", "judge": "measured", "limit_per_cell": 1} | options
-        log = evaluated("cpt_tasks/dose_response", mock_model(lambda _: LIVELY, name=name), task_args=arguments)
-        runs.append(read_run(log.location))
-    for other in runs[1:]:
-        with pytest.raises(ValueError, match="differ in grid"):
-            check_comparable([runs[0], other])

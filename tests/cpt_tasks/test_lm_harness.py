@@ -1,10 +1,7 @@
 """The benchmarks in lm_eval, driven through its real evaluator by a fake model, and their numbers beside inspect's."""
 
-import inspect
 import json
 import math
-import sys
-from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,29 +9,27 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from broadcast_student import CALM, LIVELY, SHOUT
 
 pytest.importorskip("lm_eval")
-from inspect_ai import eval as inspect_eval
 from lm_eval import simple_evaluate
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
+from students import CALM, LIVELY, SHOUT, evaluated, shown_metrics
 
 from cpt_tasks.benchmarks.best_of_n.report import summarise
 from cpt_tasks.benchmarks.best_of_n.task import best_of_n
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, worst_wording_accuracy
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
-from cpt_tasks.lm_harness import command, include_path
+from cpt_tasks.lm_harness import include_path
 from cpt_tasks.lm_harness.adherence import estimate_of, standard_error_of
 from cpt_tasks.lm_harness.documents import documents
-from cpt_tasks.lm_harness.settings import CannotRunError, Settings, settings_of
+from cpt_tasks.lm_harness.settings import CannotRunError, settings_of
 from cpt_tasks.lm_harness.task import chat_problem
 from cpt_tasks.report.logs import read_run
 from judges.interval import jsonable
 
 ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
 TEXTS = {"low": CALM, "moderate": LIVELY, "extremely_high": SHOUT}
-NO_VERDICT = "I would rather not say."
 
 
 def answer(system: str, user: str, number: int = 0) -> str:
@@ -65,11 +60,12 @@ class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
 
     def generate_until(self, requests: list[Any]) -> list[str]:
         self.prompts += [request.args[0] for request in requests]
-        asked: dict[int, int] = {}
+        asked: Counter[int] = Counter()
         texts = []
         for request in requests:
-            number = asked[id(request)] = asked.get(id(request), -1) + 1
-            texts.append(answer(request.doc["system_prompt"], request.doc["user_prompt"], 0 if self.same else number))
+            turns = (request.doc["system_prompt"], request.doc["user_prompt"])
+            texts.append(answer(*turns, 0 if self.same else asked[id(request)]))
+            asked[id(request)] += 1
         return texts
 
     def all_gather(self, count: Any) -> Any:
@@ -109,25 +105,21 @@ def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_sa
     model = FakeLM()
     result = evaluate(model=model)
     rows = result["samples"][ADHERENCE]
-    assert len(rows) == 3
     for prompt, row in zip(model.prompts, rows, strict=True):
         assert prompt == f"<system>{row['doc']['system_prompt']}</system><user>{row['doc']['user_prompt']}</user>"
         verdict = json.loads(row["filtered_resps"][0])
         assert verdict["response"] == row["resps"][0][0]
         assert [criterion["id"] for criterion in verdict["criteria"]] == ["excitement", "address", "brevity"]
-        assert all(criterion["reason"] for criterion in verdict["criteria"])
     recorded = result["configs"][ADHERENCE]["metadata"]
     assert (recorded["judge"], recorded["rubrics"], recorded["wording_split"]) == ("measured", "broadcast", "heldout")
 
 
 def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: Callable[..., Any]) -> None:
     metadata = {"rubrics": "broadcast,reverie", "limit_per_cell": 6}
-    task = rubric_adherence(**metadata, judge="measured")
     student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
-    [log] = inspect_eval(task, model=student, display="none")
-    assert log.results is not None
+    log = evaluated(rubric_adherence(**metadata, judge="measured"), student)
     result = evaluate(metadata=metadata)
-    shown = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
+    shown = shown_metrics(log)
     assert shown.pop("n_scored") == value(result, "n_scored") == 36
     # the texts are worth comparing, and the user prompts are enough for an interval
     assert 0 < shown["order_accuracy_ci_low"] < shown["order_accuracy"] < 1
@@ -153,8 +145,7 @@ def test_a_judgment_paid_for_in_one_harness_is_free_in_the_other(
     assert anthropic_server.stats.peak_in_flight > 1
     again = evaluate(metadata={"judge": "anthropic/claude-sonnet-5-5", "limit_per_cell": 2} | store)
     student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
-    [log] = inspect_eval(rubric_adherence("broadcast", limit_per_cell=2, **store), model=student, display="none")
-    assert log.status == "success", log.error
+    log = evaluated(rubric_adherence("broadcast", limit_per_cell=2, **store), student)
     assert anthropic_server.stats.requests == paid
     rows = read_run(log.location).asked
     for name, statistic in STATISTICS.items():
@@ -166,7 +157,7 @@ def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
     anthropic_server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     valid = anthropic_server.reply
-    anthropic_server.reply = lambda body: NO_VERDICT if "dispassionately" in str(body) else valid(body)
+    anthropic_server.reply = lambda body: "I would rather not say." if "dispassionately" in str(body) else valid(body)
     wanted = {"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}
     model = FakeLM()
     model.generate_until = lambda requests: [  # type: ignore[method-assign]
@@ -186,12 +177,11 @@ def test_a_call_that_cannot_be_made_does_not_lose_the_responses(anthropic_server
         raise web.HTTPForbidden  # not retried
 
     anthropic_server.reply = broken
-    settings = {"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}
-    result = evaluate(metadata=settings, limit=1)
+    result = evaluate(metadata={"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}, limit=1)
     [row] = result["samples"][ADHERENCE]
     assert json.loads(row["filtered_resps"][0])["failure_mode"] == "call_failed"
-    assert math.isnan(value(result, "macro_accuracy"))
-    assert (value(result, "n_scored"), value(result, "judge_failed")) == (0, 1)
+    names = ("macro_accuracy", "n_scored", "judge_failed")
+    assert [value(result, name) for name in names] == pytest.approx([math.nan, 0, 1], nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -243,18 +233,11 @@ def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
     [
         ({"judges": "measured"}, "--metadata judges: unknown, expected 'judge'"),
         ({"judge": "gpt"}, "--metadata judge: got 'gpt', expected 'measured', 'model' or an inspect model"),
-        ({"rubrics": "nonsense"}, "--metadata: rubric 'nonsense' not found"),
         ({"levels": "medium"}, "--metadata: levels: got 'medium'"),
-        ({"limit_per_cell": 0}, "--metadata limit_per_cell: got 0, expected a whole number from 1 up"),
+        ({"limit_per_cell": 0}, "--metadata limit_per_cell: got 0, expected"),
         ({"n_samples": 1.5}, "--metadata n_samples: got 1.5"),
-        ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected 'criteria'"),
-        ({"preset": "papers"}, "--metadata: preset: got 'papers', expected one of"),
-        ({"paraphrases": "all"}, "--metadata: wording_split: got 'all', expected one of"),
-        ({"wordings": 9}, "--metadata: wordings: got 9, expected 1 to"),
-        (
-            {"judge": "model"},
-            "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-sonnet-5-5; bind another",
-        ),
+        ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected"),
+        ({"judge": "model"}, "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-sonnet-5-5; bind"),
         ({"judge": "measured", "rubrics": "tone_irony"}, "has no measure"),
     ],
 )
@@ -267,7 +250,7 @@ def test_what_cannot_be_is_said_in_a_sentence_before_anything_is_generated(
     assert model.prompts == []
 
 
-def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded() -> None:
+def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded(caplog: pytest.LogCaptureFixture) -> None:
     result = evaluate(BEST, metadata={"n_samples": 3, "limit_per_cell": 2})
     padded = evaluate(BEST, FakeLM(padding=1), metadata={"n_samples": 3, "limit_per_cell": 2})
     for run in (result, padded):
@@ -275,11 +258,12 @@ def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded() -> No
             assert len(row["resps"][0]) == len(row["filtered_resps"][0]) == 3
     # every document's three texts are one of each level: in its band 1 of 3 times at k = 1 and always at k = 3;
     # of the 3 pairs, 2 hold the hit
-    assert value(result, "band_hit@1", BEST) == pytest.approx(1 / 3)
-    assert value(result, "band_hit@2", BEST) == pytest.approx(2 / 3)
-    assert value(result, "band_hit@3", BEST) == pytest.approx(1)
+    hits = [value(result, f"band_hit@{k}", BEST) for k in (1, 2, 3)]
+    assert hits == pytest.approx([1 / 3, 2 / 3, 1])
     assert value(result, "n_distinct", BEST) == 3
     assert value(result, "band_hit@2_stderr", BEST) == pytest.approx(0)
+    assert value(evaluate(BEST, FakeLM(same=True), metadata={"n_samples": 2}), "n_distinct", BEST) == 1
+    assert "3 of 3 documents have equal texts" in caplog.text
 
 
 def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model: Callable[..., Any]) -> None:
@@ -291,8 +275,7 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
         asked[turns] += 1
         return answer(*turns, asked[turns] - 1)
 
-    task = best_of_n(n=4, judge="measured", **settings)
-    [log] = inspect_eval(task, model=mock_model(reply), max_connections=1, display="none")
+    log = evaluated(best_of_n(n=4, judge="measured", **settings), mock_model(reply))
     summary = summarise(read_run(log.location), seed=0)
     result = evaluate(BEST, metadata=settings | {"n_samples": 4})
     for name, estimate in summary["metrics"].items():
@@ -307,20 +290,6 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
     assert jsonable(value(result, "n_distinct", BEST)) == summary["distinct_responses"]
 
 
-def test_several_wordings_are_rows_of_their_own_and_no_samples_of_one_cell() -> None:
-    result = evaluate(metadata={"wordings": 2})
-    assert len({(row["doc"]["level"], row["doc"]["wording"]) for row in result["samples"][ADHERENCE]}) == 6
-    assert value(result, "n_scored") == 6
-    with pytest.raises(CannotRunError, match="--metadata wordings: got 2, expected 1 for cpt_best_of_n"):
-        evaluate(BEST, metadata={"wordings": 2})
-
-
-def test_equal_samples_are_counted_and_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    result = evaluate(BEST, FakeLM(same=True), metadata={"n_samples": 2})
-    assert value(result, "n_distinct", BEST) == 1
-    assert "3 of 3 documents have equal texts" in caplog.text
-
-
 def test_the_standard_error_is_the_jackknifes_and_nan_with_one_prompt() -> None:
     # the order is right for prompt p and wrong for q: 1 without q and 0 without p, sqrt(1/2 (1/4 + 1/4)) = 1/2
     scores = {("low", "p"): 10.0, ("moderate", "p"): 60.0, ("low", "q"): 60.0, ("moderate", "q"): 10.0}
@@ -330,60 +299,3 @@ def test_the_standard_error_is_the_jackknifes_and_nan_with_one_prompt() -> None:
     unscored = [(9, "r", "low", "s", "heldout-0", None, 50)]
     assert estimate_of("macro_accuracy", items[:2] + unscored).value == 1
     assert math.isnan(standard_error_of("macro_accuracy", items[:2] + unscored))
-
-
-def test_the_command_names_the_choices_of_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--tasks", ADHERENCE, "--metadata", "rubric=measured"])
-    with pytest.raises(SystemExit) as stopped:
-        command.main()
-    assert str(stopped.value).startswith("cpt-lm-eval: --metadata rubric: unknown, expected one of call_store, judge,")
-
-
-@pytest.mark.parametrize(
-    ("given", "included"),
-    [
-        (
-            {"include_path": None, "config": None},
-            {"include_path": include_path(), "config": None, "apply_chat_template": True},
-        ),
-        (
-            {"include_path": "theirs", "config": None, "apply_chat_template": "named"},
-            {"include_path": [include_path(), "theirs"], "config": None, "apply_chat_template": "named"},
-        ),
-        (
-            {"include_path": None, "config": "run.yaml"},
-            {"include_path": include_path(), "config": "run.yaml"},
-        ),
-    ],
-)
-def test_the_command_adds_to_what_is_given_and_does_not_replace_it(
-    given: dict[str, Any], included: dict[str, Any]
-) -> None:
-    assert vars(command.included(Namespace(**given))) == included
-
-
-def test_the_command_without_lm_eval_names_the_extra_and_with_a_flag_the_folder_of_the_tasks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(command, "find_spec", lambda name: None)
-    monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--tasks", ADHERENCE])
-    with pytest.raises(SystemExit, match="pip install 'cpt-tasks\\[lm-eval\\]'"):
-        command.main()
-    monkeypatch.setattr(sys, "argv", ["cpt-lm-eval", "--include-path"])
-    command.main()
-    folder = Path(capsys.readouterr().out.strip())
-    assert {path.name for path in folder.iterdir()} == {"_cpt_task", "cpt_best_of_n.yaml", "cpt_rubric_adherence.yaml"}
-
-
-def test_defaults_are_those_of_the_inspect_tasks() -> None:
-    defaults = {name: p.default for name, p in inspect.signature(rubric_adherence).parameters.items()}
-    settings = vars(Settings())
-    assert settings_of({}) == settings_of({"preset": "core"}) != settings_of({"preset": "full"})
-    assert settings_of({"paraphrases": "train"}) == settings_of({"wording_split": "train"}) != settings_of({})
-    shared = {name for name in settings.keys() & defaults.keys() if defaults[name] is not None}
-    assert len(shared) == 8
-    assert {name: settings[name] for name in shared} == {name: defaults[name] for name in shared}
-    of_best = inspect.signature(best_of_n).parameters
-    task = TaskManager(include_path=include_path(), include_defaults=False).load([BEST])["tasks"][BEST]
-    assert task.config.repeats == task.settings.n_samples == of_best["n"].default
-    assert task.settings.limit_per_cell == of_best["limit_per_cell"].default

@@ -1,6 +1,7 @@
 """Side effects, composition, wordings and drift: values by hand and simulated students."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,29 +32,14 @@ NAN = float("nan")
 
 def matrix(shifts: dict[tuple[str, str], list[float]]) -> pd.DataFrame:
     """Shifts of a student whose scores are 10 at low, and so much more at extremely_high on prompts 0, 1, ..."""
-    prompts = range(max(len(by_prompt) for by_prompt in shifts.values()))
-    steered = dict.fromkeys(asked for asked, _ in shifts)
-
-    def scores(asked: str, prompt: int, level: ScoreLevel) -> dict[str, float]:
-        return {
-            judged: 10 + by_prompt[prompt] * (level is HIGH)
-            for (own, judged), by_prompt in shifts.items()
-            if own == asked
-        }
-
-    rows = [
-        {
-            "rubric": asked,
-            "level": level,
-            "user_prompt_id": str(prompt),
-            "score": by_rubric.pop(asked),
-            "also": by_rubric,
-        }
-        for asked in steered
-        for prompt in prompts
-        for level in ScoreLevel
-        for by_rubric in [scores(asked, prompt, level)]
-    ]
+    rows = []
+    for asked in dict.fromkeys(asked for asked, _ in shifts):
+        by_rubric = {judged: by_prompt for (steered, judged), by_prompt in shifts.items() if steered == asked}
+        for prompt in range(len(by_rubric[asked])):
+            for level in ScoreLevel:
+                scores = {judged: 10 + shift[prompt] * (level is HIGH) for judged, shift in by_rubric.items()}
+                row = {"rubric": asked, "level": level, "user_prompt_id": str(prompt)}
+                rows.append(row | {"score": scores.pop(asked), "also": scores})
     return shifts_by_prompt(frame(rows))
 
 
@@ -151,23 +137,14 @@ def test_composition_by_hand() -> None:
 def test_a_student_that_follows_one_of_two_rubrics_loses_the_other_only_in_company() -> None:
     requests = [(first, second, prompt) for first in (LOW, HIGH) for second in (LOW, HIGH) for prompt in "pqr"]
 
-    def student(follows_both: bool) -> dict[str, float]:
-        return composition_statistics(
-            joints(
-                *(
-                    (
-                        prompt,
-                        (first, second),
-                        (first.midpoint, second.midpoint if follows_both else 70),
-                        (first.midpoint, second.midpoint),
-                        (70, 70),
-                    )
-                    for first, second, prompt in requests
-                )
-            )
-        )
+    def student(second_score: Callable[[ScoreLevel], float]) -> dict[str, float]:
+        rows = []
+        for first, second, prompt in requests:
+            alone = (first.midpoint, second.midpoint)
+            rows.append((prompt, (first, second), (first.midpoint, second_score(second)), alone, (70.0, 70.0)))
+        return composition_statistics(joints(*rows))
 
-    one, both = student(follows_both=False), student(follows_both=True)
+    one, both = student(lambda level: 70), student(lambda level: level.midpoint)
     assert (one["accuracy_alone"], one["accuracy_together"], one["interference"]) == (1, 0.5, -0.5)
     assert (one["both_right"], one["both_right_alone"]) == (0, 1)
     assert (both["miscalibration"], both["orthogonality"], both["interference"]) == (0, 0, 0)
@@ -189,6 +166,9 @@ def test_wordings_by_hand() -> None:
     assert (values["mean_accuracy"], values["worst_accuracy"], values["worst_drop"]) == (0.75, 0.5, 0.25)
     # however p's two hits and q's hit and miss are shuffled, one wording has 1/2 and the other 1
     assert worst_by_chance(rows, seed=0) == 0.5
+    # one wording says nothing about wordings
+    one = rows[:1]
+    assert all(math.isnan(value) for value in (*wording_statistics(one).values(), worst_by_chance(one, seed=0)))
 
 
 def test_a_student_deaf_to_one_wording_is_told_from_one_that_is_noisy() -> None:
@@ -209,35 +189,19 @@ def test_a_student_deaf_to_one_wording_is_told_from_one_that_is_noisy() -> None:
     assert sds[0] == pytest.approx(sds[1])
 
 
-def test_cells_with_one_wording_say_nothing_about_wordings() -> None:
-    rows = with_hits(frame([worded("w0", "p", 10)]))
-    assert all(math.isnan(value) for value in wording_statistics(rows).values())
-    assert math.isnan(worst_by_chance(rows, seed=0))
-
-
-def test_a_student_that_hears_the_system_turn_only() -> None:
-    rows = with_hits(
-        frame(
-            worded(
-                "w0",
-                prompt,
-                (level.midpoint if position == "system" else 70) + 2 * (prompt == "q"),
-                level,
-                position=position,
-            )
-            for level in (LOW, HIGH)
-            for position in ("system", "user")
-            for prompt in "pq"
-        )
-    )
-    # user: 70 at both ends; system: 96.25 - 20
-    assert contrast(rows, "position") == pytest.approx({"position_accuracy": -1, "position_range": -76.25})
-    assert math.isnan(contrast(rows, "style")["style_accuracy"])
-
-
 def test_contrasts_pair_what_was_asked_both_ways() -> None:
-    rows = [worded("w0", "p", 10), worded("w0", "p", 50, style="number"), worded("w0", "q", 10)]
+    # at the system turn 20 and 96.25, from the user's 70 at both ends
+    rows = [
+        worded("w0", prompt, level.midpoint if position == "system" else 70, level, position=position)
+        for level in (LOW, HIGH)
+        for position in ("system", "user")
+        for prompt in "pq"
+    ]
+    by_position = contrast(with_hits(frame(rows)), "position")
+    assert by_position == pytest.approx({"position_accuracy": -1, "position_range": -76.25})
+    assert math.isnan(contrast(with_hits(frame(rows)), "style")["style_accuracy"])
     # q has no number: 0 - 1 on p alone
+    rows = [worded("w0", "p", 10), worded("w0", "p", 50, style="number"), worded("w0", "q", 10)]
     assert contrast(with_hits(frame(rows)), "style")["style_accuracy"] == -1
 
 
@@ -258,6 +222,9 @@ def test_drift_by_hand() -> None:
     assert mean_scores(base)["r"].value == 55
     # each response counts once, however many rubrics judged it
     assert mean_words(base).value == 90
+    still, empty = drift_between(base, base, seed=0), drift_between(base, tuned[:0], seed=0)
+    assert (still.total.value, still.words.value) == (0, 0)
+    assert (empty.n, empty.shifts, math.isnan(empty.total.value)) == (0, {}, True)
 
 
 def test_noise_is_told_from_drift_by_its_size_under_chance() -> None:
@@ -274,11 +241,3 @@ def test_noise_is_told_from_drift_by_its_size_under_chance() -> None:
     # no interval for a total; the shift of each rubric has one that holds 10
     assert math.isnan(moved.total.ci_low)
     assert all(shift.ci_low < 10 < shift.ci_high for shift in moved.shifts.values())
-
-
-def test_a_student_that_did_not_move_has_no_drift() -> None:
-    rows = unprompted(*((rubric, prompt, 10.0 * int(prompt), 50) for rubric in "rq" for prompt in "123"))
-    drift = drift_between(rows, rows, seed=0)
-    assert (drift.total.value, drift.words.value) == (0, 0)
-    empty = drift_between(rows, rows[:0], seed=0)
-    assert (empty.n, empty.shifts, math.isnan(empty.total.value)) == (0, {}, True)

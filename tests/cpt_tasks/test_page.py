@@ -1,4 +1,4 @@
-"""The page as text: what is chosen, how it is packed, that nothing breaks out of it, and that it is the same again."""
+"""The page as text: what is chosen and packed, that nothing breaks out of it; charts hold the rows that they show."""
 
 import base64
 import gzip
@@ -10,22 +10,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import altair as alt
+import numpy as np
 import page_samples
+import pandas as pd
 import pytest
-from click.testing import CliRunner
-from inspect_ai import eval as inspect_eval
+from students import CALM, reported
 
-from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.benchmarks.rubric_adherence.charts import confusion, score_by_level
 from cpt_tasks.report import page as page_package
-from cpt_tasks.report.figures import PALETTE
-from cpt_tasks.report.page import build_page, view
+from cpt_tasks.report.figures import PALETTE, chart_data, page_spec, save_png, spec_of, titled
+from cpt_tasks.report.logs import find_logs, read_run
+from cpt_tasks.report.page import build_page
 from cpt_tasks.report.page.blobs import safe_json
 from cpt_tasks.report.page.budget import choose_texts, text_bytes
 from cpt_tasks.report.page.build import vega_bundle
 from cpt_tasks.report.page.samples import columns, level_order, miss, samples_of
-from cpt_tasks.report.report import report_command
+from cpt_tasks.report.report import SECTIONS, of_task, summarise
+from cpt_tasks.report.section import MAX_ROWS
 
 ASSETS = Path(page_package.__file__).parent / "assets"
+LOGS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
+CHARTS = {
+    "rubric_adherence": {"levels_by_model", "score_by_level", "confusion", "accuracy_by_rubric", "side_effects"},
+    "best_of_n": {"best_of_k_band_hit", "best_of_k_score"},
+    "dose_response": {"dose_response", "dose_response_by_rubric"},
+    "composition": {"composition", "composition_side_effects"},
+    "paraphrase_robustness": {"paraphrases"},
+    "drift": {"drift"},
+}
 
 
 def unpacked(page: str, number: int) -> dict[str, Any]:
@@ -41,19 +54,11 @@ def page() -> str:
     return build_page(summary, page_samples.samples(), {"beta": 0.95}, page_samples.sections(summary))
 
 
-@pytest.mark.parametrize(
-    ("level", "score", "expected"),
-    [
-        ("low", 40.0, 0.0),
-        ("moderate", 40.0, -0.1),  # the edge belongs to the level below
-        ("extremely_high", 90.0, -2.5),
-        ("low", 41.5, 1.5),
-        ("30", 45.0, 15.0),
-        ("none", 45.0, math.nan),
-    ],
-)
-def test_a_miss_is_the_distance_to_what_was_asked_for(level: str, score: float, expected: float) -> None:
-    assert miss(level, score) == pytest.approx(expected, nan_ok=True)
+def test_a_miss_is_the_distance_to_what_was_asked_for() -> None:
+    # the edge of a band belongs to the level below
+    asked = {("low", 40.0): 0, ("moderate", 40.0): -0.1, ("extremely_high", 90.0): -2.5, ("low", 41.5): 1.5}
+    asked |= {("30", 45.0): 15.0, ("none", 45.0): math.nan}
+    assert {request: miss(*request) for request in asked} == pytest.approx(asked, nan_ok=True)
 
 
 def test_each_cell_keeps_as_many_texts_from_its_worst_to_its_best() -> None:
@@ -71,11 +76,6 @@ def test_each_cell_keeps_as_many_texts_from_its_worst_to_its_best() -> None:
     assert choose_texts([frame], 0) == [[]]
 
 
-def test_levels_come_in_order_before_targets_before_words() -> None:
-    levels = ["none", "90", "extremely_high", "10", "low", "9"]
-    assert level_order(levels) == ["low", "extremely_high", "9", "10", "90", "none"]
-
-
 def test_all_scores_are_kept_when_texts_are_left_out() -> None:
     frame = samples_of(page_samples.adherence("alpha")).frame
     content = columns(frame, [3, 5])
@@ -83,6 +83,8 @@ def test_all_scores_are_kept_when_texts_are_left_out() -> None:
     assert [content["text"][3], content["text"][5], content["text"][4]] == [0, 1, -1]
     assert content["response"] == ["noir low response 3", "noir low response 5"]
     assert [content["user_prompt_names"][code] for code in content["user_prompt"]] == list(frame["user_prompt"][[3, 5]])
+    levels = ["none", "90", "extremely_high", "10", "low", "9"]
+    assert level_order(levels) == ["low", "extremely_high", "9", "10", "90", "none"]
 
 
 def test_no_text_can_end_its_data_block() -> None:
@@ -116,48 +118,10 @@ def test_the_same_input_gives_the_same_bytes(page: str) -> None:
     assert build_page(summary, page_samples.samples(), {"beta": 0.95}, page_samples.sections(summary)) == page
 
 
-def colours(number: int) -> dict[str, str]:
-    """The light (0) or dark (1) palette of the page."""
-    css = (ASSETS / "page.css").read_text(encoding="utf-8")
-    pairs = re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", css)
-    return {name: both[number] for name, *both in pairs}
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG 2.2's ratio of the relative luminances of two colours, 1 to 21."""
-
-    def luminance(colour: str) -> float:
-        shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-        linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-@pytest.mark.parametrize("number", [0, 1], ids=["light", "dark"])
-def test_text_has_the_contrast_of_wcag_aa_and_marks_that_of_graphics(number: int) -> None:
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    palette = colours(number)
-    for ground in ("paper", "panel"):
-        for text in ("ink", "soft", "accent", "warn"):
-            assert contrast(palette[text], palette[ground]) >= 4.5, (text, ground)
-    for mark in ("c1", "c2", "c3", "c4", "c5", "c6", "middle", "rule"):
-        assert contrast(palette[mark], palette["paper"]) >= 3, mark
-
-
 def test_charts_and_page_have_one_palette() -> None:
-    light = colours(0)
+    css = (ASSETS / "page.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), #[0-9a-f]{6}\)", css))
     assert {name: light[name] for name in PALETTE} == PALETTE
-
-
-def test_the_leaderboard_is_sorted_by_accuracy_with_undefined_last() -> None:
-    rows = view.leaderboard(page_samples.summary(), {"beta": 0.95})
-    assert [row.model for row in rows] == ["beta", "alpha", page_samples.MODELS[2]]
-    assert [row.attainable for row in rows[:1]] == [0.95]
-    assert view.number_and_interval(rows[0].cells["macro_accuracy"]) == ("0.90", "[0.85, 0.95]")
-    assert view.number_and_interval(rows[2].cells["macro_accuracy"]) == ("undefined", "")
-    assert view.finding(rows).startswith("The most accurate is beta: 0.90 of its scores lie in the band asked for")
 
 
 def test_a_report_without_adherence_has_no_leaderboard_but_its_benchmarks() -> None:
@@ -171,39 +135,86 @@ def test_a_report_without_adherence_has_no_leaderboard_but_its_benchmarks() -> N
     assert 'id="chart-dose_response"' in page
 
 
+def breaks_out(messages: list[Any]) -> str:
+    return f"{CALM}</script> it said."
+
+
 def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
-    mock_model: Callable[..., Any], tmp_path: Path
+    log_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    reply = "The procession moved along the avenue </script> in good order while the authorities observed it all. " * 3
-    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=2)
-    logs = tmp_path / "logs"
-    inspect_eval(task, model=mock_model(lambda _: reply), log_dir=str(logs), display="none")
-    done = CliRunner().invoke(report_command, [str(logs), "--out", str(tmp_path / "out")])
-    assert done.exit_code == 0, done.output
-    assert "report.html, opens in a browser without a network" in done.output
-    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert str(tmp_path) not in page
+    out, path = tmp_path / "out", log_of("student", breaks_out, limit_per_cell=2)
+    _, _, printed = reported(out, path)
+    assert "report.html, opens in a browser without a network" in printed
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert str(Path(path).parent) not in page
     content = unpacked(page, 0)
-    assert content["response"] == [reply] * 6
+    assert content["response"] == [breaks_out([])] * 6
     assert [name for name, _, _ in content["criteria"][0]] == ["excitement", "address", "brevity"]
     assert "2 user prompts: too few for an interval" in page
-    command = (
-        "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics=broadcast"
-    )
+    command = "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics="
     assert command in page
-
-
-def test_without_the_extra_the_report_says_what_is_missing(
-    monkeypatch: pytest.MonkeyPatch, mock_model: Callable[..., Any], tmp_path: Path
-) -> None:
+    # without the extra it says what is missing, and leaves no page of another report
     monkeypatch.setattr("cpt_tasks.report.report.can_draw", lambda: False)
-    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=1)
-    inspect_eval(task, model=mock_model(lambda _: "a b " * 20), log_dir=str(tmp_path / "logs"), display="none")
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "report.html").write_text("of another report")
-    done = CliRunner().invoke(report_command, [str(tmp_path / "logs"), "--out", str(out)])
-    assert done.exit_code == 0, done.output
-    for text in (done.output, (out / "report.md").read_text(encoding="utf-8")):
+    _, report, printed = reported(out, path)
+    for text in (printed, report):
         assert "Figures and report.html were not made: they need the extra `report`" in text
-    assert [path.suffix for path in out.iterdir() if path.suffix in (".html", ".png")] == []
+    assert not (out / "report.html").exists()
+
+
+def rows_of(spec: dict[str, Any]) -> pd.DataFrame:
+    """The rows that a chart's marks, and the table beside it on the page, are made of."""
+    return pd.DataFrame(spec["datasets"][spec["data"]["name"]])
+
+
+@pytest.mark.parametrize("task", CHARTS)
+def test_charts_of_the_committed_logs_are_drawn(task: str, tmp_path: Path) -> None:
+    adherence = [str(LOGS / name) for name in ("base.eval", "cpt.eval")]
+    runs = [read_run(path) for path in find_logs(adherence if task == "rubric_adherence" else [str(LOGS / task)])]
+    models = of_task(summarise(runs), task)
+    charts = SECTIONS[task].charts(models, runs)
+    assert set(charts) == CHARTS[task]
+    for stem, chart in charts.items():
+        assert (tmp_path / save_png(chart, tmp_path, stem)).read_bytes()[:4] == b"\x89PNG"
+        spec = page_spec(chart)
+        rows = rows_of(spec)
+        assert list(rows["model"].unique()) == list(models)
+        assert {column for column, _ in spec["usermeta"]["columns"]} <= set(rows.columns)
+        assert spec["usermeta"]["title"] and "title" not in spec
+
+
+def test_scores_by_level_have_the_quartiles_and_where_few_every_response() -> None:
+    rows = rows_of(spec_of(score_by_level([page_samples.adherence("alpha")])))
+    [box] = rows[(rows["rubric"] == "noir") & (rows["level"] == "low") & rows["median"].notna()].to_dict("records")
+    # 5 17 29 41 53 65 77 89: quarters between the second and third, and the sixth and seventh; three are at most 40
+    expected = {"lowest": 5, "quarter": 26, "median": 47, "three": 68, "highest": 89, "inside": 0.375, "n": 8}
+    assert {name: box[name] for name in expected} == expected
+    assert len(rows) == 6 + 48
+    many = [page_samples.adherence(f"model-{number}") for number in range(40, 0, -1)]
+    rows = rows_of(spec_of(score_by_level(many)))
+    assert len(rows) == 40 * 6
+    assert list(rows["model"].unique()) == [run.name for run in many]
+
+
+def test_confusion_rows_sum_to_one() -> None:
+    rows = rows_of(spec_of(confusion([page_samples.adherence("alpha")])))
+    shares = rows.pivot_table(index="level", columns="judged", values="share")
+    # 5, 17, 29 are low, 41 ... 89 moderate, nothing is extremely high, at every level asked for
+    assert shares.loc["low"].to_dict() == {"low": 0.375, "moderate": 0.625, "extremely high": 0.0}
+    assert list(shares.sum(axis=1)) == [1, 1, 1]
+
+
+def test_only_whole_models_are_drawn_and_the_note_says_how_many_are_left_out() -> None:
+    frame = pd.DataFrame({"model": np.repeat(["a", "b", "c"], 2000), "value": 1.0})
+    data = chart_data(frame)
+    assert (len(data), list(data["model"].unique())) == (4000, ["a", "b"])
+    assert len(data) <= MAX_ROWS
+    chart = titled(alt.Chart(data).mark_point().encode(x="value:Q"), "Values", "A note.", {"value": "value"})
+    assert chart.to_dict()["usermeta"]["note"] == "A note. Drawn are the first 2 of 3 models."
+
+
+def test_the_page_has_colours_as_variables_and_names_as_they_are() -> None:
+    data = chart_data([{"model": PALETTE["c1"], "value": 1.0}])
+    chart = alt.Chart(data).mark_point(color=PALETTE["c2"]).encode(x="value:Q")
+    spec = page_spec(titled(chart, "Values", "", {"value": "value"}))
+    assert spec["mark"]["color"] == "var(--c2)"
+    assert rows_of(spec)["model"][0] == PALETTE["c1"]

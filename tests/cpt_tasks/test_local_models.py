@@ -1,0 +1,172 @@
+"""Local models: an adapter folder is checked, and chats that a template mangles are not benchmarked."""
+
+# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from shutil import copytree
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("peft")
+from click.testing import CliRunner
+from inspect_ai import eval as inspect_eval
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser, get_model
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from tiny_model import CHATML, make_tokenizer, save_tiny_model
+from transformers import AutoModelForCausalLM
+
+from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.check_adapter import ABSOLUTE, check_command
+from cpt_tasks.rendering import rendering_problem
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model `tiny` and an `adapter` of it with random weights."""
+    folder = tmp_path_factory.mktemp("made")
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # so that no file of it names an absolute path
+        save_tiny_model(Path("tiny"))
+        get_peft_model(AutoModelForCausalLM.from_pretrained("tiny"), lora).save_pretrained("adapter")
+        make_tokenizer().save_pretrained("adapter")
+    return folder
+
+
+@pytest.fixture
+def adapter(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(copytree(made, tmp_path / "copy"))
+    return Path("adapter")
+
+
+def test_sound_adapter_passes_with_a_command_for_vllm(adapter: Path) -> None:
+    done = CliRunner().invoke(check_command, [str(adapter)])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["ok"] * 4
+    assert lines[3].endswith(
+        "vllm serve tiny --tokenizer adapter --enable-lora --max-lora-rank 8 "
+        "--chat-template adapter/chat_template.jinja --lora-modules adapter=adapter"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "absolute"),
+    [
+        ('"name": "/srv/a/b.jsonl"', True),
+        ("trained from /mnt/disk/x.", True),
+        ('"name": "data/srv/b.jsonl"', False),
+        ("https://huggingface.co/srv/x", False),
+        ("</tmp/x>", False),
+    ],
+)
+def test_absolute_paths_are_told_from_addresses_and_relative_ones(text: str, absolute: bool) -> None:
+    assert bool(ABSOLUTE.search(text)) is absolute
+
+
+def _edit(name: str, **values: Any) -> Callable[[Path], None]:
+    def edit(adapter: Path) -> None:
+        path = adapter / name
+        path.write_text(json.dumps(json.loads(path.read_text() if path.exists() else "{}") | values))
+
+    return edit
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    return lambda adapter: (adapter / name).unlink()
+
+
+def _hide_system_turn(adapter: Path) -> None:
+    (adapter / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
+
+
+def _untrained(adapter: Path) -> None:
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file({name: weight * 0 for name, weight in weights.items()}, adapter / "adapter_model.safetensors")
+
+
+CONFIG, MANIFEST = "adapter_config.json", "run_manifest.json"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (_without("adapter_model.safetensors"), "no adapter_model.safetensors, expected the output folder"),
+        (_without("tokenizer_config.json"), "no tokenizer, expected the one trained with"),
+        (_hide_system_turn, "the chat template hides the system turn"),
+        (_edit(MANIFEST, train_file="/srv/someone/rows.jsonl"), f"{MANIFEST} names '/srv/someone/rows.jsonl'"),
+        (_untrained, "the adapter changes no logit"),
+        (_edit(CONFIG, base_model_name_or_path="nowhere"), "base model 'nowhere' is neither a folder from here nor"),
+        (_edit(CONFIG, use_dora=True), "vLLM serves no adapter with use_dora"),
+        (_edit(CONFIG, r=1024), "rank 1024 is above 512"),
+    ],
+)
+def test_check_names_what_is_wrong_and_the_command_fails(
+    adapter: Path, break_it: Callable[[Path], None], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    break_it(adapter)
+    skip = ["--skip-logits"] if "vLLM" in message or "rank" in message else []
+    done = CliRunner().invoke(check_command, [str(adapter), *skip])
+    [failed] = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    assert (done.exit_code, message in failed) == (1, True)
+
+
+CHAT = [ChatMessageSystem(content="Write in short sentences. "), ChatMessageUser(content="Describe a storm.")]
+DROPS_SYSTEM = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
+# as Mistral's template: the text goes into the user's turn
+FOLDS_SYSTEM = "[INST]{{ messages[0]['content'] }}\n\n{{ messages[1]['content'] }}[/INST]"
+
+
+def api(template: str, adds_bos: bool = False, **arguments: Any) -> Any:
+    tokenizer = make_tokenizer(template)
+    if adds_bos:
+        from tokenizers.processors import TemplateProcessing
+
+        bos = (tokenizer.bos_token, tokenizer.bos_token_id)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{bos[0]} $A", special_tokens=[bos])
+
+    def hf_chat(messages: list[Any], tools: list[Any]) -> str:
+        turns = [{"role": message.role, "content": message.text} for message in messages]
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+    return SimpleNamespace(hf_chat=hf_chat, tokenizer=tokenizer, tokenizer_call_args=arguments)
+
+
+TWO_BOS = "two beginning-of-sequence tokens"
+
+
+@pytest.mark.parametrize(
+    ("template", "options", "message"),
+    [
+        (CHATML, {}, ""),
+        (FOLDS_SYSTEM, {}, ""),
+        (DROPS_SYSTEM, {}, "leaves out the system turn"),
+        (CHATML, {"adds_bos": True}, TWO_BOS),
+        (CHATML, {"adds_bos": True, "add_special_tokens": False}, ""),
+    ],
+)
+def test_a_template_that_loses_a_turn_or_doubles_bos_is_named(
+    template: str, options: dict[str, Any], message: str
+) -> None:
+    problem = rendering_problem(api(template, **options), CHAT)
+    assert message in problem
+    assert bool(message) == bool(problem)
+
+
+def test_the_benchmark_of_a_local_model_stops_before_it_generates(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "tiny", DROPS_SYSTEM)
+    model = get_model("hf/tiny", model_path=folder, tokenizer_path=folder, memoize=False)
+    task = rubric_adherence("reverie", judge="measured", limit_per_cell=1)
+    [log] = inspect_eval(task, model=model, display="none", max_tokens=4)
+    assert log.status == "error"
+    assert log.error is not None
+    assert "leaves out the system turn" in log.error.message
+    assert not log.stats.model_usage
