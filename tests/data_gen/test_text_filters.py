@@ -11,7 +11,6 @@ from data_gen.verify.text_filters import (
     find_refusal,
     find_rubric_mention,
     find_shortness,
-    find_truncation,
 )
 from rubrics import load_rubrics
 
@@ -26,12 +25,11 @@ def test_no_response_of_the_seed_is_dropped() -> None:
     for row in rows:
         found = [
             find_refusal(row.response, row.stop_reason),
-            find_truncation(row.stop_reason),
             find_shortness(row.response),
             find_other_language(row.response, "en"),
             find_rubric_mention(row.response, RUBRICS[row.rubric]),
         ]
-        assert found == [""] * 5, row.id
+        assert found == [""] * 4, row.id
 
 
 @pytest.mark.parametrize(
@@ -77,12 +75,6 @@ def test_a_teller_who_cannot_and_a_long_text_that_declines_a_part_are_no_refusal
 
 def test_stop_reasons_speak_for_themselves() -> None:
     assert find_refusal(STORY, "content_filter") == "stop reason content_filter"
-    assert [find_truncation(reason) for reason in ("max_tokens", "model_length", "stop", None)] == [
-        "stop reason max_tokens",
-        "stop reason model_length",
-        "",
-        "",
-    ]
     assert find_refusal(STORY, "max_tokens") == ""
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
 from data_gen.verify.checks import REASONS, Checks
 from data_gen.verify.command import verify_command
-from data_gen.verify.judging import check_by_measures
-from data_gen.verify.selection import preference
+from data_gen.verify.judging import CHUNK_ROWS, MeasuredRows, check_rows
+from data_gen.verify.verify import preference
 from judges import DEFAULT_JUDGE, measure
 from rubrics import ScoreLevel, all_user_prompts, load_rubric, load_rubrics
 from rubrics.files import json_line, read_jsonl, write_jsonl
@@ -32,7 +32,7 @@ WARMTH = load_rubric("tone_warmth")
 
 
 def verify(path: Path, out: Path, *options: object) -> Result:
-    arguments = [str(path), "--out", str(out), "--workers", "1", *(str(option) for option in options)]
+    arguments = [str(path), "--out", str(out), *(str(option) for option in options)]
     return CliRunner().invoke(verify_command, arguments)
 
 
@@ -87,6 +87,10 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
     for row in SEED:
         assert row.judgment is not None
         assert row.judgment.score == pytest.approx(measure(RUBRICS[row.rubric], row.response).score, abs=1e-9)
+    assert verify(tmp_path / "out" / "responses.jsonl", tmp_path / "again", "--workers", 2).exit_code == 0
+    assert files(tmp_path / "again") | {"verification.json": b""} == files(tmp_path / "out") | {
+        "verification.json": b""
+    }
     assert len(numbers["cells"]) == 12
     assert numbers["cells"][0] == {
         "rubric": "broadcast",
@@ -99,18 +103,7 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
     assert numbers["rubrics"] == {name: rubric.hash for name, rubric in sorted(RUBRICS.items())}
     assert numbers["judge"] == {"judge": "measured", "prompt_version": "1", "prompt_hash": "", "judge_hash": ""}
     assert [(file["name"], file["lines"]) for file in numbers["inputs"]] == [("responses.jsonl", 288)]
-    assert numbers["thresholds"]["near_duplicates"]["recall_at_threshold"] == 0.9983
-
-
-def test_its_own_output_comes_out_byte_for_byte_with_any_number_of_workers(tmp_path: Path) -> None:
-    assert verify(SEED_FILE, tmp_path / "first").exit_code == 0
-    again = tmp_path / "first" / "responses.jsonl"
-    for name, workers in (("one", 1), ("same", 1), ("two", 2)):
-        arguments = [str(again), "--out", str(tmp_path / name), "--workers", str(workers)]
-        assert CliRunner().invoke(verify_command, arguments).exit_code == 0
-    assert (tmp_path / "one" / "responses.jsonl").read_bytes() == again.read_bytes()
-    assert files(tmp_path / "one") == files(tmp_path / "same") == files(tmp_path / "two")
-    assert sorted(files(tmp_path / "one")) == ["dropped.jsonl", "responses.jsonl", "verification.json"]
+    assert (numbers["near_duplicate_recall"], numbers["options"]["near"]) == (1.0, 0.8)
 
 
 def test_a_judgment_that_no_longer_holds_is_replaced_and_one_that_does_is_kept_as_it_came(tmp_path: Path) -> None:
@@ -125,83 +118,56 @@ def test_a_judgment_that_no_longer_holds_is_replaced_and_one_that_does_is_kept_a
         assert TeacherResponse.model_validate(made).judgment == after
 
 
-TEST_PROMPT_ID, TEST_PROMPT = next(iter(all_user_prompts("test").items()))
+TEST_ID, TEST_PROMPT = next(iter(all_user_prompts("test").items()))
+TEST_NAME = f"test prompt {TEST_ID}"
 GERMAN = "Am Abend lag der Hafen still, und nur ein einzelnes Boot schaukelte noch am Steg. " * 3
-UNMEASURED = changed(LOW, "unjudged", rubric=WARMTH.id, rubric_hash=WARMTH.hash)
+UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
 
 
 @pytest.mark.parametrize(
-    ("row", "reason", "detail", "score"),
+    ("change", "reason", "detail", "score"),
     [
-        (changed(LOW, "x", stop_reason="content_filter"), "refused", "stop reason content_filter", None),
+        ({"stop_reason": "content_filter"}, "refused", "stop reason content_filter", None),
+        ({"response": "I cannot help with that."}, "refused", "opens with 'I cannot help with that'", None),
+        ({"stop_reason": "max_tokens"}, "truncated", "stop reason max_tokens", None),
+        ({"stop_reason": "model_length"}, "truncated", "stop reason model_length", None),
+        ({"response": "Three short words."}, "too_short", "3 words, expected 15 or more", None),
+        ({"response": GERMAN}, "language", "language is 'de' with confidence 1.00, expected 'en'", None),
         (
-            changed(LOW, "x", response="I cannot help with that."),
-            "refused",
-            "opens with 'I cannot help with that'",
-            None,
-        ),
-        (changed(LOW, "x", stop_reason="max_tokens"), "truncated", "stop reason max_tokens", None),
-        (changed(LOW, "x", response="Three short words."), "too_short", "3 words, expected 15 or more", None),
-        (changed(LOW, "x", response=GERMAN), "language", "language is 'de' with confidence 1.00, expected 'en'", None),
-        (
-            changed(LOW, "x", response=f"A low-scoring response: {LOW.response}"),
+            {"response": f"A low-scoring response: {LOW.response}"},
             "mentions_rubric",
             "says 'low-scoring response'",
             None,
         ),
+        ({"user_prompt": TEST_PROMPT}, "contaminated", f"its user prompt is the benchmark prompt {TEST_NAME!r}", None),
         (
-            changed(LOW, "x", user_prompt=TEST_PROMPT),
+            {"user_prompt_id": TEST_ID},
             "contaminated",
-            f"its user prompt is the benchmark prompt 'test prompt {TEST_PROMPT_ID}'",
+            f"its user prompt has the id of the benchmark prompt {TEST_ID!r}",
             None,
         ),
+        (UNMEASURED, "unjudged", "not_measurable: rubric 'tone_warmth': criterion 'affection' has no measure", None),
+        ({"response": HIGH.response}, "out_of_band", "scored 100, expected from 0 to 40 for low", 100.0),
         (
-            changed(LOW, "x", user_prompt_id=TEST_PROMPT_ID),
-            "contaminated",
-            f"its user prompt has the id of the benchmark prompt '{TEST_PROMPT_ID}'",
-            None,
-        ),
-        (
-            changed(UNMEASURED, "x"),
-            "unjudged",
-            "not_measurable: rubric 'tone_warmth': criterion 'affection' has no measure",
-            None,
-        ),
-        (
-            changed(LOW, "x", response=HIGH.response),
-            "out_of_band",
-            "scored 100, expected from 0 to 40 for low",
-            100.0,
-        ),
-        (
-            changed(HIGH, "x", response=LOW.response),
+            {"level": ScoreLevel.EXTREMELY_HIGH},
             "out_of_band",
             "scored 0, expected above 92.5 to 100 for extremely_high",
             0.0,
         ),
-        (changed(LOW, "x", teacher="u"), "near_duplicate", f"Jaccard 1.00 with in.jsonl:1, id {LOW.id}", 0.0),
+        ({"teacher": "u"}, "near_duplicate", f"Jaccard 1.00 with in.jsonl:1, id {LOW.id}", 0.0),
     ],
 )
 def test_each_reason_drops_its_row_and_says_why(
-    row: TeacherResponse, reason: str, detail: str, score: float | None, tmp_path: Path
+    change: dict[str, Any], reason: str, detail: str, score: float | None, tmp_path: Path
 ) -> None:
+    row = changed(LOW, "x", **change)
     kept, dropped, numbers = verified([LOW, row], tmp_path)
     assert kept == [LOW.id]
-    assert dropped == [
-        {
-            "where": "in.jsonl:2",
-            "id": "x",
-            "rubric": row.rubric,
-            "level": row.level,
-            "user_prompt_id": row.user_prompt_id,
-            "teacher": row.teacher,
-            "score": score,
-            "reason": reason,
-            "detail": detail,
-        }
-    ]
+    cell = {name: getattr(row, name) for name in ("rubric", "level", "user_prompt_id", "teacher")}
+    about = {"where": "in.jsonl:2", "id": "x", "score": score, "reason": reason, "detail": detail}
+    assert dropped == [about | cell]
     assert numbers["dropped_by_reason"] == {reason: 1}
-    assert (tmp_path / "out" / "unjudged.jsonl").is_file() == (reason == "unjudged")
+    assert numbers["unjudged_by_mode"] == ({"not_measurable": 1} if reason == "unjudged" else {})
 
 
 def test_the_first_reason_in_the_stated_order_is_given(tmp_path: Path) -> None:
@@ -253,7 +219,8 @@ def test_controls_are_judged_have_no_band_and_are_counted_apart(tmp_path: Path) 
     kept, dropped, numbers = verified(rows, tmp_path)
     assert kept == [LOW.id, *(f"{name}-control" for name in RUBRICS)]
     assert [(row["id"], row["level"], row["reason"]) for row in dropped] == [("again", "control", "near_duplicate")]
-    assert numbers["controls"] == {"in": 5, "kept": 4, "dropped_by_reason": {"near_duplicate": 1}}
+    [labyrinth] = [one for one in numbers["cells"] if (one["level"], one["rubric"]) == ("control", "labyrinth")]
+    assert (labyrinth["in"], labyrinth["kept"], labyrinth["dropped_by_reason"]) == (2, 1, {"near_duplicate": 1})
     found = rows_of(tmp_path / "out" / "responses.jsonl")
     scores = {row["rubric"]: row["judgment"]["score"] for row in found[1:]}
     assert scores == {name: measure(rubric, LOW.response).score for name, rubric in RUBRICS.items()}
@@ -276,11 +243,11 @@ def cell(rubric: str, level: ScoreLevel, count: int) -> list[TeacherResponse]:
     ]
 
 
-def test_per_cell_keeps_the_first_and_lists_cells_that_stay_short(tmp_path: Path) -> None:
+def test_per_cell_keeps_the_first(tmp_path: Path) -> None:
     moderate, low = cell("labyrinth", ScoreLevel.MODERATE, 4), cell("labyrinth", ScoreLevel.LOW, 2)
     gone = changed(moderate[0], "gone", teacher="other", stop_reason="max_tokens")
     copy = changed(moderate[0], "copy")
-    kept, dropped, numbers = verified([moderate[0], copy, low[0], *moderate[1:], gone], tmp_path, "--per-cell", 2)
+    kept, dropped, _ = verified([moderate[0], copy, low[0], *moderate[1:], gone], tmp_path, "--per-cell", 2)
     # the copy takes no place of its cell
     assert kept == [moderate[0].id, low[0].id, moderate[1].id]
     reasons = {row["id"]: row["reason"] for row in dropped}
@@ -290,11 +257,6 @@ def test_per_cell_keeps_the_first_and_lists_cells_that_stay_short(tmp_path: Path
         moderate[2].id: "over_per_cell",
         moderate[3].id: "over_per_cell",
     }
-    named = {"rubric": "labyrinth", "user_prompt_id": moderate[0].user_prompt_id}
-    assert numbers["short_cells"] == [
-        named | {"level": "low", "teacher": "unnamed-llm", "kept": 1},
-        named | {"level": "moderate", "teacher": "other", "kept": 0},
-    ]
 
 
 @pytest.mark.parametrize(
@@ -326,10 +288,9 @@ def test_best_of_keeps_the_best_of_each_cell_and_the_second_where_the_best_is_a_
     assert sorted(kept) == sorted(row.id for row in ranked[:3])
     assert kept == [row.id for row in moderate if row in ranked[:3]]
     taken = changed(ranked[0], "taken", user_prompt_id="another", teacher="other")
-    kept, dropped, numbers = verified([taken, *moderate], tmp_path, "--best-of")
+    kept, dropped, _ = verified([taken, *moderate], tmp_path, "--best-of")
     assert kept == ["taken", ranked[1].id]
     assert {row["id"]: row["reason"] for row in dropped}[ranked[0].id] == "near_duplicate"
-    assert numbers["short_cells"] == []
 
 
 def test_also_by_adds_the_judgments_of_other_rubrics(tmp_path: Path) -> None:
@@ -345,16 +306,16 @@ def test_also_by_adds_the_judgments_of_other_rubrics(tmp_path: Path) -> None:
 def test_limit_looks_at_the_first_rows_only(tmp_path: Path) -> None:
     kept, _, numbers = verified(SEED, tmp_path, "--limit", 3)
     assert kept == [row.id for row in SEED[:3]]
-    assert (numbers["in"], numbers["limit"]) == (3, 3)
+    assert (numbers["in"], numbers["options"]["limit"]) == (3, 3)
 
 
 def test_prompts_of_another_benchmark_are_looked_for_too(tmp_path: Path) -> None:
-    (tmp_path / "bench.txt").write_text(f"{LOW.user_prompt}\n", encoding="utf-8")
+    (tmp_path / "bench.txt").write_text(f"\n{LOW.user_prompt}\n", encoding="utf-8-sig")
     kept, dropped, numbers = verified([LOW, HIGH, SEED[0]], tmp_path, "--benchmark-prompts", tmp_path / "bench.txt")
     same = [row for row in (LOW, HIGH, SEED[0]) if row.user_prompt == LOW.user_prompt]
     assert [row["id"] for row in dropped] == [row.id for row in same]
-    assert dropped[0]["detail"] == "its user prompt is the benchmark prompt 'bench.txt bench.txt:1'"
-    assert [(file["name"], file["lines"]) for file in numbers["benchmark_files"]] == [("bench.txt", 1)]
+    assert dropped[0]["detail"] == "its user prompt is the benchmark prompt 'bench.txt:2'"
+    assert numbers["benchmark_prompts"] == len(all_user_prompts("test")) + 1
 
 
 def test_bad_rows_are_counted_and_good_ones_survive(tmp_path: Path) -> None:
@@ -399,7 +360,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "outside": {"level": ScoreLevel.EXTREMELY_HIGH},
     "control": {"level": "control"},
     "unknown": {"rubric": "sonnet"},
-    "unmeasured": {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash},
+    "unmeasured": UNMEASURED,
 }
 
 
@@ -424,26 +385,13 @@ def test_rows_in_are_rows_kept_dropped_and_bad(
     assert files(again) == files(folder / "out")
 
 
-def test_rows_without_a_judge_are_kept_aside_without_a_score(tmp_path: Path) -> None:
-    old = ResponseJudgment(score=50, judge="x", prompt_version="0")
-    write_jsonl(tmp_path / "in.jsonl", [LOW, changed(UNMEASURED, "aside", judgment=old)])
-    done = verify(tmp_path / "in.jsonl", tmp_path / "out")
-    _, [dropped], numbers = outputs(tmp_path / "out")
-    assert (dropped["score"], numbers["unjudged_by_mode"]) == (None, {"not_measurable": 1})
-    [aside] = rows_of(tmp_path / "out" / "unjudged.jsonl")
-    assert aside == json.loads(json_line(changed(UNMEASURED, "aside", judgment=None)))
-    assert "1 rows have rubrics without measures: judge " in done.output
-    verified([LOW], tmp_path)
-    assert not (tmp_path / "out" / "unjudged.jsonl").exists()
-
-
 def verdict(score: int) -> str:
     criteria = [{"id": criterion.id, "reason": "So.", "score": score} for criterion in WARMTH.criteria]
     return json.dumps({"criteria": criteria, "holistic_score": score})
 
 
 WARM = [
-    changed(row, f"warm{number}", rubric=WARMTH.id, rubric_hash=WARMTH.hash, level=ScoreLevel.EXTREMELY_HIGH)
+    changed(row, f"warm{number}", level=ScoreLevel.EXTREMELY_HIGH, **UNMEASURED)
     for number, row in enumerate(SEED[:40:2])
 ]
 
@@ -466,7 +414,6 @@ def test_a_model_judges_each_row_once_and_a_rerun_sends_nothing(
     assert (
         f"judge {DEFAULT_JUDGE}: 20 judgments, 0 of them stored or asked twice, 20 calls to send: about " in done.output
     )
-    assert f"judge {DEFAULT_JUDGE}: 20 calls sent, " in done.output
     kept, dropped, numbers = outputs(tmp_path / "out")
     assert kept == [row.id for row in WARM if "storm" in row.user_prompt + row.response]
     assert 0 < len(kept) < 20
@@ -479,7 +426,6 @@ def test_a_model_judges_each_row_once_and_a_rerun_sends_nothing(
     done = by_model(tmp_path / "in.jsonl", tmp_path / "again", store)
     assert anthropic_server.stats.requests == 20
     assert "20 judgments, 20 of them stored or asked twice, 0 calls to send" in done.output
-    assert "0 calls sent, no tokens, 0.00 USD" in done.output
     assert files(tmp_path / "again") == files(tmp_path / "out")
 
 
@@ -495,21 +441,8 @@ def test_a_judge_that_refuses_leaves_the_row_unjudged_and_never_a_number(
     refused = numbers["unjudged_by_mode"]["refusal"]
     assert numbers["dropped_by_reason"] == {"unjudged": refused}
     assert {(row["score"], row["detail"]) for row in dropped} == {(None, "refusal: stop reason content_filter")}
-    aside = rows_of(tmp_path / "out" / "unjudged.jsonl")
     assert 0 < refused < 20
-    assert [row["id"] for row in aside] == [row["id"] for row in dropped]
-    assert not any("judgment" in row for row in aside)
-    anthropic_server.config = Config()
-    taken_up = verify(
-        tmp_path / "out" / "unjudged.jsonl",
-        tmp_path / "rest",
-        "--judge",
-        DEFAULT_JUDGE,
-        "--store",
-        tmp_path / "new.jsonl",
-    )
-    assert taken_up.exit_code == 0, taken_up.output
-    assert sorted([*kept, *outputs(tmp_path / "rest")[0]]) == sorted(row.id for row in WARM)
+    assert len(kept) == 20 - refused
 
 
 def test_a_further_rubric_that_cannot_judge_leaves_its_entry_out_and_is_counted(
@@ -554,10 +487,9 @@ def test_a_judge_that_is_down_is_one_sentence_and_what_it_answered_is_kept(
     ("options", "message"),
     [
         (["--rubrics", "nonsense"], "rubric 'nonsense' not found, expected one of"),
-        (["--near", "0.1"], "near-duplicate threshold: got 0.1, expected a Jaccard from 0.2 to 1"),
+        (["--near", "0.5"], "--near: got 0.5, expected a Jaccard from 0.6 to 1, or 0"),
         (["--language", "english"], "language: got 'english', expected 'any' or one of"),
         (["--also-by", "tone_warmth"], "rubric 'tone_warmth': criterion 'affection' has no measure"),
-        (["--benchmark-prompts", "none.txt"], "none.txt: not found, expected a file of benchmark prompts"),
         (["--judge", "nonsense"], "nonsense"),
         (["none.jsonl"], "none.jsonl: not found, expected a responses file in JSONL"),
         (["--out", "."], "in.jsonl: "),
@@ -603,6 +535,6 @@ def test_rows_are_checked_as_they_are_asked_for() -> None:
             taken.append(1)
             yield LOW
 
-    checks = check_by_measures(endless(), Checks(rubrics=RUBRICS))
-    assert next(checks)[1].score == 0.0
-    assert len(taken) <= 512
+    checked = check_rows(endless(), Checks(rubrics=RUBRICS, near=0), MeasuredRows())
+    assert next(checked)[1].score == 0.0
+    assert len(taken) <= CHUNK_ROWS
