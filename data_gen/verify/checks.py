@@ -58,8 +58,7 @@ class Checks:
         language: ISO 639-1 code that responses must have; "" takes any.
         keep_all: Whether a score outside the band of the level is no reason to drop a row.
         near: Jaccard from which two responses are near duplicates, 0.6-1; 0 keeps them.
-        benchmark: Prompts that must not turn up, by id.
-        benchmark_ids: Ids of user prompts that stand for benchmark prompts.
+        benchmark: User prompts that must not turn up, by id.
     """
 
     rubrics: Mapping[str, Rubric]
@@ -68,7 +67,6 @@ class Checks:
     keep_all: bool = False
     near: float = 0.8
     benchmark: Mapping[str, str] = field(default_factory=dict)
-    benchmark_ids: frozenset[str] = frozenset()
 
     async def check(self, row: TeacherResponse, judge: Judge) -> Checked:
         """The first reason to drop a row, in the order of `REASONS`, or its score and those by further rubrics."""
@@ -103,7 +101,7 @@ class Checks:
 
     @cached_property
     def _contamination(self) -> Contamination:
-        return Contamination(self.benchmark, self.benchmark_ids)
+        return Contamination(self.benchmark)
 
 
 def _out_of_band(row: TeacherResponse, score: float) -> str:

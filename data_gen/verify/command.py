@@ -23,7 +23,7 @@ import click
 from data_gen.responses import Problems, TeacherResponse, iter_responses
 from data_gen.verify.checks import Checks
 from data_gen.verify.judging import NOT_MEASURABLE, MeasuredRows, check_rows, forecast_judging
-from data_gen.verify.near_duplicates import MIN_NEAR, import_rensa, lsh_recall
+from data_gen.verify.near_duplicates import MIN_NEAR, import_extra
 from data_gen.verify.text_filters import check_language
 from data_gen.verify.verify import DROPPED, RESPONSES, Rows, choose, collect, counts, table, write_rows
 from judges import DEFAULT_STORE, MEASURED, Judge, ModelJudge, check_measurable, judge_hash, judge_model
@@ -37,7 +37,6 @@ SCHEMA = 2
 VERIFICATION = "verification.json"
 ANY_LANGUAGE = "any"
 OPTIONS = ("keep", "per_cell", "best_of", "near", "language", "limit")
-NEAR_HELP = "Jaccard of three-word shingles from which responses of a rubric are near copies, 0.6-1; 0 keeps them."
 VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
 
 
@@ -50,14 +49,8 @@ VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
 @click.option("--keep", type=click.Choice(["in_band", "all"]), default="in_band", help="all: whatever the score.")
 @click.option("--per-cell", type=click.IntRange(1), help="Keep so many per (rubric, user prompt, level, teacher).")
 @click.option("--best-of", is_flag=True, help="Keep the best of each cell, not the first: one, or --per-cell.")
-@click.option("--near", default=0.8, type=click.FloatRange(0, 1), help=NEAR_HELP)
+@click.option("--near", default=0.8, type=click.FloatRange(0, 1), help="Jaccard of near copies, 0.6-1; 0: none.")
 @click.option("--language", default="en", help="ISO 639-1 code of the responses, or any.")
-@click.option(
-    "--benchmark-prompts",
-    multiple=True,
-    type=click.File(encoding="utf-8-sig"),
-    help="Text file of prompts that must not turn up, one a line, beside our test prompts; may be given several times.",
-)
 @click.option("--limit", type=click.IntRange(1), help="Look at this many rows only, the first.")
 @click.option("--workers", hidden=True, expose_value=False)  # one process is as fast; accepted for one release
 @click.option("--store", default=DEFAULT_STORE, help="File that calls of a model judge are kept in.")
@@ -94,8 +87,6 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
             "also_by": {rubric.id: rubric.hash for rubric in checks.also_by},
             "inputs": inputs,
             "options": {name: options[name] for name in OPTIONS},
-            "benchmark_prompts": len(checks.benchmark),
-            "near_duplicate_recall": round(lsh_recall(checks.near), 4) if checks.near else None,
             "versions": {name: version(name) for name in VERSIONS_OF if find_spec(name.replace("-", "_"))},
         }
         content = {"schema": SCHEMA} | numbers | decided
@@ -111,24 +102,19 @@ def _checks(options: dict[str, Any]) -> Checks:
     if language:
         check_language(language)
     if options["near"]:
-        import_rensa()
+        import_extra("rensa")
     if 0 < options["near"] < MIN_NEAR:
         raise ValueError(f"--near: got {options['near']:g}, expected a Jaccard from {MIN_NEAR} to 1, or 0")
     also_by = tuple(load_rubrics(options["also_by"])) if options["also_by"] else ()
     for rubric in also_by if options["judge"] == MEASURED else ():
         check_measurable(rubric)
-    benchmark = {f"test prompt {user_prompt_id}": text for user_prompt_id, text in all_user_prompts("test").items()}
-    for file in options["benchmark_prompts"]:
-        name = Path(file.name).name
-        benchmark |= {f"{name}:{n}": line.strip() for n, line in enumerate(file, start=1) if line.strip()}
     return Checks(
         rubrics={rubric.id: rubric for rubric in load_rubrics(options["rubrics"])},
         also_by=also_by,
         language=language,
         keep_all=options["keep"] == "all",
         near=options["near"],
-        benchmark=benchmark,
-        benchmark_ids=frozenset(all_user_prompts("test")),
+        benchmark=all_user_prompts("test"),
     )
 
 

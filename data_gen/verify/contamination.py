@@ -21,12 +21,10 @@ class Contamination:
     """Looks for benchmark prompts in rows.
 
     Args:
-        prompts: Benchmark prompts by id; ids serve for messages.
-        reserved: Ids of user prompts that stand for benchmark prompts: their rows are contaminated whatever the text.
+        prompts: Benchmark prompts by id; rows with the id of one are contaminated whatever the text.
     """
 
-    def __init__(self, prompts: Mapping[str, str], reserved: frozenset[str] = frozenset()):
-        self._reserved = reserved
+    def __init__(self, prompts: Mapping[str, str]):
         self._words = {name: words_of(text) for name, text in prompts.items()}
         self._shingles = {name: runs(words, SHINGLE_WORDS) for name, words in self._words.items()}
         self._by_shingle: dict[str, list[str]] = defaultdict(list)
@@ -37,7 +35,7 @@ class Contamination:
 
     def find(self, user_prompt_id: str, user_prompt: str, response: str) -> str:
         """What is contaminated in a row and by which benchmark prompt; "" if nothing is."""
-        if user_prompt_id in self._reserved:
+        if user_prompt_id in self._words:
             return f"its user prompt has the id of the benchmark prompt {user_prompt_id!r}"
         if detail := self._in_prompt(user_prompt):
             return f"its user prompt {detail}"

@@ -8,6 +8,7 @@ import re
 from functools import cache
 from typing import Any
 
+from data_gen.verify.near_duplicates import import_extra
 from judges.judgment import MIN_RESPONSE_WORDS
 from judges.measures import words
 from rubrics import Rubric
@@ -124,10 +125,5 @@ def _is_plainly_english(text: str) -> bool:
 
 @cache
 def _identifier() -> Any:
-    try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]  # it has no types
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            "telling languages apart needs the package py3langid: pip install 'cpt-tasks[data]', or --language any"
-        ) from error
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    langid = import_extra("py3langid.langid")
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

@@ -36,9 +36,8 @@ def collect(checked: Iterable[CheckedRow]) -> pd.DataFrame:
         for row, about in checked
     )
     frame = pd.DataFrame.from_records(rows, columns=[*CELL, *Checked._fields])
-    types: dict[Any, Any] = {"rubric": "category", "teacher": "category", "score": float}
-    types |= {"level": pd.CategoricalDtype(LEVELS), "outcome": pd.CategoricalDtype([KEPT, *REASONS])}
-    return frame.astype(types)
+    levels, outcomes = pd.CategoricalDtype(LEVELS), pd.CategoricalDtype([KEPT, *REASONS])
+    return frame.astype({"score": float, "level": levels, "outcome": outcomes})
 
 
 def choose(frame: pd.DataFrame, rows: Rows, near: float, per_cell: int | None, best_of: bool) -> None:
@@ -54,15 +53,16 @@ def choose(frame: pd.DataFrame, rows: Rows, near: float, per_cell: int | None, b
     # controls are compared among themselves: one of them must not cost a twin its response
     group_of = passed.groupby(["rubric", passed["level"] == CONTROL], observed=True).ngroup()
     cell_of = passed.groupby(CELL, observed=True, sort=False).ngroup() if most else group_of
-    order = passed.index
-    if best_of and len(passed):
-        best = [preference(level, score) for level, score in zip(passed["level"], passed["score"], strict=True)]
-        order = order[np.lexsort((*reversed(list(zip(*best, strict=True))), cell_of))]  # stable: the first of equals
+    order = passed.index.tolist()
+    if best_of:
+        places = zip(cell_of, map(preference, passed["level"], passed["score"]), strict=True)
+        place_of = dict(zip(order, places, strict=True))
+        order.sort(key=place_of.__getitem__)
     bands, suspects = _suspects(passed, group_of, rows) if near and len(passed) else ({}, {})
     kept: dict[int, KeptTexts] = defaultdict(lambda: KeptTexts(near, lambda number: suspects[number][1]))
     in_cell: Counter[int] = Counter()
     lost: dict[int, tuple[str, str]] = {}
-    for number, group, cell in zip(order.tolist(), group_of[order], cell_of[order], strict=True):
+    for number, group, cell in zip(order, group_of[order], cell_of[order], strict=True):
         if most and in_cell[cell] >= most:
             lost[number] = "not_best" if best_of else "over_per_cell", f"its cell has {most} kept already"
         elif number in suspects and (original := kept[group].find_or_keep(number, bands[number])):

@@ -16,7 +16,7 @@ OWN = "Write a short review of the photography of a film set in a lighthouse."
 ANSWER = (
     "The keeper climbs, and the camera climbs with him, past salt and rust, until the lamp burns the picture white."
 )
-FIND = Contamination(PROMPTS, frozenset({"flood"}))
+FIND = Contamination(PROMPTS)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,6 @@ def test_what_is_contaminated(prompt: str, response: str, found: str) -> None:
 
 def test_an_id_of_a_test_prompt_is_enough() -> None:
     assert FIND.find("flood", OWN, ANSWER) == "its user prompt has the id of the benchmark prompt 'flood'"
-    assert FIND.find("kane", OWN, ANSWER) == ""
     assert Contamination({}).find("flood", PROMPTS["flood"], ANSWER) == ""
 
 

