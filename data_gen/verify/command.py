@@ -25,7 +25,7 @@ from data_gen.verify.checks import Checks
 from data_gen.verify.judging import NOT_MEASURABLE, MeasuredRows, check_rows, forecast_judging
 from data_gen.verify.near_duplicates import MIN_NEAR, import_extra
 from data_gen.verify.text_filters import check_language
-from data_gen.verify.verify import DROPPED, RESPONSES, Rows, choose, collect, counts, table, write_rows
+from data_gen.verify.verify import DROPPED, RESPONSES, Rows, choose, counts, table, write_rows
 from judges import DEFAULT_STORE, MEASURED, Judge, ModelJudge, check_measurable, judge_hash, judge_model
 from judges.measured import MEASURES_VERSION
 from judges.prompts import PROMPT_VERSION, prompt_hash
@@ -76,7 +76,7 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
             click.progressbar(length=min(lines, limit or lines), file=sys.stderr, update_min_steps=100) as bar,
         ):
             came_in = (row for _, row in rows(problems))
-            frame = collect(check_rows(came_in, checks, judge, options["max_connections"], bar.update))
+            frame = check_rows(came_in, checks, judge, options["max_connections"], bar.update)
         choose(frame, rows, checks.near, options["per_cell"], options["best_of"])
         write_rows(frame, rows, about_judge, out)
         numbers = counts(frame, problems.counts)

@@ -2,27 +2,30 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from data_gen.responses import TeacherResponse
-from data_gen.verify.checks import Checked, Checks
+import pandas as pd
+
+from data_gen.responses import CONTROL, TeacherResponse
+from data_gen.verify.checks import KEPT, REASONS, Checked, Checks
 from judges import Judge, JudgeFailure, Judgment, judge_call, measure
 from judges.cost import forecast, load_prices
-from rubrics import Rubric
+from rubrics import Rubric, ScoreLevel
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
 
     from model_calls import CallStore
 
+CELL = ["rubric", "user_prompt_id", "level", "teacher"]
+LEVELS = [CONTROL, *(level.value for level in ScoreLevel)]
 CHUNK_ROWS = 4096  # in memory at a time; at the end of a chunk its slowest call is waited for
 NOT_MEASURABLE = "not_measurable"
 CHARACTERS_PER_TOKEN = 4
 CRITERION_TOKENS = 60  # of a verdict, per criterion; as in `cpt judge forecast`
 THINKING_TOKENS = 300  # at low effort; a guess, billed as output
-
-CheckedRow = tuple[TeacherResponse, Checked]
 
 
 class MeasuredRows:
@@ -43,16 +46,17 @@ def check_rows(
     judge: Judge,
     max_connections: int = 64,
     progress: Callable[[int], None] = lambda count: None,
-) -> Iterator[CheckedRow]:
-    """Every row with what came out for it, in the order given; a chunk of 4096 is in memory at a time.
+) -> pd.DataFrame:
+    """A row per row, in the order given: `CELL`, and what came out for it as in `Checked`.
 
-    At most `max_connections` rows are checked at a time; `progress` is called with 1 after each.
+    A chunk of 4096 rows is in memory at a time, at most `max_connections` of them are checked at a time, and `progress`
+    is called with 1 after each.
 
     Raises:
         ExceptionGroup: Of what the provider's client raises when its retries are used up. What was answered is in the
             judge's store.
     """
-    source = iter(rows)
+    source, table = iter(rows), []
 
     async def check_chunk(chunk: list[TeacherResponse]) -> list[Checked]:
         free = asyncio.Semaphore(max_connections)
@@ -69,7 +73,12 @@ def check_rows(
 
     with asyncio.Runner() as runner:
         while chunk := list(itertools.islice(source, CHUNK_ROWS)):
-            yield from zip(chunk, runner.run(check_chunk(chunk)), strict=True)
+            for row, checked in zip(chunk, runner.run(check_chunk(chunk)), strict=True):
+                cell = map(sys.intern, (row.rubric, row.user_prompt_id, str(row.level), row.teacher))
+                table.append((*cell, *checked))
+    levels, outcomes = pd.CategoricalDtype(LEVELS), pd.CategoricalDtype([KEPT, *REASONS])
+    frame = pd.DataFrame.from_records(table, columns=[*CELL, *Checked._fields])
+    return frame.astype({"score": float, "level": levels, "outcome": outcomes})
 
 
 def forecast_judging(rows: Iterable[TeacherResponse], checks: Checks, model: "Model", store: "CallStore") -> str:

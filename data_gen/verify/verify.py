@@ -1,14 +1,13 @@
-"""The two passes of `cpt verify`: check and judge every row, choose, then read again and write what became of each.
+"""Chooses among rows that were checked and judged, reads them again, and writes and counts what became of each.
 
-Between the passes only numbers are kept of a row, so that a file may hold millions, and the texts of rows that may have
-a copy.
+Between the two readings only numbers are kept of a row, so that a file may hold millions, and the texts of rows that
+may have a copy.
 """
 
 import math
 import os
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,19 @@ import numpy as np
 import pandas as pd
 
 from data_gen.responses import CONTROL, ResponseJudgment, TeacherResponse
-from data_gen.verify.checks import KEPT, REASONS, Checked
-from data_gen.verify.judging import CheckedRow
+from data_gen.verify.checks import KEPT, REASONS
+from data_gen.verify.judging import CELL
 from data_gen.verify.near_duplicates import KeptTexts, may_have_copies
 from rubrics import ScoreLevel
 from rubrics.files import json_line, whole_file
 
 RESPONSES, DROPPED = "responses.jsonl", "dropped.jsonl"
-CELL = ["rubric", "user_prompt_id", "level", "teacher"]
-LEVELS = [CONTROL, *(level.value for level in ScoreLevel)]
 SAME_SCORE = 1e-6  # score points: less is rounding
 Rows = Callable[[], Iterator[tuple[str, TeacherResponse]]]
 
 
-def collect(checked: Iterable[CheckedRow]) -> pd.DataFrame:
-    """A row per row that came in: `CELL`, outcome, detail, score, also and bands, as in `Checked`."""
-    rows = (
-        (*map(sys.intern, (row.rubric, row.user_prompt_id, str(row.level), row.teacher)), *about)
-        for row, about in checked
-    )
-    frame = pd.DataFrame.from_records(rows, columns=[*CELL, *Checked._fields])
-    levels, outcomes = pd.CategoricalDtype(LEVELS), pd.CategoricalDtype([KEPT, *REASONS])
-    return frame.astype({"score": float, "level": levels, "outcome": outcomes})
-
-
 def choose(frame: pd.DataFrame, rows: Rows, near: float, per_cell: int | None, best_of: bool) -> None:
-    """Drops near duplicates, and all but so many of a cell, from the kept rows of `collect`, in place.
+    """Drops near duplicates, and all but so many of a cell, from the kept rows of `check_rows`, in place.
 
     A cell is (rubric, user prompt, level, teacher). Rows are visited in file order or, with `best_of`, cell by cell in
     the order of their first rows, the best row of a cell first. A visited row is dropped if its cell has `per_cell`

@@ -13,9 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
-from data_gen.verify.checks import REASONS, Checks
 from data_gen.verify.command import verify_command
-from data_gen.verify.judging import CHUNK_ROWS, MeasuredRows, check_rows
 from data_gen.verify.verify import preference
 from judges import DEFAULT_JUDGE, measure
 from rubrics import ScoreLevel, all_user_prompts, load_rubric, load_rubrics
@@ -70,13 +68,6 @@ def changed(row: TeacherResponse, row_id: str, **change: Any) -> TeacherResponse
     return row.model_copy(update={"id": row_id} | change)
 
 
-def words_replaced(text: str, *places: int) -> str:
-    words = text.split(" ")
-    for place in places:
-        words[place] = "otherwise"
-    return " ".join(words)
-
-
 def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_gives_now(tmp_path: Path) -> None:
     done = verify(SEED_FILE, tmp_path / "out")
     assert done.exit_code == 0, done.output
@@ -88,18 +79,10 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
         assert row.judgment is not None
         assert row.judgment.score == pytest.approx(measure(RUBRICS[row.rubric], row.response).score, abs=1e-9)
     assert verify(tmp_path / "out" / "responses.jsonl", tmp_path / "again", "--workers", 2).exit_code == 0
-    assert files(tmp_path / "again") | {"verification.json": b""} == files(tmp_path / "out") | {
-        "verification.json": b""
-    }
+    assert files(tmp_path / "again") == files(tmp_path / "out")
     assert len(numbers["cells"]) == 12
-    assert numbers["cells"][0] == {
-        "rubric": "broadcast",
-        "level": "low",
-        "teacher": "unnamed-llm",
-        "in": 24,
-        "kept": 24,
-        "dropped_by_reason": {},
-    }
+    first = {"rubric": "broadcast", "level": "low", "teacher": "unnamed-llm"}
+    assert numbers["cells"][0] == first | {"in": 24, "kept": 24, "dropped_by_reason": {}}
     assert numbers["rubrics"] == {name: rubric.hash for name, rubric in sorted(RUBRICS.items())}
     assert numbers["judge"] == {"judge": "measured", "prompt_version": "1", "prompt_hash": "", "judge_hash": ""}
     assert [(file["name"], file["lines"]) for file in numbers["inputs"]] == [("responses.jsonl", 288)]
@@ -181,81 +164,75 @@ def test_the_first_reason_in_the_stated_order_is_given(tmp_path: Path) -> None:
         ],
         tmp_path,
     )
-    found = [row["reason"] for row in dropped]
-    assert found == ["refused", "truncated", "too_short", "mentions_rubric", "contaminated"]
-    assert found == sorted(found, key=[*REASONS].index)
-
-
-def test_a_near_copy_under_another_prompt_falls_and_the_earlier_one_stays(tmp_path: Path) -> None:
-    copy = changed(LOW, "copy", user_prompt_id="other", user_prompt="Write about a lost umbrella.")
-    copy = copy.model_copy(update={"response": words_replaced(LOW.response, 5, 6)})
-    half = changed(LOW, "half", response=words_replaced(LOW.response, *range(0, 60, 4)))
-    kept, dropped, _ = verified([half, copy, LOW], tmp_path)
-    assert kept == ["half", "copy"]
-    assert [(row["id"], row["reason"]) for row in dropped] == [(LOW.id, "near_duplicate")]
-    assert dropped[0]["detail"].endswith("with in.jsonl:2, id copy")
-    assert 0.8 <= float(dropped[0]["detail"].split()[1]) < 1
-    assert verified([half, copy, LOW], tmp_path, "--near", 1)[0] == ["half", "copy", LOW.id]
-    assert verified([half, copy, LOW, changed(LOW, "same")], tmp_path, "--near", 1)[0] == ["half", "copy", LOW.id]
-    assert verified([LOW, changed(LOW, "same")], tmp_path, "--near", 0)[0] == [LOW.id, "same"]
-
-
-def test_a_row_dropped_for_another_reason_is_no_original(tmp_path: Path) -> None:
-    outside = changed(LOW, "outside", level=ScoreLevel.MODERATE)
-    kept, dropped, _ = verified([outside, LOW], tmp_path)
-    assert (kept, [row["reason"] for row in dropped]) == ([LOW.id], ["out_of_band"])
-
-
-def controls_of(text: str) -> list[TeacherResponse]:
-    return [
-        changed(LOW, f"{rubric.id}-control", level="control", rubric=rubric.id, rubric_hash=rubric.hash, response=text)
-        for rubric in RUBRICS.values()
+    assert [row["reason"] for row in dropped] == [
+        *("refused", "truncated", "too_short", "mentions_rubric", "contaminated")
     ]
 
 
-def test_controls_are_judged_have_no_band_and_are_counted_apart(tmp_path: Path) -> None:
-    rows = [LOW, *controls_of(LOW.response), changed(LOW, "again", level="control")]
-    kept, dropped, numbers = verified(rows, tmp_path)
-    assert kept == [LOW.id, *(f"{name}-control" for name in RUBRICS)]
-    assert [(row["id"], row["level"], row["reason"]) for row in dropped] == [("again", "control", "near_duplicate")]
-    [labyrinth] = [one for one in numbers["cells"] if (one["level"], one["rubric"]) == ("control", "labyrinth")]
-    assert (labyrinth["in"], labyrinth["kept"], labyrinth["dropped_by_reason"]) == (2, 1, {"near_duplicate": 1})
-    found = rows_of(tmp_path / "out" / "responses.jsonl")
-    scores = {row["rubric"]: row["judgment"]["score"] for row in found[1:]}
-    assert scores == {name: measure(rubric, LOW.response).score for name, rubric in RUBRICS.items()}
+def words_replaced(text: str, *places: int) -> str:
+    words = text.split(" ")
+    for place in places:
+        words[place] = "otherwise"
+    return " ".join(words)
 
 
-def test_keep_all_drops_nothing_for_its_score(tmp_path: Path) -> None:
-    wrong = changed(LOW, "wrong", response=HIGH.response)
-    kept, dropped, _ = verified([LOW, wrong, changed(LOW, "cut", stop_reason="max_tokens")], tmp_path, "--keep", "all")
-    assert (kept, [row["reason"] for row in dropped]) == ([LOW.id, "wrong"], ["truncated"])
-    rows = rows_of(tmp_path / "out" / "responses.jsonl")
-    assert [row["judgment"]["score"] for row in rows] == [0.0, 100.0]
+# six moderate responses to one prompt, as if written by one teacher; ranked by their distance from 66.25
+MODERATE = [row for row in LABYRINTH if row.level is ScoreLevel.MODERATE][:6]
+CELL = [changed(row, f"m{n}", user_prompt_id="p") for n, row in enumerate(MODERATE)]
+RANKED = sorted(CELL, key=lambda row: abs(row.judgment.score - 66.25) if row.judgment else 0)
+A, B, C = (row.id for row in RANKED[:3])
+REST = {row.id: "not_best" for row in CELL}
+NEAR = changed(LOW, "near", user_prompt_id="other", response=words_replaced(LOW.response, 5, 6))
+HALF = changed(LOW, "half", response=words_replaced(LOW.response, *range(0, 60, 4)))
+OUTSIDE, CUT = changed(LOW, "outside", response=HIGH.response), changed(LOW, "cut", stop_reason="max_tokens")
+CONTROLS = [changed(LOW, f"control{n}", level="control") for n in range(2)]
+L = {LOW.id: "kept"}
 
 
-def cell(rubric: str, level: ScoreLevel, count: int) -> list[TeacherResponse]:
-    """Different responses of one rubric and level, as if to one prompt."""
-    rows = [row for row in SEED if row.rubric == rubric and row.level is level][:count]
-    return [
-        row.model_copy(update={"user_prompt_id": rows[0].user_prompt_id, "user_prompt": rows[0].user_prompt})
-        for row in rows
-    ]
-
-
-def test_per_cell_keeps_the_first(tmp_path: Path) -> None:
-    moderate, low = cell("labyrinth", ScoreLevel.MODERATE, 4), cell("labyrinth", ScoreLevel.LOW, 2)
-    gone = changed(moderate[0], "gone", teacher="other", stop_reason="max_tokens")
-    copy = changed(moderate[0], "copy")
-    kept, dropped, _ = verified([moderate[0], copy, low[0], *moderate[1:], gone], tmp_path, "--per-cell", 2)
-    # the copy takes no place of its cell
-    assert kept == [moderate[0].id, low[0].id, moderate[1].id]
-    reasons = {row["id"]: row["reason"] for row in dropped}
-    assert reasons == {
-        "gone": "truncated",
-        "copy": "near_duplicate",
-        moderate[2].id: "over_per_cell",
-        moderate[3].id: "over_per_cell",
-    }
+@pytest.mark.parametrize(
+    ("rows", "options", "expected"),
+    [
+        # a near copy under another prompt falls, and the earlier one stays
+        ([HALF, NEAR, LOW], [], {"half": "kept", "near": "kept", LOW.id: "near_duplicate"}),
+        (
+            [HALF, NEAR, LOW, changed(LOW, "x")],
+            ["--near", 1],
+            {"half": "kept", "near": "kept", "x": "near_duplicate"} | L,
+        ),
+        ([LOW, changed(LOW, "x")], ["--near", 0], L | {"x": "kept"}),
+        # a row dropped for another reason is no original
+        ([changed(LOW, "x", level=ScoreLevel.MODERATE), LOW], [], {"x": "out_of_band"} | L),
+        # controls have no band and are copies of controls only
+        ([LOW, *CONTROLS], [], L | {"control0": "kept", "control1": "near_duplicate"}),
+        ([changed(CONTROLS[0], "high", response=HIGH.response)], [], {"high": "kept"}),
+        ([LOW, OUTSIDE, CUT], ["--keep", "all"], L | {"outside": "kept", "cut": "truncated"}),
+        # the copy takes no place of its cell
+        (
+            [CELL[0], changed(CELL[0], "copy"), LOW, *CELL[1:3]],
+            ["--per-cell", 2],
+            {"m0": "kept", "copy": "near_duplicate", "m1": "kept", "m2": "over_per_cell"} | L,
+        ),
+        (CELL, ["--best-of"], REST | {A: "kept"}),
+        (CELL, ["--best-of", "--per-cell", 3], REST | dict.fromkeys((A, B, C), "kept")),
+        # a cell whose best is a copy gets its second best
+        (
+            [changed(RANKED[0], "taken", user_prompt_id="another", teacher="other"), *CELL],
+            ["--best-of"],
+            REST | {"taken": "kept", A: "near_duplicate", B: "kept"},
+        ),
+        (SEED[:5], ["--limit", 3], {row.id: "kept" for row in SEED[:3]}),
+    ],
+)
+def test_which_rows_stay(
+    rows: list[TeacherResponse], options: list[object], expected: dict[str, str], tmp_path: Path
+) -> None:
+    kept, dropped, numbers = verified(rows, tmp_path, *options)
+    assert {row["id"]: row["reason"] for row in dropped} | dict.fromkeys(kept, "kept") == expected
+    assert kept == [row.id for row in rows if expected.get(row.id) == "kept"]  # in file order
+    assert numbers["in"] == len(expected)
+    for row in rows_of(tmp_path / "out" / "responses.jsonl"):
+        expected_score = measure(RUBRICS[row["rubric"]], row["response"]).score
+        assert row["judgment"]["score"] == pytest.approx(expected_score, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -276,22 +253,6 @@ def test_what_is_preferred_by_hand(level: Any, scores: list[float], best: int) -
     assert order[0] == best
 
 
-def test_best_of_keeps_the_best_of_each_cell_and_the_second_where_the_best_is_a_copy(tmp_path: Path) -> None:
-    moderate = cell("labyrinth", ScoreLevel.MODERATE, 6)
-    ranked = sorted(moderate, key=lambda row: abs(row.judgment.score - 66.25) if row.judgment else 0)
-    kept, dropped, _ = verified(moderate, tmp_path, "--best-of")
-    assert kept == [ranked[0].id]
-    assert {row["reason"] for row in dropped} == {"not_best"}
-    assert {row["detail"] for row in dropped} == {"its cell has 1 kept already"}
-    kept, _, _ = verified(moderate, tmp_path, "--best-of", "--per-cell", 3)
-    assert sorted(kept) == sorted(row.id for row in ranked[:3])
-    assert kept == [row.id for row in moderate if row in ranked[:3]]
-    taken = changed(ranked[0], "taken", user_prompt_id="another", teacher="other")
-    kept, dropped, _ = verified([taken, *moderate], tmp_path, "--best-of")
-    assert kept == ["taken", ranked[1].id]
-    assert {row["id"]: row["reason"] for row in dropped}[ranked[0].id] == "near_duplicate"
-
-
 def test_also_by_adds_the_judgments_of_other_rubrics(tmp_path: Path) -> None:
     stale = {"also": {"broadcast": ResponseJudgment(score=1, judge="x", prompt_version="0")}}
     verified(
@@ -300,12 +261,6 @@ def test_also_by_adds_the_judgments_of_other_rubrics(tmp_path: Path) -> None:
     [row] = rows_of(tmp_path / "out" / "responses.jsonl")
     expected = measure(RUBRICS["reverie"], LOW.response).score
     assert row["also"] == {"reverie": {"score": expected, "judge": "measured", "prompt_version": "1"}}
-
-
-def test_limit_looks_at_the_first_rows_only(tmp_path: Path) -> None:
-    kept, _, numbers = verified(SEED, tmp_path, "--limit", 3)
-    assert kept == [row.id for row in SEED[:3]]
-    assert (numbers["in"], numbers["options"]["limit"]) == (3, 3)
 
 
 def test_bad_rows_are_counted_and_good_ones_survive(tmp_path: Path) -> None:
@@ -515,16 +470,3 @@ def test_a_missing_package_is_one_sentence(
     assert "pip install 'cpt-tasks[data]'" in done.output
     without = ["--near", "0", "--language", "any"]
     assert verify(tmp_path / "in.jsonl", tmp_path / "out", *without).exit_code == 0
-
-
-def test_rows_are_checked_as_they_are_asked_for() -> None:
-    taken = []
-
-    def endless() -> Any:
-        while True:
-            taken.append(1)
-            yield LOW
-
-    checked = check_rows(endless(), Checks(rubrics=RUBRICS, near=0), MeasuredRows())
-    assert next(checked)[1].score == 0.0
-    assert len(taken) <= CHUNK_ROWS
