@@ -24,7 +24,7 @@ from data_gen.teachers.rows import COLUMNS
 from data_gen.verify.command import verify_command
 from judges.measures import words
 from rubrics import ScoreLevel, load_rubric
-from rubrics.files import json_line, read_jsonl
+from rubrics.files import read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 SELF = ROOT / "results" / "self_teacher"
@@ -189,33 +189,26 @@ def test_the_committed_report_is_what_the_commands_make_and_its_values_are_those
         assert values[("hf/smollm2-135m", *key.split(" "))] == pytest.approx(value, abs=1e-6), key
 
 
-@pytest.fixture(scope="module")
-def seed_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    out = tmp_path_factory.mktemp("seed") / "report"
+def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    out = tmp_path / "report"
     done = run(SEED_FILE, "--out", out)
     assert done.exit_code == 0, done.output
-    return out, done.stdout
-
-
-def test_the_seed_responses_are_in_order_and_in_their_bands(seed_report: tuple[Path, str]) -> None:
-    values = values_of(load(seed_report[0]))
+    content = load(out)
+    values = values_of(content)
     low, moderate, high = (values["unnamed-llm", "macro", level.value, "score"] for level in ScoreLevel)
     assert low < 40 < moderate < 92.5 < high
     assert values["unnamed-llm", "macro", "all", "accuracy"] == 1
-    assert values["unnamed-llm", "macro", "all", "dynamic_range"] == pytest.approx(high - low, abs=1e-5)
     mine = [row for row in BROADCAST if row.level is ScoreLevel.LOW]
-    expected = np.mean([row.judgment.score for row in mine if row.judgment])
-    assert values["unnamed-llm", "broadcast", "low", "score"] == pytest.approx(expected, abs=1e-5)
-    expected = np.mean([len(words(row.response)) for row in mine])
-    assert values["unnamed-llm", "broadcast", "low", "words"] == pytest.approx(expected, abs=1e-5)
-
-
-def test_table_csv_and_json_hold_the_same_numbers_and_say_where_they_come_from(seed_report: tuple[Path, str]) -> None:
-    out, printed = seed_report
-    content = load(out)
+    for statistic, expected in (
+        ("score", [row.judgment.score for row in mine if row.judgment]),
+        ("words", [len(words(row.response)) for row in mine]),
+    ):
+        assert values["unnamed-llm", "broadcast", "low", statistic] == pytest.approx(np.mean(expected), abs=1e-5)
     of = {(n["rubric"], n["level"], n["statistic"]): n for n in content["numbers"]}
     shown = [of["macro", level, "score"] for level in LEVELS[1:]]
-    [line] = [line for line in printed.splitlines() if line.startswith("| score")]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("| score")]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:3] == ["unnamed-llm", "–"]
     assert cells[3:6] == [f"{n['value']:.1f} [{n['ci_low']:.1f}, {n['ci_high']:.1f}]" for n in shown]
@@ -231,37 +224,19 @@ def test_table_csv_and_json_hold_the_same_numbers_and_say_where_they_come_from(s
     digest = hashlib.sha256(SEED_FILE.read_bytes()).hexdigest()
     assert facts["files"] == [{"name": "responses.jsonl", "sha256": digest}]
     assert str(ROOT) not in json.dumps(facts)
+    assert imread(out / "scores.png")[..., :3].var() > 0.005
+    assert run(SEED_FILE, "--out", tmp_path / "again").exit_code == 0
+    for path in out.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_figure_is_not_blank_and_the_same_command_writes_the_same_bytes(
-    seed_report: tuple[Path, str], tmp_path: Path
-) -> None:
-    from matplotlib.image import imread
-
-    assert run(SEED_FILE, "--out", tmp_path).exit_code == 0
-    for name in ("teachers.md", "teachers.csv", "teachers.json", "scores.png"):
-        assert (tmp_path / name).read_bytes() == (seed_report[0] / name).read_bytes()
-    assert imread(tmp_path / "scores.png")[..., :3].var() > 0.005
-
-
-Change = Callable[[int, dict[str, Any]], None]
-
-
-def seed_rows(tmp_path: Path, change: Change) -> Path:
+def seed_rows(tmp_path: Path, change: Callable[[int, dict[str, Any]], None]) -> Path:
     rows = json.loads(json.dumps(SEED_ROWS[:9]))
     for number, row in enumerate(rows):
         change(number, row)
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
-
-
-def setting(where: str, name: str, value: Any, numbers: Any) -> Change:
-    def change(number: int, row: dict[str, Any]) -> None:
-        if number in numbers:
-            (row[where] if where else row)[name] = value
-
-    return change
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -298,21 +273,25 @@ def test_limit_keeps_the_first_user_prompts_whole_and_the_command_names_no_folde
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changed", "numbers", "message"),
     [
         (
-            setting("judgment", "judge", "other", [4]),
+            {"judge": "other"},
+            [4],
             "rows.jsonl:5: judge of 'broadcast' is other (prompt version 1), expected measured (prompt version 1)",
         ),
-        (
-            setting("judgment", "prompt_version", "2", [4]),
-            "different judges or versions of a rubric cannot stand in one report",
-        ),
-        (setting("", "rubric_hash", "0" * 12, range(9)), "no judged response among 9 rows"),
-        (setting("", "judgment", None, range(9)), "no judged response among 9 rows; judge them: cpt verify --keep all"),
+        ({"prompt_version": "2"}, [4], "different judges or versions of a rubric cannot stand in one report"),
+        ({"rubric_hash": "0" * 12}, range(9), "no judged response among 9 rows"),
+        ({"judgment": None}, range(9), "no judged response among 9 rows; judge them: cpt verify --keep all"),
     ],
 )
-def test_what_cannot_stand_in_one_report_is_refused(change: Change, message: str, tmp_path: Path) -> None:
+def test_what_cannot_stand_in_one_report_is_refused(
+    changed: dict[str, Any], numbers: Any, message: str, tmp_path: Path
+) -> None:
+    def change(number: int, row: dict[str, Any]) -> None:
+        if number in numbers:
+            (row if set(changed) <= set(row) else row["judgment"]).update(changed)
+
     done = run(seed_rows(tmp_path, change), "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1].startswith("Error: ") and message in done.stderr
@@ -429,35 +408,21 @@ def test_logs_that_are_unfinished_unreadable_or_of_another_task_are_refused(
     assert "changed.eval: not readable (" in message()
 
 
-@pytest.mark.parametrize(
-    ("rubric", "change", "message"),
-    [
-        ("broadcast", {"judge": "other"}, "is measured (prompt version 1), expected other (prompt version 1) as in"),
-        ("labyrinth", {}, "no sample scored by rubric_judge for a rubric of labyrinth"),
-    ],
-)
-def test_a_log_by_another_judge_or_of_other_rubrics_is_refused(
-    rubric: str, change: dict[str, str], message: str, student_logs: dict[str, Path], tmp_path: Path
-) -> None:
-    rows = [row for row in SEED_ROWS if row["rubric"] == rubric]
-    lines = [json.dumps(row | {"judgment": row["judgment"] | change}) for row in rows]
-    (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    done = run(tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--student", student_logs["student"])
-    assert done.exit_code == 1
-    assert message in done.stderr
-
-
-def test_a_log_judged_by_another_version_of_the_rubric_is_refused(
+def test_a_log_by_another_judge_rubric_or_version_of_it_is_refused(
     student_logs: dict[str, Path], tmp_path: Path
 ) -> None:
     own = tmp_path / "broadcast.yaml"
     text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
     own.write_text(text.replace("objective: ", "objective: Now ", 1), encoding="utf-8")
-    version = {"rubric_hash": load_rubric(own).hash}
-    lines = [json_line(row.model_copy(update=version)) for row in BROADCAST]
-    (tmp_path / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
-    done = run(
-        tmp_path / "rows.jsonl", "--rubrics", own, "--out", tmp_path / "out", "--student", student_logs["student"]
-    )
-    assert done.exit_code == 1
-    assert f"'broadcast' is {load_rubric('broadcast').hash}, expected {version['rubric_hash']}" in done.stderr
+    before, after = load_rubric("broadcast").hash, load_rubric(own).hash
+    other = {"judge": "other"}
+    for rubric, judgment, change, options, message in (
+        ("broadcast", other, {}, [], "is measured (prompt version 1), expected other (prompt version 1) as in"),
+        ("labyrinth", {}, {}, [], "no sample scored by rubric_judge for a rubric of labyrinth"),
+        ("broadcast", {}, {"rubric_hash": after}, ["--rubrics", own], f"'broadcast' is {before}, expected {after}"),
+    ):
+        rows = [row for row in SEED_ROWS if row["rubric"] == rubric]
+        write_jsonl(tmp_path / "r.jsonl", (row | {"judgment": row["judgment"] | judgment} | change for row in rows))
+        done = run(tmp_path / "r.jsonl", "--out", tmp_path / "out", "--student", student_logs["student"], *options)
+        assert done.exit_code == 1
+        assert message in done.stderr
