@@ -24,6 +24,7 @@ from model_calls.errors import was_cut_off
 from rubrics import Rubric, ScoreLevel
 
 KEPT = "kept"
+NO_SCORES: Mapping[str, float | None] = {}  # one object for a million rows
 REASONS = (
     *("refused", "truncated", "too_short", "language", "mentions_rubric", "contaminated", "unjudged", "out_of_band"),
     *("near_duplicate", "not_best", "over_per_cell"),
@@ -44,7 +45,7 @@ class Checked(NamedTuple):
     outcome: str
     detail: str = ""
     score: float | None = None
-    also: Mapping[str, float | None] = {}
+    also: Mapping[str, float | None] = NO_SCORES
     bands: bytes = b""
 
 
@@ -57,7 +58,7 @@ class Checks:
         also_by: Rubrics that every row is judged by as well.
         language: ISO 639-1 code that responses must have; "" takes any.
         keep_all: Whether a score outside the band of the level is no reason to drop a row.
-        near: Jaccard from which two responses are near duplicates, 0.6-1; 0 keeps them.
+        near: Jaccard from which two responses are near duplicates, 0.7-1; 0 keeps them.
         benchmark: User prompts that must not turn up, by id.
     """
 
@@ -81,7 +82,7 @@ class Checks:
         for rubric in self.also_for(row):
             further = await outcome_of(judge, rubric, row.user_prompt, row.response)
             also[rubric.id] = None if isinstance(further, JudgeFailure) else further.score
-        return Checked(KEPT, "", outcome.score, also, band_hashes(row.response) if self.near else b"")
+        return Checked(KEPT, "", outcome.score, also or NO_SCORES, band_hashes(row.response) if self.near else b"")
 
     def before_judging(self, row: TeacherResponse) -> Checked | None:
         """The first reason to drop a row without asking a judge, or None."""

@@ -49,7 +49,7 @@ VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
 @click.option("--keep", type=click.Choice(["in_band", "all"]), default="in_band", help="all: whatever the score.")
 @click.option("--per-cell", type=click.IntRange(1), help="Keep so many per (rubric, user prompt, level, teacher).")
 @click.option("--best-of", is_flag=True, help="Keep the best of each cell, not the first: one, or --per-cell.")
-@click.option("--near", default=0.8, type=click.FloatRange(0, 1), help="Jaccard of near copies, 0.6-1; 0: none.")
+@click.option("--near", default=0.8, type=click.FloatRange(0, 1), help="Jaccard of near copies, 0.7-1; 0: none.")
 @click.option("--language", default="en", help="ISO 639-1 code of the responses, or any.")
 @click.option("--limit", type=click.IntRange(1), help="Look at this many rows only, the first.")
 @click.option("--workers", hidden=True, expose_value=False)  # one process is as fast; accepted for one release

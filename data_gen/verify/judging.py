@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +55,7 @@ def check_rows(
         ExceptionGroup: Of what the provider's client raises when its retries are used up. What was answered is in the
             judge's store.
     """
-    source, table = iter(rows), []
+    source, frames = iter(rows), []
 
     async def check_chunk(chunk: list[TeacherResponse]) -> list[Checked]:
         free = asyncio.Semaphore(max_connections)
@@ -73,12 +72,17 @@ def check_rows(
 
     with asyncio.Runner() as runner:
         while chunk := list(itertools.islice(source, CHUNK_ROWS)):
-            for row, checked in zip(chunk, runner.run(check_chunk(chunk)), strict=True):
-                cell = map(sys.intern, (row.rubric, row.user_prompt_id, str(row.level), row.teacher))
-                table.append((*cell, *checked))
+            frames.append(_frame(chunk, runner.run(check_chunk(chunk))))
+    return pd.concat(frames, ignore_index=True) if frames else _frame([], [])
+
+
+def _frame(rows: list[TeacherResponse], checked: list[Checked]) -> pd.DataFrame:
+    cells = [(row.rubric, row.user_prompt_id, str(row.level), row.teacher) for row in rows]
+    table = [(*cell, *about) for cell, about in zip(cells, checked, strict=True)]
     levels, outcomes = pd.CategoricalDtype(LEVELS), pd.CategoricalDtype([KEPT, *REASONS])
-    frame = pd.DataFrame.from_records(table, columns=[*CELL, *Checked._fields])
-    return frame.astype({"score": float, "level": levels, "outcome": outcomes})
+    types = dict.fromkeys(("rubric", "user_prompt_id", "teacher", "detail"), str)
+    frame = pd.DataFrame(table, columns=[*CELL, *Checked._fields])
+    return frame.astype(types | {"score": float, "level": levels, "outcome": outcomes})
 
 
 def forecast_judging(rows: Iterable[TeacherResponse], checks: Checks, model: "Model", store: "CallStore") -> str:

@@ -424,7 +424,7 @@ def test_a_judge_that_is_down_is_one_sentence_and_what_it_answered_is_kept(
     ("options", "message"),
     [
         (["--rubrics", "nonsense"], "rubric 'nonsense' not found, expected one of"),
-        (["--near", "0.5"], "--near: got 0.5, expected a Jaccard from 0.6 to 1, or 0"),
+        (["--near", "0.6"], "--near: got 0.6, expected a Jaccard from 0.7 to 1, or 0"),
         (["--language", "english"], "language: got 'english', expected 'any' or one of"),
         (["--also-by", "tone_warmth"], "rubric 'tone_warmth': criterion 'affection' has no measure"),
         (["--judge", "nonsense"], "nonsense"),
