@@ -14,7 +14,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser,
 from inspect_ai.util import json_schema
 from pydantic import BaseModel, ValidationError
 
-from data_gen.generation.teacher_calls import Teacher
+from data_gen.generate.teachers import Teacher
 from model_calls import Call, CallStore, ask
 from model_calls.errors import was_cut_off
 from rubrics import ScoreLevel

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from model_calls import CallStore
     from rubrics import Rubric
 
-DEFAULT_STORE = "calls/drafts.jsonl"
+DEFAULT_STORE = "calls/drafts.sqlite"
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -116,7 +116,7 @@ def prompts_command(
 
     from data_gen.draft.trial import WRITER_MAX_TOKENS, try_wordings
     from data_gen.draft.wordings import write_wordings
-    from data_gen.generation.teacher_calls import TeacherSettings, teacher_of
+    from data_gen.generate.teachers import TeacherSettings, teacher_of
     from model_calls import open_store
     from rubrics import load_rubric
 
@@ -143,13 +143,13 @@ def prompts_command(
 
 def _author(model: str, calls: "CallStore", seed: int) -> "Author":
     from data_gen.draft.author import AUTHOR_MAX_TOKENS, Author
-    from data_gen.generation.teacher_calls import TeacherSettings, teacher_of
+    from data_gen.generate.teachers import TeacherSettings, teacher_of
 
     return Author(teacher_of(model, TeacherSettings(max_tokens=AUTHOR_MAX_TOKENS)), calls, seed, _say)
 
 
 def _judge(name: str | None, rubric: "Rubric", calls: "CallStore") -> "tuple[Judge, str]":
-    from data_gen.generation.teacher_calls import teacher_name
+    from data_gen.generate.teachers import teacher_name
     from judges import DEFAULT_JUDGE, MEASURED, MeasuredJudge, ModelJudge, check_measurable, judge_model
 
     name = name or (MEASURED if rubric.is_measured else DEFAULT_JUDGE)

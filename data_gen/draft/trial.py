@@ -13,7 +13,7 @@ from statistics import fmean
 from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
 
 from data_gen.draft.author import gather
-from data_gen.generation.teacher_calls import Teacher
+from data_gen.generate.teachers import Teacher
 from judges import NO_RESPONSE, Judge, JudgeFailure
 from model_calls import Call, CallStore, ask
 from model_calls.errors import was_cut_off

@@ -18,7 +18,7 @@ from data_gen.draft.author import Author, DraftError, Rejected, gather, parse_an
 from data_gen.draft.commands import draft_command
 from data_gen.draft.rubric import draft_rubric
 from data_gen.draft.wordings import DraftedWordings
-from data_gen.generation.teacher_calls import Teacher
+from data_gen.generate.teachers import Teacher
 from model_calls import open_store
 from rubrics import Rubric, load_rubric
 from rubrics.lint import lint_file

@@ -15,7 +15,7 @@ from data_gen.draft.author import TARGETS, Author, DraftError
 from data_gen.draft.commands import prompts_command
 from data_gen.draft.trial import Figures, Scored, plan_samples, try_wordings
 from data_gen.draft.wordings import wording_problems, write_wordings
-from data_gen.generation.teacher_calls import Teacher
+from data_gen.generate.teachers import Teacher
 from judges import MeasuredJudge
 from model_calls import CallStore, open_store
 from rubrics import Rubric, ScoreLevel, Wordings, load_rubric, load_user_prompts
