@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from fake_anthropic import FakeAnthropic, prompt_text
+from fake_anthropic import Config, FakeAnthropic, prompt_text
 
 from data_gen.draft.author import TARGETS, Author, DraftError
 from data_gen.draft.commands import prompts_command
@@ -17,8 +18,10 @@ from data_gen.draft.trial import Figures, Scored, plan_samples, try_wordings
 from data_gen.draft.wordings import wording_problems, write_wordings
 from data_gen.generate.teachers import Teacher
 from judges import MeasuredJudge
-from model_calls import CallStore, open_store
+from model_calls import open_store
 from rubrics import Rubric, ScoreLevel, Wordings, load_rubric, load_user_prompts
+from rubrics.files import write_whole
+from rubrics.lint import all_wordings
 from rubrics.load import rubric_yaml
 
 LOW, MODERATE, HIGH = ScoreLevel
@@ -30,10 +33,9 @@ GOOD_TRAIN, GOOD_HELDOUT = list(GOOD[MODERATE].train), list(GOOD[MODERATE].heldo
 SEVEN = {level: Wordings(train=GOOD[level].train[:4], heldout=GOOD[level].heldout[:3]) for level in ScoreLevel}
 TRIED = BROADCAST.model_copy(update={"system_prompts": SEVEN})
 LEVEL_OF = {
-    wording: level
-    for prompts in (GOOD, BROADCAST.system_prompts)
-    for level in ScoreLevel
-    for wording in (*prompts[level].train, *prompts[level].heldout)
+    text: ScoreLevel(where.split(".")[1])
+    for rubric in (BROADCAST, load_rubric("explain_depth"))
+    for where, text in all_wordings(rubric)
 }
 
 # 20 words in one sentence (0 points of 100 for brevity), nobody addressed (0), no exclamation (0)
@@ -48,11 +50,11 @@ TEXT_100 = TEXT_60.replace(".", "!")
 TEXTS = {LOW: TEXT_0, MODERATE: TEXT_60, HIGH: TEXT_100}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[CallStore]:
-    store = open_store(tmp_path / "calls.jsonl")
-    yield store
-    store.close()
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_a_rubric(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    changed = {"id": "crowd", "title": "Crowd noise", "source": "Us"}
+    write_whole(Path("mine/crowd.yaml"), rubric_yaml(BARE.model_copy(update=changed)))
 
 
 # writing
@@ -66,13 +68,14 @@ def level_of(messages: list[Any]) -> ScoreLevel:
     return next(level for level, target in TARGETS.items() if target in messages[0].text)
 
 
-def write(model: Any, store: CallStore) -> Rubric:
-    author = Author(Teacher(model, "mockllm"), store, 0, lambda line: None)
-    return asyncio.run(write_wordings(author, BARE, {"train": 4, "heldout": 3}))
+def write(model: Any) -> Rubric:
+    with closing(open_store("calls")) as store:
+        author = Author(Teacher(model, "mockllm"), store, 0, lambda line: None)
+        return asyncio.run(write_wordings(author, BARE, {"train": 4, "heldout": 3}))
 
 
 def test_each_level_is_asked_with_the_whole_rubric_and_only_a_bad_answer_goes_back(
-    mock_model: Callable[..., Any], store: CallStore
+    mock_model: Callable[..., Any],
 ) -> None:
     def reply(messages: list[Any]) -> str:
         level = level_of(messages)
@@ -80,23 +83,21 @@ def test_each_level_is_asked_with_the_whole_rubric_and_only_a_bad_answer_goes_ba
         return answer(level, train=GOOD_TRAIN[:3], heldout=[*GOOD_HELDOUT[:2], " "]) if is_first else answer(level)
 
     model = mock_model(reply)
-    assert write(model, store).system_prompts == SEVEN
+    assert write(model).system_prompts == SEVEN
     assert all(BARE.render() in messages[0].text for messages in model.seen)
     assert sorted(level_of(messages) for messages in model.seen) == sorted([*ScoreLevel, MODERATE])
     [correction] = [messages[-1].text for messages in model.seen if len(messages) > 1]
     assert "- train: got 3 wordings, expected 4\n- heldout: got 2 wordings, expected 3" in correction
 
 
-def test_wordings_that_are_never_good_or_stand_at_two_levels_are_refused(
-    mock_model: Callable[..., Any], store: CallStore
-) -> None:
+def test_wordings_that_are_never_good_or_stand_at_two_levels_are_refused(mock_model: Callable[..., Any]) -> None:
     short = {MODERATE: {"train": ["Be a little excited.", *GOOD_TRAIN[1:]]}}
     model = mock_model(lambda messages: answer(level_of(messages), **short.get(level_of(messages), {})))
     with pytest.raises(DraftError, match=r"system prompts, moderate: .* in 3 attempts; last problems: .*1 sentences"):
-        write(model, store)
+        write(model)
     assert len(model.seen) == 5
     with pytest.raises(DraftError, match=r"system prompts: .*expected every text once"):
-        write(mock_model(lambda _: answer(LOW), name="other"), store)
+        write(mock_model(lambda _: answer(LOW), name="other"))
 
 
 @pytest.mark.parametrize(
@@ -166,8 +167,9 @@ def test_each_wording_is_used_each_train_prompt_equally_often_and_no_pair_twice(
         assert len({(sample.system_prompt, sample.user_prompt) for sample in own}) == len(own) == texts
 
 
-def tried(writer: Any, store: CallStore) -> Figures:
-    return asyncio.run(try_wordings(TRIED, Teacher(writer, "mockllm"), MeasuredJudge(), store, 0))
+def tried(writer: Any) -> Figures:
+    with closing(open_store("calls")) as store:
+        return asyncio.run(try_wordings(TRIED, Teacher(writer, "mockllm"), MeasuredJudge(), store, 0))
 
 
 @pytest.mark.parametrize(
@@ -180,31 +182,20 @@ def tried(writer: Any, store: CallStore) -> Figures:
     ],
 )
 def test_what_became_of_a_text_that_is_none(
-    reply: str, stop_reason: str, expected: Scored, mock_model: Callable[..., Any], store: CallStore
+    reply: str, stop_reason: str, expected: Scored, mock_model: Callable[..., Any]
 ) -> None:
-    assert tried(mock_model(lambda _: reply, stop_reason=stop_reason), store).texts[0] == expected
+    assert tried(mock_model(lambda _: reply, stop_reason=stop_reason)).texts[0] == expected
 
 
-def test_a_local_writer_that_is_not_shown_its_system_prompt_is_refused(
-    mock_model: Callable[..., Any], store: CallStore
-) -> None:
+def test_a_local_writer_that_is_not_shown_its_system_prompt_is_refused(mock_model: Callable[..., Any]) -> None:
     writer = mock_model(lambda _: TEXT_0)
     writer.api.hf_chat = lambda messages, tools: messages[-1].text
     with pytest.raises(ValueError, match="the chat template leaves out the system turn"):
-        tried(writer, store)
+        tried(writer)
     assert writer.seen == []
 
 
 # the command
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = Path("mine/crowd.yaml")
-    path.parent.mkdir()
-    changed = {"id": "crowd", "title": "Crowd noise", "source": "Us", "system_prompts": {}}
-    path.write_text(rubric_yaml(BROADCAST.model_copy(update=changed)), encoding="utf-8")
 
 
 def cpt_prompts(*arguments: object, rubric: str = "mine/crowd.yaml") -> Result:
@@ -293,7 +284,6 @@ def test_check_tries_the_prompts_of_a_library_rubric_and_writes_nothing(anthropi
 @pytest.mark.parametrize(
     ("rubric", "arguments", "message"),
     [
-        ("nonsense", ["--check"], "rubric 'nonsense' not found"),
         ("mine/crowd.yaml", ["--check"], "rubric 'crowd' has no system prompts, expected some for each level"),
         ("explain_depth", ["--judge", "measured"], "has no measure, expected one on every criterion"),
         ("mine/crowd.yaml", ["--train", "3"], "3 is not in the range x>=4"),
@@ -306,3 +296,10 @@ def test_bad_options_are_one_sentence_and_nothing_is_sent(
     assert done.exit_code != 0
     assert message in " ".join(done.output.split())
     assert anthropic_server.stats.requests == 0
+
+
+def test_a_model_that_judges_itself_is_said_and_its_refusal_is_one_sentence(anthropic_server: FakeAnthropic) -> None:
+    anthropic_server.config = Config(rate_refusal=1.0)
+    output = cpt_prompts("--judge", AUTHOR).output
+    assert f"{AUTHOR} judges texts that it wrote itself; --judge or --writer names another model" in output
+    assert "refuses to write this" in output
