@@ -93,14 +93,6 @@ def unescape(text: str) -> str:
     return _MARK.sub(lambda mark: mark[1] or (chr(int(mark[2])) if mark[2] else "\n"), text)
 
 
-def split_row(line: str) -> list[str]:
-    """Cells of a row, parted by tabs, else by pipes (with or without outer ones); a pipe after a backslash is none."""
-    if "\t" in line:
-        return [unescape(cell.strip()) for cell in line.split("\t")]
-    cells = _CELL.findall(line.strip().removeprefix("|"))
-    return [unescape(cell.strip()) for cell in cells[:-1]]  # the last match is the empty end of the line
-
-
 def _criteria_rows(rubric: Rubric) -> Iterator[dict[str, str]]:
     for criterion in rubric.criteria:
         row = {"criterion": criterion.title, "id": criterion.id, "weight": f"{_number(criterion.weight)}%"}
@@ -179,7 +171,7 @@ def _read_rows(lines: Iterable[str], required: Sequence[str], optional: Sequence
     if sorted(set(columns) - set(optional)) != sorted(required) or len(set(columns)) < len(columns):
         raise ValueError(f"got a table with columns {columns}, expected {', '.join(required)}, each once")
     for line in body:
-        cells = split_row(line)
+        cells = _split_row(line)
         if all(re.fullmatch(r":?-+:?", cell) for cell in cells):
             continue
         if len(cells) != len(columns):
@@ -189,9 +181,17 @@ def _read_rows(lines: Iterable[str], required: Sequence[str], optional: Sequence
         yield dict(zip(columns, cells, strict=True))
 
 
+def _split_row(line: str) -> list[str]:
+    """Cells of a row, parted by tabs, else by pipes (with or without outer ones); a pipe after a backslash is none."""
+    if "\t" in line:
+        return [unescape(cell.strip()) for cell in line.split("\t")]
+    cells = _CELL.findall(line.strip().removeprefix("|"))
+    return [unescape(cell.strip()) for cell in cells[:-1]]  # the last match is the empty end of the line
+
+
 def _column_names(line: str) -> list[str]:
     """Names of the columns of a header, lower case with underscores; "(90-100)" and bold marks do not count."""
-    cells = (re.sub(r"\(.*?\)|[*:%]", "", cell).strip().lower().replace(" ", "_") for cell in split_row(line))
+    cells = (re.sub(r"\(.*?\)|[*:%]", "", cell).strip().lower().replace(" ", "_") for cell in _split_row(line))
     return ["criterion" if cell == "criteria" else cell for cell in cells]
 
 

@@ -10,7 +10,7 @@ from rubric_texts import GRADES, ORNAMENT, START, USUAL, WIT, markdown, pipes, t
 
 from rubrics import Rubric, load_rubric
 from rubrics.commands import import_command
-from rubrics.markdown import as_slug, read_rubric_text, rubric_page, split_row
+from rubrics.markdown import as_slug, read_rubric_text, rubric_page
 
 OTHER_FIELDS = {"id": "rococo", "family": "films", "licence": "CC0-1.0", "source": "A test"}
 POINTS = ["90-100", "70–89", "50-69", "30-49", "<30"]
@@ -104,20 +104,6 @@ def test_anything_else_is_refused_in_one_sentence(text: str, message: str) -> No
     with pytest.raises(ValueError) as error:
         read_rubric_text(text, "x")
     assert message in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("line", "cells"),
-    [
-        ("a\t\tb|c", ["a", "", "b|c"]),
-        ("| a | | b\\|c |", ["a", "", "b|c"]),
-        ("a | b \\\\ | c\\", ["a", "b \\", "c\\"]),
-        ("| a<br>b | &#124; |", ["a\nb", "|"]),
-        ("| a | |", ["a", ""]),
-    ],
-)
-def test_cells_of_a_row(line: str, cells: list[str]) -> None:
-    assert split_row(line) == cells
 
 
 def test_an_id_is_made_and_short() -> None:

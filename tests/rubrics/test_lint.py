@@ -14,7 +14,7 @@ from rubrics.lint import likeness, lint_file
 from rubrics.load import LIBRARY
 
 Content = dict[str, Any]
-Change = Callable[[Content], None]
+Change = Callable[[Content], Any]
 
 
 def library_file() -> Content:
@@ -119,25 +119,14 @@ def test_a_system_prompt_may_say_high_low_and_good(tmp_path: Path) -> None:
     assert lint_file(write(tmp_path, set_wording(text))) == []
 
 
-def test_errors_come_before_warnings(tmp_path: Path) -> None:
-    def change(content: Content) -> None:
-        set_wording("Follow the rubric. Be lively.")(content)
-        copy_title(content)
-
-    assert [finding.severity for finding in lint_file(write(tmp_path, change))] == ["error", "warning"]
-
-
 def test_every_breach_of_the_schema_is_listed(tmp_path: Path) -> None:
     findings = lint_file(write(tmp_path, lambda content: content.update(colour="red", title="")))
     assert {finding.where for finding in findings} == {"title", "colour"}
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [("A few figures.", "a FEW figures", 1), ("a b c d", "a b c e", 0.75), ("one", "two", 0), ("", "", 1)],
-)
-def test_likeness_known_values(one: str, other: str, expected: float) -> None:
-    assert likeness(one, other) == expected  # 2 x common words in order / words of both
+def test_likeness_is_twice_the_common_words_in_order_by_the_words_of_both() -> None:
+    assert likeness("A few figures.", "a FEW figures") == likeness("", "") == 1
+    assert (likeness("a b c d", "a b c e"), likeness("one", "two")) == (6 / 8, 0)
 
 
 def lint(*arguments: Any) -> tuple[int, str]:
@@ -149,14 +138,17 @@ def test_without_files_the_library_is_checked_and_it_is_clean() -> None:
     assert lint() == (0, f"{len(load_rubrics('all'))} rubrics read: 0 errors, 0 warnings\n")
 
 
-def test_exit_status_1_on_errors_and_with_strict_on_warnings(tmp_path: Path) -> None:
-    path = write(tmp_path, set_wording("Follow the rubric. Be lively."))
-    assert lint(path)[0] == 0
-    assert lint(path, "--strict")[0] == 1
-    status, output = lint(write(tmp_path, copy_title))
-    assert status == 1
-    assert f"{path}: error: criteria.address.title: got" in output
+def test_exit_status_1_on_errors_which_come_first_and_with_strict_on_warnings(tmp_path: Path) -> None:
     assert lint(write(tmp_path), "--strict")[0] == 0
+    warned = set_wording("Follow the rubric. Be lively.")
+    path = write(tmp_path, warned)
+    assert (lint(path)[0], lint(path, "--strict")[0]) == (0, 1)
+    status, output = lint(write(tmp_path, lambda content: (warned(content), copy_title(content))))
+    assert status == 1
+    first, second, total = output.splitlines()
+    assert first.startswith(f"{path}: error: criteria.address.title: got")
+    assert second.startswith(f"{path}: warning: ")
+    assert total == "1 rubrics read: 1 errors, 1 warnings"
 
 
 @pytest.mark.parametrize(

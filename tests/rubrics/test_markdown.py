@@ -19,8 +19,8 @@ FRAGMENTS = [
     *"|\\#-*_<>&`:;()[]{}'\"=+1.%!?,~@$^/ \n\r\t",
     *["\n\n", "\\|", "<br>", "<br>\n", "&#10;", "&amp;", "**", "---", "## ", "- ", "1. ", "\v", "\x00", "\x85"],
     *["\u2028", "\ufeff", "é", "言", "🎭", "\u00a0", "\u200b", "\U0010ffff", "a", "Word", "of course", "x" * 100],
-    *[" and so on" * 12, "Objective", "## Criteria", "Source: x", "Id: x", "### Low, train", "Score 1: x", "{"],
-    *["| Criterion | Weight | Good |", "Criterion\tWeight\tGood", "yes", "null", "0.5"],
+    *[" and so on" * 12, "Objective", "Objective: x", "Source: x", "Id: x", "## Criteria", "Score 1: x", "{"],
+    *["| Criterion | Weight | Good |", "Criterion\tWeight\tGood", "Rewards and penalties: x", "yes", "null", "0.5"],
 ]
 TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).map(
     "".join
