@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import click
-from pydantic import ValidationError
 
 from rubrics.files import write_whole
 from rubrics.lint import lint_file
@@ -77,8 +76,7 @@ def import_command(file: Path, out: Path | None, force: bool, **given: str | Non
         reason = error.strerror if isinstance(error, OSError) else error
         raise _Refusal(f"{file}: cannot be read: {reason}; expected a text file in UTF-8") from error
     except ValueError as error:
-        problems = problem_texts(error) if isinstance(error, ValidationError) else [str(error)]
-        raise _Refusal(f"{file}: no rubric can be made of it: {'; '.join(problems)}") from error
+        raise _Refusal(f"{file}: no rubric can be made of it: {'; '.join(problem_texts(error))}") from error
     path = out / f"{rubric.id}.yaml" if out and out.is_dir() else out or Path(f"{rubric.id}.yaml")
     if path.name != f"{rubric.id}.yaml":
         raise _Refusal(f"{path}: expected the name {rubric.id}.yaml, since the id is {rubric.id!r}; --id sets another")

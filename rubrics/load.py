@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import ValidationError
 
 from rubrics.schema import Rubric, problem_texts
 
@@ -39,11 +38,9 @@ def load_rubric(name: str | Path) -> Rubric:
     where = f"{path.parent.name}/{path.name}"
     try:
         rubric = Rubric.model_validate(read_mapping(path))
-    except ValidationError as error:  # a ValueError, too
+    except ValueError as error:
         first, *others = problem_texts(error)
         raise ValueError(f"{where}: {first}" + (f" (and {len(others)} more)" if others else "")) from error
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
     if rubric.id != path.stem:
         raise ValueError(f"{where}: id is {rubric.id!r}, expected the file's name {path.stem!r}")
     return rubric

@@ -39,10 +39,7 @@ LEVEL_OF = {
 }
 
 # 20 words in one sentence (0 points of 100 for brevity), nobody addressed (0), no exclamation (0)
-TEXT_0 = (
-    "The procession moved along the avenue in good order while the authorities observed it quietly from a stand of "
-    "stone."
-)
+TEXT_0 = "The procession moved along the road in good order while the mayor and all his aides watched it go by."
 # 16 words in 3 sentences: under 9 words each (100 x 30 %); one you in 16 words is 6.25 per 100 (100 x 30 %)
 TEXT_60 = "The band came by. You saw a fine day. People stood and looked on for long."
 # the same, and every sentence is exclaimed (100 x 40 %)
@@ -271,7 +268,6 @@ def test_texts_of_a_named_writer_that_a_named_judge_fails_on_are_counted_and_nev
         f"Us; system prompts by {AUTHOR}, tried with anthropic/claude-haiku-5-5 and the judge "
         "anthropic/claude-opus-5-5: low 50.0, moderate -, extremely_high 50.0"
     )
-    assert Counter(body["model"] for body in anthropic_server.bodies)["claude-haiku-5-5"] == 36
 
 
 def test_check_tries_the_prompts_of_a_library_rubric_and_writes_nothing(anthropic_server: FakeAnthropic) -> None:
@@ -286,7 +282,6 @@ def test_check_tries_the_prompts_of_a_library_rubric_and_writes_nothing(anthropi
     [
         ("mine/crowd.yaml", ["--check"], "rubric 'crowd' has no system prompts, expected some for each level"),
         ("explain_depth", ["--judge", "measured"], "has no measure, expected one on every criterion"),
-        ("mine/crowd.yaml", ["--train", "3"], "3 is not in the range x>=4"),
     ],
 )
 def test_bad_options_are_one_sentence_and_nothing_is_sent(
