@@ -57,32 +57,23 @@ def write_card(folder: Path, manifest: dict[str, Any]) -> None:
 def count_twins(splits: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:
     """One entry for each rubric, level pair and teacher, in the order of the rows: twins by file and mean scores.
 
-    Compositions have two rubrics joined by " + ", and neither level pair nor means ("").
+    Compositions have two rubrics joined by " + ", and neither level pair nor means (None).
     """
     twins = pl.concat([split.with_columns(file=pl.lit(name)) for name, split in splits.items()])
     if "with_rubric" not in twins.columns:
         twins = twins.with_columns(with_rubric=pl.lit(None, pl.String))
-    levels = pl.format("{}:{}", "level_first", "level_second")
+    is_single = pl.col("with_rubric").is_null()
     counts = twins.group_by(
         pl.concat_str("rubric", "with_rubric", separator=" + ", ignore_nulls=True),
-        pl.when(pl.col("with_rubric").is_null()).then(levels).otherwise(pl.lit("")).alias("levels"),
+        pl.when(is_single).then(pl.format("{}:{}", "level_first", "level_second")).alias("levels"),
         "teacher",
         maintain_order=True,
     ).agg(
-        pl.mean("score_first", "score_second").round(2),
         *((pl.col("file") == name).sum().alias(name) for name in splits),
+        mean_lower=pl.col("score_first").filter(is_single).mean().round(2),
+        mean_higher=pl.col("score_second").filter(is_single).mean().round(2),
     )
-    return [
-        {
-            "rubric": rubric,
-            "levels": levels,
-            "teacher": teacher,
-            "twins": dict(zip(splits, numbers, strict=True)),
-            "mean_lower": lower if levels else "",
-            "mean_higher": higher if levels else "",
-        }
-        for rubric, levels, teacher, lower, higher, *numbers in counts.iter_rows()
-    ]
+    return counts.to_dicts()
 
 
 def file_sha256(path: Path) -> str:

@@ -1,15 +1,6 @@
 """Preference files out of twins: what a twin becomes, in JSONL or Parquet, written as the rows are made.
 
-They train unchanged with TRL's `DPOTrainer` and `trl dpo`. Columns of a row, which is half a twin; scores are 0-100:
-
-    prompt             system prompt and user prompt
-    chosen, rejected   the response that fits the system prompt, and the one that fits that of the other half
-    pair_id            shared by the two halves of a twin, and by no other row
-    rubric, level      what the system prompt asks for; `level` is that of `chosen`, `rejected_level` that of `rejected`
-    score_chosen, score_rejected    by `rubric`
-    user_prompt_id, teacher, wording (rubric, level and number)
-    with_rubric, with_level, with_rejected_level, with_score_chosen, with_score_rejected, with_wording
-                            the second rubric of a composition; null in other rows; only in data with compositions
+They train unchanged with TRL's `DPOTrainer` and `trl dpo`. A row is half a twin; its columns: docs/files.md.
 """
 
 import hashlib
