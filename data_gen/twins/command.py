@@ -8,14 +8,11 @@ The work is done in `make.py`.
 import shlex
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rubrics import ScoreLevel
-
-if TYPE_CHECKING:
-    from data_gen.twins.pairing import LevelPair
 
 DEFAULT_RESPONSES = Path(str(files("data_gen"))) / "seed" / "responses.jsonl"
 LOW, MODERATE, HIGH = ScoreLevel
@@ -38,11 +35,11 @@ def _portable(arguments: list[str], out: Path) -> str:
     return shlex.join(["cpt", "twins", *words])
 
 
-def _parse_pairs(context: click.Context, parameter: click.Parameter, value: str) -> "tuple[LevelPair, ...]":
+def _parse_pairs(context: click.Context, parameter: click.Parameter, value: str) -> list[tuple[ScoreLevel, ScoreLevel]]:
     names = list(dict.fromkeys(name.strip() for name in value.split(",")))
     if unknown := [name for name in names if name not in LEVEL_PAIRS]:
         raise click.BadParameter(f"got {unknown[0]!r}, expected some of {', '.join(LEVEL_PAIRS)}")
-    return tuple(LEVEL_PAIRS[name] for name in names)
+    return [LEVEL_PAIRS[name] for name in names]
 
 
 _INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -26,8 +26,6 @@ from rubrics.files import read_jsonl
 RUBRIC_PREFIX = "rated_"
 HELPSTEER2_MAX_RATING = 4.0
 _TURN_MARK = re.compile(r"<extra_id_\d>(?:System|User|Assistant)\b")
-# JSON can write half a character (a lone surrogate), no file in UTF-8 can hold it
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def rating_score(rating: float, max_rating: float = HELPSTEER2_MAX_RATING) -> float:
@@ -47,10 +45,9 @@ def responses_from_ratings(
 ) -> Iterator[tuple[str, TeacherResponse]]:
     """One teacher response per response and attribute rated, each after "FILE:LINE", in file order.
 
-    Counted in `problems` and left out are a row without prompt and response ("bad_row"), a prompt of several turns
-    ("multi_turn"), a response without a rating by any rubric ("no_rating"), a rating that is not a number from 0 to
-    `max_rating` ("bad_rating"), and a response to one prompt rated again on an attribute ("repeated_rating", the first
-    one stays). Ids are hashes of rubric, prompt and response, so they follow the content.
+    Named in `problems` and left out are rows without prompt and response, prompts of several turns, responses without a
+    rating, ratings that are not numbers from 0 to `max_rating`, and second ratings of one response to one prompt on an
+    attribute. Ids are hashes of rubric, prompt and response, so they follow the content.
 
     Args:
         paths: Files named .parquet, .gz (JSONL in gzip) or anything else (JSONL).
@@ -101,7 +98,7 @@ def _rows(paths: Iterable[Path], problems: Problems) -> Iterator[tuple[str, dict
 def _problem(row: Mapping[str, Any]) -> tuple[str, str] | None:
     for field in ("prompt", "response"):
         text = row.get(field)
-        if not isinstance(text, str) or not text.strip() or _HALF_CHARACTER.search(text):
+        if not isinstance(text, str) or not text.strip():
             return "bad_row", f"{field}: got {repr(text)[:60]}, expected a text, and a column per attribute"
     if mark := _TURN_MARK.search(row["prompt"]):
         return "multi_turn", f"prompt: got turns marked {mark.group()!r}, expected one turn of the user"

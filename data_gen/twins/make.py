@@ -21,7 +21,6 @@ from data_gen.twins.files import preference_rows, write_preferences
 from data_gen.twins.human_ratings import responses_from_ratings
 from data_gen.twins.inputs import Responses, read_responses
 from data_gen.twins.pairing import (
-    LevelPair,
     draw_wordings,
     first_twins,
     pair_responses,
@@ -29,7 +28,7 @@ from data_gen.twins.pairing import (
     split_twins,
     train_wordings,
 )
-from rubrics import Rubric, load_rubrics
+from rubrics import Rubric, ScoreLevel, load_rubrics
 
 FORMATS = {"jsonl": ("jsonl",), "parquet": ("parquet",), "both": ("jsonl", "parquet")}
 # the chance that two twins share 12 hex digits is 2e-5 with this many; with 16 digits, 3e-6 with ten million
@@ -97,7 +96,7 @@ def _plan(
     seed: int,
     rng: np.random.Generator,
     *,
-    level_pairs: Sequence[LevelPair],
+    level_pairs: Sequence[tuple[ScoreLevel, ScoreLevel]],
     min_gap: float,
     wordings: int,
     compositions: int,

@@ -18,7 +18,6 @@ import polars as pl
 from data_gen.twins.inputs import LEVELS
 from rubrics import Rubric, ScoreLevel
 
-LevelPair = tuple[ScoreLevel, ScoreLevel]
 SIDES = ("first", "second")
 _CELL = ("rubric", "user_prompt_id", "teacher", "judge")
 
@@ -36,7 +35,9 @@ def train_wordings(rubrics: Iterable[Rubric]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-def pair_responses(frame: pl.DataFrame, level_pairs: Sequence[LevelPair], min_gap: float = 0.0) -> pl.DataFrame:
+def pair_responses(
+    frame: pl.DataFrame, level_pairs: Sequence[tuple[ScoreLevel, ScoreLevel]], min_gap: float = 0.0
+) -> pl.DataFrame:
     """Twins of one rubric each, without wordings, cell by cell, a cell's level pairs in the order given.
 
     A cell holds the responses to one user prompt for one rubric, by one teacher, judged by one judge: scores of two
@@ -48,7 +49,11 @@ def pair_responses(frame: pl.DataFrame, level_pairs: Sequence[LevelPair], min_ga
         level_pairs: Levels to pair, the lower one first.
         min_gap: Least difference of the two scores, in score points.
     """
-    frame = frame.with_columns(cell=pl.col("row").min().over(_CELL), place=pl.int_range(pl.len()).over(*_CELL, "level"))
+    frame = frame.select(
+        *("row", "rubric", "level", "score", "prompt", "teacher"),
+        cell=pl.col("row").min().over(_CELL),
+        place=pl.int_range(pl.len()).over(*_CELL, "level"),
+    )
     parts = []
     for number, (lower, higher) in enumerate(level_pairs):
         lows = frame.filter(pl.col("level") == lower.value)

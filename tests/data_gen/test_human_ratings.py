@@ -129,7 +129,6 @@ HELPSTEER3 = {"context": [{"role": "user", "content": "a"}], "response1": "a", "
         ({"prompt": "p"}, "bad_row", "response: got None, expected a text, and a column per attribute"),
         (rated(" ", "r", verbosity=1), "bad_row", "prompt: got ' ', expected a text"),
         (rated(["a"], "r", verbosity=1), "bad_row", "prompt: got ['a'], expected a text"),
-        (rated("half a \ud83d", "r", verbosity=1), "bad_row", "prompt: got 'half a \\ud83d', expected a text"),
         (rated("p", 5, verbosity=1), "bad_row", "response: got 5, expected a text"),
         (rated(TURNS, "r", verbosity=1), "multi_turn", "prompt: got turns marked '<extra_id_1>Assistant', expected"),
         (rated("p", "r"), "no_rating", "got no rating, expected one or more on coherence, complexity, correct"),

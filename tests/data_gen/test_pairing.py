@@ -182,15 +182,6 @@ def test_a_twin_is_two_rows_with_swapped_roles() -> None:
         )
 
 
-def test_the_seed_gives_three_twins_per_rubric_and_prompt_in_the_order_of_the_responses() -> None:
-    rows = rows_of(SEED_RESPONSES, paired(SEED_RESPONSES))
-    assert len(rows) == 2 * 3 * 24 * 4
-    assert len({row["pair_id"] for row in rows}) == len(rows) / 2
-    assert [(row["level"], row["rejected_level"]) for row in rows[:6:2]] == list(PAIRS)
-    cells = list(dict.fromkeys((row["rubric"], row["user_prompt_id"]) for row in rows))
-    assert cells == list(dict.fromkeys((row.rubric, row.user_prompt_id) for row in SEED))
-
-
 @settings(max_examples=10)
 @given(st.randoms())
 def test_the_twins_do_not_depend_on_the_order_of_cells(rng: random.Random) -> None:
