@@ -63,7 +63,7 @@ _MEMORY_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def _no_config() -> "GenerateConfig":
-    from inspect_ai.model import GenerateConfig  # imported when asked, so that `--help` does not wait for inspect
+    from inspect_ai.model import GenerateConfig  # so late, so that `--help` does not wait for inspect
 
     return GenerateConfig()
 
@@ -118,12 +118,9 @@ class Reply:
     """What came back, as it is kept.
 
     Attributes:
-        key: `Call.key`.
+        key: `Call.key`; so are params, messages_hash and replicate those of the call.
         model: Inspect name of the model asked.
         served_model: Name the provider reported.
-        params: `Call.params`.
-        messages_hash: `Call.messages_hash`.
-        replicate: `Call.replicate`.
         text: Completion; "" where there is none.
         stop_reason: As inspect names it: "stop", "max_tokens", "content_filter" (a refusal), ...
         usage: Tokens by kind (input_tokens, output_tokens, input_tokens_cache_read, ...).

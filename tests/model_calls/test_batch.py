@@ -1,11 +1,13 @@
 """The batch path against a fake server: the same replies as online, and nothing sent twice after a kill."""
 
 import asyncio
+import json
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,6 @@ from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
 
 from model_calls import Call, CallStore, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
-from model_calls.batch_records import BatchRecords
 
 FAKES = Path(__file__).parents[1] / "fakes"
 
@@ -236,7 +237,7 @@ def test_a_batch_created_but_not_recorded_is_found_by_its_intent(
 ) -> None:
     asked = calls(range(50))
     left_unrecorded(anthropic_server, store, asked)
-    assert [intent.batch for intent in BatchRecords(store).on_their_way()] == [None]
+    assert store.execute("SELECT batch FROM batches") == [(None,)]
     assert run(store, asked) == BatchOutcome(50, 0, {})
     assert all_sent_once(anthropic_server, asked)
 
@@ -255,7 +256,7 @@ def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(
 ) -> None:
     asked = calls(range(20))
     anthropic_server.config = Config(batch_seconds=2)
-    cancelled_when(store, asked, BatchRecords(store).known)
+    cancelled_when(store, asked, lambda: store.execute("SELECT 1 FROM batches WHERE batch NOT NULL"))
     assert run(store, asked[:5]) == BatchOutcome(5, 0, {})
     assert run(store, asked) == BatchOutcome(15, 5, {})
     assert all_sent_once(anthropic_server, asked)
@@ -272,7 +273,9 @@ def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float, cu
 def test_batches_of_strangers_are_neither_waited_for_nor_taken(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
-    BatchRecords(store).intend(call.key for call in calls(range(10)))  # killed before its batch was created
+    intended = json.dumps([call.key for call in calls(range(10))])  # killed before its batch was created
+    now = datetime.now(UTC).isoformat()
+    store.execute("INSERT INTO batches (intent, time, keys) VALUES ('a', ?, ?)", now, intended)
     create_strange_batch(anthropic_server, 7, seconds=0)
     create_strange_batch(anthropic_server, 11, seconds=3600)
     create_strange_batch(anthropic_server, 10, seconds=0)

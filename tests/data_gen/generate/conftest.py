@@ -12,6 +12,7 @@ from data_gen.generate.teachers import Teacher
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)  # the default call store lies in the working folder
+    monkeypatch.setattr("data_gen.generate.asking.POLL_SECONDS", 0.02)
 
 
 @pytest.fixture

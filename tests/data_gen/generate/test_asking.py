@@ -151,13 +151,13 @@ def test_tasks_and_requests_are_bounded_whatever_the_plan(
 ) -> None:
     anthropic_server.config = Config(latency_seconds=0.02)
     tasks: list[int] = []
-    step = Asking.step
+    step = Asking._step
 
     def spy(self: Asking) -> None:
         tasks.append(len(asyncio.all_tasks()))
         step(self)
 
-    monkeypatch.setattr(Asking, "step", spy)
+    monkeypatch.setattr(Asking, "_step", spy)
     # inspect keeps the bounds of a model's connections for the life of the process: a model that no other test asks
     arguments = ("--teacher", "anthropic/claude-opus-4-8", *ARGUMENTS[2:])
     assert generate(*arguments, "--max-connections", 4).exit_code == 0
