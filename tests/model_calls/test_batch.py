@@ -77,8 +77,8 @@ def test_calls_are_cut_into_batches_by_size_and_by_beta_features(
     other = fake_model(reasoning_effort="low")
     asked = calls(range(70)) + calls(range(70, 75), other) + calls(range(5))
     assert run(store, asked) == BatchOutcome(75, 0, {})
-    assert [len(batch["entries"]) for batch in anthropic_server._batches.values()] == [30, 30, 10, 5]
-    assert ["interleaved" in batch["betas"] for batch in anthropic_server._batches.values()] == [False] * 3 + [True]
+    assert [len(batch["entries"]) for batch in anthropic_server.batches.values()] == [30, 30, 10, 5]
+    assert ["interleaved" in batch["betas"] for batch in anthropic_server.batches.values()] == [False] * 3 + [True]
     assert run(store, asked) == BatchOutcome(0, 75, {})
     assert anthropic_server.stats.batches_created == 4
 
