@@ -9,8 +9,7 @@ come from.
 import json
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -89,54 +88,40 @@ async def ask_in_batches(
         batch_size: Most entries per batch; all replies of a batch are in memory at once.
         poll_seconds: Between two looks at the open batches.
         max_rounds: How often an entry is sent at most.
-        max_wait_seconds: For the batches of one round, broken connections and overload included; the API ends a batch
-            within 24 hours.
+        max_wait_seconds: For one round, broken connections and overload included; the API ends a batch within 24 hours.
         progress: Called with a line of text when something happened.
 
     Raises:
         ValueError: If a call cannot go into a batch, or another process sends batches from this store; nothing is
             sent then.
-        TimeoutError: If a batch is open, or batches cannot be listed, after `max_wait_seconds`; a rerun takes them up
-            again.
+        TimeoutError: If a round is not done in time; a rerun takes it up again.
         anthropic.APIError: If the API refuses, or cannot be reached to create a batch; a rerun takes up what was
             created.
     """
     wanted = {call.key: call for call in calls}
-    bodies = {key: await request_body(call) for key, call in wanted.items() if key not in store}
-    already_stored = len(wanted) - len(bodies)
-    if not bodies:
+    requests = {key: await request_body(call) for key, call in wanted.items() if key not in store}
+    already_stored = len(wanted) - len(requests)
+    if not requests:
         return BatchOutcome(0, already_stored, {})
     client = anthropic_client(next(iter(wanted.values())).model)
-    run = _Run(store, wanted, client, poll_seconds, max_wait_seconds, progress)
+    run = _Run(store, wanted, client, poll_seconds, progress)
     try:
         with FileLock(f"{store.path}.batches.lock", timeout=0):
-            await run.collect(await run.left_behind())
-            run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
-            for run.round_number in range(1, max_rounds + 1):
-                todo = [key for key in bodies if key not in store and key not in run.failed]
-                await run.collect(dict([await run.create(*batch) for batch in _cut(todo, bodies, batch_size)]))
+            for run.round_number in range(max_rounds + 1):
+                with anyio.fail_after(max_wait_seconds):
+                    await run.collect(await (run.sent(requests, batch_size) if run.round_number else run.left_behind()))
+                if run.round_number == 0:
+                    run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
     except Timeout:
         raise ValueError(f"{store.path}: another process sends batches from this store; wait for it to end") from None
-    unanswered = [key for key in bodies if key not in store]
+    except TimeoutError as error:
+        raise TimeoutError(
+            f"{', '.join(run.waiting) or 'list of batches'}: not done after {max_wait_seconds:g} seconds; run again to "
+            "go on, nothing will be sent twice"
+        ) from error
+    unanswered = [key for key in requests if key not in store]
     failed = {key: run.failed.get(key) or f"{run.passing[key]}, {max_rounds} times" for key in unanswered}
-    return BatchOutcome(len(bodies) - len(failed), already_stored, failed)
-
-
-def _cut(
-    todo: Sequence[str], bodies: Mapping[str, Body], batch_size: int
-) -> Iterator[tuple[dict[str, dict[str, Any]], tuple[str, ...]]]:
-    """Bodies by key of each batch to create, in the order asked; beta features are of a whole batch."""
-    for betas in dict.fromkeys(bodies[key][1] for key in todo):
-        keys = [key for key in todo if bodies[key][1] == betas]
-        for start in range(0, len(keys), batch_size):
-            yield {key: bodies[key][0] for key in keys[start : start + batch_size]}, betas
-
-
-@dataclass(frozen=True)
-class _Intent:
-    name: str
-    time: datetime
-    keys: frozenset[str]
+    return BatchOutcome(len(requests) - len(failed), already_stored, failed)
 
 
 @dataclass
@@ -145,74 +130,75 @@ class _Run:
     wanted: Mapping[str, Call]
     client: anthropic.AsyncAnthropic
     poll_seconds: float
-    max_wait_seconds: float
     progress: Callable[[str], None]
-    round_number: int = 1
+    round_number: int = 0
+    waiting: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     passing: dict[str, str] = field(default_factory=dict)  # why the last round did not answer; that may pass
 
     async def left_behind(self) -> dict[str, frozenset[str]]:
         """Batches of earlier runs that hold, or may hold, what is asked now; with their keys, if those are known."""
         batches: dict[str, frozenset[str]] = {}
-        open_intents = self.store.execute("SELECT intent, time, keys, batch FROM batches WHERE NOT done")
-        for name, time, keys, batch in open_intents:
-            intent = _Intent(name, datetime.fromisoformat(time), frozenset(json.loads(keys)))
-            if not any(key in self.wanted and key not in self.store for key in intent.keys):
-                continue
-            batches |= {batch: intent.keys} if batch else dict.fromkeys(await self._made_by(intent), frozenset())
+        for time, listed, batch in self.store.execute("SELECT time, keys, batch FROM batches WHERE NOT done"):
+            keys = frozenset(json.loads(listed))
+            if any(key in self.wanted and key not in self.store for key in keys):
+                created = datetime.fromisoformat(time)
+                batches |= {batch: keys} if batch else dict.fromkeys(await self._made(created, len(keys)), frozenset())
         if batches:
             self.progress(f"taking up {len(batches)} batches that an earlier run may have left: {', '.join(batches)}")
         return batches
 
-    async def create(self, bodies: Mapping[str, Mapping[str, Any]], betas: Sequence[str]) -> tuple[str, frozenset[str]]:
-        """Creates a batch; its id and keys."""
-        intent = _Intent(uuid.uuid4().hex, datetime.now(UTC), frozenset(bodies))
-        values = (intent.name, intent.time.isoformat(), json.dumps(sorted(intent.keys)))
-        self.store.execute("INSERT INTO batches (intent, time, keys) VALUES (?, ?, ?)", *values)
-        requests = [cast(Request, {"custom_id": key, "params": body}) for key, body in bodies.items()]
-        batch = await self._created(intent, requests, {"anthropic-beta": ",".join(betas)} if betas else None)
-        self.store.execute("UPDATE batches SET batch = ? WHERE intent = ?", batch, intent.name)
-        self.progress(f"round {self.round_number}: created {batch} with {len(bodies)} entries")
-        return batch, intent.keys
+    async def sent(self, requests: Mapping[str, Body], batch_size: int) -> dict[str, frozenset[str]]:
+        """Creates batches of what has no reply so far; their ids with their keys."""
+        betas = dict.fromkeys(beta for _, of_call in requests.values() for beta in of_call)
+        todo = [key for key in requests if key not in self.store and key not in self.failed]
+        blocks = [todo[start : start + batch_size] for start in range(0, len(todo), batch_size)]
+        bodies = ({key: requests[key][0] for key in block} for block in blocks)
+        return {await self._create(block, betas): frozenset(block) for block in bodies}
 
-    async def _created(self, intent: _Intent, requests: list[Request], headers: dict[str, str] | None) -> str:
+    async def _create(self, bodies: Mapping[str, Mapping[str, Any]], betas: Collection[str]) -> str:
+        intent, now, keys = uuid.uuid4().hex, datetime.now(UTC), json.dumps(sorted(bodies))
+        self.store.execute("INSERT INTO batches (intent, time, keys) VALUES (?, ?, ?)", intent, now.isoformat(), keys)
+        requests = [cast(Request, {"custom_id": key, "params": body}) for key, body in bodies.items()]
+        headers = {"anthropic-beta": ",".join(betas)} if betas else None
         once = self.client.with_options(max_retries=0)  # the SDK's retry of a lost answer would pay for a second batch
-        in_doubt = False
-        for attempt in range(1, MAX_CREATE_ATTEMPTS + 1):
+        batch, attempt, in_doubt = "", 0, False
+        while not batch:
+            attempt += 1
             try:
-                return (await once.messages.batches.create(requests=requests, extra_headers=headers)).id
+                batch = (await once.messages.batches.create(requests=requests, extra_headers=headers)).id
             except (*PASSING_ERRORS, *REFUSALS) as error:
                 in_doubt |= not isinstance(error, REFUSALS)
                 if attempt == MAX_CREATE_ATTEMPTS or not isinstance(error, PASSING_ERRORS):
                     if not in_doubt:  # else a rerun would take a stranger's batch of this size for ours
-                        self.store.execute("DELETE FROM batches WHERE intent = ?", intent.name)
+                        self.store.execute("DELETE FROM batches WHERE intent = ?", intent)
                     raise
                 await anyio.sleep(0.5 * 2**attempt)
-                if in_doubt and (made := await self._made_by(intent)):
-                    return made[0]
-        raise AssertionError("the last attempt returns or raises")
+                if in_doubt and (made := await self._made(now, len(bodies))):
+                    batch = made[0]
+        self.store.execute("UPDATE batches SET batch = ? WHERE intent = ?", batch, intent)
+        self.progress(f"round {self.round_number}: created {batch} with {len(bodies)} entries")
+        return batch
 
-    async def _made_by(self, intent: _Intent) -> list[str]:
+    async def _made(self, intended: datetime, count: int) -> list[str]:
         """Unrecorded batches of the right time and size; whose they are shows only in their results."""
         known = {batch for (batch,) in self.store.execute("SELECT batch FROM batches")}
 
         async def listed() -> list[str]:
             made: list[str] = []
             async for batch in self.client.messages.batches.list(limit=100):  # newest first
-                if batch.created_at < intent.time - CLOCK_SKEW:
+                if batch.created_at < intended - CLOCK_SKEW:
                     break
-                is_alike = sum(batch.request_counts.model_dump().values()) == len(intent.keys)
-                if is_alike and batch.created_at <= intent.time + CREATED_WITHIN and batch.id not in known:
+                is_alike = sum(batch.request_counts.model_dump().values()) == count
+                if is_alike and batch.created_at <= intended + CREATED_WITHIN and batch.id not in known:
                     made.append(batch.id)
             return made
 
-        with self._in_time(lambda: "batches could not be listed for"):
-            return await self._patiently("listing batches", listed)
-        raise AssertionError("the time is up with an error")
+        return await self._patiently("listing batches", listed)
 
     async def collect(self, batches: Mapping[str, frozenset[str]]) -> None:
         """Waits for batches, given with the keys known to be in them, and takes what is in them."""
-        waiting = list(batches)
+        self.waiting = list(batches)
 
         async def collect_one(name: str) -> None:
             retrieve = partial(self.client.messages.batches.retrieve, name)
@@ -228,12 +214,11 @@ class _Run:
                 if not batches[name]:  # not recorded so far: it is known from here on
                     self.store.execute("INSERT OR REPLACE INTO batches VALUES (?, '', '[]', ?, 1)", name, name)
             self.progress(f"{name}: {len(in_results)} results")
-            waiting.remove(name)
+            self.waiting.remove(name)
 
-        with self._in_time(lambda: f"batches {', '.join(waiting)} are not done after"):
-            async with anyio.create_task_group() as group:
-                for name in batches:
-                    group.start_soon(collect_one, name)
+        async with anyio.create_task_group() as group:
+            for name in batches:
+                group.start_soon(collect_one, name)
 
     async def _take(self, batch: MessageBatch) -> set[str]:
         """Puts the replies to wanted calls into the store; all keys, none if it is not ours or its results are gone."""
@@ -260,15 +245,6 @@ class _Run:
                 (self.passing if result.type == "expired" else self.failed)[key] = result.type
         await self.store.put(*replies)
         return keys
-
-    @contextmanager
-    def _in_time(self, what: Callable[[], str]) -> Iterator[None]:
-        try:
-            with anyio.fail_after(self.max_wait_seconds):
-                yield
-        except TimeoutError as error:
-            seconds = f"{self.max_wait_seconds:.0f} seconds"
-            raise TimeoutError(f"{what()} {seconds}: run again to go on, nothing will be sent twice") from error
 
     async def _patiently(self, what: str, function: Callable[[], Awaitable[_T]]) -> _T:
         """What the function gives, however many errors that pass come before it."""
