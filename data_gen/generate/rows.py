@@ -102,17 +102,14 @@ class RowFile:
     def save(self, asked: Sequence[Asked], store: "CallStore") -> None:
         """Writes a row for every question that has a reply.
 
-        They stand in the order asked, in the places of those that were there before and then at the end; rows of other
-        plans keep their places.
+        They stand in the order asked, after the rows of other plans.
         """
-        before = list(self._lines)
         for one in asked:
-            if one.row_id not in self and (reply := store.get(one.key)) is not None:
-                self._lines[one.row_id] = json_line(row_of(one, reply)).encode()
-        in_order = {one.row_id: None for one in asked if one.row_id in self._lines}
-        rest = iter(in_order)
-        order = [next(rest) if row_id in in_order else row_id for row_id in before]
-        self._lines = {row_id: self._lines[row_id] for row_id in [*order, *rest]}
+            line = self._lines.pop(one.row_id, None)
+            if line is None and (reply := store.get(one.key)) is not None:
+                line = json_line(row_of(one, reply)).encode()
+            if line is not None:
+                self._lines[one.row_id] = line
         content = b"".join(self._lines.values())
         if not self.path.is_file() or self.path.read_bytes() != content:
             write_whole(self.path, content)

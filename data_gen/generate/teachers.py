@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from data_gen.generate.plan import Question
 from data_gen.generate.teacher_prompts import rubric_block, teacher_messages
 from data_gen.responses import CONTROL
-from model_calls.call import IN_PROCESS, OWN_SERVER, PROVIDERS, provider_of
+from model_calls.call import IN_PROCESS, OWN_SERVERS, provider_of
 from rubrics import Rubric, ScoreLevel
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def teacher_of(model: str, settings: TeacherSettings) -> Teacher:
     from inspect_ai.util import AdaptiveConcurrency
 
     # there the number of connections is a size of batches or of a server's queue, and no rate limit is to be met
-    is_local = PROVIDERS.get(provider_of(model)) in (IN_PROCESS, OWN_SERVER)
+    is_local = provider_of(model) in IN_PROCESS + OWN_SERVERS
     connections = settings.max_connections or MAX_CONNECTIONS
     config = GenerateConfig(
         max_tokens=settings.max_tokens,

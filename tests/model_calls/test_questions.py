@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, ResponseSchema
 from inspect_ai.util import json_schema
 from pydantic import BaseModel
 
-from model_calls import Call, CallStore, ask, open_store
+from model_calls import Call, CallStore
 from model_calls.questions import Answered, read_answers, write_questions
 
 
@@ -20,14 +18,6 @@ class Verdict(BaseModel):
 
 
 SCHEMA = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
-
-
-@pytest.fixture
-def stores(tmp_path: Path) -> Iterator[list[CallStore]]:
-    stores = [open_store(tmp_path / f"{name}.sqlite") for name in ("files", "online")]
-    yield stores
-    for store in stores:
-        store.close()
 
 
 def asked(model: Model, count: int = 3, **config: Any) -> list[Call]:
@@ -58,30 +48,13 @@ def chat_answer(custom_id: str, text: Any, finish_reason: str = "stop", **body: 
     return json.dumps({"custom_id": custom_id, "response": {"status_code": 200, "body": body}, "error": None})
 
 
-def test_answers_are_the_replies_that_asking_would_have_given(
-    mock_model: Any, tmp_path: Path, stores: list[CallStore]
-) -> None:
-    filed, online = stores
-    calls = asked(mock_model(lambda messages: messages[-1].text), max_tokens=100)
-    replies = [asyncio.run(ask(online, call))[0] for call in calls]
-    questions = write(tmp_path / "q.jsonl", [*calls, calls[0]], filed)
-    assert [question["custom_id"] for question in questions] == [call.key for call in calls]
-    answers = [chat_answer(reply.key, "<think>Hm.</think>\n" + reply.text) for reply in replies]
-    (tmp_path / "a.jsonl").write_text("\n".join(reversed(answers)))
-    assert read(tmp_path / "a.jsonl", calls, filed) == Answered(answered=3)
-    varying = {"served_model": "", "usage": {}, "request_id": "", "created": ""}
-    for reply in replies:
-        assert vars(filed.get(reply.key)) | varying == vars(reply) | varying
-    assert write(tmp_path / "q.jsonl", calls, filed) == []
-
-
 def test_a_judges_schema_and_stops_are_written_as_the_interface_names_them(
-    mock_model: Any, tmp_path: Path, stores: list[CallStore]
+    mock_model: Any, tmp_path: Path, store: CallStore
 ) -> None:
     calls = asked(
         mock_model(lambda _: ""), 1, max_tokens=9, response_schema=SCHEMA, stop_seqs=["END"], extra_body={"a": 1}
     )
-    [question] = write(tmp_path / "q.jsonl", calls, stores[0])
+    [question] = write(tmp_path / "q.jsonl", calls, store)
     format = question["body"].pop("response_format")
     assert question == {
         "custom_id": calls[0].key,
@@ -100,7 +73,7 @@ def test_a_judges_schema_and_stops_are_written_as_the_interface_names_them(
 
 
 def test_what_is_no_answer_is_counted_by_kind_and_the_others_are_taken(
-    mock_model: Any, tmp_path: Path, stores: list[CallStore]
+    mock_model: Any, tmp_path: Path, store: CallStore
 ) -> None:
     calls = asked(mock_model(lambda _: ""), 5)
     keys = [call.key for call in calls]
@@ -119,14 +92,14 @@ def test_what_is_no_answer_is_counted_by_kind_and_the_others_are_taken(
     ]
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
-    outcome = read(path, calls, stores[0])
+    outcome = read(path, calls, store)
     assert (outcome.answered, outcome.unanswered, outcome.unknown) == (3, 2, 1)
     assert outcome.problems == {
         "error of the engine: {'message': 'too long'}": 1,
         "error of the engine: status 500": 1,
         "not an answer: no custom_id, or no text": 4,
     }
-    texts = [(reply.text, reply.stop_reason) for reply in map(stores[0].get, keys[:3]) if reply]
+    texts = [(reply.text, reply.stop_reason) for reply in map(store.get, keys[:3]) if reply]
     assert texts == [("first \ud83d", "max_tokens"), ("Ray says.", "unknown"), ("", "content_filter")]
-    again = read(path, calls, stores[0])  # a reply that is there wins
+    again = read(path, calls, store)  # a reply that is there wins
     assert (again.answered, again.unanswered) == (0, 2)
