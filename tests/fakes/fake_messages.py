@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -38,7 +38,6 @@ class Config:
     rate_500: float = 0.0
     rate_reset: float = 0.0
     rate_truncated: float = 0.0
-    rate_hang: float = 0.0
     rate_refusal: float = 0.0
     rate_wrong_schema: float = 0.0  # the first reply of a prompt only
     min_cached_tokens: int = 1024
@@ -92,22 +91,6 @@ def prompt_text(body: dict[str, Any]) -> str:
     return "\n".join(text for text, _ in _blocks(body))
 
 
-@contextlib.contextmanager
-def in_a_thread(start: Coroutine[Any, Any, web.AppRunner]) -> Iterator[web.AppRunner]:
-    """A server that runs in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    runner = asyncio.run_coroutine_threadsafe(start, loop).result()
-    try:
-        yield runner
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
 class FakeMessages:
     """The server; `config` and `reply`, which makes a text of a request's body, may be changed while it runs.
 
@@ -134,8 +117,17 @@ class FakeMessages:
     @contextlib.contextmanager
     def running(self) -> Iterator[Self]:
         """Serves from a thread of its own."""
-        with in_a_thread(self._start()):
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        runner = asyncio.run_coroutine_threadsafe(self._start(), loop).result()
+        try:
             yield self
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
     async def _start(self) -> web.AppRunner:
         app = web.Application(client_max_size=300 * 2**20)
@@ -177,8 +169,6 @@ class FakeMessages:
         usage, marks = self._cached_usage(body)
         normal = random.Random(f"{self.config.seed} latency {prompt} {attempt}").gauss(0, 1)
         await asyncio.sleep(min(30.0, self.config.latency_seconds * math.exp(self.config.latency_sigma * normal)))
-        if fault == "hang":
-            await asyncio.sleep(3600)
         if fault == "reset":
             return reset_connection(request)
         self._cache.update(dict.fromkeys(marks, time.monotonic() + CACHE_SECONDS))
@@ -239,7 +229,7 @@ class FakeMessages:
 
     def _fault(self, prompt: str, attempt: int) -> str:
         share = draw(self.config.seed, "fault", prompt, attempt)
-        for fault in ("429", "529", "500", "reset", "truncated", "hang"):
+        for fault in ("429", "529", "500", "reset", "truncated"):
             share -= getattr(self.config, f"rate_{fault}")
             if share < 0:
                 return fault

@@ -14,7 +14,6 @@ import pytest
 from fake_anthropic import Config, FakeAnthropic
 from inspect_ai.log import transcript
 from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
-from tenacity import wait_fixed
 
 from model_calls import Call, CallStore, Reply, ask, open_store
 
@@ -65,18 +64,6 @@ def test_a_mix_of_faults_in_1000_calls_takes_at_most_1130_requests(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
     faults_end_well(anthropic_server, store, count=1000, most_requests=1130)
-
-
-def test_hangs_end_through_the_attempt_timeout(
-    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    anthropic_server.config = Config(rate_hang=0.02, seed=4)
-    model = fake_model(max_connections=64, attempt_timeout=4)
-    monkeypatch.setattr(model.api, "retry_wait", lambda: wait_fixed(0.1))  # inspect's own starts at 3 seconds
-    replies = ask_all(store, calls(model, range(60)))
-    assert anthropic_server.stats.faults["hang"] == 2
-    assert all(reply.stop_reason == "stop" for reply, _ in replies)
-    assert anthropic_server.stats.paid_twice == 0
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from fake_anthropic import FakeAnthropic
-from fake_openai import serving
 from generating import MODEL, generate, rows_of
 
 from data_gen.generate.teacher_prompts import TEACHER_PROMPT_VERSION
@@ -143,21 +142,3 @@ def test_a_lone_surrogate_stops_no_run_and_stands_as_a_replacement_in_the_row(mo
         done = generate(*arguments, "--answers", "a.jsonl", "--out", "s.jsonl", "--store", "other.sqlite")
         assert done.exit_code == 0, done.output
     assert [row["response"] for row in rows_of(Path("s.jsonl"))] == ["A \ufffd text."] * 3
-
-
-def test_a_fleet_behind_the_openai_interface_can_be_a_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openai")
-    with serving("Well then.") as (url, bodies):
-        monkeypatch.setenv("FLEET_API_KEY", "none")
-        fleet = ("--teacher", "openai-api/fleet/Qwen/Qwen3-32B", "-M", f"base_url={url}")
-        done = generate(*fleet, "--rubrics", "broadcast", "--limit", 6, "--temperature", 0.7, "--out", "r.jsonl")
-    assert done.exit_code == 0, done.output
-    assert {(body["model"], body["temperature"], body["max_tokens"]) for body in bodies} == {
-        ("Qwen/Qwen3-32B", 0.7, 1024)
-    }
-    texts = [body["messages"] for body in bodies]
-    assert all(isinstance(messages[0]["content"], str) and len(messages) == 1 for messages in texts)
-    rows = rows_of(Path("r.jsonl"))
-    assert {(row["teacher"], row["response"], row["usage"]["output_tokens"]) for row in rows} == {
-        ("openai-api/fleet/Qwen/Qwen3-32B", "Well then.", 3)
-    }
