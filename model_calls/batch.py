@@ -109,9 +109,11 @@ async def ask_in_batches(
         with FileLock(f"{store.path}.batches.lock", timeout=0):
             for run.round_number in range(max_rounds + 1):
                 with anyio.fail_after(max_wait_seconds):
-                    await run.collect(await (run.sent(requests, batch_size) if run.round_number else run.left_behind()))
-                if run.round_number == 0:
-                    run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
+                    if run.round_number == 0:
+                        await run.collect(await run.left_behind())
+                        run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
+                    else:
+                        await run.collect(await run.sent(requests, batch_size))
     except Timeout:
         raise ValueError(f"{store.path}: another process sends batches from this store; wait for it to end") from None
     except TimeoutError as error:

@@ -183,12 +183,8 @@ def _connected(path: Path) -> sqlite3.Connection:
                     raise
                 time.sleep(0.02)
         connection.execute("PRAGMA synchronous = FULL")
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            if connection.execute("PRAGMA user_version").fetchall() == [(0,)]:
-                for statement in (_CALLS, _BATCHES, f"PRAGMA user_version = {SCHEMA}"):
-                    connection.execute(statement)
-                connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?)", _older(path.with_suffix(".jsonl")))
+        if schema < SCHEMA:
+            _create(connection, path.with_suffix(".jsonl"))
         return connection
     except sqlite3.DatabaseError as error:
         connection.close()
@@ -196,6 +192,15 @@ def _connected(path: Path) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
+
+
+def _create(connection: sqlite3.Connection, older: Path) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchall() == [(0,)]:  # else another process was faster
+            for statement in (_CALLS, _BATCHES, f"PRAGMA user_version = {SCHEMA}"):
+                connection.execute(statement)
+            connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?)", _older(older))
 
 
 def _older(path: Path) -> Iterator[tuple[str, str]]:
