@@ -233,7 +233,7 @@ def test_a_small_local_model_can_sit_in_the_judges_seat(tmp_path: Path, store: C
     pytest.importorskip("torch")
     root = Path(__file__).parents[2]
     folder = str(tmp_path / "smollm2")
-    subprocess.run([sys.executable, str(root / "recipes" / "prepare_smollm2.py"), "--out", folder], check=True)
+    subprocess.run([sys.executable, str(root / "recipes" / "experiments" / "prepare_smollm2.py"), "--out", folder], check=True)
     config = GenerateConfig(max_tokens=120)
     model = get_model(
         "hf/judge", model_path=folder, tokenizer_path=folder, dtype="float32", config=config, memoize=False
