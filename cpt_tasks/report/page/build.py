@@ -21,7 +21,7 @@ from cpt_tasks.report.page.records import RunRecords, level_order, records_of
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Section
 from judges import JudgeFailureRecord, Judgment
-from judges.noise import noise_values
+from judges.reliability import noise_values
 from rubrics import ScoreLevel
 
 PAGE = "report.html"
