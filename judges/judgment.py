@@ -154,9 +154,7 @@ class Judge(Protocol):
 class JudgeFailureRecord(_Outcome):
     """What a log keeps of a `JudgeFailure`; the response has no score.
 
-    Attributes:
-        failure_mode: How the last attempt failed; "call_failed" where lm-eval could not make the call at all.
-        failure: The message of the exception.
+    The mode is "call_failed" where lm-eval could not make the call at all.
     """
 
     failure_mode: str = Field(min_length=1)
@@ -177,12 +175,7 @@ class JudgeFailureRecord(_Outcome):
 
 
 class FurtherJudgment(_Asked):
-    """What is kept of the judgment of a response by a rubric that is not its own.
-
-    Attributes:
-        score: 0-100, or None if the judge failed.
-        failure_mode: How it failed, "" if it did not.
-    """
+    """What is kept of the judgment by a rubric that is not the response's own: no score, but how, if it failed."""
 
     score: Points | None
     failure_mode: str = ""

@@ -85,12 +85,11 @@ def noise_values(judgments: Judgments) -> dict[str, float]:
     if len(seats) > 1:
         panel = _means(seats)
         return {"panel_icc": icc_2_1(panel), "panel_alpha": krippendorff_alpha(panel)}
-    repeats = [noise(table) for table in seats.values() if table.shape[1] > 1]
-    return {
-        name: values[of]
-        for values in repeats
-        for name, of in (("judge_test_retest_sd", "sd"), ("attainable_accuracy", "attainable_of_mean"))
-    }
+    for table in seats.values():
+        if table.shape[1] > 1:
+            values = noise(table)
+            return {"judge_test_retest_sd": values["sd"], "attainable_accuracy": values["attainable_of_mean"]}
+    return {}
 
 
 def test_retest_sd(ratings: ArrayLike) -> float:
@@ -186,19 +185,14 @@ def attainable_accuracy(sd_by_level: Mapping[ScoreLevel, float]) -> float:
     Args:
         sd_by_level: Test-retest SD in score points, at least 0, for each of the three levels; nan gives nan.
     """
-    return float(np.mean([hit_probability(level, sd_by_level[level]) for level in ScoreLevel]))
-
-
-def hit_probability(level: ScoreLevel, sd: float) -> float:
-    """Largest probability, 0-1, over true scores in the band that a judged score falls into it; see the model above."""
-    if sd == 0 or np.isnan(sd):
-        return 1.0 if sd == 0 else NAN
-    low, high = level.band
-    # clipping keeps in the band whatever noise carries beyond the end of the scale
-    best = MIN_SCORE if low == MIN_SCORE else MAX_SCORE if high == MAX_SCORE else level.midpoint
-    below = 0.0 if low == MIN_SCORE else scipy.special.ndtr((low - best) / sd)
-    above = 0.0 if high == MAX_SCORE else scipy.special.ndtr((best - high) / sd)
-    return float(1 - below - above)
+    half_moderate = (MODERATE_MAX - LOW_MAX) / 2
+    room = {ScoreLevel.LOW: LOW_MAX, ScoreLevel.MODERATE: half_moderate, ScoreLevel.EXTREMELY_HIGH: 100 - MODERATE_MAX}
+    hits = []
+    for level, sd in sd_by_level.items():
+        beyond = scipy.special.ndtr(-room[level] / sd) if sd else 0.0
+        # clipping keeps in the outer bands whatever noise carries beyond the end of the scale
+        hits.append(1 - beyond * (2 if level is ScoreLevel.MODERATE else 1))
+    return float(np.mean(hits))
 
 
 def level_ranks(scores: Floats) -> NDArray[np.int_]:

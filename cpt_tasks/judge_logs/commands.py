@@ -81,7 +81,6 @@ def audit_command(
         outcomes = anyio.run(judge_texts, texts, judges_of(judge_model or MEASURED, store, repeats, protocol))
         judge = f"{judge_model or MEASURED}{' (holistic)' * (protocol == 'holistic')}"
         click.echo(write_audit(out, texts, outcomes, judge, responses.name if responses else SEED_RESPONSES))
-    click.echo(f"\naudit: {out / 'audit.md'}, numbers: {out / 'audit.json'}, figures: {out}/*.png")
 
 
 @click.command(name="texts")
@@ -129,7 +128,6 @@ def calibrate_command(labels: Path, log: str, out: Path) -> None:
         if more:
             raise ValueError(f"{log}: got {len(more) + 1} logs, expected one, since labels belong to one log")
         click.echo(write_calibration(out, run, read_labels(labels, run)))
-    click.echo(f"\ncalibration: {out / 'calibration.md'}, numbers: {out / 'calibration.json'}, figures: {out}/*.png")
 
 
 @click.command(name="agreement")
@@ -149,7 +147,6 @@ def agreement_command(first: str, second: str, seed: str | None, out: Path) -> N
 
     with clear_errors():
         click.echo(write_agreement(out, pair_runs(read_judged_logs(first), read_judged_logs(second))))
-    click.echo(f"\nagreement: {out / 'agreement.md'}, numbers: {out / 'agreement.json'}, figures: {out}/*.png")
 
 
 @click.command(name="forecast")

@@ -78,12 +78,7 @@ def write_audit(out: Path, texts: Sequence[Text], outcomes: Outcomes, judge: str
         f"since text statistics measure it: rubrics {', '.join(sorted({text.rubric.id for text in texts}))}, "
         f"{numbers['repeats']} judgments of each text."
     )
-    limits = (
-        "The correlation within levels is the hardest test. The measured score is exactly 0 or 100 beyond the ends of "
-        "its ramps, where a judge's scale still goes on: a bias of a few points towards the middle at low and "
-        "extremely high is no fault."
-    )
-    return write_page(out, "audit", rows, judge, "measured scores", intro, [limits], numbers)
+    return write_page(out, "audit", rows, judge, "measured scores", intro, [], numbers)
 
 
 def write_agreement(out: Path, pairs: Sequence[tuple[Run, Run]]) -> str:
@@ -207,7 +202,7 @@ def write_page(
         numbers: What the JSON file holds besides the comparison.
 
     Returns:
-        The page without title and figures.
+        The page without title and figures, and where it is.
     """
     result = audit(rows)
     modes = f" ({', '.join(f'{mode} {count}' for mode, count in result.unscored.items())})" if result.unscored else ""
@@ -235,7 +230,8 @@ def write_page(
     contents = {"schema": SCHEMA, "judge": judge, "reference": reference, "comparison": result, **numbers}
     write_whole(out / f"{name}.json", to_json(contents, indent=1, inf_nan_mode="null") + b"\n")
     write_whole(out / "command.txt", f"{shlex.join(['cpt', *map(shown, sys.argv[1:])])}\n")
-    return "\n\n".join(parts)
+    where = f"page: {out / f'{name}.md'}, numbers: {out / f'{name}.json'}, figures: {out}/*.png"
+    return "\n\n".join([*parts, where])
 
 
 def _against_reference(rows: pd.DataFrame, judge: str, reference: str) -> Figure:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cpt_tasks.report.logs import find_logs, read_run
-from cpt_tasks.report.run import Run
+from cpt_tasks.report.run import Run, check_comparable
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
 
 SAMPLE = ["sample_id", "epoch"]
@@ -45,15 +45,18 @@ def pair_runs(side_a: Sequence[Run], side_b: Sequence[Run]) -> list[tuple[Run, R
     """The two logs of each model, in the order of the first side.
 
     Raises:
-        ValueError: Unless each side has one judge and one log per model, both hold the same models, and the two logs
-            of a model hold the same responses to the same samples, judged by the same rubrics.
+        ValueError: Unless the logs of each side share the judge and hold one log per model, both sides hold the same
+            models, and the two logs of a model the same responses to the same samples, judged by the same rubrics.
     """
-    first, second = _by_model(side_a), _by_model(side_b)
-    if set(first) != set(second):
-        raise ValueError(f"models: got {sorted(first)} and {sorted(second)}, expected the same models on both sides")
-    for model, run in first.items():
-        _check_same_responses(run, second[model])
-    return [(run, second[model]) for model, run in first.items()]
+    check_comparable(side_a)
+    check_comparable(side_b)
+    second = {run.name: run for run in side_b}
+    if {run.name for run in side_a} != set(second):
+        names = [run.name for run in side_a]
+        raise ValueError(f"models: got {sorted(names)} and {sorted(second)}, expected the same models on both sides")
+    for run in side_a:
+        _check_same_responses(run, second[run.name])
+    return [(run, second[run.name]) for run in side_a]
 
 
 def read_labels(path: Path, run: Run) -> pd.DataFrame:
@@ -92,18 +95,6 @@ def read_labels(path: Path, run: Run) -> pd.DataFrame:
         for number in np.flatnonzero(is_so):
             raise ValueError(f"{path.name}:{number + 2}: got {raw.iloc[number].to_dict()}, {problem}")
     return labels
-
-
-def _by_model(runs: Sequence[Run]) -> dict[str, Run]:
-    keys = ("prompt_version", "judge_prompt_hash", "judge_hash", "judge_repeats")
-    judges = {", ".join([judge_name(run), *(f"{key} {run.protocol[key]}" for key in keys)]) for run in runs}
-    if len(judges) > 1:
-        raise ValueError(f"{log_name(runs[0])}: got logs of several judges on one side, {sorted(judges)}, expected one")
-    names = [run.name for run in runs]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"model {repeated[0]!r} has more than one log on one side, expected one")
-    return {run.name: run for run in runs}
 
 
 def _check_same_responses(run_a: Run, run_b: Run) -> None:

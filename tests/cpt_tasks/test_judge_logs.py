@@ -114,7 +114,7 @@ def test_calibration_shows_the_bias_and_corrects_the_mean(judged_log: Callable[.
     comparison, mean = written["comparison"], written["mean"]
     biases = {name: bias["value"] for name, bias in comparison["bias"].items()}
     assert biases == pytest.approx(
-        {"all": -20 / 6 - 0, "low": 20, "moderate": -10, "extremely_high": -20, "broadcast": -10 / 3}
+        {"all": -10 / 3, "low": 20, "moderate": -10, "extremely_high": -20, "broadcast": -10 / 3}
     )
     assert (mean["n_labelled"], mean["n_unlabelled"]) == (6, 6)
     assert mean["judge_only"] == pytest.approx((70 + 60 + 30) / 3)
@@ -203,7 +203,7 @@ def test_agreement_refuses_other_responses_other_models_and_mixed_judges(
     for folder, message in {
         "b": "has two different responses",
         "c": "expected the same models on both sides",
-        "d": "logs of several judges on one side",
+        "d": "differ in judge: ",
     }.items():
         done = run(agreement_command, one, tmp_path / folder, "--out", tmp_path / "out")
         assert done.exit_code == 1

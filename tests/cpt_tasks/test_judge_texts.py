@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from cpt_tasks.judge_logs.commands import audit_command, texts_command
 from cpt_tasks.judge_logs.compare import write_audit
-from cpt_tasks.judge_logs.texts import first_prompts, judge_texts, read_texts
+from cpt_tasks.judge_logs.texts import first_prompts, judge_texts, judged_row, read_texts, score_table
 from judges import JudgeFailure, Judgment, measure
 from rubrics import Rubric, load_rubric
 
@@ -103,19 +103,6 @@ def test_an_audit_counts_refusals_and_shows_the_bias_put_in(tmp_path: Path) -> N
     assert strict_json(tmp_path / "audit.json")["prompt_version"] == "9"
 
 
-def test_a_broken_connection_is_one_sentence_that_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    async def offline(*_: object) -> Judgment:
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr("judges.ModelJudge.judge", offline)
-    done = run(audit_command, "--judge-model", "mockllm/model", "--limit", 1, "--out", tmp_path / "out")
-    assert done.exit_code == 1
-    assert "the first with ConnectionError: no route to host; what was answered is kept" in done.output
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_judge_that_never_answers_is_an_error_and_no_number(
     mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,10 +121,12 @@ def test_a_judge_that_never_answers_is_an_error_and_no_number(
         (("--measured", "--rubrics", "nonsense"), "rubric 'nonsense' not found"),
         (("--measured", "--rubrics", "tone_warmth"), "criterion 'affection' has no measure"),
         (("--measured", "--responses", "nowhere.jsonl"), "nowhere.jsonl: no such file, expected JSON lines"),
+        (("--measured", "--responses", "one.jsonl"), "one.jsonl: no text of rubric 'broadcast', expected at least one"),
         (("--judge-model", "anthropic/claude-haiku-5-5"), "ANTHROPIC_API_KEY"),
     ],
 )
 def test_audits_that_cannot_be_are_refused_in_one_sentence(arguments: tuple[str, ...], message: str) -> None:
+    write_lines(Path("one.jsonl"), {"rubric": "reverie", "response": CALM})
     done = run(audit_command, *arguments)
     assert done.exit_code != 0
     assert message in done.output
@@ -188,19 +177,6 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
     assert float(mean) == pytest.approx((judged[0]["score"] + judged[1]["score"]) / 2, abs=0.005)
 
 
-def test_a_judge_that_fails_gives_a_text_no_number(
-    mock_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cpt_tasks.judge_logs.texts.judge_model", lambda name: mock_model(lambda _: "no verdict"))
-    path = write_lines(tmp_path / "t.jsonl", {"rubric": "broadcast", "level": "low", "response": CALM})
-    done = run(texts_command, path, "--judge", "mockllm/student", "--out", tmp_path / "j.jsonl")
-    assert done.exit_code == 0, done.output
-    [judged] = read_lines(tmp_path / "j.jsonl")
-    assert (judged["score"], judged["in_band"], judged["judge_failure"]) == (None, None, "malformed_json")
-    [line] = [line for line in done.output.splitlines() if line.startswith("| broadcast")]
-    assert [cell.strip() for cell in line.split("|")[3:5]] == ["1", "1"]
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -221,7 +197,8 @@ def test_a_line_that_cannot_be_judged_is_named_and_nothing_is_written(line: str,
     assert not (tmp_path / "j.jsonl").exists()
 
 
-def test_a_rubric_without_a_text_in_the_file_is_named(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "t.jsonl", {"rubric": "reverie", "response": CALM})
-    with pytest.raises(ValueError, match="t.jsonl: no text of rubric 'broadcast', expected at least one"):
-        read_texts(path, [load_rubric("reverie"), load_rubric("broadcast")])
+def test_a_judge_that_fails_gives_a_text_no_number(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.jsonl", {"rubric": "broadcast", "level": "low", "response": CALM})
+    row = judged_row(read_texts(path)[0], JudgeFailure("malformed_json", "no verdict"))
+    assert (row["score"], row["in_band"], row["judge_failure"]) == (None, None, "malformed_json")
+    assert score_table([row])[["n", "unscored"]].to_dict("list") == {"n": [1], "unscored": [1]}

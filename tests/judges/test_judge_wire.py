@@ -189,11 +189,14 @@ def test_a_forecast_adds_up_by_hand() -> None:
     assert (both + forecast(1, 1, 1, "unheard-of", prices=PRICES)).cost_usd is None
 
 
-def test_a_scorer_parameter_that_is_unknown_is_named(tmp_path: Path) -> None:
-    for options, message in (
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
         ({"panel": "max"}, "panel: got 'max', expected one of"),
         ({"judge_repeats": 0}, "judge_repeats: got 0, expected 1 or more"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"), **options)  # type: ignore[arg-type]
+    ],
+)
+def test_a_scorer_parameter_that_is_unknown_is_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        rubric_judge("model", **options)
