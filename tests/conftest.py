@@ -12,7 +12,7 @@ from inspect_ai.model import ModelOutput, ModelUsage
 
 ROOT = Path(__file__).parent.parent
 # importlib mode puts nothing on the path; the recipe is a folder of scripts, found as `accelerate launch` finds it
-sys.path[:0] = [str(ROOT / "recipes"), str(ROOT / "tests" / "fakes")]
+sys.path[:0] = [str(ROOT / "recipes"), str(ROOT / "recipes" / "experiments"), str(ROOT / "tests" / "fakes")]
 
 # a slow machine is no counterexample
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

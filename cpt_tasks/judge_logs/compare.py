@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic_core import to_json
@@ -15,7 +14,6 @@ from scipy import stats
 from cpt_tasks.benchmarks.rubric_adherence.statistics import macro_accuracy
 from cpt_tasks.judge_logs.logs import SAMPLE, judge_name, log_name
 from cpt_tasks.judge_logs.texts import Outcomes, Text, audit_rows
-from cpt_tasks.report.figures import COLOURS, draw_estimate, save_figure
 from cpt_tasks.report.logs import shown
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.text import image
@@ -32,6 +30,7 @@ from rubrics.files import write_whole
 SCHEMA = 2  # of the JSON files
 MIN_LABELS = 3
 SPREAD_P_VALUE = 0.01
+COLOURS = ("#0072B2", "#D55E00", "#009E73")  # of Okabe and Ito's palette: told apart with any colour vision
 UNSCORED = "unscored by one of the judges"
 # statistics of an audit by their label
 LABELS = {
@@ -224,8 +223,10 @@ def write_page(
         *more,
     ]
     out.mkdir(parents=True, exist_ok=True)
-    drawn = {"against_reference": _against_reference(rows, judge, reference), "bias": _bias(result, judge, reference)}
-    images = [image(stem, save_figure(figure, out, stem)) for stem, figure in drawn.items()]
+    figures = {"against_reference": _against_reference(rows, judge, reference), "bias": _bias(result, judge, reference)}
+    for stem, figure in figures.items():
+        figure.savefig(out / f"{stem}.png", dpi=130)
+    images = [image(stem, f"{stem}.png") for stem in figures]
     write_whole(out / f"{name}.md", "\n\n".join([f"# `{judge}` against {reference}", *parts, *images]) + "\n")
     contents = {"schema": SCHEMA, "judge": judge, "reference": reference, "comparison": result, **numbers}
     write_whole(out / f"{name}.json", to_json(contents, indent=1, inf_nan_mode="null") + b"\n")
@@ -236,12 +237,13 @@ def write_page(
 
 def _against_reference(rows: pd.DataFrame, judge: str, reference: str) -> Figure:
     """Every judgment against the reference score of its text, with the identity line and the cuts between levels."""
-    figure, axis = plt.subplots(figsize=(5.2, 5.2), layout="constrained")
+    figure = Figure(figsize=(5.2, 5.2), layout="constrained")
+    axis = figure.subplots()
     axis.plot([0, 100], [0, 100], color="0.4", linewidth=1)
     for cut in (LOW_MAX, MODERATE_MAX):
         axis.axhline(cut, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
         axis.axvline(cut, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
-    for colour, level in zip(COLOURS, ScoreLevel, strict=False):
+    for colour, level in zip(COLOURS, ScoreLevel, strict=True):
         mine = rows[rows["level"] == level]
         axis.scatter(mine["reference"], mine["judged"], s=16, alpha=0.5, color=colour, label=level.replace("_", " "))
     axis.set(xlim=(-2, 102), ylim=(-2, 102), aspect="equal")
@@ -253,9 +255,11 @@ def _against_reference(rows: pd.DataFrame, judge: str, reference: str) -> Figure
 
 def _bias(result: Audit, judge: str, reference: str) -> Figure:
     """Mean of judge - reference with its 95% interval: all texts, each level, each rubric."""
-    figure, axis = plt.subplots(figsize=(6, 0.8 + 0.36 * len(result.bias)), layout="constrained")
+    figure = Figure(figsize=(6, 0.8 + 0.36 * len(result.bias)), layout="constrained")
+    axis = figure.subplots()
     for row, estimate in enumerate(result.bias.values()):
-        draw_estimate(axis, estimate, row, COLOURS[0])
+        axis.plot([estimate.ci_low, estimate.ci_high], [row, row], color=COLOURS[0], linewidth=2)
+        axis.plot(estimate.value, row, marker="o", color=COLOURS[0])
     axis.set_yticks(range(len(result.bias)), [group.replace("_", " ") for group in result.bias])
     axis.invert_yaxis()
     axis.axvline(0, color="0.6", linewidth=0.8, zorder=0)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import prepare_tiny
+
 STYLES = {
     "low": "Write in a flat, plain register. Keep sentences short and literal.",
     "high": "Write in a florid register. Break syntax and pile up images.",
@@ -40,7 +42,7 @@ def make_twin(number: int, pair_id: int | str | None = None) -> list[dict[str, A
                 "chosen": chosen,
                 "rejected": rejected,
                 "pair_id": number if pair_id is None else pair_id,
-                "prompt_id": f"prompt-{number}",
+                "user_prompt_id": f"prompt-{number}",
                 "rubric": "noir",
                 "level": level,
                 "rejected_level": other,
@@ -63,52 +65,19 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
 
 
 def make_tokenizer(chat_template: str = CHATML) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
     texts = [*STYLES.values(), *PLAIN, *FLORID, *(row["prompt"][1]["content"] for row in make_rows(16))]
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    core.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=512,
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]"],
-            show_progress=False,
-        ),
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|im_end|>",
-        unk_token="<|endoftext|>",
-        chat_template=chat_template,
-    )
+    marks = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "[INST]", "[/INST]")
+    return prepare_tiny.make_tokenizer(texts, 512, marks, chat_template)
 
 
 def save_tiny_model(folder: Path, chat_template: str = CHATML) -> str:
     """Write model and tokenizer to `folder`; the weights are the same every time."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = make_tokenizer(chat_template)
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=True,
-        max_position_embeddings=1024,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+    model = prepare_tiny.make_model(tokenizer, num_attention_heads=4, num_key_value_heads=2, **sizes)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

@@ -18,10 +18,10 @@ import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
-from script_arguments import ScriptArguments, check_settings
+from training.settings import ScriptArguments, check_settings
+from training.trainer import CPTConfig
 from transformers import AutoConfig, AutoModelForCausalLM
 from trl import ModelConfig, TrlParser
-from twin_trainer import CPTConfig
 
 CONFIGS = sorted((RECIPES / "configs").glob("*.yaml"))
 LAUNCH_FILES = sorted((RECIPES / "accelerate").glob("*.yaml"))

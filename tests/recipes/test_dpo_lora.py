@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +27,26 @@ import torch
 import trl
 import yaml
 from dpo_lora import main, run
-from pairs import RecipeError
 from peft import PeftModel
-from precision import choose_cpu_precision
-from run_files import (
-    base_licence,
-    last_checkpoint,
-    portable,
-    portable_arguments,
-    portable_values,
-    settings_key,
-    sha256,
-)
-from safetensors.torch import load_file
-from script_arguments import ScriptArguments
+from safetensors.torch import load_file, save_file
 from tiny_model import CHATML, make_rows, make_tokenizer, save_tiny_model, write_rows
-from training_figure import curve, draw_training
+from training import RecipeError
+from training.card import base_licence
+from training.figure import curve, draw_training
+from training.plan import make_plan, stage_keys
+from training.precision import choose_cpu_precision
+from training.run_files import last_checkpoint, portable, portable_arguments, portable_values, sha256
+from training.settings import BEST_KEYS, MODEL_KEYS, STAGE_KEYS, ScriptArguments, stage_settings
+from training.trainer import CPTConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig, TrlParser
-from twin_trainer import CPTConfig
 
 from cpt_tasks.check_adapter import check_adapter
 
 BIN = Path(sys.executable).parent
 
 
-def settings(folder: Path, **changes: Any) -> dict[str, Any]:
+def settings(**changes: Any) -> dict[str, Any]:
     return {
         "model_name_or_path": "tiny",
         "dtype": "float32",
@@ -81,9 +77,9 @@ def settings(folder: Path, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def write_config(folder: Path, **changes: Any) -> str:
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings(folder, **changes)), encoding="utf-8")
-    return "config.yaml"
+def write_config(folder: Path, name: str = "config.yaml", **changes: Any) -> str:
+    (folder / name).write_text(yaml.safe_dump(settings(**changes)), encoding="utf-8")
+    return name
 
 
 def parse(*arguments: str) -> tuple[ScriptArguments, CPTConfig, ModelConfig]:
@@ -137,6 +133,10 @@ def test_launch_writes_every_output(here: Path) -> None:
         *("training.png", "run_manifest.json", "log_history.json", "samples.jsonl", "README.md", "sft", "merged"),
     }
     assert "ref" not in names
+    samples = [json.loads(line) for line in (here / "out/samples.jsonl").read_text().splitlines()]
+    # SFT evaluates once an epoch, DPO at step 2 and at the end
+    assert [(sample["stage"], sample["step"]) for sample in samples[::2]] == [("sft", 3), ("dpo", 2), ("dpo", 3)]
+    assert samples[0]["prompt"][0]["role"] == "system"
     assert {path.name for path in (here / "out" / "sft").iterdir()} >= {"adapter_model.safetensors", "README.md"}
 
 
@@ -175,6 +175,7 @@ def test_adapter_loads_with_peft_and_equals_the_merged_model(here: Path) -> None
 
 def test_manifest_says_what_made_the_adapter(here: Path) -> None:
     manifest = json.loads((here / "out/run_manifest.json").read_text())
+    assert manifest["schema"] == json.loads((here / "out/run_state.json").read_text())["schema"] == 1
     assert manifest["argv"] == ["--config", "config.yaml", "--merge", "true"]
     assert manifest["steps"] == {"sft": 3, "dpo": 3}
     assert [report["stage"] for report in manifest["preflight"]] == ["SFT", "DPO", "SFT", "DPO"]
@@ -213,13 +214,7 @@ def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path, monkeypatch
 
 def test_check_passes_the_finished_adapter(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check_adapter(Path("out"), None, skip_logits=False)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["ok"] * 4
-    assert "merged differ by" in lines[2]
-    assert lines[3].endswith(
-        "vllm serve tiny --tokenizer out --enable-lora --max-lora-rank 8 --chat-template out/chat_template.jinja "
-        "--lora-modules out=out"
-    )
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["ok"] * 4
 
 
 def test_no_absolute_path_in_any_readable_output(workspace: Path, tmp_path: Path) -> None:
@@ -240,14 +235,6 @@ def test_no_token_reaches_the_manifest() -> None:
         "model_init_kwargs": {"token": "<hidden>"},
         "pad_token": "x",
     }
-
-
-def test_samples_name_stage_step_and_prompt(here: Path) -> None:
-    samples = [json.loads(line) for line in (here / "out/samples.jsonl").read_text().splitlines()]
-    # SFT evaluates once an epoch, DPO at step 2 and at the end
-    assert [(sample["stage"], sample["step"]) for sample in samples[::2]] == [("sft", 3), ("dpo", 2), ("dpo", 3)]
-    assert samples[0]["prompt"][0]["role"] == "system"
-    assert isinstance(samples[0]["response"], str)
 
 
 def test_judged_samples_are_scored_by_level_in_log_file_and_figure(here: Path) -> None:
@@ -280,12 +267,21 @@ def test_judged_samples_are_scored_by_level_in_log_file_and_figure(here: Path) -
 
 
 def test_missing_data_is_made_by_the_commands_of_the_configuration(here: Path) -> None:
-    made = ("--train_file", "made.jsonl", "--output_dir", "from-made", "--dry_run", "true")
-    with pytest.raises(RecipeError, match="prepare: 'false' failed"):
-        go("--config", "config.yaml", *made, "--prepare", "false")
-    go("--config", "config.yaml", *made, "--prepare", "cp train.jsonl made.jsonl", "false")  # stops when all is there
-    assert Path("made.jsonl").read_bytes() == Path("train.jsonl").read_bytes()
-    go("--config", "config.yaml", *made, "--prepare", "false")
+    made = ("--train_file", "made/train.jsonl", "--output_dir", "from-made", "--dry_run", "true", "--max_length", "900")
+    with pytest.raises(RecipeError, match="prepare: 'cpt twins --no-such-option' failed"):
+        go("--config", "config.yaml", *made, "--prepare", "cpt twins --no-such-option")
+    twins, never = "cpt twins --limit 4 --out made", "python recipes/experiments/prepare_tiny.py --no-such-option"
+    go("--config", "config.yaml", *made, "--prepare", twins, never)  # stops when all is there
+    assert Path("made/train.jsonl").is_file()
+    go("--config", "config.yaml", *made, "--prepare", never)
+
+
+@pytest.mark.parametrize(
+    "command", ["rm -rf /", "cpt calls", "python recipes/dpo_lora.py", "python -c pass", "bash x/prepare_tiny.py", ""]
+)
+def test_a_shared_configuration_runs_none_but_our_own_commands(here: Path, command: str) -> None:
+    with pytest.raises(RecipeError, match="prepare: .* is not run, expected 'cpt twins ...' or"):
+        go("--config", "config.yaml", "--prepare", command)
 
 
 def test_rubrics_that_cannot_be_judged_stop_a_run_before_it_starts(here: Path) -> None:
@@ -293,17 +289,7 @@ def test_rubrics_that_cannot_be_judged_stop_a_run_before_it_starts(here: Path) -
     with pytest.raises(RecipeError, match="judge_samples: .*rubric 'noir' not found"):
         go("--config", "config.yaml", *samples)
     with pytest.raises(RecipeError, match="judge_samples is true without eval_file"):
-        go(
-            "--train_file",
-            "train.jsonl",
-            "--model_name_or_path",
-            "tiny",
-            "--use_peft",
-            "true",
-            "--use_cpu",
-            "true",
-            *samples,
-        )
+        go("--config", write_config(here, "no-eval.yaml", eval_file=None), *samples)
     with pytest.raises(RecipeError, match="judge_samples is true and sample_prompts 0"):
         go("--config", "config.yaml", "--sample_prompts", "0", *samples[2:])
     assert not Path("never").exists()
@@ -398,6 +384,7 @@ def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path, m
         ({"sft_epochs": 0, "num_train_epochs": 0}, "there is nothing to train"),
         ({"eval_file": None, "eval_strategy": "steps", "eval_steps": 1}, "eval_strategy is 'steps' without eval_file"),
         ({"joint_weight": 0.5, "twin_batching": False}, "joint_weight is set with twin_batching: false"),
+        ({"joint_weight": 0.5, "loss_type": ["sigmoid_norm"]}, "joint_weight is set with loss_type sigmoid_norm"),
         ({"score_offset": 0.5, "loss_type": ["ipo"]}, "score_offset goes with the losses"),
         ({"enable_thinking": False}, "enable_thinking is set, but the chat template has no such switch"),
         ({"train_file": "none.jsonl"}, "none.jsonl: no such file"),
@@ -406,15 +393,71 @@ def test_template_that_drops_the_system_turn_stops_the_command(tmp_path: Path, m
 )
 def test_settings_that_cannot_work_are_one_sentence(here: Path, changes: dict[str, Any], message: str) -> None:
     path = here / "bad.yaml"
-    path.write_text(yaml.safe_dump(settings(here, output_dir="bad", **changes)))
+    path.write_text(yaml.safe_dump(settings(output_dir="bad", **changes)))
     with pytest.raises(RecipeError, match=re.escape(message)):
         go("--config", str(path))
 
 
-def test_an_option_that_is_off_does_not_make_another_run_of_it() -> None:
-    before = settings_key({"beta": 0.1})
-    assert settings_key({"beta": 0.1, "enable_thinking": None, "joint_weight": 0.0, "merge": True}) == before
-    assert settings_key({"beta": 0.1, "joint_weight": 0.5}) != before
+# one other value of everything that must, and that must not, tell two runs apart
+CHANGES_THE_RUN: dict[str, Any] = {
+    "beta": 0.2,
+    "seed": 1,
+    "lora_r": 8,
+    "learning_rate": 2e-2,
+    "sft_learning_rate": 2e-2,
+    "sft_epochs": 2,
+    "max_length": 200,
+    "joint_weight": 0.5,
+    "twin_batching": False,
+    "max_train_pairs": 2,
+    "train_file": "other.jsonl",
+    "eval_file": None,
+    "weight_decay": 0.1,
+    "model_name_or_path": "other",
+}
+SAYS_MORE = {"sample_prompts": 4, "sample_tokens": 9, "save_steps": 3, "logging_steps": 5, "report_to": "tensorboard"}
+SAYS_MORE |= {"merge": True, "output_dir": "elsewhere", "eval_strategy": "epoch", "run_name": "x", "joint_weight": 0.0}
+SAYS_MORE |= {
+    "per_device_eval_batch_size": 2,
+    "hub_model_id": "me/x",
+    "dataloader_num_workers": 1,
+    "save_total_limit": 1,
+}
+
+
+@pytest.fixture
+def key_of(here: Path) -> Callable[..., str]:
+    def key(**changes: Any) -> str:
+        path = write_config(here, "key.yaml", **changes)
+        return stage_keys(make_plan(*parse("--config", path)))[1]
+
+    if not Path("other").exists():
+        shutil.copytree("tiny", "other")
+        weights = load_file("other/model.safetensors")
+        save_file({name: weight * 2 for name, weight in weights.items()}, "other/model.safetensors", {"format": "pt"})
+        write_rows(Path("other.jsonl"), make_rows(5))
+    return key
+
+
+def test_what_changes_the_result_changes_the_key_and_nothing_else_does(key_of: Callable[..., str]) -> None:
+    known = key_of()
+    assert [name for name, value in SAYS_MORE.items() if key_of(**{name: value}) != known] == []
+    assert [name for name, value in CHANGES_THE_RUN.items() if key_of(**{name: value}) == known] == []
+
+
+def test_evaluation_counts_where_it_picks_the_checkpoint(key_of: Callable[..., str]) -> None:
+    best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 2, "save_steps": 2}
+    assert len({key_of(), key_of(**best), key_of(**best | {"eval_steps": 1})}) == 3
+
+
+def test_a_new_field_of_a_library_changes_no_key_and_the_list_names_known_ones() -> None:
+    fields = {item.name for item in dataclasses.fields(CPTConfig)}
+    assert {*STAGE_KEYS, *BEST_KEYS} <= fields
+    assert set(MODEL_KEYS) <= {item.name for item in dataclasses.fields(ModelConfig)}
+    config = CPTConfig(output_dir="x", use_cpu=True, bf16=False, report_to="none")
+    before = stage_settings(config)
+    config.field_of_tomorrow = "on"  # type: ignore[attr-defined]
+    assert stage_settings(config) == before
 
 
 def test_full_disk_is_one_sentence_and_leaves_the_last_checkpoint(here: Path) -> None:
@@ -525,7 +568,7 @@ def test_two_processes_train_the_same_losses_as_one(tmp_path: Path) -> None:
     write_config(tmp_path, sft_epochs=0, ddp_find_unused_parameters=False)
     script = [str(RECIPES / "dpo_lora.py"), "--config", "config.yaml"]
     half = ["--per_device_train_batch_size", "2", "--per_device_eval_batch_size", "2", "--output_dir", "two"]
-    torchrun = [str(BIN / "torchrun"), "--nproc_per_node", "2", "--master_port", "29533"]
+    torchrun = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2"]
     subprocess.run([*torchrun, *script, *half], cwd=tmp_path, env=environment(), check=True)
     subprocess.run([sys.executable, *script, "--output_dir", "one"], cwd=tmp_path, env=environment(), check=True)
     one, two = (json.loads((tmp_path / name / "log_history.json").read_text())["dpo"] for name in ("one", "two"))

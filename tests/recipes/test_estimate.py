@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,23 +14,12 @@ import pytest
 pytest.importorskip("trl")
 RECIPES = Path(__file__).parents[2] / "recipes"
 
-import torch
 from dpo_lora import main
-from estimate import (
-    CARDS,
-    Run,
-    Shape,
-    activation_memory,
-    adapter_memory,
-    estimate_table,
-    hours_per_epoch,
-    largest_batch,
-    shape_of,
-    weight_memory,
-)
-from pairs import RecipeError
 from tiny_model import make_rows, write_rows
-from transformers import AutoConfig, AutoModelForCausalLM
+from training import RecipeError
+from training.estimate import GIB, Shape, memory_parts, shape_of
+from transformers import AutoConfig
+from trl import ModelConfig
 
 SEVEN = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split()
 
@@ -66,102 +55,67 @@ def model_config(name: str) -> Any:
     )
 
 
+def lora(modules: list[str], **options: Any) -> ModelConfig:
+    return ModelConfig(use_peft=True, lora_r=16, lora_target_modules=modules, **options)
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_parameters_are_those_published_and_those_of_transformers(name: str) -> None:
-    config = model_config(name)
-    shape = shape_of(config)
-    assert shape.parameters == MODELS[name][-1]
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    assert shape.parameters == sum(weight.numel() for weight in model.parameters())
+def test_parameters_are_those_published(name: str) -> None:
+    assert shape_of(model_config(name), lora(["o_proj", "down_proj"])).parameters == MODELS[name][-1]
 
 
-@pytest.mark.parametrize("name", ["SmolLM2-135M", "Phi-4"])
-def test_adapter_weights_are_those_of_peft(name: str) -> None:
-    from peft import LoraConfig, get_peft_model
+def test_counts_of_a_small_model_worked_by_hand() -> None:
+    sizes = {"hidden_size": 8, "intermediate_size": 20, "num_hidden_layers": 2, "head_dim": 4, "vocab_size": 100}
+    config = AutoConfig.for_model(
+        "llama", num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=False, **sizes
+    )
+    shape = shape_of(config, lora(["q_proj", "down_proj"]))
+    # a layer: q and o 8*8, k and v 8*4, three of 8*20 = 672; head and embeddings 100*8 each; norms 2*2*8 + 8
+    assert (shape.linear, shape.parameters) == (2 * 672, 2 * 672 + 2 * 800 + 40)
+    assert shape.inside == 8 + 4 + 4 + 8 + 20 + 20 + 8  # outputs of q k v o gate up down
+    assert shape.adapter == 2 * 16 * ((8 + 8) + (20 + 8))
 
-    modules = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"] if name == "Phi-4" else SEVEN
-    config = model_config(name)
-    with torch.device("meta"):
-        model = get_peft_model(AutoModelForCausalLM.from_config(config), LoraConfig(r=16, target_modules=modules))
-    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    assert shape_of(config).adapter_weights(16, modules) == trained
 
-
-SMALL = Shape(hidden=10, feed_forward=20, layers=2, query=10, key_value=5, vocabulary=100, tied=True, extra=50)
-RUN = Run(
-    batch=2,
-    max_length=8,
-    rank=2,
-    modules=["q_proj", "down_proj"],
-    four_bit=False,
-    weight_bytes=2,
-    checkpointing=True,
-    sft=False,
-    rows=100,
-    tokens=6.0,
-)
+def parts(sft: bool = False, checkpointing: bool = True, **options: Any) -> list[float]:
+    shape = Shape(parameters=2850, linear=1800, adapter=200, layers=2, hidden=10, inside=130)
+    dpo: Any = SimpleNamespace(activation_checkpointing=checkpointing)
+    return memory_parts(shape, lora(["q_proj"], **{"dtype": "bfloat16"} | options), dpo, 2, 8, sft)
 
 
 def test_memory_worked_by_hand() -> None:
-    # layers: 2 * (2*10*10 + 2*10*5 + 3*10*20) = 1800; all: 100*10 + 1800 + 50 = 2850
-    assert (SMALL.layer_weights, SMALL.parameters) == (1800, 2850)
-    assert weight_memory(SMALL, RUN) == 5700
-    # 4 bit: 1800 * 0.5625 = 1012.5, the other 1050 in 2 bytes
-    assert weight_memory(SMALL, replace(RUN, four_bit=True)) == 3112.5
-    # LoRA: 2 layers * rank 2 * (q 10+10, down 20+10) = 200; 16 bytes each, 20 with a reference copy, 8 on 4 bit
-    assert adapter_memory(SMALL, RUN) == 3200
-    assert adapter_memory(SMALL, replace(RUN, sft=True)) == 4000
-    assert adapter_memory(SMALL, replace(RUN, four_bit=True)) == 1600
-    # 32 tokens * 2 bytes * (2*10 checkpoints + 8*10 + 2*10 + 2*5 + 4*20 = 190 inside a layer)
-    assert activation_memory(SMALL, RUN, 2) == 64 * 210
-    assert activation_memory(SMALL, replace(RUN, checkpointing=False), 2) == 64 * 380
+    # 2 bytes a weight, 16 an adapter's; 32 tokens of 2 bytes: 2*10 checkpoints and 130 + 6*10 inside one layer
+    assert parts() == [5700, 3200, 64 * (20 + 190), 1.5 * GIB]
+    assert parts(dtype="float32")[0] == 11400
+    assert parts(checkpointing=False)[2] == 64 * 2 * 190
+    assert parts(sft=True)[1] == 4000  # a copy of the adapter as the reference
+    # 4 bit: 1800 * 0.5625 = 1012.5, the other 1050 in 2 bytes; the adapter in bfloat16
+    assert parts(load_in_4bit=True)[:2] == [3112.5, 1600]
 
 
-def test_time_worked_by_hand() -> None:
-    # 100 rows * 2 * 6 tokens * 8 * 2850 operations, at 40 % of 165e12 a second
-    expected = 1200 * 8 * 2850 / (165e12 * 0.4) / 3600
-    assert hours_per_epoch(SMALL, RUN, CARDS[0]) == pytest.approx(expected)
-    assert hours_per_epoch(SMALL, replace(RUN, checkpointing=False), CARDS[0]) == pytest.approx(expected * 3 / 4)
+def test_modules_the_model_does_not_have_are_refused() -> None:
+    with pytest.raises(RecipeError, match="lora_target_modules: .*w[12]"):
+        shape_of(model_config("SmolLM2-135M"), lora(["w1", "w2"]))
 
 
-def test_students_of_the_paper_fit_where_their_configurations_say() -> None:
-    run = replace(RUN, rank=16, modules=SEVEN, max_length=2048)
-    four_bit = replace(run, four_bit=True)
-    by_name = {name: shape_of(model_config(name)) for name in MODELS}
-    for name in ("Qwen3-4B", "Mistral-Nemo-12B"):
-        assert largest_batch(by_name[name], four_bit, CARDS[0]) >= 2
-    assert largest_batch(by_name["Mistral-Small-24B"], four_bit, CARDS[1]) >= 2
-    assert largest_batch(by_name["Mistral-Small-24B"], run, CARDS[1]) == 0
-    assert largest_batch(by_name["Mistral-Small-24B"], run, CARDS[2]) >= 2
-
-
-def test_other_architectures_are_refused() -> None:
-    with pytest.raises(RecipeError, match="got a model of type 'mixtral'"):
-        shape_of(AutoConfig.for_model("mixtral"))
-    with pytest.raises(RecipeError, match="knows no size of the modules .'w1'."):
-        SMALL.adapter_weights(16, ["q_proj", "w1"])
-
-
-def test_table_names_every_card() -> None:
-    table = estimate_table("tiny", SMALL, RUN)
-    assert all(card.name in table for card in CARDS)
-    assert "100 rows" in table
-
-
+@pytest.mark.parametrize("asked", [["--estimate"], ["--estimate=true"], ["--estimate", "true"], "yaml"])
 def test_command_prints_the_estimate_without_weights_or_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    asked: list[str] | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model_config("Qwen3-4B").save_pretrained(tmp_path / "model")
     monkeypatch.chdir(tmp_path)
-    config = str(RECIPES / "configs/qwen3_4b_paper.yaml")
-    monkeypatch.setattr(sys, "argv", ["dpo_lora.py", "--config", config, "--model_name_or_path", "model", "--estimate"])
+    config = (RECIPES / "configs/qwen3_4b_paper.yaml").read_text(encoding="utf-8")
+    Path("config.yaml").write_text(config + ("estimate: true\n" if asked == "yaml" else ""))
+    flags = asked if isinstance(asked, list) else []
+    argv = ["dpo_lora.py", "--config", "config.yaml", "--model_name_or_path", "model", *flags]
+    monkeypatch.setattr(sys, "argv", argv)
     main()
     printed = capsys.readouterr().out
     assert "model: 4.02 B parameters, 33.0 M trained" in printed
     assert "An epoch: 900 rows" in printed
-    write_rows(tmp_path / "rows.jsonl", make_rows(3))
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--train_file", "rows.jsonl"])
-    main()
-    assert "An epoch: 6 rows, two responses of" in capsys.readouterr().out
+    assert all(card in printed for card in ("RTX 4090", "RTX A6000", "A100", "H100"))
+    if asked == ["--estimate"]:
+        write_rows(tmp_path / "rows.jsonl", make_rows(3))
+        monkeypatch.setattr(sys, "argv", [*argv, "--train_file", "rows.jsonl"])
+        main()
+        assert "An epoch: 6 rows, two responses of" in capsys.readouterr().out
     assert not (tmp_path / "outputs").exists()

@@ -18,8 +18,8 @@ import pytest
 pytest.importorskip("trl")
 
 import huggingface_hub
-from hub import push_folder
 from huggingface_hub import HfApi
+from training.card import push_folder
 
 KEPT = ("README.md", "adapter_config.json", "adapter_model.safetensors", "run_manifest.json", "training.png")
 

@@ -13,8 +13,9 @@ import pytest
 
 pytest.importorskip("trl")
 
-from pairs import RecipeError, check_scores, check_split, load_pairs, select_twins, sft_rows
 from tiny_model import make_rows, write_rows
+from training import RecipeError
+from training.pairs import check_scores, check_split, load_pairs, select_twins, sft_rows
 
 
 def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
@@ -22,7 +23,7 @@ def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
     match how:
         case "column":
             for row in rows:
-                del row["prompt_id"]
+                del row["user_prompt_id"]
         case "alone":
             del rows[3]
         case "not swapped":
@@ -45,7 +46,7 @@ def break_rows(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("column", "lacks the columns ['prompt_id']"),
+        ("column", "lacks the columns ['user_prompt_id']"),
         ("alone", "pair_id 1 has 1 rows, expected 2 (a twin)"),
         ("not swapped", "pair_id 0: chosen and rejected are not swapped between its two rows"),
         ("one system prompt", "pair_id 0: its two rows share one system prompt"),
@@ -76,10 +77,17 @@ def test_parquet_reads_like_jsonl(tmp_path: Path) -> None:
     assert load_pairs(str(tmp_path / "rows.parquet")).to_list() == rows.to_list()
 
 
+def test_older_names_of_columns_are_read(tmp_path: Path) -> None:
+    rows = [{("prompt_id" if k == "user_prompt_id" else k): v for k, v in row.items()} for row in make_rows(2)]
+    old = load_pairs(write_rows(tmp_path / "old.jsonl", [row | {"system_prompt_id": "train-1"} for row in rows]))
+    assert old["user_prompt_id"] == [row["user_prompt_id"] for row in make_rows(2)]
+    assert old["wording"] == ["train-1"] * 4
+
+
 def test_user_prompt_in_both_files_is_refused(tmp_path: Path) -> None:
     train = load_pairs(write_rows(tmp_path / "a.jsonl", make_rows(2)))
     other = [row | {"pair_id": "other"} for row in make_rows(1, start=1)]
-    with pytest.raises(RecipeError, match="share 1 values of prompt_id .first: 'prompt-1'"):
+    with pytest.raises(RecipeError, match="share 1 values of user_prompt_id .first: 'prompt-1'"):
         check_split(train, load_pairs(write_rows(tmp_path / "b.jsonl", other)))
 
 
@@ -100,7 +108,7 @@ def test_sft_rows_are_prompt_and_chosen_response(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "message"), [("missing", "no score_rejected, expected"), ("null", "in row 1, expected")]
+    ("broken", "message"), [("missing", "no score_rejected in row 0, which"), ("null", "in row 1, which")]
 )
 def test_offset_needs_scores_in_every_row(tmp_path: Path, broken: str, message: str) -> None:
     rows = make_rows(2)

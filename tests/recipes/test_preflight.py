@@ -11,13 +11,14 @@ import pytest
 
 pytest.importorskip("trl")
 
-from chat_templates import repair_chat_template
 from datasets import Dataset
-from pairs import RecipeError, sft_rows
-from preflight import PreflightReport, check_dpo, check_sft, tokenise_dpo, tokenise_sft
 from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
+from training import RecipeError
+from training.chat_templates import repair_chat_template
+from training.pairs import sft_rows
+from training.preflight import PreflightReport, check_dpo, check_sft, tokenise
+from training.trainer import CPTConfig
 from trl import SFTConfig
-from twin_trainer import CPTConfig
 
 # As Mistral-Nemo, 7B-v0.3 and Small-2409 do it: system text only when the user's turn is the last one.
 MISTRAL = (
@@ -43,9 +44,9 @@ def preflight(tokenizer: Any, rows: list[dict[str, Any]], stage: str, tmp_path: 
     options = {"output_dir": str(tmp_path), "use_cpu": True, "bf16": False, "report_to": "none"}
     dataset = Dataset.from_list(rows)
     if stage == "dpo":
-        tokens = tokenise_dpo(dataset, tokenizer, CPTConfig(max_length=max_length, **options))
+        tokens = tokenise("DPO", dataset, tokenizer, CPTConfig(max_length=max_length, **options))
         return check_dpo(tokens, tokenizer, max_length, len(dataset))
-    tokens = tokenise_sft(sft_rows(dataset), tokenizer, SFTConfig(max_length=max_length, **options))
+    tokens = tokenise("SFT", sft_rows(dataset), tokenizer, SFTConfig(max_length=max_length, **options))
     return check_sft(tokens, tokenizer, max_length, len(dataset))
 
 
@@ -135,6 +136,6 @@ def test_max_length_that_drops_everything_is_an_error(tmp_path: Path, stage: str
 def test_loss_that_skips_part_of_the_completion_is_refused(tmp_path: Path) -> None:
     tokenizer = make_tokenizer()
     config = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none")
-    tokens = tokenise_sft(sft_rows(Dataset.from_list(make_rows(1))), tokenizer, config)
+    tokens = tokenise("SFT", sft_rows(Dataset.from_list(make_rows(1))), tokenizer, config)
     holed = tokens.map(lambda row: {"labels": [*row["labels"][:-3], -100, *row["labels"][-2:]]})
     assert "the loss leaves out part of the completion" in check_sft(holed, tokenizer, 256, 2).errors[0]

@@ -12,13 +12,13 @@ import pytest
 pytest.importorskip("trl")
 
 import trl
-from chat_templates import repair_chat_template, set_thinking
 from datasets import Dataset
-from pairs import RecipeError
-from preflight import PreflightReport, check_dpo, end_of_turn_ids, tokenise_dpo
 from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
+from training import RecipeError
+from training.chat_templates import repair_chat_template, set_thinking
+from training.preflight import PreflightReport, check_dpo, end_of_turn_ids, tokenise
+from training.trainer import CPTConfig
 from transformers import AutoTokenizer, GenerationConfig
-from twin_trainer import CPTConfig
 
 SHIPPED = Path(trl.__file__).parent / "chat_templates"
 KEPT, FOLDED = "system turn kept", "system text folded into the user turn"
@@ -109,7 +109,7 @@ def family_tokenizer(template: str, begin: str, end: str) -> Any:
 
 def preflight(tokenizer: Any, rows: list[dict[str, Any]], folder: Path, **options: Any) -> tuple[Any, PreflightReport]:
     config = CPTConfig(output_dir=str(folder), max_length=None, use_cpu=True, bf16=False, report_to="none")
-    tokens = tokenise_dpo(Dataset.from_list(rows), tokenizer, config)
+    tokens = tokenise("DPO", Dataset.from_list(rows), tokenizer, config)
     return tokens, check_dpo(tokens, tokenizer, None, len(rows), **options)
 
 

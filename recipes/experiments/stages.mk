@@ -1,0 +1,52 @@
+# Stages of an experiment, with files as targets. Included by end_to_end.mk and ablation.mk; needs RUN, the run's name.
+#
+# A stage NAME has two files in $(S):
+#     NAME.begun    newer than everything the stage reads; when that has changed, what it wrote moves to FOLDER-old
+#     NAME.json     {"command", "seconds"}, once the command has ended well; started again after a kill, it goes on
+# and is declared by
+#     $(eval $(call stage,NAME,FOLDER it writes,files it reads))
+#     $(S)/NAME.json: COMMAND = what a user could type
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+S := outputs/$(RUN)/stages
+MODEL := models/smollm2-135m-instruct
+
+# One at a time: two trainings would share the cores. A target is not left half made.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: FORCE
+
+# What every command reads beside its data: these rules, and every line of the packages it runs through.
+python_of = $(sort $(shell find $(1) -name '*.py' -o -name '*.yaml' -o -name '*.jsonl'))
+RULES := $(MAKEFILE_LIST) recipes/experiments/stage.py $(S)/settings
+BENCHMARK := $(RULES) $(call python_of,cpt_tasks judges rubrics model_calls)
+DATA_CODE := $(RULES) $(call python_of,data_gen judges rubrics model_calls)
+TRAINING := $(RULES) recipes/dpo_lora.py $(sort $(wildcard recipes/training/*.py)) recipes/accelerate/cpu.yaml
+
+# What was asked for on the command line, SETTINGS, is a file too, written when it changes.
+$(S)/settings: FORCE
+	@mkdir -p $(@D)
+	@echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
+
+define stage
+$(S)/$(1).begun: $(3)
+	@mkdir -p $$(@D)
+	@if [ -e $(2) ]; then rm -rf $(2)-old && mv $(2) $(2)-old && echo "$(2) was made with other settings: moved to $(2)-old"; fi
+	@touch $$@
+$(S)/$(1).json: $(S)/$(1).begun $(if $(wildcard $(2)),,FORCE)
+	@$(PYTHON) recipes/experiments/stage.py $$@ $$(COMMAND)
+endef
+
+# The small model: kept between runs, so it is not moved; the script leaves a finished folder as it is.
+$(S)/model.json: COMMAND = python recipes/experiments/prepare_smollm2.py --out $(MODEL)
+$(S)/model.json: recipes/experiments/prepare_smollm2.py $(if $(wildcard $(MODEL)/prepared.json),,FORCE)
+	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)
+
+LAUNCH := accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/dpo_lora.py
+
+# $(call evaluate,TASK,NAME in logs,FOLDER of the model,tokens a response,responses at a time,FOLDER of the log): the
+# command that asks a local model a benchmark, judged by the measured judge; FLAGS and ABOUT are a stage's own.
+evaluate = inspect eval cpt_tasks/$(1) --model hf/$(2) -M model_path=$(3) -M tokenizer_path=$(3) -M dtype=float32 \
+	$(ABOUT) -T judge=measured -T rubrics=measured $(FLAGS) --temperature 0.7 --seed 42 --max-tokens $(4) \
+	--max-connections $(5) --log-dir $(6)

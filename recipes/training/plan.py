@@ -1,0 +1,251 @@
+"""A run settled and checked before a model is loaded: data, tokenizer, settings of both stages, preflight, manifest."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import AutoTokenizer
+from trl import ModelConfig, SFTConfig
+
+from training import RecipeError
+from training.card import base_licence
+from training.chat_templates import Repair, repair_chat_template, set_thinking
+from training.pairs import check_scores, check_split, load_pairs, select_twins, sft_rows
+from training.precision import Precision
+from training.preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise
+from training.run_files import (
+    SCHEMA,
+    model_identity,
+    portable,
+    portable_arguments,
+    portable_values,
+    sha256,
+    versions,
+)
+from training.samples import check_judged
+from training.settings import ScriptArguments, model_settings, settings_key, stage_settings
+from training.trainer import CPTConfig
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the stages need, settled and checked."""
+
+    script: ScriptArguments
+    dpo: CPTConfig
+    sft: SFTConfig | None
+    model: ModelConfig
+    train: Dataset
+    evaluation: Dataset | None
+    tokenizer: Any
+    repair: Repair | None
+    load_options: dict[str, Any]
+
+    @property
+    def output_dir(self) -> Path:
+        """Folder of the adapter."""
+        return Path(str(self.dpo.output_dir))
+
+    @property
+    def sft_dir(self) -> Path:
+        """Folder of the SFT adapter."""
+        return self.output_dir / "sft"
+
+    @property
+    def base_model(self) -> str:
+        """Hub name or folder of the base model, as the user gave it."""
+        return str(self.model.model_name_or_path)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes."""
+        return bool(self.dpo.process_index == 0)
+
+    @property
+    def configs(self) -> dict[str, Any]:
+        """Settings of the stages that run; `num_train_epochs: 0` asks for the SFT stage alone."""
+        runs_dpo = self.dpo.num_train_epochs > 0 or self.dpo.max_steps > 0
+        return ({"sft": self.sft} if self.sft else {}) | ({"dpo": self.dpo} if runs_dpo else {})
+
+    def say(self, text: str) -> None:
+        """Tell the user once, on stderr."""
+        if self.is_main:
+            print(f"dpo_lora: {text}", file=sys.stderr, flush=True)
+
+
+def allowed_command(command: str) -> list[str]:
+    """The words to run for one entry of `prepare`, which is a script of `experiments/` or `cpt twins`.
+
+    Raises:
+        RecipeError: for anything else: a configuration that somebody shared must not run what it likes.
+    """
+    words = shlex.split(command)
+    if words[:2] == ["cpt", "twins"]:
+        return [str(Path(sys.executable).parent / "cpt"), *words[1:]]
+    if words[:1] == ["python"] and len(words) > 1:
+        script = EXPERIMENTS / Path(words[1]).name
+        if script.match("prepare_*.py") and script.is_file():
+            return [sys.executable, str(script), *words[2:]]
+    raise RecipeError(
+        f"prepare: {command!r} is not run, expected 'cpt twins ...' or 'python recipes/experiments/prepare_NAME.py "
+        "...'; make the files yourself"
+    )
+
+
+def prepare_inputs(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
+    """Run the commands of `prepare` if the training file or the model's folder is missing, on one process a machine.
+
+    Raises:
+        RecipeError: If a command is none of ours, or fails.
+    """
+    commands = [(command, allowed_command(command)) for command in script.prepare or []]
+    with dpo.main_process_first(desc="prepare data and model"):
+        for command, words in commands:
+            if Path(script.train_file).is_file() and Path(str(model.model_name_or_path)).is_dir():
+                return
+            print(f"dpo_lora: {command}", file=sys.stderr, flush=True)
+            try:
+                subprocess.run(words, check=True, stdout=sys.stderr)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise RecipeError(f"prepare: {command!r} failed ({error}); make the files yourself") from error
+
+
+def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
+    """Settings of the SFT stage: those of DPO where the two trainers share them, in the folder `<output_dir>/sft`.
+
+    Epochs, peak learning rate and pairs per device are its own. It evaluates once an epoch if DPO evaluates at all.
+    """
+    shared = {item.name for item in fields(SFTConfig) if item.init} & {item.name for item in fields(CPTConfig)}
+    values = {name: getattr(dpo, name) for name in shared - {"loss_type", "learning_rate"}}
+    values |= {
+        "output_dir": str(Path(str(dpo.output_dir)) / "sft"),
+        "num_train_epochs": script.sft_epochs,
+        "max_steps": -1,
+        "learning_rate": script.sft_learning_rate,
+        "per_device_train_batch_size": script.sft_batch_size,
+        "completion_only_loss": True,
+        "eval_strategy": "no" if dpo.eval_strategy == "no" else "epoch",
+        "eval_on_start": False,
+        "load_best_model_at_end": False,
+        "resume_from_checkpoint": None,
+        "push_to_hub": False,
+    }
+    config = SFTConfig(**values)
+    # TrainingArguments takes the launcher's precision for unset flags; both stages must compute in the same.
+    config.bf16, config.mixed_precision = dpo.bf16, dpo.mixed_precision
+    return config
+
+
+def read_data(script: ScriptArguments, dpo: CPTConfig) -> tuple[Dataset, Dataset | None]:
+    """Checked rows to train and to evaluate on."""
+    with dpo.main_process_first(desc="read preference pairs"):
+        train = select_twins(load_pairs(script.train_file), script.max_train_pairs, dpo.seed)
+        evaluation = load_pairs(script.eval_file) if script.eval_file else None
+    if evaluation is not None:
+        check_split(train, evaluation)
+    if dpo.score_offset:
+        for rows, path in ((train, script.train_file), (evaluation, script.eval_file)):
+            if rows is not None:
+                check_scores(rows, str(path))
+    if script.judge_samples and evaluation is not None:
+        check_judged(evaluation)
+    return train, evaluation
+
+
+def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Any, Repair | None]:
+    """The tokenizer with the template to train with, and how that was repaired, if it was."""
+    tokenizer = AutoTokenizer.from_pretrained(
+        model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
+    )
+    if tokenizer.chat_template is None:
+        name = portable(str(model.model_name_or_path))
+        raise RecipeError(f"{name}: the tokenizer has no chat template, expected one with a system turn")
+    repair = repair_chat_template(tokenizer) if script.repair_chat_template else None
+    if script.enable_thinking is not None:
+        set_thinking(tokenizer, script.enable_thinking)
+    return tokenizer, repair
+
+
+def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> Plan:
+    """Load and check data and tokenizer, and settle the stages."""
+    given: Any = dpo.model_init_kwargs or {}
+    options = {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        **given,
+    }
+    train, evaluation = read_data(script, dpo)
+    tokenizer, repair = read_tokenizer(script, dpo, model)
+    dpo.model_init_kwargs = options
+    sft = make_sft_config(script, dpo) if script.sft_epochs > 0 else None
+    if sft:
+        dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
+    return Plan(script, dpo, sft, model, train, evaluation, tokenizer, repair, options)
+
+
+def run_preflight(plan: Plan) -> list[PreflightReport]:
+    """Reports on the rows each stage would train and evaluate on, as TRL tokenises them."""
+    reports = []
+    ends = end_of_turn_ids(plan.tokenizer, plan.base_model, plan.model.model_revision)
+    for rows in filter(None, (plan.train, plan.evaluation)):
+        if plan.sft is not None:
+            tokens = tokenise("SFT", sft_rows(rows), plan.tokenizer, plan.sft)
+            reports.append(check_sft(tokens, plan.tokenizer, plan.sft.max_length, len(rows), ends))
+        tokens = tokenise("DPO", rows, plan.tokenizer, plan.dpo)
+        reports.append(check_dpo(tokens, plan.tokenizer, plan.dpo.max_length, len(rows), ends))
+    return reports
+
+
+def stage_keys(plan: Plan) -> tuple[str, str]:
+    """Settings keys of the SFT stage and of the whole run; paths enter as the hash of what they hold."""
+    script = plan.script
+    data = {"train": sha256(Path(script.train_file)), "twins": script.max_train_pairs, "cpu_bf16": script.cpu_bf16}
+    base = model_identity(plan.base_model, plan.model.model_revision) | {"name": None}
+    options = {name: value for name, value in plan.load_options.items() if name not in ("token", "device_map")}
+    model = base | options | model_settings(plan.model) | {"chat_template": plan.tokenizer.chat_template}
+    sft = {} if plan.sft is None else stage_settings(plan.sft)
+    evaluation = {"eval": sha256(Path(script.eval_file)) if script.eval_file else None}
+    return settings_key(data, model, sft), settings_key(data, model, sft, stage_settings(plan.dpo), evaluation)
+
+
+def planned_steps(config: Any, rows: int) -> int:
+    """Optimiser steps a trainer with this configuration takes on `rows` rows (a part of a batch counts as one)."""
+    if config.max_steps > 0:
+        return int(config.max_steps)
+    batches = math.ceil(rows / (config.per_device_train_batch_size * config.world_size))
+    steps_per_epoch = math.ceil(batches / config.gradient_accumulation_steps)
+    return int(math.ceil(steps_per_epoch * config.num_train_epochs))
+
+
+def describe(plan: Plan, key: str, precision: Precision, reports: list[PreflightReport]) -> dict[str, Any]:
+    """The manifest as far as it is known before training."""
+    base = model_identity(plan.base_model, plan.model.model_revision)
+    files = {"train": plan.script.train_file, "eval": plan.script.eval_file}
+    settings = {"script": asdict(plan.script), "model": asdict(plan.model)}
+    return {
+        "schema": SCHEMA,
+        "base_model": base | {"licence": base_licence(plan.base_model, plan.model.model_revision)},
+        "data": {kind: {"name": Path(path).name, "sha256": sha256(Path(path))} for kind, path in files.items() if path},
+        "seed": plan.dpo.seed,
+        "argv": portable_arguments(sys.argv[1:]),
+        "precision": asdict(precision),
+        "steps": {stage: planned_steps(config, len(plan.train)) for stage, config in plan.configs.items()},
+        "preflight": [asdict(report) for report in reports],
+        "processes": plan.dpo.world_size,
+        "versions": versions(),
+        "settings": portable_values(settings | {stage: config.to_dict() for stage, config in plan.configs.items()}),
+        "chat_template_repair": plan.repair,
+        "settings_key": key,
+    }

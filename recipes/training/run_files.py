@@ -1,0 +1,145 @@
+"""What a run leaves behind besides weights: its state and manifest, free of absolute paths and keys.
+
+`run_state.json` ({schema, settings_key, done}) decides whether a folder is new, interrupted or finished;
+`run_manifest.json` says what made the adapter. Written by the main process only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from training import RecipeError
+
+SCHEMA = 1  # of run_state.json and run_manifest.json
+STATE_NAME = "run_state.json"
+MANIFEST_NAME = "run_manifest.json"
+MAX_HASHED_BYTES = 4 * 10**9  # about ten seconds of sha256; larger weights are known by names and sizes
+SECRET = frozenset({"hub_token", "token"})
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def portable(text: str) -> str:
+    """`text` with an absolute path, also after `--key=`, made relative to the working directory, or its last part."""
+    key, separator, value = text.partition("=") if text.startswith("--") else ("", "", text)
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        return text
+    here = Path.cwd()
+    return key + separator + (str(path.relative_to(here)) if path.is_relative_to(here) else path.name)
+
+
+def portable_arguments(arguments: list[str]) -> list[str]:
+    """A command line with `portable` applied to each word and the values of `SECRET` options hidden."""
+    words = []
+    for position, word in enumerate(arguments):
+        option, separator, _ = word.partition("=")
+        before = arguments[position - 1] if position else ""
+        if separator and option.lstrip("-").replace("-", "_") in SECRET:
+            words.append(f"{option}=<hidden>")
+        else:
+            words.append("<hidden>" if before.lstrip("-").replace("-", "_") in SECRET else portable(word))
+    return words
+
+
+def portable_values(value: Any) -> Any:
+    """`value` as JSON data: strings made `portable`, values of `SECRET` keys hidden, other objects as their `str`."""
+    if isinstance(value, dict):
+        return {
+            str(key): "<hidden>" if key in SECRET and item else portable_values(item) for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set):
+        return [portable_values(item) for item in (sorted(value, key=str) if isinstance(value, set) else value)]
+    return value if value is None or isinstance(value, bool | int | float) else portable(str(value))
+
+
+def model_identity(name_or_path: str, revision: str | None) -> dict[str, Any]:
+    """What pins the base model: hub revision, or for a folder the sha256 of its weights (sizes above 4 GB)."""
+    identity: dict[str, Any] = {"name": portable(name_or_path)}
+    if not Path(name_or_path).is_dir():
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(name_or_path, revision=revision)
+        return identity | {"revision": getattr(config, "_commit_hash", None) or revision}
+    weights = sorted(Path(name_or_path).glob("*.safetensors"))
+    if sum(path.stat().st_size for path in weights) > MAX_HASHED_BYTES:
+        return identity | {"weight_bytes": {path.name: path.stat().st_size for path in weights}}
+    return identity | {"weight_sha256": {path.name: sha256(path) for path in weights}}
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON so that a reader never sees half a file."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """Parsed content of a JSON file, None if it is missing or torn."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+
+
+def write_state(folder: Path, key: str, done: bool) -> None:
+    """Record that the folder belongs to the settings `key`, and whether their training is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / STATE_NAME, {"schema": SCHEMA, "settings_key": key, "done": done})
+
+
+def read_state(folder: Path) -> tuple[str | None, bool]:
+    """(settings key, done) of a folder, (None, False) for a new one."""
+    state = read_json(folder / STATE_NAME) or {}
+    return state.get("settings_key"), bool(state.get("done"))
+
+
+def is_finished(folder: Path, key: str) -> bool:
+    """Whether the folder holds this very run, complete.
+
+    Raises:
+        RecipeError: if it holds another run, finished or interrupted in its DPO stage.
+    """
+    known, done = read_state(folder)
+    if known is not None and known != key and (done or last_checkpoint(folder)):
+        raise RecipeError(
+            f"{portable(str(folder))}: holds {'a finished' if done else 'an interrupted'} run of other data or "
+            "settings, expected an empty or matching folder; choose another output_dir or delete it"
+        )
+    return known == key and done
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest complete checkpoint of a folder as the trainers take it, None if there is none.
+
+    Not transformers' `get_last_checkpoint`: that takes one which a kill interrupted (trainer_state.json is written
+    last) for the newest, and has nothing to say of the one before.
+    """
+    complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if read_json(path) is not None]
+    newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return str(newest) if newest else None
+
+
+# What Python and safetensors say, and torch.save, which does not say why it failed.
+DISK_FULL = ("No space left on device", "PytorchStreamWriter failed writing", "unexpected pos")
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a write failed for want of space."""
+    return any(sign in str(error) for sign in DISK_FULL)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    packages = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}

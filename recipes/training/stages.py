@@ -1,0 +1,172 @@
+"""The two training stages of `dpo_lora.py`: SFT on chosen responses, then DPO on twins against that SFT model.
+
+Each stage owns a folder, resumes from its last complete checkpoint, and is skipped when its folder says it is done.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer
+from trl import SFTTrainer, get_peft_config, get_quantization_config
+
+from training.card import write_card
+from training.figure import draw_training
+from training.pairs import sft_rows
+from training.plan import Plan
+from training.run_files import MANIFEST_NAME, last_checkpoint, read_json, read_state, write_json, write_state
+from training.samples import SampleWriter
+from training.trainer import TwinDPOTrainer
+from training.trl_private import create_model_from_path, score_completions_only
+
+
+def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> None:
+    """Run the stages and write the outputs; `keys` as `stage_keys` returns them."""
+    folder = plan.output_dir
+    if plan.is_main:
+        write_state(folder, keys[1], done=False)
+    if plan.sft:
+        run_sft(plan, keys[0])
+    trainer = run_dpo(plan) if "dpo" in plan.configs else None
+    if plan.is_main:
+        if trainer is None:
+            for name in ("adapter_config.json", "adapter_model.safetensors"):
+                shutil.copy(plan.sft_dir / name, folder / name)
+            plan.tokenizer.save_pretrained(folder)
+        write_outputs(plan, manifest)
+        write_state(folder, keys[1], done=True)
+    plan.dpo.distributed_state.wait_for_everyone()
+    plan.say(f"{folder}: finished")
+    if trainer is not None:
+        trainer.end()
+
+
+def run_sft(plan: Plan, key: str) -> None:
+    """Train the SFT adapter into `<output_dir>/sft`, or find it complete there.
+
+    Args:
+        plan: with `sft` set.
+        key: settings key of this stage. A folder of another key is trained anew, with a message.
+    """
+    assert plan.sft is not None
+    folder = plan.sft_dir
+    known, done = read_state(folder)
+    plan.dpo.distributed_state.wait_for_everyone()  # every rank has read the state before the main one changes it
+    if known == key and done:
+        plan.say(f"{folder}: SFT stage is complete, reused")
+        return
+    if plan.is_main:
+        if known != key and folder.exists():
+            plan.say(f"{folder}: SFT stage of other data or settings, trained anew")
+            shutil.rmtree(folder)
+        write_state(folder, key, done=False)
+    plan.dpo.distributed_state.wait_for_everyone()
+    trainer = SFTTrainer(
+        model=plan.base_model,
+        args=plan.sft,
+        train_dataset=sft_rows(plan.train),
+        eval_dataset=sft_rows(plan.evaluation) if plan.evaluation and plan.sft.eval_strategy != "no" else None,
+        processing_class=plan.tokenizer,
+        peft_config=get_peft_config(plan.model),
+        quantization_config=get_quantization_config(plan.model),
+    )
+    score_completions_only(trainer.accelerator.unwrap_model(trainer.model))
+    train_stage(plan, trainer, "sft")
+    if plan.is_main:
+        write_state(folder, key, done=True)
+
+
+def run_dpo(plan: Plan) -> TwinDPOTrainer:
+    """Train the DPO adapter into `output_dir`: from the SFT adapter, then also the reference, or from scratch."""
+    quantization = get_quantization_config(plan.model)
+    if plan.sft is None:
+        start = {
+            "model": plan.base_model,
+            "peft_config": get_peft_config(plan.model),
+            "quantization_config": quantization,
+        }
+    else:
+        start = {"model": load_adapter(plan, plan.sft_dir, quantization)}
+    trainer = TwinDPOTrainer(
+        **start,
+        args=plan.dpo,
+        train_dataset=plan.train,
+        eval_dataset=plan.evaluation,
+        processing_class=plan.tokenizer,
+    )
+    train_stage(plan, trainer, "dpo")
+    if plan.is_main:
+        # TRL's frozen copy of the SFT adapter; a checkpoint needs it to resume, a finished adapter does not.
+        shutil.rmtree(plan.output_dir / "ref", ignore_errors=True)
+    return trainer
+
+
+def load_adapter(plan: Plan, folder: Path, quantization: Any = None, trainable: bool = True) -> Any:
+    """The base model with the adapter of `folder` on it; TRL adds a frozen copy of it as the reference."""
+    from peft import PeftModel
+
+    options = dict(plan.load_options)
+    if quantization is not None:
+        options["quantization_config"] = quantization
+    if plan.dpo.world_size > 1:
+        options["device_map"] = None  # as TRL does: "auto" would spread each rank over all devices
+    base = create_model_from_path(plan.base_model, **options)
+    return PeftModel.from_pretrained(base, folder, is_trainable=trainable)
+
+
+def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
+    """Train, evaluate and save one stage into its trainer's folder, going on from its last complete checkpoint."""
+    folder, script = Path(trainer.args.output_dir), plan.script
+    if script.sample_prompts and plan.evaluation:
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            plan.say("no samples.jsonl: the model is sharded, and one process cannot generate alone")
+        else:
+            path = plan.output_dir / "samples.jsonl"
+            # not the trainer's own: TRL's would end the means of training here
+            log = functools.partial(Trainer.log, trainer) if script.judge_samples else None
+            asked = (plan.evaluation, plan.tokenizer, script.sample_prompts, script.sample_tokens)
+            trainer.add_callback(SampleWriter(path, stage, *asked, log))
+    checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(folder)
+    plan.say(f"{folder}: {stage.upper()} stage " + (f"goes on from {checkpoint}" if checkpoint else "starts"))
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_metrics("train", result.metrics, combined=False)
+    evaluated = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
+    if trainer.eval_dataset is not None and (not evaluated or evaluated[-1]["step"] < trainer.state.global_step):
+        trainer.evaluate()
+    trainer.save_model()
+    trainer.save_state()
+    if plan.is_main:
+        (folder / "adapter_model.safetensors").chmod(0o644)  # written 0600, unreadable for others on a shared machine
+
+
+def stage_record(folder: Path) -> dict[str, Any]:
+    """`{"metrics", "log_history"}` of a trained stage: training totals and its last evaluation, and all log entries."""
+    state = read_json(folder / "trainer_state.json") or {}
+    history = state.get("log_history", [])
+    evaluated = [entry for entry in history if "eval_loss" in entry]
+    train = read_json(folder / "train_results.json") or {}
+    return {"metrics": train | (evaluated[-1] if evaluated else {}), "log_history": history}
+
+
+def write_outputs(plan: Plan, manifest: dict[str, Any]) -> None:
+    """Write everything that says what the adapter is, and the merged model if asked for."""
+    folder = plan.output_dir
+    folders = {"sft": plan.sft_dir, "dpo": folder}
+    records = {stage: stage_record(folders[stage]) for stage in plan.configs}
+    manifest["metrics"] = {stage: record["metrics"] for stage, record in records.items()}
+    histories = {stage: record["log_history"] for stage, record in records.items()}
+    write_json(folder / "log_history.json", histories)
+    draw_training(histories, folder / "training.png")
+    phrases = {"dpo": f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"}
+    if plan.sft:
+        phrases["sft"] = f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"
+        write_card(plan.sft_dir, plan.base_model, {"sft": phrases["sft"]}, manifest)
+    write_card(folder, plan.base_model, {stage: phrases[stage] for stage in plan.configs}, manifest)
+    if plan.script.merge:
+        merged = load_adapter(plan, folder, trainable=False).merge_and_unload()
+        merged.save_pretrained(folder / "merged")
+        plan.tokenizer.save_pretrained(folder / "merged")
+    write_json(folder / MANIFEST_NAME, manifest)

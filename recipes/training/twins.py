@@ -1,0 +1,136 @@
+"""Twins as rows and as margins: their order, their metrics, and the optional terms of the objective on them.
+
+A twin is two role-swapped preference pairs with one `pair_id`:
+
+    (s1, x): y1 > y2        m1 = beta * [log-ratio(y1 | s1, x) - log-ratio(y2 | s1, x)]
+    (s2, x): y2 > y1        m2 = beta * [log-ratio(y2 | s2, x) - log-ratio(y1 | s2, x)]
+
+with log-ratio(y | s, x) = log pi(y | s, x) - log pi_ref(y | s, x). DPO's loss is -logsigmoid(m1) - logsigmoid(m2), so a
+change of log pi(y) that does not depend on the system prompt s leaves m1 + m2 as it was: only the sum says whether the
+condition was learnt. In shuffled small batches the two halves fall into different steps and each step alone pushes a
+style ("y1 up"), whatever s is. Departure from arXiv 2506.11702, which shuffles; `twin_batching: false` restores that.
+
+Optional terms, both off by default:
+
+- joint term, `joint_weight` w: + w * mean over twins of -logsigmoid(m1 + m2). IOPO, arXiv 2411.06208, whose groups
+  (s1, y1), (s2, y2) > (s1, y2), (s2, y1) are exactly twins. Alone it lets m1 >> 0 > m2, so here it is added.
+- score offset, `score_offset` a: -logsigmoid(m - a * log(1 + gap)) in place of -logsigmoid(m), gap = |score_chosen -
+  score_rejected|, 0-100. ODPO, arXiv 2402.10571; its log(gap) diverges for equal scores, hence 1 + gap, and its sign is
+  gone, because a low score is what the system prompt of half the rows asks for.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch.utils.data import Sampler
+
+CELL_COLUMNS = ("rubric", "level", "rejected_level", "score_chosen", "score_rejected")
+
+
+def twin_groups(pair_ids: Sequence[Hashable]) -> list[list[int]]:
+    """Row numbers per pair id, in order of first appearance; a whole twin has two, a row alone is a list of one."""
+    groups: dict[Hashable, list[int]] = {}
+    for row, pair_id in enumerate(pair_ids):
+        groups.setdefault(pair_id, []).append(row)
+    return list(groups.values())
+
+
+def twin_order(groups: Sequence[Sequence[int]]) -> list[int]:
+    """Rows with twins adjacent: groups of even size first, so that twins keep starting at even positions."""
+    return [row for group in sorted(groups, key=lambda group: len(group) % 2) for row in group]
+
+
+class TwinSampler(Sampler[int]):
+    """Rows in a seeded random order of twins, both members adjacent, whole twins first.
+
+    The order depends on seed and epoch only, so it is the same on every rank; accelerate deals out whole batches, which
+    keeps twins together when the batch size is even. A row whose twin was lost (to `max_length`) comes last.
+    """
+
+    def __init__(self, pair_ids: Sequence[Hashable], seed: int) -> None:
+        """Group the rows by pair id."""
+        self.groups = twin_groups(pair_ids)
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch; accelerate calls it, also when a run resumes."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return sum(len(group) for group in self.groups)
+
+    def __iter__(self) -> Iterator[int]:
+        """Row numbers of one epoch."""
+        groups = list(self.groups)
+        random.Random(f"{self.seed}-{self.epoch}").shuffle(groups)
+        return iter(twin_order(groups))
+
+
+def cell_names(rows: Mapping[str, Sequence[Any]]) -> list[str]:
+    """`rubric/level:level` of each row, the level with the lower score first, so that both rows of a twin agree.
+
+    Args:
+        rows: `CELL_COLUMNS` of a preference file.
+    """
+    names = []
+    for rubric, level, other, chosen, rejected in zip(*(rows[name] for name in CELL_COLUMNS), strict=True):
+        low, high = (level, other) if (chosen, str(level)) <= (rejected, str(other)) else (other, level)
+        names.append(f"{rubric}/{low}:{high}")
+    return names
+
+
+def whole_twins(twin_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions in the batch of the first and of the second row of every whole twin, each of shape (n_twins,).
+
+    Args:
+        twin_index: shape (n_pairs,); two rows with the same value >= 0 are a twin.
+    """
+    first, second = torch.nonzero(torch.triu(twin_index[:, None] == twin_index[None, :], diagonal=1), as_tuple=True)
+    whole = twin_index[first] >= 0
+    return first[whole], second[whole]
+
+
+@dataclass(frozen=True)
+class TwinMetrics:
+    """Sums over the twins of one batch, in reward units (beta times log-ratio, nats)."""
+
+    both_correct: torch.Tensor
+    sum_margin: torch.Tensor
+    style_bias: torch.Tensor
+    twins: torch.Tensor
+
+
+def twin_metrics(margins: torch.Tensor, twin_index: torch.Tensor) -> TwinMetrics:
+    """Sums of the three twin metrics over the whole twins of a batch.
+
+    Args:
+        margins: m of each pair, shape (n_pairs,), reward units.
+        twin_index: as in `whole_twins`. Rows alone in the batch are left out; without a whole twin all sums are 0.
+    """
+    first, second = whole_twins(twin_index)
+    m1, m2 = margins[first], margins[second]
+    return TwinMetrics(
+        both_correct=((m1 > 0) & (m2 > 0)).to(margins.dtype).sum(),
+        sum_margin=(m1 + m2).sum(),
+        style_bias=(m1 - m2).abs().sum() / 2,
+        twins=margins.new_tensor(float(len(m1))),
+    )
+
+
+def joint_loss(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:
+    """Mean over the whole twins of a batch of -logsigmoid(m1 + m2); 0, with its gradient, if there is none."""
+    first, second = whole_twins(twin_index)
+    return -functional.logsigmoid(margins[first] + margins[second]).sum() / max(len(first), 1)
+
+
+def offsets(score_gap: torch.Tensor, weight: float) -> torch.Tensor:
+    """`weight` * log(1 + gap) of each pair, reward units; `score_gap` in points of 0-100, shape (n_pairs,)."""
+    return weight * torch.log1p(score_gap)

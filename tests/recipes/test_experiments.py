@@ -1,0 +1,312 @@
+"""The make rules of the experiments: what runs, what runs again, what is skipped, and what a run of each compares.
+
+Stages are run by a stand-in for `stage.py`; `make demo-smoke` runs the commands themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+import yaml
+from ablation_table import STATISTICS, lines_of, metrics_of, over_seeds, page, show
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import read_eval_log, write_eval_log
+from prepare_tiny import prepare
+from stage import remaining, run
+from training.settings import ScriptArguments, check_settings
+from training.trainer import CPTConfig
+from trl import DPOConfig, ModelConfig, TrlParser
+from trl import ScriptArguments as TrlArguments
+
+ROOT = Path(__file__).parents[2]
+END_TO_END, ABLATION = "recipes/experiments/end_to_end.mk", "recipes/experiments/ablation.mk"
+
+# Notes the stage, makes its folder and its record; fails at the stage that the file `fail` names.
+STAND_IN = """#!/bin/bash
+case $1 in *keep.py) exit;; esac
+record=$2; name=${record#*/stages/}; name=${name%.json}
+echo $name >> ran
+out=$(sed -E 's/.*--(log-dir|output_dir|out) ([^ ]+).*/\\2/' <<< "$*")
+mkdir -p $out $(dirname $record); [ $name != model ] || touch $out/prepared.json
+echo $name >> $out/by
+[ "$name" != "$(cat fail 2>/dev/null)" ] || exit 3
+echo '{}' > $record
+"""
+
+
+class Tree:
+    """A copy of the code in which make runs the stand-in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("cpt_tasks", "data_gen", "judges", "model_calls", "rubrics", "recipes"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "python").write_text(STAND_IN)
+        (folder / "python").chmod(0o755)
+        self.settle()
+
+    def settle(self) -> None:
+        """All there is becomes a minute older, so that what changes next is newer on any file system."""
+        for path in self.folder.rglob("*"):
+            os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns - 60 * 10**9))
+
+    def make(self, size: str = "smoke") -> list[str]:
+        """Stages that ran, without the reports, which always do."""
+        (self.folder / "ran").unlink(missing_ok=True)
+        words = ["make", "-f", END_TO_END, "RUN=r", f"SIZE={size}", "PYTHON=./python"]
+        self.done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
+        self.settle()
+        return [name for name in (self.folder / "ran").read_text().split() if name != "report"]
+
+    def edit(self, path: str) -> None:
+        with (self.folder / path).open("a") as file:
+            file.write("\n")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+EVERYTHING = ["model", "data", "base", "full_rubric", "train", "cpt"]
+ASKED = ["base", "full_rubric", "cpt"]
+
+
+def test_a_finished_stage_is_skipped_and_one_that_reads_what_changed_runs_again(tree: Tree) -> None:
+    assert tree.make() == EVERYTHING
+    assert tree.make() == []
+    for path, expected in {
+        "rubrics/levels.py": [name for name in EVERYTHING if name != "model"],
+        "recipes/training/pairs.py": ["train", "cpt"],
+        "recipes/configs/smollm2_135m_cpu.yaml": ["train", "cpt"],
+        "recipes/experiments/prepare_smollm2.py": EVERYTHING[:1] + EVERYTHING[2:],
+        "recipes/experiments/stages.mk": EVERYTHING[1:],
+        "recipes/README.md": [],
+    }.items():
+        tree.edit(path)
+        assert tree.make() == expected, path
+        assert tree.make() == []
+
+
+def test_any_code_of_a_benchmark_makes_it_run_again(tree: Tree) -> None:
+    tree.make()
+    folders = ("cpt_tasks", "judges", "model_calls", "rubrics")
+    code = [path for folder in folders for path in (tree.folder / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    assert len(code) > 60
+    for path in sorted(code)[::15]:
+        tree.edit(str(path.relative_to(tree.folder)))
+        assert set(ASKED) <= set(tree.make()), path
+    (tree.folder / "cpt_tasks/benchmarks/new").mkdir(parents=True)
+    (tree.folder / "cpt_tasks/benchmarks/new/task.py").write_text("")
+    assert tree.make() == ASKED
+
+
+def test_what_changed_inputs_made_is_moved_aside_and_what_is_gone_is_made_again(tree: Tree) -> None:
+    tree.make()
+    tree.edit("recipes/dpo_lora.py")
+    tree.make()
+    assert (tree.folder / "outputs/r/adapter/by").read_text() == "train\n"
+    assert (tree.folder / "outputs/r/adapter-old/by").read_text() == "train\n"
+    shutil.rmtree(tree.folder / "logs/r/cpt")
+    assert tree.make() == ["cpt"]
+    assert set(tree.make("demo")) == {"data", "base", "train", "cpt"}  # of another size
+
+
+def test_a_stage_that_fails_goes_on_in_its_folder(tree: Tree) -> None:
+    (tree.folder / "fail").write_text("train")
+    assert tree.make() == EVERYTHING[:-1]
+    assert tree.done.returncode == 2
+    assert not (tree.folder / "outputs/r/stages/train.json").exists()
+    (tree.folder / "fail").unlink()
+    assert tree.make() == ["train", "cpt"]
+    assert (tree.folder / "outputs/r/adapter/by").read_text() == "train\ntrain\n"
+
+
+def test_committed_results_are_made_by_make_full_alone() -> None:
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8").split("\n\n")
+    assert [rule.split(":")[0] for rule in rules if "RUN=smollm2-135m" in rule] == ["full"]
+    assert "results/" not in " ".join(line for line in rules if line.startswith(("test:", "lint:", "demo")))
+
+
+def commands(*words: str) -> dict[str, list[str]]:
+    """Words of every stage's command, as make would run them."""
+    done = subprocess.run(["make", "-nB", "-f", *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [line.split() for line in done.stdout.splitlines() if "experiments/stage.py outputs" in line]
+    return {words[2].split("/stages/")[1].removesuffix(".json"): words[3:] for words in lines}
+
+
+def test_base_and_adapter_are_asked_by_the_same_command_but_for_the_model() -> None:
+    stages = commands(END_TO_END, "RUN=r", "SIZE=full")
+
+    def settings(command: list[str]) -> list[str]:
+        return [
+            word for word in command if not any(part in word for part in ("smollm2", "outputs/", "logs/", "--meta"))
+        ]
+
+    assert settings(stages["base"]) == settings(stages["cpt"])
+    assert [word for word in settings(stages["full_rubric"]) if word != "prompting=full_rubric"] == [
+        *settings(stages["base"])[: settings(stages["base"]).index("--temperature")],
+        "-T",
+        *settings(stages["base"])[settings(stages["base"]).index("--temperature") :],
+    ]
+    committed = json.loads((ROOT / "results/smollm2-135m/stages.json").read_text(encoding="utf-8"))
+    assert stages.keys() == committed.keys()
+
+
+def flags(command: list[str]) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for word in command[command.index("--config") :]:
+        if word.startswith("--"):
+            name = word
+            values[name] = []
+        else:
+            values[name].append(word)
+    return values
+
+
+OBJECTIVE = {"--twin_batching", "--joint_weight", "--score_offset", "--loss_type", "--loss_weights", "--beta"}
+OURS = ("shuffled", "twins", "twins_joint", "twins_offset", "twins_sft", "twins_norm")
+
+
+@pytest.mark.parametrize("student", ["tiny", "smollm2"])
+def test_variants_share_start_data_budget_and_judging_and_differ_in_the_objective(
+    student: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = commands(ABLATION, f"STUDENT={student}", "SEED=3")
+    ours = {name: flags(stages[name]) for name in OURS}
+    common = [{key: flag for key, flag in given.items() if key not in OBJECTIVE} for given in ours.values()]
+    for given in common:
+        del given["--output_dir"]
+    assert all(given == common[0] for given in common)
+    assert len({json.dumps({k: v for k, v in given.items() if k in OBJECTIVE}) for given in ours.values()}) == len(ours)
+    plain = flags(stages["trl_dpo"])
+    shared = ("--config", "--model_name_or_path", "--seed", "--max_steps", "--learning_rate")
+    assert {key: plain[key] for key in shared} == {key: common[0][key] for key in shared}
+    assert plain["--dataset_name"] == [str(Path(common[0]["--train_file"][0]).parent)]
+    assert plain["--bf16"] == [str(common[0]["--cpu_bf16"] == ["on"])]
+    asked = [stages[f"{name}/judged"] for name in ("start", "trl_dpo", *OURS)]
+    assert len({tuple(words[words.index("-T") : words.index("--log-dir")]) for words in asked}) == 1
+    # all of it is valid, for the program that it is meant for
+    monkeypatch.chdir(ROOT)
+    keys = set(yaml.safe_load(Path(common[0]["--config"][0]).read_text(encoding="utf-8")))
+    assert keys <= {item.name for kind in (DPOConfig, ModelConfig) for item in fields(kind)}
+    for name in OURS:
+        check_settings(*parse(ScriptArguments, CPTConfig, stages[name]))
+    assert parse(TrlArguments, DPOConfig, stages["trl_dpo"])[1].max_steps == {"tiny": 100, "smollm2": 40}[student]
+
+
+def parse(script: Any, dpo: Any, command: list[str]) -> Any:
+    words = [word for word in command[command.index("--config") :] if word not in ("--cpu_bf16", "on", "off")]
+    words = ["False" if word == "True" else word for word in words]  # bf16 needs native products
+    return TrlParser([script, dpo, ModelConfig]).parse_args_and_config(words)
+
+
+def test_a_benchmark_starts_goes_on_or_is_done_by_the_logs_in_its_folder(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    from cpt_tasks._registry import rubric_adherence
+
+    logs = tmp_path / "with space"
+    command = ["inspect", "eval", "x", "--log-dir", str(logs)]
+    assert remaining(command) == command
+    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=1)
+    [log] = inspect_eval(task, model=mock_model(lambda _: "word " * 20), log_dir=str(logs), display="none")
+    assert remaining(command) == []
+    interrupted = read_eval_log(log.location)
+    interrupted.status = "error"
+    write_eval_log(interrupted, log.location)
+    retry = remaining(command)
+    assert retry[:2] == ["inspect", "eval-retry"]
+    assert Path(retry[2]).is_file()
+
+
+def test_a_stage_is_recorded_when_it_has_ended_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = tmp_path / "stages/a/b.json"
+    with pytest.raises(SystemExit, match="b ended with exit code 3; start the same command again"):
+        run(record, ["bash", "-c", "exit 3"])
+    assert not record.exists()
+    begun = time.monotonic()
+    run(record, ["true"])
+    written = json.loads(record.read_text())
+    assert written["command"] == "true"
+    assert 0 <= written["seconds"] <= time.monotonic() - begun + 0.1
+    (tmp_path / "inspect").write_text("#!/bin/sh\n")
+    (tmp_path / "inspect").chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    with pytest.raises(SystemExit, match="c left no finished log; start the same command again"):
+        run(tmp_path / "c.json", ["inspect", "eval", "x", "--log-dir", "nowhere"])
+
+
+def test_intervals_over_seeds_worked_by_hand() -> None:
+    # mean 0.5, SD 0.1, t(0.975, 2) = 4.3027: 4.3027 * 0.1 / sqrt(3) = 0.2484
+    assert list(over_seeds([0.4, 0.5, 0.6]).values()) == pytest.approx([0.5, 0.2516, 0.7484], abs=1e-4)
+    assert over_seeds([0.4]) == {"value": 0.4, "ci_low": None, "ci_high": None}
+    assert over_seeds([0.5, 0.5])["ci_low"] == 0.5
+    assert show(over_seeds([0.4, None, 0.6])) == "undefined"
+    assert show({"value": 0.05, "ci_low": -0.1, "ci_high": 0.2}, "+") == "+0.05 [-0.10, +0.20]"
+    assert show({"value": 0.5, "ci_low": None, "ci_high": None}) == "0.50"
+    assert show(None) == ""
+
+
+def test_differences_are_between_runs_of_one_seed(tmp_path: Path) -> None:
+    def write_run(name: str, twins: float, other: float) -> Path:
+        models = []
+        for variant in ("start", "trl_dpo", *OURS):
+            value = twins if variant == "twins" else other
+            metrics = {name: {"value": value, "ci_low": value, "ci_high": value} for name in STATISTICS}
+            models.append({"name": variant, "metrics": metrics})
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(json.dumps({"models": models}))
+        return tmp_path / name
+
+    # other - twins is -0.1 for both seeds, so its interval has no width though the values differ by 0.4
+    lines = {line["variant"]: line for line in lines_of([write_run("tiny-0", 0.3, 0.2), write_run("tiny-1", 0.7, 0.6)])}
+    difference = lines["shuffled"]["differences"]["macro_accuracy"]
+    assert list(difference.values()) == pytest.approx([-0.1, -0.1, -0.1])
+    assert lines["twins"]["values"]["macro_accuracy"]["value"] == pytest.approx(0.5)
+    assert lines["twins"]["differences"] == {}
+    [row] = [
+        line
+        for line in page({"tiny": {"about": "2 seeds", "lines": list(lines.values())}}).splitlines()
+        if line.startswith("| shuffled ")
+    ]
+    assert row.split(" | ")[-1] == "-0.10 [-0.10, -0.10] |"
+
+
+def test_the_committed_table_is_what_the_committed_runs_give() -> None:
+    committed = json.loads((ROOT / "results/ablations/ablation.json").read_text(encoding="utf-8"))
+    folders = [ROOT / "results/ablations" / f"tiny-{seed}" for seed in committed["tiny"]["seeds"]]
+    assert len(folders) >= 5
+    assert lines_of(folders) == committed["tiny"]["lines"]
+    smollm2 = metrics_of(ROOT / "results/ablations/smollm2-42")
+    assert {line["variant"]: line["values"] for line in committed["smollm2"]["lines"]} == smollm2
+    assert page(committed) == (ROOT / "results/ablations/report.md").read_text(encoding="utf-8")
+
+
+def test_the_tiny_model_trains_on_responses_and_its_folder_loads(tmp_path: Path) -> None:
+    from tiny_model import make_rows, write_rows
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = write_rows(tmp_path / "train.jsonl", make_rows(4))
+    prepare(path, seed=1, epochs=1, out=tmp_path / "tiny")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tiny")
+    rendered = tokenizer.apply_chat_template(make_rows(1)[0]["prompt"], tokenize=False, add_generation_prompt=True)
+    assert make_rows(1)[0]["prompt"][0]["content"] in rendered
+    assert rendered.endswith("<|im_start|>assistant\n")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny")
+    assert model.config.vocab_size == len(tokenizer)
+    log = json.loads((tmp_path / "tiny" / "prepared.json").read_text(encoding="utf-8"))["log"]
+    assert log[-1]["train_loss"] > 0
