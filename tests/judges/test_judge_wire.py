@@ -12,7 +12,7 @@ from inspect_ai.model import GenerateConfig, get_model
 
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.scorer import rubric_judge
-from judges import DEFAULT_JUDGE, JudgeFailure, ModelJudge, judge_model
+from judges import DEFAULT_JUDGE, ModelJudge, judge_model
 from judges.cost import Prices, cost_usd, forecast, load_prices
 from model_calls import CallStore, open_store
 from rubrics import Rubric, load_rubrics
@@ -81,17 +81,6 @@ def test_one_call_per_rubric_warms_the_cache_and_input_costs_at_most_two_fifths(
     cached = cost_usd(DEFAULT_JUDGE, usage)
     assert cached is not None and plain is not None
     assert cached / plain <= 0.40
-
-
-def test_a_refusal_is_asked_once_and_left_unscored_and_a_rerun_sends_nothing(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    anthropic_server.config = Config(rate_refusal=1.0)
-    for _ in range(2):
-        [outcome] = judge_all(store, RUBRICS[:1], [RESPONSE])
-        assert isinstance(outcome, JudgeFailure)
-        assert (outcome.mode, outcome.attempts) == ("refusal", 1)
-    assert anthropic_server.stats.requests == 1
 
 
 def test_a_verdict_of_the_wrong_shape_is_asked_again_with_the_same_text(
