@@ -133,15 +133,9 @@ def _read(reply: "Reply", rubric: Rubric, response: str) -> tuple[tuple[Criterio
 
 
 def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, repeat: int, attempt: int) -> "Call":
-    """The call that asks a model for a verdict.
+    """The call that asks a model for a verdict: of asking `repeat`, from 0, the attempt number `attempt`, from 1.
 
-    Args:
-        model: Inspect model.
-        rubric: Rubric to judge by.
-        user_prompt: What the student was asked.
-        response: What it answered.
-        repeat: Which asking, from 0.
-        attempt: Which attempt of it, from 1; each is kept on its own, so that a bad reply is not replayed for ever.
+    Each attempt is kept on its own, so that a bad reply is not replayed for ever.
     """
     from model_calls import Call
 

@@ -95,9 +95,7 @@ def noise_values(judgments: Judgments) -> dict[str, float]:
 def test_retest_sd(ratings: ArrayLike) -> float:
     """Pooled within-item standard deviation, score points: the noise of one judgment.
 
-    The root of the summed squared deviations from the item means over the summed degrees of freedom (ratings - 1), so
-    that items with missing ratings weigh by what they have. 0 when every item is rated alike; nan when no item has two
-    ratings.
+    Items with missing ratings weigh by what they have. 0 when every item is rated alike; nan when none has two ratings.
     """
     squares, freedom = _within_items(_ratings(ratings))
     return float(np.sqrt(squares.sum() / freedom.sum())) if freedom.sum() else NAN

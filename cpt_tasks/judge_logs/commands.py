@@ -203,8 +203,7 @@ def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str, p
     from cpt_tasks.judge_logs.spend import batch_judgments, judged_texts, score_commands
 
     with clear_errors():
-        texts = judged_texts(logs)
-        outcome = batch_judgments(texts, model, repeats, store, poll_seconds, lambda line: click.echo(line, err=True))
+        outcome = batch_judgments(judged_texts(logs), model, repeats, store, poll_seconds)
         commands = score_commands(logs, model, repeats, store)
     click.echo(
         f"answered {outcome.answered}, in the store before {outcome.already_stored}, failed {len(outcome.failed)}"

@@ -49,7 +49,7 @@ LABELS = {
 
 
 def write_audit(out: Path, texts: Sequence[Text], outcomes: Outcomes, judge: str, source: str) -> str:
-    """Writes the page of a judge against measured scores, as `write_page`; returns the text to print.
+    """Writes the page of a judge against measured scores; returns the text to print.
 
     Args:
         out: Folder.
@@ -77,11 +77,11 @@ def write_audit(out: Path, texts: Sequence[Text], outcomes: Outcomes, judge: str
         f"since text statistics measure it: rubrics {', '.join(sorted({text.rubric.id for text in texts}))}, "
         f"{numbers['repeats']} judgments of each text."
     )
-    return write_page(out, "audit", rows, judge, "measured scores", intro, [], numbers)
+    return _write_page(out, "audit", rows, judge, "measured scores", intro, [], numbers)
 
 
 def write_agreement(out: Path, pairs: Sequence[tuple[Run, Run]]) -> str:
-    """Writes the page of two judges of the same responses, as `write_page`; returns the text to print.
+    """Writes the page of two judges of the same responses; returns the text to print.
 
     The first judge is the reference, so biases are those of the second. Macro accuracy of each model is that on the
     responses that both judges scored.
@@ -116,11 +116,11 @@ def write_agreement(out: Path, pairs: Sequence[tuple[Run, Run]]) -> str:
     ]
     logs = {run_a.name: [log_name(run_a), log_name(run_b)] for run_a, run_b in pairs}
     intro = f"Judge `{b}` against judge `{a}`, the reference, on the same responses."
-    return write_page(out, "agreement", rows, b, a, intro, more, {"logs": logs, "models": models, "changed": changed})
+    return _write_page(out, "agreement", rows, b, a, intro, more, {"logs": logs, "models": models, "changed": changed})
 
 
 def write_calibration(out: Path, run: Run, labels: pd.DataFrame) -> str:
-    """Writes the page of the judge of a log against people, as `write_page`; returns the text to print.
+    """Writes the page of the judge of a log against people; returns the text to print.
 
     Labels of responses that the judge did not score cannot be used and are counted. Several raters count as their
     mean; the alpha between them is what no judge can be expected to exceed.
@@ -175,10 +175,10 @@ def write_calibration(out: Path, run: Run, labels: pd.DataFrame) -> str:
         "mean": mean,
     }
     more += [warning] * bool(spread <= SPREAD_P_VALUE)
-    return write_page(out, "calibration", rows, judge, "people", intro, more, numbers)
+    return _write_page(out, "calibration", rows, judge, "people", intro, more, numbers)
 
 
-def write_page(
+def _write_page(
     out: Path,
     name: str,
     rows: pd.DataFrame,
@@ -188,20 +188,9 @@ def write_page(
     more: Sequence[str],
     numbers: Mapping[str, Any],
 ) -> str:
-    """Writes NAME.md, NAME.json (nan as null), two figures and command.txt into a folder, made if need be.
+    """Writes NAME.md, NAME.json (nan as null), two figures and command.txt; returns the page without title and figures.
 
-    Args:
-        out: Folder.
-        name: Of the files.
-        rows: Those of `judges.audit.audit`.
-        judge: Name of the judge.
-        reference: Name of what it is compared with.
-        intro: First sentences.
-        more: Parts after the comparison.
-        numbers: What the JSON file holds besides the comparison.
-
-    Returns:
-        The page without title and figures, and where it is.
+    `rows` are those of `judges.audit.audit`; `more` stands after the comparison, `numbers` beside it in the JSON file.
     """
     result = audit(rows)
     modes = f" ({', '.join(f'{mode} {count}' for mode, count in result.unscored.items())})" if result.unscored else ""

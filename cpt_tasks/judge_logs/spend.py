@@ -3,11 +3,12 @@
 import asyncio
 import inspect
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+import click
 import pandas as pd
 import yaml
 from inspect_ai.dataset import Sample
@@ -124,12 +125,7 @@ def forecast_table(texts: Sequence[Text], model: str, repeats: int, prices: Pric
 
 
 def batch_judgments(
-    texts: Sequence[Text],
-    model: str,
-    repeats: int,
-    call_store: str,
-    poll_seconds: float,
-    progress: Callable[[str], None],
+    texts: Sequence[Text], model: str, repeats: int, call_store: str, poll_seconds: float
 ) -> BatchOutcome:
     """Asks a judge about the texts through provider batches; the replies are in the call store afterwards.
 
@@ -142,8 +138,11 @@ def batch_judgments(
         for text in texts
         for repeat in range(repeats)
     ]
-    store = open_store(call_store)
-    return asyncio.run(ask_in_batches(store, calls, poll_seconds=poll_seconds, progress=progress))
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    return asyncio.run(ask_in_batches(open_store(call_store), calls, poll_seconds=poll_seconds, progress=say))
 
 
 def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: str) -> list[str]:
