@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,11 +206,8 @@ def test_a_chat_for_an_api_needs_a_system_message_of_its_own() -> None:
     [document, *_] = documents(settings_of({"rubrics": "broadcast", "limit_per_cell": 1}))
     system = {"role": "system", "content": document["system_prompt"]}
     user = {"role": "user", "content": document["user_prompt"]}
-
-    class Rendered:  # as lm_eval's JsonChatStr
-        prompt = json.dumps([system, user])
-
-    assert chat_problem(document, Rendered(), list) == chat_problem(document, [system, user], list) == ""
+    rendered = SimpleNamespace(prompt=json.dumps([system, user]))  # as lm_eval's JsonChatStr
+    assert chat_problem(document, rendered, list) == chat_problem(document, [system, user], list) == ""
     both = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
     assert chat_problem(document, [both], list) == "gives the turns ['user'], expected system and user"
 
