@@ -83,7 +83,7 @@ def test_local_benchmark_data_training_and_report(checkout: Path) -> None:
     commands = [
         the_command("inspect eval cpt_tasks/rubric_adherence --model hf/") + limits,
         the_command("cpt twins --wordings") + " --limit 4",
-        the_command("accelerate launch") + " --max_steps 2 --max_length 2048",
+        the_command("accelerate launch") + " --max_steps 1 --max_length 2048",
         the_command("cpt report"),
     ]
     said = [succeeds(command, checkout) for command in commands]
