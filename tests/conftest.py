@@ -14,6 +14,9 @@ ROOT = Path(__file__).parent.parent
 # importlib mode puts nothing on the path; the recipe is a folder of scripts, found as `accelerate launch` finds it
 sys.path[:0] = [str(ROOT / "recipes"), str(ROOT / "recipes" / "experiments"), str(ROOT / "tests" / "fakes")]
 
+# read when huggingface_hub is imported, which happens at collection: with the hub, a local model waits for it a minute
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 # a slow machine is no counterexample
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -24,7 +27,6 @@ def _no_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INSPECT_LOG_DIR", str(tmp_path_factory.mktemp("logs")))  # of fixtures that a module shares
         patch.setenv("INSPECT_DISPLAY", "none")
-        patch.setenv("HF_HUB_OFFLINE", "1")
         for name in [name for name in os.environ if name.endswith("_API_KEY") or name.startswith("INSPECT_EVAL_")]:
             patch.delenv(name)
         yield
