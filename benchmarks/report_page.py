@@ -26,6 +26,7 @@ sys.path[0] = str(ROOT)  # else this file hides names of the package
 
 from cpt_tasks.report_page import build_page  # noqa: E402
 from cpt_tasks.report_page.records import Criterion, Record, RunRecords  # noqa: E402
+
 from rubrics import ScoreLevel  # noqa: E402
 
 RESULTS = ROOT / "results" / "benchmarks" / "report_page.json"

@@ -27,30 +27,25 @@ ENVIRONMENT = {
 }
 
 
-def read_logs(folder: str) -> list[Any]:
-    """The evaluation logs of a folder, finished or not."""
+def logs_of(command: list[str]) -> list[Any]:
+    """The logs, finished or not, in the folder that an `inspect eval` writes to."""
     from inspect_ai.log import list_eval_logs, read_eval_log
 
+    folder = command[command.index("--log-dir") + 1]
     infos = list_eval_logs(folder, recursive=False) if Path(folder).is_dir() else []
-    return [read_eval_log(info.name) for info in infos]
-
-
-def path_of(log: Any) -> str:
-    """Where a log lies."""
-    return unquote(urlparse(log.location).path)
+    return [read_eval_log(info) for info in infos]
 
 
 def remaining(command: list[str]) -> list[str]:
     """What finishes a command: itself; for a benchmark nothing, or a retry of its fullest interrupted log."""
-    if command[:2] != ["inspect", "eval"]:
-        return command
-    folder = command[command.index("--log-dir") + 1]
-    logs = read_logs(folder)
-    if any(log.status == "success" for log in logs):
-        return []
+    logs = logs_of(command) if command[:2] == ["inspect", "eval"] else []
     if not logs:
         return command
-    return ["inspect", "eval-retry", path_of(max(logs, key=lambda log: len(log.samples or []))), "--log-dir", folder]
+    if any(log.status == "success" for log in logs):
+        return []
+    fullest = max(logs, key=lambda log: len(log.samples or []))
+    path = unquote(urlparse(fullest.location).path)
+    return ["inspect", "eval-retry", path, *command[command.index("--log-dir") :]]
 
 
 def run(record: Path, command: list[str]) -> None:
@@ -60,8 +55,7 @@ def run(record: Path, command: list[str]) -> None:
         SystemExit: If the command fails, or a benchmark ends without a finished log (`inspect eval` exits with 0 then).
     """
     begun = time.monotonic()
-    words = remaining(command)
-    if words:
+    if words := remaining(command):
         print(f"\n[{record.stem}] {' '.join(words)}", flush=True)
         environment = ENVIRONMENT | os.environ
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
@@ -70,8 +64,8 @@ def run(record: Path, command: list[str]) -> None:
         code = subprocess.run(words, env=environment, check=False).returncode
         if code:
             sys.exit(f"{record.stem} ended with exit code {code}; start the same command again to go on from here")
-    if words and command[:2] == ["inspect", "eval"] and remaining(command):
-        sys.exit(f"{record.stem} left no finished log; start the same command again to go on")
+        if words[0] == "inspect" and remaining(command):
+            sys.exit(f"{record.stem} left no finished log; start the same command again to go on")
     write_json(record, {"command": " ".join(command), "seconds": round(time.monotonic() - begun, 1)})
 
 

@@ -8,12 +8,11 @@ TRL reads `chat_template_kwargs` too when it is there. First stage of `dpo_lora.
 
 from __future__ import annotations
 
-import random
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from training import RecipeError
-from training.twins import twin_groups, twin_order
+from training.twins import twin_groups
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -97,14 +96,6 @@ def check_split(train: Dataset, evaluation: Dataset) -> None:
                 f"train_file and eval_file share {len(shared)} values of {column} (first: {shared[0]!r}), expected "
                 "none; split by user prompt"
             )
-
-
-def select_twins(dataset: Dataset, max_twins: int, seed: int) -> Dataset:
-    """`max_twins` whole twins drawn with `seed`, in file order; all of them for 0 or more twins than there are."""
-    groups = twin_groups(dataset["pair_id"])
-    if not 0 < max_twins < len(groups):
-        return dataset
-    return dataset.select(sorted(twin_order(random.Random(seed).sample(groups, max_twins))))
 
 
 def sft_rows(dataset: Dataset) -> Dataset:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
-import subprocess
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,26 +14,15 @@ from trl import ModelConfig, SFTConfig
 from training import RecipeError
 from training.card import base_licence
 from training.chat_templates import Repair, repair_chat_template, set_thinking
-from training.pairs import check_scores, check_split, load_pairs, select_twins, sft_rows
-from training.precision import Precision
+from training.pairs import check_scores, check_split, load_pairs, sft_rows
 from training.preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise
-from training.run_files import (
-    SCHEMA,
-    model_identity,
-    portable,
-    portable_arguments,
-    portable_values,
-    sha256,
-    versions,
-)
+from training.run_files import SCHEMA, model_identity, portable, portable_arguments, portable_values, sha256, versions
 from training.samples import check_judged
-from training.settings import ScriptArguments, model_settings, settings_key, stage_settings
+from training.settings import ScriptArguments, model_settings, settings_key, stage_settings, trains_dpo
 from training.trainer import CPTConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
 @dataclass(frozen=True)
@@ -74,51 +61,13 @@ class Plan:
 
     @property
     def configs(self) -> dict[str, Any]:
-        """Settings of the stages that run; `num_train_epochs: 0` asks for the SFT stage alone."""
-        runs_dpo = self.dpo.num_train_epochs > 0 or self.dpo.max_steps > 0
-        return ({"sft": self.sft} if self.sft else {}) | ({"dpo": self.dpo} if runs_dpo else {})
+        """Settings of the stages that run."""
+        return ({"sft": self.sft} if self.sft else {}) | ({"dpo": self.dpo} if trains_dpo(self.dpo) else {})
 
     def say(self, text: str) -> None:
         """Tell the user once, on stderr."""
         if self.is_main:
             print(f"dpo_lora: {text}", file=sys.stderr, flush=True)
-
-
-def allowed_command(command: str) -> list[str]:
-    """The words to run for one entry of `prepare`, which is a script of `experiments/` or `cpt twins`.
-
-    Raises:
-        RecipeError: for anything else: a configuration that somebody shared must not run what it likes.
-    """
-    words = shlex.split(command)
-    if words[:2] == ["cpt", "twins"]:
-        return [str(Path(sys.executable).parent / "cpt"), *words[1:]]
-    if words[:1] == ["python"] and len(words) > 1:
-        script = EXPERIMENTS / Path(words[1]).name
-        if script.match("prepare_*.py") and script.is_file():
-            return [sys.executable, str(script), *words[2:]]
-    raise RecipeError(
-        f"prepare: {command!r} is not run, expected 'cpt twins ...' or 'python recipes/experiments/prepare_NAME.py "
-        "...'; make the files yourself"
-    )
-
-
-def prepare_inputs(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
-    """Run the commands of `prepare` if the training file or the model's folder is missing, on one process a machine.
-
-    Raises:
-        RecipeError: If a command is none of ours, or fails.
-    """
-    commands = [(command, allowed_command(command)) for command in script.prepare or []]
-    with dpo.main_process_first(desc="prepare data and model"):
-        for command, words in commands:
-            if Path(script.train_file).is_file() and Path(str(model.model_name_or_path)).is_dir():
-                return
-            print(f"dpo_lora: {command}", file=sys.stderr, flush=True)
-            try:
-                subprocess.run(words, check=True, stdout=sys.stderr)
-            except (OSError, subprocess.CalledProcessError) as error:
-                raise RecipeError(f"prepare: {command!r} failed ({error}); make the files yourself") from error
 
 
 def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
@@ -150,26 +99,32 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
 def read_data(script: ScriptArguments, dpo: CPTConfig) -> tuple[Dataset, Dataset | None]:
     """Checked rows to train and to evaluate on."""
     with dpo.main_process_first(desc="read preference pairs"):
-        train = select_twins(load_pairs(script.train_file), script.max_train_pairs, dpo.seed)
+        train = load_pairs(script.train_file)
         evaluation = load_pairs(script.eval_file) if script.eval_file else None
+    if dpo.score_offset:
+        check_scores(train, script.train_file)
     if evaluation is not None:
         check_split(train, evaluation)
-    if dpo.score_offset:
-        for rows, path in ((train, script.train_file), (evaluation, script.eval_file)):
-            if rows is not None:
-                check_scores(rows, str(path))
-    if script.judge_samples and evaluation is not None:
-        check_judged(evaluation)
+        if dpo.score_offset:
+            check_scores(evaluation, str(script.eval_file))
+        if script.judge_samples:
+            check_judged(evaluation)
     return train, evaluation
 
 
 def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Any, Repair | None]:
     """The tokenizer with the template to train with, and how that was repaired, if it was."""
-    tokenizer = AutoTokenizer.from_pretrained(
-        model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
-    )
+    name = portable(str(model.model_name_or_path))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
+        )
+    except OSError as error:
+        raise RecipeError(
+            f"{name}: no tokenizer in such a folder or on the hub, expected a model; recipes/experiments/prepare_*.py "
+            "make those of models/"
+        ) from error
     if tokenizer.chat_template is None:
-        name = portable(str(model.model_name_or_path))
         raise RecipeError(f"{name}: the tokenizer has no chat template, expected one with a system turn")
     repair = repair_chat_template(tokenizer) if script.repair_chat_template else None
     if script.enable_thinking is not None:
@@ -180,12 +135,8 @@ def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
 def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> Plan:
     """Load and check data and tokenizer, and settle the stages."""
     given: Any = dpo.model_init_kwargs or {}
-    options = {
-        "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-        **given,
-    }
+    options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
+    options |= given
     train, evaluation = read_data(script, dpo)
     tokenizer, repair = read_tokenizer(script, dpo, model)
     dpo.model_init_kwargs = options
@@ -211,7 +162,7 @@ def run_preflight(plan: Plan) -> list[PreflightReport]:
 def stage_keys(plan: Plan) -> tuple[str, str]:
     """Settings keys of the SFT stage and of the whole run; paths enter as the hash of what they hold."""
     script = plan.script
-    data = {"train": sha256(Path(script.train_file)), "twins": script.max_train_pairs, "cpu_bf16": script.cpu_bf16}
+    data = {"train": sha256(Path(script.train_file)), "cpu_bf16": script.cpu_bf16}
     base = model_identity(plan.base_model, plan.model.model_revision) | {"name": None}
     options = {name: value for name, value in plan.load_options.items() if name not in ("token", "device_map")}
     model = base | options | model_settings(plan.model) | {"chat_template": plan.tokenizer.chat_template}
@@ -229,7 +180,7 @@ def planned_steps(config: Any, rows: int) -> int:
     return int(math.ceil(steps_per_epoch * config.num_train_epochs))
 
 
-def describe(plan: Plan, key: str, precision: Precision, reports: list[PreflightReport]) -> dict[str, Any]:
+def describe(plan: Plan, key: str, precision: dict[str, Any], reports: list[PreflightReport]) -> dict[str, Any]:
     """The manifest as far as it is known before training."""
     base = model_identity(plan.base_model, plan.model.model_revision)
     files = {"train": plan.script.train_file, "eval": plan.script.eval_file}
@@ -240,7 +191,7 @@ def describe(plan: Plan, key: str, precision: Precision, reports: list[Preflight
         "data": {kind: {"name": Path(path).name, "sha256": sha256(Path(path))} for kind, path in files.items() if path},
         "seed": plan.dpo.seed,
         "argv": portable_arguments(sys.argv[1:]),
-        "precision": asdict(precision),
+        "precision": precision,
         "steps": {stage: planned_steps(config, len(plan.train)) for stage, config in plan.configs.items()},
         "preflight": [asdict(report) for report in reports],
         "processes": plan.dpo.world_size,

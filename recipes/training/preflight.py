@@ -8,7 +8,8 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from training.twins import twin_groups
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Problems = dict[str, list[int]]  # rows by what is wrong with them, so that a fault of every row is one sentence
+Problems = defaultdict[str, list[int]]  # rows by what is wrong with them, so that a fault of every row is one sentence
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,11 @@ def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozens
 
     Gemma's turns end in `<end_of_turn>` and Llama 3's in `<|eot_id|>`, which only the latter list.
     """
-    ends = [tokenizer.eos_token_id]
     try:
         listed = GenerationConfig.from_pretrained(model, revision=revision or "main").eos_token_id
     except OSError:  # a model without such a file
         listed = None
-    ends += listed if isinstance(listed, list) else [listed]
+    ends = [tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])]
     return frozenset(end for end in ends if end is not None)
 
 
@@ -80,11 +80,7 @@ def tokenise(stage: str, rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
 
 
 def check_dpo(
-    dataset: Dataset,
-    tokenizer: Any,
-    max_length: int | None,
-    rows_given: int,
-    end_ids: frozenset[int] = frozenset(),
+    dataset: Dataset, tokenizer: Any, max_length: int | None, rows_given: int, end_ids: frozenset[int]
 ) -> PreflightReport:
     """Report on rows tokenised for DPO.
 
@@ -97,25 +93,25 @@ def check_dpo(
         tokenizer: with the template used to tokenise.
         max_length: tokens of prompt and completion together, None for no limit.
         rows_given: rows before tokenising, to count the dropped.
-        end_ids: what `end_of_turn_ids` returns; none = the tokenizer's EOS.
+        end_ids: what `end_of_turn_ids` returns.
     """
-    problems: Problems = {}
-    end_ids = end_ids or frozenset([tokenizer.eos_token_id])
+    problems: Problems = defaultdict(list)
     lengths = []
     for number, row in enumerate(dataset):
-        add_problems(problems, number, prompt_problems(row["prompt_ids"], row, tokenizer))
+        for sentence in prompt_problems(row["prompt_ids"], row, tokenizer):
+            problems[sentence].append(number)
         for side in ("chosen", "rejected"):
             if end_ids.isdisjoint(row[f"{side}_ids"][-3:]):
-                add_problems(problems, number, [f"the {side} response does not end in the end-of-turn token"])
+                problems[f"the {side} response does not end in the end-of-turn token"].append(number)
         lengths.append(len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])))
     groups = twin_groups(dataset["pair_id"])
     prompts = dataset["prompt_ids"]
     for group in groups:
         if len(group) == 1:
             sentence = f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"
-            add_problems(problems, group[0], [sentence])
+            problems[sentence].append(group[0])
         elif len({tuple(prompts[row]) for row in group}) < len(group):
-            add_problems(problems, group[0], ["both rows of a twin have one prompt, so that their labels contradict"])
+            problems["both rows of a twin have one prompt, so that their labels contradict"].append(group[0])
     truncated = sum(length > max_length for length in lengths) if max_length else 0
     report = make_report("DPO", problems, lengths, rows_given, truncated, max_length)
     return replace(
@@ -127,31 +123,26 @@ def check_dpo(
 
 
 def check_sft(
-    dataset: Dataset,
-    tokenizer: Any,
-    max_length: int | None,
-    rows_given: int,
-    end_ids: frozenset[int] = frozenset(),
+    dataset: Dataset, tokenizer: Any, max_length: int | None, rows_given: int, end_ids: frozenset[int]
 ) -> PreflightReport:
     """Report on rows tokenised for SFT: the checks (a) to (d) of `check_dpo`, and a loss on exactly the completion.
 
     Arguments as for `check_dpo`. Rows are cut already, so `truncated` counts the rows that are max_length tokens long
     and do not end in the end-of-turn token.
     """
-    problems: Problems = {}
-    end_ids = end_ids or frozenset([tokenizer.eos_token_id])
+    problems: Problems = defaultdict(list)
     truncated = 0
     for number, row in enumerate(dataset):
         ids, labels = row["input_ids"], row["labels"]
         start = next(position for position, label in enumerate(labels) if label != -100)
-        add_problems(problems, number, prompt_problems(ids[:start], row, tokenizer))
+        for sentence in prompt_problems(ids[:start], row, tokenizer):
+            problems[sentence].append(number)
         if labels[start:] != ids[start:]:
-            add_problems(problems, number, ["the loss leaves out part of the completion"])
-        if end_ids.isdisjoint(ids[-3:]):
-            if max_length and len(ids) >= max_length:
-                truncated += 1
-            else:
-                add_problems(problems, number, ["the response does not end in the end-of-turn token"])
+            problems["the loss leaves out part of the completion"].append(number)
+        if end_ids.isdisjoint(ids[-3:]) and max_length and len(ids) >= max_length:
+            truncated += 1
+        elif end_ids.isdisjoint(ids[-3:]):
+            problems["the response does not end in the end-of-turn token"].append(number)
     return make_report("SFT", problems, [len(ids) for ids in dataset["input_ids"]], rows_given, truncated, max_length)
 
 
@@ -169,13 +160,7 @@ def thinking_warnings(dataset: Dataset, tokenizer: Any) -> tuple[str, ...]:
 
 
 def prompt_problems(prompt_ids: Sequence[int], row: dict[str, Any], tokenizer: Any) -> Iterator[str]:
-    """What is wrong with one row's prompt tokens, checks (a) to (c); nothing for a sound row.
-
-    Args:
-        prompt_ids: tokens before the completion, as trained on.
-        row: with `prompt` messages and, if any, `chat_template_kwargs`.
-        tokenizer: as in `check_dpo`.
-    """
+    """What is wrong with the prompt tokens of a row as trained on, checks (a) to (c); nothing for a sound row."""
     system = next(message["content"] for message in row["prompt"] if message["role"] == "system")
     # Whitespace is collapsed: templates strip messages, and some tokenizers add or drop a space when decoding.
     if " ".join(system.split()) not in " ".join(tokenizer.decode(prompt_ids).split()):
@@ -189,12 +174,6 @@ def prompt_problems(prompt_ids: Sequence[int], row: dict[str, Any], tokenizer: A
         )
     if tokenizer.bos_token_id is not None and list(prompt_ids[:2]).count(tokenizer.bos_token_id) > 1:
         yield "the prompt begins with two BOS tokens"
-
-
-def add_problems(problems: Problems, row: int, sentences: Iterable[str]) -> None:
-    """Note what is wrong with a row."""
-    for sentence in sentences:
-        problems.setdefault(sentence, []).append(row)
 
 
 def make_report(

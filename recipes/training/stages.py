@@ -82,13 +82,9 @@ def run_sft(plan: Plan, key: str) -> None:
 def run_dpo(plan: Plan) -> TwinDPOTrainer:
     """Train the DPO adapter into `output_dir`: from the SFT adapter, then also the reference, or from scratch."""
     quantization = get_quantization_config(plan.model)
-    if plan.sft is None:
-        start = {
-            "model": plan.base_model,
-            "peft_config": get_peft_config(plan.model),
-            "quantization_config": quantization,
-        }
-    else:
+    start: dict[str, Any] = {"model": plan.base_model, "peft_config": get_peft_config(plan.model)}
+    start |= {"quantization_config": quantization}
+    if plan.sft is not None:
         start = {"model": load_adapter(plan, plan.sft_dir, quantization)}
     trainer = TwinDPOTrainer(
         **start,
@@ -142,22 +138,14 @@ def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
         (folder / "adapter_model.safetensors").chmod(0o644)  # written 0600, unreadable for others on a shared machine
 
 
-def stage_record(folder: Path) -> dict[str, Any]:
-    """`{"metrics", "log_history"}` of a trained stage: training totals and its last evaluation, and all log entries."""
-    state = read_json(folder / "trainer_state.json") or {}
-    history = state.get("log_history", [])
-    evaluated = [entry for entry in history if "eval_loss" in entry]
-    train = read_json(folder / "train_results.json") or {}
-    return {"metrics": train | (evaluated[-1] if evaluated else {}), "log_history": history}
-
-
 def write_outputs(plan: Plan, manifest: dict[str, Any]) -> None:
     """Write everything that says what the adapter is, and the merged model if asked for."""
-    folder = plan.output_dir
-    folders = {"sft": plan.sft_dir, "dpo": folder}
-    records = {stage: stage_record(folders[stage]) for stage in plan.configs}
-    manifest["metrics"] = {stage: record["metrics"] for stage, record in records.items()}
-    histories = {stage: record["log_history"] for stage, record in records.items()}
+    folder, histories, manifest["metrics"] = plan.output_dir, {}, {}
+    for stage, of_stage in {"sft": plan.sft_dir, "dpo": folder}.items():
+        if stage in plan.configs:
+            histories[stage] = read_json(of_stage / "trainer_state.json")["log_history"]
+            evaluated = [entry for entry in histories[stage] if "eval_loss" in entry]
+            manifest["metrics"][stage] = read_json(of_stage / "train_results.json") | (evaluated or [{}])[-1]
     write_json(folder / "log_history.json", histories)
     draw_training(histories, folder / "training.png")
     phrases = {"dpo": f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"}

@@ -14,22 +14,20 @@ from trl import DPOConfig
 from training.trl_private import DataCollatorForPreference, OpenDPOTrainer, score_completions_only
 from training.twins import (
     CELL_COLUMNS,
+    TWIN_METRICS,
     TwinSampler,
     cell_names,
     joint_loss,
-    offsets,
+    offset_loss,
     twin_groups,
-    twin_metrics,
     twin_order,
+    twin_sums,
     whole_twins,
 )
 
 TWIN_COLUMN = "twin_index"
 GAP_COLUMN = "score_gap"
 CELL_COLUMN = "cell_index"
-
-# Losses in which a shift of the reference by offset / beta is the offset of the formula in `twins.py`.
-OFFSET_LOSSES = frozenset({"sigmoid", "sft"})
 
 
 @dataclass
@@ -58,8 +56,11 @@ def objective_problem(dpo: CPTConfig) -> str | None:
             "joint_weight is set with loss_type sigmoid_norm, expected sigmoid: the joint term sums log-ratios that "
             "this loss divides by the length of a response, so it would outweigh it about 200 times"
         )
-    if dpo.score_offset and not set(dpo.loss_type) <= OFFSET_LOSSES:
-        return f"score_offset goes with the losses {sorted(OFFSET_LOSSES)}, got {list(dpo.loss_type)}"
+    if dpo.score_offset and not (
+        set(dpo.loss_type) in ({"sigmoid"}, {"sigmoid", "sft"})
+        and (dpo.ld_alpha, dpo.f_divergence_type) == (None, "reverse_kl")
+    ):
+        return "score_offset goes with the losses sigmoid and sft, without ld_alpha and f_divergence_type"
     return None
 
 
@@ -89,12 +90,11 @@ class TwinDPOTrainer(OpenDPOTrainer):
     - `twins/style_bias` = mean of |m1 - m2| / 2: the preference for one response that no system prompt asked for.
 
     Evaluation also logs `twins/both_correct/RUBRIC/LOW:HIGH`, the first by rubric and pair of levels.
-
-    With `score_offset`, TRL's `rewards/*` hold the offset, so that `rewards/accuracies` asks for a margin above it; the
-    twin metrics and the joint term do not.
     """
 
     args: CPTConfig
+    loss_types: list[str]
+    loss_weights: list[float]
     extra_columns = (TWIN_COLUMN, CELL_COLUMN, GAP_COLUMN)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -141,34 +141,32 @@ class TwinDPOTrainer(OpenDPOTrainer):
             return None
         return TwinSampler(dataset[TWIN_COLUMN], self.args.seed if self.args.data_seed is None else self.args.data_seed)
 
-    def shift_reference(self, extra: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """For `score_offset`: logsigmoid(m - offset) is DPO against a reference that likes chosen offset/beta more."""
-        return offsets(extra[GAP_COLUMN], self.args.score_offset) / self.beta if GAP_COLUMN in extra else None
-
     def extra_loss(self, margins: torch.Tensor, extra: dict[str, torch.Tensor], training: bool) -> Any:
-        """Logs the twin metrics; returns the joint term if it is on."""
+        """Logs the twin metrics; returns the sum of the optional terms that are on, None if none is."""
         self._log_twins(margins.detach(), extra[TWIN_COLUMN])
-        if not training:
+        if self._cells and not training:
             self._log_cells(margins.detach(), extra[TWIN_COLUMN], extra[CELL_COLUMN])
-        return self.args.joint_weight * joint_loss(margins, extra[TWIN_COLUMN]) if self.args.joint_weight else None
+        terms = []
+        if self.args.joint_weight:
+            terms.append(self.args.joint_weight * joint_loss(margins, extra[TWIN_COLUMN]))
+        if GAP_COLUMN in extra:
+            weight = self.loss_weights[self.loss_types.index("sigmoid")]
+            terms.append(weight * offset_loss(margins, extra[GAP_COLUMN], self.args.score_offset))
+        return sum(terms) if terms else None
 
     def _log_twins(self, margins: torch.Tensor, twin_index: torch.Tensor) -> None:
         """Sums and counts are gathered, so no rank takes another path."""
-        metrics = twin_metrics(margins, twin_index)
-        sums = torch.stack([metrics.both_correct, metrics.sum_margin, metrics.style_bias, metrics.twins])
-        *totals, twins = self.accelerator.gather(sums.reshape(1, 4)).sum(dim=0).tolist()
-        for name, total in zip(("both_correct", "sum_margin", "style_bias"), totals, strict=True):
+        *totals, twins = self.accelerator.gather(twin_sums(margins, twin_index)[None]).sum(dim=0).tolist()
+        for name, total in zip(TWIN_METRICS, totals, strict=True):
             self.log_mean(f"twins/{name}", total / max(twins, 1), round(twins))
 
     def _log_cells(self, margins: torch.Tensor, twin_index: torch.Tensor, cell_index: torch.Tensor) -> None:
         first, second = whole_twins(twin_index)
-        correct = (margins[first] > 0) & (margins[second] > 0)
+        named = cell_index[first] >= 0
+        first, second = first[named], second[named]
+        correct = ((margins[first] > 0) & (margins[second] > 0)).to(margins.dtype)
         counts = margins.new_zeros(len(self._cells), 2)  # right, all
-        for cell, is_right in zip(cell_index[first].tolist(), correct.tolist(), strict=True):
-            if cell >= 0:
-                counts[cell] += counts.new_tensor([float(is_right), 1.0])
-        if not self._cells:
-            return
+        counts.index_add_(0, cell_index[first], torch.stack([correct, torch.ones_like(correct)], dim=1))
         totals = self.accelerator.gather(counts[None]).sum(dim=0).tolist()
         for name, (right, twins) in zip(self._cells, totals, strict=True):
             self.log_mean(f"twins/both_correct/{name}", right / max(twins, 1), round(twins))

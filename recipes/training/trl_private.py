@@ -37,7 +37,7 @@ def tokenise_sft_rows(rows: Any, tokenizer: Any, args: Any) -> Any:
 
 
 class OpenDPOTrainer(DPOTrainer):
-    """DPOTrainer with the four places a subclass needs: `arrange`, `order`, `shift_reference` and `extra_loss`.
+    """DPOTrainer with the three places a subclass needs: `arrange`, `order` and `extra_loss`.
 
     As it stands its losses are DPOTrainer's. Columns named in `extra_columns` reach the collator, and what the collator
     makes of them is taken out of the batch before DPOTrainer sees it, which would pass it on to the model.
@@ -56,15 +56,11 @@ class OpenDPOTrainer(DPOTrainer):
         """Sampler of the training rows; None for TRL's own."""
         return None
 
-    def shift_reference(self, extra: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """What to add to the reference log-probability of each chosen response; None for nothing."""
-        return None
-
     def extra_loss(self, margins: torch.Tensor, extra: dict[str, torch.Tensor], training: bool) -> Any:
         """A term to add to the loss, None for nothing; `margins` are beta * (log-ratio chosen - rejected), a pair each.
 
-        They come from summed log-probabilities, so `ld_alpha` and the length normalisation of `sigmoid_norm` do not
-        enter, nor does the shift of the reference.
+        They come from summed log-probabilities, so `ld_alpha`, `f_divergence_type` and the length normalisation of
+        `sigmoid_norm` do not enter.
         """
         return None
 
@@ -93,16 +89,9 @@ class OpenDPOTrainer(DPOTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         """DPOTrainer's loss; the log-probabilities of its forwards are read on the way, for `extra_loss`."""
         extra = {name: inputs.pop(name) for name in self.extra_columns if name in inputs}
-        precomputed = self.precompute_ref_logps
-        shift = self.shift_reference(extra)
         reference = None
-        if precomputed:
+        if self.precompute_ref_logps:
             reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
-        elif shift is not None:
-            reference = torch.cat(self.compute_ref_log_probs(self.model, inputs))
-        if shift is not None and reference is not None:
-            chosen, rejected = reference.chunk(2)
-            inputs = inputs | {"ref_chosen_logps": chosen + shift, "ref_rejected_logps": rejected}
         logps: list[torch.Tensor] = []  # policy first, then reference, as DPOTrainer calls them
         hooks = [
             network.register_forward_hook(lambda _, __, output: logps.append(output.log_probs.sum(dim=1)))
@@ -110,10 +99,8 @@ class OpenDPOTrainer(DPOTrainer):
             if network is not None
         ]
         try:
-            self.precompute_ref_logps = reference is not None
             result = super()._compute_loss(model, inputs, return_outputs)
         finally:
-            self.precompute_ref_logps = precomputed
             for hook in hooks:
                 hook.remove()
         chosen, rejected = (logps[0] - (logps[1] if reference is None else reference)).chunk(2)
