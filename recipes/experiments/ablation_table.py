@@ -1,6 +1,6 @@
-"""The table and figure of `make ablation`: each objective, and how far it is from `twins`, the default, with intervals.
+"""The table of `make ablation`: each objective, and how far it is from `twins`, the default, with intervals.
 
-python recipes/experiments/ablation_table.py    # reads results/ablations/*/, writes report.md and two more there
+python recipes/experiments/ablation_table.py    # reads results/ablations/*/, writes report.md and ablation.json there
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import pandas as pd
 import scipy
-from matplotlib.figure import Figure
 from stage import write_json
 
 RESULTS = Path("results/ablations")
@@ -119,22 +117,6 @@ def page(students: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*text, FOOT])
 
 
-def draw(students: dict[str, dict[str, Any]], path: Path) -> None:
-    """Values with intervals: a row of panels per student, a panel per statistic."""
-    figure = Figure(figsize=(3.6 * len(STATISTICS), 2.9 * len(students)), layout="constrained")
-    axes = figure.subplots(len(students), len(STATISTICS), squeeze=False, sharey="row")
-    for row, (model, student) in zip(axes, students.items(), strict=True):
-        names = [line["variant"] for line in student["lines"]]
-        for axis, statistic in zip(row, STATISTICS, strict=True):
-            points = pd.DataFrame([line["values"][statistic] for line in student["lines"]], dtype=float)
-            axis.hlines(names, points["ci_low"], points["ci_high"])
-            axis.scatter(points["value"], names)
-            axis.set(title=f"{model}: {statistic}")
-            axis.grid(axis="x", alpha=0.3)
-        row[0].invert_yaxis()
-    figure.savefig(path, dpi=130)
-
-
 def describe(folders: Sequence[Path]) -> dict[str, Any]:
     """A student's entry of ablation.json."""
     seeds = [int(folder.name.partition("-")[2]) for folder in folders]
@@ -152,7 +134,6 @@ def main() -> None:
     students = {model: describe(runs) for model, runs in sorted(folders.items())}
     (RESULTS / "report.md").write_text(page(students), encoding="utf-8")
     write_json(RESULTS / "ablation.json", students)
-    draw(students, RESULTS / "ablation.png")
     print(page(students))
 
 

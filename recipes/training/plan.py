@@ -14,8 +14,8 @@ from trl import ModelConfig, SFTConfig
 from training import RecipeError
 from training.card import base_licence
 from training.chat_templates import Repair, repair_chat_template, set_thinking
-from training.pairs import check_scores, check_split, load_pairs, sft_rows
-from training.preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise
+from training.pairs import check_split, load_pairs, sft_rows
+from training.preflight import PreflightReport, check_rows, end_of_turn_ids, tokenise
 from training.run_files import SCHEMA, model_identity, portable, portable_arguments, portable_values, sha256, versions
 from training.samples import check_judged
 from training.settings import ScriptArguments, model_settings, settings_key, stage_settings, trains_dpo
@@ -98,15 +98,12 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
 
 def read_data(script: ScriptArguments, dpo: CPTConfig) -> tuple[Dataset, Dataset | None]:
     """Checked rows to train and to evaluate on."""
+    scored = dpo.score_offset != 0
     with dpo.main_process_first(desc="read preference pairs"):
-        train = load_pairs(script.train_file)
-        evaluation = load_pairs(script.eval_file) if script.eval_file else None
-    if dpo.score_offset:
-        check_scores(train, script.train_file)
+        train = load_pairs(script.train_file, scored)
+        evaluation = load_pairs(script.eval_file, scored) if script.eval_file else None
     if evaluation is not None:
         check_split(train, evaluation)
-        if dpo.score_offset:
-            check_scores(evaluation, str(script.eval_file))
         if script.judge_samples:
             check_judged(evaluation)
     return train, evaluation
@@ -151,11 +148,10 @@ def run_preflight(plan: Plan) -> list[PreflightReport]:
     reports = []
     ends = end_of_turn_ids(plan.tokenizer, plan.base_model, plan.model.model_revision)
     for rows in filter(None, (plan.train, plan.evaluation)):
-        if plan.sft is not None:
-            tokens = tokenise("SFT", sft_rows(rows), plan.tokenizer, plan.sft)
-            reports.append(check_sft(tokens, plan.tokenizer, plan.sft.max_length, len(rows), ends))
-        tokens = tokenise("DPO", rows, plan.tokenizer, plan.dpo)
-        reports.append(check_dpo(tokens, plan.tokenizer, plan.dpo.max_length, len(rows), ends))
+        for stage, config, given in (("SFT", plan.sft, sft_rows(rows)), ("DPO", plan.dpo, rows)):
+            if config is not None:
+                tokens = tokenise(stage, given, plan.tokenizer, config)
+                reports.append(check_rows(stage, tokens, plan.tokenizer, config.max_length, len(rows), ends))
     return reports
 
 

@@ -19,8 +19,7 @@ from training.pairs import sft_rows
 from training.plan import Plan
 from training.run_files import MANIFEST_NAME, last_checkpoint, read_json, read_state, write_json, write_state
 from training.samples import SampleWriter
-from training.trainer import TwinDPOTrainer
-from training.trl_private import create_model_from_path, score_completions_only
+from training.trainer import TwinDPOTrainer, create_model_from_path, score_completions_only
 
 
 def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> None:

@@ -22,14 +22,12 @@ Optional terms, both off by default:
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as functional
 from torch.utils.data import Sampler
 
-CELL_COLUMNS = ("rubric", "level", "rejected_level", "score_chosen", "score_rejected")
 TWIN_METRICS = ("both_correct", "sum_margin", "style_bias")
 
 
@@ -72,19 +70,6 @@ class TwinSampler(Sampler[int]):
         groups = list(self.groups)
         random.Random(f"{self.seed}-{self.epoch}").shuffle(groups)
         return iter(twin_order(groups))
-
-
-def cell_names(rows: Mapping[str, Sequence[Any]]) -> list[str]:
-    """`rubric/level:level` of each row, the level with the lower score first, so that both rows of a twin agree.
-
-    Args:
-        rows: `CELL_COLUMNS` of a preference file.
-    """
-    names = []
-    for rubric, level, other, chosen, rejected in zip(*(rows[name] for name in CELL_COLUMNS), strict=True):
-        low, high = (level, other) if (chosen, str(level)) <= (rejected, str(other)) else (other, level)
-        names.append(f"{rubric}/{low}:{high}")
-    return names
 
 
 def whole_twins(twin_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -31,7 +31,6 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from tiny_model import CHATML, make_rows, make_tokenizer, save_tiny_model, write_rows
 from training import RecipeError
-from training.card import base_licence
 from training.plan import make_plan, stage_keys
 from training.run_files import last_checkpoint, portable, portable_arguments, portable_values, sha256
 from training.settings import BEST_KEYS, MODEL_KEYS, STAGE_KEYS, ScriptArguments, set_precision, stage_settings
@@ -196,14 +195,6 @@ def test_manifest_and_card_say_what_made_the_adapter(here: Path) -> None:
     assert "DPO" not in Path("out/sft/README.md").read_text()
 
 
-def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert base_licence(str(tmp_path), None) is None
-    (tmp_path / "README.md").write_text("# A model\n")
-    assert base_licence(str(tmp_path), None) is None
-    assert base_licence("nobody/such-a-model", None) is None  # offline
-
-
 def test_no_path_of_this_machine_and_no_token_in_any_readable_output(here: Path, tmp_path: Path) -> None:
     texts = [path for path in here.glob("out/**/*") if path.suffix in (".json", ".jsonl", ".md", ".jinja")]
     assert len(texts) > 10
@@ -240,7 +231,10 @@ def test_judged_samples_are_scored_by_level_and_leave_the_adapter_as_it_is_witho
     assert logged("out", "dpo", "loss") == logged("unjudged", "dpo", "loss")
 
 
-def test_second_start_says_finished_and_trains_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_and_second_start_train_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    go(output_dir="dry", dry_run=True)
+    assert json.loads(capsys.readouterr().out)["steps"] == {"sft": 3, "dpo": 3}
+    assert not Path("dry").exists()
     before = Path("out/adapter_model.safetensors").stat().st_mtime_ns
     go(merge=True, output_dir=str(here / "out"))
     assert "finished already" in capsys.readouterr().err
@@ -278,12 +272,6 @@ def test_folded_template_is_trained_saved_and_named(here: Path, capsys: pytest.C
     text = AutoTokenizer.from_pretrained("folded").apply_chat_template([system, user], tokenize=False)
     assert f"user\n{system['content']}\n\n{user['content']}<|im_end|>" in text
     assert check_adapter(Path("folded"), None, skip_logits=True)
-
-
-def test_dry_run_prints_the_plan_and_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    go(output_dir="dry", dry_run=True)
-    assert json.loads(capsys.readouterr().out)["steps"] == {"sft": 3, "dpo": 3}
-    assert not Path("dry").exists()
 
 
 @pytest.mark.parametrize(

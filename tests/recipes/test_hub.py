@@ -19,7 +19,7 @@ pytest.importorskip("trl")
 
 import huggingface_hub
 from huggingface_hub import HfApi
-from training.card import push_folder
+from training.card import base_licence, push_folder
 
 KEPT = ("README.md", "adapter_config.json", "adapter_model.safetensors", "run_manifest.json", "training.png")
 LEFT = ("checkpoint-2/optimizer.pt", "sft/adapter_model.safetensors", "sft/checkpoint-1/optimizer.pt", "runs/events")
@@ -100,3 +100,11 @@ def test_the_adapter_goes_up_with_its_card_and_without_checkpoints(hub: type[Fak
     assert (created["organization"], created["name"]) == ("me", "my-adapter")
     assert created.get("private") or created["visibility"] == "private"
     assert hub.committed == {name: name.encode() for name in KEPT}
+
+
+def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    (tmp_path / "README.md").write_text("# A model\n")
+    assert [base_licence(name, None) for name in (str(tmp_path), str(tmp_path.parent), "nobody/such-a-model")] == [
+        None
+    ] * 3

@@ -16,7 +16,7 @@ pytest.importorskip("trl")
 
 from tiny_model import make_rows, write_rows
 from training import RecipeError
-from training.pairs import check_scores, check_split, load_pairs, sft_rows
+from training.pairs import check_split, load_pairs, sft_rows
 
 
 def drop(rows: list[dict[str, Any]], column: str) -> None:
@@ -45,6 +45,8 @@ def say(text: str) -> list[dict[str, str]]:
             "row 1: teacher is '/srv/a/model', a path of one machine",
         ),
         (lambda rows: rows[1].update(teacher="C:\\models\\a"), "a path of one machine"),
+        (lambda rows: drop(rows, "score_rejected"), "lacks the columns ['score_rejected']"),
+        (lambda rows: rows[1].update(score_rejected=None), "row 1: a score is null"),
         (lambda rows: rows[2]["prompt"].pop(0), "row 2: prompt roles are ['user'], expected ['system', 'user']"),
     ],
 )
@@ -53,7 +55,7 @@ def test_bad_rows_are_refused(tmp_path: Path, damage: Callable[[list[dict[str, A
     damage(rows)
     path = write_rows(tmp_path / "rows.jsonl", rows)
     with pytest.raises(RecipeError, match=re.escape(f"{path}: ") + ".*" + re.escape(message)):
-        load_pairs(path)
+        load_pairs(path, scored=True)
 
 
 @pytest.mark.parametrize("text", ["", '{"prompt": [\n', "\x00"], ids=["empty", "torn", "binary"])
@@ -88,17 +90,3 @@ def test_sft_rows_are_prompt_and_chosen_response(tmp_path: Path) -> None:
     rows = make_rows(2)
     given = sft_rows(load_pairs(write_rows(tmp_path / "rows.jsonl", rows)))
     assert given.to_list() == [{"prompt": row["prompt"], "completion": row["chosen"]} for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("broken", "message"), [("missing", "no score_rejected in row 0, which"), ("null", "in row 1, which")]
-)
-def test_offset_needs_scores_in_every_row(tmp_path: Path, broken: str, message: str) -> None:
-    rows = make_rows(2)
-    check_scores(load_pairs(write_rows(tmp_path / "rows.jsonl", rows)), "rows.jsonl")
-    for row in rows if broken == "missing" else rows[1:2]:
-        row["score_rejected"] = None
-        if broken == "missing":
-            del row["score_rejected"]
-    with pytest.raises(RecipeError, match=f"rows.jsonl: .*{message}"):
-        check_scores(load_pairs(write_rows(tmp_path / "rows.jsonl", rows)), "rows.jsonl")

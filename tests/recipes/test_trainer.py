@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig
 from tiny_model import make_rows, make_twin, save_tiny_model
-from training import trl_private
+from training import trainer as trainer_module
 from training.trainer import CPTConfig, TwinDPOTrainer
-from training.twins import TwinSampler, cell_names, joint_loss, offset_loss, twin_sums
+from training.twins import TwinSampler, joint_loss, offset_loss, twin_sums
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
 
@@ -87,15 +87,12 @@ def test_every_batch_holds_whole_twins(tiny: str, tmp_path: Path, numbered: bool
 
 
 def test_order_depends_on_seed_and_epoch_only() -> None:
-    ids = [number // 2 for number in range(40)]
-    first, again, other = TwinSampler(ids, seed=1), TwinSampler(ids, seed=1), TwinSampler(ids, seed=2)
-    assert list(first) == list(first) == list(again)
-    assert list(first) != list(other)
-    epoch_0 = list(first)
-    first.set_epoch(1)
-    assert list(first) != epoch_0
-    first.set_epoch(0)
-    assert list(first) == epoch_0
+    orders = {}
+    for seed, epoch in ((1, 0), (1, 1), (1, 0), (2, 0)):
+        sampler = TwinSampler([number // 2 for number in range(40)], seed)
+        sampler.set_epoch(epoch)
+        assert list(sampler) == orders.setdefault((seed, epoch), list(sampler))
+    assert len({tuple(order) for order in orders.values()}) == 3
 
 
 @given(st.lists(st.integers(0, 12), max_size=30), st.integers(0, 5), st.integers(0, 5))
@@ -191,27 +188,20 @@ def test_objectives_equal_their_formulas_on_full_logits(tiny: str, tmp_path: Pat
 def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
     tiny: str, monkeypatch: pytest.MonkeyPatch, labelled: bool
 ) -> None:
-    monkeypatch.setattr(trl_private, "CPU_TILE", 100)  # several tiles, the last one short
+    monkeypatch.setattr(trainer_module, "CPU_TILE", 100)  # several tiles, the last one short
     fields = ("log_probs", "entropy", "mean_logits", "is_top1")
     ids = torch.arange(24).reshape(2, 12) + 20
-    labels = ids.clone()
+    labels = ids.clone() if labelled else torch.full_like(ids, -100)
     labels[0, :7] = labels[1, 9:] = -100  # a prompt, and padding
-    if not labelled:
-        labels[:] = -100
     projected: list[int] = []
     trl_apply = trl_utils._ChunkedLogProbFunction.apply
-
-    def apply(hidden: Any, *rest: Any) -> Any:
-        projected.append(len(hidden))
-        return trl_apply(hidden, *rest)
-
-    monkeypatch.setattr(trl_utils._ChunkedLogProbFunction, "apply", apply)
+    spy = lambda hidden, *rest: (projected.append(len(hidden)), trl_apply(hidden, *rest))[1]  # noqa: E731
+    monkeypatch.setattr(trl_utils._ChunkedLogProbFunction, "apply", spy)
     results = []
-    for ours in (False, True):
+    for make_ours in (lambda model: None, trainer_module.score_completions_only):
         model = AutoModelForCausalLM.from_pretrained(tiny)
         trl_utils.add_fused_lm_head(model, outputs=fields)
-        if ours:
-            trl_private.score_completions_only(model)
+        make_ours(model)
         output = model(input_ids=ids, labels=labels, fused_lm_head=True)
         output.loss.backward()
         results.append((output, model.model.layers[0].mlp.up_proj.weight.grad, model(input_ids=ids).logits))
@@ -226,8 +216,6 @@ def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
 
 def test_training_moves_the_adapter_alone_and_logs_what_full_logits_say(tiny: str, tmp_path: Path) -> None:
     rows = make_rows(8, start=100)
-    for row in rows[:6]:
-        row["rubric"] = "calm"
     for row in rows[:2] + rows[3:4] + rows[-2:]:  # the trained model gets these wrong: two twins, and half of a third
         row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
     options = {"evaluation": rows, "per_device_eval_batch_size": 6}
@@ -240,17 +228,7 @@ def test_training_moves_the_adapter_alone_and_logs_what_full_logits_say(tiny: st
     twins = evaluation_twins(trainer, rows)
     right = [a > 0 and b > 0 for a, b in twins]
     assert 0 < sum(right) < 8
-    key = "eval_twins/both_correct"
-    assert logged[key] == sum(right) / 8
+    assert logged["eval_twins/both_correct"] == sum(right) / 8
     assert logged["eval_twins/sum_margin"] == pytest.approx(sum(a + b for a, b in twins) / 8, abs=1e-4)
     assert logged["eval_twins/style_bias"] == pytest.approx(sum(abs(a - b) / 2 for a, b in twins) / 8, abs=1e-4)
-    cells = {name.removeprefix(f"{key}/"): value for name, value in logged.items() if name.startswith(f"{key}/")}
-    assert cells == {"calm/low:high": sum(right[:3]) / 3, "noir/low:high": sum(right[3:]) / 5}
     assert "twins/both_correct" in trainer.state.log_history[0]
-    assert not any(name.startswith("twins/both_correct/") for entry in trainer.state.log_history for name in entry)
-
-
-def test_both_rows_of_a_twin_name_the_same_cell() -> None:
-    columns = {name: [row[name] for row in make_twin(1)] for name in make_twin(1)[0]}
-    assert cell_names(columns) == ["noir/low:high"] * 2
-    assert cell_names(columns | {"score_chosen": [50.0, 50.0], "score_rejected": [50.0, 50.0]}) == ["noir/high:low"] * 2
