@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-EPOCHS = 3
 SIZES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
 MARKS = ("<|im_start|>", "<|im_end|>")
 TEMPLATE = (
@@ -55,23 +54,12 @@ def prepare(train_file: str, seed: int, out: Path) -> None:
     messages = [message["content"] for row in rows for message in (*row["prompt"], *row["completion"])]
     tokenizer = make_tokenizer(messages, 2048, MARKS, TEMPLATE)
     set_seed(seed)
-    config = SFTConfig(
-        output_dir=str(out),
-        seed=seed,
-        num_train_epochs=EPOCHS,
-        per_device_train_batch_size=8,
-        learning_rate=3e-3,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.1,
-        max_length=640,  # tokens: prompt and response of the seed data set
-        completion_only_loss=True,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        logging_steps=20,
-        save_strategy="no",
-        report_to="none",
-    )
+    # tokens: prompt and response of the seed data set
+    options: dict[str, Any] = {"num_train_epochs": 3, "per_device_train_batch_size": 8, "max_length": 640}
+    options |= {"learning_rate": 3e-3, "lr_scheduler_type": "cosine", "warmup_steps": 0.1, "completion_only_loss": True}
+    options |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
+    options |= {"logging_steps": 20, "save_strategy": "no", "report_to": "none"}
+    config = SFTConfig(output_dir=str(out), seed=seed, **options)
     model = make_model(tokenizer, num_key_value_heads=4, **SIZES)
     trainer = SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
     trainer.train()

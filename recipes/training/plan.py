@@ -38,31 +38,10 @@ class Plan:
     tokenizer: Any
     repair: Repair | None
     load_options: dict[str, Any]
-
-    @property
-    def output_dir(self) -> Path:
-        """Folder of the adapter."""
-        return Path(str(self.dpo.output_dir))
-
-    @property
-    def sft_dir(self) -> Path:
-        """Folder of the SFT adapter."""
-        return self.output_dir / "sft"
-
-    @property
-    def base_model(self) -> str:
-        """Hub name or folder of the base model, as the user gave it."""
-        return str(self.model.model_name_or_path)
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes."""
-        return bool(self.dpo.process_index == 0)
-
-    @property
-    def configs(self) -> dict[str, Any]:
-        """Settings of the stages that run."""
-        return ({"sft": self.sft} if self.sft else {}) | ({"dpo": self.dpo} if trains_dpo(self.dpo) else {})
+    output_dir: Path  # of the adapter; the SFT adapter lies in `sft` there
+    configs: dict[str, Any]  # settings by stage, of those that run
+    base_model: str  # hub name or folder, as the user gave it
+    is_main: bool  # whether this process writes
 
     def say(self, text: str) -> None:
         """Tell the user once, on stderr."""
@@ -140,7 +119,22 @@ def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> Pl
     sft = make_sft_config(script, dpo) if script.sft_epochs > 0 else None
     if sft:
         dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
-    return Plan(script, dpo, sft, model, train, evaluation, tokenizer, repair, options)
+    stages = {"sft": sft, "dpo": dpo if trains_dpo(dpo) else None}
+    return Plan(
+        script=script,
+        dpo=dpo,
+        sft=sft,
+        model=model,
+        train=train,
+        evaluation=evaluation,
+        tokenizer=tokenizer,
+        repair=repair,
+        load_options=options,
+        output_dir=Path(str(dpo.output_dir)),
+        configs={name: config for name, config in stages.items() if config},
+        base_model=str(model.model_name_or_path),
+        is_main=dpo.process_index == 0,
+    )
 
 
 def run_preflight(plan: Plan) -> list[PreflightReport]:

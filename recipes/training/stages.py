@@ -33,7 +33,7 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
     if plan.is_main:
         if trainer is None:
             for name in ("adapter_config.json", "adapter_model.safetensors"):
-                shutil.copy(plan.sft_dir / name, folder / name)
+                shutil.copy(folder / "sft" / name, folder / name)
             plan.tokenizer.save_pretrained(folder)
         write_outputs(plan, manifest)
         write_state(folder, keys[1], done=True)
@@ -51,7 +51,7 @@ def run_sft(plan: Plan, key: str) -> None:
         key: settings key of this stage. A folder of another key is trained anew, with a message.
     """
     assert plan.sft is not None
-    folder = plan.sft_dir
+    folder = plan.output_dir / "sft"
     known, done = read_state(folder)
     plan.dpo.distributed_state.wait_for_everyone()  # every rank has read the state before the main one changes it
     if known == key and done:
@@ -84,7 +84,7 @@ def run_dpo(plan: Plan) -> TwinDPOTrainer:
     start: dict[str, Any] = {"model": plan.base_model, "peft_config": get_peft_config(plan.model)}
     start |= {"quantization_config": quantization}
     if plan.sft is not None:
-        start = {"model": load_adapter(plan, plan.sft_dir, quantization)}
+        start = {"model": load_adapter(plan, plan.output_dir / "sft", quantization)}
     trainer = TwinDPOTrainer(
         **start,
         args=plan.dpo,
@@ -140,7 +140,7 @@ def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
 def write_outputs(plan: Plan, manifest: dict[str, Any]) -> None:
     """Write everything that says what the adapter is, and the merged model if asked for."""
     folder, histories, manifest["metrics"] = plan.output_dir, {}, {}
-    for stage, of_stage in {"sft": plan.sft_dir, "dpo": folder}.items():
+    for stage, of_stage in {"sft": folder / "sft", "dpo": folder}.items():
         if stage in plan.configs:
             histories[stage] = read_json(of_stage / "trainer_state.json")["log_history"]
             evaluated = [entry for entry in histories[stage] if "eval_loss" in entry]
@@ -150,7 +150,7 @@ def write_outputs(plan: Plan, manifest: dict[str, Any]) -> None:
     phrases = {"dpo": f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"}
     if plan.sft:
         phrases["sft"] = f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"
-        write_card(plan.sft_dir, plan.base_model, {"sft": phrases["sft"]}, manifest)
+        write_card(folder / "sft", plan.base_model, {"sft": phrases["sft"]}, manifest)
     write_card(folder, plan.base_model, {stage: phrases[stage] for stage in plan.configs}, manifest)
     if plan.script.merge:
         merged = load_adapter(plan, folder, trainable=False).merge_and_unload()
