@@ -3,12 +3,14 @@
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
+# make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
+# make readme    the numbers of README.md from results/        make lock    constraints.txt anew
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo demo-smoke full self-teacher ablation test test-slow lint format clean
+.PHONY: help install lock demo demo-smoke full self-teacher ablation test test-slow lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -41,7 +43,7 @@ self-teacher: $(INSTALLED)
 	$(BIN)/cpt generate --teacher hf/smollm2-135m -M model_path=$(SMALL) -M tokenizer_path=$(SMALL) -M dtype=float32 \
 		--configured-by system_prompt --rubrics measured --levels low,moderate,extremely_high,control --samples 4 \
 		--temperature 0.7 --max-tokens 224 --max-connections 48 --seed 42 \
-		--store calls/self_teacher.jsonl --out $(SELF)/responses.jsonl
+		--store calls/self_teacher.sqlite --out $(SELF)/responses.jsonl
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/all --keep all --near 0
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/best_of_4 --keep all --near 0 --best-of
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/kept --best-of
@@ -64,6 +66,20 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+size: $(INSTALLED)
+	$(BIN)/python .ci/size.py
+
+coverage: $(INSTALLED)
+	$(BIN)/python benchmarks/coverage.py --datasets 200 --out results/benchmarks/coverage.json
+
+readme: $(INSTALLED)
+	$(BIN)/python .ci/readme.py
+
+# what is pinned stays as it is unless pyproject.toml asks for another version
+lock: $(INSTALLED)
+	$(BIN)/uv pip compile --quiet --all-extras --universal --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
+		--no-emit-index-url --output-file constraints.txt pyproject.toml
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -6,6 +6,7 @@ make readme      # python .ci/readme.py; with --check it only says whether they 
 import json
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -54,32 +55,30 @@ def results(summary: dict[str, Any]) -> str:
     levels = {level: entry["metrics"]["accuracy"]["value"] for level, entry in adherence[TUNED]["by_level"].items()}
     best = [parts["best_of_n"][name]["metrics"]["band_hit@4"]["value"] for name in (TUNED, BASE)]
     dose = parts["dose_response"][TUNED]
-    doses = [point["value"] for point in dose["curve"] if not point["trained"]]
+    doses = [point["mean"] for point in dose["curve"] if not point["trained"]]
     words = [parts["drift"][name]["metrics"]["mean_words"]["value"] for name in (TUNED, BASE)]
     metrics = adherence[TUNED]["metrics"]
     cost = Estimate.from_json(parts["composition"][TUNED]["metrics"]["interference"])
     unscored = sum(entry["unscored"] for entry in adherence.values())
-    return f"""\
-{adherence[BASE]["n"]} answers per row: {len(protocol["rubrics"])} rubrics x 3 levels x {protocol["user_prompts"]} test \
-prompts, {protocol["wording_split"]} wordings of the system
-prompts, {protocol["judge"]} judge, one seed, {unscored} unscored; 95% intervals over user prompts; ignoring the level \
-gives at most {metrics["chance_accuracy"]["value"]:.2f}.
-`[full_rubric]` is the untrained model shown the whole rubric and the target.
-
-{table}
-
-![Score by level asked for, per rubric, base model and adapter](results/smollm2-135m/score_by_level.png)
-
-The adapter orders the levels; the middle band is hard (accuracy {levels["low"]:.2f} at low, {levels["moderate"]:.2f} at \
-moderate, {levels["extremely_high"]:.2f} at extremely
-high). The best of 4 samples hits the band {best[0]:.0%} of the time (base {best[1]:.0%}). Numbers it never trained on \
-it ignores: asked for
-10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f} (slope {cell(dose["metrics"]["calibration_slope"])}). Two \
-rubrics at once change accuracy by {cost.text(sign=True)}; asking for
-one moves the others {metrics["side_effects"]["value"]:.2f} times as far (by chance \
-{metrics["side_effects_by_chance"]["value"]:.2f}); without a system prompt it writes {words[0]:.0f} words, the
-base {words[1]:.0f}. These come from few user prompts each: the [report](results/smollm2-135m/report.md) says how many.
-"""
+    bands = ", ".join(f"{value:.2f} at {level.replace('_', ' ')}" for level, value in levels.items())
+    slope, moved = cell(dose["metrics"]["calibration_slope"]), metrics["side_effects"]["value"]
+    by_chance = metrics["side_effects_by_chance"]["value"]
+    lines = [
+        f"""{adherence[BASE]["n"]} answers per row: {len(protocol["rubrics"])} rubrics x 3 levels x
+        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings of the system prompts,
+        {protocol["judge"]} judge, one seed, {unscored} unscored; 95% intervals over user prompts. A model that ignores
+        the level gets at most {metrics["chance_accuracy"]["value"]:.2f}. `[full_rubric]` is the untrained model shown
+        the whole rubric and the target.""",
+        table,
+        "![Score by level asked for, per rubric, base model and adapter](results/smollm2-135m/score_by_level.png)",
+        f"""The adapter orders the levels; the middle band is the hard part (accuracy {bands}). The best of 4 samples
+        hits the band {best[0]:.0%} of the time (base {best[1]:.0%}). Numbers it was never trained on it ignores: asked
+        for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f} (slope {slope}). Two rubrics at once change
+        accuracy by {cost.text(sign=True)}. Asking for one moves the others {moved:.2f} times as far (by chance
+        {by_chance:.2f}). Without a system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. These come
+        from few user prompts each; the [report](results/smollm2-135m/report.md) says how many.""",
+    ]
+    return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
 
 def number(summary: dict[str, Any]) -> str:
@@ -101,6 +100,15 @@ def generated(readme: str) -> str:
         pattern = re.compile(f"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
         readme = pattern.sub(lambda _, name=name, text=text: f"<!-- {name} -->\n{text}<!-- /{name} -->", readme)  # type: ignore[misc]
     return readme
+
+
+def _wrapped(paragraph: str) -> str:
+    is_prose = not paragraph.startswith(("|", "!"))
+    return (
+        textwrap.fill(" ".join(paragraph.split()), 120, break_long_words=False, break_on_hyphens=False)
+        if is_prose
+        else paragraph
+    )
 
 
 def _shortened(text: str) -> str:

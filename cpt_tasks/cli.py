@@ -1,44 +1,77 @@
 """The console command `cpt`: everything that is neither `inspect`, `lm_eval` nor `accelerate`.
 
-Subcommands come from the entry points `cpt_commands` and are imported only when called, so that the folders they live
-in need not import one another. An entry "rubric draft" is the command `cpt rubric draft`.
+A command is imported when it is called: the folders that commands live in do not import one another, and `cpt --help`
+imports none of them.
 """
 
 import atexit
 import gc
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
 
 import click
 
-_GROUPS = {
+GROUPS = {
     "adapter": "Check trained adapters.",
     "judge": "Audit, calibrate and compare judges; forecast and halve what they cost.",
     "rubric": "Write, check, import and export rubrics.",
 }
+# words of the command -> where it stands, and its line in a list of commands
+COMMANDS = {
+    "adapter check": ("cpt_tasks.check_adapter:check_command", "Check that an adapter folder works elsewhere."),
+    "calls": ("model_calls.commands:calls_command", "Show what a call store holds and cost."),
+    "compare": ("cpt_tasks.report.compare:compare_command", "Compare two models on the same samples."),
+    "generate": ("data_gen.generate.command:generate_command", "Ask a teacher for responses at each score level."),
+    "judge agreement": ("cpt_tasks.judge_logs.commands:agreement_command", "Compare two judges on the same responses."),
+    "judge audit": ("judges.commands:audit_command", "Compare a judge with known scores."),
+    "judge batch": ("cpt_tasks.judge_logs.commands:batch_command", "Judge logs through provider batches."),
+    "judge calibrate": ("cpt_tasks.judge_logs.commands:calibrate_command", "Correct a judge by human scores."),
+    "judge forecast": ("cpt_tasks.judge_logs.commands:forecast_command", "Say what judging will cost."),
+    "judge texts": ("judges.commands:texts_command", "Score the responses of a JSONL file."),
+    "report": ("cpt_tasks.report.report:report_command", "Compute tables, figures and a page from eval logs."),
+    "rubric draft": ("data_gen.draft.commands:draft_command", "Let a model draft a rubric."),
+    "rubric export": ("rubrics.commands:export_command", "Write a rubric as a Markdown page."),
+    "rubric import": ("rubrics.commands:import_command", "Read a rubric from a page or a table."),
+    "rubric lint": ("rubrics.commands:lint_command", "Say what is wrong with rubrics."),
+    "rubric prompts": ("data_gen.draft.commands:prompts_command", "Let a model write a rubric's system prompts."),
+    "seed": ("data_gen.seed:seed_command", "Import responses and keep those in their band."),
+    "teachers": ("data_gen.teachers.command:teachers_command", "Report how well teachers hit the levels."),
+    "twins": ("data_gen.twins.command:twins_command", "Make preference pairs out of responses."),
+    "verify": ("data_gen.verify.command:verify_command", "Judge and filter responses, account for every row."),
+}
+OLD_NAMES = {"judge swap": "judge agreement"}  # before version 0.2; gone in 0.3
 
 
 class _LazyGroup(click.Group):
-    """The entries whose names begin with `prefix`, as commands and, one word further, groups."""
+    """The commands whose words begin with `prefix`, and one word further, groups."""
 
     prefix = ""
 
-    def _found(self) -> dict[str, EntryPoint]:
-        entries = entry_points(group="cpt_commands")
-        return {entry.name.removeprefix(self.prefix): entry for entry in entries if entry.name.startswith(self.prefix)}
-
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({name.split(" ")[0] for name in self._found()})
+        words = [name.removeprefix(self.prefix) for name in COMMANDS if name.startswith(self.prefix)]
+        return sorted({word.split(" ")[0] for word in words})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = self._found()
-        if cmd_name in found:
-            command = found[cmd_name].load()
+        name = f"{self.prefix}{cmd_name}"
+        if name in OLD_NAMES:
+            click.echo(f"cpt {name} is called cpt {OLD_NAMES[name]} since version 0.2; the old name goes", err=True)
+            name = OLD_NAMES[name]
+        if name in COMMANDS:
+            module, _, attribute = COMMANDS[name][0].partition(":")
+            command = getattr(import_module(module), attribute)
             return command if isinstance(command, click.Command) else None
-        if cmd_name not in self.list_commands(ctx):
+        if name not in GROUPS:
             return None
-        group = _LazyGroup(name=cmd_name, help=_GROUPS[cmd_name])
-        group.prefix = f"{self.prefix}{cmd_name} "
+        group = _LazyGroup(name=cmd_name, help=GROUPS[name])
+        group.prefix = f"{name} "
         return group
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for word in self.list_commands(ctx):
+            name = f"{self.prefix}{word}"
+            rows.append((word, COMMANDS[name][1] if name in COMMANDS else GROUPS[name]))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 @click.command(cls=_LazyGroup)

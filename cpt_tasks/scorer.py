@@ -27,7 +27,7 @@ from judges import (
 from judges.measures import words
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from model_calls import CallStore, StoreLockedError, open_store
+from model_calls import CallStore, open_store
 from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, load_rubrics
 
@@ -168,11 +168,11 @@ def open_judge_store(path: str) -> CallStore:
     """The call store at a path, before any response is paid for.
 
     Raises:
-        PrerequisiteError: If another process uses it; inspect prints that without a traceback.
+        PrerequisiteError: If the file is no call store; inspect prints that without a traceback.
     """
     try:
         return open_store(path)
-    except StoreLockedError as error:
+    except ValueError as error:
         raise PrerequisiteError(f"{error}: -T call_store=FILE, or -S call_store=FILE with inspect score") from error
 
 

@@ -22,7 +22,7 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
     """Responses whose measured score lies in the band of their level, and one line on each that does not.
 
     Raises:
-        ValueError: If a row names an unknown rubric, level or train prompt.
+        ValueError: If a line holds no JSON object, or names an unknown rubric, level or train prompt.
     """
     prompt_ids = {text: user_prompt_id for user_prompt_id, text in load_user_prompts("train").items()}
     rubrics = {rubric.id: rubric for rubric in load_rubrics("measured")}
@@ -62,7 +62,7 @@ def _verified(
         level=level,
         response=row["response"],
         teacher=teacher,
-        judgment=ResponseJudgment(score=judgment.score, judge=judgment.judge, prompt_version=judgment.prompt_version),
+        judgment=ResponseJudgment.of(judgment),
     )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 JudgeProtocol = Literal["criteria", "holistic"]
 
 DEFAULT_JUDGE = "anthropic/claude-sonnet-5-5"
-DEFAULT_STORE = "calls/judge.jsonl"
+DEFAULT_STORE = "calls/judge.sqlite"
 MAX_ATTEMPTS = 3
 MAX_TOKENS = 6000  # thinking counts as output on current Claude models; 2000 can be eaten by it
 ATTEMPT_TIMEOUT_SECONDS = 180

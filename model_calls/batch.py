@@ -1,46 +1,33 @@
 """Asks through Anthropic's Message Batches, at half the price, into the store that the online path reads.
 
-A batch costs money once it is created, so no batch may be forgotten. Before each request an intent is synced to
-STORE.batches.jsonl, after it the batch's id. A rerun collects what is recorded, and finds what was created but not
-recorded by listing. Entries carry `Call.key` as custom id, so results match calls whatever batch they come from.
-
-The state file is made, empty, with the store. If it is missing beside a store, it was lost, or left behind when the
-store was copied: then every batch of the last two days that may be ours is waited for, since not to would pay twice.
-An empty file put in its place says that there were none.
+A batch costs money once it is created, so no batch may be forgotten. The store has an intent before each request to
+create one, and the batch's id after it. A rerun collects what is recorded, and looks through the provider's list for
+what was created but not recorded. Entries carry `Call.key` as custom id, so results match calls whatever batch they
+come from.
 """
 
-import re
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from time import monotonic
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import anthropic
 import anyio
-import httpx2
-from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 from anthropic.types.messages.batch_create_params import Request
-from inspect_ai.model import model_output_from_anthropic
+from filelock import FileLock, Timeout
 
-from model_calls.batch_state import CLOCK_SKEW, Intent, StateFile, batch_entries, state_path
-from model_calls.call import Call, Reply
-from model_calls.online import UNREADABLE, reply_of
-from model_calls.request import Body, anthropic_api, request_body
+from model_calls.batch_records import BatchRecords, Intent
+from model_calls.batch_results import PASSING_ERRORS, take_results
+from model_calls.call import Call
+from model_calls.inspect_private import anthropic_client
+from model_calls.request import Body, request_body
 from model_calls.store import CallStore
 
 MAX_CREATE_ATTEMPTS = 5
-LOST_STATE_WINDOW = timedelta(days=2)  # how far back our batches are looked for if the state file is gone
-REPLIES_PER_SYNC = 500
-# the SDK wraps the transport's errors, but not those that come while results are read
-PASSING_ERRORS = (
-    anthropic.APIConnectionError,
-    anthropic.InternalServerError,
-    anthropic.RateLimitError,
-    httpx2.TransportError,
-    *UNREADABLE,
-)
+CLOCK_SKEW = timedelta(minutes=2)
+CREATED_WITHIN = timedelta(minutes=15)  # after the intent; longer than a request can take
 # answers that say that nothing was created
 REFUSALS = (
     anthropic.AuthenticationError,
@@ -49,7 +36,7 @@ REFUSALS = (
     anthropic.RateLimitError,
 )
 
-_KEY = re.compile(r"[0-9a-f]{32}")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -76,7 +63,7 @@ async def ask_in_batches(
     poll_seconds: float = 30,
     max_rounds: int = 3,
     max_wait_seconds: float = 26 * 3600,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> BatchOutcome:
     """Puts a reply to each call into the store; afterwards `ask` finds it there.
 
@@ -96,7 +83,8 @@ async def ask_in_batches(
         progress: Called with a line of text when something happened.
 
     Raises:
-        ValueError: If a call cannot go into a batch; nothing is sent then.
+        ValueError: If a call cannot go into a batch, or another process sends batches from this store; nothing is
+            sent then.
         TimeoutError: If a batch is open, or batches cannot be listed, after `max_wait_seconds`; a rerun takes them up
             again.
         anthropic.APIError: If the API refuses, or cannot be reached to create a batch; a rerun takes up what was
@@ -107,14 +95,17 @@ async def ask_in_batches(
     already_stored = len(wanted) - len(bodies)
     if not bodies:
         return BatchOutcome(0, already_stored, {})
-    client = client or cast(anthropic.AsyncAnthropic, anthropic_api(next(iter(wanted.values()))).client)
-    state = StateFile(state_path(store.path))
-    run = _Run(store, wanted, client, state, poll_seconds, max_wait_seconds, progress or (lambda line: None))
-    await run.collect(await run.left_behind(batch_size))
-    run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
-    for run.round_number in range(1, max_rounds + 1):
-        todo = [key for key in bodies if key not in store and key not in run.failed]
-        await run.collect(dict([await run.create(*batch) for batch in _cut(todo, bodies, batch_size)]))
+    client = client or anthropic_client(next(iter(wanted.values())).model)
+    run = _Run(store, wanted, client, BatchRecords(store), poll_seconds, max_wait_seconds, progress)
+    try:
+        with FileLock(f"{store.path}.batches.lock", timeout=0):
+            await run.collect(await run.left_behind())
+            run.failed.clear()  # of an earlier run: it ends here, and this run sends them again
+            for run.round_number in range(1, max_rounds + 1):
+                todo = [key for key in bodies if key not in store and key not in run.failed]
+                await run.collect(dict([await run.create(*batch) for batch in _cut(todo, bodies, batch_size)]))
+    except Timeout:
+        raise ValueError(f"{store.path}: another process sends batches from this store; wait for it to end") from None
     unanswered = [key for key in bodies if key not in store]
     failed = {key: run.failed.get(key) or f"{run.passing[key]}, {max_rounds} times" for key in unanswered}
     return BatchOutcome(len(bodies) - len(failed), already_stored, failed)
@@ -135,75 +126,38 @@ class _Run:
     store: CallStore
     wanted: Mapping[str, Call]
     client: anthropic.AsyncAnthropic
-    state: StateFile
+    records: BatchRecords
     poll_seconds: float
     max_wait_seconds: float
     progress: Callable[[str], None]
     round_number: int = 1
+    failed: dict[str, str] = field(default_factory=dict)
+    passing: dict[str, str] = field(default_factory=dict)  # why the last round did not answer; that may pass
 
-    def __post_init__(self) -> None:
-        self.failed: dict[str, str] = {}
-        self.passing: dict[str, str] = {}  # why the last round did not answer, for a reason that may pass
-
-    async def left_behind(self, batch_size: int) -> dict[str, frozenset[str]]:
+    async def left_behind(self) -> dict[str, frozenset[str]]:
         """Batches of earlier runs that hold, or may hold, what is asked now; with their keys, if those are known."""
         missing = {key for key in self.wanted if key not in self.store}
-        found = {batch: keys for batch, keys in self.state.open_batches().items() if keys & missing}
-        for intent in self.state.unresolved():
-            if intent.keys & missing:
-                found |= dict.fromkeys(await self._made_by(intent), frozenset())
-        if not self.state.existed:
-            # whose an open batch is shows only at its end, so wait for none but those of the sizes we would make
-            sizes = {batch_size, len(missing) % batch_size, len(self.wanted) % batch_size}
-            since = max(datetime.now(UTC) - LOST_STATE_WINDOW, _made(self.store) - CLOCK_SKEW)
-            batches = await self._unrecorded(since)
-            found |= {b.id: frozenset() for b in batches if b.processing_status == "ended" or batch_entries(b) in sizes}
-            if found:
-                self.progress(f"no {self.state.path.name}: an empty file of that name says that no batch was left")
-        if found:
-            self.progress(f"taking up {len(found)} batches that an earlier run may have left: {', '.join(found)}")
-        return found
-
-    async def _made_by(self, intent: Intent) -> list[str]:
-        batches = await self._unrecorded(intent.time - CLOCK_SKEW)
-        return [batch.id for batch in batches if intent.may_have_made(batch)]
-
-    async def _unrecorded(self, since: datetime) -> list[MessageBatch]:
-        deadline = monotonic() + self.max_wait_seconds
-        while True:
-            try:
-                return await self._listed(since)
-            except PASSING_ERRORS as error:
-                if monotonic() > deadline:
-                    raise TimeoutError(
-                        f"batches could not be listed for {self.max_wait_seconds:.0f} seconds ({_named(error)}): run "
-                        "again to find what was created, nothing will be sent twice"
-                    ) from error
-                self._say_passing("listing batches", error)
-            await anyio.sleep(self.poll_seconds)
-
-    async def _listed(self, since: datetime) -> list[MessageBatch]:
-        found: list[MessageBatch] = []
-        async for batch in self.client.messages.batches.list(limit=100):  # newest first
-            if batch.created_at < since:
-                break
-            if batch.id not in self.state.batches and batch.id not in self.state.done:
-                found.append(batch)
-        return found
+        batches: dict[str, frozenset[str]] = {}
+        for intent in self.records.on_their_way():
+            if intent.batch and intent.keys & missing:
+                batches[intent.batch] = intent.keys
+            elif intent.keys & missing:
+                batches |= dict.fromkeys(await self._made_by(intent), frozenset())
+        if batches:
+            self.progress(f"taking up {len(batches)} batches that an earlier run may have left: {', '.join(batches)}")
+        return batches
 
     async def create(self, bodies: Mapping[str, Mapping[str, Any]], betas: Sequence[str]) -> tuple[str, frozenset[str]]:
         """Creates a batch; its id and keys."""
-        name = uuid.uuid4().hex
-        self.state.add(intent=name, time=datetime.now(UTC).isoformat(), keys=list(bodies))
-        batch = await self._created(self.state.intents[name], bodies, betas)
-        self.state.add(batch=batch, intent=name)
+        intent = self.records.intend(bodies)
+        batch = await self._created(intent, bodies, betas)
+        self.records.created(intent, batch)
         self.progress(f"round {self.round_number}: created {batch} with {len(bodies)} entries")
-        return batch, frozenset(bodies)
+        return batch, intent.keys
 
     async def _created(self, intent: Intent, bodies: Mapping[str, Mapping[str, Any]], betas: Sequence[str]) -> str:
         requests = [cast(Request, {"custom_id": key, "params": body}) for key, body in bodies.items()]
-        given = str(self.client.default_headers.get("anthropic-beta", ""))  # which a header here would replace
-        headers = {"anthropic-beta": ",".join([*filter(None, [given]), *betas])} if betas else None
+        headers = {"anthropic-beta": ",".join(betas)} if betas else None
         once = self.client.with_options(max_retries=0)  # the SDK's retry of a lost answer would pay for a second batch
         in_doubt = False
         for attempt in range(1, MAX_CREATE_ATTEMPTS + 1):
@@ -213,82 +167,73 @@ class _Run:
                 in_doubt |= not isinstance(error, REFUSALS)
                 if attempt == MAX_CREATE_ATTEMPTS or not isinstance(error, PASSING_ERRORS):
                     if not in_doubt:  # else a rerun would take a stranger's batch of this size for ours
-                        self.state.add(refused=intent.name)
+                        self.records.refused(intent)
                     raise
                 await anyio.sleep(0.5 * 2**attempt)
                 if in_doubt and (made := await self._made_by(intent)):
                     return made[0]
         raise AssertionError("the last attempt returns or raises")
 
-    async def collect(self, batches: dict[str, frozenset[str]]) -> None:
+    async def _made_by(self, intent: Intent) -> list[str]:
+        """Unrecorded batches of the right time and size; whose they are shows only in their results."""
+        known = self.records.known()
+
+        async def listed() -> list[str]:
+            made: list[str] = []
+            async for batch in self.client.messages.batches.list(limit=100):  # newest first
+                if batch.created_at < intent.time - CLOCK_SKEW:
+                    break
+                counts = batch.request_counts
+                entries = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
+                is_alike = batch.created_at <= intent.time + CREATED_WITHIN and entries == len(intent.keys)
+                made += [batch.id] if is_alike and batch.id not in known else []
+            return made
+
+        with self._in_time(lambda: "batches could not be listed for"):
+            return await self._patiently("listing batches", listed)
+        raise AssertionError("the time is up with an error")
+
+    async def collect(self, batches: Mapping[str, frozenset[str]]) -> None:
         """Waits for batches, given with the keys known to be in them, and takes what is in them."""
-        deadline = monotonic() + self.max_wait_seconds
-        while batches:
-            for batch_id in list(batches):
-                try:
-                    batch = await self.client.messages.batches.retrieve(batch_id)
-                    if batch.processing_status == "ended":
-                        await self._take(batch, batches[batch_id])
-                        del batches[batch_id]
-                except PASSING_ERRORS as error:  # results cut in transit, too, are read again at the next look
-                    self._say_passing(batch_id, error)
-            if batches and monotonic() > deadline:
-                raise TimeoutError(
-                    f"batches {', '.join(batches)} are not done after {self.max_wait_seconds:.0f} seconds: run again "
-                    "to go on waiting for them, nothing in them will be sent twice"
-                )
-            if batches:
+        waiting = list(batches)
+
+        async def collect_one(batch_id: str) -> None:
+            retrieve = partial(self.client.messages.batches.retrieve, batch_id)
+            while (batch := await self._patiently(batch_id, retrieve)).processing_status != "ended":
                 await anyio.sleep(self.poll_seconds)
+            take = partial(take_results, self.client, batch, self.wanted, self.store, self.round_number)
+            results = await self._patiently(batch_id, take)
+            self.failed |= results.failed
+            self.passing |= results.passing
+            keys = batches[batch_id] | results.keys
+            missing = [key for key in keys - results.keys if key in self.wanted and key not in self.store]
+            self.failed |= dict.fromkeys(missing, f"absent from the results of {batch_id}")
+            # what was not asked for now stays to be taken by a run that asks for it
+            if keys and all(key in self.wanted or key in self.store for key in keys):
+                self.records.taken(batch_id)
+            self.progress(f"{batch_id}: {len(results.keys)} results")
+            waiting.remove(batch_id)
 
-    def _say_passing(self, what: str, error: Exception) -> None:
-        self.progress(f"{what}: {_named(error)}; trying again in {self.poll_seconds:g} seconds")
+        with self._in_time(lambda: f"batches {', '.join(waiting)} are not done after"):
+            async with anyio.create_task_group() as group:
+                for batch_id in batches:
+                    group.start_soon(collect_one, batch_id)
 
-    async def _take(self, batch: MessageBatch, keys: frozenset[str]) -> None:
-        seen: set[str] = set()
-        replies: list[Reply] = []
-        if batch.archived_at is None:  # else the results are gone, after 29 days
-            results = await self.client.messages.batches.results(batch.id)
-            async for entry in results:
-                if not _KEY.fullmatch(entry.custom_id):
-                    await results.close()
-                    break  # not ours
-                seen.add(entry.custom_id)
-                if entry.custom_id in self.wanted and entry.custom_id not in self.store:
-                    replies += await self._reply(entry)
-                if len(replies) >= REPLIES_PER_SYNC:
-                    await self.store.put(*replies)
-                    replies.clear()
-        await self.store.put(*replies)
-        for key in keys - seen:
-            if key in self.wanted and key not in self.store:
-                self.failed[key] = f"absent from the results of {batch.id}"
-        # what was not asked for now stays to be taken by a run that asks for it
-        if keys | seen and all(key in self.wanted or key in self.store for key in keys | seen):
-            self.state.add(batch=batch.id)
-        self.progress(f"{batch.id}: {len(seen)} results")
+    @contextmanager
+    def _in_time(self, what: Callable[[], str]) -> Iterator[None]:
+        try:
+            with anyio.fail_after(self.max_wait_seconds):
+                yield
+        except TimeoutError as error:
+            seconds = f"{self.max_wait_seconds:.0f} seconds"
+            raise TimeoutError(f"{what()} {seconds}: run again to go on, nothing will be sent twice") from error
 
-    async def _reply(self, entry: MessageBatchIndividualResponse) -> list[Reply]:
-        """The reply of an entry, if it has one; else the reason is noted."""
-        key, result = entry.custom_id, entry.result
-        match result.type:
-            case "succeeded":
-                output = await model_output_from_anthropic(result.message)
-                return [reply_of(self.wanted[key], output, self.round_number, batch=True)]
-            case "errored":
-                error = result.error.error
-                reasons = self.failed if error.type == "invalid_request_error" else self.passing
-                reasons[key] = f"errored: {error.type}: {error.message}"
-            case "expired":
-                self.passing[key] = "expired"
-            case "canceled":
-                self.failed[key] = "canceled"
-        return []
-
-
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0]
-
-
-def _made(store: CallStore) -> datetime:
-    """The earliest time at which the store can have been made."""
-    return datetime.fromtimestamp(0 if len(store) else store.path.stat().st_mtime, UTC)
+    async def _patiently(self, what: str, function: Callable[[], Awaitable[_T]]) -> _T:
+        """What the function gives, however many errors that pass come before it."""
+        while True:
+            try:
+                return await function()
+            except PASSING_ERRORS as error:
+                name = f"{type(error).__name__}: {error}".split("\n")[0]
+                self.progress(f"{what}: {name}; trying again in {self.poll_seconds:g} seconds")
+                await anyio.sleep(self.poll_seconds)

@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from inspect_ai.model import ChatMessage, GenerateConfig, Model
+if TYPE_CHECKING:
+    from inspect_ai.model import ChatMessage, GenerateConfig, Model
 
 KEY_VERSION = 1
 
@@ -25,9 +27,27 @@ _TRANSPORT = {
     "stream_idle_timeout",
     "timeout",
 }
-# their model names mean the same model behind any proxy; elsewhere a name is whatever a server was told to answer to
-FIRST_PARTY = ("anthropic", "deepseek", "google", "grok", "mistral", "moonshot", "openai", "perplexity")
-# the address counts by what the provider made of it, see `_address`
+IN_PROCESS, OWN_SERVER = "computes in this process", "a server of the user's"
+# by inspect provider: the domain at which its model names mean its own models, or that it computes here. At any other
+# address, and of any other provider, a name is whatever a server was told to answer to.
+PROVIDERS = {
+    "anthropic": "anthropic.com",
+    "deepseek": "deepseek.com",
+    "google": "googleapis.com",
+    "grok": "x.ai",
+    "mistral": "mistral.ai",
+    "moonshot": "moonshot.ai",
+    "openai": "openai.com",
+    "perplexity": "perplexity.ai",
+    "hf": IN_PROCESS,
+    "nnterp": IN_PROCESS,
+    "transformer_lens": IN_PROCESS,
+    "llama-cpp-python": OWN_SERVER,
+    "ollama": OWN_SERVER,
+    "sglang": OWN_SERVER,
+    "vllm": OWN_SERVER,
+}
+# the address counts by what the provider made of it, see `_foreign_address`
 _TRANSPORT_ARGS = {
     "api_key",
     "auth_token",
@@ -39,7 +59,13 @@ _TRANSPORT_ARGS = {
     "streaming",
     "timeout",
 }
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_MEMORY_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def _no_config() -> "GenerateConfig":
+    from inspect_ai.model import GenerateConfig  # imported when asked, so that `--help` does not wait for inspect
+
+    return GenerateConfig()
 
 
 @dataclass(frozen=True)
@@ -53,9 +79,9 @@ class Call:
         replicate: Tells apart askings of the same question that are meant to be separate, e.g. repeats of a judge.
     """
 
-    model: Model
-    messages: Sequence[ChatMessage]
-    config: GenerateConfig = field(default_factory=GenerateConfig)
+    model: "Model"
+    messages: "Sequence[ChatMessage]"
+    config: "GenerateConfig" = field(default_factory=_no_config)
     replicate: str = "0"
 
     @cached_property
@@ -77,13 +103,13 @@ class Call:
         """Hash of all that decides the reply and of the version of this scheme; 32 hex digits.
 
         That is the model's name, its arguments (weights, precision, ...), params, extra headers, messages and
-        replicate; and the base URL, unless the provider is one of `FIRST_PARTY`: two local servers can serve different
-        weights under one name. Of arguments, headers and URL nothing but this hash is ever written down.
+        replicate; and the address, unless it is the provider's own: two servers can serve different weights under one
+        name. Of arguments, headers and address nothing but this hash is ever written down.
         """
         arguments = {name: value for name, value in self.model.model_args.items() if name not in _TRANSPORT_ARGS}
         headers = self.config.extra_headers or self.model.config.extra_headers or {}
         asked = [str(self.model), arguments, headers, self.params, self.messages_hash, self.replicate]
-        address = _address(self.model)
+        address = _foreign_address(self.model)
         return _digest([KEY_VERSION, *asked, *([address] if address else [])])
 
 
@@ -122,7 +148,7 @@ class Reply:
     batch: bool = False
 
 
-def texts(message: ChatMessage) -> str:
+def texts(message: "ChatMessage") -> str:
     """All text of a message.
 
     Raises:
@@ -138,16 +164,25 @@ def texts(message: ChatMessage) -> str:
     return "".join(block.text for block in message.content if block.type == "text")
 
 
-def _address(model: Model) -> str | None:
-    """Where a model is served, if that tells it from others of its name."""
-    provider = str(model).partition("/")[0]
-    # inspect serves it itself, on a port that is another in every process
-    own_server = getattr(model.api, "server_process", None) is not None
-    if provider in FIRST_PARTY or own_server:
-        return None
-    if provider.startswith("vllm"):  # sets base_url with its first request only, and then to its own server's, too
-        return model.api.connection_key()
-    return model.api.base_url
+def provider_of(model: "Model | str") -> str:
+    """The provider's name in an inspect name."""
+    return str(model).partition("/")[0]
+
+
+def _foreign_address(model: "Model") -> str | None:
+    """Where a model is served, if that tells it from others of its name; None at the provider's own address."""
+    api, own = model.api, PROVIDERS.get(provider_of(model), OWN_SERVER)
+    if getattr(api, "server_process", None) is not None:
+        return None  # inspect serves it itself, on a port that is another in every process
+    if provider_of(model).startswith("vllm"):  # its base_url is set with its first request, its own server's too
+        return api.connection_key()
+    if own in (IN_PROCESS, OWN_SERVER):
+        return api.base_url
+    # the client knows what it makes of environment variables; behind a cloud's service the name says which
+    client = None if getattr(api, "service", None) else getattr(api, "client", None)
+    address = str(getattr(client, "base_url", None) or api.base_url or "").rstrip("/")
+    host = urlsplit(address if "//" in address else f"//{address}").hostname or own
+    return None if host == own or host.endswith(f".{own}") else address
 
 
 def _digest(value: Any) -> str:
@@ -156,4 +191,4 @@ def _digest(value: Any) -> str:
 
 
 def _name(value: object) -> str:
-    return _ADDRESS.sub("", str(value))  # an address differs from process to process
+    return _MEMORY_ADDRESS.sub("", str(value))  # an address differs from process to process

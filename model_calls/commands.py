@@ -1,6 +1,6 @@
 """Shows what is in a call store.
 
-cpt calls calls.jsonl --compact
+cpt calls calls/judge.sqlite
 """
 
 from collections import Counter
@@ -8,32 +8,33 @@ from pathlib import Path
 
 import click
 
+from model_calls.errors import clear_errors
 from model_calls.online import USAGE_KINDS
-from model_calls.store import StoreLockedError, open_store
+from model_calls.store import open_store
 
 
 @click.command("calls")
 @click.argument("path", metavar="STORE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--compact", is_flag=True, help="First drop lines that a newer one of the same key replaced.")
+@click.option("--compact", is_flag=True, hidden=True, help="Of the older form of store; accepted for one release.")
 def calls_command(path: Path, compact: bool) -> None:
     """Counts the calls in STORE per model, and their tokens by kind.
 
     Prints one line per model and way of asking, online or batch: tokens in a batch cost half.
     """
-    try:
+    with clear_errors():
         store = open_store(path)
-    except (StoreLockedError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    try:
-        if compact:
-            click.echo(f"{store.compact()} lines dropped")
         rows: dict[tuple[str, str], Counter[str]] = {}
         for reply in store.replies():
             row = rows.setdefault((reply.model, "batch" if reply.batch else "online"), Counter())
             row.update({"calls": 1, "refusals": int(reply.stop_reason == "content_filter"), **reply.usage})
-    finally:
+        waiting = len(store.in_batches())
         store.close()
-    click.echo(f"{path}: {sum(row['calls'] for row in rows.values())} calls, {path.stat().st_size / 1e6:.1f} MB")
+    if compact:
+        click.echo("--compact: nothing to drop, the store keeps one reply to each call")
+    count = sum(row["calls"] for row in rows.values())
+    click.echo(f"{store.path}: {count} calls, {store.path.stat().st_size / 1e6:.1f} MB")
+    if waiting:
+        click.echo(f"{waiting} calls are in batches whose results are not in the store yet")
     for (model, way), row in sorted(rows.items()):
         click.echo(f"{model}, {way}: {row['calls']} calls, {row['refusals']} refusals")
         for kind in USAGE_KINDS:

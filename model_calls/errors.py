@@ -18,7 +18,7 @@ def clear_errors() -> Iterator[None]:
     """Turns what users, disks and providers get wrong into a `click.ClickException`; anything else is a bug of ours.
 
     Raises:
-        click.ClickException: For ValueError, OSError, TimeoutError, a locked store, a missing key, what a provider's
+        click.ClickException: For ValueError, OSError, TimeoutError, a missing key, what a provider's
             client raises when its retries are used up, and a group of these.
     """
     from anthropic import APIError
@@ -26,12 +26,11 @@ def clear_errors() -> Iterator[None]:
     from tenacity import RetryError
 
     from model_calls.inspect_private import PrerequisiteError
-    from model_calls.store import StoreLockedError
 
     kept = "what was answered is kept in the call store, and the same command goes on from here"
     try:
         yield
-    except (ValueError, StoreLockedError, TimeoutError) as error:
+    except (ValueError, TimeoutError) as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'disk'}: {error.strerror or error}; {kept}") from error

@@ -1,17 +1,16 @@
 """Asks a model through inspect's model layer, after looking in the store."""
 
-import contextlib
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import anyio
-from inspect_ai.log import Transcript
-from inspect_ai.log._transcript import _transcript
-from inspect_ai.model import GenerateConfig, ModelOutput
 
-from model_calls.call import Call, Reply
+from model_calls.call import IN_PROCESS, PROVIDERS, Call, Reply, provider_of
 from model_calls.store import CallStore
+
+if TYPE_CHECKING:
+    from inspect_ai.model import GenerateConfig, ModelOutput
 
 MAX_CONNECTIONS = 64
 ATTEMPT_TIMEOUT_SECONDS = 120
@@ -26,16 +25,6 @@ USAGE_KINDS = (
     "input_tokens_cache_write",
     "reasoning_tokens",
 )
-
-# inspect retries for ever and waits without end unless told otherwise; connections adapt up to the cap
-TRANSPORT = GenerateConfig(
-    adaptive_connections=MAX_CONNECTIONS,
-    attempt_timeout=ATTEMPT_TIMEOUT_SECONDS,
-    max_retries=MAX_TRANSPORT_RETRIES,
-)
-
-# they compute here, in batches that may take minutes: an attempt cut short would only be computed again
-IN_PROCESS = ("hf", "nnterp", "transformer_lens")
 
 
 class CutReplyError(ValueError):
@@ -75,17 +64,13 @@ async def ask(store: CallStore, call: Call) -> tuple[Reply, bool]:
 
 
 async def _generate(call: Call) -> Reply:
-    config = TRANSPORT.merge(call.model.config).merge(call.config)
-    if str(call.model).partition("/")[0] in IN_PROCESS:
-        config = config.model_copy(update={"attempt_timeout": None})
-    if config.batch:
-        raise ValueError(f"{call.model}: config.batch pays again after a kill; use `ask_in_batches` instead")
-    # a refusal is kept, not raised: raised, it would be paid for again by every rerun
-    config = config.merge(GenerateConfig(fail_on_refusal=False))
+    from model_calls.inspect_private import transcript_dropped
+
+    config = _bounded(call)
     for attempt in range(1, MAX_BODY_ATTEMPTS + 1):
         try:
             # inspect's own cache would replay what this store has decided to ask again
-            with _transcript_dropped():
+            with transcript_dropped():
                 output = await call.model.generate(list(call.messages), config=config, cache=False)
             reply = reply_of(call, output, attempt)
             # local models always stop for reasons unknown; here it is a stream cut short, which no client notices
@@ -99,20 +84,27 @@ async def _generate(call: Call) -> Reply:
     raise AssertionError("the last attempt returns or raises")
 
 
-@contextlib.contextmanager
-def _transcript_dropped() -> Iterator[None]:
-    """Outside a sample, inspect would keep every prompt and reply in memory, in a transcript that nobody reads."""
-    if _transcript.get() is not None:
-        yield
-        return
-    token = _transcript.set(Transcript())
-    try:
-        yield
-    finally:
-        _transcript.reset(token)
+def _bounded(call: Call) -> "GenerateConfig":
+    """The settings of a call: inspect retries for ever and waits without end unless told otherwise."""
+    from inspect_ai.model import GenerateConfig
+
+    # here a batch of the model's own may take minutes: an attempt cut short would only be computed again
+    is_here = PROVIDERS.get(provider_of(call.model)) == IN_PROCESS
+    bounds = GenerateConfig(
+        adaptive_connections=MAX_CONNECTIONS,
+        attempt_timeout=ATTEMPT_TIMEOUT_SECONDS,
+        max_retries=MAX_TRANSPORT_RETRIES,
+    )
+    config = bounds.merge(call.model.config).merge(call.config)
+    if config.batch:
+        raise ValueError(f"{call.model}: config.batch pays again after a kill; use `ask_in_batches` instead")
+    # a refusal is kept, not raised: raised, it would be paid for again by every rerun
+    return config.model_copy(
+        update={"fail_on_refusal": False, "attempt_timeout": None if is_here else config.attempt_timeout}
+    )
 
 
-def reply_of(call: Call, output: ModelOutput, attempts: int, batch: bool = False) -> Reply:
+def reply_of(call: Call, output: "ModelOutput", attempts: int, batch: bool = False) -> Reply:
     """A reply, ready to be kept, from inspect's output."""
     counts = {kind: getattr(output.usage, kind) for kind in USAGE_KINDS} if output.usage else {}
     return Reply(

@@ -1,18 +1,31 @@
 """The request that inspect's online path sends to Anthropic for a call, for the batch path to send the same.
 
-Inspect offers no way to see a request before it is sent. The parts come from methods of its provider, which are not
-documented but know each model family; a test holds the whole against what the online path sends.
+Inspect offers no way to see a request before it is sent, so it is made to send it into a transport that keeps it. So
+the two are the same by construction, whatever the model family needs.
 """
 
+import json
+from copy import copy
 from typing import Any
 
-from inspect_ai.model import ChatMessageSystem, GenerateConfig
-from inspect_ai.model._model import collapse_consecutive_messages_for_api
-from inspect_ai.model._providers.anthropic import AnthropicAPI, cache_control_param
+import httpx2
 
 from model_calls.call import Call
+from model_calls.inspect_private import anthropic_client, transcript_dropped
 
 Body = tuple[dict[str, Any], tuple[str, ...]]
+
+
+class _Captured(BaseException):
+    """The request, on its way up. No `Exception`, so that neither the client nor inspect takes it for a failure."""
+
+    def __init__(self, request: httpx2.Request):
+        self.request = request
+
+
+class _Capturing(httpx2.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        raise _Captured(request)
 
 
 async def request_body(call: Call) -> Body:
@@ -21,37 +34,21 @@ async def request_body(call: Call) -> Body:
     Raises:
         ValueError: If the call is not for Anthropic's own service, or a setting has no place in a batch.
     """
-    api = anthropic_api(call)
+    client = anthropic_client(call.model)
     config = call.model.config.merge(call.config)
-    if config.max_tokens is None:
-        config.max_tokens = api.max_tokens_for_config(config)
-    if config.extra_headers or config.fallback_models:
-        setting = "extra_headers" if config.extra_headers else "fallback_models"
-        raise ValueError(f"config.{setting} is set: a batch has no place for it; ask online, or leave it out")
-    # also sets the context variable that marks inside messages take their lifetime from
-    cache_ttl = api._resolve_cache_ttl(config.merge(GenerateConfig(batch=True))).ttl
-    before = [ChatMessageSystem(content=config.system_message)] if config.system_message else []
-    turns = collapse_consecutive_messages_for_api([*before, *call.messages], api)
-    system, tools, _, messages, automatic = await api.resolve_chat_input(turns, [], config, cache_ttl)
-    parameters, extra_body, _, betas = api.completion_config(config)
-    body: dict[str, Any] = {"messages": messages, "tools": tools}
-    body |= {"system": system} if system else {}
-    body |= {"cache_control": cache_control_param(cache_ttl)} if automatic else {}
-    body |= parameters
-    if api.is_using_thinking(config) and (api.is_claude_4() or api.is_claude_5() or api.is_claude_latest()):
-        betas.append("interleaved-thinking-2025-05-14")
-    api.apply_thinking_block_binding(body, betas)
-    body |= extra_body | (api.extra_body or {})
-    return body, tuple(dict.fromkeys(betas))
-
-
-def anthropic_api(call: Call) -> AnthropicAPI:
-    """The provider of a call's model.
-
-    Raises:
-        ValueError: If it is not Anthropic's own service.
-    """
-    api = call.model.api
-    if not isinstance(api, AnthropicAPI) or api.service is not None:
-        raise ValueError(f"{call.model} has no batches here, only models on Anthropic's own service do: ask it online")
-    return api
+    for setting in ("extra_headers", "fallback_models"):
+        if getattr(config, setting):
+            raise ValueError(f"config.{setting} is set: a batch has no place for it; ask online, or leave it out")
+    model = copy(call.model)
+    model.api = copy(model.api)
+    async with httpx2.AsyncClient(transport=_Capturing()) as http_client:
+        model.api.client = client.with_options(http_client=http_client, max_retries=0)  # type: ignore[attr-defined]
+        try:
+            with transcript_dropped():
+                await model.generate(list(call.messages), config=call.config, cache=False)
+        except _Captured as captured:
+            body = json.loads(await captured.request.aread())
+            body.pop("stream", None)  # a batch has no such thing
+            betas = captured.request.headers.get("anthropic-beta", "")
+            return body, tuple(filter(None, betas.split(",")))
+    raise AssertionError(f"{call.model}: inspect answered without a request")

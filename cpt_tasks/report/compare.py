@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -23,13 +23,11 @@ from cpt_tasks.benchmarks.rubric_adherence.report import NAME, TABLE_STATISTICS
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.logs import find_logs, read_run, shown
 from cpt_tasks.report.run import Run, check_protocol
+from cpt_tasks.report.section import NEEDS, can_draw
 from cpt_tasks.report.text import cell
 from cpt_tasks.statistics.paired import PairedDifference, holm, paired_differences, prompts_needed
-from judges.interval import Estimate, cluster_note, jsonable
+from judges.interval import cluster_note, jsonable
 from rubrics.files import write_whole
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SCHEMA = 2
 EFFECT = 0.05
@@ -180,38 +178,17 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line]
 
 
-def draw(comparison: Mapping[str, Any]) -> "Figure":
-    """Difference with its interval, on the left of every headline statistic, on the right by rubric."""
-    import matplotlib.pyplot as plt
-
-    from cpt_tasks.report.figures import COLOURS, draw_estimate
-
-    headline = TABLE_STATISTICS[0]
-    panels = {"all rubrics": comparison["statistics"]} | {
-        f"{headline.replace('_', ' ')} by rubric": {
-            rubric: entry["statistics"][headline] for rubric, entry in comparison["by_rubric"].items()
-        }
-    }
-    height = 1.4 + 0.34 * max(len(entries) for entries in panels.values())
-    figure, axes = plt.subplots(1, len(panels), figsize=(10, height), layout="constrained")
-    for axis, (title, entries) in zip(axes, panels.items(), strict=True):
-        axis.axvline(0, color="0.6", linewidth=0.8)
-        for row, entry in enumerate(entries.values()):
-            draw_estimate(axis, Estimate.from_json(entry["difference"]), row, COLOURS[0])
-        axis.set_yticks(range(len(entries)), [name.replace("_", " ") for name in entries])
-        axis.set_ylim(len(entries) - 0.5, -0.5)
-        axis.set_title(title, fontsize=11)
-    figure.supxlabel(f"{comparison['b']['name']} minus {comparison['a']['name']}, with 95% interval", fontsize=10)
-    return figure
-
-
 def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
     """Writes compare.json, compare.md and compare.png into `out`, which is made if there is none."""
-    from cpt_tasks.report.figures import save_figure
-
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "compare.json", json.dumps(comparison, indent=1) + "\n")
-    image = save_figure(draw(comparison), out, "compare")
+    figure = f"The figure was not made: figures {NEEDS}"
+    if can_draw():
+        from cpt_tasks.benchmarks.rubric_adherence.charts import differences
+        from cpt_tasks.report.figures import save_png
+
+        chart = differences(comparison, TABLE_STATISTICS[0])
+        figure = f"![difference per statistic and per rubric]({save_png(chart, out, 'compare')})"
     run = comparison["run"]
     parts = [
         f"# {comparison['b']['name']} against {comparison['a']['name']}",
@@ -219,7 +196,7 @@ def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
         f"`{run['wording_split']}` wordings of the system prompts.",
         table(comparison).to_markdown(index=False),
         "\n".join(f"- {line}" for line in notes(comparison)),
-        f"![difference per statistic and per rubric]({image})",
+        figure,
         "## Difference by rubric",
         rubric_table(comparison).to_markdown(index=False),
     ]

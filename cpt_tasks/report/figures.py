@@ -1,27 +1,192 @@
-"""What all figures share: colours, and how they are written."""
+"""What all charts share: colours, data that stays small, layers, and how a chart becomes a PNG or part of the page.
 
+A chart is an altair chart, made once: `save_png` writes it beside report.md, `page_spec` gives the same chart to the
+page. It needs the extra `report`; modules of charts are imported only where charts are drawn.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+import altair as alt
+import pandas as pd
+import vl_convert
+from altair.typing import ChartType
 
-from judges.interval import Estimate
+from cpt_tasks.report.section import MAX_ROWS, Charts
+from rubrics import ScoreLevel
+from rubrics.files import write_whole
 
-mpl.use("Agg")
-# Okabe and Ito's palette: told apart with any colour vision and in grey
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+__all__ = ["COLOURS", "Charts", "ChartType", "MAX_ROWS"]
+
+# Okabe and Ito's palette, told apart with any colour vision; the two lightest darkened so that marks keep 3:1 on white.
+# By the name that page.css has for them, which is another colour on a dark ground.
+PALETTE = {"c1": "#0072b2", "c2": "#d55e00", "c3": "#00875f", "c4": "#b8578f", "c5": "#a87500", "c6": "#2b86bd"}
+PALETTE |= {"ink": "#1b1b1f", "soft": "#54565c", "middle": "#6b6d75", "rule": "#8a8c92", "line": "#e4e2dc"}
+PALETTE |= {"band": "#e3e1d8", "paper": "#ffffff"}
+COLOURS = [PALETTE[name] for name in ("c1", "c2", "c3", "c4", "c5", "c6", "ink")]
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"]
+INK, SOFT, RULE, BAND, PAPER = (PALETTE[name] for name in ("ink", "soft", "rule", "band", "paper"))
+ABOVE, BELOW = PALETTE["c1"], PALETTE["c2"]
+LEVELS = [level.value.replace("_", " ") for level in ScoreLevel]
+LEVEL_COLOURS = [PALETTE["c2"], PALETTE["middle"], PALETTE["c1"]]
+INTERVAL = {"ci_low": "95% from", "ci_high": "to"}
+SCORE_SCALE = alt.Scale(domain=[0, 100], nice=False)
+SHARE_SCALE = alt.Scale(domain=[0, 1], nice=False)
+PLAIN_AXIS = alt.Axis(domain=False, ticks=False, labelColor=INK)
+LINES = alt.Axis(domain=False, ticks=False, labelColor=INK, labelAngle=0, labelExpr="split(datum.label, ' ')")
+CONFIG = {
+    "background": PAPER,
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": SOFT,
+        "titleColor": SOFT,
+        "gridColor": PALETTE["line"],
+        "domainColor": RULE,
+        "tickColor": RULE,
+        "labelFontSize": 12,
+        "labelLimit": 220,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+    "title": {"color": INK, "subtitleColor": SOFT, "anchor": "start", "fontSize": 15, "subtitleFontSize": 12},
+    "header": {"labelColor": INK, "labelFontSize": 12, "labelAnchor": "start", "title": None},
+    "legend": {
+        "orient": "top",
+        "labelColor": INK,
+        "titleColor": SOFT,
+        "titleFontWeight": "normal",
+        "labelFontSize": 12,
+        "labelLimit": 240,
+        "symbolOpacity": 1,
+    },
+    "rule": {"color": RULE},
+    "text": {"color": INK, "fontSize": 12},
+    "range": {"category": COLOURS, "symbol": SHAPES},
+}
 
 
-def save_figure(figure: Figure, out: Path, stem: str) -> str:
-    """Writes a figure as PNG into `out`, closes it, and returns its file name."""
-    figure.savefig(out / f"{stem}.png", dpi=130, bbox_inches="tight")
-    plt.close(figure)
+def shown_name(name: object) -> str:
+    """An id as charts write it."""
+    return str(name).replace("_", " ")
+
+
+def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first models, rounded, as many models as have at most `MAX_ROWS` rows together.
+
+    Rows have a column `model`, and stand in the order of the models. `titled` says if models are left out.
+    """
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    sizes = frame.groupby("model", sort=False).size().cumsum()
+    drawn = sizes.index[sizes <= MAX_ROWS]
+    kept = frame[frame["model"].isin(drawn)].round(3)
+    kept.attrs |= {"drawn": len(drawn), "models": len(sizes)}
+    return kept
+
+
+def titled(chart: ChartType, title: str, note: str, columns: Mapping[str, str], all_models: bool = False) -> ChartType:
+    """A chart with its title and a note.
+
+    Args:
+        chart: The chart, with its data at the top.
+        title: What it shows.
+        note: How to read it.
+        columns: Columns of its data with their captions: the table that stands beside it on the page.
+        all_models: Whether the page draws all models, whichever were chosen for the charts.
+    """
+    counts = chart.data.attrs if isinstance(chart.data, pd.DataFrame) else {}
+    if counts.get("drawn") != counts.get("models"):
+        note += f" Drawn are the first {counts['drawn']} of {counts['models']} models."
+    about = {"columns": [list(entry) for entry in columns.items()], "all_models": all_models, "note": note}
+    return chart.properties(title=title, usermeta=about)
+
+
+def model_colour() -> alt.Color:
+    """Colour by model, in the order of the rows."""
+    return alt.Color("model:N", sort=None, title=None)
+
+
+def model_shape() -> alt.Shape:
+    """Shape by model, in the order of the rows; the legend is that of the colours."""
+    return alt.Shape("model:N", sort=None, legend=None)
+
+
+def tips(columns: Mapping[str, str]) -> list[alt.Tooltip]:
+    """A tooltip with these columns, by caption."""
+    return [alt.Tooltip(f"{field}:N", title=caption) for field, caption in columns.items()]
+
+
+def curves(x: alt.X, y: str, title: str, scale: alt.Scale, tooltip: list[alt.Tooltip]) -> list[alt.Chart]:
+    """Layers of a curve per model with the band of its 95% intervals; `y` is the column of values."""
+
+    def at(field: str) -> alt.Y:
+        return alt.Y(f"{field}:Q", title=title, scale=scale)
+
+    base = alt.Chart().encode(x=x, color=model_colour())
+    return [
+        base.mark_area(opacity=0.16).encode(y=at("ci_low"), y2="ci_high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=at(y)),
+        base.mark_point(filled=True, size=55, opacity=1).encode(y=at(y), shape=model_shape(), tooltip=tooltip),
+    ]
+
+
+def row_layer(field: str, sort: Sequence[str] | None = None) -> alt.Chart:
+    """A layer without mark that has a row per value of `field`, with the models beside one another in it."""
+    return alt.Chart().encode(
+        y=alt.Y(f"{field}:N", sort=sort, title=None, axis=PLAIN_AXIS, scale=alt.Scale(paddingInner=0.3)),
+        yOffset=alt.YOffset("model:N", sort=None),
+        color=model_colour(),
+    )
+
+
+def rows_height(rows: pd.DataFrame, field: str) -> int:
+    """Pixels that a chart of `row_layer`s needs."""
+    return int(rows[field].nunique() * max(24, 10 + 11 * min(len(COLOURS), rows["model"].nunique())))
+
+
+def heatmap(x: alt.X, y: alt.Y, value: str, top: float, form: str, tooltip: list[alt.Tooltip]) -> list[alt.Chart]:
+    """Layers of numbers in cells, shaded up to `top`: blue, below zero orange."""
+    cells = alt.Chart().encode(x=x, y=y)
+    strength = f"0.04 + 0.56 * min(1, abs(datum.{value}) / {top})"
+    return [
+        cells.transform_calculate(strength=strength)
+        .mark_rect(cornerRadius=2, xOffset=1, x2Offset=-1, yOffset=1, y2Offset=-1)
+        .encode(
+            color=alt.condition(f"datum.{value} < 0", alt.value(BELOW), alt.value(ABOVE)),
+            opacity=alt.Opacity("strength:Q", scale=None, legend=None),
+            tooltip=tooltip,
+        ),
+        cells.mark_text().encode(text=alt.Text(f"{value}:Q", format=form)),
+    ]
+
+
+def spec_of(chart: ChartType) -> dict[str, Any]:
+    """The chart as a Vega-Lite specification with the shared look."""
+    return {**chart.to_dict(), "config": CONFIG}
+
+
+def save_png(chart: ChartType, out: Path, stem: str) -> str:
+    """Writes a chart as PNG into `out` and returns its file name."""
+    png = vl_convert.vegalite_to_png(spec_of(chart), scale=1.3, vl_version=_version())
+    write_whole(out / f"{stem}.png", png)
     return f"{stem}.png"
 
 
-def draw_estimate(axis: Axes, estimate: Estimate, row: float, colour: str, label: str | None = None) -> None:
-    """An estimate as a dot on its interval, horizontally at a row; nothing where it is undefined."""
-    axis.hlines([row], [estimate.ci_low], [estimate.ci_high], color=colour, linewidth=2)
-    axis.plot([estimate.value], [row], marker="o", linestyle="", color=colour, label=label)
+def page_spec(chart: ChartType) -> dict[str, Any]:
+    """The specification with colours as CSS variables, which a theme or a printer changes without drawing again.
+
+    Title and note stand in `usermeta`, for the page writes them as text.
+    """
+    spec = spec_of(chart)
+    data = spec.pop("datasets")
+    spec["usermeta"]["title"] = spec.pop("title")
+    names = {colour: name for name, colour in PALETTE.items()}
+    text = re.sub('"(#[0-9a-f]{6})"', lambda colour: f'"var(--{names[colour[1]]})"', json.dumps(spec))
+    return {**json.loads(text), "datasets": data}
+
+
+def _version() -> str:
+    """The version of Vega-Lite that altair writes, as vl-convert names it."""
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

@@ -28,12 +28,13 @@ from cpt_tasks.benchmarks.rubric_adherence.report import SECTION as RUBRIC_ADHER
 from cpt_tasks.report import page
 from cpt_tasks.report.logs import find_logs, read_run, shown
 from cpt_tasks.report.run import Run, check_comparable, tell_apart
-from cpt_tasks.report.section import ModelSummaries, Section
-from cpt_tasks.report.text import image, interval_note, tables_markdown
+from cpt_tasks.report.section import NEEDS, Charts, ModelSummaries, Section, can_draw
+from cpt_tasks.report.text import image, models_note, tables_markdown
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
 
 SCHEMA = 2
+MISSING = f"Figures and report.html were not made: they {NEEDS}"
 # in the order of a report; the first one that was run leads
 SECTIONS: dict[str, Section] = {
     "rubric_adherence": RUBRIC_ADHERENCE,
@@ -93,9 +94,14 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     summary = summarise(runs, seed)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    parts = ["# Report"]
+    parts, views = ["# Report"], []
     for task in summary["tasks"]:
-        parts += _section_markdown(task, summary, [run for run in runs if run.task == task], out)
+        section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in runs if run.task == task]
+        charts = section.charts(models, own_runs) if can_draw() else {}
+        parts += _section_markdown(section, models, own_runs) + _draw(charts, out)
+        views.append(page.section_view(task, section, models, own_runs, charts))
+    if not can_draw():
+        parts.append(MISSING)
     judging = judging_table(runs)
     if not judging.empty:
         parts += ["## Judging", judging.to_markdown(index=False)]
@@ -103,7 +109,10 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     first = {task: next(iter(SECTIONS[task].tables(of_task(summary, task)).items())) for task in summary["tasks"]}
     main = next(iter(first))
     write_whole(out / "table.csv", first[main][1].to_csv(index=False))
-    _write_page(summary, runs, judging, out)
+    if can_draw():
+        page.write_page(summary, runs, views, judging, out)
+    else:  # a page of other numbers must not stand beside these
+        (out / page.PAGE).unlink(missing_ok=True)
     returned = [main] if main == "rubric_adherence" else list(first)
     tables = [part for task in returned for part in tables_markdown(dict([first[task]]))]
     return "\n".join(["\n\n".join(tables), *_notes(runs)])
@@ -150,7 +159,7 @@ def report_command(logs: tuple[str, ...], out: Path, seed: int, resamples: int |
     click.echo(markdown)
     click.echo(f"\nreport: {out / 'report.md'}, numbers: {out / 'summary.json'}, figures: {out}/*.png")
     html = out / page.PAGE
-    click.echo(f"page: {html}, opens in a browser without a network" if html.exists() else page.MISSING)
+    click.echo(f"page: {html}, opens in a browser without a network" if html.exists() else MISSING)
 
 
 def _model_entry(run: Run) -> dict[str, Any]:
@@ -164,25 +173,22 @@ def _counts(run: Run) -> dict[str, Any]:
     return counts | {"details": run.details}
 
 
-def _section_markdown(task: str, summary: dict[str, Any], runs: Sequence[Run], out: Path) -> list[str]:
-    from cpt_tasks.report.figures import save_figure
-
-    section, models = SECTIONS[task], of_task(summary, task)
+def _section_markdown(section: Section, models: ModelSummaries, runs: Sequence[Run]) -> list[str]:
     parts = [f"## {section.title}", section.intro(runs)]
-    if note := interval_note([entry["user_prompts"] for entry in models.values() if entry["user_prompts"]]):
+    if note := models_note(models):
         parts.append(note)
     if noise := _noise_lines(runs):
         parts.append("\n".join(f"- {line}" for line in noise))
-    parts += tables_markdown(section.tables(models))
-    drawn = section.figures(models, runs)
-    return parts + [image(stem, save_figure(figure, out, stem)) for stem, figure in drawn.items()]
+    return parts + tables_markdown(section.tables(models))
 
 
-def _write_page(summary: dict[str, Any], runs: Sequence[Run], judging: pd.DataFrame, out: Path) -> None:
-    if page.is_installed():
-        page.write_page(summary, runs, SECTIONS, judging, out)
-    else:  # a page of other numbers must not stand beside these
-        (out / page.PAGE).unlink(missing_ok=True)
+def _draw(charts: Charts, out: Path) -> list[str]:
+    """Writes the charts and returns them as Markdown."""
+    if not charts:
+        return []
+    from cpt_tasks.report.figures import save_png
+
+    return [image(stem, save_png(chart, out, stem)) for stem, chart in charts.items()]
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:

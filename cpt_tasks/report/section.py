@@ -1,7 +1,8 @@
-"""A section of a report: what a benchmark adds to its summary, tables and figures; listed in `report.py`."""
+"""A section of a report: what a benchmark adds to its summary, tables and charts; listed in `report.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -9,10 +10,19 @@ import pandas as pd
 from cpt_tasks.report.run import Run
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from altair.typing import ChartType
 
+NEEDS = "need the extra `report`: pip install 'cpt-tasks[report]'"
+MAX_ROWS = 5000  # of a chart's data, which stands in the page
+# altair charts by file stem
+Charts = dict[str, "ChartType"]
 # a benchmark's part of summary.json, by the name of the model
 ModelSummaries = Mapping[str, dict[str, Any]]
+
+
+def can_draw() -> bool:
+    """Whether the extra `report` is installed."""
+    return all(find_spec(name) for name in ("altair", "vl_convert"))
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,8 @@ class Section:
         summarise: From a run and a seed to what summary.json holds of it: JSON values only, None for what is
             undefined, estimates as `{value, ci_low, ci_high}`.
         tables: From the summaries to tables by caption, the most telling one first.
-        figures: From the summaries and the runs to figures by file stem.
+        charts: From the summaries and the runs to altair charts by file stem; each is a PNG beside report.md and stands
+            on the page. Called only where the extra `report` is installed.
         compare: From all runs of the benchmark and a seed to what comparing them adds to the summaries, by the name of
             the model; None where runs are not compared.
     """
@@ -34,5 +45,5 @@ class Section:
     intro: Callable[[Sequence[Run]], str]
     summarise: Callable[[Run, int], dict[str, Any]]
     tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
-    figures: "Callable[[ModelSummaries, Sequence[Run]], dict[str, Figure]]"
+    charts: Callable[[ModelSummaries, Sequence[Run]], Charts]
     compare: Callable[[Sequence[Run], int], dict[str, dict[str, Any]]] | None = None

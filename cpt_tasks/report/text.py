@@ -29,3 +29,8 @@ def interval_note(n_user_prompts: Sequence[int]) -> str:
     few = [n for n in notes if n < MIN_CLUSTERS]
     shown = [notes[few[-1]]] if few else []
     return "; ".join(shown + [note for n, note in notes.items() if note and n >= MIN_CLUSTERS][:1])
+
+
+def models_note(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """`interval_note` for a benchmark's part of summary.json."""
+    return interval_note([part["user_prompts"] for part in models.values() if part.get("user_prompts")])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from data_gen.draft.trial import Round
     from model_calls import CallStore
 
-DEFAULT_STORE = "calls/drafts.jsonl"
+DEFAULT_STORE = "calls/drafts.sqlite"
 SHORTEST_CHECK = 2  # user prompts: one is no evidence
 FOLDER = click.Path(file_okay=False, path_type=Path)
 

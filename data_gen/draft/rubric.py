@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_gen.draft.author import Author, Rejected
 from data_gen.draft.prompts import PROMPT_VERSION, PROMPTS
-from data_gen.generation.teacher_calls import teacher_name
+from data_gen.generate.teachers import teacher_name
 from rubrics import Rubric
 from rubrics.lint import lint_rubric
 from rubrics.schema import problem_texts

@@ -10,7 +10,7 @@ from inspect_ai.model import get_model
 from data_gen.draft.author import Spending
 from data_gen.draft.prompts import PROMPT_VERSION, prompt_hash
 from data_gen.draft.trial import Round, Trial, fidelity_report, trial_prompts
-from data_gen.generation.teacher_calls import TeacherSettings, teacher_name, teacher_of
+from data_gen.generate.teachers import TeacherSettings, teacher_name, teacher_of
 from judges import DEFAULT_JUDGE, MEASURED, Judge, MeasuredJudge, ModelJudge, check_measurable, judge_hash, judge_model
 from judges.measured import MEASURES_VERSION
 from judges.prompts import PROMPT_VERSION as JUDGE_PROMPT_VERSION

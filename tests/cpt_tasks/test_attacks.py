@@ -354,7 +354,7 @@ def test_no_model_is_asked_for_a_response_and_the_judge_reads_the_text(
 def test_calls_are_kept_in_the_store_that_is_named(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     grader = mock_model(lambda _: verdict(REVERIE, 10), name="grader")
     run(grader, tmp_path, families="flattery", limit_per_family=1)
-    assert (tmp_path / "calls.jsonl").read_text(encoding="utf-8").count("\n") == len(grader.seen) == 6
+    assert len(open_store(tmp_path / "calls.jsonl")) == len(grader.seen) == 6
 
 
 def test_statistics_by_hand() -> None:

@@ -1,28 +1,47 @@
-"""The committed results: the README shows them as they are, and they can be recomputed from the committed logs."""
+"""The committed results: the README shows them as they are; the intervals' coverage; no log says where it was made."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from inspect_ai.log import read_eval_log
 
-from cpt_tasks.report.report import SECTIONS, of_task
-
 ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "results" / "smollm2-135m"
 
 
-def table_rows(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.startswith("|")]
-
-
-def test_the_readme_shows_the_main_table_of_the_report() -> None:
+def test_the_numbers_and_answers_of_the_readme_are_those_of_the_results() -> None:
+    command = [sys.executable, ".ci/readme.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = readme.split("<!-- results -->")[1].split("<!-- /results -->")[0]
-    summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
-    assert table_rows(block) == table_rows(
-        SECTIONS["rubric_adherence"].tables(of_task(summary, "rubric_adherence"))["Overall"].to_markdown(index=False)
-    )
-    assert table_rows(block)[0] in (RESULT / "report.md").read_text(encoding="utf-8")
+    table = [line for line in readme.splitlines() if line.startswith("| smollm2-135m-cpt ")]
+    report = (ROOT / "results" / "smollm2-135m" / "report.md").read_text(encoding="utf-8")
+    [accuracy] = {line.split("|")[3].strip() for line in table}
+    assert f"| {accuracy}" in report
+
+
+def test_intervals_of_regular_students_hold_the_truth_where_a_report_prints_them() -> None:
+    # `make coverage`: 200 data sets a cell, so two standard errors of a coverage of 95% are 3 points
+    rows = json.loads((ROOT / "results" / "benchmarks" / "coverage.json").read_text(encoding="utf-8"))["rows"]
+    assert all(row["without_interval"] == 1 for row in rows if row["user_prompts"] == 5)
+    regular = [
+        row for row in rows if row["user_prompts"] == 24 and "perfect" not in row["students"] and row["rubrics"] < 18
+    ]
+    assert len(regular) == 2 * 3 * 6
+    assert sum(0.89 <= row["coverage"] <= 0.98 for row in regular) >= 0.9 * len(regular)
+
+
+@pytest.mark.slow
+def test_coverage_with_another_seed() -> None:
+    sys.path.append(str(ROOT / "benchmarks"))
+    import coverage  # type: ignore[import-not-found]
+
+    rows = {(row["students"], row["statistic"]): row["coverage"] for row in coverage.simulate(24, 4, 300, seed=1)}
+    for students in ("weak", "strong", "weak, strong"):
+        for statistic in ("macro_accuracy", "weighted_kappa", "order_accuracy"):
+            assert 0.9 <= rows[students, statistic] <= 0.985, (students, statistic)
 
 
 def test_no_committed_log_says_where_it_was_made() -> None:

@@ -18,7 +18,7 @@ from data_gen.draft.commands import prompts_command
 from data_gen.draft.fidelity import Scored, fidelity
 from data_gen.draft.prompts import TARGETS
 from data_gen.draft.trial import Trial, measure_wordings, plan_samples, trial_prompts
-from data_gen.generation.teacher_calls import Teacher, TeacherSettings, teacher_name
+from data_gen.generate.teachers import Teacher, TeacherSettings, teacher_name
 from judges import MeasuredJudge, ModelJudge, measure
 from model_calls import CallStore, open_store
 from rubrics import Rubric, ScoreLevel, Wordings, load_rubric, load_user_prompts

@@ -1,306 +1,35 @@
-"""A fake Anthropic server on loopback: Messages and Message Batches, with faults, latency, prompt caching, accounts.
+"""A fake Anthropic server on loopback: Messages (see fake_messages.py) and Message Batches.
 
-In a test, take the fixture `anthropic_server` (see conftest.py). In a process of its own, so that its CPU time counts
-for nobody else:
-
-    python tests/fake_anthropic.py --port 0 --config '{"latency_seconds": 2.0, "latency_sigma": 0.6}'
-
-prints its port. There, GET /_stats gives the accounts, POST /_config changes settings and POST /_reset starts over.
-Faults are seeded by (prompt, attempt), so that two clients that send the same prompts meet the same faults.
+In a test, take the fixture `anthropic_server` (see conftest.py).
 """
 
-import argparse
 import asyncio
-import contextlib
-import hashlib
 import json
-import math
-import random
-import re
-import socket
-import struct
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
+from fake_config import Config
+from fake_messages import CACHE_SECONDS, FakeMessages, draw, error, prompt_id, prompt_text, reply_text, reset_connection
 
-CACHE_SECONDS = 300
-
-
-@dataclass
-class Config:
-    """How the server behaves. Rates are shares of requests, 0-1; of refusals and wrong schemas, shares of prompts."""
-
-    seed: int = 7
-    latency_seconds: float = 0.0  # median
-    latency_sigma: float = 0.0  # of the logarithm; 0: the same for every request
-    latency_max_seconds: float = 30.0
-    rate_429: float = 0.0
-    rate_529: float = 0.0
-    rate_500: float = 0.0
-    rate_reset: float = 0.0
-    rate_truncated: float = 0.0
-    rate_hang: float = 0.0
-    rate_refusal: float = 0.0
-    rate_wrong_schema: float = 0.0  # the first reply of a prompt only
-    retry_after: str = "0.05"  # seconds; "": no such header
-    max_in_flight: int = 0  # 429 above; 0: no limit
-    min_cached_tokens: int = 1024
-    batch_seconds: float = 0.0
-    batch_create_seconds: float = 0.0  # between making a batch and saying so
-    lost_batch_answers: int = 0  # the first so many batches are made, but the connection ends in place of an answer
-    rate_batch_errored: float = 0.0
-    rate_batch_expired: float = 0.0
-    rate_batch_missing: float = 0.0
+__all__ = ["Config", "FakeAnthropic", "prompt_id", "prompt_text"]
 
 
-@dataclass
-class Stats:
-    """What the server saw and did."""
-
-    requests: int = 0
-    in_flight: int = 0
-    peak_in_flight: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)  # by prompt
-    served: Counter[str] = field(default_factory=Counter)  # whole replies, that is paid ones, by prompt
-    tokens: Counter[str] = field(default_factory=Counter)
-    cache_writes: int = 0  # requests that wrote
-    cache_reads: int = 0
-    batches_created: int = 0
-    batch_entries: Counter[str] = field(default_factory=Counter)  # submissions by custom id
-    first_request: float = 0.0
-    last_reply: float = 0.0
-
-    @property
-    def paid_twice(self) -> int:
-        """Replies beyond the first of each prompt."""
-        return sum(count - 1 for count in self.served.values())
-
-
-def reply_text(body: dict[str, Any]) -> str:
-    """A valid verdict where the prompt asks for one, with scores that depend on the response; else an echo."""
-    prompt = prompt_text(body)
-    asked = re.search(r"^The criterion ids, in this order: (.+)$", prompt, re.MULTILINE)
-    if not asked:
-        return f"echo: {prompt}"
-    response = re.search(r"<(response_\w+)>\n(.*)\n</\1>", prompt, re.DOTALL)
-    draw = random.Random(response.group(2) if response else prompt)
-    criteria = [
-        {"id": criterion.strip(), "reason": "Because of a phrase in it.", "score": draw.randint(0, 100)}
-        for criterion in asked.group(1).split(",")
-    ]
-    return json.dumps({"criteria": criteria, "holistic_score": draw.randint(0, 100)})
-
-
-def prompt_text(body: dict[str, Any]) -> str:
-    """System prompt and messages as one text, without cache marks."""
-    return "\n".join(text for text, _ in _blocks(body))
-
-
-class FakeAnthropic:
-    """The server.
-
-    Args:
-        config: Behaviour; may be changed while it runs.
-        reply: Text of a reply, from the body of the request.
-
-    Attributes:
-        stats: Accounts since the start or the last reset.
-        bodies: Bodies of message requests, as received.
-        headers: Their headers.
-        url: Base URL, while it runs.
-    """
+class FakeAnthropic(FakeMessages):
+    """The server with batches, which stay after a reset."""
 
     def __init__(self, config: Config | None = None, reply: Callable[[dict[str, Any]], str] = reply_text):
-        self.config = config or Config()
-        self.reply = reply
-        self.url = ""
-        self.keep_bodies = True
+        super().__init__(config, reply)
         self._batches: dict[str, dict[str, Any]] = {}
-        self.reset()
 
-    def reset(self) -> None:
-        """Empties the accounts and the prompt cache; batches stay."""
-        self.stats = Stats()
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self._cache: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator["FakeAnthropic"]:
-        """Serves from a thread of its own."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, daemon=True)
-        thread.start()
-        runner = asyncio.run_coroutine_threadsafe(self.start(0), loop).result()
-        try:
-            yield self
-        finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-
-    async def start(self, port: int) -> web.AppRunner:
-        """Binds to a port of loopback, 0 for any, and sets `url`."""
-        app = web.Application(client_max_size=300 * 2**20)
-        app.router.add_post("/v1/messages", self._messages)
-        app.router.add_post("/v1/messages/batches", self._create_batch)
-        app.router.add_get("/v1/messages/batches", self._list_batches)
-        app.router.add_get("/v1/messages/batches/{id}", self._retrieve_batch)
-        app.router.add_get("/v1/messages/batches/{id}/results", self._batch_results)
-        app.router.add_post("/v1/messages/batches/{id}/cancel", self._cancel_batch)
-        app.router.add_get("/_stats", self._get_stats)
-        app.router.add_post("/_config", self._set_config)
-        app.router.add_post("/_reset", self._reset)
-        runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, keepalive_timeout=75, shutdown_timeout=0
-        )
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return runner
-
-    # messages
-
-    async def _messages(self, request: web.Request) -> web.StreamResponse:
-        stats = self.stats
-        stats.requests += 1
-        stats.in_flight += 1
-        stats.peak_in_flight = max(stats.peak_in_flight, stats.in_flight)
-        stats.first_request = stats.first_request or time.monotonic()
-        try:
-            body = await request.json()
-            if self.keep_bodies:
-                self.bodies.append(body)
-                self.headers.append(dict(request.headers))
-            prompt = prompt_id(body)
-            stats.asked[prompt] += 1
-            fault = self._fault(prompt, stats.asked[prompt])
-            if self.config.max_in_flight and stats.in_flight > self.config.max_in_flight:
-                fault = "429"
-            usage, marks = self._cached_usage(body)
-            if fault not in ("429", "529", "500"):
-                await asyncio.sleep(self._latency(prompt, stats.asked[prompt]))
-            if fault:
-                stats.faults[fault] += 1
-            match fault:
-                case "429":
-                    headers = {"retry-after": self.config.retry_after} if self.config.retry_after else {}
-                    return _error(429, "rate_limit_error", "rate limited", headers)
-                case "529":
-                    return _error(529, "overloaded_error", "Overloaded")
-                case "500":
-                    return _error(500, "api_error", "Internal server error")
-                case "hang":
-                    await asyncio.sleep(3600)
-                case "reset":
-                    return _reset_connection(request)
-            self._cache.update(dict.fromkeys(marks, time.monotonic() + CACHE_SECONDS))
-            message = self._message(body, prompt, usage)
-            whole = fault != "truncated"
-            if body.get("stream"):
-                return await self._stream(request, message, prompt, whole)
-            data = json.dumps(message, ensure_ascii=False).encode()
-            if whole:
-                self._account(prompt, message)
-            headers = {"request-id": f"req_{message['id']}", "content-type": "application/json"}
-            return web.Response(body=data if whole else data[: len(data) // 2], headers=headers)
-        finally:
-            stats.in_flight -= 1
-            stats.last_reply = time.monotonic()
-
-    async def _stream(
-        self, request: web.Request, message: dict[str, Any], prompt: str, whole: bool
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
-        text = message["content"][0]["text"]
-        half = len(text) // 2
-        tokens = {"output_tokens": message["usage"]["output_tokens"]}
-        events = [
-            {"type": "message_start", "message": message | {"content": [], "stop_reason": None}},
-            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text[:half]}},
-            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text[half:]}},
-            {"type": "content_block_stop", "index": 0},
-            {"type": "message_delta", "delta": {"stop_reason": message["stop_reason"]}, "usage": tokens},
-            {"type": "message_stop"},
-        ]
-        for event in events if whole else events[:3]:
-            await response.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
-        if whole:
-            self._account(prompt, message)
-        await response.write_eof()  # a cut stream ends like a whole one, as behind some proxies
-        return response
-
-    def _message(self, body: dict[str, Any], prompt: str, usage: dict[str, int]) -> dict[str, Any]:
-        refused = _draw(self.config.seed, "refusal", prompt) < self.config.rate_refusal
-        text = "" if refused else self.reply(body)
-        wrong = _draw(self.config.seed, "schema", prompt) < self.config.rate_wrong_schema
-        if wrong and not refused and not self.stats.served[prompt]:
-            text = '{"verdict": "fine"}'
-        if refused:
-            self.stats.faults["refusal"] += 1
-        return {
-            "id": f"msg_{prompt[:20]}_{self.stats.served[prompt]}",
-            "type": "message",
-            "role": "assistant",
-            "model": body["model"],
-            "content": [{"type": "text", "text": text}],
-            "stop_reason": "refusal" if refused else "end_turn",
-            "stop_sequence": None,
-            "usage": usage | {"output_tokens": _tokens(text)},
-        }
-
-    def _account(self, prompt: str, message: dict[str, Any]) -> None:
-        self.stats.served[prompt] += 1
-        self.stats.tokens.update(message["usage"])
-        self.stats.cache_writes += message["usage"]["cache_creation_input_tokens"] > 0
-        self.stats.cache_reads += message["usage"]["cache_read_input_tokens"] > 0
-
-    def _fault(self, prompt: str, attempt: int) -> str:
-        draw = _draw(self.config.seed, "fault", prompt, attempt)
-        for fault in ("429", "529", "500", "reset", "truncated", "hang"):
-            draw -= getattr(self.config, f"rate_{fault}")
-            if draw < 0:
-                return fault
-        return ""
-
-    def _latency(self, prompt: str, attempt: int) -> float:
-        normal = random.Random(f"{self.config.seed} latency {prompt} {attempt}").gauss(0, 1)
-        seconds = self.config.latency_seconds * math.exp(self.config.latency_sigma * normal)
-        return min(self.config.latency_max_seconds, seconds)
-
-    def _cached_usage(self, body: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
-        """Input tokens by kind, and the prefixes that can be read from the cache once the reply starts."""
-        digest = hashlib.sha256()
-        total = 0
-        prefixes: list[tuple[str, int, bool]] = []
-        for text, marked in _blocks(body):
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-            total += _tokens(text)
-            prefixes.append((digest.hexdigest(), total, marked and total >= self.config.min_cached_tokens))
-        marks = [(prefix, size) for prefix, size, marked in prefixes if marked]
-        upto = marks[-1][1] if marks else 0
-        now = time.monotonic()
-        live = [size for prefix, size, _ in prefixes if size <= upto and self._cache.get(prefix, 0) > now]
-        read = max(live, default=0)
-        usage = {
-            "input_tokens": total - upto,
-            "cache_creation_input_tokens": upto - read,
-            "cache_read_input_tokens": read,
-        }
-        return usage, [prefix for prefix, _ in marks]
-
-    # batches
+    def _add_routes(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/v1/messages/batches", self._create_batch)
+        router.add_get("/v1/messages/batches", self._list_batches)
+        router.add_get("/v1/messages/batches/{id}", self._retrieve_batch)
+        router.add_get("/v1/messages/batches/{id}/results", self._batch_results)
+        router.add_post("/v1/messages/batches/{id}/cancel", self._cancel_batch)
 
     async def _create_batch(self, request: web.Request) -> web.Response:
         entries = (await request.json())["requests"]
@@ -317,7 +46,7 @@ class FakeAnthropic:
         self.stats.batch_entries.update(entry["custom_id"] for entry in entries)
         await asyncio.sleep(self.config.batch_create_seconds)
         if self.stats.batches_created <= self.config.lost_batch_answers:
-            return _reset_connection(request)
+            return reset_connection(request)
         return web.json_response(self._batch(batch))
 
     async def _list_batches(self, request: web.Request) -> web.Response:
@@ -332,7 +61,7 @@ class FakeAnthropic:
 
     async def _retrieve_batch(self, request: web.Request) -> web.Response:
         batch = self._batches.get(request.match_info["id"])
-        return web.json_response(self._batch(batch)) if batch else _error(404, "not_found_error", "no such batch")
+        return web.json_response(self._batch(batch)) if batch else error(404, "not_found_error", "no such batch")
 
     async def _cancel_batch(self, request: web.Request) -> web.Response:
         batch = self._batches[request.match_info["id"]]
@@ -353,16 +82,16 @@ class FakeAnthropic:
             return outcomes[custom_id]  # type: ignore[no-any-return]
         body = entry["params"]
         prompt = prompt_id(body)
-        draw = _draw(config.seed, "batch", prompt, self.stats.batch_entries[custom_id])
+        share = draw(config.seed, "batch", prompt, self.stats.batch_entries[custom_id])
         api_error = {"type": "error", "error": {"type": "api_error", "message": "Internal server error"}}
         result: dict[str, Any] | None
         if batch["canceled"]:
             result = {"type": "canceled"}
-        elif draw < config.rate_batch_missing:
+        elif share < config.rate_batch_missing:
             result = None
-        elif draw < config.rate_batch_missing + config.rate_batch_errored:
+        elif share < config.rate_batch_missing + config.rate_batch_errored:
             result = {"type": "errored", "error": api_error | {"request_id": "req_batch"}}
-        elif draw < config.rate_batch_missing + config.rate_batch_errored + config.rate_batch_expired:
+        elif share < config.rate_batch_missing + config.rate_batch_errored + config.rate_batch_expired:
             result = {"type": "expired"}
         else:
             usage, marks = self._cached_usage(body)
@@ -389,80 +118,3 @@ class FakeAnthropic:
             "cancel_initiated_at": None,
             "results_url": f"{self.url}/v1/messages/batches/{batch['id']}/results" if ended else None,
         }
-
-    # control
-
-    async def _get_stats(self, request: web.Request) -> web.Response:
-        return web.json_response(vars(self.stats) | {"paid_twice": self.stats.paid_twice})
-
-    async def _set_config(self, request: web.Request) -> web.Response:
-        self.config = Config(**(asdict(self.config) | await request.json()))
-        return web.json_response(asdict(self.config))
-
-    async def _reset(self, request: web.Request) -> web.Response:
-        self.reset()
-        return web.json_response({})
-
-
-def prompt_id(body: dict[str, Any]) -> str:
-    """Hash of the texts of a request."""
-    return hashlib.sha256(prompt_text(body).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _blocks(body: dict[str, Any]) -> list[tuple[str, bool]]:
-    """Texts in the order of the prompt prefix, each with whether it is a cache breakpoint."""
-    contents = [body.get("system") or [], *(message["content"] for message in body["messages"])]
-    blocks = [
-        (block["text"], "cache_control" in block)
-        for content in contents
-        for block in ([{"type": "text", "text": content}] if isinstance(content, str) else content)
-    ]
-    if "cache_control" in body:  # automatic caching marks the last block
-        blocks[-1] = (blocks[-1][0], True)
-    return blocks
-
-
-def _tokens(text: str) -> int:
-    return max(1, len(text) // 4)
-
-
-def _draw(*seed: object) -> float:
-    """A number in [0, 1) that depends on the seed only."""
-    digest = hashlib.blake2b(repr(seed).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
-
-
-def _error(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_error"}
-    return web.json_response(body, status=status, headers=headers)
-
-
-def _reset_connection(request: web.Request) -> web.Response:
-    assert request.transport is not None
-    connection = request.transport.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST in place of FIN
-    request.transport.abort()
-    return web.Response(status=500)
-
-
-async def _serve(port: int, config: Config, max_seconds: float) -> None:
-    server = FakeAnthropic(config)
-    server.keep_bodies = False
-    runner = await server.start(port)
-    print(server.url.rsplit(":", 1)[1], flush=True)
-    await asyncio.sleep(max_seconds)
-    await runner.cleanup()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one (default: 0)")
-    parser.add_argument("--config", default="{}", help="fields of Config as JSON (default: {})")
-    parser.add_argument("--max-seconds", type=float, default=3600, help="ends by itself after (default: 3600)")
-    options = parser.parse_args()
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(options.port, Config(**json.loads(options.config)), options.max_seconds))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,12 +1,11 @@
 """A server on loopback with the OpenAI interface that vLLM and SGLang have: chat completions, one fixed reply."""
 
-import asyncio
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
+from fake_messages import in_a_thread
 
 
 @contextlib.contextmanager
@@ -30,14 +29,5 @@ def serving(text: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return runner
 
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    runner = asyncio.run_coroutine_threadsafe(start(), loop).result()
-    try:
+    with in_a_thread(start()) as runner:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1", bodies
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

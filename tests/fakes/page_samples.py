@@ -1,131 +1,125 @@
-"""A small summary with every section and hostile records, for the tests of the report's page."""
+"""A small report with every chart and hostile texts, for the tests of the report's page."""
 
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
-from cpt_tasks.report_page.records import Criterion, Record, RunRecords
+import pandas as pd
+
+from cpt_tasks.report.figures import page_spec
+from cpt_tasks.report.page import view
+from cpt_tasks.report.page.samples import Samples, samples_of
+from cpt_tasks.report.run import Run
 
 HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\"> & <!--"
 MODELS = ["alpha", "beta", f"gamma {HOSTILE}"]
 ACCURACY = {"alpha": 0.4, "beta": 0.9, MODELS[2]: None}
 RUBRICS = ["noir", "reverie"]
 LEVELS = ["low", "moderate", "extremely_high"]
+NAN = float("nan")
+TASKS = ["rubric_adherence", "best_of_n", "dose_response", "composition", "paraphrase_robustness", "drift"]
 
 
 def estimate(value: float | None) -> dict[str, float | None]:
-    spread = 0.05 if value is not None else None
-    low, high = (None, None) if value is None or spread is None else (value - spread, value + spread)
+    low, high = (None, None) if value is None else (value - 0.05, value + 0.05)
     return {"value": value, "ci_low": low, "ci_high": high}
 
 
-def record(rubric: str, level: str, prompt: int, score: float, **changes: Any) -> Record:
-    facts: dict[str, Any] = {
-        "rubric": rubric,
-        "level": level,
-        "prompt_id": f"prompt-{prompt}",
-        "wording": f"heldout-{prompt % 2}",
-        "epoch": 1,
-        "score": score,
-        "words": 20 + prompt,
-        "note": "",
-        "system_prompt": f"Write {rubric} at level {level}.",
-        "user_prompt": f"Describe scene {prompt}.",
-        "response": f"{rubric} {level} response {prompt}",
-        "criteria": (Criterion("rhythm", 55.0, f"reason {prompt}"), Criterion("imagery", 20.5, HOSTILE)),
-        "holistic": 40.0,
-    }
-    return Record(**(facts | changes))
+def sample(rubric: str, level: str, prompt: int, score: float, **changes: Any) -> dict[str, Any]:
+    criteria = [("rhythm", 55.0, f"reason {prompt}"), ("imagery", 20.5, HOSTILE)]
+    judgment = SimpleNamespace(criteria=[SimpleNamespace(id=i, score=s, reason=r) for i, s, r in criteria], holistic=40)
+    facts = {"rubric": rubric, "level": level, "target": NAN, "user_prompt_id": f"prompt-{prompt}", "epoch": 1}
+    facts |= {"wording": f"heldout-{prompt % 2}", "score": score, "words": 20.0 + prompt, "reason": ""}
+    facts |= {"system_prompt": f"Write {rubric} at level {level}.", "user_prompt": f"Describe scene {prompt}."}
+    facts |= {"response": f"{rubric} {level} response {prompt}", "stop_reason": "stop"}
+    return facts | {"record": SimpleNamespace(judgment=judgment)} | changes
 
 
-def adherence(model: str) -> RunRecords:
+def run(task: str, model: str, rows: list[dict[str, Any]]) -> Run:
+    return Run(task, model, model, "base", None, "system_prompt", {}, pd.DataFrame(rows))
+
+
+def adherence(model: str) -> Run:
     """Eight responses per cell with the scores 5, 17, 29, ... 89; the first of each cell is hostile."""
-    records = [
-        record(rubric, level, prompt, 5 + 12 * prompt, **({"response": HOSTILE} if prompt == 0 else {}))
+    rows = [
+        sample(rubric, level, prompt, 5 + 12 * prompt, **({"response": HOSTILE} if prompt == 0 else {}))
         for rubric in RUBRICS
         for level in LEVELS
         for prompt in range(8)
     ]
-    return RunRecords("rubric_adherence", model, records)
+    return run("rubric_adherence", model, rows)
 
 
-def dose(model: str) -> RunRecords:
-    return RunRecords("dose_response", model, [record("noir", "30", prompt, 20 + prompt) for prompt in range(2)])
+def runs() -> list[Run]:
+    """Of every model a run of three benchmarks: of levels, of targets, and without a level."""
+    return [
+        part
+        for model in MODELS
+        for part in (
+            adherence(model),
+            run("dose_response", model, [sample("noir", "low", n, 20 + n, target=30.0) for n in range(2)]),
+            run("drift", model, [sample("noir", "none", n, 50, wording="") for n in range(2)]),
+        )
+    ]
 
 
-def drift(model: str) -> RunRecords:
-    return RunRecords("drift", model, [record("noir", "none", prompt, 50, wording="") for prompt in range(2)])
-
-
-def runs() -> list[RunRecords]:
-    return [run(model) for model in MODELS for run in (adherence, dose, drift)]
+def samples() -> list[Samples]:
+    return [samples_of(part) for part in runs()]
 
 
 def summary() -> dict[str, Any]:
+    facts = {"judge": HOSTILE, "prompt_version": "1", "rubrics": {"noir": "abc", "reverie": "def"}, "user_prompts": 8}
     return {
-        "run": {
-            "task": "rubric_adherence",
-            "judge": HOSTILE,
-            "prompt_version": "1",
-            "rubrics": {"noir": "abc", "reverie": "def"},
-            "split": "test",
-            "paraphrases": "heldout",
-            "user_prompts": 8,
-            "seed": 0,
-            "n_resamples": 100,
-            "versions": {"cpt-tasks": "0.1.0"},
-        },
-        "models": [entry(model, number) for number, model in enumerate(MODELS)],
+        "schema": 2,
+        "seed": 0,
+        "versions": {"cpt-tasks": "0.2.0"},
+        "tasks": {task: {"task": task, **facts} for task in TASKS},
+        "models": [
+            {"name": model, "base": "base", "adapter": HOSTILE if number == 2 else None, "prompting": "system_prompt"}
+            | {"tasks": tasks(model, number)}
+            for number, model in enumerate(MODELS)
+        ],
     }
 
 
-def entry(model: str, number: int) -> dict[str, Any]:
-    names = ("kendall_tau_b", "spearman_rho", "order_accuracy", "gain", "weighted_kappa")
-    return {
-        "name": model,
-        "base": "base",
-        "adapter": HOSTILE if number == 2 else None,
-        "prompting": "system_prompt",
-        "n": 48 + number,
-        "unscored": number,
+def tasks(model: str, number: int) -> dict[str, Any]:
+    names = ("kendall_tau_b", "spearman_rho", "order_accuracy", "calibration_slope", "weighted_kappa")
+    metrics = {name: estimate(0.1 - 0.2 * number) for name in names}
+    metrics |= {"macro_accuracy": estimate(ACCURACY[model]), "chance_accuracy": estimate(1 / 3)}
+    requests = {name: {"metrics": {bar: estimate(0.5) for bar in BARS}} for name in ("same_levels", "different_levels")}
+    adherent = {
+        "n": 48 + number, "unscored": number, "user_prompts": 8, "metrics": metrics, "side_effects": matrix(),
         "details": {"log": "a.eval", "command": f"inspect eval cpt_tasks/rubric_adherence --model {model}"},
-        "metrics": {"macro_accuracy": estimate(ACCURACY[model]), "chance_accuracy": estimate(1 / 3)}
-        | {name: estimate(0.1 - 0.2 * number) for name in names},
         "by_rubric": {rubric: {"n": 24, "metrics": {"macro_accuracy": estimate(0.5)}} for rubric in RUBRICS},
         "by_level": {
-            level: {
-                "n": 16, "unscored": number, "no_response": 0, "truncated": None,
-                "metrics": {"accuracy": estimate(0.5), "mean_score": estimate(20 + 30 * rank)}
-                | {"band_error": estimate(9)},
-            }
+            level: {"n": 16, "metrics": {"accuracy": estimate(0.5), "mean_score": estimate(20 + 30 * rank)}}
             for rank, level in enumerate(LEVELS)
         },
-        "leakage": matrix(),
-        "tasks": {
-            "best_of_n": {
-                "n": 10, "unscored": 0, "metrics": {"band_hit@2": estimate(0.5)}, "curves": curves(number),
-                "upper_bound": True, "selected_by": HOSTILE, "samples_per_cell": 8, "cost_unit": "tokens",
-                "cells": [], "unselected": 0, "distinct_responses": 8.0,
-            },
-            "dose_response": {
-                "n": 10, "unscored": 0, "metrics": {"gain": estimate(0.8)}, "curve": doses(number), "style": "number",
-                "by_rubric": {"noir": {"metrics": {"gain": estimate(0.8)}, "curve": doses(number)}},
-            },
-            "paraphrase_robustness": {
-                "n": 10, "unscored": 0, "metrics": {"wording_sd": estimate(8.0)},
-                "by_condition": {"system, words": {"wording_sd": estimate(8.0)}},
-                "cells": [
-                    {"rubric": rubric, "level": level, "position": "system", "style": "words", "n": 8, "mean": 0.5,
-                     "worst": 0.2, "worst_wording": "heldout-1",
-                     "accuracy": {"heldout-0": 0.8, "heldout-1": 0.2, HOSTILE: 0.5}}
-                    for rubric in RUBRICS for level in LEVELS
-                ],
-            },
-            "drift": {
-                "n": 10, "unscored": 0, "metrics": {"mean_words": estimate(80.0)}, "further_failures": {},
-                "by_rubric": {rubric: {"score": estimate(50.0)} for rubric in RUBRICS},
-                "drift": {"n": 5, "metrics": {}, "by_rubric": {rubric: estimate(-4.0) for rubric in RUBRICS}},
-            },
-        },
     }  # fmt: skip
+    others = {
+        "best_of_n": {"cost_unit": "tokens", "curves": curves(number)},
+        "dose_response": {"curve": doses(number), "by_rubric": {"noir": {"curve": doses(number)}}},
+        "composition": {"by_request": requests, "side_effects": matrix()},
+        "paraphrase_robustness": {"cells": cells()},
+        "drift": {
+            "by_rubric": {rubric: {"score": estimate(50.0)} for rubric in RUBRICS},
+            "drift": {"by_rubric": {rubric: estimate(-4.0) for rubric in RUBRICS}},
+        },
+    }
+    return {"rubric_adherence": adherent} | {task: part | {"n": 10, "unscored": 0} for task, part in others.items()}
+
+
+BARS = ("accuracy_alone", "accuracy_together", "both_right")
+
+
+def cells() -> list[dict[str, Any]]:
+    accuracy = {"heldout-0": 0.8, "heldout-1": 0.2, HOSTILE: 0.5}
+    return [
+        {"rubric": rubric, "level": level, "position": "system", "style": "descriptive", "n": 8, "mean": 0.5}
+        | {"accuracy": accuracy}
+        for rubric in RUBRICS
+        for level in LEVELS
+    ]
 
 
 def matrix() -> list[dict[str, Any]]:
@@ -139,13 +133,8 @@ def matrix() -> list[dict[str, Any]]:
 
 def curves(number: int) -> list[dict[str, Any]]:
     return [
-        {
-            "level": level,
-            "k": k,
-            "statistic": "band_hit",
-            "mean_tokens": 100.0 * k,
-            **estimate(0.2 + 0.05 * k + number / 9),
-        }
+        {"level": level, "k": k, "statistic": statistic, "mean_tokens": 100.0 * k} | estimate(0.2 + 0.05 * k)
+        for statistic in ("band_hit", "score")
         for level in [*LEVELS, "all"]
         for k in (1, 2, 4, 8)
     ]
@@ -157,3 +146,17 @@ def doses(number: int) -> list[dict[str, Any]]:
         | {"ci_low": target * 0.5, "ci_high": float(target)}
         for target in (10, 30, 50, 70, 90)
     ]
+
+
+def sections(content: dict[str, Any]) -> list[view.SectionView]:
+    """Every benchmark of a summary with its charts, and a hostile table."""
+    views = []
+    for task in content["tasks"]:
+        models = {model["name"]: model["tasks"][task] for model in content["models"] if task in model["tasks"]}
+        drawn = import_module(f"cpt_tasks.benchmarks.{task}.charts").charts(
+            models, [adherence(name) for name in models]
+        )
+        charts = {name: page_spec(chart) for name, chart in drawn.items()}
+        table = view.Table("By level", ["model", "level", "n"], [["a", HOSTILE, "9"], ["b", "low", "10"]])
+        views.append(view.SectionView(task, task, "What `it` is.", "8 user prompts: few", charts, [table]))
+    return views

@@ -1,13 +1,12 @@
-"""The batch path against a fake server: the same request as online, and nothing sent twice after a kill."""
+"""The batch path against a fake server: the same replies as online, and nothing sent twice after a kill."""
 
 import asyncio
-import json
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +15,26 @@ import anyio
 import httpx2
 import pytest
 from fake_anthropic import Config, FakeAnthropic
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageAssistant,
-    ChatMessageSystem,
-    ChatMessageUser,
-    ContentText,
-    GenerateConfig,
-    Model,
-    ResponseSchema,
-    get_model,
-)
-from inspect_ai.util import json_schema
-from pydantic import BaseModel
+from filelock import FileLock
+from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
 
-from model_calls import Call, CallStore, ask, open_batches, open_store
+from model_calls import Call, CallStore, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
-from model_calls.request import request_body
+from model_calls.batch_records import BatchRecords
 
 FAKES = Path(__file__).parents[1] / "fakes"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[CallStore]:
-    store = open_store(tmp_path / "calls.jsonl")
+    store = open_store(tmp_path / "calls.sqlite")
     yield store
     store.close()
 
 
-def fake_model(name: str = "anthropic/claude-sonnet-5-5", *, cache_ttl: str | None = None, **config: Any) -> Model:
-    arguments = {"cache_ttl": cache_ttl} if cache_ttl else {}
-    return get_model(name, config=GenerateConfig(**({"max_tokens": 1000} | config)), memoize=False, **arguments)
+def fake_model(**config: Any) -> Model:
+    config = {"max_tokens": 1000} | config
+    return get_model("anthropic/claude-sonnet-5-5", config=GenerateConfig(**config), memoize=False)
 
 
 def calls(numbers: range, model: Model | None = None) -> list[Call]:
@@ -58,68 +46,14 @@ def run(store: CallStore, asked: list[Call], **options: Any) -> BatchOutcome:
     return asyncio.run(ask_in_batches(store, asked, **({"poll_seconds": 0.02, "batch_size": 30} | options)))
 
 
-def state_of(store: CallStore) -> Path:
-    return Path(f"{store.path}.batches.jsonl")
-
-
 def all_sent_once(server: FakeAnthropic, asked: list[Call]) -> bool:
     return dict(server.stats.batch_entries) == {call.key: 1 for call in asked}
-
-
-# the same as online
-
-
-class Verdict(BaseModel):
-    reason: str
-    score: float
-
-
-SYSTEM = ChatMessageSystem(content="You grade.")
-PLAIN: list[ChatMessage] = [SYSTEM, ChatMessageUser(content="Grade this.")]
-MARKED: list[ChatMessage] = [
-    SYSTEM,
-    ChatMessageUser(content=[ContentText(text="The rubric.", cache_breakpoint=True), ContentText(text="The text.")]),
-]
-MARKED_SYSTEM: list[ChatMessage] = [
-    ChatMessageSystem(content=[ContentText(text="Grade."), ContentText(text="The rubric.", cache_breakpoint=True)]),
-    ChatMessageUser(content="The text."),
-]
-TURNS: list[ChatMessage] = [
-    ChatMessageUser(content="Write."),
-    ChatMessageUser(content="Please."),
-    ChatMessageAssistant(content="Once upon a time."),
-    ChatMessageUser(content=[ContentText(text="Go"), ContentText(text="on.")]),
-]
-SCHEMA = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
-
-
-@pytest.mark.parametrize("messages", [PLAIN, MARKED, MARKED_SYSTEM, TURNS], ids=["plain", "marked", "system", "turns"])
-@pytest.mark.parametrize(
-    ("model", "config"),
-    [
-        ("claude-sonnet-5-5", {"max_tokens": 6000, "reasoning_effort": "low", "response_schema": SCHEMA}),
-        ("claude-sonnet-5-5", {"reasoning_effort": "none", "stop_seqs": ["END"]}),
-        ("claude-haiku-5-5", {"reasoning_effort": "none", "effort": "low", "max_tokens": None}),
-        ("claude-opus-4-6", {"reasoning_effort": "high", "cache_prompt": False}),
-        ("claude-sonnet-4-5", {"system_message": "Be brief.", "cache_ttl": "1h", "temperature": 0.5}),
-    ],
-)
-def test_the_request_is_the_one_that_the_online_path_sends(
-    anthropic_server: FakeAnthropic, store: CallStore, model: str, config: dict[str, Any], messages: list[ChatMessage]
-) -> None:
-    call = Call(fake_model(f"anthropic/{model}", **config), messages)
-    body, betas = asyncio.run(request_body(call))
-    asyncio.run(ask(store, call))
-    [online] = anthropic_server.bodies
-    online.pop("stream", None)  # a batch has no such thing
-    assert json.loads(json.dumps(body)) == online
-    assert ",".join(betas) == anthropic_server.headers[0].get("anthropic-beta", "")
 
 
 def test_a_reply_is_the_one_that_the_online_path_keeps(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
     anthropic_server.config = Config(rate_refusal=0.3)
     asked = calls(range(10))
-    stores = [open_store(tmp_path / f"{way}.jsonl") for way in ("online", "batch")]
+    stores = [open_store(tmp_path / f"{way}.sqlite") for way in ("online", "batch")]
     for call in asked:
         asyncio.run(ask(stores[0], call))
     anthropic_server.reset()
@@ -134,29 +68,6 @@ def test_a_reply_is_the_one_that_the_online_path_keeps(anthropic_server: FakeAnt
     assert anthropic_server.stats.requests == 0
     for store in stores:
         store.close()
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ({"fallback_models": ["claude-opus-5"]}, "config.fallback_models is set: a batch has no place for it"),
-        ({"extra_headers": {"x-team": "a"}}, "config.extra_headers is set: a batch has no place for it"),
-    ],
-)
-def test_a_setting_that_a_batch_cannot_express_is_named_before_anything_is_sent(
-    anthropic_server: FakeAnthropic, store: CallStore, config: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(ValueError, match=said):
-        run(store, [*calls(range(2)), *calls(range(2), fake_model(**config))])
-    assert anthropic_server.stats.batches_created == 0
-
-
-def test_a_model_without_batches_is_refused_in_one_sentence(mock_model: Any, store: CallStore) -> None:
-    with pytest.raises(ValueError, match="^mockllm/student has no batches here, .*: ask it online$"):
-        run(store, calls(range(1), mock_model(lambda _: "Fine.")))
-
-
-# entries
 
 
 def test_calls_are_cut_into_batches_by_size_and_by_beta_features(
@@ -186,15 +97,6 @@ def test_errored_and_expired_entries_are_sent_again_and_absent_ones_are_named(
     assert run(store, asked) == BatchOutcome(len(outcome.failed), outcome.answered, {})
 
 
-def test_an_entry_that_never_succeeds_fails_by_name_after_the_last_round(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    anthropic_server.config = Config(rate_batch_expired=1.0)
-    [call] = calls(range(1))
-    assert run(store, [call], max_rounds=2) == BatchOutcome(0, 0, {call.key: "expired, 2 times"})
-    assert anthropic_server.stats.batch_entries[call.key] == 2
-
-
 def test_a_batch_canceled_by_somebody_is_a_named_failure_and_not_sent_again(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
@@ -216,7 +118,7 @@ def test_a_batch_that_does_not_end_is_a_clear_error_and_a_rerun_takes_it_up(
 ) -> None:
     anthropic_server.config = Config(batch_seconds=0.5)
     asked = calls(range(3))
-    with pytest.raises(TimeoutError, match="msgbatch_0000 are not done after 0 seconds: run again to go on waiting"):
+    with pytest.raises(TimeoutError, match="msgbatch_0000 are not done after 0 seconds: run again to go on"):
         run(store, asked, max_wait_seconds=0.1)
     assert run(store, asked) == BatchOutcome(3, 0, {})
     assert all_sent_once(anthropic_server, asked)
@@ -246,33 +148,23 @@ def passing_errors() -> list[Exception]:
     ]
 
 
+@pytest.mark.parametrize("pass_in_time", [True, False])
 @pytest.mark.parametrize("method", ["retrieve", "list", "results"])
-def test_errors_that_pass_do_not_end_the_wait_for_a_batch(
-    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str
+def test_errors_that_pass_end_the_wait_only_if_they_do_not_pass_in_time_and_then_a_rerun_goes_on(
+    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str, pass_in_time: bool
 ) -> None:
-    asked, said, errors = calls(range(3)), list[str](), passing_errors()
-    state_of(store).unlink()  # so that there is something to list
-    failing(monkeypatch, method, errors)
-    assert run(store, asked, progress=said.append) == BatchOutcome(3, 0, {})
-    assert all_sent_once(anthropic_server, asked)
-    assert not errors
-    assert len([line for line in said if line.endswith("trying again in 0.02 seconds")]) == 4
-    assert any("RateLimitError: Slow down" in line for line in said)
-
-
-@pytest.mark.parametrize("method", ["retrieve", "list", "results"])
-def test_errors_that_do_not_pass_in_time_end_in_a_timeout_and_a_rerun_takes_the_batch_up(
-    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    asked = calls(range(3))
-    anthropic_server.config = Config(batch_create_seconds=60 * (method == "list"))
-    if method == "list":  # only a batch that was not recorded is listed
-        cancelled_after(store, asked, 0.5)
-    with monkeypatch.context() as patch, pytest.raises(TimeoutError, match="run again .* sent twice$"):
-        failing(patch, method, passing_errors() * 1000)
-        run(store, asked, max_wait_seconds=0.1)
-    anthropic_server.config = Config()
-    assert run(store, asked) == BatchOutcome(3, 0, {})
+    asked, said = calls(range(3)), list[str]()
+    left_unrecorded(anthropic_server, store, asked)  # so that there is something to list
+    with monkeypatch.context() as patch:
+        failing(patch, method, passing_errors() * (1 if pass_in_time else 1000))
+        if pass_in_time:
+            assert run(store, asked, progress=said.append) == BatchOutcome(3, 0, {})
+            assert len([line for line in said if line.endswith("trying again in 0.02 seconds")]) == 4
+            assert any("RateLimitError: Slow down" in line for line in said)
+        else:
+            with pytest.raises(TimeoutError, match="run again .* sent twice$"):
+                run(store, asked, max_wait_seconds=0.1)
+    assert run(store, asked).failed == {}
     assert all_sent_once(anthropic_server, asked)
 
 
@@ -286,13 +178,11 @@ def test_after_a_refusal_to_create_no_batch_of_somebody_else_is_taken_for_ours(
     monkeypatch.setattr(anyio, "sleep", lambda seconds: (slept.append(seconds), sleep(0))[1])
     with pytest.raises(anthropic.RateLimitError):
         run(store, calls(range(3)), max_wait_seconds=1)
-    assert (slept, open_batches(store.path)) == ([1, 2, 4, 8], 0)
+    assert (slept, store.in_batches()) == ([1, 2, 4, 8], [])
     failing(monkeypatch, "create", [limited])
     assert run(store, calls(range(3)), max_wait_seconds=5) == BatchOutcome(3, 0, {})
     assert anthropic_server.stats.batches_created == 2
 
-
-# kills
 
 ASKER = f"""
 import sys
@@ -303,43 +193,50 @@ run(open_store(sys.argv[1]), calls(range(100)))
 """
 
 
-def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_if_the_state_file_is_gone(
+def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_from_a_copy_of_the_one_file(
     anthropic_server: FakeAnthropic, tmp_path: Path
 ) -> None:
     anthropic_server.config = Config(batch_seconds=2)
-    path, asked = tmp_path / "calls.jsonl", calls(range(100))
+    path, asked = tmp_path / "calls.sqlite", calls(range(100))
     with subprocess.Popen([sys.executable, "-c", ASKER, str(path)]) as process:
         while anthropic_server.stats.batches_created < 4:
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(0.1)  # the answer to the last creation
         process.kill()
-    (tmp_path / "stateless").mkdir()
-    shutil.copy2(path, tmp_path / "stateless")
-    for copy in (path, tmp_path / "stateless" / path.name):
+    copied = tmp_path / "copied.sqlite"
+    shutil.copy2(path, copied)  # without the files of SQLite that a kill leaves beside it
+    for copy in (copied, path):
         store = open_store(copy)
         assert run(store, asked) == BatchOutcome(100, 0, {})
         assert all_sent_once(anthropic_server, asked)
         store.close()
 
 
-def cancelled_after(store: CallStore, asked: list[Call], seconds: float) -> None:
+def cancelled_when(store: CallStore, asked: list[Call], is_time: Callable[[], object]) -> None:
     async def main() -> None:
-        with anyio.move_on_after(seconds):
-            await ask_in_batches(store, asked, batch_size=30, poll_seconds=0.02)
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(ask_in_batches, store, asked, batch_size=30, poll_seconds=0.02))
+            while not is_time():
+                await anyio.sleep(0.01)
+            group.cancel_scope.cancel()
 
     asyncio.run(main())
+
+
+def left_unrecorded(server: FakeAnthropic, store: CallStore, asked: list[Call]) -> None:
+    """Cancels after a batch is created and before the answer says so."""
+    server.config = Config(batch_create_seconds=60)
+    cancelled_when(store, asked, lambda: server.stats.batches_created)
+    server.config = Config()
 
 
 def test_a_batch_created_but_not_recorded_is_found_by_its_intent(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
     asked = calls(range(50))
-    anthropic_server.config = Config(batch_create_seconds=5)
-    cancelled_after(store, asked, 0.5)
-    assert anthropic_server.stats.batches_created == 1
-    assert "msgbatch" not in state_of(store).read_text()
-    anthropic_server.config = Config()
+    left_unrecorded(anthropic_server, store, asked)
+    assert [intent.batch for intent in BatchRecords(store).on_their_way()] == [None]
     assert run(store, asked) == BatchOutcome(50, 0, {})
     assert all_sent_once(anthropic_server, asked)
 
@@ -353,25 +250,12 @@ def test_a_batch_whose_creation_was_never_answered_is_found_and_not_made_again(
     assert all_sent_once(anthropic_server, asked)
 
 
-def test_a_state_file_with_a_torn_last_line_is_read_and_goes_on(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    asked = calls(range(10))
-    anthropic_server.config = Config(batch_seconds=1)
-    cancelled_after(store, asked, 0.5)
-    whole = state_of(store).read_bytes()
-    state_of(store).write_bytes(whole[:-7])  # within the line that records the batch
-    assert run(store, asked) == BatchOutcome(10, 0, {})
-    assert all_sent_once(anthropic_server, asked)
-    assert all(json.loads(line) for line in state_of(store).read_text().splitlines())
-
-
 def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
     asked = calls(range(20))
-    anthropic_server.config = Config(batch_seconds=0.6)
-    cancelled_after(store, asked, 0.3)
+    anthropic_server.config = Config(batch_seconds=2)
+    cancelled_when(store, asked, BatchRecords(store).known)
     assert run(store, asked[:5]) == BatchOutcome(5, 0, {})
     assert run(store, asked) == BatchOutcome(15, 5, {})
     assert all_sent_once(anthropic_server, asked)
@@ -386,18 +270,14 @@ def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float, cu
 
 
 def test_batches_of_strangers_are_neither_waited_for_nor_taken(
-    anthropic_server: FakeAnthropic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
-    monkeypatch.setattr("model_calls.batch.CLOCK_SKEW", timedelta(0))
-    create_strange_batch(anthropic_server, 10, seconds=3600)  # as large as ours, but older than the store
+    BatchRecords(store).intend(call.key for call in calls(range(10)))  # killed before its batch was created
     create_strange_batch(anthropic_server, 7, seconds=0)
-    store = open_store(tmp_path / "calls.jsonl")
     create_strange_batch(anthropic_server, 11, seconds=3600)
     create_strange_batch(anthropic_server, 10, seconds=0)
-    state_of(store).unlink()  # else none is looked for
     assert run(store, calls(range(10)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
     assert len(store) == 10
-    store.close()
 
 
 def test_a_store_that_never_used_batches_waits_for_none(anthropic_server: FakeAnthropic, store: CallStore) -> None:
@@ -406,14 +286,10 @@ def test_a_store_that_never_used_batches_waits_for_none(anthropic_server: FakeAn
     assert run(store, calls(range(1, 11)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
 
 
-def test_a_store_that_went_online_first_finds_its_batches_though_the_state_file_is_gone(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    asked, said = calls(range(10)), list[str]()
-    asyncio.run(ask(store, asked[0]))
-    anthropic_server.config = Config(batch_seconds=1)
-    cancelled_after(store, asked, 0.5)
-    state_of(store).unlink()
-    assert run(store, asked, progress=said.append) == BatchOutcome(9, 1, {})
-    assert all_sent_once(anthropic_server, asked[1:])
-    assert said[0] == "no calls.jsonl.batches.jsonl: an empty file of that name says that no batch was left"
+def test_two_processes_do_not_send_batches_from_one_store(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    with (
+        FileLock(f"{store.path}.batches.lock"),
+        pytest.raises(ValueError, match="another process sends batches from this store; wait for it to end"),
+    ):
+        run(store, calls(range(3)))
+    assert anthropic_server.stats.batches_created == 0

@@ -4,11 +4,10 @@ import click
 import httpx2
 import pytest
 from anthropic import APIConnectionError
-from inspect_ai._util.error import PrerequisiteError
 from tenacity import Future, RetryError
 
-from model_calls import StoreLockedError
-from model_calls.errors import clear_errors
+from model_calls.errors import clear_errors, was_cut_off
+from model_calls.inspect_private import PrerequisiteError
 
 KEPT = "; what was answered is kept in the call store, and the same command goes on from here"
 DOWN = APIConnectionError(message="Connection error.", request=httpx2.Request("POST", "http://x"))
@@ -24,7 +23,6 @@ def retries_used_up(error: Exception) -> RetryError:
     ("error", "sentence"),
     [
         (ValueError("rubrics: got 1"), "rubrics: got 1"),
-        (StoreLockedError("calls.jsonl: locked"), "calls.jsonl: locked"),
         (FileNotFoundError(2, "No such file", "a.jsonl"), f"a.jsonl: No such file{KEPT}"),
         (OSError("no space"), f"disk: no space{KEPT}"),
         (PrerequisiteError("ERROR: No [bold][blue]KEY[/blue][/bold]\n set"), "ERROR: No KEY set"),
@@ -46,3 +44,11 @@ def test_what_users_disks_and_providers_get_wrong_is_one_sentence(error: Excepti
 def test_a_bug_is_not_hidden() -> None:
     with pytest.raises(KeyError), clear_errors():
         raise KeyError("x")
+
+
+@pytest.mark.parametrize(
+    ("reason", "cut"),
+    [("max_tokens", True), ("model_length", True), ("stop", False), ("content_filter", False), (None, False)],
+)
+def test_a_reply_was_cut_off_at_either_token_limit(reason: str | None, cut: bool) -> None:
+    assert was_cut_off(reason) is cut

@@ -19,7 +19,7 @@ from cpt_tasks.benchmarks.best_of_n.statistics import (
     samples_to_reach,
 )
 from cpt_tasks.report.run import Run, base_of
-from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell
 from judges import Judgment
 from judges.interval import Estimate, Floats, estimates, jsonable
@@ -149,6 +149,13 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     if saved:
         shown["Samples that an adapter needs for what its base reaches with n"] = pd.DataFrame(saved)
     return shown
+
+
+def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
+    """Band-hit of the best of k against k and against cost, and its score by level."""
+    from cpt_tasks.benchmarks.best_of_n import charts as draw
+
+    return draw.charts(models, runs)
 
 
 def _curve_estimates(cells: pd.DataFrame, bounds: dict[str, tuple[float, float]]) -> dict[tuple[str, str], Estimate]:
@@ -283,4 +290,4 @@ def _saved_row(model: str, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-SECTION = Section("Best of n", lambda runs: INTRO, summarise, tables, lambda models, runs: {}, compare)
+SECTION = Section("Best of n", lambda runs: INTRO, summarise, tables, charts, compare)

@@ -9,7 +9,7 @@ from cpt_tasks.benchmarks.composition.statistics import BOUNDS, composition_stat
 from cpt_tasks.benchmarks.rubric_adherence.side_effects import INTRO as SIDE_EFFECTS_INTRO
 from cpt_tasks.benchmarks.rubric_adherence.side_effects import side_effect_tables, with_side_effects
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell
 from judges.interval import estimates
 
@@ -64,6 +64,13 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     return {"By request": pd.DataFrame(by_request), "By pair": pd.DataFrame(by_pair)} | side_effect_tables(models)
 
 
+def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
+    """Accuracy alone and together, and the side effects."""
+    from cpt_tasks.benchmarks.composition import charts as draw
+
+    return draw.charts(models, runs)
+
+
 def _statistics(joints: pd.DataFrame) -> dict[str, Any]:
     metrics = estimates(joints, composition_statistics, BOUNDS)
     return {"n": len(joints), "metrics": {name: estimate.to_json() for name, estimate in metrics.items()}}
@@ -73,4 +80,4 @@ def _row(statistics: dict[str, Any]) -> dict[str, Any]:
     return {"n": statistics["n"]} | {name: cell(estimate) for name, estimate in statistics["metrics"].items()}
 
 
-SECTION = Section("Composition: two rubrics at once", intro, summarise, tables, figures=lambda models, runs: {})
+SECTION = Section("Composition: two rubrics at once", intro, summarise, tables, charts)

@@ -1,5 +1,6 @@
 """What a report says of `dose_response`: the curve of score on target, and what it lacks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ from cpt_tasks.benchmarks.dose_response.statistics import (
     targets_of,
 )
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell
 from judges.interval import Estimate, Floats, estimates, jsonable
 
@@ -69,6 +70,13 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     }
 
 
+def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
+    """Mean score on target over all rubrics, and the same rubric by rubric."""
+    from cpt_tasks.benchmarks.dose_response import charts as draw
+
+    return draw.charts(models, runs)
+
+
 def _entry(prompts: pd.DataFrame) -> dict[str, Any]:
     """Metrics and curve of user prompts of one or more rubrics."""
     targets = targets_of(prompts)
@@ -113,4 +121,4 @@ def _metric_cells(metrics: dict[str, Any], part: dict[str, Any]) -> dict[str, st
     return cells
 
 
-SECTION = Section("Dose response", lambda runs: INTRO, summarise, tables, lambda models, runs: {})
+SECTION = Section("Dose response", lambda runs: INTRO, summarise, tables, charts)

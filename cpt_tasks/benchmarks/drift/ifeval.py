@@ -78,5 +78,5 @@ def _interval(value: float, standard_error: float) -> Estimate:
 
 
 SECTION = Section(
-    "Instruction following (IFEval)", intro, summarise, tables, figures=lambda models, runs: {}, compare=compare
+    "Instruction following (IFEval)", intro, summarise, tables, charts=lambda models, runs: {}, compare=compare
 )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from cpt_tasks.benchmarks.drift.statistics import drift_between, mean_scores, mean_words
 from cpt_tasks.report.run import Run, base_of
-from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell
 from cpt_tasks.statistics.frame import by_every_rubric
 
@@ -76,4 +76,11 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     }
 
 
-SECTION = Section("Drift: no system prompt", intro, summarise, tables, figures=lambda models, runs: {}, compare=compare)
+def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
+    """Mean score by rubric and model, and how far each adapter is from its base."""
+    from cpt_tasks.benchmarks.drift import charts as draw
+
+    return draw.charts(models, runs)
+
+
+SECTION = Section("Drift: no system prompt", intro, summarise, tables, charts, compare=compare)

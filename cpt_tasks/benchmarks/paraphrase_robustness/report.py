@@ -17,7 +17,7 @@ from cpt_tasks.benchmarks.paraphrase_robustness.statistics import (
     worst_by_chance,
 )
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell
 from judges.interval import Estimate, estimates, jsonable
 
@@ -83,6 +83,13 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     return shown | {"Cells with the largest drop from mean to worst wording": pd.DataFrame(worst)}
 
 
+def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
+    """Accuracy of every wording."""
+    from cpt_tasks.benchmarks.paraphrase_robustness import charts as draw
+
+    return draw.charts(models, runs)
+
+
 def _statistics(rows: pd.DataFrame, seed: int) -> dict[str, dict[str, float | None]]:
     values = estimates(rows, wording_statistics, BOUNDS)
     values["worst_by_chance"] = Estimate(worst_by_chance(rows, seed))
@@ -105,4 +112,4 @@ def _cell(names: Any, part: pd.DataFrame) -> dict[str, Any]:
     )
 
 
-SECTION = Section("Robustness to wording", intro, summarise, tables, figures=lambda models, runs: {})
+SECTION = Section("Robustness to wording", intro, summarise, tables, charts)

@@ -1,29 +1,20 @@
-"""What a report says of `rubric_adherence`: its part of summary.json, its tables and figures."""
+"""What a report says of `rubric_adherence`: its part of summary.json, its tables and charts."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from cpt_tasks.benchmarks.rubric_adherence import statistics
-from cpt_tasks.benchmarks.rubric_adherence.side_effects import (
-    INTRO as SIDE_EFFECTS_INTRO,
-)
-from cpt_tasks.benchmarks.rubric_adherence.side_effects import (
-    side_effect_figure,
-    side_effect_tables,
-    with_side_effects,
-)
+from cpt_tasks.benchmarks.rubric_adherence.side_effects import INTRO as SIDE_EFFECTS_INTRO
+from cpt_tasks.benchmarks.rubric_adherence.side_effects import side_effect_tables, with_side_effects
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell
 from cpt_tasks.statistics.table import Statistic, estimates_of
 from judges.interval import Estimate
 from rubrics import ScoreLevel
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NAME = "rubric_adherence"
 TABLE_STATISTICS = (
@@ -108,18 +99,11 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     return {caption: pd.DataFrame(rows) for caption, rows in shown.items()} | side_effect_tables(models)
 
 
-def figures(models: ModelSummaries, runs: Sequence[Run]) -> "dict[str, Figure]":
+def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
     """Scores by level, judged against asked level, mean score by model, and side effects where they were measured."""
-    from cpt_tasks.benchmarks.rubric_adherence import figures as draw
+    from cpt_tasks.benchmarks.rubric_adherence import charts as draw
 
-    drawn = {
-        "score_by_level": draw.score_by_level(runs),
-        "confusion": draw.confusion(runs),
-        "levels_by_model": draw.levels_by_model(runs),
-    }
-    if any(part.get("side_effects") for part in models.values()):
-        drawn["side_effects"] = side_effect_figure(models)
-    return drawn
+    return draw.charts(models, runs)
 
 
 def _json(rows: pd.DataFrame, wanted: dict[str, Statistic]) -> dict[str, dict[str, float | None]]:
@@ -130,4 +114,4 @@ def _cells(metrics: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
     return {name: cell(metrics[name]) for name in names}
 
 
-SECTION = Section("Rubric adherence", intro, summarise, tables, figures)
+SECTION = Section("Rubric adherence", intro, summarise, tables, charts)

@@ -1,11 +1,11 @@
-"""Side effects: what asking for one rubric does to the scores by the others. Numbers, tables and figure.
+"""Side effects: what asking for one rubric does to the scores by the others. Numbers and tables.
 
 Cell (r, q) of the matrix is what happens to the score by rubric q when a model that is asked for rubric r is asked for
 extremely_high instead of low. Its diagonal is the dynamic range; the rest is side effects. `rubric_adherence` judged by
 further rubrics (`also`) and `composition` have one.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,6 @@ from cpt_tasks.statistics.frame import by_every_rubric, with_level
 from cpt_tasks.statistics.paired import flipped_means
 from judges.interval import NAN, Estimate, estimates, jsonable
 from rubrics import ScoreLevel
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 METRICS = ("side_effects", "side_effects_by_chance", "sensibility", "specificity")
 INTRO = (
@@ -122,35 +119,6 @@ def side_effect_tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         caption = f"Side effects of {name}: asked for (row), judged by (column), score points"
         tables[caption] = table.fillna("").rename_axis(columns=None).reset_index()
     return tables
-
-
-def side_effect_figure(models: ModelSummaries) -> "Figure":
-    """A heat map of the matrix for each model that has one."""
-    import matplotlib.pyplot as plt
-
-    measured = {name: part["side_effects"] for name, part in models.items() if part.get("side_effects")}
-    steered = sorted({entry["steered"] for cells in measured.values() for entry in cells})
-    scored = sorted({entry["scored"] for cells in measured.values() for entry in cells})
-    width, height = 1.8 + 0.62 * len(scored), 1.6 + 0.5 * len(steered)
-    figure, axes = plt.subplots(
-        1, len(measured), figsize=(width * len(measured), height), squeeze=False, layout="constrained"
-    )
-    for axis, (name, cells) in zip(axes[0], measured.items(), strict=True):
-        grid = np.full((len(steered), len(scored)), np.nan)
-        for entry in cells:
-            if entry["shift"] is not None:
-                grid[steered.index(entry["steered"]), scored.index(entry["scored"])] = entry["shift"]
-        axis.imshow(grid, cmap="RdBu_r", vmin=-100, vmax=100)
-        for (row, column), shift in np.ndenumerate(grid):
-            if not np.isnan(shift):
-                colour = "white" if abs(shift) > 60 else "black"
-                axis.text(column, row, f"{shift:.0f}", ha="center", va="center", color=colour, fontsize=8)
-        axis.set_title(name, fontsize=10)
-        axis.set_xticks(range(len(scored)), scored, rotation=45, ha="right", fontsize=8)
-        axis.set_yticks(range(len(steered)), steered, fontsize=8)
-        axis.set_xlabel("judged by")
-    axes[0][0].set_ylabel("asked for")
-    return figure
 
 
 def _percentile(grid: pd.DataFrame) -> float:

@@ -4,22 +4,20 @@
 
 Libraries, and why these:
 
-- Charts: Vega-Lite 6 with Vega's SVG renderer (BSD-3-Clause), out of the wheel of `vl-convert-python`: one script that
-  goes into the page, no npm, no file of it in this repository. It draws text as text and colours as CSS variables, so
-  a theme or a printer restyles charts without drawing them again, and its expression interpreter needs no `eval`, so
-  the page's security policy forbids it. plotly.js is 4 MB; Bokeh draws on a canvas, which neither CSS nor a reader
-  reaches; uPlot and Observable Plot come by npm only.
+- Charts: the altair charts that are the PNGs beside report.md, drawn by Vega-Lite with Vega's SVG renderer
+  (BSD-3-Clause) out of the wheel of `vl-convert-python`: one script that goes into the page, no npm, no file of it in
+  this repository. It draws text as text and colours as CSS variables, so a theme or a printer restyles charts without
+  drawing them again, and its expression interpreter needs no `eval`, so the page's security policy forbids it.
 - Markup: Jinja2 with autoescaping. What a model or a judge wrote is a text node here and in the scripts, never HTML.
 - Tables: HTML tables made here, sorted in place by `assets/tables.js` after the sortable table of the W3C's ARIA
-  Authoring Practices. The ready-made one with a PyPI package, DataTables in `itables`, adds 900 kB of script and needs
-  IPython, to sort a few dozen rows; with Vega it would break the limit of 1.5 MB.
+  Authoring Practices. The ready-made one with a PyPI package, DataTables in `itables`, adds 900 kB of script.
 
-Data: the numbers of all responses and the texts of some stand in gzipped blobs, two per model and benchmark, that the
+Data: the scores of all responses and the texts of some stand in gzipped blobs, one per model and benchmark, that the
 page opens when they are asked for. `budget.py` says which texts; the page says how many it leaves out. The same
 summary, runs and library versions give the same bytes.
 """
 
-from cpt_tasks.report.page.build import PAGE, TEXT_BUDGET, build_page, write_page
-from cpt_tasks.report.page.libraries import MISSING, is_installed
+from cpt_tasks.report.page.build import PAGE, build_page, write_page
+from cpt_tasks.report.page.view import section_view
 
-__all__ = ["MISSING", "PAGE", "TEXT_BUDGET", "build_page", "is_installed", "write_page"]
+__all__ = ["PAGE", "build_page", "section_view", "write_page"]

@@ -1,95 +1,51 @@
 """Which responses are on the page in full, where all of them would make it too large."""
 
-import json
-import zlib
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 
-from cpt_tasks.report.page.records import Record, RunRecords
+import numpy as np
+import pandas as pd
 
 Chosen = list[list[int]]
 
 
-def choose_texts(runs: Sequence[RunRecords], budget: int) -> Chosen:
-    """For each run the positions, ascending, of the records whose texts are kept.
+def choose_texts(frames: Sequence[pd.DataFrame], budget: int) -> Chosen:
+    """For each frame of `samples.samples_of` the positions, ascending, of the rows whose texts are kept.
 
-    Records of one (rubric, level) form a cell. Each cell offers its worst, its median and its best response by how far
-    the score lies from what was asked for (from 100 where nothing was), then the others from one end of that order to
-    the other, halving the gaps. All cells of all runs are served in turn while the budget lasts, so that none is empty
-    while another is full. The same records give the same choice.
+    Rows of one (rubric, level) form a cell, ordered by how far the score lies from what was asked for (from 100 where
+    nothing was). Every cell keeps the same number of texts, as many as the budget allows: the worst, then the best,
+    then the median, with more of them evenly from the worst to the best. The same rows give the same choice.
 
     Args:
-        runs: Records of each model and benchmark.
-        budget: Bytes that the texts may take after compression, about; what they take is estimated from one sample of
-            every cell.
+        frames: Samples of each model and benchmark.
+        budget: Bytes that the texts may take, in UTF-8 before compression.
     """
-    offers = [_offers(run.records) for run in runs]
-    rates = [_compression(run.records, offered) for run, offered in zip(runs, offers, strict=True)]
-    chosen: list[set[int]] = [set() for _ in runs]
-    left = float(budget)
-    for number, position in _in_turn(offers):
-        left -= text_bytes(runs[number].records[position]) * rates[number]
-        if left < 0:
-            break
-        chosen[number].add(position)
-    return [sorted(found) for found in chosen]
+    sizes = [text_bytes(frame) for frame in frames]
+    cells = [(number, cell) for number, frame in enumerate(frames) for cell in _cells(frame)]
+
+    def chosen(n_texts: int) -> Chosen:
+        kept: Chosen = [[] for _ in frames]
+        for number, cell in cells:
+            ranks = np.linspace(0, len(cell) - 1, min(n_texts, len(cell))).round().astype(int)
+            kept[number] += [cell[rank] for rank in ranks]
+        return [sorted(positions) for positions in kept]
+
+    def total(n_texts: int) -> int:
+        return sum(int(size[kept].sum()) for size, kept in zip(sizes, chosen(n_texts), strict=True))
+
+    longest = max((len(cell) for _, cell in cells), default=0)
+    return chosen(bisect_right(range(1, longest + 1), budget, key=total))
 
 
-def text_bytes(record: Record) -> int:
-    """UTF-8 bytes of the texts that belong to this response alone."""
-    texts = [record.response, *(f"{found.id}{found.reason}" for found in record.criteria)]
-    return sum(len(text.encode()) for text in texts) + 20 * len(record.criteria)
+def text_bytes(frame: pd.DataFrame) -> np.ndarray:
+    """UTF-8 bytes of the texts that belong to each response alone, shape (rows,)."""
+    reasons = frame["criteria"].map(lambda criteria: "".join(reason for _, _, reason in criteria))
+    return (frame["response"] + reasons).map(lambda text: len(text.encode("utf-8", "replace"))).to_numpy(dtype=int)
 
 
-def spread(n: int) -> list[int]:
-    """0 .. n-1 with the first, the middle and the last in front, then always the middles of what lies between.
-
-    >>> spread(6)
-    [0, 2, 5, 1, 3, 4]
-    """
-    if n < 3:
-        return list(range(n))
-    middle = (n - 1) // 2
-    order = [0, middle, n - 1]
-    gaps = [(0, middle), (middle, n - 1)]
-    while gaps:
-        halves = []
-        for low, high in gaps:
-            if high - low > 1:
-                between = (low + high) // 2
-                order.append(between)
-                halves += [(low, between), (between, high)]
-        gaps = halves
-    return order
-
-
-def _offers(records: Sequence[Record]) -> list[list[int]]:
-    cells: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for position, record in enumerate(records):
-        cells[record.rubric, record.level].append(position)
-    offers = []
-    for positions in cells.values():
-        # positions settle ties: records of one log stand in one order
-        worst_first = sorted(positions, key=lambda position: (-_distance(records[position]), position))
-        offers.append([worst_first[rank] for rank in spread(len(worst_first))])
-    return offers
-
-
-def _distance(record: Record) -> float:
-    return -record.score if record.miss is None else abs(record.miss)
-
-
-def _in_turn(offers: Sequence[Sequence[Sequence[int]]]) -> Iterator[tuple[int, int]]:
-    longest = max((len(cell) for cells in offers for cell in cells), default=0)
-    for turn in range(longest):
-        for number, cells in enumerate(offers):
-            for cell in cells:
-                if turn < len(cell):
-                    yield number, cell[turn]
-
-
-def _compression(records: Sequence[Record], offers: Sequence[Sequence[int]]) -> float:
-    sample = [records[cell[0]] for cell in offers]
-    size = sum(map(text_bytes, sample))
-    texts = [[record.response, [[found.id, found.reason] for found in record.criteria]] for record in sample]
-    return len(zlib.compress(json.dumps(texts, ensure_ascii=False).encode())) / size if size else 1.0
+def _cells(frame: pd.DataFrame) -> list[list[int]]:
+    """Positions of each cell, the worst first; the order of the log settles ties."""
+    distance = frame["miss"].abs().fillna(100 - frame["score"]).to_numpy()
+    cells = frame.groupby(["rubric", "level"], sort=False).ngroup()
+    worst_first = cells.iloc[np.argsort(-distance, kind="stable")]
+    return [worst_first.index[worst_first == cell].tolist() for cell in range(cells.max() + 1)]

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -12,28 +13,36 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cpt_tasks.report.page import view
-from cpt_tasks.report.page.blobs import blob, safe_json, score_columns, text_columns
+from cpt_tasks.report.page.blobs import blob, safe_json
 from cpt_tasks.report.page.budget import choose_texts
-from cpt_tasks.report.page.charts import chart_rows
-from cpt_tasks.report.page.libraries import vega_bundle
-from cpt_tasks.report.page.records import RunRecords, level_order, records_of
+from cpt_tasks.report.page.samples import Samples, columns, level_order, samples_of
+from cpt_tasks.report.page.view import (
+    HEADLINE,
+    SectionView,
+    Table,
+    commands,
+    definitions,
+    facts,
+    finding,
+    leaderboard,
+    number_and_interval,
+    plain_table,
+)
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.section import Section
 from judges import JudgeFailureRecord, Judgment
 from judges.noise import noise_values
 from rubrics import ScoreLevel
+from rubrics.files import write_whole
 
 PAGE = "report.html"
-TEXT_BUDGET = 9_000_000  # bytes gzipped, 12 MB in base64: with scripts and scores well under 20 MB
-SCRIPTS = ("data.js", "tables.js", "charts.js", "specs.js", "samples.js", "main.js")
-ADHERENCE = "rubric_adherence"
+TEXT_BUDGET = 20_000_000  # bytes of texts, under 13 MB gzipped in base64: with scripts and scores well under 20 MB
+SCRIPTS = ("data.js", "tables.js", "charts.js", "samples.js", "main.js")
 
 
 def write_page(
     summary: Mapping[str, Any],
     runs: Sequence[Run],
-    sections: Mapping[str, Section],
+    sections: Sequence[SectionView],
     judging: pd.DataFrame,
     out: Path,
 ) -> Path:
@@ -42,73 +51,76 @@ def write_page(
     Args:
         summary: Content of summary.json.
         runs: The runs it was made from.
-        sections: What a report says of each benchmark.
+        sections: What the page says of each benchmark.
         judging: What the judge did, by model.
         out: Folder, which exists.
-
-    Raises:
-        ValueError: If the extra `report` is not installed.
     """
     noise = {run.name: noise_values(_judgments(run)) for run in runs}
-    attainable = {name: found["attainable_accuracy"] for name, found in noise.items() if "attainable_accuracy" in found}
-    tables = [] if judging.empty else [view.plain_table("What the judge did", judging)]
+    attainable = {name: part["attainable_accuracy"] for name, part in noise.items() if "attainable_accuracy" in part}
+    tables = [] if judging.empty else [plain_table("What the judge did", judging)]
     # a run of a benchmark that others wrote has results only
-    records = [records_of(run) for run in runs if len(run.frame)]
-    page = build_page(summary, records, attainable, _sections(summary, runs, sections), tables)
-    path = out / PAGE
-    path.write_text(page, encoding="utf-8")
-    return path
+    samples = [samples_of(run) for run in runs if len(run.frame)]
+    write_whole(out / PAGE, build_page(summary, samples, attainable, sections, tables))
+    return out / PAGE
 
 
 def build_page(
     summary: Mapping[str, Any],
-    runs: Sequence[RunRecords],
+    samples: Sequence[Samples],
     attainable: Mapping[str, float],
-    sections: Sequence[Mapping[str, Any]] = (),
-    tables: Sequence[view.Table] = (),
+    sections: Sequence[SectionView] = (),
+    tables: Sequence[Table] = (),
     budget: int = TEXT_BUDGET,
 ) -> str:
     """The page as text.
 
     Args:
         summary: Content of summary.json.
-        runs: Records of each model and benchmark, in the order of the page.
+        samples: Samples of each model and benchmark, in the order of the page.
         attainable: By model, the accuracy that a perfect student could get from a judge this noisy, where known.
-        sections: Title, intro and tables of each benchmark.
+        sections: What the page says of each benchmark.
         tables: What the judge did.
-        budget: Bytes that sample texts may take, gzipped.
+        budget: Bytes that sample texts may take, before compression.
     """
-    style, script = _asset("page.css"), _script()
-    vega = vega_bundle()
-    rows = view.leaderboard(summary, attainable)
-    blobs, listed = _data(runs, budget)
-    charts = chart_rows(summary)
-    index = {"runs": listed, "charts": charts, "levels": {level.value: level.band for level in ScoreLevel}}
+    style, script, vega = _asset("page.css"), _script(), vega_bundle()
+    rows = leaderboard(summary, attainable)
+    chosen = choose_texts([part.frame for part in samples], budget)
+    charts = {name: spec for section in sections for name, spec in section.charts.items()}
+    bands = {level.value: level.band for level in ScoreLevel}
+    index = {"runs": [_listed(part) for part in samples], "charts": charts, "levels": bands}
+    data = zip(samples, chosen, strict=True)
     context = {
         "policy": _policy([vega, script], style),
         "style": Markup(style),
         "vega": Markup(vega),
         "script": Markup(script),
         "index": Markup(safe_json(index)),
-        "blobs": blobs,
-        "charts": charts,
+        "blobs": [Markup(blob(columns(part.frame, kept))) for part, kept in data],
         "rows": rows,
-        "columns": view.HEADLINE,
-        "facts": view.facts(summary),
-        "finding": view.finding(rows),
-        "definitions": view.definitions(summary),
+        "columns": HEADLINE,
+        "facts": facts(summary),
+        "finding": finding(rows),
+        "definitions": definitions(summary),
         "tables": tables,
         "sections": sections,
-        "commands": view.commands(summary),
+        "commands": commands(summary),
         "versions": summary["versions"],
-        "seed": summary["seed"],
         "models": [model["name"] for model in summary["models"]],
-        "n_responses": sum(len(run.records) for run in runs),
-        "n_texts": sum(run["kept"] for run in listed),
+        "n_responses": sum(len(part.frame) for part in samples),
+        "n_texts": sum(map(len, chosen)),
         "package_version": version("cpt-tasks"),
         "licences": _asset("LICENCES.txt"),
     }
     return _environment().get_template("page.html.j2").render(context)
+
+
+def vega_bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that defines `vegaEmbed`, from vl-convert-python."""
+    import vl_convert
+
+    bundle = str(vl_convert.javascript_bundle())  # type: ignore[call-arg]  # its stub forgets the default
+    # a script ends at the first such letters, even inside a string of it
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _environment() -> Environment:
@@ -119,42 +131,19 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = _code
+    environment.filters |= {"code": _code, "parts": number_and_interval, "percent": _percent}
+    environment.tests["undefined_number"] = math.isnan
     return environment
 
 
-def _data(runs: Sequence[RunRecords], budget: int) -> tuple[dict[str, Markup], list[dict[str, Any]]]:
-    """The blobs by the id of their element, and what the page knows of each run before it opens one."""
-    blobs, listed = {}, []
-    for number, (run, kept) in enumerate(zip(runs, choose_texts(runs, budget), strict=True)):
-        blobs[f"scores-{number}"] = Markup(blob(score_columns(run, kept)))
-        blobs[f"texts-{number}"] = Markup(blob(text_columns(run, kept)))
-        listed.append(
-            {
-                "task": run.task,
-                "model": run.model,
-                "n": len(run.records),
-                "kept": len(kept),
-                "rubrics": list(dict.fromkeys(record.rubric for record in run.records)),
-                "levels": level_order(record.level for record in run.records),
-            }
-        )
-    return blobs, listed
-
-
-def _sections(summary: Mapping[str, Any], runs: Sequence[Run], sections: Mapping[str, Section]) -> list[dict[str, Any]]:
-    entries = []
-    for task in summary["tasks"]:
-        section = sections[task]
-        parts = {model["name"]: model["tasks"][task] for model in summary["models"] if task in model["tasks"]}
-        tables = [view.plain_table(caption, rows) for caption, rows in section.tables(parts).items()]
-        intro = section.intro([run for run in runs if run.task == task])
-        entries.append({"task": task, "title": section.title, "intro": intro, "tables": tables})
-    return entries
+def _listed(part: Samples) -> dict[str, Any]:
+    """What the page knows of a run before it opens its blob."""
+    levels = level_order(part.frame["level"])
+    return {"task": part.task, "model": part.model, "rubrics": part.rubrics, "levels": levels}
 
 
 def _judgments(run: Run) -> list[Judgment | JudgeFailureRecord]:
-    return [record.judgment for record in run.frame["record"].dropna()] if len(run.frame) else []
+    return [record.judgment for record in run.frame["record"].dropna()]
 
 
 def _script() -> str:
@@ -173,6 +162,11 @@ def _hash(text: str) -> str:
 
 def _asset(name: str) -> str:
     return files("cpt_tasks.report.page").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _percent(share: float) -> str:
+    """Where on a line from 0 to 1 a number lies, as SVG takes it."""
+    return f"{100 * min(1.0, max(0.0, share)):.2f}%"
 
 
 def _code(text: str) -> Markup:

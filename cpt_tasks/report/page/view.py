@@ -1,16 +1,22 @@
 """What the template of the page shows: numbers as text, in the order of the page. Nothing here is HTML."""
 
 import inspect
+import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, mean_score
+from cpt_tasks.report.run import Run
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
+from cpt_tasks.report.text import models_note
+from judges.interval import NAN, Estimate
 
 Summary = Mapping[str, Any]
+ADHERENCE = "rubric_adherence"
 HEADLINE = {
     "macro_accuracy": "Accuracy",
     "kendall_tau_b": "Kendall τ-b",
@@ -32,64 +38,62 @@ FACTS = {
 
 
 @dataclass(frozen=True)
-class Cell:
-    """An estimate as the page shows it; `value` is None where it is undefined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def text(self) -> str:
-        """The value, to two places."""
-        return "undefined" if self.value is None else f"{self.value:.2f}".replace("-", "−")
-
-    @property
-    def interval(self) -> str:
-        """The 95% interval, "" without one."""
-        if self.value is None or self.low is None or self.high is None:
-            return ""
-        return f"{self.low:.2f} to {self.high:.2f}".replace("-", "−")
-
-    def at(self, name: str) -> str:
-        """Where on a line from 0 to 1 the value, low or high end lies, as SVG takes it."""
-        number = getattr(self, name)
-        return f"{100 * min(1.0, max(0.0, number)):.2f}%"
-
-    @property
-    def width(self) -> str:
-        """Length of the interval on that line."""
-        if self.low is None or self.high is None:
-            return "0%"
-        return f"{100 * (min(1.0, self.high) - max(0.0, self.low)):.2f}%"
-
-
-@dataclass(frozen=True)
 class LeaderboardRow:
-    """One model of the leaderboard; `about` says what it is made of, `attainable` is the judge's ceiling or None."""
+    """One model of the leaderboard; `about` says what it is made of, `attainable` is the judge's ceiling or nan."""
 
     model: str
     about: str
-    cells: dict[str, Cell]
-    chance: Cell
-    attainable: Cell | None
+    cells: dict[str, Estimate]
+    chance: float
+    attainable: float
     n: int
     unscored: int
 
 
 @dataclass(frozen=True)
 class Table:
-    """A plain table; cells are texts, and numbers stand at the right."""
+    """A plain table of texts."""
 
     caption: str
     columns: list[str]
     rows: list[list[str]]
 
 
-def cell(estimate: Mapping[str, float | None] | None) -> Cell:
-    """An estimate of summary.json, an undefined one for None."""
-    found = estimate or {}
-    return Cell(found.get("value"), found.get("ci_low"), found.get("ci_high"))
+@dataclass(frozen=True)
+class SectionView:
+    """What the page says of one benchmark.
+
+    Attributes:
+        task: Name of the benchmark.
+        title: Heading.
+        intro: What the numbers mean, as paragraphs parted by an empty line.
+        note: What must be said of its intervals, or "".
+        charts: Vega-Lite specifications by name, with title and note in `usermeta`.
+        tables: Its tables, the most telling one first.
+    """
+
+    task: str
+    title: str
+    intro: str
+    note: str = ""
+    charts: Mapping[str, Any] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+
+
+def section_view(
+    task: str, section: Section, models: ModelSummaries, runs: Sequence[Run], charts: Charts
+) -> SectionView:
+    """A section of the report as the page shows it."""
+    if charts:
+        from cpt_tasks.report.figures import page_spec
+    return SectionView(
+        task=task,
+        title=section.title,
+        intro=section.intro(runs),
+        note=models_note(models),
+        charts={name: page_spec(chart) for name, chart in charts.items()},
+        tables=[plain_table(caption, frame) for caption, frame in section.tables(models).items()],
+    )
 
 
 def leaderboard(summary: Summary, attainable: Mapping[str, float]) -> list[LeaderboardRow]:
@@ -98,43 +102,47 @@ def leaderboard(summary: Summary, attainable: Mapping[str, float]) -> list[Leade
         LeaderboardRow(
             model=model["name"],
             about=_about(model),
-            cells={name: cell(part["metrics"].get(name)) for name in HEADLINE},
-            chance=cell(part["metrics"].get("chance_accuracy")),
-            attainable=Cell(attainable[model["name"]], None, None) if model["name"] in attainable else None,
+            cells={name: _estimate(part["metrics"].get(name)) for name in HEADLINE},
+            chance=_estimate(part["metrics"].get("chance_accuracy")).value,
+            attainable=attainable.get(model["name"], NAN),
             n=part["n"],
             unscored=part["unscored"],
         )
         for model in summary["models"]
-        if (part := model["tasks"].get("rubric_adherence"))
+        if (part := model["tasks"].get(ADHERENCE))
     ]
 
     def rank(row: LeaderboardRow) -> tuple[float, str]:
-        value = row.cells["macro_accuracy"].value
-        return (2.0 if value is None else -value, row.model)
+        accuracy = row.cells["macro_accuracy"].value
+        return (math.inf if math.isnan(accuracy) else -accuracy, row.model)
 
     return sorted(rows, key=rank)
 
 
 def facts(summary: Summary) -> dict[str, str]:
     """What was run, by caption; what the summary does not say is left out."""
-    run = next(iter(summary["tasks"].values()))
-    found = {caption: str(run[key]) for key, caption in FACTS.items() if run.get(key) not in (None, "")}
-    if run.get("rubrics"):
-        found["Rubrics"] = ", ".join(f"{rubric} ({digest})" for rubric, digest in run["rubrics"].items())
-    return found
+    protocol = next(iter(summary["tasks"].values()))
+    shown = {caption: str(protocol[key]) for key, caption in FACTS.items() if protocol.get(key) not in (None, "")}
+    if protocol.get("rubrics"):
+        shown["Rubrics"] = ", ".join(f"{rubric} ({digest})" for rubric, digest in protocol["rubrics"].items())
+    return shown
 
 
 def finding(rows: Sequence[LeaderboardRow]) -> str:
     """The result in one sentence; "" where no accuracy is defined."""
-    if not rows or rows[0].cells["macro_accuracy"].value is None:
+    if not rows or math.isnan(rows[0].cells["macro_accuracy"].value):
         return ""
-    best, chance = rows[0], rows[0].chance
-    accuracy = best.cells["macro_accuracy"]
-    interval = f" (95% interval {accuracy.interval})" if accuracy.interval else ""
-    versus = "" if chance.value is None else f"; a model that ignores the level gets at most {chance.text}"
-    return (
-        f"The most accurate is {best.model}: {accuracy.text} of its scores lie in the band asked for{interval}{versus}."
-    )
+    best = rows[0]
+    value, interval = number_and_interval(best.cells["macro_accuracy"])
+    interval = f" (95% interval {interval})" if interval else ""
+    chance = "" if math.isnan(best.chance) else f"; a model that ignores the level gets at most {best.chance:.2f}"
+    return f"The most accurate is {best.model}: {value} of its scores lie in the band asked for{interval}{chance}."
+
+
+def number_and_interval(estimate: Estimate) -> tuple[str, str]:
+    """`0.33` and `[0.31, 0.35]`, "" without an interval; with true minus signs."""
+    value, _, interval = estimate.text().replace("-", "−").partition(" ")
+    return value, interval
 
 
 def definitions(summary: Summary) -> dict[str, str]:
@@ -155,27 +163,19 @@ def plain_table(caption: str, frame: pd.DataFrame) -> Table:
     return Table(caption, [str(column).replace("_", " ") for column in frame.columns], rows)
 
 
-def metrics_table(task: str, summary: Summary) -> Table:
-    """Every metric of a benchmark, one model per row; undefined and missing ones are said so."""
-    parts = {model["name"]: model["tasks"][task] for model in summary["models"] if task in model["tasks"]}
-    names = list(dict.fromkeys(name for part in parts.values() for name in part.get("metrics") or ()))
-    rows = []
-    for model, part in parts.items():
-        found = [cell(part["metrics"].get(name)) if name in part["metrics"] else None for name in names]
-        rows.append([model, str(part["n"]), str(part["unscored"]), *(_shown(estimate) for estimate in found)])
-    return Table("Numbers", ["model", "n", "unscored", *(name.replace("_", " ") for name in names)], rows)
-
-
 def commands(summary: Summary) -> list[dict[str, str]]:
     """How each model was run: command, settings and versions, as its log has them."""
-    found = []
-    for model in summary["models"]:
-        for task, part in model["tasks"].items():
-            details = part.get("details") or {}
-            if details:
-                shown = {key.replace("_", " "): _detail(value) for key, value in details.items()}
-                found.append({"model": model["name"], "benchmark": task, **shown})
-    return found
+    return [
+        {"model": model["name"], "benchmark": task}
+        | {key.replace("_", " "): _detail(value) for key, value in part["details"].items()}
+        for model in summary["models"]
+        for task, part in model["tasks"].items()
+        if part.get("details")
+    ]
+
+
+def _estimate(numbers: Mapping[str, Any] | None) -> Estimate:
+    return Estimate(NAN) if numbers is None else Estimate.from_json(numbers)
 
 
 def _about(model: Mapping[str, Any]) -> str:
@@ -187,15 +187,9 @@ def _about(model: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def _shown(estimate: Cell | None) -> str:
-    if estimate is None:
-        return "not measured"
-    return f"{estimate.text} ({estimate.interval})" if estimate.interval else estimate.text
-
-
 def _text(value: object) -> str:
     if isinstance(value, float):
-        return "undefined" if value != value else f"{value:.2f}"
+        return "undefined" if math.isnan(value) else f"{value:.2f}"
     return "" if value is None else str(value)
 
 

@@ -1,126 +1,90 @@
-// Which models are in the charts, and how a chart gets its controls, its drawing and its table.
-const SLOTS = 7;
-const SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"];
-const ICONS = ["M6 1a5 5 0 1 0 .01 0z", "M1.5 1.5h9v9h-9z", "M6 1l5 9.5H1z", "M6 .5L11 6 6 11.5 1 6z",
-  "M4 1h4v3h3v4H8v3H4V8H1V4h3z", "M6 11L1 1.5h10z", "M11 6L1.5 11V1z"];
-const models = board
-  ? [...board.tBodies[0].rows].map((row) => row.dataset.model)
-  : [...new Set(index.runs.map((run) => run.model))];
-for (const run of index.runs) if (!models.includes(run.model)) models.push(run.model);
-// a model keeps its colour and shape while it is in the charts
-const slots = new Map(models.slice(0, 4).map((model, slot) => [model, slot]));
-const selected = () => models.filter((model) => slots.has(model));
+// The charts. Their specifications come from Python; here they get the chosen models with their colours, and a width.
+const MARKS = [["var(--c1)", "circle"], ["var(--c2)", "square"], ["var(--c3)", "triangle-up"], ["var(--c4)", "diamond"],
+  ["var(--c5)", "cross"], ["var(--c6)", "triangle-down"], ["var(--ink)", "triangle-right"]];
+const models = distinct([...(board ? [...board.tBodies[0].rows].map((row) => row.dataset) : []), ...index.runs], "model");
+// a model keeps its colour and shape while it is in the charts; with few models they are those of the PNGs
+const first = models.slice(0, MARKS.length);
+const slots = new Map(distinct(index.runs, "model").filter((model) => first.includes(model)).map((model, slot) => [model, slot]));
 const newest = new Map();
+const tip = make("div", { id: "tip", "aria-hidden": "true", hidden: true });
 
-const AXIS = { labelColor: "var(--soft)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--rule)",
-  tickColor: "var(--rule)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 150 };
-const CONFIG = {
-  // the font by name, because Vega measures labels before they are on the page
-  background: "transparent", font: getComputedStyle(document.body).fontFamily, view: { stroke: null }, axis: AXIS, aria: false,
-  title: { color: "var(--ink)", fontSize: 13, fontWeight: 600, anchor: "start", offset: 6 },
-  header: { labelColor: "var(--ink)", labelFontSize: 12, title: null },
-  rule: { color: "var(--rule)" }, text: { color: "var(--ink)", fontSize: 12 },
-};
-
-function model_scales() {
-  const domain = selected();
-  return {
-    color: { field: "model", type: "nominal", legend: null,
-      scale: { domain, range: domain.map((model) => `var(--c${slots.get(model) + 1})`) } },
-    shape: { field: "model", type: "nominal", legend: null,
-      scale: { domain, range: domain.map((model) => SHAPES[slots.get(model)]) } },
-  };
+/** The boxes to choose models; with few models all are drawn. */
+function set_up_charts() {
+  document.body.append(tip);
+  const chooser = document.getElementById("chooser");
+  chooser.hidden = models.length < 2 || !Object.keys(index.charts).length;
+  chooser.querySelector("summary").append(` (up to ${MARKS.length})`);
+  chooser.querySelector(".boxes").append(...models.map((model) => {
+    const box = make("input", { type: "checkbox", value: model, checked: slots.has(model) });
+    box.addEventListener("change", () => choose(box));
+    return make("label", {}, box, ` ${model}`);
+  }));
+  limit_choice();
 }
 
-/** A select in a figure's controls, made at the first drawing; returns its value. */
-function control(figure, label, values) {
-  const id = `${figure.id}-${label.replaceAll(" ", "-")}`;
-  let select = document.getElementById(id);
-  if (!select) {
-    select = make("select", { id });
-    fill_select(select, values, values[0]);
-    select.addEventListener("change", () => draw(figure.id.slice(6)));
-    const field = make("span", { class: "field" }, make("label", { for: id }, label), select);
-    field.hidden = values.length < 2;
-    figure.querySelector(".controls").append(field);
-  }
-  return select.value;
+function choose(box) {
+  if (!box.checked) slots.delete(box.value);
+  else slots.set(box.value, [...MARKS.keys()].find((slot) => ![...slots.values()].includes(slot)));
+  limit_choice();
+  draw_all();
+}
+
+function limit_choice() {
+  const full = slots.size >= MARKS.length;
+  for (const box of document.querySelectorAll("#chooser input")) box.disabled = full && !box.checked;
+}
+
+/** The specification for the chosen models and the width, and the rows that stand for it as a table. */
+function fitted(name, width) {
+  const spec = structuredClone(index.charts[name]);
+  const about = spec.usermeta;
+  for (const [key, rows] of Object.entries(spec.datasets))
+    if (!about.all_models) spec.datasets[key] = rows.filter((row) => !("model" in row) || slots.has(row.model));
+  const rows = spec.datasets[spec.data.name];
+  const marks = about.all_models ? MARKS : distinct(rows, "model").map((model) => MARKS[slots.get(model)]);
+  spec.config.range = { category: marks.map(([colour]) => colour), symbol: marks.map(([, shape]) => shape) };
+  // the font by name, because Vega measures labels before they are on the page
+  spec.config.font = getComputedStyle(document.body).fontFamily;
+  spec.config.aria = false;
+  spec.config.legend.columns = Math.max(1, Math.floor(width / 220));
+  if (width < 560) Object.assign(spec.config.axis, { labelLimit: 104, labelFontSize: 10 });
+  if (!spec.facet) return { rows, spec: { ...spec, width, autosize: { type: "fit-x", contains: "padding" } } };
+  const columns = Math.max(1, Math.min(spec.columns, distinct(rows, spec.facet.field).length, Math.floor(width / 230)));
+  spec.columns = columns;
+  spec.spec.width = Math.min(2 * spec.spec.width, (width - (width < 560 ? 60 : 110)) / columns - 20);
+  return { rows, spec };
 }
 
 async function draw(name) {
   const figure = document.getElementById(`chart-${name}`);
-  if (!figure) return;
   const turn = (newest.get(name) ?? 0) + 1;
   newest.set(name, turn);
   const plot = figure.querySelector(".plot");
-  const { spec, columns, rows, text } = await CHARTS[name](figure, plot.clientWidth || 600);
-  if (newest.get(name) !== turn) return; // a later choice is being drawn
-  const title = figure.querySelector("h3").textContent;
-  figure.querySelector("details .scroller").replaceChildren(make_table(title, columns, rows));
-  plot.setAttribute("aria-label", `${title}. ${text ?? ""} The numbers follow as a table.`);
+  const { spec, rows } = fitted(name, plot.clientWidth || 600);
+  const table = make_table(spec.usermeta.title, spec.usermeta.columns, rows);
+  figure.querySelector(".numbers .scroller").replaceChildren(table);
   // ast: expressions are interpreted, because the page's policy forbids eval
-  const done = await vegaEmbed(plot, { config: CONFIG, ...spec },
+  const view = await vegaEmbed(plot, spec,
     { ast: true, renderer: "svg", actions: false, defaultStyle: false, tooltip: show_tip, hover: false });
+  if (newest.get(name) !== turn) return; // a later choice is being drawn
   plot.querySelector("svg").setAttribute("aria-hidden", "true"); // the label of the plot and the table stand for it
-  const old = figure.view;
-  figure.view = done;
-  old?.finalize();
+  figure.view?.finalize();
+  figure.view = view;
 }
-
-const tip = make("div", { id: "tip", "aria-hidden": "true", hidden: true });
 
 function show_tip(_handler, event, _item, value) {
   tip.hidden = !value;
   if (!value) return;
-  tip.replaceChildren(...Object.entries(value).map(([name, text]) => make("div", {}, make("b", {}, name), ` ${text}`)));
+  const known = Object.entries(value).filter(([, text]) => text !== "null" && text !== "undefined");
+  tip.replaceChildren(...known.map(([name, text]) => make("div", {}, make("b", {}, name), ` ${text}`)));
   const left = Math.min(event.pageX + 14, document.documentElement.clientWidth - tip.offsetWidth - 8);
   tip.style.left = `${Math.max(8, left)}px`;
   tip.style.top = `${event.pageY + 16}px`;
 }
 
-/** The names of the models in the charts with their marks, and the boxes to choose them. */
-function set_up_legend() {
-  const legend = document.getElementById("legend");
-  document.body.append(tip);
-  if (!legend || models.length < 2) return say_marks();
-  const boxes = models.map((model) => {
-    const box = make("input", { type: "checkbox", value: model, checked: slots.has(model) });
-    box.addEventListener("change", () => choose(box));
-    return make("label", {}, box, ` ${model}`);
-  });
-  legend.after(make("details", { id: "chooser" },
-    make("summary", {}, `Choose models for the charts (up to ${SLOTS})`), make("div", { class: "boxes" }, ...boxes)));
-  say_marks();
-}
-
-function choose(box) {
-  if (!box.checked) slots.delete(box.value);
-  else slots.set(box.value, [...Array(SLOTS).keys()].find((slot) => ![...slots.values()].includes(slot)));
-  const full = slots.size >= SLOTS;
-  for (const other of document.querySelectorAll("#chooser input")) other.disabled = full && !other.checked;
-  say_marks();
-  draw_all();
-}
-
-function mark(slot) {
-  return make("svg", { class: `mark c${slot + 1}`, width: 12, height: 12, viewBox: "0 0 12 12", "aria-hidden": "true" },
-    make("path", { d: ICONS[slot] }));
-}
-
-function say_marks() {
-  document.getElementById("legend")?.replaceChildren(
-    ...selected().map((model) => make("span", {}, mark(slots.get(model)), ` ${model}`)),
-    ...(slots.size ? [] : ["No model is chosen for the charts."]));
-  for (const row of board ? board.tBodies[0].rows : []) {
-    row.querySelector("svg.mark")?.remove();
-    const slot = slots.get(row.dataset.model);
-    if (slot !== undefined) row.querySelector(".open").before(mark(slot), " ");
-  }
-}
-
 /** One chart after the other, with pauses, so that the page answers while they are drawn. */
 async function draw_all() {
-  for (const name of Object.keys(CHARTS)) {
+  for (const name of Object.keys(index.charts)) {
     await new Promise((resolve) => setTimeout(resolve));
     await draw(name);
   }

@@ -35,16 +35,21 @@ function shown(value, digits = 2) {
 const words = (name) => String(name).replaceAll("_", " ");
 const plural = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
-/** A table of rows; columns are [key, caption, digits]. */
+/** A sortable table of rows; columns are [key, caption]. Rows without any of the numbers are left out. */
 function make_table(caption, columns, rows) {
-  const body = rows.map((row) =>
-    make("tr", {}, ...columns.map(([key, , digits], number) =>
-      make(number ? "td" : "th", number ? {} : { scope: "row" }, shown(row[key], digits ?? 2)))));
-  return make("table", { class: "plain" },
-    make("caption", {}, caption),
+  const full = rows.filter((row) => columns.every(([key]) => row[key] !== undefined || key.startsWith("ci_")));
+  const body = full.map((row) =>
+    make("tr", {}, ...columns.map(([key], number) =>
+      make(number ? "td" : "th", number ? {} : { scope: "row" }, shown(row[key], Number.isInteger(row[key]) ? 0 : 2)))));
+  const table = make("table", { class: "plain" },
+    make("caption", { class: "visually-hidden" }, caption),
     make("thead", {}, make("tr", {}, ...columns.map(([, title]) => make("th", { scope: "col" }, title)))),
     make("tbody", {}, ...body));
+  make_sortable(table);
+  return table;
 }
+
+const distinct = (rows, key) => [...new Set(rows.map((row) => row[key]))];
 
 function fill_select(select, values, chosen) {
   select.replaceChildren(...values.map((value) => make("option", { value, selected: value === chosen }, words(value))));

@@ -34,12 +34,12 @@ addEventListener("resize", () => {
   }, 200);
 });
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll(".chart details, details.command")) details.open = true;
+  for (const details of document.querySelectorAll("main details:not(#chooser)")) details.open = true;
 });
 
 set_up_theme();
-set_up_board();
-set_up_legend();
+set_up_tables();
+set_up_charts();
 set_up_samples();
 draw_all();
 document.documentElement.dataset.ready = "true";

@@ -34,9 +34,8 @@ async function show_samples(asked, record = true) {
   }
   const turn = ++cell_turn;
   const number = index.runs.indexOf(run);
-  const columns = await open_blob(`scores-${number}`);
-  const texts = await open_blob(`texts-${number}`);
-  if (turn === cell_turn) show_cell(rows_of(columns), texts);
+  const data = await open_blob(`samples-${number}`);
+  if (turn === cell_turn) show_cell(rows_of(data), data);
 }
 
 const run_of = (task, model) => index.runs.find((run) => run.task === task && run.model === model);
@@ -48,7 +47,7 @@ function rows_of(columns) {
     .filter((row) => columns.rubric[row] === rubric && columns.level[row] === level)
     .map((row) => ({
       row, score: columns.score[row], miss: columns.miss[row], words: columns.words[row], text: columns.text[row],
-      epoch: columns.epoch[row], prompt: columns.prompt_names[columns.prompt[row]],
+      epoch: columns.epoch[row], prompt: columns.user_prompt_id_names[columns.user_prompt_id[row]],
       wording: columns.wording_names[columns.wording[row]], note: columns.note_names[columns.note[row]],
     }));
 }
@@ -89,8 +88,8 @@ function response_card(row, texts) {
       make("span", { class: "about" }, `${row.prompt} · ${facts.join(" · ")}`)),
     make("div", { class: "texts" },
       make("div", {},
-        make("details", {}, make("summary", {}, "System prompt"), make("p", { class: "said" }, texts.system_names[texts.system[n]] || "none")),
-        make("h3", {}, "User"), make("p", { class: "said user" }, texts.user_names[texts.user[n]]),
+        make("details", {}, make("summary", {}, "System prompt"), make("p", { class: "said" }, texts.system_prompt_names[texts.system_prompt[n]] || "none")),
+        make("h3", {}, "User"), make("p", { class: "said user" }, texts.user_prompt_names[texts.user_prompt[n]]),
         make("h3", {}, "Response"), make("p", { class: "said" }, texts.response[n] || "(empty)")),
       criteria.length ? make("div", { class: "judge" }, make("h3", {}, "Judge, by criterion"),
         make("dl", {}, ...criteria.map(([id, score, reason]) => make("div", {}, make("dt", {}, words(id), make("b", {}, shown(score, 0)), bar(score)), make("dd", {}, reason))))) : null));

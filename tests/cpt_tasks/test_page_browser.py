@@ -1,0 +1,273 @@
+"""The page in a real browser: it opens, sorts, filters, drills down, and can be used by everyone."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import page_samples
+import pytest
+
+from cpt_tasks.report.page import build_page
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+MISSING = "needs Debian's chromium (apt-get install chromium) and the extra `dev` (playwright)"
+READY = CHROMIUM is not None and find_spec("playwright") is not None
+
+pytestmark = pytest.mark.skipif(not READY and not os.environ.get("CI"), reason=MISSING)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    summary = page_samples.summary()
+    page = build_page(summary, page_samples.samples(), {"beta": 0.95}, page_samples.sections(summary))
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    assert READY, MISSING
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a page in a context of its own; what its console says or it asks for is in `page.complaints`."""
+    contexts = []
+
+    def open_page(path: Path, fragment: str = "") -> Any:
+        context = browser.new_context(viewport={"width": 1200, "height": 900}, reduced_motion="reduce")
+        contexts.append(context)
+        page = context.new_page()
+        page.complaints = []
+        page.on("console", lambda message: page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda request: page.complaints.append(request.url) if request.url[:5] != "file:" else None)
+        page.goto(path.as_uri() + fragment)
+        page.wait_for_selector("html[data-drawn]")
+        page.wait_for_selector(".response")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def shared(open_page: Callable[..., Any], report: Path) -> Any:
+    return open_page(report)
+
+
+@pytest.fixture
+def page(shared: Any) -> Iterator[Any]:
+    """One page for all tests, since opening takes longest: sorted, filtered and styled as when it was opened."""
+    yield shared
+    shared.set_viewport_size({"width": 1200, "height": 900})
+    shared.emulate_media(media="screen", color_scheme="light")
+    shared.locator("#filter").fill("")
+    accuracy = shared.locator("#board thead th").nth(1)
+    while accuracy.get_attribute("aria-sort") != "descending":
+        accuracy.locator("button").click()
+    assert shared.complaints == []
+
+
+def models(page: Any) -> list[str]:
+    rows = page.locator("#board tbody tr:visible").all()
+    return [row.get_attribute("data-model")[:5] for row in rows]
+
+
+def test_it_opens_draws_every_chart_and_asks_for_nothing(page: Any) -> None:
+    charts = page.locator("figure.chart")
+    # five of rubric_adherence, two of best_of_n, dose_response and composition, one of two more
+    assert charts.count() == 13
+    for chart in charts.all():
+        assert chart.locator(".plot svg path").count() > 3, chart.get_attribute("id")
+        assert chart.locator(".numbers td").count() > 0
+    assert page.locator("#board tbody svg .value").count() == 2  # the accuracy of the third is undefined
+    assert page.locator("#board tbody svg .ceiling").count() == 1
+    assert page.locator("section > .notice").first.text_content() == "8 user prompts: few"
+
+
+def test_hostile_text_stays_text(page: Any) -> None:
+    page.locator("#board .open").last.click()
+    page.wait_for_function("() => document.querySelector('#pick-model').value.startsWith('gamma')")
+    page.locator("#pick-order").select_option("prompt")
+    page.wait_for_function("() => document.querySelector('.about').textContent.startsWith('prompt-0')")
+    said = page.locator(".response .said:not(.user)").nth(1)
+    assert said.text_content() == page_samples.HOSTILE
+    assert page.locator(".judge dd").nth(1).text_content() == page_samples.HOSTILE
+    assert page.locator("img").count() == 0
+    assert page.title().startswith("cpt-tasks report")
+    page.locator("#chart-levels_by_model .plot .mark-symbol.role-mark path").last.hover()
+    assert page.locator("#tip").text_content().startswith(f"model {page_samples.MODELS[2]}")
+    assert page.evaluate("() => [...document.scripts].every((script) => script.parentNode === document.body)")
+
+
+def test_tables_sort_both_ways_with_the_keyboard_and_say_so(page: Any) -> None:
+    assert models(page) == ["beta", "alpha", "gamma"]
+    head = page.locator("#board thead th").nth(1)
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert models(page) == ["alpha", "beta", "gamma"]  # undefined stays last
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert head.get_attribute("aria-sort") == "none"
+    assert page.locator("#board thead th").nth(2).get_attribute("aria-sort") == "descending"
+    assert models(page) == ["alpha", "beta", "gamma"]  # tau-b 0.1, -0.1, -0.3
+    assert page.locator("#status").text_content() == "3 models, sorted by Kendall τ-b, highest first."
+    page.locator("#board thead button").first.click()
+    assert page.locator("#status").text_content() == "3 models, sorted by Model, A to Z."
+    page.locator("#board thead button").last.click()
+    assert models(page) == ["gamma", "beta", "alpha"]  # unscored 2, 1, 0
+    page.locator("#filter").fill("BET")
+    assert models(page) == ["beta"]
+    assert page.locator("#status").text_content() == "1 of 3 models, sorted by Unscored, highest first."
+    plain = page.locator("#drift > details table")
+    plain.locator("thead button").last.click()
+    assert plain.locator("tbody td:last-child").all_text_contents() == ["10", "9"]
+
+
+def test_the_drill_down_shows_the_responses_of_the_cell(page: Any) -> None:
+    page.locator("#pick-order").select_option("worst")
+    page.locator("#pick-model").select_option("alpha")
+    page.locator("#pick-rubric").select_option("reverie")
+    page.locator("#pick-level").select_option("moderate")
+    page.wait_for_function("() => location.hash.includes('level=moderate')")
+    page.wait_for_function("() => document.querySelector('.verdict').textContent.startsWith('35.0')")
+    # 5, 17, ... 89: mean 47; 41, 53, 65, 77, 89 are in the band
+    assert page.locator("#cell").text_content() == "8 responses: mean score 47.0, 5 in the band. All texts are here."
+    first = page.locator(".response").first
+    assert first.locator(".score").text_content() == "5.0"
+    assert first.locator(".verdict").text_content() == "35.0 points below the band"
+    assert "prompt-0 · system prompt heldout-0 · 20 words · overall score 40" in first.locator(".about").text_content()
+    second = page.locator(".response").nth(1)
+    assert "reverie moderate response 1" in second.text_content()
+    assert "Describe scene 1." in second.text_content()
+    assert "reason 1" in second.locator(".judge").text_content()
+    second.locator("summary").click()
+    assert second.locator("details .said").text_content() == "Write reverie at level moderate."
+    assert page.locator(".response").count() == 5
+    page.locator("#more").click()
+    assert page.locator(".response").count() == 8
+    assert page.locator("#more").is_hidden()
+    page.locator("#pick-task").select_option("dose_response")
+    page.wait_for_function("() => document.querySelector('#cell').textContent.includes('on the target')")
+    assert page.locator("#cell").text_content() == "2 responses: mean score 20.5, 0 on the target. All texts are here."
+    assert page.locator(".verdict").first.text_content() == "10.0 points below the target"
+    page.locator("#pick-task").select_option("drift")
+    page.wait_for_function("() => document.querySelector('.verdict').textContent === 'no level was asked for'")
+    page.locator("#pick-task").select_option("rubric_adherence")
+
+
+def test_texts_that_were_left_out_are_counted_and_a_cell_has_a_link(
+    open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(build_page(page_samples.summary(), page_samples.samples(), {}, budget=6000), encoding="utf-8")
+    page = open_page(path, "#samples?model=beta&rubric=reverie&level=low")
+    note, kept = page.locator("#cell").text_content(), page.locator(".response").count()
+    assert 1 <= kept < 8
+    assert f"8 responses: mean score 47.0, 3 in the band. The texts of {kept} are here; {8 - kept} are left out" in note
+    assert [page.locator(f"#pick-{name}").input_value() for name in ("model", "rubric")] == ["beta", "reverie"]
+    assert page.complaints == []
+
+
+def test_models_are_chosen_for_the_charts_and_keep_their_colours(page: Any) -> None:
+    n_rows = "() => document.querySelector('#chart-drift .numbers tbody').rows.length"
+    lines = "document.querySelectorAll('#chart-dose_response .mark-line path')"
+    colours = f"() => [...{lines}].map((line) => line.getAttribute('stroke'))"
+    assert page.evaluate(n_rows) == 12  # three models, two rubrics, two statistics
+    before = page.evaluate(colours)
+    page.locator("#chooser summary").click()
+    page.locator("#chooser input").first.uncheck()
+    page.wait_for_function(f"{n_rows} === 8")
+    page.wait_for_function("() => document.querySelector('#chart-composition .numbers tbody').rows.length === 12")
+    after = page.evaluate(colours)
+    assert set(after) < set(before)
+    page.locator("#chooser input").first.check()
+    page.wait_for_function(f"{n_rows} === 12")
+
+
+def test_it_follows_the_dark_mode_of_the_system_and_has_a_switch(page: Any) -> None:
+    paper = "() => getComputedStyle(document.body).backgroundColor"
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(paper) == "rgb(21, 23, 27)"
+    mark = "() => getComputedStyle(document.querySelector('#chart-drift .mark-symbol.role-mark path')).fill"
+    assert page.evaluate(mark) == "rgb(78, 168, 224)"  # --c1 on dark, without drawing again
+    page.locator("#theme").click()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    assert page.locator("#theme").text_content() == "Theme: light"
+    page.emulate_media(color_scheme="light")
+    page.locator("#theme").click()
+    assert page.evaluate(paper) == "rgb(21, 23, 27)"
+    assert page.evaluate("() => localStorage.getItem('cpt-theme')") == "dark"
+    page.locator("#theme").click()
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+
+
+def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
+    drawn = int(page.evaluate("() => document.documentElement.dataset.drawn"))
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.wait_for_selector(f"html[data-drawn='{drawn + 1}']")
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 360
+    assert page.locator("#board").bounding_box()["width"] > 360  # the table scrolls in its own region
+    widths = "() => [...document.querySelectorAll('.plot svg')].map((svg) => svg.getBoundingClientRect().width)"
+    assert max(page.evaluate(widths)) <= 340
+    controls = "[...document.querySelectorAll('button, select, input[type=search]')]"
+    small = f"() => {controls}.filter((control) => control.offsetParent && control.offsetHeight < 24).length"
+    assert page.evaluate(small) == 0
+
+
+def test_axe_finds_no_fault(page: Any) -> None:
+    page.locator(".numbers summary").first.click()
+    # as a debugger does, which the page's own policy does not bind; drawings are hidden from readers by their labels
+    session = page.context.new_cdp_session(page)
+    script = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    session.send("Runtime.evaluate", {"expression": script})
+    rules = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]
+    faults = "(result) => result.violations.map((fault) => fault.id + fault.nodes[0].html)"
+    run = f"axe.run({{exclude: ['.plot svg']}}, {{runOnly: {json.dumps(rules)}}}).then({faults})"
+    answer = session.send("Runtime.evaluate", {"expression": run, "awaitPromise": True, "returnByValue": True})
+    assert answer["result"]["value"] == []
+
+
+def test_the_tab_key_leads_from_the_top_through_the_controls(page: Any) -> None:
+    focused = "() => document.activeElement.className || document.activeElement.id"
+    page.evaluate("() => { document.activeElement.blur(); scrollTo(0, 0); }")
+    page.locator(".skip").focus()
+    assert page.locator(".skip").bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate(focused) == "main"
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "filter"
+    page.locator("#pick-model").focus()
+    reached = []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(focused))
+    assert reached == ["pick-rubric", "pick-level", "pick-order"]
+
+
+def test_it_prints_in_ink_on_paper_without_its_controls(page: Any) -> None:
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator("#filter").is_hidden()
+    assert page.locator("#theme").is_hidden()
+    assert page.locator("#chart-levels_by_model svg").first.is_visible()
+    assert page.pdf(format="A4")[:5] == b"%PDF-"

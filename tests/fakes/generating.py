@@ -1,0 +1,43 @@
+"""What the tests of `cpt generate` share: a small plan, the command, its rows."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from data_gen.generate.command import generate_command
+from data_gen.generate.plan import Plan, Question
+from rubrics import ScoreLevel, load_rubrics
+
+MODEL = "anthropic/claude-sonnet-5-5"
+LEVELS = tuple(ScoreLevel)
+SEED_FILE = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
+PROMPTS = {"one": "Describe a well.", "two": "Describe a mill.", "three": "Describe a barn."}
+ARGUMENTS = ("--teacher", MODEL, "--rubrics", "broadcast", "--out", "r.jsonl")
+CALLS = 24 * 3
+
+
+def plan(rubrics: str = "broadcast", prompts: dict[str, str] | None = None, **options: Any) -> Plan:
+    selected = load_rubrics(rubrics)
+    by_family = {rubric.family: prompts or PROMPTS for rubric in selected}
+    return Plan(**({"rubrics": selected, "prompts": by_family, "levels": LEVELS} | options))
+
+
+def keys(questions: Iterator[Question]) -> list[tuple[str, str, str, int]]:
+    return [(one.rubric.id, one.user_prompt_id, str(one.level), one.sample) for one in questions]
+
+
+def generate(*arguments: object) -> Result:
+    return CliRunner().invoke(generate_command, [str(argument) for argument in arguments])
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def level_in(text: str) -> str:
+    [name] = re.findall(r'This level is called\s+"([a-z ]+)"', text)
+    return name.replace(" ", "_")
