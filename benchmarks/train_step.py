@@ -4,9 +4,9 @@
     python benchmarks/train_step.py --steps 3    # says whether it works, not how fast it is
 
 Every client is a process of its own with the same model, LoRA, seed, learning rate and precision. `same_order` is the
-recipe's trainer with TRL's own shuffling, so its losses must be TRL's. `recipe` is what the recipe runs: twins side by
-side (so other texts in a step), and on CPU the allocator settings of `recipes/experiments/stage.py`. Seconds leave out
-the first two steps, which warm caches up; memory is the resident set at its peak, on a GPU what torch allocated.
+recipe's trainer with TRL's own shuffling, so its losses must be TRL's; `recipe` has twins side by side (so other texts
+in a step), and on CPU the allocator settings of `recipes/experiments/stage.py`. Seconds leave out the first two steps,
+which warm caches up; memory is the resident set at its peak, on a GPU what torch allocated.
 """
 
 import json
@@ -19,6 +19,7 @@ import tempfile
 import time
 from datetime import date
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,24 +44,20 @@ CUDA = torch.cuda.is_available()
 
 
 class Clock(TrainerCallback):
-    """Seconds of each optimiser step."""
+    """When each optimiser step ended, in seconds."""
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        """Starts the clock."""
-        self.begun = time.perf_counter()
+        self.ends: list[float] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Stops it."""
+        """Reads the clock."""
         if CUDA:
             torch.cuda.synchronize()
-        self.seconds.append(time.perf_counter() - self.begun)
+        self.ends.append(time.perf_counter())
 
 
 def train(client: str, precision: str, steps: int, model: str, train_file: str) -> dict[str, Any]:
-    """Trains in this process; gives the loss and the seconds of each step, and peak memory in MB."""
+    """Trains in this process; gives losses, seconds of the steps after the first two, and peak memory in MB."""
     trainer_class, config_class = (DPOTrainer, DPOConfig) if client == "trl" else (TwinDPOTrainer, CPTConfig)
     options: dict[str, Any] = {} if client == "trl" else {"twin_batching": client == "recipe"}
     options |= {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1, "seed": 42}
@@ -80,8 +77,9 @@ def train(client: str, precision: str, steps: int, model: str, train_file: str) 
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     peak = torch.cuda.max_memory_allocated() if CUDA else resident
-    seconds = statistics.median(clock.seconds[WARM_UP:]) / (PAIRS_PER_STEP / 2)
-    return {"losses": losses, "step_seconds": clock.seconds, "peak_mb": peak / 1e6, "seconds_per_twin": seconds}
+    seconds = [end - begin for begin, end in pairwise(clock.ends[WARM_UP - 1 :])]
+    per_twin = statistics.median(seconds) / (PAIRS_PER_STEP / 2)
+    return {"losses": losses, "step_seconds": seconds, "peak_mb": peak / 1e6, "seconds_per_twin": per_twin}
 
 
 def compare(precision: str, steps: int, model: str, train_file: str) -> dict[str, Any]:

@@ -29,18 +29,18 @@ from training.trainer import CPTConfig
 from trl import ModelConfig, TrlParser
 
 
-def say_reports(plan: Plan, reports: list[PreflightReport]) -> None:
+def check_tokens(plan: Plan) -> list[PreflightReport]:
     """Say what will be trained on; raise RecipeError at the first thing that must not be."""
+    reports = run_preflight(plan)
     for report in reports:
-        plan.say(
-            f"preflight {report.stage}: {report.rows} rows, {report.median_tokens:g} tokens (median), "
-            f"{report.max_tokens} (longest)"
-        )
+        tokens = f"{report.median_tokens:g} tokens (median), {report.max_tokens} (longest)"
+        plan.say(f"preflight {report.stage}: {report.rows} rows, {tokens}")
         for warning in report.warnings:
             plan.say(f"warning: {warning}")
     for report in reports:
         if report.errors:
             raise RecipeError(report.errors[0])
+    return reports
 
 
 def push(plan: Plan) -> None:
@@ -71,9 +71,7 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     else:
         if plan.repair:
             plan.say(f"chat template repaired: {plan.repair}; evaluate with the tokenizer in the output folder")
-        reports = run_preflight(plan)
-        say_reports(plan, reports)
-        manifest = describe(plan, keys[1], precision, reports)
+        manifest = describe(plan, keys[1], precision, check_tokens(plan))
         if script.dry_run:
             if plan.is_main:
                 print(json.dumps(manifest, indent=1))

@@ -17,7 +17,7 @@ from trl import ModelConfig
 
 from training import RecipeError
 from training.samples import CPT
-from training.trainer import CPTConfig, objective_problem
+from training.trainer import CPTConfig
 
 # What changes a stage of training; SFT has no value for the objective's.
 STAGE_KEYS = (
@@ -93,8 +93,6 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
         )
     if script.judge_samples and not (script.sample_prompts and script.eval_file and CPT.exists()):
         raise RecipeError("judge_samples is true, expected sample_prompts above 0, eval_file, and cpt-tasks installed")
-    if problem := objective_problem(dpo):
-        raise RecipeError(problem)
 
 
 def trains_dpo(dpo: CPTConfig) -> bool:

@@ -42,28 +42,27 @@ class CPTConfig(DPOConfig):
         default=0.0, metadata={"help": "Factor of the offset log(1 + score gap) (ODPO), reward units; 0 = off."}
     )
 
-
-def objective_problem(dpo: CPTConfig) -> str | None:
-    """One sentence on settings of the objective that contradict one another, None for sound ones."""
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
-        if dpo.twin_batching and getattr(dpo, name) % 2:
-            return (
-                f"{name} is {getattr(dpo, name)}, expected an even number so that no batch splits a twin; or set "
-                "twin_batching: false"
+    def __post_init__(self) -> None:
+        """Raises ValueError for settings of the objective that contradict one another."""
+        super().__post_init__()
+        for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
+            if self.twin_batching and getattr(self, name) % 2:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected an even number so that no batch splits a twin; or set "
+                    "twin_batching: false"
+                )
+        if self.joint_weight and not self.twin_batching:
+            raise ValueError("joint_weight is set with twin_batching: false, expected true: the term needs whole twins")
+        if self.joint_weight and "sigmoid_norm" in self.loss_type:
+            raise ValueError(
+                "joint_weight is set with loss_type sigmoid_norm, expected sigmoid: the joint term sums log-ratios "
+                "that this loss divides by the length of a response, so it would outweigh it about 200 times"
             )
-    if dpo.joint_weight and not dpo.twin_batching:
-        return "joint_weight is set with twin_batching: false, expected true: the term needs whole twins"
-    if dpo.joint_weight and "sigmoid_norm" in dpo.loss_type:
-        return (
-            "joint_weight is set with loss_type sigmoid_norm, expected sigmoid: the joint term sums log-ratios that "
-            "this loss divides by the length of a response, so it would outweigh it about 200 times"
-        )
-    if dpo.score_offset and not (
-        set(dpo.loss_type) in ({"sigmoid"}, {"sigmoid", "sft"})
-        and (dpo.ld_alpha, dpo.f_divergence_type) == (None, "reverse_kl")
-    ):
-        return "score_offset goes with the losses sigmoid and sft, without ld_alpha and f_divergence_type"
-    return None
+        plain = set(self.loss_type) in ({"sigmoid"}, {"sigmoid", "sft"}) and self.f_divergence_type == "reverse_kl"
+        if self.score_offset and not (plain and self.ld_alpha is None):
+            raise ValueError(
+                "score_offset goes with the losses sigmoid and sft, without ld_alpha and f_divergence_type"
+            )
 
 
 @dataclass
@@ -111,14 +110,8 @@ class TwinDPOTrainer(DPOTrainer):
     _signature_columns: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Arguments are DPOTrainer's.
-
-        Raises:
-            ValueError: for settings that contradict one another, with the sentence of `objective_problem`.
-        """
+        """Arguments are DPOTrainer's."""
         super().__init__(*args, **kwargs)
-        if problem := objective_problem(self.args):
-            raise ValueError(problem)
         collator = self.data_collator
         if type(collator) is DataCollatorForPreference:
             self.data_collator = TwinCollator(

@@ -62,7 +62,7 @@ SETTINGS: dict[str, Any] = {
     "use_cpu": True,
     "activation_checkpointing": False,
     "eval_strategy": "steps",
-    "eval_steps": 2,
+    "eval_steps": 3,
     "logging_steps": 1,
     "save_steps": 2,
     "report_to": "none",
@@ -213,18 +213,13 @@ def test_no_path_of_this_machine_and_no_token_in_any_readable_output(here: Path,
 def test_judged_samples_are_scored_by_level_and_leave_the_adapter_as_it_is_without(here: Path) -> None:
     lines = Path("out/samples.jsonl").read_text(encoding="utf-8").split("\n")
     samples = [json.loads(line) for line in lines if line]
-    # SFT evaluates once an epoch, DPO at step 2 and at the end
-    assert [(sample["stage"], sample["step"]) for sample in samples[::4]] == [("sft", 3), ("dpo", 2), ("dpo", 3)]
+    # SFT evaluates once an epoch, DPO every three steps, and it has three
+    assert [(sample["stage"], sample["step"]) for sample in samples[::4]] == [("sft", 3), ("dpo", 3)]
     assert samples[0]["prompt"][0]["role"] == "system"
     assert all(0 <= sample["score"] <= 100 and sample["judge_failure"] == "" for sample in samples)
     for level in ("low", "extremely_high"):
-        of_level = [sample for sample in samples if (sample["stage"], sample["level"]) == ("dpo", level)]
-        means = [
-            sum(sample["score"] for sample in of_level if sample["step"] == step)
-            / sum(sample["step"] == step for sample in of_level)
-            for step in (2, 3)
-        ]
-        assert logged("out", "dpo", f"eval_score/{level}") == pytest.approx(means)
+        scores = [sample["score"] for sample in samples if (sample["stage"], sample["level"]) == ("dpo", level)]
+        assert logged("out", "dpo", f"eval_score/{level}") == [pytest.approx(sum(scores) / len(scores))]
     # judging draws no random number and ends no running mean
     go(output_dir="unjudged")
     assert sha256(Path("out/adapter_model.safetensors")) == sha256(Path("unjudged/adapter_model.safetensors"))
@@ -343,7 +338,7 @@ def test_what_changes_the_result_changes_the_key_and_nothing_else_does(key_of: C
     single["eval_file"]["eval_strategy"] = "no"
     assert [name for name, changes in single.items() if key_of(**changes) == key_of()] == []
     # evaluation counts where it picks the checkpoint
-    best = {"load_best_model_at_end": True, "save_steps": 2}
+    best = {"load_best_model_at_end": True, "save_steps": 3}
     assert len({key_of(), key_of(**best), key_of(**best, eval_steps=1)}) == 3
 
 
