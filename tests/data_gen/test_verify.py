@@ -381,8 +381,8 @@ def test_bad_rows_are_counted_and_good_ones_survive(tmp_path: Path) -> None:
     assert "8 rows in = 2 kept + 0 dropped + 6 bad" in done.output
     assert "6 bad rows skipped: 3 bad_row, 1 " in done.output
     for message in (
-        f"{path}:2: response: got nothing, expected this field",
-        f"{path}:3: level: got 'tiny', expected",
+        f"{path}:2: response: Field required",
+        f"{path}:3: level.str-enum[ScoreLevel]: Input should be",
         f"{path}:4: rubric is 'sonnet', expected one of",
         f"{path}:5: written for rubric 'broadcast' with hash 000000000000, expected",
         f"{path}:6: id {SEED[0].id!r} stands there twice, expected each id once",

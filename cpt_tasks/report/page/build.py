@@ -30,7 +30,7 @@ from cpt_tasks.report.page.view import (
 )
 from cpt_tasks.report.run import Run
 from judges import JudgeFailureRecord, Judgment
-from judges.noise import noise_values
+from judges.reliability import noise_values
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
 
