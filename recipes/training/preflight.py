@@ -111,8 +111,7 @@ def check_rows(
         truncated += is_cut or lengths[-1] > (max_length or lengths[-1])
         if is_open and not is_cut:
             problems["a response does not end in the end-of-turn token"].append(number)
-    groups = twin_groups(dataset["pair_id"]) if stage == "DPO" else []
-    prompts = dataset["prompt_ids"] if stage == "DPO" else []
+    groups, prompts = (twin_groups(dataset["pair_id"]), dataset["prompt_ids"]) if stage == "DPO" else ([], [])
     for group in groups:
         if len(group) == 1:
             sentence = f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"
