@@ -57,7 +57,7 @@ def configurability() -> Metric:
         from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
         from cpt_tasks.statistics.frame import frame_of_scores, metric_values, with_level
         from cpt_tasks.statistics.table import estimates_of
-        from judges.noise import noise_values
+        from judges.reliability import noise_values
 
         frame = frame_of_scores(scores)
         rows = with_level(frame)

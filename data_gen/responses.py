@@ -17,6 +17,7 @@ from judges import Judgment
 from rubrics import Rubric, ScoreLevel
 from rubrics.files import read_jsonl
 from rubrics.files import write_jsonl as write_jsonl  # readers and writers of responses import it from here
+from rubrics.schema import problem_texts
 
 CONTROL: Literal["control"] = "control"
 
@@ -80,11 +81,7 @@ class TeacherResponse(BaseModel):
 
 
 class Problems:
-    """Says on stderr what is wrong with rows, the first few of each kind, and counts all of them.
-
-    Attributes:
-        counts: Bad rows by kind.
-    """
+    """Says on stderr what is wrong with rows, the first ten of each kind, and counts all of them in `counts`."""
 
     MAX_SHOWN = 10
 
@@ -100,11 +97,9 @@ class Problems:
             click.echo(f"more rows with the problem {kind}: counted, not shown", err=True)
 
     def summary(self) -> str:
-        """One line, e.g. "3 bad rows skipped: 2 unknown_rubric, 1 bad_value"; "" if there were none."""
-        if not self.counts:
-            return ""
+        """One line, e.g. "3 bad rows skipped: 2 unknown_rubric, 1 bad_row"; "" if there were none."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
-        return f"{self.counts.total()} bad rows skipped: {kinds}"
+        return f"{self.counts.total()} bad rows skipped: {kinds}" if kinds else ""
 
 
 def response_id(rubric: str, level: ScoreLevel, prompt: str, teacher: str, replicate: int = 0) -> str:
@@ -116,16 +111,11 @@ def response_id(rubric: str, level: ScoreLevel, prompt: str, teacher: str, repli
 def iter_responses(
     paths: Iterable[Path], rubrics: Mapping[str, Rubric], problems: Problems
 ) -> Iterator[tuple[str, TeacherResponse]]:
-    """Good rows of responses files, each after "FILE:LINE", in file order; bad ones go to `problems`.
+    """Good rows of JSONL files, each after "FILE:LINE", in file order; bad ones go to `problems`.
 
     Bad is a row that is not a JSON object with the fields of `TeacherResponse` ("bad_row"), repeats an id
-    ("repeated_id"), or names a rubric that is not in `rubrics` ("unknown_rubric") or that was edited since
+    ("repeated_id"), or names a rubric that is not in `rubrics`, by id, ("unknown_rubric") or that was edited since
     ("edited_rubric").
-
-    Args:
-        paths: Files in JSONL.
-        rubrics: Rubrics by id.
-        problems: Where bad rows are told.
 
     Raises:
         ValueError: If a file is missing.
@@ -138,40 +128,18 @@ def iter_responses(
             try:
                 row = TeacherResponse.model_validate(content)
             except ValidationError as error:
-                problems.add("bad_row", f"{where}: {_first_problem(error)}")
+                problems.add("bad_row", f"{where}: {problem_texts(error)[0]}")
                 continue
-            rubric = rubrics.get(row.rubric)
             if hash(row.id) in seen:
                 problems.add("repeated_id", f"{where}: id {row.id!r} stands there twice, expected each id once")
-            elif rubric is None:
+            elif row.rubric not in hashes:
                 problems.add("unknown_rubric", f"{where}: rubric is {row.rubric!r}, expected one of {sorted(rubrics)}")
             elif row.rubric_hash != hashes[row.rubric]:
                 problems.add(
                     "edited_rubric",
-                    f"{where}: written for rubric {rubric.id!r} with hash {row.rubric_hash}, expected {rubric.hash}: "
-                    "the rubric was edited since; generate the response anew, or restore the rubric",
+                    f"{where}: written for rubric {row.rubric!r} with hash {row.rubric_hash}, expected "
+                    f"{hashes[row.rubric]}: the rubric was edited since; generate the response anew, or restore it",
                 )
             else:
                 seen.add(hash(row.id))
                 yield where, row
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a JSONL file, with their ends; only a newline ends one, not U+2028 and the like inside a text."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        yield from file
-
-
-def _first_problem(error: ValidationError) -> str:
-    problems = error.errors()
-    first = problems[0]
-    field = first["loc"][0]
-    same = [problem for problem in problems if problem["loc"][0] == field]
-    expected = " or ".join(problem["msg"].removeprefix("Input should be ") for problem in same)
-    if first["type"] == "missing":
-        return f"{field}: got nothing, expected this field"
-    if first["type"] == "extra_forbidden":
-        names = [info.serialization_alias or name for name, info in TeacherResponse.model_fields.items()]
-        return f"{field}: got this field, expected only {', '.join(names)}"
-    place = ".".join(str(part) for part in first["loc"]) if len(same) == 1 else field
-    return f"{place}: got {str(first['input'])[:60]!r}, expected {expected}"

@@ -6,13 +6,14 @@ Input rows are `{rubric, prompt, level, response}`, level one of low, moderate, 
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from data_gen.responses import ResponseJudgment, TeacherResponse, response_id, write_jsonl
 from judges import measure
-from rubrics import Rubric, ScoreLevel, load_rubrics, load_user_prompts
+from rubrics import ScoreLevel, load_rubrics, load_user_prompts
 from rubrics.files import read_jsonl
 
 _LEVELS = {"high": ScoreLevel.EXTREMELY_HIGH} | {level.value: level for level in ScoreLevel}
@@ -26,44 +27,34 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
     """
     prompt_ids = {text: user_prompt_id for user_prompt_id, text in load_user_prompts("train").items()}
     rubrics = {rubric.id: rubric for rubric in load_rubrics("measured")}
+    known: dict[str, Mapping[str, object]] = {"rubric": rubrics, "level": _LEVELS, "prompt": prompt_ids}
     kept: list[TeacherResponse] = []
     dropped: list[str] = []
-    asked: Counter[str] = Counter()
-    for path in paths:
-        for number, row in read_jsonl(path):
-            where = f"{path.name}:{number}"
-            for key, known in (("rubric", rubrics), ("level", _LEVELS), ("prompt", prompt_ids)):
-                if row.get(key) not in known:
-                    raise ValueError(f"{where}: {key} is {row.get(key)!r}, expected one of {sorted(known)}")
-            level = _LEVELS[row["level"]]
-            question = response_id(row["rubric"], level, row["prompt"], teacher)
-            response = _verified(
-                row, rubrics[row["rubric"]], level, prompt_ids[row["prompt"]], teacher, asked[question]
-            )
-            asked[question] += 1
-            assert response.judgment is not None  # _verified judges
-            if ScoreLevel.of(response.judgment.score) is level:
-                kept.append(response)
-            else:
-                dropped.append(f"{where}: scored {response.judgment.score:.1f}, outside the band of {level.value}")
+    replicates: Counter[tuple[str, ...]] = Counter()
+    for where, row in ((f"{path.name}:{number}", row) for path in paths for number, row in read_jsonl(path)):
+        for key, values in known.items():
+            if row.get(key) not in values:
+                raise ValueError(f"{where}: {key} is {row.get(key)!r}, expected one of {sorted(values)}")
+        rubric, level = rubrics[row["rubric"]], _LEVELS[row["level"]]
+        judgment = measure(rubric, row["response"])
+        asked = (rubric.id, level, row["prompt"])
+        response = TeacherResponse(
+            id=response_id(rubric.id, level, row["prompt"], teacher, replicates[asked]),
+            user_prompt_id=prompt_ids[row["prompt"]],
+            user_prompt=row["prompt"],
+            rubric=rubric.id,
+            rubric_hash=rubric.hash,
+            level=level,
+            response=row["response"],
+            teacher=teacher,
+            judgment=ResponseJudgment.of(judgment),
+        )
+        replicates[asked] += 1
+        if ScoreLevel.of(judgment.score) is level:
+            kept.append(response)
+        else:
+            dropped.append(f"{where}: scored {judgment.score:.1f}, outside the band of {level.value}")
     return kept, dropped
-
-
-def _verified(
-    row: dict[str, str], rubric: Rubric, level: ScoreLevel, user_prompt_id: str, teacher: str, replicate: int
-) -> TeacherResponse:
-    judgment = measure(rubric, row["response"])
-    return TeacherResponse(
-        id=response_id(rubric.id, level, row["prompt"], teacher, replicate),
-        user_prompt_id=user_prompt_id,
-        user_prompt=row["prompt"],
-        rubric=rubric.id,
-        rubric_hash=rubric.hash,
-        level=level,
-        response=row["response"],
-        teacher=teacher,
-        judgment=ResponseJudgment.of(judgment),
-    )
 
 
 @click.command(name="seed")

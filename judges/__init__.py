@@ -2,20 +2,16 @@
 
 from judges.judgment import (
     NO_RESPONSE,
-    CriterionJudgment,
-    FailureMode,
     FurtherJudgment,
     Judge,
     JudgeFailure,
     JudgeFailureRecord,
     Judgment,
-    Rating,
     ScoreRecord,
     outcome_of,
     read_judgment,
 )
 from judges.measured import MEASURED, MeasuredJudge, check_measurable, measure
-from judges.measures import MEASURES
 from judges.model import (
     DEFAULT_JUDGE,
     DEFAULT_STORE,
@@ -33,10 +29,7 @@ __all__ = [
     "DEFAULT_JUDGE",
     "DEFAULT_STORE",
     "MEASURED",
-    "MEASURES",
     "NO_RESPONSE",
-    "CriterionJudgment",
-    "FailureMode",
     "FurtherJudgment",
     "Judge",
     "JudgeFailure",
@@ -45,7 +38,6 @@ __all__ = [
     "MeasuredJudge",
     "ModelJudge",
     "Panel",
-    "Rating",
     "ScoreRecord",
     "check_measurable",
     "grader_model",

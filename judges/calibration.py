@@ -1,8 +1,8 @@
-"""Ties a judge to people: a linear link to human labels, and a mean score corrected by them.
+"""A mean score corrected by human labels: prediction-powered inference.
 
-The correction is prediction-powered inference: the judge scores every response, people a random sample of them, and the
-sample says how wrong the judge is on average. Valid however bad the judge is; a good judge makes the interval shorter
-than the labels alone would. All intervals here are 95%, Student's t, and take responses as independent.
+The judge scores every response, people a random sample of them, and the sample says how wrong the judge is on average.
+Valid however bad the judge is; a good judge makes the interval shorter than the labels alone would. Intervals are 95%,
+Student's t, and take responses as independent.
 """
 
 from dataclasses import dataclass
@@ -11,30 +11,7 @@ import numpy as np
 import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 from numpy.typing import ArrayLike
 
-from judges.interval import CONFIDENCE, NAN, Estimate, Floats
-
-_ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class LinearLink:
-    """Least squares `human = intercept + slope * judge`.
-
-    Attributes:
-        intercept: Score points; 0 for a judge on the human scale.
-        slope: Score points per score point; 1 for a judge on the human scale.
-        rmse: Root mean squared leave-one-out error of the link, score points.
-        mae: Mean absolute leave-one-out error of the link, score points.
-        raw_rmse: Root mean squared difference of human and judge, score points: the error without the link.
-        raw_mae: Mean absolute difference of human and judge, score points.
-    """
-
-    intercept: Estimate
-    slope: Estimate
-    rmse: float
-    mae: float
-    raw_rmse: float
-    raw_mae: float
+from judges.interval import CONFIDENCE, Estimate, Floats
 
 
 @dataclass(frozen=True)
@@ -56,28 +33,6 @@ class PoweredMean:
     weight: float
     n_labelled: int
     n_unlabelled: int
-
-
-def linear_link(human: ArrayLike, judge: ArrayLike) -> LinearLink:
-    """Linear link of two vectors of scores, 0-100, of the same responses; at least three.
-
-    With a constant judge there is no link: intercept, slope and their errors are nan. The leave-one-out errors are
-    exact, residual / (1 - leverage); nan when one response alone decides the slope (leverage 1).
-    """
-    y, x = np.asarray(human, dtype=float), np.asarray(judge, dtype=float)
-    raw_rmse, raw_mae = _errors(y - x)
-    if np.ptp(x) == 0:
-        return LinearLink(Estimate(NAN), Estimate(NAN), NAN, NAN, raw_rmse, raw_mae)
-    fit = scipy.stats.linregress(x, y)
-    free = 1 - 1 / len(x) - (x - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()  # 1 - leverage
-    left_out = (y - fit.intercept - fit.slope * x) / np.where(free > _ROUNDING, free, NAN)
-    return LinearLink(
-        _around(fit.intercept, fit.intercept_stderr, len(x) - 2),
-        _around(fit.slope, fit.stderr, len(x) - 2),
-        *_errors(left_out),
-        raw_rmse,
-        raw_mae,
-    )
 
 
 def powered_mean(human: ArrayLike, judge: ArrayLike, judge_unlabelled: ArrayLike) -> PoweredMean:
@@ -121,10 +76,6 @@ def _weight(y: Floats, f: Floats, rest: Floats) -> float:
     # 1 / n, as ppi-python; the pooled variance is over both parts
     covariance = ((y - y.mean()) * (f - f.mean())).mean()
     return float(np.clip(covariance / ((1 + len(y) / len(rest)) * everything.var(ddof=1)), 0, 1))
-
-
-def _errors(residuals: Floats) -> tuple[float, float]:
-    return float(np.sqrt((residuals**2).mean())), float(np.abs(residuals).mean())
 
 
 def _around(value: float, error: float, freedom: int) -> Estimate:

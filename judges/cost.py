@@ -113,7 +113,6 @@ def forecast(
     model: str,
     batch: bool = False,
     cached_share: float = 0.0,
-    cache_writes: int = 1,
     prices: Prices | None = None,
 ) -> Forecast:
     """What calls of one kind will take.
@@ -124,11 +123,10 @@ def forecast(
         output_tokens: Of a call, on average, thinking included.
         model: As in `cost_usd`, like `batch` and `prices`.
         batch: Whether they go through a provider's batch.
-        cached_share: Part of the input, 0-1, that calls share as a prefix in the provider's cache.
-        cache_writes: How many calls write that prefix; the others read it.
+        cached_share: Part of the input, 0-1, that calls share as a prefix in the provider's cache; the first writes it.
         prices: None for those of the package.
     """
-    shared, writes = cached_share * input_tokens, min(cache_writes, calls)
+    shared, writes = cached_share * input_tokens, min(1, calls)
     tokens = {
         "input_tokens": calls * (input_tokens - shared),
         "input_tokens_cache_write": writes * shared,

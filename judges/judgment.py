@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +28,9 @@ class _Record(BaseModel):
     )
 
 
+_Read = TypeVar("_Read", bound=_Record)
+
+
 class CriterionJudgment(_Record):
     """One criterion's score, 0-100, and the judge's reason for it (the measured value, for the measured judge)."""
 
@@ -43,9 +46,7 @@ class Rating(_Record):
         seat: Which judge of the panel, from 0.
         judge: Its name.
         repeat: Which asking of it, from 0.
-        score: Headline score, 0-100, or None if it failed.
-        total: Weighted total of its criteria, 0-100, or None.
-        holistic: Its overall score, 0-100, or None.
+        score: Headline score, None if it failed; total and holistic as in `Judgment`.
         failure_mode: How it failed, "" if it did not.
     """
 
@@ -128,10 +129,7 @@ class JudgeFailure(Exception):
     Attributes:
         mode: How the last attempt failed.
         detail: The rest of the message.
-        attempts: Replies read.
-        usage: Tokens of all attempts by kind.
-        cost_usd: What they cost, as in `Judgment`.
-        ratings: As in `Judgment`: the askings that worked are not lost with those that did not.
+        ratings: As in `Judgment`, like attempts, usage and cost_usd: the askings that worked are not lost.
     """
 
     mode: FailureMode
@@ -156,9 +154,7 @@ class Judge(Protocol):
 class JudgeFailureRecord(_Outcome):
     """What a log keeps of a `JudgeFailure`; the response has no score.
 
-    Attributes:
-        failure_mode: How the last attempt failed; "call_failed" where lm-eval could not make the call at all.
-        failure: The message of the exception.
+    The mode is "call_failed" where lm-eval could not make the call at all.
     """
 
     failure_mode: str = Field(min_length=1)
@@ -179,12 +175,7 @@ class JudgeFailureRecord(_Outcome):
 
 
 class FurtherJudgment(_Asked):
-    """What is kept of the judgment of a response by a rubric that is not its own.
-
-    Attributes:
-        score: 0-100, or None if the judge failed.
-        failure_mode: How it failed, "" if it did not.
-    """
+    """What is kept of the judgment by a rubric that is not the response's own: no score, but how, if it failed."""
 
     score: Points | None
     failure_mode: str = ""
@@ -233,11 +224,7 @@ class ScoreRecord(_Record):
         Raises:
             ValueError: If it is no such record, or one of a later version.
         """
-        judgment = read_judgment(metadata)
-        try:
-            return cls.model_validate(dict(metadata) | {"judgment": judgment})
-        except ValidationError as error:
-            raise ValueError(_unreadable(error)) from error
+        return _read(cls, dict(metadata) | {"judgment": read_judgment(metadata)})
 
 
 def read_judgment(metadata: Mapping[str, Any]) -> Judgment | JudgeFailureRecord:
@@ -246,20 +233,22 @@ def read_judgment(metadata: Mapping[str, Any]) -> Judgment | JudgeFailureRecord:
     Raises:
         ValueError: If the metadata holds neither, or a record of a later version.
     """
-    kind = JudgeFailureRecord if metadata.get("failure_mode") else Judgment
+    if metadata.get("failure_mode"):
+        return _read(JudgeFailureRecord, dict(metadata))
+    return _read(Judgment, dict(metadata))
+
+
+def _read(kind: type[_Read], values: dict[str, Any]) -> _Read:
     try:
-        return kind.model_validate(dict(metadata))
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise ValueError(_unreadable(error)) from error
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        expected = f"what the scorer rubric_judge writes (schema {SCHEMA} or older)"
+        raise ValueError(f"judgment: {where}: {first['msg']}, expected {expected}") from error
 
 
-def _unreadable(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"judgment: {where}: {first['msg']}, expected what the scorer rubric_judge writes (schema {SCHEMA} or older)"
-
-
-async def outcome_of(judge: "Judge", rubric: Rubric, user_prompt: str, response: str) -> Judgment | JudgeFailure:
+async def outcome_of(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> Judgment | JudgeFailure:
     """The judgment of a response, or the failure in its place, for callers that go on with the next response."""
     try:
         return await judge.judge(rubric, user_prompt, response)

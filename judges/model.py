@@ -19,7 +19,7 @@ from judges.judgment import (
     is_no_response,
     weighted_total,
 )
-from judges.prefix import prefix_cache_of
+from judges.prefix import warmer_of
 from judges.prompts import PROMPT_VERSION, judge_messages, prompt_hash
 from judges.verdict import Verdict, parse_verdict
 from model_calls.errors import was_cut_off
@@ -120,12 +120,8 @@ class ModelJudge:
         store = self._store if self._store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
         if call.key in store:
             return await ask(store, call)
-        cache = prefix_cache_of(store)
-        async with cache.turn(f"{call.model}\0{rubric.hash}"):
-            reply, is_new = await ask(store, call)
-        if is_new:
-            cache.count(str(call.model), rubric.id, reply.usage)
-        return reply, is_new
+        async with warmer_of(store).turn(f"{call.model}\0{rubric.hash}"):
+            return await ask(store, call)
 
 
 def _read(reply: "Reply", rubric: Rubric, response: str) -> tuple[tuple[CriterionJudgment, ...], float]:
@@ -137,15 +133,9 @@ def _read(reply: "Reply", rubric: Rubric, response: str) -> tuple[tuple[Criterio
 
 
 def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, repeat: int, attempt: int) -> "Call":
-    """The call that asks a model for a verdict.
+    """The call that asks a model for a verdict: of asking `repeat`, from 0, the attempt number `attempt`, from 1.
 
-    Args:
-        model: Inspect model.
-        rubric: Rubric to judge by.
-        user_prompt: What the student was asked.
-        response: What it answered.
-        repeat: Which asking, from 0.
-        attempt: Which attempt of it, from 1; each is kept on its own, so that a bad reply is not replayed for ever.
+    Each attempt is kept on its own, so that a bad reply is not replayed for ever.
     """
     from model_calls import Call
 

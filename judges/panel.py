@@ -56,54 +56,44 @@ class Panel:
     def _combine(self, outcomes: dict[tuple[int, int], Judgment | JudgeFailure]) -> Judgment:
         usage: Counter[str] = Counter()
         paid: Counter[str] = Counter()
-        for outcome in outcomes.values():
+        seats: list[list[Judgment]] = [[] for _ in self._judges]
+        for (seat, _), outcome in sorted(outcomes.items(), key=lambda entry: entry[0]):
             usage.update(outcome.usage)
-            paid.update(outcome.usage_paid if isinstance(outcome, Judgment) else {})
-        seats = [
-            [outcomes[seat, repeat] for repeat in range(len(self._judges[seat]))] for seat in range(len(self._judges))
-        ]
-        worked = [[outcome for outcome in seat if isinstance(outcome, Judgment)] for seat in seats]
-        attempts = sum(outcome.attempts for outcome in outcomes.values())
-        cost = total_usd(outcome.cost_usd for outcome in outcomes.values())
-        names = [judged[0].judge if judged else f"judge {seat}" for seat, judged in enumerate(worked)]
-        ratings = tuple(
-            _rating(seat, repeat, names[seat], outcome) for (seat, repeat), outcome in sorted(outcomes.items())
-        )
-        for seat, judged in zip(seats, worked, strict=True):
-            if not judged:
-                first_failure = next(outcome for outcome in seat if isinstance(outcome, JudgeFailure))
-                raise JudgeFailure(first_failure.mode, first_failure.detail, attempts, usage, cost, ratings)
-        first = worked[0][0]
-        hashes = [judged[0].judge_hash for judged in worked]
-        one = len(worked) == 1
-        panel: dict[str, Any] = {
-            "judge": names[0] if one else f"{self._name}({', '.join(names)})",
-            "judge_hash": hashes[0] if one else hashlib.sha256("".join(hashes).encode()).hexdigest()[:12],
+            if isinstance(outcome, Judgment):
+                paid.update(outcome.usage_paid)
+                seats[seat].append(outcome)
+        names = [judged[0].judge if judged else f"judge {seat}" for seat, judged in enumerate(seats)]
+        spent: dict[str, Any] = {
+            "attempts": sum(outcome.attempts for outcome in outcomes.values()),
+            "usage": dict(usage),
+            "cost_usd": total_usd(outcome.cost_usd for outcome in outcomes.values()),
+            "ratings": tuple(_rating(*key, names[key[0]], outcomes[key]) for key in sorted(outcomes)),
         }
-        if not first.reason:
-            panel |= {kind: self._over_seats(worked, kind) for kind in ("score", "total", "holistic")}
-            panel |= {
-                "served_model": ", ".join(dict.fromkeys(judged[0].served_model for judged in worked)),
-                "attempts": attempts,
-                "usage": dict(usage),
-                "usage_paid": dict(paid),
-                "cost_usd": cost,
-                "ratings": ratings,
+        for seat, judged in enumerate(seats):
+            if not judged:
+                failure = outcomes[seat, 0]
+                assert isinstance(failure, JudgeFailure)  # no asking of this judge worked
+                raise JudgeFailure(failure.mode, failure.detail, **spent)
+        first, *others = (judged[0] for judged in seats)
+        panel: dict[str, Any] = {"judge": first.judge, "judge_hash": first.judge_hash}
+        if others:
+            hashes = "".join(judged[0].judge_hash for judged in seats)
+            panel = {
+                "judge": f"{self._name}({', '.join(names)})",
+                "judge_hash": hashlib.sha256(hashes.encode()).hexdigest()[:12],
             }
+        if not first.reason:
+            panel |= {kind: self._over_seats(seats, kind) for kind in ("score", "total", "holistic")} | spent
+            panel["served_model"] = ", ".join(dict.fromkeys(judged[0].served_model for judged in seats))
+            panel["usage_paid"] = dict(paid)
         return first.model_copy(update=panel)
 
-    def _over_seats(self, worked: Sequence[Sequence[Judgment]], kind: str) -> float:
-        return self._aggregate([statistics.fmean(getattr(judgment, kind) for judgment in judged) for judged in worked])
+    def _over_seats(self, seats: Sequence[Sequence[Judgment]], kind: str) -> float:
+        return self._aggregate([statistics.fmean(getattr(judgment, kind) for judgment in judged) for judged in seats])
 
 
 def _rating(seat: int, repeat: int, name: str, outcome: Judgment | JudgeFailure) -> Rating:
     if isinstance(outcome, JudgeFailure):
         return Rating(seat=seat, judge=name, repeat=repeat, failure_mode=outcome.mode)
-    return Rating(
-        seat=seat,
-        judge=name,
-        repeat=repeat,
-        score=outcome.score,
-        total=outcome.total,
-        holistic=outcome.holistic,
-    )
+    scores = {kind: getattr(outcome, kind) for kind in ("score", "total", "holistic")}
+    return Rating(seat=seat, judge=name, repeat=repeat, **scores)

@@ -9,54 +9,93 @@ brings seaborn, statsmodels and scikit-learn along, and the libraries for alpha 
 which for thousands of continuous scores does not fit into memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 from numpy.typing import ArrayLike, NDArray
 
 from judges.interval import NAN, Floats
-from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
+from judges.judgment import JudgeFailureRecord, Judgment
+from rubrics import LOW_MAX, MAX_SCORE, MIN_SCORE, MODERATE_MAX, ScoreLevel
 
+Judgments = Iterable[Judgment | JudgeFailureRecord]
 _ROUNDING = 1e-9
 
 
-def agreement(reference: ArrayLike, judged: ArrayLike) -> dict[str, float]:
-    """How two vectors of scores of the same responses agree, 0-100, in the same order, none missing.
-
-    Empty vectors give nan for everything; a constant vector has no correlation, and nan there.
+def noise(ratings: ArrayLike) -> dict[str, float]:
+    """What repeated judgments of the same responses say about a judge; with one rating per response nan.
 
     Returns:
-        `pearson` and `spearman` (mean ranks for ties), -1 to 1; `icc`, ICC(2,1), at most 1, which unlike the
-        correlations sees a constant bias; `mae`, mean absolute difference in score points; `level_kappa`, quadratic
-        weights, at most 1 and 0 at chance; `level_accuracy`, share of pairs with the same score level, 0-1.
+        `n_items` rated at least once, `n_ratings` asked for of each, `n_missing` of all; test-retest `sd` in score
+        points, and by the level of the mean score `sd_low`, `sd_moderate`, `sd_extremely_high`; `icc` of the responses
+        with all ratings, `alpha`, `level_kappa`; and what a perfect student could get from a judge this noisy,
+        `attainable` from one rating and `attainable_of_mean` from the mean of all, whose noise is smaller by the root
+        of their number.
 
     Raises:
-        ValueError: If the lengths differ, or a score is missing or outside 0-100.
+        ValueError: If the array does not have two dimensions or a rating is outside 0-100.
     """
-    pairs = _ratings(np.stack([np.asarray(reference, dtype=float), np.asarray(judged, dtype=float)], axis=1))
-    if np.isnan(pairs).any():
-        raise ValueError("scores: got nan, expected a pair of numbers from 0 to 100 for every response")
-    a, b = pairs.T
-    levels = _level_ranks(pairs)
-    varies = len(pairs) > 1 and np.ptp(a) > 0 and np.ptp(b) > 0
+    table = _ratings(ratings)
+    sd_by_level = test_retest_sd_by_level(table)
+    of_mean = {level: sd / np.sqrt(table.shape[1]) for level, sd in sd_by_level.items()}
     return {
-        "pearson": float(scipy.stats.pearsonr(a, b).statistic) if varies else NAN,
-        "spearman": float(scipy.stats.spearmanr(a, b).statistic) if varies else NAN,
-        "icc": icc_2_1(pairs),
-        "mae": float(np.abs(a - b).mean()) if len(pairs) else NAN,
-        "level_kappa": quadratic_kappa(levels[:, 0], levels[:, 1]),
-        "level_accuracy": float((levels[:, 0] == levels[:, 1]).mean()) if len(pairs) else NAN,
+        "n_items": int((~np.isnan(table)).any(axis=1).sum()),
+        "n_ratings": table.shape[1],
+        "n_missing": int(np.isnan(table).sum()),
+        "sd": test_retest_sd(table),
+        **{f"sd_{level}": sd for level, sd in sd_by_level.items()},
+        "icc": icc_2_1(table),
+        "alpha": krippendorff_alpha(table),
+        "level_kappa": level_kappa(table),
+        "attainable": attainable_accuracy(sd_by_level),
+        "attainable_of_mean": attainable_accuracy(of_mean),
     }
+
+
+def noise_text(noise: Mapping[str, float]) -> str:
+    """The statistics of `noise` in a sentence."""
+    by_level = ", ".join(f"{level} {noise[f'sd_{level}']:.1f}" for level in ScoreLevel)
+    return (
+        f"{noise['n_ratings']} ratings of {noise['n_items']} responses, {noise['n_missing']} missing; test-retest SD "
+        f"{noise['sd']:.1f} points ({by_level}); {_reliability(noise)}; attainable accuracy "
+        f"{noise['attainable_of_mean']:.3f} by the mean of {noise['n_ratings']} ratings, {noise['attainable']:.3f} by "
+        "one: what a perfect student could get from a judge this noisy"
+    )
+
+
+def noise_lines(judgments: Judgments) -> list[str]:
+    """What repeats and panels say about the judges, a statement per line; [] where each response was judged once."""
+    seats = _seats(judgments)
+    lines = [f"{name}: {noise_text(noise(table))}" for name, table in seats.items() if table.shape[1] > 1]
+    if len(seats) > 1:
+        between = noise(_means(seats))
+        lines.append(
+            f"{between['n_ratings']} judges of {between['n_items']} responses: {_reliability(between)}, SD between "
+            f"judges {between['sd']:.1f} points"
+        )
+    return lines
+
+
+def noise_values(judgments: Judgments) -> dict[str, float]:
+    """The same for inspect: test-retest SD and attainable accuracy of a single judge, ICC and alpha of a panel."""
+    seats = _seats(judgments)
+    if len(seats) > 1:
+        panel = _means(seats)
+        return {"panel_icc": icc_2_1(panel), "panel_alpha": krippendorff_alpha(panel)}
+    for table in seats.values():
+        if table.shape[1] > 1:
+            values = noise(table)
+            return {"judge_test_retest_sd": values["sd"], "attainable_accuracy": values["attainable_of_mean"]}
+    return {}
 
 
 def test_retest_sd(ratings: ArrayLike) -> float:
     """Pooled within-item standard deviation, score points: the noise of one judgment.
 
-    The root of the summed squared deviations from the item means over the summed degrees of freedom (ratings - 1), so
-    that items with missing ratings weigh by what they have. 0 when every item is rated alike; nan when no item has two
-    ratings.
+    Items with missing ratings weigh by what they have. 0 when every item is rated alike; nan when none has two ratings.
     """
     squares, freedom = _within_items(_ratings(ratings))
     return float(np.sqrt(squares.sum() / freedom.sum())) if freedom.sum() else NAN
@@ -67,9 +106,8 @@ def test_retest_sd_by_level(ratings: ArrayLike) -> dict[ScoreLevel, float]:
 
     A band without an item rated twice gets the SD over all items; nan for all when there is no such item.
     """
-    table = _ratings(ratings)
-    table = table[(~np.isnan(table)).sum(axis=1) > 1]
-    levels = _level_ranks(table.mean(axis=1, where=~np.isnan(table))) if len(table) else np.empty(0)
+    table = _repeated(_ratings(ratings))
+    levels = level_ranks(table.mean(axis=1, where=~np.isnan(table))) if len(table) else np.empty(0)
     pooled = test_retest_sd(table)
     by_level = {level: test_retest_sd(table[levels == level.rank]) for level in ScoreLevel}
     return {level: pooled if np.isnan(sd) else sd for level, sd in by_level.items()}
@@ -104,8 +142,7 @@ def krippendorff_alpha(ratings: ArrayLike) -> float:
 
     Source: Krippendorff 2011, Computing Krippendorff's alpha-reliability, with the squared difference as metric.
     """
-    table = _ratings(ratings)
-    table = table[(~np.isnan(table)).sum(axis=1) > 1]
+    table = _repeated(_ratings(ratings))
     values = table[~np.isnan(table)]
     if not len(values) or np.ptp(values) == 0:
         return NAN
@@ -121,24 +158,16 @@ def level_kappa(ratings: ArrayLike) -> float:
 
     A pair is compared on the items that have both ratings. Pairs where all those fall into one level have no kappa and
     are left out; nan when no pair has one.
-    """
-    kappas = []
-    for first, second in combinations(_ratings(ratings).T, 2):
-        both = ~np.isnan(first) & ~np.isnan(second)
-        kappas.append(quadratic_kappa(_level_ranks(first[both]), _level_ranks(second[both])))
-    return float(np.nanmean(kappas)) if not np.isnan(kappas).all() else NAN
-
-
-def quadratic_kappa(first: NDArray[np.int_], second: NDArray[np.int_]) -> float:
-    """Quadratic-weighted kappa of two vectors of ranks; nan when empty or when both hold one and the same rank.
 
     Source: Cohen 1968. With squared weights the table of counts is not needed: the expected disagreement of two
     independent raters is the sum of their variances and of the squared difference of their means.
     """
-    if not len(first):
-        return NAN
-    expected = first.var() + second.var() + (first.mean() - second.mean()) ** 2
-    return float(1 - ((first - second) ** 2).mean() / expected) if expected else NAN
+    kappas = []
+    for pair in combinations(_ratings(ratings).T, 2):
+        first, second = level_ranks(np.array(pair)[:, ~np.isnan(pair).any(axis=0)])
+        expected = first.var() + second.var() + (first.mean() - second.mean()) ** 2 if len(first) else 0
+        kappas.append(1 - ((first - second) ** 2).mean() / expected if expected else NAN)
+    return float(np.nanmean(kappas)) if not np.isnan(kappas).all() else NAN
 
 
 def attainable_accuracy(sd_by_level: Mapping[ScoreLevel, float]) -> float:
@@ -154,44 +183,62 @@ def attainable_accuracy(sd_by_level: Mapping[ScoreLevel, float]) -> float:
     Args:
         sd_by_level: Test-retest SD in score points, at least 0, for each of the three levels; nan gives nan.
     """
-    return float(np.mean([hit_probability(level, sd_by_level[level]) for level in ScoreLevel]))
+    half_moderate = (MODERATE_MAX - LOW_MAX) / 2
+    room = {ScoreLevel.LOW: LOW_MAX, ScoreLevel.MODERATE: half_moderate, ScoreLevel.EXTREMELY_HIGH: 100 - MODERATE_MAX}
+    hits = []
+    for level, sd in sd_by_level.items():
+        beyond = scipy.special.ndtr(-room[level] / sd) if sd else 0.0
+        # clipping keeps in the outer bands whatever noise carries beyond the end of the scale
+        hits.append(1 - beyond * (2 if level is ScoreLevel.MODERATE else 1))
+    return float(np.mean(hits))
 
 
-def hit_probability(level: ScoreLevel, sd: float) -> float:
-    """Largest probability, 0-1, over true scores in the band that a judged score falls into it; see the model above.
-
-    Raises:
-        ValueError: If the SD is negative.
-    """
-    if sd < 0:
-        raise ValueError(f"SD: got {sd!r}, expected 0 or more")
-    if sd == 0 or np.isnan(sd):
-        return 1.0 if sd == 0 else NAN
-    low, high = level.band
-    # clipping keeps in the band whatever noise carries beyond the end of the scale
-    best = MIN_SCORE if low == MIN_SCORE else MAX_SCORE if high == MAX_SCORE else level.midpoint
-    below = 0.0 if low == MIN_SCORE else scipy.special.ndtr((low - best) / sd)
-    above = 0.0 if high == MAX_SCORE else scipy.special.ndtr((best - high) / sd)
-    return float(1 - below - above)
+def level_ranks(scores: Floats) -> NDArray[np.int_]:
+    """Rank of the level, 0 to 2, of scores from 0 to 100."""
+    return np.searchsorted([LOW_MAX, MODERATE_MAX], scores)
 
 
 def _ratings(ratings: ArrayLike) -> Floats:
     table = np.asarray(ratings, dtype=float)
     if table.ndim != 2:
         raise ValueError(f"ratings: got an array of {table.ndim} dimensions, expected (n_items, n_ratings)")
+    outside = table[(table < MIN_SCORE) | (table > MAX_SCORE)]
+    if len(outside):
+        raise ValueError(f"ratings: got {outside[0]:g}, expected a number from 0 to 100")
     return table
+
+
+def _repeated(table: Floats) -> Floats:
+    repeated: Floats = table[(~np.isnan(table)).sum(axis=1) > 1]
+    return repeated
 
 
 def _within_items(table: Floats) -> tuple[Floats, Floats]:
     """Sum of squared deviations from the item mean, and degrees of freedom, of every item rated twice or more."""
+    table = _repeated(table)
     rated = ~np.isnan(table)
-    counts = rated.sum(axis=1)
-    repeated = counts > 1
-    table, rated, counts = table[repeated], rated[repeated], counts[repeated]
     means = table.mean(axis=1, where=rated, keepdims=True)
-    return ((table - means) ** 2).sum(axis=1, where=rated), (counts - 1).astype(float)
+    return ((table - means) ** 2).sum(axis=1, where=rated), (rated.sum(axis=1) - 1).astype(float)
 
 
-def _level_ranks(scores: Floats) -> NDArray[np.int_]:
-    ranks = [ScoreLevel.of(score).rank for score in scores.ravel()]
-    return np.array(ranks, dtype=int).reshape(scores.shape)
+def _reliability(noise: Mapping[str, float]) -> str:
+    return (
+        f"ICC(2,1) {noise['icc']:.3f}, Krippendorff's alpha {noise['alpha']:.3f}, level kappa "
+        f"{noise['level_kappa']:.3f}"
+    )
+
+
+def _seats(judgments: Judgments) -> dict[str, pd.DataFrame]:
+    """Scores by every judge of a panel, by its name and seat: a row per response, a column per asking."""
+    ratings = [(number, rating) for number, judgment in enumerate(judgments) for rating in judgment.ratings]
+    # a judge that failed every asking of a response has no name there
+    names = {rating.seat: rating.judge for _, rating in ratings if rating.score is not None}
+    rows = [(number, rating.seat, rating.repeat, rating.score) for number, rating in ratings]
+    table = pd.DataFrame(rows, columns=["response", "seat", "repeat", "score"]).astype({"score": float})
+    table = table.pivot(index="response", columns=["seat", "repeat"], values="score")
+    seats = sorted({rating.seat for _, rating in ratings})
+    return {f"{names.get(seat, 'judge')} (seat {seat + 1})": pd.DataFrame(table.xs(seat, axis=1)) for seat in seats}
+
+
+def _means(seats: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    return pd.DataFrame({name: table.mean(axis=1) for name, table in seats.items()})

@@ -27,10 +27,9 @@ _TRANSPORT = {
     "stream_idle_timeout",
     "timeout",
 }
-IN_PROCESS, OWN_SERVER = "computes in this process", "a server of the user's"
-# by inspect provider: the domain at which its model names mean its own models, or that it computes here. At any other
-# address, and of any other provider, a name is whatever a server was told to answer to.
-PROVIDERS = {
+# by inspect provider: the domain at which its model names mean its own models. At any other address, and of any other
+# provider, a name is whatever a server was told to answer to.
+OWN_DOMAINS = {
     "anthropic": "anthropic.com",
     "deepseek": "deepseek.com",
     "google": "googleapis.com",
@@ -39,14 +38,9 @@ PROVIDERS = {
     "moonshot": "moonshot.ai",
     "openai": "openai.com",
     "perplexity": "perplexity.ai",
-    "hf": IN_PROCESS,
-    "nnterp": IN_PROCESS,
-    "transformer_lens": IN_PROCESS,
-    "llama-cpp-python": OWN_SERVER,
-    "ollama": OWN_SERVER,
-    "sglang": OWN_SERVER,
-    "vllm": OWN_SERVER,
 }
+IN_PROCESS = ("hf", "nnterp", "transformer_lens")  # providers that compute here
+OWN_SERVERS = ("llama-cpp-python", "ollama", "sglang", "vllm")  # providers that ask a server of the user's
 # the address counts by what the provider made of it, see `_foreign_address`
 _TRANSPORT_ARGS = {
     "api_key",
@@ -63,7 +57,7 @@ _MEMORY_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def _no_config() -> "GenerateConfig":
-    from inspect_ai.model import GenerateConfig  # imported when asked, so that `--help` does not wait for inspect
+    from inspect_ai.model import GenerateConfig  # so late, so that `--help` does not wait for inspect
 
     return GenerateConfig()
 
@@ -118,12 +112,9 @@ class Reply:
     """What came back, as it is kept.
 
     Attributes:
-        key: `Call.key`.
+        key: `Call.key`; so are params, messages_hash and replicate those of the call.
         model: Inspect name of the model asked.
         served_model: Name the provider reported.
-        params: `Call.params`.
-        messages_hash: `Call.messages_hash`.
-        replicate: `Call.replicate`.
         text: Completion; "" where there is none.
         stop_reason: As inspect names it: "stop", "max_tokens", "content_filter" (a refusal), ...
         usage: Tokens by kind (input_tokens, output_tokens, input_tokens_cache_read, ...).
@@ -171,12 +162,12 @@ def provider_of(model: "Model | str") -> str:
 
 def _foreign_address(model: "Model") -> str | None:
     """Where a model is served, if that tells it from others of its name; None at the provider's own address."""
-    api, own = model.api, PROVIDERS.get(provider_of(model), OWN_SERVER)
+    api, own = model.api, OWN_DOMAINS.get(provider_of(model))
     if getattr(api, "server_process", None) is not None:
         return None  # inspect serves it itself, on a port that is another in every process
     if provider_of(model).startswith("vllm"):  # its base_url is set with its first request, its own server's too
         return api.connection_key()
-    if own in (IN_PROCESS, OWN_SERVER):
+    if own is None:
         return api.base_url
     # the client knows what it makes of environment variables; behind a cloud's service the name says which
     client = None if getattr(api, "service", None) else getattr(api, "client", None)

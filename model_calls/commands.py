@@ -15,27 +15,23 @@ from model_calls.store import open_store
 
 @click.command("calls")
 @click.argument("path", metavar="STORE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--compact", is_flag=True, hidden=True, help="Of the older form of store; accepted for one release.")
-def calls_command(path: Path, compact: bool) -> None:
+def calls_command(path: Path) -> None:
     """Counts the calls in STORE per model, and their tokens by kind.
 
     Prints one line per model and way of asking, online or batch: tokens in a batch cost half.
     """
     with clear_errors():
         store = open_store(path)
-        rows: dict[tuple[str, str], Counter[str]] = {}
+        rows: dict[str, Counter[str]] = {}
         for reply in store.replies():
-            row = rows.setdefault((reply.model, "batch" if reply.batch else "online"), Counter())
+            row = rows.setdefault(f"{reply.model}, {'batch' if reply.batch else 'online'}", Counter())
             row.update({"calls": 1, "refusals": int(reply.stop_reason == "content_filter"), **reply.usage})
         waiting = len(store.in_batches())
         store.close()
-    if compact:
-        click.echo("--compact: nothing to drop, the store keeps one reply to each call")
-    count = sum(row["calls"] for row in rows.values())
-    click.echo(f"{store.path}: {count} calls, {store.path.stat().st_size / 1e6:.1f} MB")
+    click.echo(f"{store.path}: {sum(row['calls'] for row in rows.values())} calls")
     if waiting:
         click.echo(f"{waiting} calls are in batches whose results are not in the store yet")
-    for (model, way), row in sorted(rows.items()):
-        click.echo(f"{model}, {way}: {row['calls']} calls, {row['refusals']} refusals")
+    for name, row in sorted(rows.items()):
+        click.echo(f"{name}: {row['calls']} calls, {row['refusals']} refusals")
         for kind in USAGE_KINDS:
             click.echo(f"  {kind:<24} {row[kind]:>14,}")

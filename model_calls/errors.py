@@ -1,5 +1,6 @@
 """What can go wrong while models are asked, as one sentence of a command."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,12 +22,6 @@ def clear_errors() -> Iterator[None]:
         click.ClickException: For ValueError, OSError, TimeoutError, a missing key, what a provider's
             client raises when its retries are used up, and a group of these.
     """
-    from anthropic import APIError
-    from rich.text import Text
-    from tenacity import RetryError
-
-    from model_calls.inspect_private import PrerequisiteError
-
     kept = "what was answered is kept in the call store, and the same command goes on from here"
     try:
         yield
@@ -34,19 +29,27 @@ def clear_errors() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'disk'}: {error.strerror or error}; {kept}") from error
-    except PrerequisiteError as error:
-        raise click.ClickException(" ".join(Text.from_markup(str(error.message)).plain.split())) from error
-    except (APIError, RetryError) as error:
-        raise click.ClickException(f"{_cause(error)}; {kept}") from error
     except ExceptionGroup as group:
         failed = f"{len(group.exceptions)} calls failed, the first with " if len(group.exceptions) > 1 else ""
         raise click.ClickException(f"{failed}{_cause(group.exceptions[0])}; {kept}") from group
+    except Exception as error:
+        if "inspect_ai" not in sys.modules:  # slow to import, like the next three; no model was asked
+            raise
+        from anthropic import APIError
+        from rich.text import Text
+        from tenacity import RetryError
+
+        from model_calls.inspect_private import PrerequisiteError
+
+        if isinstance(error, PrerequisiteError):
+            raise click.ClickException(" ".join(Text.from_markup(str(error.message)).plain.split())) from error
+        if isinstance(error, APIError | RetryError):
+            raise click.ClickException(f"{_cause(error)}; {kept}") from error
+        raise
 
 
 def _cause(error: Exception) -> str:
     """An error by its name and text; of a RetryError, what the last attempt raised."""
-    from tenacity import RetryError
-
-    cause = error.last_attempt.exception() if isinstance(error, RetryError) else None
-    cause = cause or error
+    attempt = getattr(error, "last_attempt", None)
+    cause = (attempt and attempt.exception()) or error
     return f"{type(cause).__name__}: {cause}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from model_calls.call import IN_PROCESS, PROVIDERS, Call, Reply, provider_of
+from model_calls.call import IN_PROCESS, Call, Reply, provider_of
 from model_calls.store import CallStore
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _bounded(call: Call) -> "GenerateConfig":
     from inspect_ai.model import GenerateConfig
 
     # here a batch of the model's own may take minutes: an attempt cut short would only be computed again
-    is_here = PROVIDERS.get(provider_of(call.model)) == IN_PROCESS
+    is_here = provider_of(call.model) in IN_PROCESS
     bounds = GenerateConfig(
         adaptive_connections=MAX_CONNECTIONS,
         attempt_timeout=ATTEMPT_TIMEOUT_SECONDS,

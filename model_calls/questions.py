@@ -1,10 +1,9 @@
-"""Questions out to an engine elsewhere and its answers back in, as files in the formats of providers' batches.
+"""Questions out to an engine elsewhere and its answers back in, as files in the format of OpenAI's batches.
 
-    openai:    {"custom_id": KEY, "method": "POST", "url": "/v1/chat/completions", "body": {"model", "messages", ...}}
-    anthropic: {"custom_id": KEY, "params": {"model", "messages", "max_tokens", ...}}
+    {"custom_id": KEY, "method": "POST", "url": "/v1/chat/completions", "body": {"model", "messages", ...}}
 
-KEY is `Call.key`, so an answer finds its question whatever the order. `vllm run-batch` reads and writes the first
-format. Answers are read in either, and as the rows with a `generated_text` that Ray Data's processors give.
+KEY is `Call.key`, so an answer finds its question whatever the order. `vllm run-batch` reads and writes this format.
+Rows with a `generated_text`, which Ray Data's processors give, are read as answers too.
 """
 
 import json
@@ -14,36 +13,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
-
-from anthropic.types import Message
-from inspect_ai.model import model_output_from_anthropic
+from typing import IO, Any
 
 from model_calls.call import Call, Reply
-from model_calls.online import reply_of
-from model_calls.request import request_body
 from model_calls.store import CallStore
-
-QuestionFormat = Literal["openai", "anthropic"]
 
 REPLIES_PER_COMMIT = 500
 _STOP_REASONS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter"}
 _USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 # what inspect's providers take for reasoning, not for the answer, where an engine leaves both in one text
 _THOUGHT = re.compile(r"\A.*?</think>\s*", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Questions:
-    """What was written.
-
-    Attributes:
-        count: Lines of the file.
-        betas: Features that the header `anthropic-beta` has to name when a file in Anthropic's format is sent.
-    """
-
-    count: int
-    betas: tuple[str, ...]
 
 
 @dataclass
@@ -63,36 +42,25 @@ class Answered:
     problems: Counter[str] = field(default_factory=Counter)
 
 
-async def write_questions(
-    path: Path, calls: Iterable[Call], store: CallStore, format: QuestionFormat = "openai"
-) -> Questions:
-    """Writes the calls that the store has no reply to, each once.
+def write_questions(path: Path, calls: Iterable[Call], store: CallStore) -> int:
+    """Writes the calls that the store has no reply to, each once; returns how many.
 
     The file is put in place once all are written. Its form is the provider's, so it carries no schema number.
-
-    Raises:
-        ValueError: If Anthropic's format is asked for and a call is another provider's.
     """
     written: set[str] = set()
-    betas: dict[str, None] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.unfinished")
     with unfinished.open("w", encoding="utf-8", newline="\n") as file:
         for call in calls:
             if call.key not in store and call.key not in written:
                 written.add(call.key)
-                if format == "openai":
-                    question = {"method": "POST", "url": "/v1/chat/completions", "body": _openai_body(call)}
-                else:
-                    params, needed = await request_body(call)
-                    question = {"params": params}
-                    betas |= dict.fromkeys(needed)
+                question = {"method": "POST", "url": "/v1/chat/completions", "body": _body(call)}
                 file.write(json.dumps({"custom_id": call.key} | question) + "\n")
     unfinished.replace(path)
-    return Questions(len(written), tuple(betas))
+    return len(written)
 
 
-def _openai_body(call: Call) -> dict[str, Any]:
+def _body(call: Call) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": call.model.name,
         "messages": [{"role": message.role, "content": message.text} for message in call.messages],
@@ -108,20 +76,15 @@ def _openai_body(call: Call) -> dict[str, Any]:
 
 
 async def read_answers(path: Path, calls: Iterable[Call], store: CallStore) -> Answered:
-    """Puts the answers to calls into the store, as if they had been asked here.
+    """Puts answers into the store, as if the model had been asked here.
 
     A reply that the store has already wins over an answer, and the first of two answers over the second. Only keys
     and positions of the file are kept in memory.
-
-    Raises:
-        ValueError: If there is no such file.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: not found, expected a file of answers in JSONL")
     outcome = Answered()
+    used, block = set[str](), dict[str, Reply]()
     with path.open("rb") as file:
         starts = dict(reversed(list(_starts(file, outcome.problems))))
-        used, block = set[str](), dict[str, Reply]()
         for call in calls:
             used.add(call.key)
             if call.key in store or call.key in block:
@@ -130,19 +93,14 @@ async def read_answers(path: Path, calls: Iterable[Call], store: CallStore) -> A
                 outcome.unanswered += 1
                 continue
             file.seek(starts[call.key])
-            block[call.key] = await _reply(call, _parsed(file.readline()))
+            block[call.key] = _reply(call, _parsed(file.readline()))
+            outcome.answered += 1
             if len(block) >= REPLIES_PER_COMMIT:
-                outcome.answered += len(block)
                 await store.put(*block.values())
                 block.clear()
-        outcome.answered += len(block)
-        await store.put(*block.values())
+    await store.put(*block.values())
     outcome.unknown = len(starts.keys() - used)
     return outcome
-
-
-class _EngineError(Exception):
-    """The engine says that it could not answer."""
 
 
 def _starts(file: IO[bytes], problems: Counter[str]) -> Iterator[tuple[str, int]]:
@@ -151,10 +109,13 @@ def _starts(file: IO[bytes], problems: Counter[str]) -> Iterator[tuple[str, int]
     for line in file:
         try:
             answer = _parsed(line)
-            _check(answer)
-            yield str(answer["custom_id"]), start
-        except _EngineError as error:
-            problems[str(error)] += 1
+            status = (answer.get("response") or {}).get("status_code", 200)
+            if answer.get("error") or status != 200:
+                problems[f"error of the engine: {str(answer.get('error') or f'status {status}')[:100]}"] += 1
+            elif isinstance(_text(answer), str | None):
+                yield str(answer["custom_id"]), start
+            else:
+                raise TypeError
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             problems["not an answer: no custom_id, or no text"] += 1
         start += len(line)
@@ -164,23 +125,7 @@ def _parsed(line: bytes) -> Any:
     return json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogatepass"))
 
 
-def _check(answer: dict[str, Any]) -> None:
-    """Raises if an answer has no text: _EngineError where the engine says why, else what the lookup raises."""
-    if answer.get("error"):
-        raise _EngineError(f"error of the engine: {str(answer['error'])[:100]}")
-    if (result := answer.get("result")) is not None:
-        if result["type"] != "succeeded":
-            raise _EngineError(f"error of the engine: {result['type']}: {str(result.get('error', ''))[:100]}")
-        Message.model_validate(result["message"])
-        return
-    status = (answer.get("response") or {}).get("status_code", 200)
-    if status != 200:
-        raise _EngineError(f"error of the engine: status {status}")
-    if not isinstance(_openai_text(answer), str | None):
-        raise TypeError
-
-
-def _openai_text(answer: dict[str, Any]) -> Any:
+def _text(answer: dict[str, Any]) -> Any:
     completion = _completion(answer)
     return completion["choices"][0]["message"]["content"] if completion else answer["generated_text"]
 
@@ -190,10 +135,7 @@ def _completion(answer: dict[str, Any]) -> dict[str, Any]:
     return response.get("body") or response
 
 
-async def _reply(call: Call, answer: dict[str, Any]) -> Reply:
-    if "result" in answer:
-        message = Message.model_validate(answer["result"]["message"])
-        return reply_of(call, await model_output_from_anthropic(message), attempts=1, batch=True)
+def _reply(call: Call, answer: dict[str, Any]) -> Reply:
     completion = _completion(answer) or answer
     finish = completion["choices"][0].get("finish_reason") if "choices" in completion else answer.get("finish_reason")
     usage = completion.get("usage") or {}
@@ -206,7 +148,7 @@ async def _reply(call: Call, answer: dict[str, Any]) -> Reply:
         params=call.params,
         messages_hash=call.messages_hash,
         replicate=call.replicate,
-        text=_THOUGHT.sub("", _openai_text(answer) or "", count=1),
+        text=_THOUGHT.sub("", _text(answer) or "", count=1),
         stop_reason=_STOP_REASONS.get(str(finish), "unknown"),
         usage={kind: usage[name] for name, kind in _USAGE.items() if isinstance(usage.get(name), int)},
         request_id=str(answer.get("id", "")),

@@ -1,7 +1,7 @@
 """The call store: one reply per key, in an SQLite file that any number of threads and processes of a machine share.
 
-A reply is on disk before `put` returns. The same file holds which provider batches are on their way (`batch_records`).
-A store of the older form, JSON lines, is taken into the SQLite file beside it when its path is opened (`old_store`).
+A reply is on disk before `put` returns. The same file holds which provider batches are on their way (`batch.py`).
+A store of the older form, JSON lines, is taken into the SQLite file beside it when that is made.
 """
 
 import asyncio
@@ -20,18 +20,16 @@ import anyio
 import anyio.to_thread
 
 from model_calls.call import Reply
-from model_calls.old_store import import_older, sqlite_path
 
 SCHEMA = 1
 BUSY_SECONDS = 120.0
 REPLIES_PER_PAGE = 500
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, reply TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS batches (
+_CALLS = "CREATE TABLE calls (key TEXT PRIMARY KEY, reply TEXT NOT NULL)"
+_BATCHES = """
+CREATE TABLE batches (
     intent TEXT PRIMARY KEY, time TEXT NOT NULL, keys TEXT NOT NULL, batch TEXT, done INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS imported (file TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
+)
 """
 _OPEN: dict[Path, "CallStore"] = {}
 
@@ -39,14 +37,16 @@ _OPEN: dict[Path, "CallStore"] = {}
 def open_store(path: str | Path) -> "CallStore":
     """The store at a path, created with its folders if there is none; one object per file and process.
 
-    `calls/NAME.jsonl`, a store of the older form, stands for `calls/NAME.sqlite`, and is taken into it.
+    `calls/NAME.jsonl`, a store of the older form, stands for `calls/NAME.sqlite`, and is taken into it once.
 
     Logs a warning if batches sent from this store hold replies that are not in it: `ask` would pay for them again.
 
     Raises:
         ValueError: If the file is no call store, or was written by a newer version.
     """
-    resolved = sqlite_path(Path(path).resolve())
+    resolved = Path(path).resolve()
+    if resolved.suffix == ".jsonl":
+        resolved = resolved.with_suffix(".sqlite")
     if resolved not in _OPEN:
         store = _OPEN[resolved] = CallStore(resolved)
         if waiting := len(store.in_batches()):
@@ -78,11 +78,6 @@ class CallStore:
         self._lock, self._read_lock, self._pending_lock = threading.Lock(), threading.Lock(), threading.Lock()
         self._pending: list[tuple[str, str]] = []
         self._writer, self._reader = _connected(path), _connected(path)
-        try:
-            import_older(self._writer, path)
-        except BaseException:
-            self.close()
-            raise
 
     def __len__(self) -> int:
         return int(self._read("SELECT count(*) FROM calls")[0][0])
@@ -174,29 +169,53 @@ class CallStore:
 def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            _prepare(connection, path)
-            return connection
-        except sqlite3.DatabaseError as error:
-            # a change to WAL does not wait for another process that makes it
-            if "locked" in str(error) and time.monotonic() < deadline:
+    try:
+        while True:
+            try:
+                [(schema,)] = connection.execute("PRAGMA user_version").fetchall()
+                if schema > SCHEMA:
+                    raise ValueError(f"{path}: got schema {schema}, expected at most {SCHEMA}: update cpt-tasks")
+                connection.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:
+                # a change to WAL does not wait for another process that makes it
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
                 time.sleep(0.02)
-                continue
-            connection.close()
-            raise ValueError(
-                f"{path}: {error}, expected a call store in SQLite; restore it, or name another"
-            ) from error
-        except ValueError:
-            connection.close()
-            raise
+        connection.execute("PRAGMA synchronous = FULL")
+        if schema < SCHEMA:
+            _create(connection, path.with_suffix(".jsonl"))
+        return connection
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise ValueError(f"{path}: {error}, expected a call store in SQLite; restore it, or name another") from error
+    except BaseException:
+        connection.close()
+        raise
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    [(schema,)] = connection.execute("PRAGMA user_version").fetchall()
-    if schema > SCHEMA:
-        raise ValueError(f"{path}: got schema {schema}, expected at most {SCHEMA}: update cpt-tasks to read it")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    if schema < SCHEMA:
-        connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT")
+def _create(connection: sqlite3.Connection, older: Path) -> None:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchall() == [(0,)]:  # else another process was faster
+            for statement in (_CALLS, _BATCHES, f"PRAGMA user_version = {SCHEMA}"):
+                connection.execute(statement)
+            connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?)", _older(older))
+
+
+def _older(path: Path) -> Iterator[tuple[str, str]]:
+    """Key and reply of every line of a store before schema 1, if there is one; a line torn by a kill ends it."""
+    if not path.is_file():
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+                yield record["key"], json.dumps(record)
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{path}, line {number}: got {line[:40]!r}, expected a JSON object with a key; this is not a call "
+                    "store, or was edited: restore or remove the line"
+                ) from error

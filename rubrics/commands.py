@@ -2,20 +2,18 @@
 
 cpt rubric lint my_rubric.yaml --strict
 cpt rubric import my_rubric.md --family poems --licence CC0-1.0
-cpt rubric export labyrinth --out labyrinth.md
+cpt rubric export labyrinth > labyrinth.md
 """
 
 import sys
 from pathlib import Path
 
 import click
-from pydantic import ValidationError
 
 from rubrics.files import write_whole
-from rubrics.forms import read_rubric_text
 from rubrics.lint import lint_file
 from rubrics.load import LIBRARY, load_rubric, rubric_ids, rubric_yaml
-from rubrics.markdown import as_slug, rubric_page
+from rubrics.markdown import as_slug, read_rubric_text, rubric_page
 from rubrics.schema import Rubric, problem_texts
 
 NEW_FAMILY = "imported"
@@ -58,7 +56,7 @@ def lint_command(files: tuple[Path, ...], strict: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="File ID.yaml, or a folder for it. Default: ID.yaml here.")
 @click.option("--force", is_flag=True, help="Overwrite the file if there is one.")
 def import_command(file: Path, out: Path | None, force: bool, **given: str | None) -> None:
-    """Make a rubric file of FILE: a page of `cpt rubric export`, a table of criteria, or criteria of Prometheus.
+    """Make a rubric file of FILE: a table of criteria, such as `cpt rubric export` writes, or criteria of Prometheus.
 
     The table has a header with criterion, weight and five grades, parted by tabs or pipes; above it stand title and
     objective, below it rewards and penalties. Any other prose: `cpt rubric draft --from FILE`. Nothing is made up:
@@ -74,17 +72,17 @@ def import_command(file: Path, out: Path | None, force: bool, **given: str | Non
             if given[name] is None and name not in content:
                 click.echo(f"{name}: not in the text, {default!r} is taken; change it with --{name}", err=True)
         rubric = Rubric.model_validate(defaults | content | {name: text for name, text in given.items() if text})
-    except UnicodeDecodeError as error:
-        raise _Refusal(f"{file}: cannot be read: {error}; expected a text file in UTF-8") from error
-    except OSError as error:
-        raise _Refusal(f"{file}: cannot be read: {error.strerror}; expected a text file in UTF-8") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _Refusal(f"{file}: cannot be read: {reason}; expected a text file in UTF-8") from error
     except ValueError as error:
-        reason = "; ".join(problem_texts(error)) if isinstance(error, ValidationError) else error
-        raise _Refusal(f"{file}: no rubric can be made of it: {reason}") from error
+        raise _Refusal(f"{file}: no rubric can be made of it: {'; '.join(problem_texts(error))}") from error
     path = out / f"{rubric.id}.yaml" if out and out.is_dir() else out or Path(f"{rubric.id}.yaml")
     if path.name != f"{rubric.id}.yaml":
         raise _Refusal(f"{path}: expected the name {rubric.id}.yaml, since the id is {rubric.id!r}; --id sets another")
-    _write(path, rubric_yaml(rubric), force)
+    if path.exists() and not force:
+        raise _Refusal(f"{path} exists; expected another file with --out, or --force to overwrite it")
+    write_whole(path, rubric_yaml(rubric))
     click.echo(f"{path}: {len(rubric.criteria)} criteria")
     if not rubric.system_prompts:
         click.echo(f"no system prompts yet: `cpt rubric prompts {path} --model MODEL` writes them", err=True)
@@ -92,29 +90,16 @@ def import_command(file: Path, out: Path | None, force: bool, **given: str | Non
 
 @click.command(name="export")
 @click.argument("rubric")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write. Default: standard output.")
-@click.option("--force", is_flag=True, help="Overwrite the file if there is one.")
-def export_command(rubric: str, out: Path | None, force: bool) -> None:
-    """Write RUBRIC, an id of the library or a YAML file, as a Markdown page with everything in it.
+def export_command(rubric: str) -> None:
+    """Print RUBRIC, an id of the library or a YAML file, as a Markdown page with everything in it.
 
     `cpt rubric import` makes an equal rubric of the page.
     """
     try:
-        page = rubric_page(load_rubric(rubric))
+        click.echo(rubric_page(load_rubric(rubric)), nl=False)
     except ValueError as error:
         raise _Refusal(str(error)) from error
-    if out is None:
-        click.echo(page, nl=False)
-    else:
-        _write(out, page, force)
-        click.echo(f"written: {out}", err=True)
 
 
 class _Refusal(click.ClickException):
     exit_code = 2
-
-
-def _write(path: Path, text: str, force: bool) -> None:
-    if path.exists() and not force:
-        raise _Refusal(f"{path} exists; expected another file with --out, or --force to overwrite it")
-    write_whole(path, text)

@@ -8,7 +8,7 @@ two descriptors of a criterion reach at most 0.62, two wordings of a system prom
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import combinations
@@ -19,17 +19,13 @@ from pydantic import ValidationError
 
 from rubrics.levels import LOW_MAX, MODERATE_MAX
 from rubrics.load import read_mapping
-from rubrics.schema import Criterion, Rubric, schema_problems
+from rubrics.schema import Rubric, schema_problems
 
 NEAR_DESCRIPTORS = 0.8
 NEAR_WORDINGS = 0.75
-NEAR_CRITERIA = 0.6
-MIN_WEIGHT_PERCENT = 5.0
-MIN_GRADE_STEP = 0.05  # a quarter of a ramp, as a share of its larger end
 
 # Good, fair, low, moderate and high are ordinary words: they name a level only where they stand alone at the start of a
-# descriptor, or before a word for a score. "A high level of detail" and "a fair number of commas" are natural; a
-# descriptor that opens with its own grade ("Good use of ..." under good) is a warning.
+# descriptor, or before a word for a score. "A high level of detail" and "a fair number of commas" are natural.
 _ALONE = re.compile(
     r"^(?:excellent|good|fair|needs improvement|unsatisfactory|low|moderate|(?:extremely )?high)\s*(?:$|[:.;–—]|-\s)",
     re.IGNORECASE,
@@ -85,14 +81,7 @@ def lint_file(path: Path) -> list[Finding]:
 
 def lint_rubric(rubric: Rubric) -> list[Finding]:
     """Findings about a valid rubric, errors first."""
-    findings = [
-        *(finding for criterion in rubric.criteria for finding in _criterion(criterion)),
-        *(finding for criterion in rubric.criteria for finding in _descriptors(criterion)),
-        *_overlap(rubric),
-        *_leaks(rubric),
-        *_wordings(rubric),
-    ]
-    return sorted(findings, key=lambda finding: finding.severity)
+    return sorted([*_criteria(rubric), *_wordings(rubric)], key=lambda finding: finding.severity)
 
 
 def likeness(one: str, other: str) -> float:
@@ -100,67 +89,39 @@ def likeness(one: str, other: str) -> float:
     return SequenceMatcher(None, _words(one), _words(other), autojunk=False).ratio()
 
 
-def _criterion(criterion: Criterion) -> Iterator[Finding]:
-    where, weight, measure = f"criteria.{criterion.id}", criterion.weight, criterion.measure
-    if weight < MIN_WEIGHT_PERCENT:
-        message = f"got {weight:g}, expected {MIN_WEIGHT_PERCENT:g} or more; raise it, or drop the criterion"
-        yield Finding("warning", "light_criterion", f"{where}.weight", message)
-    if measure is None:
-        return
-    step = abs(measure.end - measure.start) / 4
-    if step < MIN_GRADE_STEP * max(abs(measure.start), abs(measure.end)):
-        message = (
-            f"got from {measure.start:g} to {measure.end:g}, where a grade is {step:.3g} wide, expected "
-            f"{MIN_GRADE_STEP:.0%} of the larger end or more; widen the ramp, or the descriptors cannot be told apart"
-        )
-        yield Finding("warning", "narrow_ramp", f"{where}.measure", message)
+def all_wordings(rubric: Rubric) -> list[tuple[str, str]]:
+    """Field, such as `system_prompts.low.train.0`, and text of every wording of a rubric."""
+    return [
+        (f"system_prompts.{level.value}.{split}.{position}", wording)
+        for level in rubric.system_prompts
+        for split in ("train", "heldout")
+        for position, wording in enumerate(getattr(rubric.system_prompts[level], split))
+    ]
 
 
-def _descriptors(criterion: Criterion) -> Iterator[Finding]:
-    grades, start = criterion.descriptors.model_dump(), f"criteria.{criterion.id}.descriptors"
-    for (one, text), (other, other_text) in combinations(grades.items(), 2):
-        if _words(text) == _words(other_text):
-            message = f"got the words of {one}, {other_text!r}, expected five different texts; rewrite one of them"
-            yield Finding("error", "same_descriptors", f"{start}.{other}", message)
-        elif (alike := likeness(text, other_text)) >= NEAR_DESCRIPTORS:
-            message = (
-                f"got {other_text!r}, {alike:.2f} alike to {one} ({text!r}), expected less than {NEAR_DESCRIPTORS}; "
-                "say what one would see in the text at each of the two grades"
-            )
-            yield Finding("warning", "near_descriptors", f"{start}.{other}", message)
-    for grade, text in grades.items():
-        if named := _ALONE.search(text) or _GRADE_NAMES.search(text) or _SCORES.search(text):
-            message = f"got {named.group()!r} in {text!r}, expected what the text looks like and not what it is worth"
-            yield Finding("error", "names_level", f"{start}.{grade}", message)
-        elif _words(text)[:1] == [grade]:
-            message = f"got {text!r}, which opens with the name of its grade; say what the text looks like"
-            yield Finding("warning", "opens_with_level", f"{start}.{grade}", message)
-
-
-def _overlap(rubric: Rubric) -> Iterator[Finding]:
+def _criteria(rubric: Rubric) -> Iterator[Finding]:
+    for criterion in rubric.criteria:
+        grades = criterion.descriptors.model_dump()
+        texts = [(f"criteria.{criterion.id}.descriptors.{grade}", text) for grade, text in grades.items()]
+        yield from _alike(texts, "descriptors", NEAR_DESCRIPTORS)
+        for where, text in texts:
+            if named := _ALONE.search(text) or _GRADE_NAMES.search(text) or _SCORES.search(text):
+                message = f"got {named.group()!r} in {text!r}, expected what the text looks like, not what it is worth"
+                yield Finding("error", "names_level", where, message)
     for one, other in combinations(rubric.criteria, 2):
-        where = f"criteria.{other.id}"
         if one.measure and other.measure and one.measure.statistic == other.measure.statistic:
             message = f"got {other.measure.statistic!r} as in {one.id}, expected each statistic once; merge the two"
-            yield Finding("error", "same_measure", f"{where}.measure", message)
+            yield Finding("error", "same_measure", f"criteria.{other.id}.measure", message)
         if _words(one.title) == _words(other.title):
             message = f"got {other.title!r} as in {one.id}, expected a title of its own; rename or merge them"
-            yield Finding("error", "same_title", f"{where}.title", message)
-        grades, other_grades = one.descriptors.model_dump(), other.descriptors.model_dump()
-        alike = sum(likeness(grades[grade], other_grades[grade]) for grade in grades) / len(grades)
-        if alike >= NEAR_CRITERIA:
-            message = (
-                f"got descriptors {alike:.2f} alike to those of {one.id} in the mean of the five grades, expected less "
-                f"than {NEAR_CRITERIA}; merge the two criteria, or they count one thing twice"
-            )
-            yield Finding("warning", "near_criteria", where, message)
+            yield Finding("error", "same_title", f"criteria.{other.id}.title", message)
 
 
-def _leaks(rubric: Rubric) -> Iterator[Finding]:
+def _wordings(rubric: Rubric) -> Iterator[Finding]:
     measures = [criterion.measure for criterion in rubric.criteria if criterion.measure]
     names = [c.id for c in rubric.criteria if "_" in c.id] + [measure.statistic for measure in measures]
     bounds = {LOW_MAX, MODERATE_MAX, *(m.start for m in measures), *(m.end for m in measures)}
-    for where, wording in _all_wordings(rubric):
+    for where, wording in all_wordings(rubric):
         named = _GRADE_NAMES.search(wording) or _SCORES.search(wording)
         if inner := named.group() if named else next((name for name in names if name in wording), None):
             message = f"got {inner!r} in {wording!r}, expected the behaviour in plain words, not a name or a score"
@@ -173,30 +134,21 @@ def _leaks(rubric: Rubric) -> Iterator[Finding]:
             if float(number) in bounds and (float(number) >= 10 or "." in number):
                 message = f"got {number} in {wording!r}, a cut of the levels or an end of a ramp; say it in words"
                 yield Finding("warning", "leaks_number", where, message)
+    yield from _alike(all_wordings(rubric), "wording", NEAR_WORDINGS)
 
 
-def _wordings(rubric: Rubric) -> Iterator[Finding]:
-    for (where, wording), (other_where, other) in combinations(_all_wordings(rubric), 2):
-        same_level = where.split(".")[1] == other_where.split(".")[1]
-        parts_splits = same_level and "train" in where and "heldout" in other_where
-        if _words(wording) == _words(other):
-            message = f"got the words of {where}, {other!r}, expected every wording once; write another one"
-            yield Finding("error", "same_wording", other_where, message)
-        elif same_level and (alike := likeness(wording, other)) >= NEAR_WORDINGS:
-            message = (
-                f"got {other!r}, {alike:.2f} alike to {where} ({wording!r}), expected less than {NEAR_WORDINGS}; "
-                + ("it would test memory, so write a new one" if parts_splits else "vary more than a word")
-            )
-            yield Finding("error" if parts_splits else "warning", "near_wording", other_where, message)
-
-
-def _all_wordings(rubric: Rubric) -> list[tuple[str, str]]:
-    return [
-        (f"system_prompts.{level.value}.{split}.{position}", wording)
-        for level in rubric.system_prompts
-        for split in ("train", "heldout")
-        for position, wording in enumerate(getattr(rubric.system_prompts[level], split))
-    ]
+def _alike(texts: Iterable[tuple[str, str]], what: str, limit: float) -> Iterator[Finding]:
+    """Pairs with the same words; near pairs of one group, which is the name up to its level or criterion."""
+    for (where, text), (other_where, other) in combinations(texts, 2):
+        is_one_group = where.split(".")[:2] == other_where.split(".")[:2]
+        if _words(text) == _words(other):
+            message = f"got the words of {where}, {other!r}, expected every text once; write another one"
+            yield Finding("error", f"same_{what}", other_where, message)
+        elif is_one_group and (alike := likeness(text, other)) >= limit:
+            parts_splits = ".train." in where and ".heldout." in other_where
+            message = f"got {other!r}, {alike:.2f} alike to {where} ({text!r}), expected less than {limit}; "
+            message += "it would test memory, so write a new one" if parts_splits else "vary more than a word"
+            yield Finding("error" if parts_splits else "warning", f"near_{what}", other_where, message)
 
 
 def _words(text: str) -> list[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import ValidationError
 
 from rubrics.schema import Rubric, problem_texts
 
@@ -16,9 +15,7 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where Py
 RATINGS_FAMILY = "human_ratings"  # what people rated; asked for by name, since its low end is a worse text
 USER_PROMPTS = Path(str(files("rubrics"))) / "user_prompts.yaml"
 FAMILY_PROMPTS = Path(str(files("rubrics"))) / "user_prompts"
-
-_FOLD_AFTER = 104  # column: PyYAML breaks a line after the word that passes it
-_FOLDED_FROM = 90  # characters: with its key and indentation, a longer text would pass 120 columns
+LINE_WIDTH = 104  # columns of a rubric file: PyYAML breaks a line after the word that passes it
 
 
 def rubric_ids() -> list[str]:
@@ -41,11 +38,9 @@ def load_rubric(name: str | Path) -> Rubric:
     where = f"{path.parent.name}/{path.name}"
     try:
         rubric = Rubric.model_validate(read_mapping(path))
-    except ValidationError as error:  # a ValueError, too
+    except ValueError as error:
         first, *others = problem_texts(error)
         raise ValueError(f"{where}: {first}" + (f" (and {len(others)} more)" if others else "")) from error
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
     if rubric.id != path.stem:
         raise ValueError(f"{where}: id is {rubric.id!r}, expected the file's name {path.stem!r}")
     return rubric
@@ -102,35 +97,22 @@ def load_user_prompts(split: Split, family: str = "") -> dict[str, str]:
         family: Family of the rubrics that will be asked for; one without prompts of its own takes the general ones.
 
     Raises:
-        ValueError: If the split is unknown or a prompt (id or text) stands in both splits.
+        ValueError: If the split is unknown.
     """
     path = FAMILY_PROMPTS / f"{family}.yaml"
     return _read_prompts(path if family and path.is_file() else USER_PROMPTS, split)
 
 
 def all_user_prompts(split: Split) -> dict[str, str]:
-    """User prompts of one split over all families, the general ones first: id -> text.
-
-    Raises:
-        ValueError: As `load_user_prompts`; or if two files use one id.
-    """
-    prompts: dict[str, str] = {}
-    for path in [USER_PROMPTS, *sorted(FAMILY_PROMPTS.glob("*.yaml"))]:
-        more = _read_prompts(path, split)
-        if both := sorted(set(prompts) & set(more)):
-            raise ValueError(f"{path.name}: id {both[0]!r} stands in another file too, expected each id once")
-        prompts |= more
-    return prompts
+    """User prompts of one split over all families, the general ones first; raises as `load_user_prompts`."""
+    paths = [USER_PROMPTS, *sorted(FAMILY_PROMPTS.glob("*.yaml"))]
+    return {name: text for path in paths for name, text in _read_prompts(path, split).items()}
 
 
 def _read_prompts(path: Path, split: Split) -> dict[str, str]:
     content: dict[str, dict[str, str]] = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
     if split not in content:
         raise ValueError(f"{path.name}: no split {split!r}, expected one of {sorted(content)}")
-    train, test = content["train"], content["test"]
-    both = (set(train) & set(test)) | (set(train.values()) & set(test.values()))
-    if both:
-        raise ValueError(f"{path.name}: {sorted(both)[0]!r} stands in train and test, expected in one of them")
     return content[split]
 
 
@@ -139,42 +121,26 @@ def rubric_yaml(rubric: Rubric) -> str:
 
     Empty fields are left out, and so is the split "train", which is the default.
     """
-    content = _plain(rubric.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True))
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_FOLD_AFTER)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    content = rubric.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=LINE_WIDTH)
 
 
 class _Dumper(yaml.SafeDumper):
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        """Indents the items of a list under its key, which PyYAML does not."""
-        super().increase_indent(flow, False)
+    """Whole numbers without a point, and every text as it is."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     lines = text.split("\n")
-    longest = max(map(len, lines))
-    style: str | None = None
+    style = "|" if len(lines) > 1 else None
     # PyYAML 6 loses line separators, and spaces beside line breaks, in any style but double quotes
     if text != text.strip() or any(line != " ".join(line.split()) or not line.isprintable() for line in lines):
         style = '"'
-    elif longest > _FOLDED_FROM:
-        style = ">"
-    elif len(lines) > 1:
-        style = "|"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-def _represent_mapping(dumper: yaml.SafeDumper, mapping: dict[str, Any]) -> yaml.MappingNode:
-    is_measure = "statistic" in mapping  # the one mapping that fits one line
-    return dumper.represent_mapping("tag:yaml.org,2002:map", mapping, flow_style=is_measure)
+def _represent_number(dumper: yaml.SafeDumper, number: float) -> yaml.ScalarNode:
+    return dumper.represent_int(int(number)) if number.is_integer() else dumper.represent_float(number)
 
 
 _Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(dict, _represent_mapping)
+_Dumper.add_representer(float, _represent_number)

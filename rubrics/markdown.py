@@ -1,133 +1,77 @@
-r"""A rubric as a Markdown page for people, with everything in it, and back: `read_page(rubric_page(r))` is equal to r.
+r"""A rubric as a text for people: the page that `cpt rubric export` writes, and what `cpt rubric import` reads.
+
+- A table: title, fields (`- Family: poems`) and objective; a header line with criterion, weight and the five grades
+  (tabs or pipes), a line for each criterion with its weight in percent; below it rewards and penalties, and a table of
+  system prompts. The page has this form: `read_rubric_text(rubric_page(rubric), "")` is equal to the rubric.
+- The score rubric of Prometheus (arXiv 2310.08491): a criterion with five score descriptions, as JSON
+  (`criteria`, `score1_description` to `score5_description`) or text (`[criteria]`, `Score 1: ...` to `Score 5: ...`).
 
 Marks by which any text stands in a line or a cell, and shows as meant: a backslash before a punctuation mark, `<br>`
 for a line break, `&#124;` for the character of that number in Unicode.
 """
 
+import json
 import re
-import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rubrics.levels import ScoreLevel
-from rubrics.schema import GRADES, Rubric, Wordings
+from rubrics.schema import GRADES, Rubric
 
 FIELDS = ("id", "family", "split", "licence", "source")
-_SPECIAL = frozenset("\\|*_<&`")
+_MEASURE = ("statistic", "from", "to")
+_WORDING = ("level", "split", "wording")
+_SPECIAL = re.compile(r"[\\|*<&`]|(?<!\w)_|_(?!\w)|^#")
 _MARK = re.compile(r"\\([!-/:-@\[-`{-~])|&#(\d{1,7});|<br>\n?")
-_SURROGATES = range(0xD800, 0xE000)  # no characters of their own: text with one cannot be written as UTF-8
 _CELL = re.compile(r"((?:\\.|[^\\|]|\\$)*)(?:\||$)")
-_WEIGHT = re.compile(r"(\d+(?:[.,]\d+)?(?:e-?\d+)?)\s*%?")
-_SECTIONS = ("objective", "criteria", "measures", "rewards and penalties", "system prompts")
-_MEASURE_COLUMNS = ("id", "statistic", "from", "to")
-_COLUMN_NAMES = {"criteria": "criterion"}
 
 
 def rubric_page(rubric: Rubric) -> str:
-    """The page: fields, objective, table of criteria, measures, rewards, system prompts."""
-    columns = ["Criterion", "Id", "Weight", *(grade.replace("_", " ").capitalize() for grade in GRADES)]
-    criteria = [
-        [escape(c.title), c.id, f"{_number(c.weight)}%", *map(escape, c.descriptors.model_dump().values())]
-        for c in rubric.criteria
-    ]
-    measures = [
-        [c.id, c.measure.statistic, _number(c.measure.start), _number(c.measure.end)]
-        for c in rubric.criteria
-        if c.measure
-    ]
-    fields = {name: getattr(rubric, name) for name in FIELDS}
-    fields |= {name: escape(fields[name]) for name in ("licence", "source")}  # the others are plain words
+    """The page: title, fields, objective, table of criteria (with their measures), rewards, table of system prompts."""
+    measures = _MEASURE if any(criterion.measure for criterion in rubric.criteria) else ()
     blocks = [
         f"# {escape(rubric.title)}",
-        "\n".join(f"- {name.capitalize()}: {text}" for name, text in fields.items()),
-        f"## Objective\n\n{_escape_lines(rubric.objective)}",
-        f"## Criteria\n\n{_table(columns, criteria)}",
+        "\n".join(f"- {name.capitalize()}: {escape(getattr(rubric, name))}" for name in FIELDS),
+        f"Objective: {escape(rubric.objective)}",
+        _table(("criterion", "id", "weight", *GRADES, *measures), _criteria_rows(rubric)),
     ]
-    if measures:
-        blocks.append(f"## Measures\n\n{_table([name.capitalize() for name in _MEASURE_COLUMNS], measures)}")
     if rubric.rewards_and_penalties is not None:
-        blocks.append(f"## Rewards and penalties\n\n{_escape_lines(rubric.rewards_and_penalties)}".rstrip())
+        blocks.append(f"Rewards and penalties: {escape(rubric.rewards_and_penalties)}")
     if rubric.system_prompts:
-        blocks.append("## System prompts")
-        blocks += [block for level in ScoreLevel for block in _wordings(level, rubric.system_prompts[level])]
+        wordings = (
+            {"level": level, "split": split, "wording": wording}
+            for level, prompts in rubric.system_prompts.items()
+            for split in ("train", "heldout")
+            for wording in getattr(prompts, split)
+        )
+        blocks.append(_table(_WORDING, wordings))
     return "\n\n".join(blocks) + "\n"
 
 
-def read_page(page: str) -> dict[str, Any]:
-    """The fields of a rubric in a page, as `Rubric` takes them; what the page lacks is left out.
+def read_rubric_text(text: str, name: str) -> dict[str, Any]:
+    """The fields of a rubric in a text of one of the forms above, as `Rubric` takes them; what it lacks is left out.
+
+    Args:
+        text: The whole text.
+        name: Name of its file without ending: the title of a form that has none.
 
     Raises:
-        ValueError: If something in the page has no place in a rubric.
+        ValueError: If the text has another form, or something in it has no place in a rubric.
     """
-    head, *parts = re.split(r"^## +(.+)$", page, flags=re.MULTILINE)
-    content, rest = read_head(head)
-    if rest:
-        raise ValueError(f"got {rest[0]!r} above the first section, expected lines such as `- Family: poems`")
-    names = [name.strip().lower() for name in parts[::2]]
-    if wrong := [name for name in names if name not in _SECTIONS or names.count(name) > 1]:
-        raise ValueError(f"got section {wrong[0]!r}, expected each once out of {', '.join(_SECTIONS)}")
-    sections = dict(zip(names, parts[1::2], strict=True))
-    for field in ("objective", "rewards and penalties"):
-        if field in sections:
-            content[field.replace(" ", "_")] = unescape(sections[field].strip("\n"))
-    content["criteria"] = read_criteria(sections.get("criteria", "").split("\n"))
-    _add_measures(content["criteria"], sections.get("measures", ""))
-    if "system prompts" in sections:
-        content["system_prompts"] = _read_wordings(sections["system prompts"])
-    return content
-
-
-def read_head(text: str) -> tuple[dict[str, Any], list[str]]:
-    """Title (`# Title`) and fields (`- Family: poems`) above all else, and the other lines that are not blank."""
-    content: dict[str, Any] = {}
-    rest = []
-    for line in text.split("\n"):
-        named = re.fullmatch(r"(?:- )?(\w+): *(.*)", line)
-        name = named.group(1).lower().replace("license", "licence") if named else ""
-        if named and name in ("title", *FIELDS):
-            content[name] = unescape(named.group(2))
-        elif line.startswith("# "):
-            content["title"] = unescape(line[2:])
-        elif line.strip():
-            rest.append(line.strip())
-    return content, rest
-
-
-def read_criteria(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Criteria from the lines of a table that begins with its header.
-
-    Raises:
-        ValueError: If a column lacks or is unknown, a row has another number of cells, or a weight is no number.
-    """
-    criteria = []
-    rows = _read_table(lines, ("criterion", "weight", *GRADES), optional=("id",))
-    for position, row in enumerate(rows, start=1):
-        weight = _WEIGHT.fullmatch(row["weight"])
-        if weight is None:
-            raise ValueError(f"weight of {row['criterion']!r}: got {row['weight']!r}, expected percent such as 20%")
-        criterion = {
-            "id": row.get("id") or as_slug(row["criterion"]) or f"criterion_{position}",
-            "title": row["criterion"],
-            "weight": float(weight.group(1).replace(",", ".")),
-            "descriptors": {grade: row[grade] for grade in GRADES},
-        }
-        criteria.append(criterion)
-    return criteria
-
-
-def split_row(line: str) -> list[str]:
-    """Cells of a row, parted by tabs, else by pipes (with or without outer ones); a pipe after a backslash is none."""
-    if "\t" in line:
-        return [unescape(cell.strip()) for cell in line.split("\t")]
-    cells = _CELL.findall(line.strip().removeprefix("|"))
-    return [unescape(cell.strip()) for cell in cells[:-1]]  # the last match is the empty end of the line
-
-
-def column_names(line: str) -> list[str]:
-    """Names of the columns of a header, lower case with underscores; "(90-100)" and bold marks do not count."""
-    cells = (re.sub(r"\(.*?\)|[*:%]", "", cell).strip().lower().replace(" ", "_") for cell in split_row(line))
-    return [_COLUMN_NAMES.get(cell, cell) for cell in cells]
+    text = re.sub(r"\r\n?", "\n", text)
+    if text.lstrip().startswith("{"):
+        return _read_prometheus_json(text, name)
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if {"criterion", "weight"} <= {*_column_names(line)}:
+            return _read_table_form(lines, number)
+    start, *parts = re.split(r"^Score ([1-5]): *", text, flags=re.MULTILINE)
+    if parts[::2] == ["1", "2", "3", "4", "5"]:
+        return _prometheus(start.strip().removeprefix("[").removesuffix("]"), parts[1::2], name)
+    raise ValueError(
+        "got prose, expected a page of `cpt rubric export`, a table whose header names criterion, weight and five "
+        "grades, or criteria of Prometheus; `cpt rubric draft --from FILE --model MODEL` has a model read all else"
+    )
 
 
 def as_slug(text: str) -> str:
@@ -139,90 +83,95 @@ def as_slug(text: str) -> str:
 
 def escape(text: str) -> str:
     """The text in one line, with marks: `unescape(escape(text)) == text`."""
-    shown = ["<br>" if character == "\n" else _shown(character) for character in text]
-    for end in (0, -1) if text else ():
-        if text[end] == " ":
-            shown[end] = "&#32;"
-    if text.startswith("#"):
-        shown[0] = "\\#"
-    return "".join(shown)
+    marked = _SPECIAL.sub(r"\\\g<0>", text)
+    shown = "".join(c if c == "\n" or c.isprintable() else f"&#{ord(c)};" for c in marked).replace("\n", "<br>")
+    return re.sub(r"^ | $", "&#32;", shown)
 
 
 def unescape(text: str) -> str:
     """The text with its marks read; what is no mark stays as it is."""
-    return _MARK.sub(_read_mark, text)
+    return _MARK.sub(lambda mark: mark[1] or (chr(int(mark[2])) if mark[2] else "\n"), text)
 
 
-def _read_mark(mark: re.Match[str]) -> str:
-    punctuation, number = mark.groups()
-    if punctuation:
-        return str(punctuation)
-    if not number:
-        return "\n"
-    is_character = int(number) <= sys.maxunicode and int(number) not in _SURROGATES
-    return chr(int(number)) if is_character else mark.group()
-
-
-def _shown(character: str) -> str:
-    if character in _SPECIAL:
-        return "\\" + character
-    return character if character.isprintable() else f"&#{ord(character)};"
-
-
-def _escape_lines(text: str) -> str:
-    """A text of several lines as it stands between blank lines."""
-    body = text.strip("\n")
-    start = text.index(body)
-    breaks = len(text) - start - len(body)
-    return "<br>" * start + "\n".join(map(escape, body.split("\n"))) + "<br>" * breaks
+def _criteria_rows(rubric: Rubric) -> Iterator[dict[str, str]]:
+    for criterion in rubric.criteria:
+        row = {"criterion": criterion.title, "id": criterion.id, "weight": f"{_number(criterion.weight)}%"}
+        if measure := criterion.measure:
+            row |= {"statistic": measure.statistic, "from": _number(measure.start), "to": _number(measure.end)}
+        yield row | criterion.descriptors.model_dump()
 
 
 def _number(number: float) -> str:
-    return repr(int(number)) if number.is_integer() else repr(number)
+    return repr(number).removesuffix(".0")
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
+def _table(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+    titles = [name.replace("_", " ").capitalize() for name in columns]
+    cells = [[escape(row.get(name, "")) for name in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (titles, ["---"] * len(columns), *cells))
 
 
-def _wordings(level: ScoreLevel, wordings: Wordings) -> Iterator[str]:
-    for split in ("train", "heldout"):
-        items = "\n".join(f"- {escape(wording)}" for wording in getattr(wordings, split))
-        yield f"### {level.value.replace('_', ' ').capitalize()}, {split}\n\n{items}"
+def _read_table_form(lines: Sequence[str], header: int) -> dict[str, Any]:
+    if sections := [line for line in lines if line.startswith("## ")]:
+        raise ValueError(
+            f"got the section {sections[0]!r}, expected a text without sections, as `cpt rubric export` has"
+        )
+    end = next((number for number in range(header, len(lines)) if not lines[number].strip()), len(lines))
+    wordings = next((number for number in range(end, len(lines)) if lines[number].startswith("|")), len(lines))
+    content = _read_head(lines[:header]) | {"criteria": _read_criteria(lines[header:end])}
+    if below := "\n".join(lines[end:wordings]).strip():
+        content["rewards_and_penalties"] = unescape(
+            re.sub(r"^Rewards and penalties: *", "", below, flags=re.IGNORECASE)
+        )
+    for row in _read_rows(lines[wordings:], _WORDING) if wordings < len(lines) else ():
+        prompts = content.setdefault("system_prompts", {}).setdefault(row["level"], {})
+        prompts.setdefault(row["split"], []).append(row["wording"])
+    return content
 
 
-def _read_wordings(body: str) -> dict[str, dict[str, list[str]]]:
-    names = {
-        f"{level.replace('_', ' ')}, {split}": (level, split) for level in ScoreLevel for split in Wordings.model_fields
-    }
-    start, *parts = re.split(r"^### +(.+)$", body, flags=re.MULTILINE)
-    prompts: dict[str, dict[str, list[str]]] = {}
-    for name, items in zip(parts[::2], parts[1::2], strict=True):
-        texts = re.split(r"^- ", items.strip("\n"), flags=re.MULTILINE)
-        if name.strip().lower() not in names or start.strip() or texts.pop(0):
-            raise ValueError(f"system prompts, {name!r}: expected a list under each of {', '.join(names)}")
-        level, split = names[name.strip().lower()]
-        prompts.setdefault(level, {})[split] = [unescape(text.rstrip("\n")) for text in texts]
-    return prompts
+def _read_head(lines: Sequence[str]) -> dict[str, Any]:
+    """Title, fields, and all other lines as the objective."""
+    content: dict[str, Any] = {}
+    rest = []
+    for line in lines:
+        named = re.fullmatch(r"(?:- )?(\w+): *(.*)", line)
+        name = named.group(1).lower().replace("license", "licence") if named else ""
+        if named and name in ("title", *FIELDS):
+            content[name] = unescape(named.group(2))
+        elif line.startswith("# "):
+            content["title"] = unescape(line[2:])
+        elif line.strip():
+            rest.append(line.strip())
+    if rest and "title" not in content:
+        content["title"] = unescape(rest.pop(0))
+    if rest:
+        content["objective"] = unescape(re.sub(r"^Objective: *", "", "\n".join(rest), flags=re.IGNORECASE))
+    return content
 
 
-def _add_measures(criteria: Sequence[dict[str, Any]], body: str) -> None:
-    by_id = {criterion["id"]: criterion for criterion in criteria}
-    for row in _read_table(body.split("\n"), _MEASURE_COLUMNS) if body else ():
-        if row["id"] not in by_id:
-            raise ValueError(f"measures: got id {row['id']!r}, expected one of {sorted(by_id)}")
-        by_id[row["id"]]["measure"] = {name: row[name] for name in ("statistic", "from", "to")}
+def _read_criteria(lines: Iterable[str]) -> list[dict[str, Any]]:
+    criteria = []
+    rows = _read_rows(lines, ("criterion", "weight", *GRADES), optional=("id", *_MEASURE))
+    for position, row in enumerate(rows, start=1):
+        criterion = {
+            "id": row.get("id") or as_slug(row["criterion"]) or f"criterion_{position}",
+            "title": row["criterion"],
+            "weight": row["weight"].rstrip("% ").replace(",", "."),
+            "descriptors": {grade: row[grade] for grade in GRADES},
+        }
+        if measure := {name: row[name] for name in _MEASURE if row.get(name)}:
+            criterion["measure"] = measure
+        criteria.append(criterion)
+    return criteria
 
 
-def _read_table(
-    lines: Iterable[str], required: Sequence[str], optional: Sequence[str] = ()
-) -> Iterator[Mapping[str, str]]:
+def _read_rows(lines: Iterable[str], required: Sequence[str], optional: Sequence[str] = ()) -> Iterator[dict[str, str]]:
     header, *body = [line for line in lines if line.strip()] or [""]
-    columns = column_names(header)
+    columns = _column_names(header)
     if sorted(set(columns) - set(optional)) != sorted(required) or len(set(columns)) < len(columns):
         raise ValueError(f"got a table with columns {columns}, expected {', '.join(required)}, each once")
     for line in body:
-        cells = split_row(line)
+        cells = _split_row(line)
         if all(re.fullmatch(r":?-+:?", cell) for cell in cells):
             continue
         if len(cells) != len(columns):
@@ -230,3 +179,39 @@ def _read_table(
                 f"row {line[:40]!r}: got {len(cells)} cells, expected {len(columns)}; write \\| for a pipe in a text"
             )
         yield dict(zip(columns, cells, strict=True))
+
+
+def _split_row(line: str) -> list[str]:
+    """Cells of a row, parted by tabs, else by pipes (with or without outer ones); a pipe after a backslash is none."""
+    if "\t" in line:
+        return [unescape(cell.strip()) for cell in line.split("\t")]
+    cells = _CELL.findall(line.strip().removeprefix("|"))
+    return [unescape(cell.strip()) for cell in cells[:-1]]  # the last match is the empty end of the line
+
+
+def _column_names(line: str) -> list[str]:
+    """Names of the columns of a header, lower case with underscores; "(90-100)" and bold marks do not count."""
+    cells = (re.sub(r"\(.*?\)|[*:%]", "", cell).strip().lower().replace(" ", "_") for cell in _split_row(line))
+    return ["criterion" if cell == "criteria" else cell for cell in cells]
+
+
+def _read_prometheus_json(text: str, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error}") from error
+    content = content.get("score_rubric", content)  # rows of BiGGen Bench nest it
+    pairs = content.items() if isinstance(content, dict) else ()
+    content = {key.removeprefix("orig_"): value for key, value in pairs}  # of the Feedback Collection
+    names = ["criteria", *(f"score{score}_description" for score in range(1, 6))]
+    if missing := [key for key in names if not isinstance(content.get(key), str)]:
+        raise ValueError(f"got JSON without the texts {missing}, expected those of Prometheus: {', '.join(names)}")
+    return _prometheus(content["criteria"], [content[name] for name in names[1:]], name)
+
+
+def _prometheus(criteria: str, descriptions: Sequence[str], name: str) -> dict[str, Any]:
+    """One criterion; the descriptions stand worst first."""
+    title = " ".join(re.split(r"[\W_]+", name)).strip().capitalize() or "Criterion"
+    descriptors = dict(zip(reversed(GRADES), map(str.strip, descriptions), strict=True))
+    criterion = {"id": as_slug(title) or "criterion", "title": title, "weight": 100, "descriptors": descriptors}
+    return {"title": title, "objective": criteria.strip(), "criteria": [criterion]}

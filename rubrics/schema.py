@@ -188,6 +188,8 @@ def schema_problems(error: ValidationError) -> list[tuple[str, str]]:
     return problems
 
 
-def problem_texts(error: ValidationError) -> list[str]:
-    """The `schema_problems` as one sentence each."""
+def problem_texts(error: ValueError) -> list[str]:
+    """The `schema_problems` as one sentence each; of another error its text."""
+    if not isinstance(error, ValidationError):
+        return [str(error)]
     return [f"{where}: {message}" if where else message for where, message in schema_problems(error)]

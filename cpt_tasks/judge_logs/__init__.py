@@ -1,1 +1,1 @@
-"""The commands of `cpt judge` that read eval logs: calibrate, agreement, forecast and batch."""
+"""The commands of `cpt judge`: how far a judge can be trusted, what it says of texts, and what it costs."""

@@ -3,18 +3,19 @@
 import asyncio
 import inspect
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+import click
 import pandas as pd
 import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample, read_eval_log
-from inspect_ai.model import ChatMessage, ChatMessageUser
+from inspect_ai.model import ChatMessageUser
 
+from cpt_tasks.judge_logs.texts import Text
 from cpt_tasks.report.logs import find_logs
 from judges import judge_call, judge_messages, judge_model
 from judges.cost import Forecast, Prices, forecast
@@ -24,19 +25,18 @@ from model_calls.batch import BatchOutcome, ask_in_batches
 from rubrics import Rubric, load_rubrics
 
 CHARACTERS_PER_TOKEN = 4
+CRITERION_TOKENS = 60  # output for a criterion of a verdict, or its holistic score
+THINKING_TOKENS = 300  # per verdict, billed as output; a guess for low effort
 MIN_CACHED_TOKENS = 1024  # Claude Sonnet; others start at 512 to 4096 tokens
+COLUMNS = {
+    "input": "input_tokens",
+    "cache write": "input_tokens_cache_write",
+    "cache read": "input_tokens_cache_read",
+    "output": "output_tokens",
+}
 
 
-@dataclass(frozen=True)
-class ToJudge:
-    """A response to be judged, written or (in a forecast) still to come."""
-
-    rubric: Rubric
-    user_prompt: str
-    response: str
-
-
-def planned_texts(parameters: Sequence[str], response_tokens: int, task: str = "rubric_adherence") -> list[ToJudge]:
+def planned_texts(parameters: Sequence[str], response_tokens: int, task: str = "rubric_adherence") -> list[Text]:
     """The responses that a benchmark will judge, each of the given length.
 
     Args:
@@ -53,21 +53,29 @@ def planned_texts(parameters: Sequence[str], response_tokens: int, task: str = "
     names = set(inspect.signature(make).parameters) if make is not None else set()
     if make is None or "judge" not in names:
         raise ValueError(f"--task {task}: expected a benchmark that judges what a model writes")
-    given = _task_arguments(parameters, names - {"judge"})
-    made = make(**given, judge="none")
+    given: dict[str, Any] = {}
+    for parameter in parameters:
+        name, equals, value = parameter.partition("=")
+        if not equals or name not in names - {"judge"}:
+            raise ValueError(f"-T {parameter}: expected NAME=VALUE with a name out of {sorted(names - {'judge'})}")
+        given[name] = yaml.safe_load(value)
+    try:
+        made = make(**given, judge="none")
+    except TypeError as error:
+        raise ValueError(f"-T {' -T '.join(parameters)}: {error}") from error
     rubrics = _rubrics(given)
     response = "word " * max(MIN_RESPONSE_WORDS, response_tokens * CHARACTERS_PER_TOKEN // 5)
     texts = [text for sample in made.dataset for text in _texts_of(sample, response, rubrics, given)]
     return texts * (made.epochs or 1)
 
 
-def judged_texts(logs: Sequence[str]) -> list[ToJudge]:
+def judged_texts(logs: Sequence[str]) -> list[Text]:
     """The responses in logs of our benchmarks, judged or not; those too short to be judged are left out.
 
     Raises:
         ValueError: If a log is not found or did not finish, or a rubric is unknown or has changed since.
     """
-    texts: list[ToJudge] = []
+    texts: list[Text] = []
     for path in find_logs(logs):
         log = read_eval_log(path)
         if log.status != "success":
@@ -85,54 +93,39 @@ def judged_texts(logs: Sequence[str]) -> list[ToJudge]:
     return texts
 
 
-def forecast_table(
-    texts: Sequence[ToJudge], model: str, repeats: int, criterion_tokens: int, thinking_tokens: int, prices: Prices
-) -> str:
-    """Calls, tokens and cost of judging, by way of asking, as a Markdown table with a line on its sources."""
-    by_rubric: dict[str, list[ToJudge]] = {}
+def forecast_table(texts: Sequence[Text], model: str, repeats: int, prices: Prices) -> str:
+    """Calls, tokens and cost of judging, online and in batches, as a Markdown table with a line on its sources."""
+    by_rubric: dict[str, list[Text]] = {}
     for text in texts:
         by_rubric.setdefault(text.rubric.id, []).append(text)
-    ways = {way: Forecast(0, {}, 0.0) for way in ("online, no cache", "online", "batch")}
-    short = []
-    for rubric_id, same in by_rubric.items():
+    ways = {way: Forecast(0, {}, 0.0) for way in ("online", "batch")}
+    n_short = 0
+    for same in by_rubric.values():
         prefix, rest = _tokens(same)
-        output = criterion_tokens * (len(same[0].rubric.criteria) + 1) + thinking_tokens
+        output = CRITERION_TOKENS * (len(same[0].rubric.criteria) + 1) + THINKING_TOKENS
         kind = (len(same) * repeats, prefix + rest, output, model)
         cached_share = prefix / (prefix + rest) if prefix >= MIN_CACHED_TOKENS else 0.0
-        ways["online, no cache"] += forecast(*kind, prices=prices)
         ways["online"] += forecast(*kind, cached_share=cached_share, prices=prices)
         ways["batch"] += forecast(*kind, batch=True, prices=prices)
-        short += [] if cached_share else [rubric_id]
-    columns = {
-        "input": "input_tokens",
-        "cache write": "input_tokens_cache_write",
-        "cache read": "input_tokens_cache_read",
-        "output": "output_tokens",
-    }
+        n_short += not cached_share
     rows = [
-        {"way": way, "calls": sum_.calls}
-        | {column: sum_.usage.get(kind, 0) for column, kind in columns.items()}
-        | {"USD": "price unknown" if sum_.cost_usd is None else f"{sum_.cost_usd:.2f}"}
-        for way, sum_ in ways.items()
+        {"way": way, "calls": total.calls}
+        | {column: total.usage.get(kind, 0) for column, kind in COLUMNS.items()}
+        | {"USD": "price unknown" if total.cost_usd is None else f"{total.cost_usd:.2f}"}
+        for way, total in ways.items()
     ]
-    lines = [f"{model}, prices as of {prices.as_of}; tokens are characters / {CHARACTERS_PER_TOKEN}"]
-    if short:
-        lines.append(
-            f"{len(short)} of {len(by_rubric)} rubrics are shorter than the {MIN_CACHED_TOKENS} tokens from which a "
-            f"provider caches a prefix ({', '.join(sorted(short)[:6])}{', ...' * (len(short) > 6)})"
-        )
+    lines = [
+        str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)),
+        f"{model}, prices as of {prices.as_of}; tokens are characters / {CHARACTERS_PER_TOKEN}; {n_short} of "
+        f"{len(by_rubric)} rubrics are shorter than the {MIN_CACHED_TOKENS} tokens from which a prefix is cached",
+    ]
     if model.rsplit("/", 1)[-1] not in prices.models:
         lines.append(f"no price for {model}; write one into a YAML file and pass it with --prices")
-    return "\n".join([str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)), *lines])
+    return "\n".join(lines)
 
 
 def batch_judgments(
-    texts: Sequence[ToJudge],
-    model: str,
-    repeats: int,
-    call_store: str,
-    poll_seconds: float,
-    progress: Callable[[str], None],
+    texts: Sequence[Text], model: str, repeats: int, call_store: str, poll_seconds: float
 ) -> BatchOutcome:
     """Asks a judge about the texts through provider batches; the replies are in the call store afterwards.
 
@@ -145,8 +138,11 @@ def batch_judgments(
         for text in texts
         for repeat in range(repeats)
     ]
-    store = open_store(call_store)
-    return asyncio.run(ask_in_batches(store, calls, poll_seconds=poll_seconds, progress=progress))
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    return asyncio.run(ask_in_batches(open_store(call_store), calls, poll_seconds=poll_seconds, progress=say))
 
 
 def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: str) -> list[str]:
@@ -169,21 +165,6 @@ def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: st
     return commands
 
 
-def _task_arguments(parameters: Sequence[str], names: set[str]) -> dict[str, Any]:
-    given: dict[str, Any] = {}
-    for parameter in parameters:
-        name, equals, value = parameter.partition("=")
-        if not equals or name not in names:
-            raise ValueError(f"-T {parameter}: expected NAME=VALUE with a name out of {sorted(names)}")
-        try:
-            given[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ValueError(f"-T {parameter}: {value!r} is not YAML") from error
-    if not isinstance(given.get("limit_per_cell", 1), int):
-        raise ValueError(f"-T limit_per_cell: got {given['limit_per_cell']!r}, expected a whole number from 1")
-    return given
-
-
 def _rubrics(task_args: Mapping[str, Any]) -> dict[str, Rubric]:
     """The rubrics that a task's arguments name, and those of the library, by id."""
     named = [load_rubrics(task_args[name]) for name in ("rubrics", "also") if task_args.get(name)]
@@ -192,17 +173,18 @@ def _rubrics(task_args: Mapping[str, Any]) -> dict[str, Rubric]:
 
 def _texts_of(
     sample: Sample | EvalSample, response: str, rubrics: Mapping[str, Rubric], task_args: Mapping[str, Any]
-) -> list[ToJudge]:
+) -> list[Text]:
     """What the scorer `rubric_judge` asks about a response: by its own rubric first, then by the further ones."""
     metadata = sample.metadata or {}
-    user_prompt = metadata.get("user_prompt", _last_user_turn(sample.input))
+    turns = [ChatMessageUser(content=sample.input)] if isinstance(sample.input, str) else sample.input
+    user_prompt = metadata.get("user_prompt", [turn.text for turn in turns if turn.role == "user"][-1])
     also = task_args.get("also")
     further = metadata.get("also", [rubric.id for rubric in load_rubrics(also)] if also else [])
     wanted = dict.fromkeys([metadata["rubric"], *further])
-    return [ToJudge(rubrics[rubric_id], user_prompt, response) for rubric_id in wanted]
+    return [Text(rubrics[rubric_id], user_prompt, response) for rubric_id in wanted]
 
 
-def _tokens(texts: Sequence[ToJudge]) -> tuple[int, float]:
+def _tokens(texts: Sequence[Text]) -> tuple[int, float]:
     """Of calls about one rubric: the tokens of the block that they share, and the mean of the rest."""
     blocks = [
         [len(getattr(block, "text", "")) // CHARACTERS_PER_TOKEN for block in message.content]
@@ -210,9 +192,3 @@ def _tokens(texts: Sequence[ToJudge]) -> tuple[int, float]:
         for message in judge_messages(text.rubric, text.user_prompt, text.response)
     ]
     return blocks[0][0], sum(rest for _, rest in blocks) / len(blocks)
-
-
-def _last_user_turn(messages: str | list[ChatMessage]) -> str:
-    if isinstance(messages, str):
-        return messages
-    return next(message.text for message in reversed(messages) if isinstance(message, ChatMessageUser))

@@ -16,7 +16,7 @@ from cpt_tasks.report.run import Judging, Run
 from cpt_tasks.statistics.frame import SCORER, frame_of
 from judges import ScoreRecord
 from judges.cost import total_usd
-from judges.noise import noise_lines
+from judges.reliability import noise_lines
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
 IFEVAL = "ifeval"

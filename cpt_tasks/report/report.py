@@ -27,7 +27,7 @@ from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.page.samples import level_order
 from cpt_tasks.report.run import Run, check_comparable, tell_apart
 from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
-from cpt_tasks.report.text import counted, models_note, tables_markdown, warn_of_resamples, write_command
+from cpt_tasks.report.text import counted, image, models_note, tables_markdown, warn_of_resamples, write_command
 from rubrics.files import write_whole
 
 SCHEMA = 2
@@ -105,8 +105,7 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
         tables = section.tables(models)
         parts += [f"## {section.title}", section.intro_of(own_runs), models_note(models)]
         parts += ["\n".join(f"- {line}" for line in _noise_lines(own_runs)), *tables_markdown(tables)]
-        pngs = {stem: figures.save_png(chart, out, stem) for stem, chart in charts.items()}
-        parts += [f"![{stem.replace('_', ' ')}]({png})" for stem, png in pngs.items()]
+        parts += [image(stem, figures.save_png(chart, out, stem)) for stem, chart in charts.items()]
         views.append(page.section_view(task, section, models, own_runs, charts))
         first_tables[task] = dict([next(iter(tables.items()))])
     judging = judging_table(runs)

@@ -19,6 +19,11 @@ def tables_markdown(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     return [part for caption, rows in tables.items() for part in (f"### {caption}", rows.to_markdown(index=False))]
 
 
+def image(stem: str, file: str) -> str:
+    """A figure by its file name, with its stem as the text that stands for it."""
+    return f"![{stem.replace('_', ' ')}]({file})"
+
+
 def cell(estimate: Mapping[str, Any] | None, digits: int = 2, sign: bool = False) -> str:
     """An estimate of summary.json as a table shows it, see `Estimate.text`; "undefined" for None."""
     return "undefined" if estimate is None else Estimate.from_json(estimate).text(digits, sign)

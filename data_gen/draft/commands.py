@@ -3,31 +3,29 @@
     cpt rubric draft "How much the text sounds like a ship's log." --model anthropic/claude-sonnet-5-5
     cpt rubric draft --from my_rubric.txt --model anthropic/claude-sonnet-5-5
     cpt rubric prompts ships_log.yaml --model anthropic/claude-sonnet-5-5
-    cpt rubric prompts explain_depth --check --model anthropic/claude-sonnet-5-5
 
 The work is done in the other files of this folder, imported when a command is called.
 """
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-import yaml
 
 from model_calls.errors import clear_errors
 from rubrics.schema import MIN_HELDOUT_WORDINGS, MIN_TRAIN_WORDINGS
 
 if TYPE_CHECKING:
-    from data_gen.draft.author import Spending
-    from data_gen.draft.trial import Round
+    from data_gen.draft.author import Author
+    from judges import Judge
     from model_calls import CallStore
+    from rubrics import Rubric
 
 DEFAULT_STORE = "calls/drafts.sqlite"
-SHORTEST_CHECK = 2  # user prompts: one is no evidence
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -37,58 +35,23 @@ def _slug(_context: click.Context, _parameter: click.Parameter, value: str | Non
     return value
 
 
-def _filled(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not value.strip():
-        raise click.BadParameter(f"got {value!r}, expected some text")
-    return value.strip() if value else value
-
-
-def _arguments(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
-    arguments = {}
-    for argument in given:
-        name, equals, value = argument.partition("=")
-        if not name or not equals:
-            raise click.BadParameter(f"got {argument!r}, expected NAME=VALUE")
-        try:
-            arguments[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise click.BadParameter(f"got {value!r} for {name}, expected a value as in YAML") from error
-    return arguments
-
-
-def _number(name: str, default: int, least: int, help_text: str) -> Callable[..., Any]:
-    return click.option(name, default=default, show_default=True, type=click.IntRange(least), help=help_text)
-
-
 def _shared_options(command: Callable[..., None]) -> Callable[..., None]:
-    options = [
-        _number(
-            "--attempts",
-            3,
-            1,
-            "Askings of one question, the first included; between them the model reads what is wrong.",
-        ),
-        click.option("--seed", default=0, show_default=True, help="Another one asks everything anew."),
-        click.option("--store", default=DEFAULT_STORE, show_default=True, help="File that the calls are kept in."),
-        click.option("--force", is_flag=True, help="Overwrite a rubric file, or the system prompts in it."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+    command = click.option("--force", is_flag=True, help="Overwrite a rubric file, or its system prompts.")(command)
+    command = click.option("--store", default=DEFAULT_STORE, help="Where calls are kept.")(command)
+    command = click.option("--seed", default=0, help="Another one asks everything anew.")(command)
+    return click.option("--model", required=True, help="Inspect model, e.g. anthropic/claude-sonnet-5-5.")(command)
 
 
-@click.command(name="draft")
-@click.argument("sentence", required=False, callback=_filled)
+@click.command(name="draft", context_settings={"show_default": True})
+@click.argument("sentence", default="")
 @click.option("--from", "file", type=click.Path(dir_okay=False, path_type=Path), help="File with a rubric in prose.")
-@click.option("--model", required=True, help="Inspect model that writes, e.g. anthropic/claude-sonnet-5-5.")
 @click.option("--id", callback=_slug, help="Id of the rubric and name of its file. Default: the model proposes one.")
-@click.option("--family", default="drafted", callback=_slug, show_default=True, help="It decides the user prompts.")
-@click.option("--licence", default="not stated", callback=_filled, show_default=True, help="Named in the file.")
-@click.option("--out", default=".", show_default=True, type=FOLDER, help="Folder of ID.yaml.")
-@_number("--max-calls", 10, 1, "Most requests to send.")
+@click.option("--family", default="drafted", callback=_slug, help="It decides the user prompts.")
+@click.option("--licence", default="not stated", help="Named in the file.")
+@click.option("--out", default=".", type=FOLDER, help="Folder of ID.yaml.")
 @_shared_options
 def draft_command(
-    sentence: str | None, file: Path | None, model: str, out: Path, max_calls: int, store: str, **options: Any
+    sentence: str, file: Path | None, model: str, out: Path, seed: int, store: str, force: bool, **fields: str | None
 ) -> None:
     """Draft a rubric from SENTENCE, which says in which direction a text is to go; writes ID.yaml.
 
@@ -97,131 +60,124 @@ def draft_command(
     """
     import anyio
 
-    from data_gen.draft.author import Author, Spending, author_model
     from data_gen.draft.rubric import draft_rubric
+    from model_calls import open_store
     from rubrics.files import write_whole
     from rubrics.load import rubric_yaml
 
-    if (sentence is None) == (file is None):
+    if bool(sentence.strip()) == bool(file):
         raise click.UsageError("expected either SENTENCE or --from FILE")
-    text = sentence or _read(file)
-    if options["id"]:
-        _require_free(out / f"{options['id']}.yaml", options["force"])
-    spending = Spending(max_calls)
-    _say(f"asking {model} for a rubric")
-    with clear_errors(), _stores(spending, store) as (calls,):
-        author = Author(spending.bind(author_model(model)), calls, options["attempts"], options["seed"], _say)
-        fields = {name: options[name] for name in ("id", "family", "licence") if options[name]}
-        rubric = anyio.run(draft_rubric, author, text, fields, file.name if file else "")
+    text = _read(file) if file else sentence.strip()
+    if fields["id"]:
+        _require_free(out / f"{fields['id']}.yaml", force)
+    with clear_errors(), closing(open_store(store)) as calls:
+        author = _author(model, calls, seed)
+        fixed = {name: value for name, value in fields.items() if value}
+        rubric = anyio.run(draft_rubric, author, text, fixed, file.name if file else "")
         path = out / f"{rubric.id}.yaml"
-        _require_free(path, options["force"])
+        _require_free(path, force)
         write_whole(path, rubric_yaml(rubric))
     click.echo(
         f"{path}: {rubric.title}, {len(rubric.criteria)} criteria; next: cpt rubric prompts {path} --model {model}"
     )
 
 
-@click.command(name="prompts")
+@click.command(name="prompts", context_settings={"show_default": True})
 @click.argument("rubric")
-@click.option("--model", required=True, help="Inspect model that writes the system prompts.")
-@_number("--train", MIN_TRAIN_WORDINGS, MIN_TRAIN_WORDINGS, "Wordings per level in the split train.")
-@_number("--heldout", MIN_HELDOUT_WORDINGS, MIN_HELDOUT_WORDINGS, "Wordings per level in the split heldout.")
-@click.option("--writer", help="Inspect model that tries the system prompts, e.g. hf/local. Default: --model.")
 @click.option(
-    "-M",
-    "--writer-arg",
-    "writer_args",
-    multiple=True,
-    callback=_arguments,
-    metavar="NAME=VALUE",
-    help="Argument of the writer's provider, e.g. model_path=FOLDER of a student.",
+    "--train", default=MIN_TRAIN_WORDINGS, type=click.IntRange(MIN_TRAIN_WORDINGS), help="Wordings per level."
 )
-@click.option(
-    "--judge",
-    help="Who scores what it writes: measured, or an inspect model. Default: measured where every criterion has a "
-    "measure, else the default judge.",
-)
-@click.option(
-    "--check-prompts",
-    "n_prompts",
-    default=6,
-    show_default=True,
-    type=click.IntRange(SHORTEST_CHECK),
-    help="Train user prompts of the family that are asked at every level; more than once if there are more wordings.",
-)
-@click.option(
-    "--margin",
-    default=10.0,
-    show_default=True,
-    type=click.FloatRange(0, 100, min_open=True),
-    help="Score points, 0-100, that the means of adjacent levels must be apart.",
-)
-@_number("--revisions", 2, 0, "Times that the system prompts of failed levels are written anew.")
-@click.option("--check", "check_only", is_flag=True, help="Write nothing: measure the system prompts that it has.")
-@_number("--writer-tokens", 2000, 1, "Most tokens of a text to judge.")
-@click.option(
-    "--out",
-    type=FOLDER,
-    help="Folder of ID.yaml and ID.fidelity.json. Default: that of the rubric's file, for one of the library the "
-    "working folder; with --check the report is only written if this is given.",
-)
-@_number("--max-calls", 500, 1, "Most requests to send.")
-@click.option("--judge-store", help="File that judge calls are kept in. Default: that of all judge calls.")
+@click.option("--heldout", default=MIN_HELDOUT_WORDINGS, type=click.IntRange(MIN_HELDOUT_WORDINGS), help="Likewise.")
+@click.option("--writer", help="Inspect model that tries the system prompts, e.g. hf/FOLDER. Default: --model.")
+@click.option("--judge", help="measured, or an inspect model. Default: measured if the rubric is, else a model.")
+@click.option("--check", is_flag=True, help="Write nothing: try the system prompts that it has.")
+@click.option("--keep", is_flag=True, help="Write the system prompts even if the levels come out of order.")
+@click.option("--out", type=FOLDER, help="Folder of ID.yaml. Default: that of RUBRIC; of a library id, this one.")
 @_shared_options
 def prompts_command(
-    rubric: str, check_only: bool, out: Path | None, force: bool, max_calls: int, store: str, **options: Any
+    rubric: str,
+    model: str,
+    writer: str | None,
+    judge: str | None,
+    check: bool,
+    keep: bool,
+    out: Path | None,
+    seed: int,
+    store: str,
+    force: bool,
+    **counts: int,
 ) -> None:
-    """Write the system prompts of RUBRIC, the id of one in the library or the path of a .yaml file.
+    """Write the system prompts of RUBRIC, the id of one in the library or the path of a .yaml file, into ID.yaml.
 
-    Before they are accepted, a model writes texts from the system prompts alone; a judge scores the texts, and levels
-    that do not come out in order and apart are revised. Accepted: ID.yaml (comments are not kept) and
-    ID.fidelity.json. Else ID.rejected.yaml in place of ID.yaml. Exit status: 0 the levels are apart, 1 they are not.
+    Before they are kept, a model writes texts from the system prompts alone, and a judge scores the texts: the levels
+    must come out in order and apart. Comments in the file are not kept. Exit status: 0 they do, 1 they do not.
     """
     import anyio
 
-    from data_gen.draft.author import Author, Spending, author_model
-    from data_gen.draft.run import bind_trial, put_in_place
-    from data_gen.draft.trial import Round, measure_wordings, write_until_faithful
-    from judges import DEFAULT_STORE as JUDGE_STORE
-    from rubrics import ScoreLevel, load_rubric
+    from data_gen.draft.trial import WRITER_MAX_TOKENS, try_wordings
+    from data_gen.draft.wordings import write_wordings
+    from data_gen.generate.teachers import TeacherSettings, teacher_of
+    from model_calls import open_store
+    from rubrics import load_rubric
 
-    spending = Spending(max_calls)
-    with clear_errors():
+    with clear_errors(), closing(open_store(store)) as calls:
         loaded = load_rubric(rubric)
-        folder = out or (Path(rubric).parent if rubric.endswith(".yaml") else Path())
-        path = folder / f"{loaded.id}.yaml"
-        if check_only:
-            loaded.wordings(ScoreLevel.LOW, "train")  # raises, and says what to do, if there are none
-        elif loaded.system_prompts or path.absolute() != Path(rubric).absolute():
+        path = (out or (Path(rubric).parent if rubric.endswith(".yaml") else Path())) / f"{loaded.id}.yaml"
+        if not check and (loaded.system_prompts or path.absolute() != Path(rubric).absolute()):
             _require_free(path, force)
-        with _stores(spending, store, options["judge_store"] or JUDGE_STORE) as stores:
-            trial, facts = bind_trial(options, loaded, spending, stores, _say)
-            if check_only:
-                rounds = [Round(loaded, anyio.run(measure_wordings, trial, loaded), ())]
-                _show(rounds[0])
-            else:
-                counts = options["train"], options["heldout"]
-                _say(f"{loaded.id}: writing {counts[0]} + {counts[1]} system prompts for each level")
-                model = spending.bind(author_model(options["model"]))
-                author = Author(model, stores[0], options["attempts"], options["seed"], _say)
-                rounds = anyio.run(write_until_faithful, author, trial, loaded, counts, options["revisions"], _show)
-        written = ["report"] if check_only and out else [] if check_only else ["report", "system prompts"]
-        outcome = put_in_place(path, rounds, facts, written)
-    click.echo(outcome)
-    sys.exit(0 if rounds[-1].figures.passed else 1)
+        bound, judge_name = _judge(judge, loaded, calls)
+        teacher = teacher_of(writer or model, TeacherSettings(max_tokens=WRITER_MAX_TOKENS))
+        if judge_name == teacher.name:
+            _say(f"{teacher.name} judges texts that it wrote itself; --judge or --writer names another model")
+        author = _author(model, calls, seed)
+        tried = loaded if check else anyio.run(write_wordings, author, loaded, counts)
+        figures = anyio.run(try_wordings, tried, teacher, bound, calls, seed)
+        click.echo(figures.text())
+        if not check and (figures.passed or keep):
+            by = f"{author.teacher.name}, tried with {teacher.name} and the judge {judge_name}: {figures.means()}"
+            _write(path, tried, by)
+        elif not check:
+            _say("not kept; the same command with --keep writes them, with another --seed it asks for others")
+    sys.exit(0 if figures.passed else 1)
+
+
+def _author(model: str, calls: "CallStore", seed: int) -> "Author":
+    from data_gen.draft.author import AUTHOR_MAX_TOKENS, Author
+    from data_gen.generate.teachers import TeacherSettings, teacher_of
+
+    return Author(teacher_of(model, TeacherSettings(max_tokens=AUTHOR_MAX_TOKENS)), calls, seed, _say)
+
+
+def _judge(name: str | None, rubric: "Rubric", calls: "CallStore") -> "tuple[Judge, str]":
+    from data_gen.generate.teachers import teacher_name
+    from judges import DEFAULT_JUDGE, MEASURED, MeasuredJudge, ModelJudge, check_measurable, judge_model
+
+    name = name or (MEASURED if rubric.is_measured else DEFAULT_JUDGE)
+    if name == MEASURED:
+        check_measurable(rubric)
+        return MeasuredJudge(), MEASURED
+    return ModelJudge(judge_model(name), calls), teacher_name(name, {})
+
+
+def _write(path: Path, rubric: "Rubric", by: str) -> None:
+    """Writes the rubric; its source says who wrote the system prompts, and how texts written from them scored."""
+    from data_gen.draft.author import PROMPT_VERSION
+    from rubrics.files import write_whole
+    from rubrics.load import rubric_yaml
+
+    origin = rubric.source.partition("; system prompts by ")[0]
+    source = f"{origin}; system prompts by {by} (draft prompt {PROMPT_VERSION})"
+    write_whole(path, rubric_yaml(rubric.model_copy(update={"source": source})))
+    click.echo(f"system prompts: {path}")
 
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _show(done: "Round") -> None:
-    click.echo(done.figures.text())
-
-
-def _read(file: Path | None) -> str:
+def _read(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8-sig") if file else ""
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise click.ClickException(f"{file}: cannot be read: {reason}; expected a text file in UTF-8") from error
@@ -233,19 +189,3 @@ def _read(file: Path | None) -> str:
 def _require_free(path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise click.ClickException(f"{path}: exists already; pass --force to overwrite it, or another --out")
-
-
-@contextmanager
-def _stores(spending: "Spending", *paths: str) -> "Iterator[list[CallStore]]":
-    """The call stores, closed at the end; says then what was spent, however it ended."""
-    from model_calls import open_store
-
-    stores: list[CallStore] = []
-    try:
-        for path in paths:
-            stores.append(open_store(path))
-        yield stores
-    finally:
-        for store in stores:
-            store.close()
-        _say(spending.summary())

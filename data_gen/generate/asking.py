@@ -7,7 +7,8 @@ import errno
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from model_calls import Call, CallStore, Reply
 
 CALLS_PER_ROUND = 20_000  # whose bodies are in memory at once, when asking in batches
+POLL_SECONDS = 30.0
 MAX_FAILURES_IN_A_ROW = 50
 PROGRESS_SECONDS, SAVE_SECONDS = 5.0, 60.0
 _DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG}
@@ -37,9 +39,9 @@ class Asking:
         prices: Prices to count at.
         max_usd: What must not be exceeded; None for no bound.
         expected: Output tokens of a reply, by inspect name of the teacher.
-        total: Questions, or cells, to be done.
+        total: Questions to be asked.
         save: Writes the rows that there are; called about once a minute.
-        done: Of them, those that are done.
+        done: Questions that were answered.
         usd_spent: On replies that came in now, as far as their price is known.
         failures: Calls without a reply, by kind.
         stopped: Why no new question is asked; "" while they are.
@@ -61,92 +63,114 @@ class Asking:
         self._failed_in_a_row = 0
         self._first_messages: dict[str, str] = {}
         self._warmer = PrefixWarmer()
-        self._start = self._told = self._saved = time.monotonic()
+        self._start = self._shown = self._saved = time.monotonic()
 
-    async def reply(self, teacher: Teacher, question: Question) -> "Reply | None":
-        """The reply to a question; None if the call failed, which is counted, or if asking has stopped.
-
-        Raises:
-            OSError: If the reply cannot be written to disk.
-        """
-        from model_calls import ask
-
-        call = teacher.call(question)
-        if call.key in self.store:
-            return self.store.get(call.key)
-        usd = self.estimate(call)
-        if self.stopped or not self.reserve(usd):
-            return None
-        try:
-            if teacher.caches(question):
-                async with self._warmer.turn(f"{call.model}\0{question.rubric.id}"):
-                    reply, is_new = await ask(self.store, call)
-            else:
-                reply, is_new = await ask(self.store, call)
-        except Exception as error:  # whatever a provider's client raises: each has errors of its own
-            self.fail(error)
-            return None
-        finally:
-            self.release(usd)
-        self.pay(reply.model, reply.usage if is_new else {})
-        return reply
-
-    def estimate(self, call: "Call", batch: bool = False) -> float | None:
-        """US dollars that a call is expected to cost, None if its price is not known."""
-        model = str(call.model)
-        usage = {
-            "input_tokens": characters(call) // CHARACTERS_PER_TOKEN,
-            "output_tokens": round(self.expected[model]),
-        }
-        return cost_usd(model, usage, batch, self.prices)
-
-    def reserve(self, usd: float | None) -> bool:
-        """Whether the budget allows a call of this cost; if so it counts until `release`, else asking stops."""
-        if self.max_usd is not None and self.usd_spent + self._usd_in_flight + (usd or 0.0) > self.max_usd:
-            self.stopped = f"--max-cost {self.max_usd:g} reached"
-            return False
-        self._usd_in_flight += usd or 0.0
-        return True
-
-    def release(self, usd: float | None) -> None:
-        """Ends what `reserve` began."""
-        self._usd_in_flight -= usd or 0.0
-
-    def pay(self, model: str, usage: Mapping[str, int], batch: bool = False) -> None:
-        """Counts the tokens of a call that was answered."""
-        self._failed_in_a_row = 0
-        self.usd_spent += cost_usd(model, usage, batch, self.prices) or 0.0
-
-    def fail(self, error: Exception, what: str = "") -> None:
-        """Counts a call that failed; after many in a row asking stops, since they would all fail.
+    async def online(self, questions: Mapping[Teacher, Iterator[Question]]) -> None:
+        """Asks every teacher its questions, all teachers at the same time.
 
         Raises:
-            OSError: If it was the disk that failed: replies could not be kept.
+            OSError: If a reply cannot be written to disk.
         """
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
-            raise error
-        status = getattr(error, "status_code", None)
-        self.count_failure(f"{what}{type(error).__name__}{f' {status}' if status else ''}", str(error))
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= MAX_FAILURES_IN_A_ROW:
-            self.stopped = f"{MAX_FAILURES_IN_A_ROW} calls failed one after another"
 
-    def count_failure(self, kind: str, message: str) -> None:
-        """Counts a call without a reply; the first message of each kind is kept."""
-        self.failures[kind] += 1
-        self._first_messages.setdefault(kind, " ".join(message.split())[:300])
+        async def worker(teacher: Teacher, left: Iterator[Question]) -> None:
+            for question in left:  # shared by the workers of a teacher
+                if await self._reply(teacher, question) is not None:
+                    self._step()
+                elif self.stopped:
+                    return
+
+        async with anyio.create_task_group() as group:
+            for teacher, left in questions.items():
+                for _ in range(teacher.workers):
+                    group.start_soon(worker, teacher, left)
+
+    async def batches(self, questions: Mapping[Teacher, Iterator[Question]]) -> None:
+        """As `online`, through provider batches, one teacher after another.
+
+        Raises:
+            ValueError: If a teacher cannot be asked in batches.
+            TimeoutError: As `ask_in_batches`; the same command takes up what is on its way. So with anthropic.APIError.
+        """
+        from model_calls.batch import ask_in_batches
+
+        for teacher, left in questions.items():
+            while not self.stopped and (block := list(itertools.islice(left, CALLS_PER_ROUND))):
+                calls = {call.key: call for call in map(teacher.call, block)}
+                new = [call for key, call in calls.items() if key not in self.store]
+                affordable = list(itertools.takewhile(lambda call: self._reserve(self._usd(call, batch=True)), new))
+                self._usd_in_flight = 0.0
+                outcome = await ask_in_batches(
+                    self.store, affordable, poll_seconds=POLL_SECONDS, progress=lambda line: click.echo(line, err=True)
+                )
+                for reply in filter(None, (self.store.get(call.key) for call in new)):
+                    self.usd_spent += cost_usd(reply.model, reply.usage, reply.batch, self.prices) or 0.0
+                for reason in outcome.failed.values():
+                    self._count_failure(reason.split(":")[0], reason)
+                self.save()
 
     def failure_lines(self) -> list[str]:
         """One line per kind of failure, the most frequent first."""
         kinds = self.failures.most_common()
         return [f"{count} calls failed with {kind}: {self._first_messages[kind]}" for kind, count in kinds]
 
-    def step(self) -> None:
+    async def _reply(self, teacher: Teacher, question: Question) -> "Reply | None":
+        """The reply to a question; None if the call failed, which is counted, or if asking has stopped."""
+        from model_calls import ask
+
+        call = teacher.call(question)
+        if call.key in self.store:
+            return self.store.get(call.key)
+        usd = self._usd(call)
+        if self.stopped or not self._reserve(usd):
+            return None
+        caches = teacher.caches(question)
+        try:
+            async with self._warmer.turn(f"{call.model}\0{question.rubric.id}") if caches else nullcontext():
+                reply, is_new = await ask(self.store, call)
+        except Exception as error:  # whatever a provider's client raises: each has errors of its own
+            self._fail(error)
+            return None
+        finally:
+            self._usd_in_flight -= usd
+        self._failed_in_a_row = 0
+        if is_new:
+            self.usd_spent += cost_usd(reply.model, reply.usage, prices=self.prices) or 0.0
+        return reply
+
+    def _usd(self, call: "Call", batch: bool = False) -> float:
+        """US dollars that a call is expected to cost, 0 if its price is not known."""
+        model = str(call.model)
+        usage = {"input_tokens": characters(call) // CHARACTERS_PER_TOKEN, "output_tokens": round(self.expected[model])}
+        return cost_usd(model, usage, batch, self.prices) or 0.0
+
+    def _reserve(self, usd: float) -> bool:
+        """Whether the budget allows a call of this cost, which is in flight from here on; else asking stops."""
+        if self.max_usd is not None and self.usd_spent + self._usd_in_flight + usd > self.max_usd:
+            self.stopped = f"--max-cost {self.max_usd:g} reached"
+            return False
+        self._usd_in_flight += usd
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        """Counts a call that failed; after many in a row asking stops, since they would all fail."""
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise error
+        status = getattr(error, "status_code", None)
+        self._count_failure(f"{type(error).__name__}{f' {status}' if status else ''}", str(error))
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            self.stopped = f"{MAX_FAILURES_IN_A_ROW} calls failed one after another"
+
+    def _count_failure(self, kind: str, message: str) -> None:
+        self.failures[kind] += 1
+        self._first_messages.setdefault(kind, " ".join(message.split())[:300])
+
+    def _step(self) -> None:
         """Counts one as done; every few seconds says how far the run is, and about once a minute saves the rows."""
         self.done += 1
         now = time.monotonic()
-        if now - self._told >= PROGRESS_SECONDS:
-            self._told = now
+        if now - self._shown >= PROGRESS_SECONDS:
+            self._shown = now
             rate = self.done / (now - self._start)
             left = round((self.total - self.done) / rate)
             click.echo(
@@ -158,53 +182,3 @@ class Asking:
             self.save()
             took = time.monotonic() - now
             self._saved = now + 20 * took  # of a long file, so that saving takes no more than a twentieth of the time
-
-
-async def ask_online(asking: Asking, questions: Mapping[Teacher, Iterator[Question]]) -> None:
-    """Asks every teacher its questions, all teachers at the same time."""
-
-    async def worker(teacher: Teacher, left: Iterator[Question]) -> None:
-        for question in left:  # shared by the workers of a teacher
-            if await asking.reply(teacher, question) is not None:
-                asking.step()
-            elif asking.stopped:
-                return
-
-    async with anyio.create_task_group() as group:
-        for teacher, left in questions.items():
-            for _ in range(teacher.workers):
-                group.start_soon(worker, teacher, left)
-
-
-async def ask_batches(
-    asking: Asking, questions: Mapping[Teacher, Iterator[Question]], poll_seconds: float, say: Callable[[str], None]
-) -> None:
-    """As `ask_online`, through provider batches, one teacher after another.
-
-    Raises:
-        ValueError: If a teacher cannot be asked in batches.
-        TimeoutError: As `ask_in_batches`; the same command takes up what is on its way. So with anthropic.APIError.
-    """
-    from model_calls.batch import ask_in_batches
-
-    for teacher, left in questions.items():
-        while not asking.stopped and (block := list(itertools.islice(left, CALLS_PER_ROUND))):
-            calls = {call.key: call for call in map(teacher.call, block)}
-            new = [call for key, call in calls.items() if key not in asking.store]
-            outcome = await ask_in_batches(
-                asking.store, _affordable(asking, new), poll_seconds=poll_seconds, progress=say
-            )
-            for reply in filter(None, (asking.store.get(call.key) for call in new)):
-                asking.pay(reply.model, reply.usage, reply.batch)
-            for reason in outcome.failed.values():
-                asking.count_failure(reason.split(":")[0], reason)
-            asking.save()
-
-
-def _affordable(asking: Asking, calls: Sequence["Call"]) -> list["Call"]:
-    """The calls that the budget allows, from the first on."""
-    costs = [asking.estimate(call, batch=True) for call in calls]
-    reserved = list(itertools.takewhile(asking.reserve, costs))
-    for usd in reserved:
-        asking.release(usd)
-    return list(calls[: len(reserved)])

@@ -7,11 +7,12 @@ stopped half way has whole twins, and so that a provider's cache of a rubric is 
 import hashlib
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_gen.responses import CONTROL
 from rubrics import Rubric, ScoreLevel, all_user_prompts, load_user_prompts
@@ -21,6 +22,7 @@ ConfiguredBy = Literal["rubric", "system_prompt"]
 Unit = tuple[Rubric, str, str, int]  # rubric, prompt id, prompt, sample: asked at every level
 
 TRAIN = "train"
+_Text = Annotated[str, Field(pattern=r"\S")]
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,11 @@ class Plan:
         prompts: User prompts by family of rubrics: id -> text.
         levels: In the order asked.
         samples: Responses to each question.
-        configured_by: Whether the rubric and the level are shown, or a train wording as system prompt asks for it.
+        configured_by: Whether the rubric and the level are shown, or a train wording as system prompt asks for it; the
+            samples of a question take the wordings in turn.
         seed: Of the wordings drawn, and of the questions under a limit.
         limit: At most this many questions, drawn so that all levels of a user prompt come together; None for all. A
             larger limit keeps the questions of a smaller one.
-        shard: (i, n): the i-th of n parts, from 1, that have no question in common and together are the plan. The
-            levels of a user prompt stay in one part, and so do its controls under all rubrics.
     """
 
     rubrics: Sequence[Rubric]
@@ -70,26 +71,24 @@ class Plan:
     configured_by: ConfiguredBy = "rubric"
     seed: int = 0
     limit: int | None = None
-    shard: tuple[int, int] = (1, 1)
 
     def questions(self) -> Iterator[Question]:
         """The questions, made one by one."""
         drawn = None if self.limit is None else self._drawn(self.limit)
         for number, (rubric, user_prompt_id, prompt, sample) in enumerate(self._units()):
             for level in self.levels if drawn is None else self.levels[: drawn.get(number, 0)]:
-                if self._is_here(rubric, prompt, sample, level):
-                    yield self.resample(Question(rubric, user_prompt_id, prompt, level), sample)
+                worded = self._wording(rubric, user_prompt_id, level, sample)
+                yield Question(rubric, user_prompt_id, prompt, level, sample, *worded)
 
-    def resample(self, question: Question, sample: int) -> Question:
-        """The same question, to be answered once more; with a system prompt, in the next wording in turn."""
-        question = replace(question, sample=sample)
-        if self.configured_by == "rubric" or question.level == CONTROL:
-            return question
-        rubric, level = question.rubric, ScoreLevel(question.level)
-        wordings = rubric.wordings(level, "train")
-        number = (_draw(self.seed, rubric.id, level.value, question.user_prompt_id) + sample) % len(wordings)
-        wording_id = f"{rubric.id}-{level.value}-train-{number}"
-        return replace(question, wording=wording_id, system_prompt=wordings[number])
+    def _wording(
+        self, rubric: Rubric, user_prompt_id: str, level: LevelAsked, sample: int
+    ) -> tuple[str | None, str | None]:
+        """Name and text of the wording."""
+        if self.configured_by == "rubric" or level == CONTROL:
+            return None, None
+        wordings = rubric.wordings(ScoreLevel(level), "train")
+        number = (_draw(self.seed, rubric.id, level, user_prompt_id) + sample) % len(wordings)
+        return f"{rubric.id}-{level}-train-{number}", wordings[number]
 
     def _units(self) -> Iterator[Unit]:
         for rubric in self.rubrics:
@@ -109,12 +108,11 @@ class Plan:
             drawn[next(reversed(drawn))] -= count * len(self.levels) - limit
         return drawn
 
-    def _is_here(self, rubric: Rubric, prompt: str, sample: int, level: LevelAsked) -> bool:
-        part, parts = self.shard
-        if parts == 1:
-            return True
-        # by what is asked and not by position, so that a rubric added later moves no question to another part
-        return _draw(0, "" if level == CONTROL else rubric.id, prompt, sample) % parts == part - 1
+
+class _PromptFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    train: dict[str, _Text] = Field(min_length=1)
+    test: dict[str, _Text] = Field(default_factory=dict)
 
 
 def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[str, str]]:
@@ -126,20 +124,35 @@ def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[st
         rubrics: Rubrics to be asked for.
 
     Raises:
-        ValueError: If the file has another shape, is empty, or one of its train prompts is a test prompt, of its own or
-            of the package, however it is spaced or capitalised.
+        ValueError: If the file has another shape, or one of its train prompts is a test prompt, of its own or of the
+            package, however it is spaced or capitalised.
     """
     if selection == TRAIN:
         return {family: load_user_prompts("train", family) for family in dict.fromkeys(one.family for one in rubrics)}
     path = Path(selection)
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+    if not path.is_file():
         raise ValueError(f"--prompts {selection}: not found, expected {TRAIN!r} or the path of a YAML file of prompts")
-    splits = _splits(path)
-    own = _texts(splits, "test", path)
-    package = all_user_prompts("test")
-    train = _texts(splits, "train", path)
-    _refuse_test_prompts(train, own, package, path)
-    return {rubric.family: train for rubric in rubrics}
+    try:
+        splits = _PromptFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ": ".join(map(str, [path, *problem["loc"]]))
+        raise ValueError(
+            f"{where}: got {str(problem['input'])[:40]!r}, {problem['msg']}; expected the splits train and test, each "
+            "with lines `id: text`"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML in UTF-8 ({str(error).splitlines()[0]})") from error
+    for whose, tests in ((f"{path.name}'s own", splits.test), ("the package's", all_user_prompts("test"))):
+        texts = {_normalised(text): user_prompt_id for user_prompt_id, text in tests.items()}
+        for user_prompt_id, text in splits.train.items():
+            if user_prompt_id in tests or _normalised(text) in texts:
+                raise ValueError(
+                    f"{path}: train: {user_prompt_id!r} ({text!r}) is {whose} test prompt "
+                    f"{texts.get(_normalised(text), user_prompt_id)!r}, and no test prompt may reach training data: "
+                    "remove it, or give it another id if only the ids are the same"
+                )
+    return {rubric.family: splits.train for rubric in rubrics}
 
 
 def read_levels(names: str) -> tuple[LevelAsked, ...]:
@@ -153,56 +166,6 @@ def read_levels(names: str) -> tuple[LevelAsked, ...]:
     if not given or len(set(given)) < len(given) or set(given) - set(known):
         raise ValueError(f"--levels {names}: expected some of {', '.join(known)}, each once")
     return tuple(CONTROL if name == CONTROL else ScoreLevel(name) for name in given)
-
-
-def read_shard(text: str) -> tuple[int, int]:
-    """(i, n) from "i/n".
-
-    Raises:
-        ValueError: If it is not two whole numbers with 1 <= i <= n.
-    """
-    part, _, parts = text.partition("/")
-    if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise ValueError(f"--shard {text}: expected i/n with i from 1 to n, for example 2/4")
-    return int(part), int(parts)
-
-
-def _splits(path: Path) -> dict[str, Any]:
-    try:
-        splits = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML in UTF-8 ({str(error).splitlines()[0]})") from error
-    if not isinstance(splits, dict) or "train" not in splits or set(splits) - {"train", "test"}:
-        got = sorted(map(str, splits)) if isinstance(splits, dict) else type(splits).__name__
-        raise ValueError(f"{path}: got {got}, expected the splits train and test, as in rubrics/user_prompts.yaml")
-    return splits
-
-
-def _texts(splits: Mapping[str, Any], split: str, path: Path) -> dict[str, str]:
-    prompts = splits.get(split) or {}
-    if not isinstance(prompts, dict) or (split == "train" and not prompts):
-        raise ValueError(f"{path}: {split}: got {type(prompts).__name__}, expected at least one line `id: text`")
-    seen: dict[str, str] = {}
-    for user_prompt_id, text in prompts.items():
-        if not isinstance(user_prompt_id, str) or not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{path}: {split}: {user_prompt_id!r}: got {text!r}, expected a text under an id")
-        if (first := seen.setdefault(_normalised(text), user_prompt_id)) != user_prompt_id:
-            raise ValueError(f"{path}: {split}: {user_prompt_id!r} has the text of {first!r}, expected each text once")
-    return prompts
-
-
-def _refuse_test_prompts(
-    train: Mapping[str, str], own: Mapping[str, str], package: Mapping[str, str], path: Path
-) -> None:
-    for whose, tests in ((f"{path.name}'s own", own), ("the package's", package)):
-        texts = {_normalised(text): user_prompt_id for user_prompt_id, text in tests.items()}
-        for user_prompt_id, text in train.items():
-            if user_prompt_id in tests or _normalised(text) in texts:
-                test_id = texts.get(_normalised(text), user_prompt_id)
-                raise ValueError(
-                    f"{path}: train: {user_prompt_id!r} ({text!r}) is {whose} test prompt {test_id!r}, and no test "
-                    "prompt may reach training data: remove it, or give it another id if only the ids are the same"
-                )
 
 
 def _normalised(text: str) -> str:

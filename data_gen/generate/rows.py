@@ -1,8 +1,10 @@
 """From the questions of a plan to the rows of a responses file, which is written from the call store."""
 
+import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +12,17 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from data_gen.generate.plan import Question
-from data_gen.generate.teachers import Teacher, outcome, row_id, row_of
-from data_gen.responses import ResponseJudgment, TeacherResponse
+from data_gen.generate.teacher_prompts import TEACHER_PROMPT_VERSION
+from data_gen.generate.teachers import Teacher
+from data_gen.responses import TeacherResponse
+from model_calls.errors import was_cut_off
 from rubrics.files import json_line, write_whole
 
 if TYPE_CHECKING:
-    from model_calls import CallStore
+    from model_calls import CallStore, Reply
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,35 @@ class Asked:
 def asked_of(teacher: Teacher, questions: Iterable[Question]) -> list[Asked]:
     """The questions with their keys and ids."""
     keys = ((question, teacher.call(question).key) for question in questions)
-    return [Asked(teacher, question, key, row_id(key, question.rubric.id)) for question, key in keys]
+    return [Asked(teacher, question, key, _row_id(key, question.rubric.id)) for question, key in keys]
+
+
+def _row_id(call_key: str, rubric_id: str) -> str:
+    return hashlib.sha256(json.dumps([call_key, rubric_id]).encode()).hexdigest()[:16]
+
+
+def row_of(asked: Asked, reply: "Reply") -> TeacherResponse:
+    """The row of a reply; refused, truncated and empty replies have one as well.
+
+    A lone surrogate, which no file in UTF-8 can hold, becomes U+FFFD; the call store has the reply as it came.
+    """
+    question = asked.question
+    params = {name: value for name, value in reply.params.items() if isinstance(value, str | int | float | bool)}
+    return TeacherResponse(
+        id=asked.row_id,
+        user_prompt_id=question.user_prompt_id,
+        user_prompt=question.user_prompt,
+        rubric=question.rubric.id,
+        rubric_hash=question.rubric.hash,
+        level=question.level,
+        wording=question.wording,
+        response=_LONE_SURROGATE.sub("\ufffd", reply.text),
+        teacher=asked.teacher.name,
+        params=params | {"teacher_prompt_version": TEACHER_PROMPT_VERSION},
+        created=reply.created,
+        usage=dict(reply.usage),
+        stop_reason=reply.stop_reason,
+    )
 
 
 class RowFile:
@@ -66,35 +99,17 @@ class RowFile:
     def __contains__(self, row_id: object) -> bool:
         return row_id in self._lines
 
-    def get(self, row_id: str) -> TeacherResponse | None:
-        """The row with an id, or None."""
-        return TeacherResponse.model_validate_json(self._lines[row_id]) if row_id in self._lines else None
-
-    def save(
-        self, asked: Sequence[Asked], store: "CallStore", judgments: Mapping[str, ResponseJudgment] | None = None
-    ) -> None:
+    def save(self, asked: Sequence[Asked], store: "CallStore") -> None:
         """Writes a row for every question that has a reply.
 
-        They stand in the order asked, in the places of those that were there before and then at the end; rows of other
-        plans keep their places.
-
-        Args:
-            asked: Questions of the plan.
-            store: Where their replies are.
-            judgments: Of their rows, by id; they take the place of older ones.
+        They stand in the order asked, after the rows of other plans.
         """
-        before = list(self._lines)
         for one in asked:
-            judgment = (judgments or {}).get(one.row_id)
-            if one.row_id not in self:
-                if (reply := store.get(one.key)) is not None:
-                    self._put(row_of(one.teacher, one.question, reply, judgment))
-            elif judgment and (written := self.get(one.row_id)) is not None and written.judgment != judgment:
-                self._put(written.model_copy(update={"judgment": judgment}))
-        in_order = {one.row_id: None for one in asked if one.row_id in self._lines}
-        rest = iter(in_order)
-        order = [next(rest) if row_id in in_order else row_id for row_id in before]
-        self._lines = {row_id: self._lines[row_id] for row_id in [*order, *rest]}
+            line = self._lines.pop(one.row_id, None)
+            if line is None and (reply := store.get(one.key)) is not None:
+                line = json_line(row_of(one, reply)).encode()
+            if line is not None:
+                self._lines[one.row_id] = line
         content = b"".join(self._lines.values())
         if not self.path.is_file() or self.path.read_bytes() != content:
             write_whole(self.path, content)
@@ -103,8 +118,22 @@ class RowFile:
         """Lets other processes have the file."""
         self._lock.release()
 
-    def _put(self, row: TeacherResponse) -> None:
-        self._lines[row.id] = json_line(row).encode()
+    def cells(self, asked: Iterable[Asked]) -> list[str]:
+        """Lines with what was asked and what there is, by rubric, level and teacher, and a line of totals."""
+        kinds = ("asked", "got", "whole", "refused", "truncated", "empty")
+        cells: dict[tuple[str, str], Counter[str]] = {}
+        for one in asked:
+            name = f"{one.question.rubric.id} {one.question.level}"
+            cell = cells.setdefault((name, one.teacher.name), Counter())
+            cell["asked"] += 1
+            if one.row_id in self._lines:
+                cell.update(["got", _outcome(json.loads(self._lines[one.row_id]))])
+        width = max([len(name) for name, _ in cells], default=0) + 2
+        lines = [f"{'':<{width}}" + "".join(f"{kind:>10}" for kind in kinds) + "  teacher"]
+        for (name, teacher), counts in [*cells.items(), (("all", ""), sum(cells.values(), Counter[str]()))]:
+            numbers = "".join(f"{counts[kind]:>10}" for kind in kinds)
+            lines.append(f"{name:<{width}}{numbers}  {teacher}".rstrip())
+        return lines
 
     def _read(self) -> None:
         content = self.path.read_bytes() if self.path.is_file() else b""
@@ -119,19 +148,9 @@ class RowFile:
                     ) from error
 
 
-def cell_table(asked: Iterable[Asked], file: RowFile) -> list[str]:
-    """Lines with what was asked and what there is, by rubric, level and teacher, and a line of totals."""
-    kinds = ("asked", "got", "whole", "refused", "truncated", "empty")
-    cells: dict[tuple[str, str], Counter[str]] = {}
-    for one in asked:
-        name = f"{one.question.rubric.id} {one.question.level}"
-        cell = cells.setdefault((name, one.teacher.name), Counter())
-        cell["asked"] += 1
-        if (row := file.get(one.row_id)) is not None:
-            cell.update(["got", outcome(row.stop_reason, row.response)])
-    width = max([len(name) for name, _ in cells], default=0) + 2
-    lines = [f"{'':<{width}}" + "".join(f"{kind:>10}" for kind in kinds) + "  teacher"]
-    for (name, teacher), counts in [*cells.items(), (("all", ""), sum(cells.values(), Counter[str]()))]:
-        numbers = "".join(f"{counts[kind]:>10}" for kind in kinds)
-        lines.append(f"{name:<{width}}{numbers}  {teacher}".rstrip())
-    return lines
+def _outcome(row: dict[str, str]) -> str:
+    if row.get("stop_reason") == "content_filter":
+        return "refused"
+    if was_cut_off(row.get("stop_reason")):
+        return "truncated"
+    return "whole" if row["response"].strip() else "empty"

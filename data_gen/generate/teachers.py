@@ -1,8 +1,5 @@
-"""From a question to the call that asks a teacher, and from the reply to a row of the responses file."""
+"""The models that are asked for responses, and the calls that ask them."""
 
-import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,23 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_gen.generate.plan import Question
-from data_gen.generate.teacher_prompts import TEACHER_PROMPT_VERSION, rubric_block, teacher_messages
-from data_gen.responses import CONTROL, ResponseJudgment, TeacherResponse
-from model_calls.call import IN_PROCESS, OWN_SERVER, PROVIDERS, provider_of
-from model_calls.errors import was_cut_off
-from rubrics import ScoreLevel
+from data_gen.generate.teacher_prompts import rubric_block, teacher_messages
+from data_gen.responses import CONTROL
+from model_calls.call import IN_PROCESS, OWN_SERVERS, provider_of
+from rubrics import Rubric, ScoreLevel
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model
 
-    from model_calls import Call, Reply
+    from model_calls import Call
 
 CHARACTERS_PER_TOKEN = 4
 MAX_CONNECTIONS = 64
 TIMEOUT_SECONDS = 300
 LOCAL_TIMEOUT_SECONDS = 3600  # a batch on a slow machine; nothing is paid for twice there
 MIN_CACHED_CHARACTERS = 1024 * CHARACTERS_PER_TOKEN  # shorter prefixes are not cached by current Claude models
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -38,15 +33,13 @@ class TeacherSettings:
         temperature: None sends none: current Claude models refuse it.
         reasoning_effort: As inspect names it; None sends none.
         max_connections: Requests at a time; None for 64, for a local model what its provider takes.
-        base_url: Address of the model's server; None for the provider's own.
-        model_args: Arguments of the inspect provider.
+        model_args: Arguments of inspect's `get_model`: `base_url`, and those of the provider.
     """
 
     max_tokens: int = 1024
     temperature: float | None = None
     reasoning_effort: str | None = None
     max_connections: int | None = None
-    base_url: str | None = None
     model_args: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,28 +64,22 @@ class Teacher:
 
         from model_calls import Call
 
-        messages: list[ChatMessage]
         is_cached = self.caches(question)
+        messages: list[ChatMessage] = [ChatMessageUser(content=question.user_prompt)]
         if question.system_prompt is not None:
-            messages = [
-                ChatMessageSystem(content=question.system_prompt),
-                ChatMessageUser(content=question.user_prompt),
-            ]
-        elif question.level == CONTROL:
-            messages = [ChatMessageUser(content=question.user_prompt)]
-        else:
-            shared = self._block(question)
-            messages = teacher_messages(shared, ScoreLevel(question.level), question.user_prompt, is_cached)
+            messages.insert(0, ChatMessageSystem(content=question.system_prompt))
+        elif question.level != CONTROL:
+            level = ScoreLevel(question.level)
+            messages = teacher_messages(self._block(question.rubric), level, question.user_prompt, is_cached)
         return Call(self.model, messages, _config(is_cached), replicate=str(question.sample))
 
     def caches(self, question: Question) -> bool:
         """Whether the provider is asked to cache the rubric of a question."""
         if question.level == CONTROL or question.system_prompt is not None:
             return False
-        return len(self._block(question)) >= MIN_CACHED_CHARACTERS and str(self.model).startswith("anthropic/")
+        return len(self._block(question.rubric)) >= MIN_CACHED_CHARACTERS and str(self.model).startswith("anthropic/")
 
-    def _block(self, question: Question) -> str:
-        rubric = question.rubric
+    def _block(self, rubric: Rubric) -> str:
         if rubric.id not in self._blocks:
             self._blocks[rubric.id] = rubric_block(rubric)
         return self._blocks[rubric.id]
@@ -117,7 +104,7 @@ def teacher_of(model: str, settings: TeacherSettings) -> Teacher:
     from inspect_ai.util import AdaptiveConcurrency
 
     # there the number of connections is a size of batches or of a server's queue, and no rate limit is to be met
-    is_local = PROVIDERS.get(provider_of(model)) in (IN_PROCESS, OWN_SERVER)
+    is_local = provider_of(model) in IN_PROCESS + OWN_SERVERS
     connections = settings.max_connections or MAX_CONNECTIONS
     config = GenerateConfig(
         max_tokens=settings.max_tokens,
@@ -129,7 +116,7 @@ def teacher_of(model: str, settings: TeacherSettings) -> Teacher:
         attempt_timeout=LOCAL_TIMEOUT_SECONDS if is_local else TIMEOUT_SECONDS,
     )
     arguments = dict(settings.model_args)
-    bound = get_model(model, config=config, base_url=settings.base_url, memoize=False, **arguments)
+    bound = get_model(model, config=config, memoize=False, **arguments)
     return Teacher(bound, teacher_name(model, arguments), 2 * connections)
 
 
@@ -148,43 +135,3 @@ def teacher_name(model: str, model_args: Mapping[str, Any]) -> str:
 def characters(call: "Call") -> int:
     """Characters of the messages of a call."""
     return sum(len(message.text) for message in call.messages)
-
-
-def row_id(call_key: str, rubric_id: str) -> str:
-    """First 16 hex digits of the SHA-256 of a call and the rubric its response stands under."""
-    return hashlib.sha256(json.dumps([call_key, rubric_id]).encode()).hexdigest()[:16]
-
-
-def row_of(
-    teacher: Teacher, question: Question, reply: "Reply", judgment: ResponseJudgment | None = None
-) -> TeacherResponse:
-    """The row of a reply; refused, truncated and empty replies have one as well.
-
-    A lone surrogate, which no file in UTF-8 can hold, becomes U+FFFD; the call store has the reply as it came.
-    """
-    params = {name: value for name, value in reply.params.items() if isinstance(value, str | int | float | bool)}
-    return TeacherResponse(
-        id=row_id(reply.key, question.rubric.id),
-        user_prompt_id=question.user_prompt_id,
-        user_prompt=question.user_prompt,
-        rubric=question.rubric.id,
-        rubric_hash=question.rubric.hash,
-        level=question.level,
-        wording=question.wording,
-        response=_LONE_SURROGATE.sub("\ufffd", reply.text),
-        teacher=teacher.name,
-        params=params | {"teacher_prompt_version": TEACHER_PROMPT_VERSION},
-        created=reply.created,
-        usage=dict(reply.usage),
-        stop_reason=reply.stop_reason,
-        judgment=judgment,
-    )
-
-
-def outcome(stop_reason: str | None, response: str) -> str:
-    """What came back: "refused", "truncated", "empty" or "whole"."""
-    if stop_reason == "content_filter":
-        return "refused"
-    if was_cut_off(stop_reason):
-        return "truncated"
-    return "whole" if response.strip() else "empty"

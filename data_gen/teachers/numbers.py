@@ -4,10 +4,10 @@ A number is a mean per (rubric, level), then over rubrics ("macro"), each weighi
 taken within a rubric, without controls, then averaged. Intervals are those of `judges/interval.py`.
 """
 
+import itertools
 from collections import Counter
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -22,14 +22,13 @@ ASKED = [level.value for level in ScoreLevel]
 LEVELS = [CONTROL, *ASKED]
 MACRO, ALL = "macro", "all"
 MEANS = ["score", "in_band", "words", "shared_grams"]
-CARRIED = [("score", level) for level in LEVELS] + [("words", level) for level in LEVELS]
-CARRIED += [("shared_grams", level) for level in LEVELS] + [("length_rho", ALL)]
+CARRIED = ["score", "words", "shared_grams", "length_rho"]
 BOUNDS: dict[str, Bounds] = {
     "score": (0, 100),
     **dict.fromkeys(("in_band", "accuracy", "shared_grams"), (0, 1)),
     **dict.fromkeys(("tau_b", "rho", "length_rho"), (-1, 1)),
 }
-KEY = ["rubric", "level", "statistic"]
+Numbers = dict[Any, float]  # by (rubric or "macro", level or "all", statistic)
 
 
 def measure_responses(rows: pd.DataFrame) -> pd.DataFrame:
@@ -61,86 +60,77 @@ def shared_grams(tokens: "pd.Series[Any]", prompts: "pd.Series[str]") -> list[fl
     return [sum(having[g] - 1 for g in own) / len(own) / others if own and others else NAN for own in grams]
 
 
-def statistics(rows: pd.DataFrame) -> "pd.Series[float]":
-    """All numbers of one writer, by (rubric or "macro", level or "all", statistic); nan where undefined."""
+def statistics(rows: pd.DataFrame) -> Numbers:
+    """All numbers of one writer; nan where undefined."""
     cells: Any = rows.groupby(["rubric", "level"])[MEANS].mean().stack(future_stack=True)
-    by_rubric: dict[Any, float] = {}
+    by_rubric: Numbers = {}
     for rubric, mine in rows[rows["level"] != CONTROL].groupby("rubric"):
         level = mine["level"].map(ASKED.index)
-        score = {name: cells.get((rubric, name, "score"), NAN) for name in ASKED}
-        in_band = [cells[rubric, name, "in_band"] for name in ASKED if name in set(mine["level"])]
+        low, high = (cells.get((rubric, name, "score"), NAN) for name in (ASKED[0], ASKED[-1]))
         by_rubric |= {
-            (rubric, ALL, "dynamic_range"): score["extremely_high"] - score["low"],
-            (rubric, ALL, "accuracy"): np.mean(in_band),
+            (rubric, ALL, "dynamic_range"): high - low,
+            (rubric, ALL, "accuracy"): mine.groupby("level")["in_band"].mean().mean(),
             (rubric, ALL, "tau_b"): _correlation(stats.kendalltau, level, mine["score"]),
             (rubric, ALL, "rho"): _correlation(stats.spearmanr, level, mine["score"]),
             (rubric, ALL, "length_rho"): _correlation(stats.spearmanr, level, mine["words"]),
         }
-    found: Any = pd.concat([cells, pd.Series(by_rubric, dtype=float)]).rename_axis(KEY)
-    macro = pd.concat({MACRO: found.groupby(["level", "statistic"]).mean()}, names=["rubric"])
-    both: pd.Series[float] = pd.concat([macro, found])
-    return both
+    every: Any = pd.concat([cells, pd.Series(by_rubric, dtype=float)]).rename_axis(["rubric", "level", "statistic"])
+    macro = pd.concat({MACRO: every.groupby(["level", "statistic"]).mean()}, names=["rubric"])
+    both: Numbers = pd.concat([macro, every]).to_dict()
+    return {key: value for key, value in both.items() if key[1:] != (CONTROL, "in_band")}
 
 
 def numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Every number of every writer: writer, kind, rubric, level, statistic, n (responses), user_prompts, estimate."""
-    table = []
-    for (kind, writer), mine in rows.groupby(["kind", "writer"], sort=False):
-        of_all: Any = estimates(mine, _by_key, _bounds(mine), "cluster")
-        for (rubric, level, statistic), estimate in of_all.items():
-            if statistic == "in_band" and level == CONTROL:
-                continue
-            cell = mine if rubric == MACRO else mine[mine["rubric"] == rubric]
-            cell = cell[cell["level"] == level] if level != ALL else cell[cell["level"] != CONTROL]
-            prompts = cell["user_prompt_id"].nunique()
-            shown = estimate if prompts >= MIN_CLUSTERS else Estimate(estimate.value)
-            table.append((writer, kind, rubric, level, statistic, len(cell), prompts, shown))
-    return pd.DataFrame(table, columns=["writer", "kind", *KEY, "n", "user_prompts", "estimate"])
+    """Every number of every writer, and what students carried over.
 
-
-def carried(rows: pd.DataFrame, teacher: str, student: str, base: str) -> pd.DataFrame:
-    """How much of a teacher's numbers a student took over, over the rubrics that all three have.
-
-    Carried share: (student - base) / (teacher - base): 0 is like the base model, 1 like the teacher; nan where the
-    interval of the difference of teacher and base holds 0, or there is none. Student and base are paired by prompt.
+    Carried share: (student - base) / (teacher - base), over the rubrics that all three have: 0 is like the base model,
+    1 like the teacher; nan where the interval of the difference of teacher and base holds 0, or there is none.
 
     Returns:
-        statistic, level, teacher, base and student (means), difference and share (estimates).
+        writer, kind (teacher, student, base; of a carried share "carried", its writer "STUDENT from TEACHER"), rubric,
+        level, statistic, n (responses), user_prompts, value, ci_low, ci_high.
     """
-    names = {"teacher": teacher, "student": student, "base": base}
-    mine = pd.concat([rows[(rows["kind"] == kind) & (rows["writer"] == name)] for kind, name in names.items()])
-    has_all = mine.groupby("rubric")["kind"].nunique() == len(names)
-    mine = mine[mine["rubric"].isin(has_all.index[has_all])]
-    if mine.empty:
-        return pd.DataFrame()
-    fewest = mine.groupby("kind")["user_prompt_id"].nunique().min()
+    table = []
+    writers: dict[Any, pd.DataFrame] = dict(list(rows.groupby(["kind", "writer"], sort=False)))
+    for (kind, writer), mine in writers.items():
+        bounds = {key: BOUNDS[key[2]] for key in statistics(mine) if key[2] in BOUNDS}
+        table += _rows_of(writer, kind, mine, estimates(mine, statistics, bounds, "cluster"))
+    for (kind, teacher), (other, student), (third, base) in itertools.product(writers, repeat=3):
+        if (kind, other, third) == ("teacher", "student", "base"):
+            mine = pd.concat([writers[kind, teacher], writers[other, student], writers[third, base]])
+            mine = mine[mine.groupby("rubric")["kind"].transform("nunique") == 3]
+            table += _rows_of(f"{student} from {teacher}", "carried", mine, _carried(mine)) if len(mine) else []
+    return pd.DataFrame(table).astype(dict.fromkeys(("value", "ci_low", "ci_high"), float))
 
-    def compared(part: pd.DataFrame) -> dict[Any, float]:
-        of = {kind: _by_key(part[part["kind"] == kind]) for kind in names}
-        values: dict[Any, float] = {}
-        for statistic, level in CARRIED:
-            t, b, s = (of[kind].get((MACRO, level, statistic), NAN) for kind in ("teacher", "base", "student"))
-            share = (s - b) / (t - b) if t != b else NAN
-            values |= {(statistic, level, name): x for name, x in zip("tbsdr", (t, b, s, t - b, share), strict=True)}
+
+def _rows_of(writer: str, kind: str, mine: pd.DataFrame, of_all: Any) -> list[dict[str, Any]]:
+    table = []
+    for (rubric, level, statistic), estimate in of_all.items():
+        cell = mine if rubric == MACRO else mine[mine["rubric"] == rubric]
+        cell = cell[cell["level"] == level] if level != ALL else cell[cell["level"] != CONTROL]
+        prompts = cell["user_prompt_id"].nunique()
+        shown = estimate if prompts >= MIN_CLUSTERS else Estimate(estimate.value)
+        about = {"writer": writer, "kind": kind, "rubric": rubric, "level": level, "statistic": statistic}
+        table.append(about | {"n": len(cell), "user_prompts": prompts} | shown.to_json())
+    return table
+
+
+def _carried(rows: pd.DataFrame) -> dict[Any, Estimate]:
+    """Carried shares of one student of one teacher and one base model; student and base are paired by prompt."""
+
+    def compared(part: pd.DataFrame) -> Numbers:
+        teacher, base, student = (statistics(part[part["kind"] == kind]) for kind in ("teacher", "base", "student"))
+        values: Numbers = {}
+        for key in [key for key in student if key[0] == MACRO and key[2] in CARRIED]:
+            way = teacher.get(key, NAN) - base.get(key, NAN)
+            values |= {key: (student[key] - base.get(key, NAN)) / way if way else NAN, (*key, "way"): way}
         return values
 
-    of_all: Any = estimates(mine, compared, {}, "cluster")
-    table = []
-    for statistic, level in CARRIED:
-        t, b, s, difference, share = (of_all[statistic, level, name] for name in "tbsdr")
-        if np.isnan(difference.value) or np.isnan(s.value):
-            continue
-        clear = fewest >= MIN_CLUSTERS and difference.ci_low * difference.ci_high > 0
-        table.append((statistic, level, t.value, b.value, s.value, difference, share if clear else Estimate(NAN)))
-    return pd.DataFrame(table, columns=["statistic", "level", "teacher", "base", "student", "difference", "share"])
-
-
-def _by_key(rows: pd.DataFrame) -> dict[Any, float]:
-    return statistics(rows).to_dict()
-
-
-def _bounds(rows: pd.DataFrame) -> dict[Any, Bounds]:
-    return {key: BOUNDS[key[2]] for key in _by_key(rows) if key[2] in BOUNDS}
+    of_all: Any = estimates(rows, compared, {}, "cluster")
+    enough = rows.groupby("kind")["user_prompt_id"].nunique().min() >= MIN_CLUSTERS
+    ways = {key[:3]: way for key, way in of_all.items() if len(key) == 4}
+    clear = {key: enough and way.ci_low * way.ci_high > 0 for key, way in ways.items()}
+    return {key: of_all[key] if clear[key] else Estimate(NAN) for key in ways}
 
 
 def _correlation(of: Any, first: "pd.Series[int]", second: "pd.Series[float]") -> float:

@@ -1,14 +1,13 @@
 """Reads judged responses of teachers, and of students and base models in eval logs, into one frame.
 
-A row is a response: `writer`, `kind` (teacher, student or base), `rubric`, `level`, `user_prompt_id`, `score` (0-100),
-`response`. The judge of all of them is the same, and so is the version of each rubric.
+A row is a response: the columns of `COLUMNS`. `where` is its place, `kind` teacher, student or base, `score` 0-100. The
+judge of all of them is the same, and so is the version of each rubric.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -18,127 +17,89 @@ from judges.judgment import read_judgment
 from rubrics import Rubric
 
 if TYPE_CHECKING:
-    from inspect_ai.log import EvalLog, EvalSample
+    from inspect_ai.log import EvalSample
 
 SCORER, TASK = "rubric_judge", "rubric_adherence"
-COLUMNS = ["writer", "kind", "rubric", "level", "user_prompt_id", "score", "response"]
+COLUMNS = ["where", "writer", "kind", "rubric", "rubric_hash", "level", "user_prompt_id", "score", "response", "judge"]
+LeftOut = dict[str, Counter[str]]
 
 
-@dataclass
-class Report:
-    """What all numbers of a report rest on.
-
-    Attributes:
-        rows: The responses.
-        judge: The judge of all of them and the version of its prompt.
-        rubrics: Hash by rubric id.
-        left_out: Responses that are not counted, by where they stand and why.
-    """
-
-    rows: pd.DataFrame
-    judge: tuple[str, str]
-    rubrics: dict[str, str]
-    left_out: dict[str, Counter[str]] = field(default_factory=dict)
-
-
-def read_teachers(
-    paths: Iterable[Path], rubrics: Mapping[str, Rubric], problems: Problems, limit: int | None = None
-) -> Report:
-    """The judged responses of teachers. Rows that are bad or unjudged go to `problems`, and the others on.
+def read_rows(
+    paths: Iterable[Path], rubrics: Mapping[str, Rubric], limit: int | None, students: Iterable[Path], base: Path | None
+) -> tuple[pd.DataFrame, LeftOut]:
+    """The judged responses of teachers, students and a base model, and what was left out, by where and why.
 
     Args:
-        paths: Responses files.
+        paths: Responses files. Rows that are bad or unjudged are said on stderr, counted and left out.
         rubrics: Rubrics by id.
-        problems: Where bad rows are reported.
         limit: User prompts per teacher, the first ones in the files; None takes all.
+        students: Logs of `rubric_adherence`. Samples without a score, or of a rubric no teacher has, are left out.
+        base: The same of the model before training.
 
     Raises:
-        ValueError: If a file is missing, the rows have different judges or versions of a rubric, or none is judged.
+        ValueError: If a file is missing or of another kind, no row is judged, a model has two logs, or rows have
+            different judges or versions of a rubric.
     """
-    judge: tuple[str, str] | None = None
-    prompts: dict[str, set[str]] = {}
-    rows, over_limit = [], Counter[str]()
+    problems = Problems()
+    rows = pd.DataFrame(_teacher_rows(paths, rubrics, problems), columns=COLUMNS)
+    if rows.empty:
+        raise ValueError(f"no judged response among {problems.counts.total()} rows; judge them: cpt verify --keep all")
+    if limit:
+        numbers: Any = rows.groupby("writer")["user_prompt_id"].transform(lambda ids: pd.factorize(ids)[0])
+        problems.counts += Counter(limit=int((numbers >= limit).sum()))
+        rows = rows[numbers < limit]
+    left_out, logs = {"responses files": problems.counts}, dict[tuple[str, str], pd.DataFrame]()
+    for path, kind in [*((path, "student") for path in students), *([(base, "base")] if base else [])]:
+        name = _model_of(path)
+        if (name, kind) in logs:
+            raise ValueError(f"{kind} {name!r} has 2 logs, expected one log per model")
+        logs[name, kind], left_out[name] = _log_rows(path, name, kind, set(rows["rubric"]))
+    every = pd.concat([rows.sort_values("writer", kind="stable"), *logs.values()], ignore_index=True)
+    _check_same(every)
+    return every, left_out
+
+
+def _teacher_rows(
+    paths: Iterable[Path], rubrics: Mapping[str, Rubric], problems: Problems
+) -> Iterable[tuple[Any, ...]]:
     for where, row in iter_responses(paths, rubrics, problems):
         if row.judgment is None:
             problems.add("unjudged", f"{where}: no judgment, expected one; judge the rows with `cpt verify --keep all`")
             continue
-        judge = judge or (row.judgment.judge, row.judgment.prompt_version)
-        check_judge(where, (row.judgment.judge, row.judgment.prompt_version), judge)
-        mine = prompts.setdefault(row.teacher, set())
-        if limit and row.user_prompt_id not in mine and len(mine) >= limit:
-            over_limit["limit"] += 1
-            continue
-        mine.add(row.user_prompt_id)
-        cell = (row.teacher, "teacher", row.rubric, str(row.level), row.user_prompt_id)
-        rows.append((*cell, row.judgment.score, row.response))
-    if edited := problems.counts["edited_rubric"]:
-        raise ValueError(
-            f"{edited} rows were written for another version of their rubric, expected one rubric hash per rubric in a "
-            "report; leave these rows out, or restore the rubric"
-        )
-    if judge is None:
-        raise ValueError(f"no judged response among {problems.counts.total()} rows; judge them: cpt verify --keep all")
-    frame = pd.DataFrame(rows, columns=COLUMNS).sort_values("writer", kind="stable")
-    hashes = {name: rubrics[name].hash for name in sorted(frame["rubric"].unique())}
-    return Report(frame, judge, hashes, {"responses files": problems.counts + over_limit})
+        judge = f"{row.judgment.judge} (prompt version {row.judgment.prompt_version})"
+        about = (row.rubric, row.rubric_hash, str(row.level), row.user_prompt_id)
+        yield where, row.teacher, "teacher", *about, row.judgment.score, row.response, judge
 
 
-def add_log(report: Report, path: Path, kind: str) -> None:
-    """Adds the judged responses in an .eval log of `rubric_adherence`; unscored samples are counted and left out.
-
-    Raises:
-        ValueError: If the log is missing, is of another task, did not finish, holds no scored sample of a rubric the
-            teachers wrote for, has another judge or version of a rubric than the teachers, or is a second of its model.
-    """
+def _log_rows(path: Path, name: str, kind: str, wanted: set[str]) -> tuple[pd.DataFrame, Counter[str]]:
     from inspect_ai.log import read_eval_log_samples
 
-    name = _check_header(path)
-    if ((report.rows["writer"] == name) & (report.rows["kind"] == kind)).any():
-        raise ValueError(f"{kind} {name!r} has 2 logs, expected one log per model")
     left_out: Counter[str] = Counter()
     rows = []
     for sample in read_eval_log_samples(str(path)):
         about, where = sample.metadata, f"{path.name}: sample {sample.id!r}"
         judgment = _judgment(sample, where)
-        if judgment is None:
-            left_out["unscored"] += 1
-            continue
-        if about["rubric"] not in report.rubrics:
-            left_out["rubric without teacher"] += 1
+        if judgment is None or about["rubric"] not in wanted:
+            left_out["unscored" if judgment is None else "rubric without teacher"] += 1
             continue
         judge = judgment.judge + " (holistic)" * (judgment.protocol == "holistic")
-        check_judge(where, (judge, judgment.prompt_version), report.judge)
-        if about["rubric_hash"] != (expected := report.rubrics[about["rubric"]]):
-            raise ValueError(
-                f"{where}: judged by rubric {about['rubric']!r} with hash {about['rubric_hash']}, expected {expected} "
-                "as in the responses; run the task again with this version of the rubric"
-            )
         user_prompt_id = about["user_prompt_id" if "user_prompt_id" in about else "prompt_id"]
-        cell = (name, kind, about["rubric"], str(about["level"]), user_prompt_id)
-        rows.append((*cell, judgment.score, sample.output.completion))
+        cell = (about["rubric"], about["rubric_hash"], str(about["level"]), user_prompt_id)
+        judge += f" (prompt version {judgment.prompt_version})"
+        rows.append((where, name, kind, *cell, judgment.score, sample.output.completion, judge))
     if not rows:
-        raise ValueError(f"{path.name}: no sample scored by {SCORER} for a rubric of {', '.join(report.rubrics)}")
-    report.rows = pd.concat([report.rows, pd.DataFrame(rows, columns=COLUMNS)])
-    report.left_out[name] = left_out
+        raise ValueError(f"{path.name}: no sample scored by {SCORER} for a rubric of {', '.join(sorted(wanted))}")
+    return pd.DataFrame(rows, columns=COLUMNS), left_out
 
 
-def check_judge(where: str, judge: tuple[str, str], expected: tuple[str, str]) -> None:
-    """Raises ValueError, naming the place, unless both judges and versions of their prompts are the same."""
-    if judge != expected:
-        raise ValueError(
-            f"{where}: judged by {judge[0]} (prompt version {judge[1]}), expected {expected[0]} (prompt version "
-            f"{expected[1]}) as the rows before; scores of different judges cannot stand in one report"
-        )
-
-
-def _check_header(path: Path) -> str:
-    """The model of a log."""
+def _model_of(path: Path) -> str:
+    """The model of a log of the task that is whole."""
     from inspect_ai.log import read_eval_log
 
     if not path.is_file():
         raise ValueError(f"{path}: not found, expected an .eval log of {TASK}")
     try:
-        log: EvalLog = read_eval_log(str(path), header_only=True)
+        log = read_eval_log(str(path), header_only=True)
     except ValueError as error:
         raise ValueError(f"{path.name}: not readable ({error}), expected an .eval log of {TASK}") from error
     if log.eval.task.split("/")[-1] != TASK:
@@ -157,3 +118,18 @@ def _judgment(sample: "EvalSample", where: str) -> Judgment | None:
         raise ValueError(f"{where}: judged more than once, expected one judgment per sample")
     judgment = read_judgment(scores[0].metadata or {}) if scores else None
     return judgment if isinstance(judgment, Judgment) else None
+
+
+def _check_same(rows: pd.DataFrame) -> None:
+    expected = {
+        "judge": pd.Series(rows["judge"].iloc[0], rows.index),
+        "rubric_hash": rows.groupby("rubric")["rubric_hash"].transform("first"),
+    }
+    for column, values in expected.items():
+        odd = rows.index[rows[column] != values]
+        if len(odd):
+            where, rubric = rows.loc[odd[0], ["where", "rubric"]]
+            raise ValueError(
+                f"{where}: {column} of {rubric!r} is {rows[column][odd[0]]}, expected {values[odd[0]]} as in the rows "
+                "before; different judges or versions of a rubric cannot stand in one report"
+            )

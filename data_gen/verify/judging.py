@@ -1,105 +1,37 @@
-"""Judges rows in file order: by the measured judge in several processes, or by a model, many calls at a time."""
+"""Checks and judges rows in file order, many calls at a time, and says what judging by a model costs."""
 
 import asyncio
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from multiprocessing import get_context
-from typing import Any
+import itertools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from data_gen.responses import TeacherResponse
-from data_gen.verify.checks import Checked, Checks
-from judges import Judge, JudgeFailure, Judgment, check_measurable, measure
-from rubrics import Rubric
+import pandas as pd
 
-CHUNK_ROWS = 256
-CHUNKS_PER_WORKER = 3
-# rows taken up ahead of the oldest that is not judged yet, per connection: one slow reply must not stop the others
-ROWS_PER_CONNECTION = 4
+from data_gen.responses import CONTROL, TeacherResponse
+from data_gen.verify.checks import KEPT, REASONS, Checked, Checks
+from judges import Judge, JudgeFailure, Judgment, judge_call, measure
+from judges.cost import forecast, load_prices
+from rubrics import Rubric, ScoreLevel
+
+if TYPE_CHECKING:
+    from inspect_ai.model import Model
+
+    from model_calls import CallStore
+
+CELL = ["rubric", "user_prompt_id", "level", "teacher"]
+LEVELS = [CONTROL, *(level.value for level in ScoreLevel)]
+CHUNK_ROWS = 4096  # in memory at a time; at the end of a chunk its slowest call is waited for
 NOT_MEASURABLE = "not_measurable"
-
-CheckedRow = tuple[TeacherResponse, Checked]
-
-
-def check_by_measures(rows: Iterable[TeacherResponse], checks: Checks, workers: int = 1) -> Iterator[CheckedRow]:
-    """Every row with what came out for it, in the order given, judged by the measured judge.
-
-    Args:
-        rows: A few chunks of 256 are in memory at a time.
-        checks: What to check.
-        workers: Processes; 1 checks in this one. The result is the same.
-
-    Raises:
-        ValueError: If a rubric of `checks.also_by` lacks measures, a package is missing, or a worker ended.
-    """
-    for rubric in checks.also_by:
-        check_measurable(rubric)
-    source = iter(rows)
-    chunks = iter(lambda: list(islice(source, CHUNK_ROWS)), [])
-    if workers == 1:
-        for chunk in chunks:
-            yield from zip(chunk, _check_chunk(checks, chunk), strict=True)
-        return
-    # not forked: rensa's threads, if this process has any, would be missing in the copy, and it would wait for ever
-    fresh = get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, mp_context=fresh, initializer=_start_worker, initargs=(checks,)) as pool:
-            futures = ((chunk, pool.submit(_check_in_worker, chunk)) for chunk in chunks)
-            for chunk, future in _some_ahead(futures, workers * CHUNKS_PER_WORKER):
-                yield from zip(chunk, future.result(), strict=True)
-    except BrokenProcessPool as error:
-        raise ValueError("a worker process ended, out of memory perhaps; try fewer --workers") from error
+CHARACTERS_PER_TOKEN = 4
+CRITERION_TOKENS = 60  # of a verdict, per criterion; as in `cpt judge forecast`
+THINKING_TOKENS = 300  # at low effort; a guess, billed as output
 
 
-def check_by_model(
-    rows: Iterable[TeacherResponse], checks: Checks, judge: Judge, max_connections: int
-) -> Iterator[CheckedRow]:
-    """Every row with what came out for it, in the order given, judged by a model.
-
-    Args:
-        rows: A few hundred are in memory at a time.
-        checks: What to check.
-        judge: Keeps and looks up its calls itself.
-        max_connections: Most calls in flight at a time.
-
-    Raises:
-        Exception: What the provider's client raises when its retries are used up. What was answered is in the store.
-    """
-    limited = _Limited(judge, max_connections)
-    with asyncio.Runner() as runner:  # its end cancels what still runs
-        loop = runner.get_loop()
-        tasks = ((row, loop.create_task(checks.check(row, limited))) for row in rows)
-        for row, task in _some_ahead(tasks, max_connections * ROWS_PER_CONNECTION):
-            yield row, loop.run_until_complete(task)
-
-
-class _Limited:
-    """A judge that is asked so many questions at a time."""
-
-    def __init__(self, judge: Judge, most: int):
-        self._judge, self._free = judge, asyncio.Semaphore(most)
-
-    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
-        async with self._free:
-            return await self._judge.judge(rubric, user_prompt, response)
-
-
-def _some_ahead(started: Iterator[Any], ahead: int) -> Iterator[Any]:
-    """The same things in the same order, each asked for `ahead` places before it is handed on."""
-    waiting: deque[Any] = deque()
-    for one in started:
-        waiting.append(one)
-        if len(waiting) >= ahead:
-            yield waiting.popleft()
-    yield from waiting
-
-
-class _Measured:
+class MeasuredRows:
     """The measured judge; a rubric without measures is a failure to judge, as any other."""
 
     async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
+        """As `measure`; raises JudgeFailure for a rubric without measures."""
         try:
             return measure(rubric, response)
         except ValueError as error:
@@ -107,22 +39,76 @@ class _Measured:
             raise JudgeFailure(mode, str(error).split(", expected")[0]) from error
 
 
-def _check_chunk(checks: Checks, rows: list[TeacherResponse]) -> list[Checked]:
-    async def check_all() -> list[Checked]:
-        return [await checks.check(row, judge) for row in rows]
+def check_rows(
+    rows: Iterable[TeacherResponse],
+    checks: Checks,
+    judge: Judge,
+    max_connections: int = 64,
+    progress: Callable[[int], None] = lambda count: None,
+) -> pd.DataFrame:
+    """A row per row, in the order given: `CELL`, and what came out for it as in `Checked`.
 
-    judge = _Measured()
-    return asyncio.run(check_all())
+    A chunk of 4096 rows is in memory at a time, at most `max_connections` of them are checked at a time, and `progress`
+    is called with 1 after each.
+
+    Raises:
+        ExceptionGroup: Of what the provider's client raises when its retries are used up. What was answered is in the
+            judge's store.
+    """
+    source, frames = iter(rows), []
+
+    async def check_chunk(chunk: list[TeacherResponse]) -> list[Checked]:
+        free = asyncio.Semaphore(max_connections)
+
+        async def check(row: TeacherResponse) -> Checked:
+            async with free:
+                checked = await checks.check(row, judge)
+            progress(1)
+            return checked
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(check(row)) for row in chunk]
+        return [task.result() for task in tasks]
+
+    with asyncio.Runner() as runner:
+        while chunk := list(itertools.islice(source, CHUNK_ROWS)):
+            frames.append(_frame(chunk, runner.run(check_chunk(chunk))))
+    return pd.concat(frames, ignore_index=True) if frames else _frame([], [])
 
 
-_worker_checks: Checks | None = None
+def _frame(rows: list[TeacherResponse], checked: list[Checked]) -> pd.DataFrame:
+    cells = [(row.rubric, row.user_prompt_id, str(row.level), row.teacher) for row in rows]
+    table = [(*cell, *about) for cell, about in zip(cells, checked, strict=True)]
+    levels, outcomes = pd.CategoricalDtype(LEVELS), pd.CategoricalDtype([KEPT, *REASONS])
+    types = dict.fromkeys(("rubric", "user_prompt_id", "teacher", "detail"), str)
+    frame = pd.DataFrame(table, columns=[*CELL, *Checked._fields])
+    return frame.astype(types | {"score": float, "level": levels, "outcome": outcomes})
 
 
-def _start_worker(checks: Checks) -> None:
-    global _worker_checks
-    _worker_checks = checks
+def forecast_judging(rows: Iterable[TeacherResponse], checks: Checks, model: "Model", store: "CallStore") -> str:
+    """What judging rows will take at most, in one line: calls that are not in the store yet, tokens, US dollars.
 
-
-def _check_in_worker(rows: list[TeacherResponse]) -> list[Checked]:
-    assert _worker_checks is not None  # _start_worker ran
-    return _check_chunk(_worker_checks, rows)
+    As if nothing were read from a provider's cache, no reply unusable, and every row judged by further rubrics as well.
+    """
+    known = characters = output = 0
+    new: set[str] = set()
+    for row in rows:
+        if checks.before_judging(row):
+            continue
+        for rubric in [checks.rubrics[row.rubric], *checks.also_for(row)]:
+            call = judge_call(model, rubric, row.user_prompt, row.response, repeat=0, attempt=1)
+            if call.key in store or call.key in new:
+                known += 1
+                continue
+            new.add(call.key)
+            characters += sum(len(message.text) for message in call.messages)
+            output += CRITERION_TOKENS * (len(rubric.criteria) + 1) + THINKING_TOKENS
+    calls = max(len(new), 1)
+    wanted = forecast(len(new), characters / CHARACTERS_PER_TOKEN / calls, output / calls, str(model))
+    price = "price unknown" if wanted.cost_usd is None else f"{wanted.cost_usd:.2f} USD"
+    price += f" as of {load_prices().as_of}"
+    return (
+        f"judge {model}: {known + len(new):,} judgments, {known:,} of them stored or asked twice, {len(new):,} calls "
+        f"to send: about {wanted.usage['input_tokens']:,} tokens in and {wanted.usage['output_tokens']:,} out, "
+        f"{price} without prompt caching"
+    )

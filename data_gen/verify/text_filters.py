@@ -8,9 +8,9 @@ import re
 from functools import cache
 from typing import Any
 
+from data_gen.verify.near_duplicates import import_extra
 from judges.judgment import MIN_RESPONSE_WORDS
 from judges.measures import words
-from model_calls.errors import was_cut_off
 from rubrics import Rubric
 
 MAX_REFUSAL_WORDS = 80
@@ -74,11 +74,6 @@ def find_refusal(response: str, stop_reason: str | None = None) -> str:
     return f"opens with {refusal[0]!r}" if refusal and len(response.split()) <= MAX_REFUSAL_WORDS else ""
 
 
-def find_truncation(stop_reason: str | None) -> str:
-    """The stop reason of a response that was cut off at a limit of tokens."""
-    return f"stop reason {stop_reason}" if was_cut_off(stop_reason) else ""
-
-
 def find_shortness(response: str) -> str:
     """The number of words of a response that has too few of them for a judge: under 15, counted as judges count."""
     count = len(words(response))
@@ -101,14 +96,10 @@ def find_rubric_mention(response: str, rubric: Rubric) -> str:
 
 
 def find_other_language(response: str, language: str) -> str:
-    """The language of a response that is surely not in the one expected.
+    """The language of a response that is surely not in the one expected (ISO 639-1 code).
 
     Texts under 100 characters, and findings with a confidence under 0.9, pass. Read are the first 1000 characters. An
     English text is known without that by its commonest words, if one word in ten is among them.
-
-    Args:
-        response: The text.
-        language: ISO 639-1 code, e.g. "en".
     """
     if len(response) < MIN_LANGUAGE_CHARACTERS:
         return ""
@@ -134,10 +125,5 @@ def _is_plainly_english(text: str) -> bool:
 
 @cache
 def _identifier() -> Any:
-    try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]  # it has no types
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            "telling languages apart needs the package py3langid: pip install 'cpt-tasks[data]', or --language any"
-        ) from error
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    langid = import_extra("py3langid.langid")
+    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

@@ -1,119 +1,140 @@
-"""The two passes of `cpt verify`: check and judge every row, choose, then read again and write what became of each.
+"""Chooses among rows that were checked and judged, reads them again, and writes and counts what became of each.
 
-Between the passes only numbers are kept of a row, so that a file may hold millions.
+Between the two readings only numbers are kept of a row, so that a file may hold millions, and the texts of rows that
+may have a copy.
 """
 
 import math
 import os
-import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from data_gen.responses import ResponseJudgment, TeacherResponse
-from data_gen.verify.accounts import KEPT, LEVELS
-from data_gen.verify.checks import REASONS
-from data_gen.verify.judging import CheckedRow
-from data_gen.verify.selection import CELL, Quota, Rows, choose
+from data_gen.responses import CONTROL, ResponseJudgment, TeacherResponse
+from data_gen.verify.checks import KEPT, REASONS
+from data_gen.verify.judging import CELL
+from data_gen.verify.near_duplicates import KeptTexts, may_have_copies
+from rubrics import ScoreLevel
 from rubrics.files import json_line, whole_file
 
-RESPONSES, DROPPED, UNJUDGED = "responses.jsonl", "dropped.jsonl", "unjudged.jsonl"
+RESPONSES, DROPPED = "responses.jsonl", "dropped.jsonl"
 SAME_SCORE = 1e-6  # score points: less is rounding
+Rows = Callable[[], Iterator[tuple[str, TeacherResponse]]]
 
 
-@dataclass(frozen=True)
-class JudgeIdentity:
-    """What tells judges apart; hashes are "" for the measured judge."""
+def choose(frame: pd.DataFrame, rows: Rows, near: float, per_cell: int | None, best_of: bool) -> None:
+    """Drops near duplicates, and all but so many of a cell, from the kept rows of `check_rows`, in place.
 
-    judge: str
-    prompt_version: str
-    prompt_hash: str = ""
-    judge_hash: str = ""
-
-    def judgment(self, score: float) -> ResponseJudgment:
-        """A judgment of this judge."""
-        return ResponseJudgment(score=score, judge=self.judge, prompt_version=self.prompt_version)
-
-
-def verify(
-    checked: Iterable[CheckedRow],
-    rows: Rows,
-    quota: Quota,
-    identity: JudgeIdentity,
-    out: Path,
-) -> tuple[pd.DataFrame, Counter[str]]:
-    """Writes the rows kept, dropped and unjudged, each in file order.
-
-    There is an unjudged.jsonl only if a row is in it; one of an earlier run is removed.
-
-    Args:
-        checked: Rows with what came out for them, in file order.
-        rows: The same rows from the start, with their "FILE:LINE".
-        quota: How many to keep.
-        identity: Who judged.
-        out: Folder; made if there is none.
-
-    Returns:
-        What became of each row, for `counts`, and the judgments by further rubrics that failed, by rubric.
+    A cell is (rubric, user prompt, level, teacher). Rows are visited in file order or, with `best_of`, cell by cell in
+    the order of their first rows, the best row of a cell first. A visited row is dropped if its cell has `per_cell`
+    rows (None: 1 with `best_of`, else no limit) or if it is a near duplicate of a row kept before it. So a row that is
+    not kept costs no other row its place, and a cell whose best row is a near duplicate gets its second best.
     """
-    frame, also, bands = _collect(checked)
-    lost = choose(frame[frame["outcome"] == KEPT], bands, quota, rows)
-    for place, name in enumerate(("outcome", "detail")):
-        frame.loc[list(lost), name] = [one[place] for one in lost.values()]
-    with ExitStack() as stack:
-        kept, dropped, unjudged = (
-            stack.enter_context(whole_file(out / name)) for name in (RESPONSES, DROPPED, UNJUDGED)
-        )
-        columns = zip(rows(), frame["outcome"], frame["detail"], frame["score"], also, strict=True)
-        for (where, row), outcome, detail, score, further in columns:
+    passed = frame[frame["outcome"] == KEPT]
+    most = per_cell or (1 if best_of else None)
+    # controls are compared among themselves: one of them must not cost a twin its response
+    group_of = passed.groupby(["rubric", passed["level"] == CONTROL], observed=True).ngroup()
+    cell_of = passed.groupby(CELL, observed=True, sort=False).ngroup() if most else group_of
+    order = passed.index.tolist()
+    if best_of:
+        places = zip(cell_of, map(preference, passed["level"], passed["score"]), strict=True)
+        place_of = dict(zip(order, places, strict=True))
+        order.sort(key=place_of.__getitem__)
+    bands, suspects = _suspects(passed, group_of, rows) if near and len(passed) else ({}, {})
+    kept: dict[int, KeptTexts] = defaultdict(lambda: KeptTexts(near, lambda number: suspects[number][1]))
+    in_cell: Counter[int] = Counter()
+    lost: dict[int, tuple[str, str]] = {}
+    for number, group, cell in zip(order, group_of[order], cell_of[order], strict=True):
+        if most and in_cell[cell] >= most:
+            lost[number] = "not_best" if best_of else "over_per_cell", f"its cell has {most} kept already"
+        elif number in suspects and (original := kept[group].find_or_keep(number, bands[number])):
+            lost[number] = "near_duplicate", f"Jaccard {original[1]:.2f} with {suspects[original[0]][0]}"
+        else:
+            in_cell[cell] += 1
+    frame.loc[list(lost), "outcome"] = [reason for reason, _ in lost.values()]
+    frame.loc[list(lost), "detail"] = [detail for _, detail in lost.values()]
+
+
+def preference(level: str, score: float) -> tuple[float, float]:
+    """What the best row of a cell is the least of: distance from the band, then how far from its best score.
+
+    Within the band the best is the highest score for extremely_high, the lowest for low, and for moderate the one
+    nearest to the middle of the band (66.25). Controls are all equal.
+    """
+    if level == CONTROL:
+        return 0.0, 0.0
+    asked = ScoreLevel(level)
+    target = {ScoreLevel.LOW: 0.0, ScoreLevel.MODERATE: asked.midpoint, ScoreLevel.EXTREMELY_HIGH: 100.0}
+    return abs(asked.distance(score)), abs(score - target[asked])
+
+
+def write_rows(frame: pd.DataFrame, rows: Rows, judge: Mapping[str, str], out: Path) -> None:
+    """Writes the rows kept, judged by `judge` (judge, prompt_version), and those dropped, each in file order."""
+    with whole_file(out / RESPONSES) as kept, whole_file(out / DROPPED) as dropped:
+        columns = zip(rows(), frame["outcome"], frame["detail"], frame["score"], frame["also"], strict=True)
+        for (where, row), outcome, detail, score, also in columns:
             if outcome == KEPT:
-                kept.write(json_line(_judged(row, score, further, identity)))
+                kept.write(json_line(_judged(row, score, also, judge)))
                 continue
-            known = None if math.isnan(score) else score
-            dropped.write(json_line(_dropped(where, row, known) | {"reason": outcome, "detail": detail}))
-            if outcome == "unjudged":
-                # a judgment of an earlier run is not ours
-                unjudged.write(json_line(row.model_copy(update={"judgment": None})))
-    if not (frame["outcome"] == "unjudged").any():
-        (out / UNJUDGED).unlink()
-    return frame, Counter(rubric for one in also for rubric, score in one.items() if score is None)
+            about = {name: getattr(row, name) for name in ("id", "rubric", "level", "user_prompt_id", "teacher")}
+            about |= {"score": None if math.isnan(score) else score, "reason": outcome, "detail": detail}
+            dropped.write(json_line({"where": os.path.basename(where)} | about))
 
 
-def _collect(checked: Iterable[CheckedRow]) -> tuple[pd.DataFrame, list[Mapping[str, float | None]], bytearray]:
-    columns: dict[str, list[Any]] = {name: [] for name in (*CELL, "outcome", "detail", "score")}
-    also, bands = [], bytearray()
-    for row, one in checked:
-        cell = (sys.intern(row.rubric), sys.intern(row.user_prompt_id), str(row.level), sys.intern(row.teacher))
-        for column, value in zip(columns.values(), (*cell, one.reason or KEPT, one.detail, one.score), strict=True):
-            column.append(value)
-        also.append(one.also)
-        bands += one.bands
-    frame = pd.DataFrame({name: columns.pop(name) for name in list(columns)})
-    types: dict[Any, Any] = {"rubric": "category", "teacher": "category", "score": float}
-    types |= {"level": pd.CategoricalDtype(LEVELS), "outcome": pd.CategoricalDtype([KEPT, *REASONS])}
-    return frame.astype(types), also, bands
+def counts(frame: pd.DataFrame, bad: Mapping[str, int]) -> dict[str, Any]:
+    """All counts, from what became of each good row and the bad ones by kind: in = kept + dropped + bad."""
+    modes = Counter(detail.split(":")[0] for detail in frame.loc[frame["outcome"] == "unjudged", "detail"])
+    failed = Counter(rubric for also in frame["also"] for rubric, score in also.items() if score is None)
+    names = ["rubric", "level", "teacher"]
+    groups: Any = frame.groupby(names, observed=True)
+    overall = _counts_of(frame)
+    return {
+        "in": len(frame) + sum(bad.values()),
+        "kept": overall["kept"],
+        "dropped": len(frame) - overall["kept"],
+        "bad": sum(bad.values()),
+        "dropped_by_reason": overall["dropped_by_reason"],
+        "bad_by_kind": dict(sorted(bad.items())),
+        "unjudged_by_mode": dict(sorted(modes.items())),
+        "also_unjudged": dict(sorted(failed.items())),
+        "cells": [dict(zip(names, key, strict=True)) | _counts_of(part) for key, part in groups],
+    }
+
+
+def table(frame: pd.DataFrame) -> str:
+    """Rows kept and dropped by reason, per rubric and level over all teachers, as aligned text."""
+    numbers = pd.crosstab([frame["rubric"], frame["level"]], frame["outcome"], margins=True, margins_name="all")
+    return numbers.reset_index().to_markdown(index=False, tablefmt="plain", intfmt=",")
+
+
+def _suspects(passed: pd.DataFrame, group_of: "pd.Series[int]", rows: Rows) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Bands, and name and text, of the rows that may have a copy, by their number."""
+    bands = np.frombuffer(b"".join(passed["bands"]), np.uint32).reshape(len(passed), -1)
+    flags = may_have_copies(bands, np.array(group_of, np.int64))
+    wanted = dict(zip(passed.index[flags].tolist(), bands[flags], strict=True))
+    named = enumerate(rows()) if wanted else ()
+    return wanted, {n: (f"{Path(where).name}, id {row.id}", row.response) for n, (where, row) in named if n in wanted}
 
 
 def _judged(
-    row: TeacherResponse, score: float, further: Mapping[str, float | None], identity: JudgeIdentity
+    row: TeacherResponse, score: float, further: Mapping[str, float | None], judge: Mapping[str, str]
 ) -> TeacherResponse:
-    judgment = _confirmed(row.judgment, identity.judgment(score))
-    also = {rubric: identity.judgment(score) for rubric, score in further.items() if score is not None}
-    return row.model_copy(update={"judgment": judgment} | ({"also": also} if also else {}))
+    def judgment(score: float) -> ResponseJudgment:
+        return ResponseJudgment(score=score, judge=judge["judge"], prompt_version=judge["prompt_version"])
+
+    before, now = row.judgment, judgment(score)
+    # rows verified again stay as they are
+    if before and abs(before.score - score) < SAME_SCORE and before.model_copy(update={"score": score}) == now:
+        now = before
+    also = {rubric: judgment(other) for rubric, other in further.items() if other is not None}
+    return row.model_copy(update={"judgment": now} | ({"also": also} if also else {}))
 
 
-def _confirmed(before: ResponseJudgment | None, now: ResponseJudgment) -> ResponseJudgment:
-    """The judgment a row came with, if it is the same but for rounding: rows verified again stay as they are."""
-    if before and abs(before.score - now.score) < SAME_SCORE and before.model_copy(update={"score": now.score}) == now:
-        return before
-    return now
-
-
-def _dropped(where: str, row: TeacherResponse, score: float | None) -> dict[str, Any]:
-    fields = {name: getattr(row, name) for name in ("id", "rubric", "level", "user_prompt_id", "teacher")}
-    return {"where": os.path.basename(where), **fields, "score": score}
+def _counts_of(rows: pd.DataFrame) -> dict[str, Any]:
+    outcomes = rows["outcome"].value_counts()
+    by_reason = {reason: int(outcomes[reason]) for reason in REASONS if outcomes.get(reason, 0)}
+    return {"in": len(rows), "kept": int(outcomes.get(KEPT, 0)), "dropped_by_reason": by_reason}

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from frames import frame
 from inspect_ai import eval as inspect_eval
 
 from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
-from cpt_tasks.judge_logs.calibrate import write_calibration
 from cpt_tasks.judge_logs.commands import agreement_command, calibrate_command
-from cpt_tasks.judge_logs.runs import read_judged_log, read_labels
+from cpt_tasks.judge_logs.compare import write_calibration
+from cpt_tasks.judge_logs.logs import read_judged_logs, read_labels
 from cpt_tasks.report.run import Run
 from cpt_tasks.scorer import rubric_judge
 from rubrics import ScoreLevel, load_rubric
@@ -38,8 +38,8 @@ def numbers(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
 
 
-def check_figures(folder: Path, *stems: str) -> None:
-    for stem in stems:
+def check_figures(folder: Path) -> None:
+    for stem in ("against_reference", "bias"):
         assert (folder / f"{stem}.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -87,9 +87,10 @@ def judged_log(mock_model: Callable[..., Any], tmp_path: Path) -> Callable[..., 
 
 def judged_run(*samples: tuple[str, str, float]) -> Run:
     """A run of samples with id, level and score."""
-    frame = pd.DataFrame(samples, columns=["sample_id", "level", "score"]).assign(epoch=1)
+    rows = frame({"level": level, "score": score} for _, level, score in samples)
+    rows = rows.assign(sample_id=[sample[0] for sample in samples])
     protocol = {"judge": "measured", "judge_protocol": "criteria", "prompt_version": "1"}
-    return Run("t", "student", "m/student", "student", None, "", protocol, frame, details={"log": "x.eval"})
+    return Run("t", "student", "m/student", "student", None, "", protocol, rows, details={"log": "x.eval"})
 
 
 def write_labels(path: Path, *lines: str) -> Path:
@@ -97,30 +98,31 @@ def write_labels(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_calibration_finds_the_link_and_corrects_the_mean(judged_log: Callable[..., str], tmp_path: Path) -> None:
+def test_calibration_shows_the_bias_and_corrects_the_mean(judged_log: Callable[..., str], tmp_path: Path) -> None:
     # the judge says 70, 60, 30, people 90, 70, 10 (human = 2 * judge - 50) and label 2 responses of each level
     path = judged_log("logs", "student", student(SHOUT, MIXED, CALM), grader({MIXED: 60, CALM: 30, SHOUT: 70}))
-    frame = read_judged_log(path).frame
+    [judged] = read_judged_logs(path)
     lines = ["sample_id,score,rater"]
-    for _, of_level in frame.groupby("level"):
+    for _, of_level in judged.frame.groupby("level"):
         for sample, wobble in zip(of_level.head(2).itertuples(), (-1, 1), strict=True):
             score = 2 * sample.score - 50 + wobble
             lines += [f"{sample.sample_id},{score + by},{rater}" for rater, by in (("ada", 2), ("bob", -2))]
     labels = write_labels(tmp_path / "l.csv", *lines)
     done = run(calibrate_command, labels, "--log", path, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    found = numbers(tmp_path / "out" / "calibration.json")
-    link, mean = found["link"], found["mean"]
-    assert (link["slope"]["value"], link["intercept"]["value"]) == pytest.approx((2, -50))
-    assert link["raw_mae"] == pytest.approx((20 + 10 + 20) / 3)
+    written = numbers(tmp_path / "out" / "calibration.json")
+    comparison, mean = written["comparison"], written["mean"]
+    biases = {name: bias["value"] for name, bias in comparison["bias"].items()}
+    assert biases == pytest.approx(
+        {"all": -10 / 3, "low": 20, "moderate": -10, "extremely_high": -20, "broadcast": -10 / 3}
+    )
     assert (mean["n_labelled"], mean["n_unlabelled"]) == (6, 6)
     assert mean["judge_only"] == pytest.approx((70 + 60 + 30) / 3)
     assert mean["corrected"]["value"] == pytest.approx((90 + 70 + 10) / 3)
-    assert found["raters"] == 2
-    assert found["labelled_by_level"] == dict.fromkeys(("low", "moderate", "extremely_high"), "2 of 4")
-    assert found["agreement"]["human_alpha"] > 0.99
+    assert written["raters"] == 2
+    assert written["human_alpha"] > 0.99
     assert "corrected (prediction-powered)" in done.output
-    check_figures(tmp_path / "out", "human_against_judge", "mean_score")
+    check_figures(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -128,13 +130,13 @@ def test_calibration_finds_the_link_and_corrects_the_mean(judged_log: Callable[.
     [
         (["sample,score", "a,1"], "l.csv:1: got columns ['sample', 'score'], expected sample_id and score"),
         (["sample_id,score"], "l.csv: got no label"),
-        (["sample_id,score", "ID,abc"], "l.csv:2: score is 'abc', expected a number from 0 to 100"),
-        (["sample_id,score", "ID,5", "ID2,101"], "l.csv:3: score is '101', expected a number from 0 to 100"),
-        (["sample_id,score,epoch", "ID,5,one"], "l.csv:2: epoch is 'one', expected a whole number"),
-        (["sample_id,score,epoch", "ID,5,2"], "epoch 2 is not in"),
-        (["sample_id,score", "nobody,5"], "l.csv:2: sample 'nobody' epoch 1 is not in x.eval, expected one of its 2"),
-        (["sample_id,score", "ID,5", "ID,6"], "l.csv:3: sample 'ID' epoch 1 has two labels by rater ''"),
-        (["sample_id,score", "ID,5,6"], "l.csv:2: the line has more or fewer fields than the header"),
+        (["sample_id,score", "ID,abc"], "'score': 'abc'}, expected a score from 0 to 100"),
+        (["sample_id,score", "ID,5", "ID2,101"], "l.csv:3: got {'sample_id': 'ID2', 'score': '101'}, expected a score"),
+        (["sample_id,score,epoch", "ID,5,one"], "its sample and epoch are none of the 2 in x.eval"),
+        (["sample_id,score,epoch", "ID,5,2"], "its sample and epoch are none of the 2 in x.eval"),
+        (["sample_id,score", "nobody,5"], "l.csv:2: got {'sample_id': 'nobody', 'score': '5'}, its sample and epoch"),
+        (["sample_id,score", "ID,5", "ID,6"], "l.csv:3: got {'sample_id': 'ID', 'score': '6'}, a second label"),
+        (["sample_id,score", "ID,5,6"], "fields beyond the header"),
     ],
 )
 def test_bad_labels_are_named(lines: list[str], message: str, tmp_path: Path) -> None:
@@ -148,8 +150,8 @@ def test_labels_of_unscored_responses_are_left_out_and_counted(tmp_path: Path) -
     judged = judged_run(*((name, "low", score) for name, score in scores.items()))
     lines = ["sample_id,epoch,score", *(f"s{i},1,{10 * i}" for i in range(1, 5))]
     page = write_calibration(tmp_path, judged, read_labels(write_labels(tmp_path / "l.csv", *lines), judged))
-    assert "3 responses labelled by 1 rater (low 3 of 4), 1 without a label; 1 labelled responses left out" in page
-    assert numbers(tmp_path / "calibration.json")["labelled_but_unscored"] == 1
+    assert "3 responses labelled by 1 raters" in page
+    assert "1 without a label; 1 labelled responses left out" in page
     with pytest.raises(ValueError, match="got 2 labelled responses, expected at least 3"):
         write_calibration(tmp_path, judged, read_labels(write_labels(tmp_path / "l.csv", *lines[:3]), judged))
 
@@ -167,30 +169,18 @@ def test_agreement_compares_two_judges_and_ranks_the_models(judged_log: Callable
     for name, write in writers.items():
         judged_log("measured", name, write)
         judged_log("model", name, write, grader({CALM: 95, SHOUT: 20}))
-    done = run(agreement_command, tmp_path / "measured", tmp_path / "model", "--out", tmp_path / "out")
+    sides = (tmp_path / "measured", tmp_path / "model")
+    done = run(agreement_command, *sides, "--seed", 3, "--out", tmp_path / "out")  # --seed is a flag of version 0.1
     assert done.exit_code == 0, done.output
-    found = numbers(tmp_path / "out" / "agreement.json")
-    assert (found["judge_a"], found["judge_b"]) == ("measured", "mockllm/grader")
-    accuracy = {row["model"]: (row["by_a"]["value"], row["by_b"]["value"]) for row in found["models"]}
+    written = numbers(tmp_path / "out" / "agreement.json")
+    assert (written["reference"], written["judge"]) == ("measured", "mockllm/grader")
+    accuracy = {model: tuple(judge["value"] for judge in by_both) for model, by_both in written["models"].items()}
     # by the measured judge low and high of `tuned` and low of `base`; by the grader only high of `base`
     assert accuracy == {"tuned": pytest.approx((2 / 3, 0)), "base": pytest.approx((1 / 3, 1 / 3))}
-    assert found["ranks_tau"] == -1
     assert "2 of 2 models change rank" in done.output
-    assert found["link"]["slope"]["value"] < 0
-    assert found["compared"]["bias"]["low"]["value"] == pytest.approx(95, abs=10)
-    check_figures(tmp_path / "out", "judge_against_judge", "bias", "ranks")
-
-
-def test_agreement_of_a_log_with_itself_is_perfect(judged_log: Callable[..., str], tmp_path: Path) -> None:
-    path = judged_log("logs", "student", student(SHOUT, MIXED, CALM))
-    done = run(agreement_command, path, path, "--seed", 3)  # a flag of version 0.1
-    assert done.exit_code == 0, done.output
-    found = numbers(tmp_path / "results" / "agreement" / "agreement.json")
-    assert (found["judge_a"], found["judge_b"]) == ("measured (first)", "measured (second)")
-    statistics = found["compared"]["statistics"]
-    assert (statistics["mae"], statistics["level_accuracy"]) == (0, 1)
-    assert (found["link"]["slope"]["value"], found["link"]["intercept"]["value"]) == pytest.approx((1, 0), abs=1e-6)
-    assert "One model: nothing to rank." in done.output
+    assert written["comparison"]["statistics"]["slope"]["value"] < 0
+    assert written["comparison"]["bias"]["low"]["value"] == pytest.approx(95, abs=10)
+    check_figures(tmp_path / "out")
 
 
 def test_agreement_refuses_other_responses_other_models_and_mixed_judges(
@@ -204,7 +194,7 @@ def test_agreement_refuses_other_responses_other_models_and_mixed_judges(
     for folder, message in {
         "b": "has two different responses",
         "c": "expected the same models on both sides",
-        "d": "logs of several judges on one side",
+        "d": "differ in judge: ",
     }.items():
         done = run(agreement_command, one, tmp_path / folder, "--out", tmp_path / "out")
         assert done.exit_code == 1
@@ -221,7 +211,7 @@ def test_a_log_without_levels_is_refused_in_one_sentence(mock_model: Callable[..
 
 
 def test_help_needs_no_harness() -> None:
-    script = "import sys\nimport judges.commands, cpt_tasks.judge_logs.commands\n"
+    script = "import sys\nimport cpt_tasks.judge_logs.commands\n"
     script += "print([name for name in ('inspect_ai', 'scipy') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,14 +1,13 @@
-"""Ratings by people as teacher responses: shapes of files, scores and levels by hand, what is left out and named."""
+"""Ratings by people as teacher responses: scores and levels by hand, what is left out and named, twins of them."""
 
 import gzip
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_gen.responses import Problems, TeacherResponse
@@ -19,10 +18,9 @@ from rubrics import Rubric, ScoreLevel, load_rubrics, load_user_prompts
 Row = dict[str, Any]
 RATED: dict[str, Rubric] = {rubric.id: rubric for rubric in load_rubrics("human_ratings")}
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
-SOUP = "What can I do with a leek?"
+SOUP, MOSS = "What can I do with a leek?", "Why is moss soft?"
 LEEK_SHORT = "Cut it into rings and cook it in butter until it is soft."
 LEEK_LONG = "A leek is a most obliging vegetable. " + "Wash it well, for there is sand between the leaves. " * 12
-MOSS = "Why is moss soft?"
 MOSS_PLAIN = "Moss has no wood in it. It is all small thin leaves, so your hand sinks in."
 MOSS_LEARNED = "Lacking lignified vascular tissue, the gametophyte relies on turgor, and its unistratose laminae yield."
 
@@ -46,7 +44,7 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 def read(path: Path, **options: Any) -> tuple[list[TeacherResponse], dict[str, int]]:
     problems = Problems()
-    return [row for _, row in responses_from_ratings(path, RATED, problems, **options)], dict(problems.counts)
+    return [row for _, row in responses_from_ratings([path], RATED, problems, **options)], dict(problems.counts)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +67,10 @@ def test_known_scores_and_levels(rating: float, max_rating: float, score: float,
     [row], _ = read(write(tmp_path / "r.jsonl", [rated("p", "r", verbosity=rating)]), max_rating=max_rating)
     assert row.judgment is not None
     assert (row.judgment.score, row.level) == (score, level)
+    assert row.judgment.prompt_version == f"ratings-0-{max_rating:g}-v1"
 
 
-@given(st.floats(0, 1), st.floats(1e-3, 1e9))
+@given(st.floats(0, 1), st.floats(1e-3, 1e6))
 def test_score_and_level_agree_for_any_rating_on_any_scale(share: float, max_rating: float) -> None:
     score = rating_score(share * max_rating, max_rating)
     assert 0 <= score <= 100
@@ -79,18 +78,18 @@ def test_score_and_level_agree_for_any_rating_on_any_scale(share: float, max_rat
     assert ScoreLevel.of(score).distance(score) == 0
 
 
-def test_a_row_of_helpsteer2_becomes_one_response_per_attribute(tmp_path: Path) -> None:
-    rows, problems = read(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE[:1]))
-    assert (problems, len({row.user_prompt_id for row in rows})) == ({}, 1)
-    scores = {row.params["attribute"]: (str(row.level), row.judgment and row.judgment.score) for row in rows}
-    assert scores == {
-        "helpfulness": ("moderate", 75),
-        "correctness": ("extremely_high", 100),
-        "coherence": ("extremely_high", 100),
-        "complexity": ("low", 25),
-        "verbosity": ("low", 0),
+def test_a_row_becomes_one_response_per_attribute_whose_id_follows_the_content(tmp_path: Path) -> None:
+    rows, problems = read(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE))
+    assert (problems, len(rows), len({row.id for row in rows})) == ({}, 20, 20)
+    assert len({row.user_prompt_id for row in rows}) == 2
+    assert {row.params["attribute"]: row.judgment and row.judgment.score for row in rows[:5]} == {
+        "helpfulness": 75,
+        "correctness": 100,
+        "coherence": 100,
+        "complexity": 25,
+        "verbosity": 0,
     }
-    [row] = [row for row in rows if row.rubric == "rated_complexity"]
+    row = next(row for row in rows if row.rubric == "rated_complexity")
     assert row.model_dump(mode="json", exclude_none=True, exclude={"id", "user_prompt_id"}) == {
         "schema": 2,
         "user_prompt": SOUP,
@@ -103,64 +102,22 @@ def test_a_row_of_helpsteer2_becomes_one_response_per_attribute(tmp_path: Path) 
         "usage": {},
         "judgment": {"score": 25, "judge": "human", "prompt_version": "ratings-0-4-v1"},
     }
+    other, _ = read(write(tmp_path / "other.jsonl", HELPSTEER2_LIKE[::-1]))
+    assert {row.id: row for row in rows} == {row.id: row for row in other}
 
 
-def test_ids_follow_the_content_and_not_the_place(tmp_path: Path) -> None:
-    one, _ = read(write(tmp_path / "a.jsonl", HELPSTEER2_LIKE))
-    other, _ = read(write(tmp_path / "b.jsonl", HELPSTEER2_LIKE[::-1]))
-    assert {row.id: row for row in one} == {row.id: row for row in other}
-    assert len({row.id for row in one}) == len(one) == 20
-    answers = [rated("a", "Yes.", verbosity=0), rated("b", "Yes.", verbosity=1)]
-    assert [row.user_prompt for row in read(write(tmp_path / "c.jsonl", answers))[0]] == ["a", "b"]
-
-
-def test_several_responses_in_a_row_keep_their_model_and_id(tmp_path: Path) -> None:
-    responses = [
-        {"text": LEEK_SHORT, "ratings": {"verbosity": 0.5, "style": 9}, "id": "x1"},
-        {"text": LEEK_LONG, "ratings": {"verbosity": 4, "complexity": None}, "model": "m1", "id": 7},
-    ]
-    row = {"prompt": [{"role": "user", "content": SOUP}], "model": "m0", "responses": responses}
-    rows, problems = read(write(tmp_path / "r.jsonl", [row]))
-    assert problems == {}
-    assert [(row.user_prompt, row.response, str(row.level), row.params) for row in rows] == [
-        (SOUP, LEEK_SHORT, "low", {"attribute": "verbosity", "rating": 0.5, "model": "m0", "source_id": "x1"}),
-        (SOUP, LEEK_LONG, "extremely_high", {"attribute": "verbosity", "rating": 4, "model": "m1", "source_id": 7}),
-    ]
-
-
-def test_both_shapes_in_jsonl_gzip_or_parquet_give_the_same_rows(tmp_path: Path) -> None:
-    plain = write(tmp_path / "r.jsonl", HELPSTEER2_LIKE)
-    expected = read(plain)
-    several = [
-        {"prompt": row["prompt"], "responses": [{"text": row["response"], "ratings": {n: row[n] for n in ATTRIBUTES}}]}
-        for row in HELPSTEER2_LIKE
-    ]
-    assert read(write(tmp_path / "a.jsonl", several)) == expected
-    packed = tmp_path / "r.jsonl.gz"
-    packed.write_bytes(gzip.compress(plain.read_bytes()))
-    assert read(packed) == expected
+def test_jsonl_gzip_and_parquet_give_the_same_rows(tmp_path: Path) -> None:
+    expected = read(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE))
+    (tmp_path / "r.jsonl.gz").write_bytes(gzip.compress((tmp_path / "r.jsonl").read_bytes()))
+    assert read(tmp_path / "r.jsonl.gz") == expected
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    for rows in (HELPSTEER2_LIKE, several):
-        parquet.write_table(arrow.Table.from_pylist(rows), tmp_path / "r.parquet")
-        assert read(tmp_path / "r.parquet") == expected
-
-
-def test_an_attribute_can_rate_a_rubric_of_ones_own_choice_on_a_scale_of_its_own(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", [rated(SOUP, LEEK_LONG, chattiness=7, verbosity=0)])
-    [row], _ = read(path, attributes={"chattiness": "rated_verbosity"}, max_rating=7)
-    assert (row.rubric, row.level, row.params["attribute"]) == ("rated_verbosity", "extremely_high", "chattiness")
-    assert row.judgment is not None
-    assert row.judgment.prompt_version == "ratings-0-7-v1"
+    parquet.write_table(arrow.Table.from_pylist(HELPSTEER2_LIKE), tmp_path / "r.parquet")
+    assert read(tmp_path / "r.parquet") == expected
 
 
 GOOD = rated("good", "good", verbosity=1)
 TURNS = "Hello\n<extra_id_1>Assistant\nHello! How can I help?\n<extra_id_1>User\nTell me of leeks."
-TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
-HELPSTEER3 = {"context": TALK[:1], "response1": "a", "response2": "b", "overall_preference": -2}
-
-
-def several(*responses: object) -> Row:
-    return {"prompt": "p", "responses": list(responses)}
+HELPSTEER3 = {"context": [{"role": "user", "content": "a"}], "response1": "a", "response2": "b", "preference": -2}
 
 
 @pytest.mark.parametrize(
@@ -168,27 +125,18 @@ def several(*responses: object) -> Row:
     [
         ("{", "bad_row", "got '{\\n', expected a JSON object in one line"),
         ("\xff", "bad_row", "not UTF-8"),
-        ("[" * 100_000, "bad_row", "expected a JSON object in one line"),
-        ({"prompt": "p"}, "bad_row", "got the fields ['prompt'], expected `response` with a column per attribute"),
+        (HELPSTEER3, "bad_row", "prompt: got None, expected a text, and a column per attribute"),
+        ({"prompt": "p"}, "bad_row", "response: got None, expected a text, and a column per attribute"),
         (rated(" ", "r", verbosity=1), "bad_row", "prompt: got ' ', expected a text"),
         (rated(["a"], "r", verbosity=1), "bad_row", "prompt: got ['a'], expected a text"),
-        (rated([{"role": "user"}], "r", verbosity=1), "bad_row", "prompt: got None, expected a text"),
-        (rated("half a \ud83d", "r", verbosity=1), "bad_row", "prompt: got 'half a \\ud83d', expected a text"),
         (rated("p", 5, verbosity=1), "bad_row", "response: got 5, expected a text"),
         (rated(TURNS, "r", verbosity=1), "multi_turn", "prompt: got turns marked '<extra_id_1>Assistant', expected"),
-        (rated(TALK, "r", verbosity=1), "multi_turn", "prompt: got turns of ['user', 'assistant', 'user'], expected"),
-        (rated("p", "r"), "no_rating", "got no rating of 'r', expected one or more on coherence, complexity, correct"),
+        (rated("p", "r"), "no_rating", "got no rating, expected one or more on coherence, complexity, correct"),
         (rated("p", "r", verbosity=5), "bad_rating", "verbosity: got 5, expected a number from 0 to 4"),
         (rated("p", "r", verbosity="3"), "bad_rating", "verbosity: got '3', expected a number from 0 to 4"),
         (rated("p", "r", verbosity=True), "bad_rating", "verbosity: got True, expected a number from 0 to 4"),
         (rated("p", "r", verbosity=float("nan")), "bad_rating", "verbosity: got nan, expected a number from 0 to 4"),
         (GOOD, "repeated_rating", "got a second verbosity rating of one response to one prompt, expected one"),
-        (HELPSTEER3, "bad_row", "got two responses and which is preferred, but no rating of either; expected"),
-        (several(), "bad_row", "responses: got [], expected a list of {text, ratings}"),
-        (several("oops"), "bad_row", "responses.0: got 'oops', expected {text, ratings}"),
-        (several({"text": "r"}), "bad_row", "responses.0.ratings: got None, expected a rating by attribute"),
-        (several({"ratings": {}}), "bad_row", "responses.0.text: got None, expected a text"),
-        (several({"text": "r", "ratings": {"verbosity": 9}}), "bad_rating", "responses.0.ratings.verbosity: got 9"),
     ],
 )
 def test_a_bad_row_is_named_with_file_and_line_and_the_good_ones_go_on(
@@ -207,109 +155,44 @@ def test_a_bad_row_is_named_with_file_and_line_and_the_good_ones_go_on(
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"max_rating": 0}, "max_rating: got 0, expected a number above 0"),
-        ({"max_rating": float("inf")}, "max_rating: got inf, expected a number above 0"),
-        ({"attributes": {}}, "attributes: got none, expected some, or a rubric rated_"),
-        ({"attributes": {"x": "rococo"}}, "attributes: 'x' rates 'rococo', expected one of ['rated_coherence'"),
-        ({"attributes": {"x": "rated_verbosity", "y": "rated_verbosity"}}, "expected a rubric of its own for each"),
-    ],
-)
-def test_a_wrong_parameter_is_one_sentence(options: Row, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError) as error:
-        read(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE), **options)
-    assert message in str(error.value)
-
-
-def test_a_missing_or_broken_file_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="none.jsonl: no such file, expected JSON lines"):
-        read(tmp_path / "none.jsonl")
-    whole = gzip.compress(json.dumps(GOOD).encode() * 50)
-    flipped = whole[:10] + bytes([whole[10] ^ 0xFF]) + whole[11:]  # the first byte after the header: zlib refuses it
-    for content in (b"no gzip", whole[: len(whole) // 2], flipped):
-        (tmp_path / "r.jsonl.gz").write_bytes(content)
-        with pytest.raises(ValueError, match="r.jsonl.gz: broken .*, expected JSONL in gzip"):
-            read(tmp_path / "r.jsonl.gz")
+def test_a_broken_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl.gz").write_bytes(gzip.compress(json.dumps(GOOD).encode() * 50)[:40])
+    with pytest.raises(ValueError, match="r.jsonl.gz: broken .*, expected JSONL in gzip"):
+        read(tmp_path / "r.jsonl.gz")
     (tmp_path / "r.parquet").write_bytes(b"no parquet")
     with pytest.raises(ValueError, match="r.parquet: not readable as Parquet"):
         read(tmp_path / "r.parquet")
 
 
-RATINGS = st.one_of(st.integers(-1, 6), st.floats(0, 4), st.none(), st.text(max_size=2), st.booleans())
-TEXTS = st.sampled_from(["", " ", "a", "b", "c", "d", "e"])
-RESPONSES = st.lists(st.tuples(TEXTS, st.dictionaries(st.sampled_from("uvw"), RATINGS)), max_size=5)
-
-
-@settings(max_examples=40)
-@given(st.lists(st.tuples(TEXTS, RESPONSES), max_size=5))
-def test_nothing_is_lost_and_a_bad_response_does_not_take_its_neighbours_along(
-    table: list[tuple[str, list[tuple[str, dict[str, Any]]]]],
-) -> None:
-    # one outcome, a row or a problem: per row without a prompt or responses; else per response without a text or
-    # ratings; else per rating on an attribute asked for (w is not)
-    expected = 0
-    rows = []
-    for prompt, responses in table:
-        for text, ratings in responses if prompt.strip() else []:
-            asked = [rating for name, rating in ratings.items() if name in "uv" and rating is not None]
-            expected += max(1, len(asked)) if text.strip() else 1
-        expected += 1 if not prompt.strip() or not responses else 0
-        items = [{"text": text, "ratings": ratings} for text, ratings in responses]
-        rows.append({"prompt": prompt, "responses": items})
-    with TemporaryDirectory() as folder:
-        path = write(Path(folder) / "r.jsonl", rows)
-        good, problems = read(path, attributes={"u": "rated_verbosity", "v": "rated_complexity"})
-    assert len(good) + sum(problems.values()) == expected
-    assert len({row.id for row in good}) == len(good)
-
-
 def test_ratings_become_twins_with_the_right_roles_and_scores_packed_or_shuffled(tmp_path: Path) -> None:
-    # by hand from the four rows of HELPSTEER2_LIKE; responses of one level make no twin: helpfulness 3 and 3, 3 and 2;
-    # correctness 4 and 4 of the leeks; complexity 1 and 1 of the leeks; verbosity 1 and 1 of the moss
-    pairs = {
-        "train": [
-            ("rated_complexity", (MOSS_PLAIN, "low", 0), (MOSS_LEARNED, "moderate", 75)),
-            ("rated_verbosity", (LEEK_SHORT, "low", 0), (LEEK_LONG, "extremely_high", 100)),
-        ],
-        "eval": [
-            ("rated_coherence", (LEEK_SHORT, "extremely_high", 100), (LEEK_LONG, "moderate", 50)),
-            ("rated_coherence", (MOSS_PLAIN, "extremely_high", 100), (MOSS_LEARNED, "moderate", 75)),
-            ("rated_correctness", (MOSS_PLAIN, "moderate", 75), (MOSS_LEARNED, "extremely_high", 100)),
-        ],
-    }
-    expected = {
-        name: sorted(row for rubric, one, other in table for row in ((rubric, *one, *other), (rubric, *other, *one)))
-        for name, table in pairs.items()
-    }
+    # by hand from the four rows of HELPSTEER2_LIKE, of which complexity is 1 and 1 for the leeks, verbosity 1 and 1 for
+    # the moss; the other three attributes are kept for measuring
+    pairs = [
+        ("rated_complexity", (MOSS_PLAIN, "low", 0), (MOSS_LEARNED, "moderate", 75)),
+        ("rated_verbosity", (LEEK_SHORT, "low", 0), (LEEK_LONG, "extremely_high", 100)),
+    ]
+    expected = sorted(row for rubric, one, other in pairs for row in ((rubric, *one, *other), (rubric, *other, *one)))
     packed = tmp_path / "r.jsonl.gz"
     packed.write_bytes(gzip.compress(write(tmp_path / "s.jsonl", HELPSTEER2_LIKE[::-1]).read_bytes()))
-    assert twins(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE), tmp_path / "a") == expected
-    assert twins(packed, tmp_path / "b") == expected
-
-
-def twins(ratings: Path, out: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Rows of train and eval as (rubric, chosen text, level, score, rejected text, level, score), sorted."""
-    arguments = ["--from-ratings", str(ratings), "--split-by", "rubric", "--strict", "--out", str(out)]
-    result = CliRunner().invoke(twins_command, arguments)
-    assert result.exit_code == 0, result.output
-    assert "license: other" in (out / "README.md").read_text(encoding="utf-8")
-    tables = {}
-    for name in ("train", "eval"):
-        rows = [json.loads(line) for line in (out / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+    for ratings in (write(tmp_path / "r.jsonl", HELPSTEER2_LIKE), packed):
+        out = tmp_path / f"{ratings.name}-twins"
+        arguments = ["--from-ratings", str(ratings), "--eval-prompts", "0", "--strict", "--out", str(out)]
+        result = CliRunner().invoke(twins_command, arguments)
+        assert result.exit_code == 0, result.output
+        assert "license: other" in (out / "README.md").read_text(encoding="utf-8")
+        rows = [json.loads(line) for line in (out / "train.jsonl").read_text(encoding="utf-8").splitlines()]
         assert {(row["teacher"], row["prompt"][1]["content"]) for row in rows} == {
             ("human-rated", SOUP),
             ("human-rated", MOSS),
         }
-        tables[name] = sorted(
+        written = [
             (
                 *(row["rubric"], row["chosen"][0]["content"], row["level"], row["score_chosen"]),
                 *(row["rejected"][0]["content"], row["rejected_level"], row["score_rejected"]),
             )
             for row in rows
-        )
-    return tables
+        ]
+        assert sorted(written) == expected
 
 
 def test_style_is_trained_and_quality_held_out_on_prompts_of_their_own() -> None:

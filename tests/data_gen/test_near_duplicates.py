@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from data_gen.verify.near_duplicates import (
     KeptTexts,
     band_hashes,
-    choose_rows_per_band,
-    lsh_recall,
+    jaccard,
     may_have_copies,
+    runs,
+    shingles,
+    words_of,
 )
-from data_gen.verify.shingles import jaccard, runs, shingles, words_of
 
 WORDS = "ash birch cedar elm fir gorse hazel ivy juniper larch maple oak pine rowan spruce thorn willow yew".split()
 Copies = list[tuple[int, float] | None]
@@ -22,10 +23,10 @@ Copies = list[tuple[int, float] | None]
 
 def copies(texts: list[str], threshold: float) -> Copies:
     """For each text, in order: None if it is kept, else the kept text it is a near copy of."""
-    bands = np.stack([np.frombuffer(band_hashes(shingles(text), threshold), np.uint32) for text in texts])
+    bands = np.stack([np.frombuffer(band_hashes(text), np.uint32) for text in texts])
     flagged = may_have_copies(bands, np.zeros(len(texts), np.int64))
     kept = KeptTexts(threshold, texts.__getitem__)
-    return [kept.find_or_keep(number) if flagged[number] else None for number in range(len(texts))]
+    return [kept.find_or_keep(number, bands[number]) if flagged[number] else None for number in range(len(texts))]
 
 
 def brute_force(texts: list[str], threshold: float) -> Copies:
@@ -62,28 +63,6 @@ def test_words_are_of_any_script_and_in_one_case_and_short_texts_are_one_run() -
     assert (runs(["a", "b"], 3), runs([], 3), len(runs(WORDS, 3))) == ({"a b"}, set(), len(WORDS) - 2)
 
 
-@pytest.mark.parametrize(
-    ("threshold", "rows", "recall"),
-    [
-        (0.8, 6, 0.9983),  # 1 - (1 - 0.8^6)^21
-        (0.5, 3, 0.9963),  # 1 - (1 - 0.5^3)^42
-        (0.9, 9, 0.99895),  # 1 - (1 - 0.9^9)^14; ten rows: 12 bands, 0.9942
-        (1.0, 16, 1.0),
-    ],
-)
-def test_rows_per_band_are_the_most_that_find_a_pair_at_the_threshold(
-    threshold: float, rows: int, recall: float
-) -> None:
-    assert choose_rows_per_band(threshold) == rows
-    assert lsh_recall(threshold, rows) == pytest.approx(recall, abs=5e-5)
-
-
-@pytest.mark.parametrize("threshold", [0.19, 0.0, 1.01])
-def test_a_threshold_that_cannot_be_met_is_refused(threshold: float) -> None:
-    with pytest.raises(ValueError, match=f"got {threshold:g}, expected a Jaccard from 0.2 to 1"):
-        choose_rows_per_band(threshold)
-
-
 def changed(text: list[str], changes: int, rng: random.Random) -> list[str]:
     copy = list(text)
     for place in rng.sample(range(len(copy)), changes):
@@ -91,21 +70,8 @@ def changed(text: list[str], changes: int, rng: random.Random) -> list[str]:
     return copy
 
 
-def test_pairs_just_above_the_threshold_are_as_good_as_always_caught() -> None:
-    rng = random.Random(5)
-    texts: list[str] = []
-    while len(texts) < 800:
-        text = [f"w{rng.randrange(10**6)}" for _ in range(rng.randint(60, 120))]
-        pair = " ".join(text), " ".join(changed(text, rng.randint(1, 4), rng))
-        if 0.8 <= jaccard(*map(shingles, pair)) < 0.83:
-            texts += pair
-    result = copies(texts, 0.8)
-    assert result[0::2] == [None] * 400
-    assert sum(one is not None for one in result[1::2]) > 0.99 * 400  # lsh_recall(0.8, 6) = 0.9983
-
-
 @settings(max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 0.8, 1.0]))
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.7, 0.8, 1.0]))
 def test_what_is_dropped_is_a_copy_of_a_kept_text_and_next_to_no_copy_is_missed(seed: int, threshold: float) -> None:
     rng = random.Random(seed)
     base = [[rng.choice(WORDS) for _ in range(rng.randint(2, 40))] for _ in range(6)]
@@ -129,5 +95,5 @@ def test_a_text_that_was_not_kept_is_no_reason_to_drop_another() -> None:
 
 
 def test_texts_of_different_groups_are_never_compared() -> None:
-    bands = np.stack([np.frombuffer(band_hashes(shingles("a b c d e"), 0.8), np.uint32)] * 3)
+    bands = np.stack([np.frombuffer(band_hashes("a b c d e"), np.uint32)] * 3)
     assert may_have_copies(bands, np.array([0, 1, 0])).tolist() == [True, False, True]

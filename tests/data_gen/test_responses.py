@@ -48,20 +48,20 @@ def read(path: Path, *lines: object) -> tuple[list[tuple[str, str]], Problems]:
 @pytest.mark.parametrize(
     ("line", "kind", "message"),
     [
-        (row(teacher=...), "bad_row", "teacher: got nothing, expected this field"),
+        (row(teacher=...), "bad_row", "teacher: Field required"),
         (
             row(level="tiny"),
             "bad_row",
-            "level: got 'tiny', expected 'low', 'moderate' or 'extremely_high' or 'control'",
+            "level.str-enum[ScoreLevel]: Input should be 'low', 'moderate' or 'extremely_high', got 'tiny'",
         ),
-        (row(response=3), "bad_row", "response: got '3', expected a valid string"),
-        (row(schema=3), "bad_row", "schema: got '3', expected 2"),
+        (row(response=3), "bad_row", "response: Input should be a valid string, got 3"),
+        (row(schema=3), "bad_row", "schema: Input should be 2, got 3"),
         (
             row(judgment={"score": 101, "judge": "j", "prompt_version": "1"}),
             "bad_row",
-            "judgment.score: got '101', expected less than or equal to 100",
+            "judgment.score: Input should be less than or equal to 100, got 101",
         ),
-        (row(note="x"), "bad_row", "note: got this field, expected only schema, id, user_prompt_id, user_prompt, rubr"),
+        (row(note="x"), "bad_row", "note: Extra inputs are not permitted, got 'x'"),
         ("{'id': 1}", "bad_row", "got \"{'id': 1}\\n\", expected a JSON object in one line ("),
         ("[1, 2]", "bad_row", "got '[1, 2]\\n', expected a JSON object"),
         (row(rubric="sonnet"), "unknown_rubric", "rubric is 'sonnet', expected one of ['labyrinth']"),
@@ -69,7 +69,7 @@ def read(path: Path, *lines: object) -> tuple[list[tuple[str, str]], Problems]:
             row(rubric_hash="000000000000"),
             "edited_rubric",
             f"written for rubric 'labyrinth' with hash 000000000000, expected {RUBRIC.hash}: the rubric was edited "
-            "since; generate the response anew, or restore the rubric",
+            "since; generate the response anew, or restore it",
         ),
         (row(id="first"), "repeated_id", "id 'first' stands there twice, expected each id once"),
     ],

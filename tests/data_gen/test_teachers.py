@@ -14,16 +14,17 @@ from click.testing import CliRunner, Result
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
+from matplotlib.figure import Figure
 from scipy import stats
 
 from data_gen.responses import TeacherResponse
 from data_gen.teachers.command import teachers_command
-from data_gen.teachers.numbers import LEVELS, carried, measure_responses, numbers, shared_grams, statistics
+from data_gen.teachers.numbers import LEVELS, measure_responses, numbers, shared_grams, statistics
 from data_gen.teachers.rows import COLUMNS
 from data_gen.verify.command import verify_command
 from judges.measures import words
 from rubrics import ScoreLevel, load_rubric
-from rubrics.files import json_line, read_jsonl
+from rubrics.files import read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 SELF = ROOT / "results" / "self_teacher"
@@ -35,7 +36,16 @@ BROADCAST = [row for row in SEED if row.rubric == "broadcast"]
 
 def frame(*rows: tuple[Any, ...]) -> pd.DataFrame:
     """Rows of (rubric, level, user prompt, score, response) by one teacher, measured."""
-    return measure_responses(pd.DataFrame([("t", "teacher", *row) for row in rows], columns=COLUMNS))
+    return written("t", "teacher", *rows)
+
+
+def written(writer: str, kind: str, *rows: tuple[Any, ...]) -> pd.DataFrame:
+    full = [("here", writer, kind, rubric, "0", *rest, "judge") for rubric, *rest in rows]
+    return measure_responses(pd.DataFrame(full, columns=COLUMNS))
+
+
+def table_of(rows: pd.DataFrame) -> Any:
+    return numbers(rows).set_index(["kind", "rubric", "level", "statistic"])
 
 
 # numbers
@@ -68,10 +78,9 @@ def test_means_weigh_responses_then_rubrics_and_controls_have_no_band() -> None:
     assert values["macro", "all", "dynamic_range"] == pytest.approx(55)  # b alone has both ends
     assert values["macro", "all", "accuracy"] == pytest.approx((2 / 3 + 1) / 2)
     assert math.isnan(values["a", "all", "tau_b"])  # one level only
-    table = numbers(rows).set_index(["rubric", "level", "statistic"])
-    assert ("b", "control", "score") in table.index and ("b", "control", "in_band") not in table.index
-    assert table.loc[("macro", "low", "score"), "n"] == 4
-    assert math.isnan(table.loc[("macro", "low", "score"), "estimate"].ci_low)  # of two user prompts
+    assert ("b", "control", "score") in values and ("b", "control", "in_band") not in values
+    low = table_of(rows).loc[("teacher", "macro", "low", "score")]
+    assert low.n == 4 and math.isnan(low.ci_low)  # of two user prompts
 
 
 def test_correlations_are_scipys_within_rubric_without_controls_then_averaged() -> None:
@@ -95,34 +104,38 @@ def test_correlations_are_scipys_within_rubric_without_controls_then_averaged() 
     for statistic, by_rubric in expected.items():
         assert values["a", "all", statistic] == pytest.approx(by_rubric[0])
         assert values["macro", "all", statistic] == pytest.approx(np.mean(by_rubric))
-    estimates = numbers(rows).set_index(["rubric", "level", "statistic"])["estimate"]
-    assert -1 <= estimates["macro", "all", "tau_b"].ci_low < estimates["macro", "all", "tau_b"].value
+    tau = table_of(rows).loc[("teacher", "macro", "all", "tau_b")]
+    assert -1 <= tau.ci_low < tau.value < tau.ci_high
 
 
-def three_writers(teacher: int, base: int, student: int, prompts: int = 8) -> pd.DataFrame:
+def carried(teacher: int, base: int, student: int, prompts: int = 8) -> Any:
     lengths = {"teacher": teacher, "student": student, "base": base}
-    rows = [
-        (kind[0], kind, "a", "low", f"{kind == 'teacher'}{prompt}", 50.0, "word " * (length + prompt % 2))
-        for kind, length in lengths.items()
-        for prompt in range(prompts)
+    writers = [
+        written(
+            kind,
+            kind,
+            *(("a", "low", f"{kind == 'teacher'}{n}", 50.0, "word " * (words + n % 2)) for n in range(prompts)),
+        )
+        for kind, words in lengths.items()
     ]
-    return measure_responses(pd.DataFrame(rows, columns=COLUMNS))
+    rows = pd.concat(writers, ignore_index=True)
+    rows["cluster"] = rows["user_prompt_id"]
+    return table_of(rows).loc["carried"].loc["macro"].loc["low"]
 
 
 @pytest.mark.parametrize(("student", "share"), [(40, 1.0), (20, 0.0), (30, 0.5), (10, -0.5)])
 def test_carried_share_is_the_students_part_of_the_way_from_base_to_teacher(student: int, share: float) -> None:
-    table = carried(three_writers(40, 20, student), "t", "s", "b").set_index(["statistic", "level"])
-    row = table.loc[("words", "low")]
-    assert (row.teacher, row.base, row.student, row.difference.value) == (40.5, 20.5, student + 0.5, 20)
-    assert row.share.value == pytest.approx(share)
-    assert row.share.ci_low <= share <= row.share.ci_high or math.isnan(row.share.ci_low)
-    assert math.isnan(table.loc[("score", "low")].share.value)  # teacher and base do not differ
+    table = carried(40, 20, student)
+    row = table.loc["words"]
+    assert row.writer == "student from teacher"
+    assert row.value == pytest.approx(share)
+    assert row.ci_low <= share <= row.ci_high or math.isnan(row.ci_low)
+    assert math.isnan(table.loc["score"].value)  # teacher and base do not differ
 
 
 @pytest.mark.parametrize(("teacher", "prompts"), [(20, 8), (40, 5)])
 def test_no_share_where_teacher_and_base_do_not_differ_or_prompts_are_few(teacher: int, prompts: int) -> None:
-    table = carried(three_writers(teacher, 20, 30, prompts), "t", "s", "b").set_index(["statistic", "level"])
-    assert math.isnan(table.loc[("words", "low")].share.value)
+    assert math.isnan(carried(teacher, 20, 30, prompts).loc["words"].value)
 
 
 # the command
@@ -135,7 +148,7 @@ def run(*arguments: Any) -> Result:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time of a report; tests that say nothing of figures do without."""
-    monkeypatch.setattr("data_gen.teachers.figures.draw_figures", lambda rows, numbers, out: None)
+    monkeypatch.setattr("data_gen.teachers.report._scores", lambda rows, numbers: Figure())
 
 
 def load(out: Path) -> dict[str, Any]:
@@ -158,7 +171,7 @@ POINT_VALUES = json.loads((Path(__file__).parent / "self_teacher_point_values.js
 def test_the_committed_report_is_what_the_commands_make_and_its_values_are_those_of_before(
     name: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = [str(SELF / "responses.jsonl"), "--out", str(tmp_path / name), "--workers", "1"]
+    arguments = [str(SELF / "responses.jsonl"), "--out", str(tmp_path / name)]
     assert CliRunner().invoke(verify_command, [*arguments, "--keep", "all", "--near", "0", *options]).exit_code == 0
     committed = load(SELF / name)
     monkeypatch.setattr("sys.argv", committed["run"]["command"].split())
@@ -176,36 +189,29 @@ def test_the_committed_report_is_what_the_commands_make_and_its_values_are_those
         assert values[("hf/smollm2-135m", *key.split(" "))] == pytest.approx(value, abs=1e-6), key
 
 
-@pytest.fixture(scope="module")
-def seed_report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    out = tmp_path_factory.mktemp("seed") / "report"
+def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    out = tmp_path / "report"
     done = run(SEED_FILE, "--out", out)
     assert done.exit_code == 0, done.output
-    return out, done.stdout
-
-
-def test_the_seed_responses_are_in_order_and_in_their_bands(seed_report: tuple[Path, str]) -> None:
-    values = values_of(load(seed_report[0]))
+    content = load(out)
+    values = values_of(content)
     low, moderate, high = (values["unnamed-llm", "macro", level.value, "score"] for level in ScoreLevel)
     assert low < 40 < moderate < 92.5 < high
     assert values["unnamed-llm", "macro", "all", "accuracy"] == 1
-    assert values["unnamed-llm", "macro", "all", "dynamic_range"] == pytest.approx(high - low, abs=1e-5)
     mine = [row for row in BROADCAST if row.level is ScoreLevel.LOW]
-    expected = np.mean([row.judgment.score for row in mine if row.judgment])
-    assert values["unnamed-llm", "broadcast", "low", "score"] == pytest.approx(expected, abs=1e-5)
-    expected = np.mean([len(words(row.response)) for row in mine])
-    assert values["unnamed-llm", "broadcast", "low", "words"] == pytest.approx(expected, abs=1e-5)
-
-
-def test_table_csv_and_json_hold_the_same_numbers_and_say_where_they_come_from(seed_report: tuple[Path, str]) -> None:
-    out, printed = seed_report
-    content = load(out)
+    for statistic, expected in (
+        ("score", [row.judgment.score for row in mine if row.judgment]),
+        ("words", [len(words(row.response)) for row in mine]),
+    ):
+        assert values["unnamed-llm", "broadcast", "low", statistic] == pytest.approx(np.mean(expected), abs=1e-5)
     of = {(n["rubric"], n["level"], n["statistic"]): n for n in content["numbers"]}
-    shown = [of["macro", level, "score"] for level in LEVELS[1:]] + [of["macro", "all", "dynamic_range"]]
-    [line] = [line for line in printed.splitlines() if line.startswith("| unnamed-llm")]
+    shown = [of["macro", level, "score"] for level in LEVELS[1:]]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("| score")]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[1] == "–"
-    assert cells[2:6] == [f"{n['value']:.1f} [{n['ci_low']:.1f}, {n['ci_high']:.1f}]" for n in shown]
+    assert cells[1:3] == ["unnamed-llm", "–"]
+    assert cells[3:6] == [f"{n['value']:.1f} [{n['ci_low']:.1f}, {n['ci_high']:.1f}]" for n in shown]
     assert line in (out / "teachers.md").read_text(encoding="utf-8")
     table = pd.read_csv(out / "teachers.csv")
     assert list(table.columns) == list(content["numbers"][0])
@@ -213,43 +219,24 @@ def test_table_csv_and_json_hold_the_same_numbers_and_say_where_they_come_from(s
         -99 if n["value"] is None else n["value"] for n in content["numbers"]
     ]
     facts = content["run"]
-    assert (content["schema"], facts["judge"], facts["prompt_version"]) == (2, "measured", "1")
+    assert (content["schema"], facts["judge"]) == (3, "measured (prompt version 1)")
     assert facts["rubrics"]["broadcast"] == load_rubric("broadcast").hash
     digest = hashlib.sha256(SEED_FILE.read_bytes()).hexdigest()
     assert facts["files"] == [{"name": "responses.jsonl", "sha256": digest}]
     assert str(ROOT) not in json.dumps(facts)
+    assert imread(out / "scores.png")[..., :3].var() > 0.005
+    assert run(SEED_FILE, "--out", tmp_path / "again").exit_code == 0
+    for path in out.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_the_figures_are_not_blank_and_the_same_command_writes_the_same_bytes(
-    seed_report: tuple[Path, str], tmp_path: Path
-) -> None:
-    from matplotlib.image import imread
-
-    assert run(SEED_FILE, "--out", tmp_path).exit_code == 0
-    for name in ("teachers.md", "teachers.csv", "teachers.json", "bias.svg", "scores.svg"):
-        assert (tmp_path / name).read_bytes() == (seed_report[0] / name).read_bytes()
-    for name in ("scores", "bias"):
-        assert imread(tmp_path / f"{name}.png")[..., :3].var() > 0.005
-
-
-Change = Callable[[int, dict[str, Any]], None]
-
-
-def seed_rows(tmp_path: Path, change: Change) -> Path:
+def seed_rows(tmp_path: Path, change: Callable[[int, dict[str, Any]], None]) -> Path:
     rows = json.loads(json.dumps(SEED_ROWS[:9]))
     for number, row in enumerate(rows):
         change(number, row)
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
-
-
-def setting(where: str, name: str, value: Any, numbers: Any) -> Change:
-    def change(number: int, row: dict[str, Any]) -> None:
-        if number in numbers:
-            (row[where] if where else row)[name] = value
-
-    return change
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -286,18 +273,25 @@ def test_limit_keeps_the_first_user_prompts_whole_and_the_command_names_no_folde
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changed", "numbers", "message"),
     [
         (
-            setting("judgment", "judge", "other", [4]),
-            "rows.jsonl:5: judged by other (prompt version 1), expected measured",
+            {"judge": "other"},
+            [4],
+            "rows.jsonl:5: judge of 'broadcast' is other (prompt version 1), expected measured (prompt version 1)",
         ),
-        (setting("judgment", "prompt_version", "2", [4]), "scores of different judges cannot stand in one report"),
-        (setting("", "rubric_hash", "0" * 12, [4]), "1 rows were written for another version of their rubric"),
-        (setting("", "judgment", None, range(9)), "no judged response among 9 rows; judge them: cpt verify --keep all"),
+        ({"prompt_version": "2"}, [4], "different judges or versions of a rubric cannot stand in one report"),
+        ({"rubric_hash": "0" * 12}, range(9), "no judged response among 9 rows"),
+        ({"judgment": None}, range(9), "no judged response among 9 rows; judge them: cpt verify --keep all"),
     ],
 )
-def test_what_cannot_stand_in_one_report_is_refused(change: Change, message: str, tmp_path: Path) -> None:
+def test_what_cannot_stand_in_one_report_is_refused(
+    changed: dict[str, Any], numbers: Any, message: str, tmp_path: Path
+) -> None:
+    def change(number: int, row: dict[str, Any]) -> None:
+        if number in numbers:
+            (row if set(changed) <= set(row) else row["judgment"]).update(changed)
+
     done = run(seed_rows(tmp_path, change), "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1].startswith("Error: ") and message in done.stderr
@@ -362,15 +356,13 @@ def test_a_student_that_writes_like_its_teacher_carries_all_over(student_logs: d
         ("base", "base", 24),
     ]
     assert values_of(content)["student", "macro", "extremely_high", "in_band"] == 1
-    rows = {(row["statistic"], row["level"]): row for row in content["carried"]}
-    high = rows["score", "extremely_high"]
-    assert high["share"]["value"] == pytest.approx(1, abs=0.1)
-    teacher = [row.judgment.score for row in BROADCAST if row.level is ScoreLevel.EXTREMELY_HIGH and row.judgment]
-    assert high["teacher"] == pytest.approx(np.mean(teacher), abs=1e-5)  # over the rubrics in common only
-    assert rows["score", "low"]["share"]["value"] is None  # teacher and base write alike there
+    rows = {(n["statistic"], n["level"]): n for n in content["numbers"] if n["kind"] == "carried"}
+    assert {n["writer"] for n in rows.values()} == {"student from unnamed-llm"}
+    assert rows["score", "extremely_high"]["value"] == pytest.approx(1, abs=0.1)
+    assert rows["score", "low"]["value"] is None  # teacher and base write alike there
     assert ("length_rho", "all") in rows
     page = (out / "teachers.md").read_text(encoding="utf-8")
-    assert "### From unnamed-llm to student" in page and "student (student)" in page
+    assert "student from unnamed-llm" in page and "student (student)" in page
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -388,7 +380,8 @@ def test_a_log_of_before_the_renaming_is_read_and_without_base_nothing_is_carrie
     assert done.exit_code == 0, done.output
     assert "Left out of student: 1 unscored." in done.stdout
     content = load(tmp_path / "out")
-    assert (content["writers"][1]["n"], content["carried"]) == (23, [])
+    assert content["writers"][1]["n"] == 23
+    assert "carried" not in {n["kind"] for n in content["numbers"]}
     assert "with `--base`" in (tmp_path / "out" / "teachers.md").read_text(encoding="utf-8")
     again = run(SEED_FILE, "--out", tmp_path / "out", "--student", old, "--student", student_logs["student"])
     assert "student 'student' has 2 logs, expected one log per model" in again.stderr
@@ -415,35 +408,21 @@ def test_logs_that_are_unfinished_unreadable_or_of_another_task_are_refused(
     assert "changed.eval: not readable (" in message()
 
 
-@pytest.mark.parametrize(
-    ("rubric", "change", "message"),
-    [
-        ("broadcast", {"judge": "other"}, "judged by measured (prompt version 1), expected other (prompt version 1)"),
-        ("labyrinth", {}, "no sample scored by rubric_judge for a rubric of labyrinth"),
-    ],
-)
-def test_a_log_by_another_judge_or_of_other_rubrics_is_refused(
-    rubric: str, change: dict[str, str], message: str, student_logs: dict[str, Path], tmp_path: Path
-) -> None:
-    rows = [row for row in SEED_ROWS if row["rubric"] == rubric]
-    lines = [json.dumps(row | {"judgment": row["judgment"] | change}) for row in rows]
-    (tmp_path / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    done = run(tmp_path / "rows.jsonl", "--out", tmp_path / "out", "--student", student_logs["student"])
-    assert done.exit_code == 1
-    assert message in done.stderr
-
-
-def test_a_log_judged_by_another_version_of_the_rubric_is_refused(
+def test_a_log_by_another_judge_rubric_or_version_of_it_is_refused(
     student_logs: dict[str, Path], tmp_path: Path
 ) -> None:
     own = tmp_path / "broadcast.yaml"
     text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
     own.write_text(text.replace("objective: ", "objective: Now ", 1), encoding="utf-8")
-    version = {"rubric_hash": load_rubric(own).hash}
-    lines = [json_line(row.model_copy(update=version)) for row in BROADCAST]
-    (tmp_path / "rows.jsonl").write_text("".join(lines), encoding="utf-8")
-    done = run(
-        tmp_path / "rows.jsonl", "--rubrics", own, "--out", tmp_path / "out", "--student", student_logs["student"]
-    )
-    assert done.exit_code == 1
-    assert f"with hash {load_rubric('broadcast').hash}, expected {version['rubric_hash']}" in done.stderr
+    before, after = load_rubric("broadcast").hash, load_rubric(own).hash
+    other = {"judge": "other"}
+    for rubric, judgment, change, options, message in (
+        ("broadcast", other, {}, [], "is measured (prompt version 1), expected other (prompt version 1) as in"),
+        ("labyrinth", {}, {}, [], "no sample scored by rubric_judge for a rubric of labyrinth"),
+        ("broadcast", {}, {"rubric_hash": after}, ["--rubrics", own], f"'broadcast' is {before}, expected {after}"),
+    ):
+        rows = [row for row in SEED_ROWS if row["rubric"] == rubric]
+        write_jsonl(tmp_path / "r.jsonl", (row | {"judgment": row["judgment"] | judgment} | change for row in rows))
+        done = run(tmp_path / "r.jsonl", "--out", tmp_path / "out", "--student", student_logs["student"], *options)
+        assert done.exit_code == 1
+        assert message in done.stderr

@@ -1,37 +1,18 @@
 """What speaks against a response from its text alone, and above all what does not."""
 
-from pathlib import Path
-
 import pytest
 
-from data_gen.responses import Problems, iter_responses
 from data_gen.verify.text_filters import (
     check_language,
     find_other_language,
     find_refusal,
     find_rubric_mention,
     find_shortness,
-    find_truncation,
 )
 from rubrics import load_rubrics
 
-SEED_FILE = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
 RUBRICS = {rubric.id: rubric for rubric in load_rubrics("all")}
 STORY = "The boat lay keel up in the grass, and nobody in the village would say whose it was or how long it had lain."
-
-
-def test_no_response_of_the_seed_is_dropped() -> None:
-    rows = [row for _, row in iter_responses([SEED_FILE], RUBRICS, Problems())]
-    assert len(rows) == 288
-    for row in rows:
-        found = [
-            find_refusal(row.response, row.stop_reason),
-            find_truncation(row.stop_reason),
-            find_shortness(row.response),
-            find_other_language(row.response, "en"),
-            find_rubric_mention(row.response, RUBRICS[row.rubric]),
-        ]
-        assert found == [""] * 5, row.id
 
 
 @pytest.mark.parametrize(
@@ -73,17 +54,6 @@ def test_a_short_text_that_opens_with_a_refusal_is_one(response: str, opening: s
 )
 def test_a_teller_who_cannot_and_a_long_text_that_declines_a_part_are_no_refusals(response: str) -> None:
     assert find_refusal(response) == ""
-
-
-def test_stop_reasons_speak_for_themselves() -> None:
-    assert find_refusal(STORY, "content_filter") == "stop reason content_filter"
-    assert [find_truncation(reason) for reason in ("max_tokens", "model_length", "stop", None)] == [
-        "stop reason max_tokens",
-        "stop reason model_length",
-        "",
-        "",
-    ]
-    assert find_refusal(STORY, "max_tokens") == ""
 
 
 def test_fifteen_words_are_enough() -> None:

@@ -35,14 +35,6 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def rated_as_heldout(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that are for reverie, made out to be for a rubric whose split is heldout."""
-    rubric = load_rubric("tone_irony")
-    assert rubric.split == "heldout"
-    changes = {"rubric": rubric.id, "rubric_hash": rubric.hash}
-    return [row | changes | {"id": row["id"] + "h"} for row in rows if row["rubric"] == "reverie"]
-
-
 # SHA-256 of the columns that training reads (first of the two) in the files that results were trained on, made before
 # columns were renamed (results/smollm2-135m/training/run_manifest.json names those files), and of the files of today
 TRAINED_ON = {
@@ -79,7 +71,7 @@ def test_the_same_input_and_seed_give_the_same_bytes_in_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pyarrow")
-    options = ("--format", "both", "--pairs-per-cell", 2, "--balance", "--limit", 60)
+    options = ("--format", "both", "--wordings", 2, "--limit", 60)
     run("--responses", SEED_FILE, *options, "--out", tmp_path / "a")
     copy = tmp_path / "elsewhere" / SEED_FILE.name
     copy.parent.mkdir()
@@ -99,14 +91,13 @@ def test_the_folder_loads_with_datasets(kind: str, tmp_path: Path, monkeypatch: 
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     out = tmp_path / "out"
-    run("--chat-template-kwargs", '{"enable_thinking": false}', "--out", tmp_path / "jsonl")
-    run("--chat-template-kwargs", '{"enable_thinking": false}', "--format", kind, "--out", out)
+    run("--out", tmp_path / "jsonl")
+    run("--format", kind, "--out", out)
     loaded = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
     assert set(loaded) == {"train", "eval"}
     for name, split in loaded.items():
         assert split.to_list() == read(tmp_path / "jsonl" / f"{name}.jsonl")
     assert len(loaded["eval"]) == 4 * 4 * 3 * 2
-    assert loaded["train"][0]["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 def test_composed_files_load_whichever_rows_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,75 +129,44 @@ def test_composed_files_load_whichever_rows_come_first(tmp_path: Path, monkeypat
 
 
 def test_bad_rows_are_named_and_counted_and_good_ones_survive(tmp_path: Path) -> None:
-    bad: list[tuple[dict[str, Any] | None, str]] = [
-        (None, "r.jsonl:1: got 'nonsense"),
-        ({"judgment": None}, "r.jsonl:2: has no judgment, expected one; run `cpt verify`"),
-        ({"level": "low"}, "r.jsonl:3: scored 66.7, expected the band of low"),
-        ({"user_prompt_id": TEST_PROMPT_ID}, "r.jsonl:4: answers the test prompt"),
-        ({"rubric_hash": "0"}, "r.jsonl:5: written for rubric 'broadcast' with hash 0"),
-        ({"rubric": "nonesuch"}, "r.jsonl:6: rubric is 'nonesuch'"),
-    ]
-    base = dict(SEED_ROWS[1])
-    base["judgment"] = base["judgment"] | {"score": 66.7}
-    lines = [
-        "nonsense" if change is None else json.dumps(base | change | {"id": f"x{n}"})
-        for n, (change, _) in enumerate(bad)
-    ]
+    bad = json.dumps(SEED_ROWS[1] | {"id": "x", "judgment": None})
     path = tmp_path / "r.jsonl"
-    path.write_text("\n".join(lines) + "\n" + SEED_FILE.read_text(encoding="utf-8"), encoding="utf-8")
+    path.write_text(f"nonsense\n{bad}\n" + SEED_FILE.read_text(encoding="utf-8"), encoding="utf-8")
     result = run("--responses", path, "--out", tmp_path / "out")
-    for _, message in bad:
+    for message in ("r.jsonl:1: got 'nonsense", "r.jsonl:2: has no judgment, expected one", "2 bad rows skipped"):
         assert message in result.stderr
-    assert "6 bad rows skipped" in result.stderr
     run("--out", tmp_path / "good")
     assert (tmp_path / "out" / "train.jsonl").read_bytes() == (tmp_path / "good" / "train.jsonl").read_bytes()
     skipped = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
-    assert sum(skipped.values()) == 6
+    assert skipped == {"bad_row": 1, "not_verified": 1}
     strict = run("--responses", path, "--strict", "--out", tmp_path / "strict", code=1)
-    assert "Error: --strict: 6 bad rows skipped" in strict.stderr
+    assert "Error: --strict: 2 bad rows skipped" in strict.stderr
     assert not (tmp_path / "strict").exists()
 
 
-def test_no_test_prompt_and_no_heldout_wording_gets_into_a_file(tmp_path: Path) -> None:
+def test_no_test_prompt_heldout_rubric_or_heldout_wording_gets_into_a_file(tmp_path: Path) -> None:
+    rubric = load_rubric("tone_irony")
+    assert rubric.split == "heldout"
+    own = {"rubric": rubric.id, "rubric_hash": rubric.hash}
     rows = [row | {"user_prompt": f" {TEST_PROMPT.upper()}"} if n < 24 else row for n, row in enumerate(SEED_ROWS)]
     test_prompt = {"user_prompt_id": TEST_PROMPT_ID, "user_prompt": TEST_PROMPT}
-    rows += [row | {"id": row["id"] + "x"} | test_prompt for row in SEED_ROWS] + rated_as_heldout(SEED_ROWS)
-    path = write(tmp_path / "r.jsonl", rows)
-    result = run("--responses", path, "--wordings", 6, "--split-by", "rubric", "--out", tmp_path)
+    rows += [row | {"id": row["id"] + "x"} | test_prompt for row in SEED_ROWS]
+    rows += [row | own | {"id": row["id"] + "h"} for row in SEED_ROWS if row["rubric"] == "reverie"]
+    result = run("--responses", write(tmp_path / "r.jsonl", rows), "--wordings", 6, "--out", tmp_path)
     assert f"{24 + 288} bad rows skipped: {24 + 288} test_prompt" in result.stderr
-    texts = [(tmp_path / f"{name}.jsonl").read_text(encoding="utf-8").casefold() for name in ("train", "eval")]
+    assert "left out: 72 tone_irony (controls, rubrics kept for measuring and those not among" in result.stderr
+    written = "".join((tmp_path / f"{name}.jsonl").read_text(encoding="utf-8") for name in ("train", "eval"))
     heldout = [
         wording
         for rubric in load_rubrics()
         for wordings in rubric.system_prompts.values()
         for wording in wordings.heldout
     ]
-    for text in (TEST_PROMPT_ID, TEST_PROMPT, *(json.dumps(wording, ensure_ascii=False)[1:-1] for wording in heldout)):
-        assert not any(text.casefold() in written for written in texts)
-
-
-def test_heldout_rubrics_are_left_out_by_prompt_and_fill_eval_by_rubric(tmp_path: Path) -> None:
-    path = write(tmp_path / "r.jsonl", SEED_ROWS + rated_as_heldout(SEED_ROWS))
-    result = run("--responses", path, "--out", tmp_path / "prompt")
-    assert "left out: 72 responses for tone_irony, kept for measuring, see --split-by" in result.stderr
-    run("--out", tmp_path / "plain")
-    assert (tmp_path / "prompt" / "train.jsonl").read_bytes() == (tmp_path / "plain" / "train.jsonl").read_bytes()
-
-    run("--responses", path, "--split-by", "rubric", "--out", tmp_path / "rubric")
-    train, evaluation = (read(tmp_path / "rubric" / f"{name}.jsonl") for name in ("train", "eval"))
-    assert (len(train), len(evaluation)) == (2 * 288, 2 * 72)
-    assert {row["rubric"] for row in evaluation} == {"tone_irony"}
-
-    run("--responses", path, "--split-by", "both", "--eval-prompts", 5, "--out", tmp_path / "both")
-    train, evaluation = (read(tmp_path / "both" / f"{name}.jsonl") for name in ("train", "eval"))
-    assert (len(train), len(evaluation)) == (2 * 3 * 4 * 19, 2 * 3 * 5)
-    assert {row["rubric"] for row in evaluation} == {"tone_irony"}
-    assert not {row["user_prompt_id"] for row in train} & {row["user_prompt_id"] for row in evaluation}
-
-    run("--responses", path, "--split-by", "rubric", "--eval-rubrics", "labyrinth,reverie", "--out", tmp_path / "ids")
-    train, evaluation = (read(tmp_path / "ids" / f"{name}.jsonl") for name in ("train", "eval"))
-    assert {row["rubric"] for row in train} == {"broadcast", "field_notes", "tone_irony"}
-    assert {row["rubric"] for row in evaluation} == {"labyrinth", "reverie"}
+    for text in (
+        *(TEST_PROMPT_ID, TEST_PROMPT, "tone_irony"),
+        *(json.dumps(wording, ensure_ascii=False)[1:-1] for wording in heldout),
+    ):
+        assert text.casefold() not in written.casefold()
 
 
 def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> None:
@@ -218,16 +178,16 @@ def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> N
     rows = [row | changes | {"id": row["id"] + "m"} for row in SEED_ROWS if row["rubric"] == "reverie"]
     path = write(tmp_path / "r.jsonl", rows + SEED_ROWS)
     result = run("--responses", path, "--rubrics", mine, "--rubrics", "labyrinth", "--out", tmp_path / "out")
-    assert "left out: 72 responses for broadcast, not among --rubrics" in result.stderr
+    assert "left out: 72 broadcast, 72 field_notes, 72 reverie (" in result.stderr
     assert {row["rubric"] for row in read(tmp_path / "out" / "train.jsonl")} == {"mine", "labyrinth"}
 
 
 def test_several_files_are_one_input_and_a_repeated_row_is_named(tmp_path: Path) -> None:
     ratings = write(tmp_path / "rated.jsonl", [{"prompt": "p", "response": f"{n}", "verbosity": n} for n in range(5)])
-    options = ("--from-ratings", ratings, "--attributes", "verbosity=rated_verbosity", "--eval-prompts", 0)
+    options = ("--from-ratings", ratings, "--eval-prompts", 0)
     once, twice = run(*options, "--out", tmp_path / "a"), run(*options, *options[:2], "--out", tmp_path / "b")
-    assert "5 repeated_id" in twice.stderr
-    assert "repeated_id" not in once.stderr
+    assert "5 repeated_rating" in twice.stderr
+    assert "repeated_rating" not in once.stderr
     assert read(tmp_path / "a" / "train.jsonl") == read(tmp_path / "b" / "train.jsonl")
     first, second = write(tmp_path / "1.jsonl", SEED_ROWS[:100]), write(tmp_path / "2.jsonl", SEED_ROWS[99:])
     result = run("--responses", first, "--responses", second, "--out", tmp_path / "out")
@@ -244,33 +204,14 @@ def test_without_eval_prompts_there_is_one_file_and_no_other_is_left_over(tmp_pa
     assert len(read(tmp_path / "train.jsonl")) == 2 * 288
 
 
-def test_rubrics_that_eval_says_nothing_of_are_named(tmp_path: Path) -> None:
-    names = [row["rubric"] + row["user_prompt_id"] for row in SEED_ROWS]
-    rows = [row | {"user_prompt_id": name, "user_prompt": name} for row, name in zip(SEED_ROWS, names, strict=True)]
-    result = run("--responses", write(tmp_path / "r.jsonl", rows), "--eval-prompts", 1, "--out", tmp_path / "out")
-    [rubric] = {row["rubric"] for row in read(tmp_path / "out" / "eval.jsonl")}
-    others = sorted({"broadcast", "field_notes", "labyrinth", "reverie"} - {rubric})
-    assert f"no twin of {', '.join(others)} is in eval: choose more with --eval-prompts" in result.stderr
-
-
 ERRORS: list[tuple[tuple[object, ...], int, str]] = [
     (("--responses", "nowhere.jsonl"), 2, "does not exist"),
-    (("--level-pairs", "low:high"), 2, "level pairs: got 'low:high', expected two different levels"),
-    (("--chat-template-kwargs", "{"), 2, "expected a JSON object"),
-    (("--chat-template-kwargs", "[]"), 2, "expected a JSON object such as"),
-    (("--attributes", "verbosity"), 2, "expected ATTRIBUTE=RUBRIC"),
-    (("--private",), 2, "--private: expected it with --push-to-hub"),
+    (("--level-pairs", ""), 2, "got '', expected some of low:moderate, moderate:extremely_high, low:extremely_high"),
+    (("--level-pairs", "low:moderate,low:high"), 2, "got 'low:high', expected some of"),
+    (("--max-rating", 0), 2, "0.0 is not in the range"),
     (("--eval-prompts", 24), 1, "eval prompts: got 24, expected at most 23"),
-    (("--eval-rubrics", "labyrinth"), 1, "expected --split-by rubric or both"),
-    (
-        ("--split-by", "rubric", "--eval-rubrics", "labyrinths"),
-        1,
-        "--eval-rubrics: got ['labyrinths'], expected",
-    ),
-    (("--split-by", "rubric"), 1, "eval rubrics: no twin asks for any"),
     (("--rubrics", "film_dada"), 1, "no twin can be made of the 0 responses that may train"),
     (("--min-gap", 99, "--level-pairs", "low:moderate"), 1, "no twin can be made of the 288 responses that may train"),
-    (("--balance", "--limit", 5), 1, "limit: got 5, expected at least 12"),
     (("--rubrics", "nonesuch"), 1, "rubric 'nonesuch' not found"),
 ]
 
@@ -298,16 +239,7 @@ def test_trls_own_dpo_command_trains_on_the_files_unchanged(kind: str, tmp_path:
     from tiny_model import save_tiny_model
 
     save_tiny_model(tmp_path / "tiny")
-    run(
-        "--limit",
-        8,
-        "--format",
-        kind,
-        "--chat-template-kwargs",
-        '{"enable_thinking": false}',
-        "--out",
-        tmp_path / "data",
-    )
+    run("--limit", 8, "--format", kind, "--out", tmp_path / "data")
     command = [Path(sys.executable).parent / "trl", "dpo", "--model_name_or_path", tmp_path / "tiny"]
     command += ["--dataset_name", tmp_path / "data", "--dataset_test_split", "eval", "--eval_strategy", "steps"]
     command += ["--eval_steps", "2", "--max_steps", "2", "--per_device_train_batch_size", "2", "--use_cpu", "true"]

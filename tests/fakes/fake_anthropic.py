@@ -6,23 +6,21 @@ In a test, take the fixture `anthropic_server` (see conftest.py).
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
-from fake_config import Config
-from fake_messages import CACHE_SECONDS, FakeMessages, draw, error, prompt_id, prompt_text, reply_text, reset_connection
+from fake_messages import Config, FakeMessages, draw, prompt_id, prompt_text, reset_connection
 
-__all__ = ["Config", "FakeAnthropic", "prompt_id", "prompt_text"]
+__all__ = ["Config", "FakeAnthropic", "prompt_text"]
 
 
 class FakeAnthropic(FakeMessages):
-    """The server with batches, which stay after a reset."""
+    """The server with its batches, oldest first, which stay after a reset."""
 
-    def __init__(self, config: Config | None = None, reply: Callable[[dict[str, Any]], str] = reply_text):
-        super().__init__(config, reply)
-        self._batches: dict[str, dict[str, Any]] = {}
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: dict[str, dict[str, Any]] = {}
 
     def _add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_post("/v1/messages/batches", self._create_batch)
@@ -34,14 +32,15 @@ class FakeAnthropic(FakeMessages):
     async def _create_batch(self, request: web.Request) -> web.Response:
         entries = (await request.json())["requests"]
         batch = {
-            "id": f"msgbatch_{len(self._batches):04d}",
+            "id": f"msgbatch_{len(self.batches):04d}",
             "entries": entries,
+            "outcomes": {},
             "created": datetime.now(UTC),
             "ready": time.monotonic() + self.config.batch_seconds,
             "canceled": False,
             "betas": request.headers.get("anthropic-beta", ""),
         }
-        self._batches[str(batch["id"])] = batch
+        self.batches[str(batch["id"])] = batch
         self.stats.batches_created += 1
         self.stats.batch_entries.update(entry["custom_id"] for entry in entries)
         await asyncio.sleep(self.config.batch_create_seconds)
@@ -50,57 +49,42 @@ class FakeAnthropic(FakeMessages):
         return web.json_response(self._batch(batch))
 
     async def _list_batches(self, request: web.Request) -> web.Response:
-        newest_first = list(reversed(self._batches.values()))
-        after = request.query.get("after_id")
-        if after:
-            newest_first = newest_first[[batch["id"] for batch in newest_first].index(after) + 1 :]
-        limit = int(request.query.get("limit", 20))
-        page = [self._batch(batch) for batch in newest_first[:limit]]
-        ends = {"first_id": page[0]["id"], "last_id": page[-1]["id"]} if page else {"first_id": None, "last_id": None}
-        return web.json_response({"data": page, "has_more": len(newest_first) > limit} | ends)
+        newest_first = [self._batch(batch) for batch in reversed(self.batches.values())]
+        return web.json_response({"data": newest_first, "has_more": False, "first_id": None, "last_id": None})
 
     async def _retrieve_batch(self, request: web.Request) -> web.Response:
-        batch = self._batches.get(request.match_info["id"])
-        return web.json_response(self._batch(batch)) if batch else error(404, "not_found_error", "no such batch")
+        return web.json_response(self._batch(self.batches[request.match_info["id"]]))
 
     async def _cancel_batch(self, request: web.Request) -> web.Response:
-        batch = self._batches[request.match_info["id"]]
+        batch = self.batches[request.match_info["id"]]
         batch["canceled"] = True
         return web.json_response(self._batch(batch))
 
     async def _batch_results(self, request: web.Request) -> web.Response:
-        batch = self._batches[request.match_info["id"]]
-        results = (self._batch_result(entry, batch) for entry in reversed(batch["entries"]))  # any order is allowed
-        lines = (json.dumps(result) + "\n" for result in results if result)
+        batch = self.batches[request.match_info["id"]]
+        for entry in reversed(batch["entries"]):  # any order is allowed
+            if entry["custom_id"] not in batch["outcomes"]:  # a second reading gives the same and costs nothing
+                batch["outcomes"][entry["custom_id"]] = self._batch_result(entry, batch["canceled"])
+        results = [{"custom_id": key, "result": result} for key, result in batch["outcomes"].items() if result]
+        lines = (json.dumps(result) + "\n" for result in results)
         return web.Response(body="".join(lines).encode(), content_type="application/x-jsonl")
 
-    def _batch_result(self, entry: dict[str, Any], batch: dict[str, Any]) -> dict[str, Any] | None:
-        config = self.config
-        outcomes = batch.setdefault("outcomes", {})  # a second reading gives the same and costs nothing
-        custom_id = entry["custom_id"]
-        if custom_id in outcomes:
-            return outcomes[custom_id]  # type: ignore[no-any-return]
-        body = entry["params"]
+    def _batch_result(self, entry: dict[str, Any], is_canceled: bool) -> dict[str, Any] | None:
+        config, body = self.config, entry["params"]
         prompt = prompt_id(body)
-        share = draw(config.seed, "batch", prompt, self.stats.batch_entries[custom_id])
+        share = draw(config.seed, "batch", prompt, self.stats.batch_entries[entry["custom_id"]])
         api_error = {"type": "error", "error": {"type": "api_error", "message": "Internal server error"}}
-        result: dict[str, Any] | None
-        if batch["canceled"]:
-            result = {"type": "canceled"}
-        elif share < config.rate_batch_missing:
-            result = None
-        elif share < config.rate_batch_missing + config.rate_batch_errored:
-            result = {"type": "errored", "error": api_error | {"request_id": "req_batch"}}
-        elif share < config.rate_batch_missing + config.rate_batch_errored + config.rate_batch_expired:
-            result = {"type": "expired"}
-        else:
-            usage, marks = self._cached_usage(body)
-            self._cache.update(dict.fromkeys(marks, time.monotonic() + CACHE_SECONDS))
-            message = self._message(body, prompt, usage)
-            self._account(prompt, message)
-            result = {"type": "succeeded", "message": message}
-        outcomes[custom_id] = {"custom_id": custom_id, "result": result} if result else None
-        return outcomes[custom_id]  # type: ignore[no-any-return]
+        if is_canceled:
+            return {"type": "canceled"}
+        if share < config.rate_batch_missing:
+            return None
+        if share < config.rate_batch_missing + config.rate_batch_errored:
+            return {"type": "errored", "error": api_error | {"request_id": "req_batch"}}
+        if share < config.rate_batch_missing + config.rate_batch_errored + config.rate_batch_expired:
+            return {"type": "expired"}
+        message = self.message(body, prompt, self._cached_usage(body)[0])
+        self._account(prompt, message)
+        return {"type": "succeeded", "message": message}
 
     def _batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         ended = batch["canceled"] or time.monotonic() >= batch["ready"]

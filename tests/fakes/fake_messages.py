@@ -15,13 +15,60 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from aiohttp import web
-from fake_config import Config, Stats
 
 CACHE_SECONDS = 300
+ERRORS = {"429": "rate_limit_error", "529": "overloaded_error", "500": "api_error"}
+
+
+@dataclass
+class Config:
+    """How the server behaves. Rates are shares of requests, 0-1; of refusals and wrong schemas, shares of prompts."""
+
+    seed: int = 7
+    latency_seconds: float = 0.0  # median
+    latency_sigma: float = 0.0  # of the logarithm; 0: the same for every request
+    rate_429: float = 0.0
+    rate_529: float = 0.0
+    rate_500: float = 0.0
+    rate_reset: float = 0.0
+    rate_truncated: float = 0.0
+    rate_refusal: float = 0.0
+    rate_wrong_schema: float = 0.0  # the first reply of a prompt only
+    min_cached_tokens: int = 1024
+    batch_seconds: float = 0.0
+    batch_create_seconds: float = 0.0  # between making a batch and saying so
+    lost_batch_answers: int = 0  # the first so many batches are made, but the connection ends in place of an answer
+    rate_batch_errored: float = 0.0
+    rate_batch_expired: float = 0.0
+    rate_batch_missing: float = 0.0
+
+
+@dataclass
+class Stats:
+    """What the server saw and did; by prompt what was asked and what was served whole, that is paid."""
+
+    requests: int = 0
+    in_flight: int = 0
+    peak_in_flight: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    asked: Counter[str] = field(default_factory=Counter)
+    served: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+    cache_writes: int = 0  # requests that wrote
+    cache_reads: int = 0
+    batches_created: int = 0
+    batch_entries: Counter[str] = field(default_factory=Counter)  # submissions by custom id
+
+    @property
+    def paid_twice(self) -> int:
+        """Replies beyond the first of each prompt."""
+        return sum(count - 1 for count in self.served.values())
 
 
 def reply_text(body: dict[str, Any]) -> str:
@@ -44,28 +91,8 @@ def prompt_text(body: dict[str, Any]) -> str:
     return "\n".join(text for text, _ in _blocks(body))
 
 
-@contextlib.contextmanager
-def in_a_thread(start: Coroutine[Any, Any, web.AppRunner]) -> Iterator[web.AppRunner]:
-    """A server that runs in a thread of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    runner = asyncio.run_coroutine_threadsafe(start, loop).result()
-    try:
-        yield runner
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
 class FakeMessages:
-    """The server.
-
-    Args:
-        config: Behaviour; may be changed while it runs.
-        reply: Text of a reply, from the body of the request.
+    """The server; `config` and `reply`, which makes a text of a request's body, may be changed while it runs.
 
     Attributes:
         stats: Accounts since the start or the last reset.
@@ -90,27 +117,31 @@ class FakeMessages:
     @contextlib.contextmanager
     def running(self) -> Iterator[Self]:
         """Serves from a thread of its own."""
-        with in_a_thread(self._start()):
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        runner = asyncio.run_coroutine_threadsafe(self._start(), loop).result()
+        try:
             yield self
-
-    def _add_routes(self, router: web.UrlDispatcher) -> None:
-        """For what a subclass serves."""
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
     async def _start(self) -> web.AppRunner:
-        """Binds to a port of loopback and sets `url`."""
         app = web.Application(client_max_size=300 * 2**20)
         app.router.add_post("/v1/messages", self._messages)
         self._add_routes(app.router)
-        runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, keepalive_timeout=75, shutdown_timeout=0
-        )
+        options: dict[str, Any] = {"handler_cancellation": True, "keepalive_timeout": 75, "shutdown_timeout": 0}
+        runner = web.AppRunner(app, access_log=None, **options)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
-        await site.start()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         return runner
 
-    # messages
+    def _add_routes(self, router: web.UrlDispatcher) -> None:
+        """For what a subclass serves."""
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         stats = self.stats
@@ -121,44 +152,37 @@ class FakeMessages:
             body = await request.json()
             self.bodies.append(body)
             self.headers.append(dict(request.headers))
-            prompt = prompt_id(body)
-            stats.asked[prompt] += 1
-            fault = self._fault(prompt, stats.asked[prompt])
-            if self.config.max_in_flight and stats.in_flight > self.config.max_in_flight:
-                fault = "429"
-            usage, marks = self._cached_usage(body)
-            if fault not in ("429", "529", "500"):
-                await asyncio.sleep(self._latency(prompt, stats.asked[prompt]))
-            if fault:
-                stats.faults[fault] += 1
-            match fault:
-                case "429":
-                    headers = {"retry-after": self.config.retry_after} if self.config.retry_after else {}
-                    return error(429, "rate_limit_error", "rate limited", headers)
-                case "529":
-                    return error(529, "overloaded_error", "Overloaded")
-                case "500":
-                    return error(500, "api_error", "Internal server error")
-                case "hang":
-                    await asyncio.sleep(3600)
-                case "reset":
-                    return reset_connection(request)
-            self._cache.update(dict.fromkeys(marks, time.monotonic() + CACHE_SECONDS))
-            message = self._message(body, prompt, usage)
-            whole = fault != "truncated"
-            if body.get("stream"):
-                return await self._stream(request, message, prompt, whole)
-            data = json.dumps(message, ensure_ascii=False).encode()
-            if whole:
-                self._account(prompt, message)
-            headers = {"request-id": f"req_{message['id']}", "content-type": "application/json"}
-            return web.Response(body=data if whole else data[: len(data) // 2], headers=headers)
+            return await self._answer(request, body, prompt_id(body))
         finally:
             stats.in_flight -= 1
 
-    async def _stream(
-        self, request: web.Request, message: dict[str, Any], prompt: str, whole: bool
-    ) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, body: dict[str, Any], prompt: str) -> web.StreamResponse:
+        self.stats.asked[prompt] += 1
+        attempt = self.stats.asked[prompt]
+        fault = self._fault(prompt, attempt)
+        if fault:
+            self.stats.faults[fault] += 1
+        if fault in ERRORS:
+            content = {"type": "error", "error": {"type": ERRORS[fault], "message": "no"}, "request_id": "req_error"}
+            headers = {"retry-after": "0.05"} if fault == "429" else {}
+            return web.json_response(content, status=int(fault), headers=headers)
+        usage, marks = self._cached_usage(body)
+        normal = random.Random(f"{self.config.seed} latency {prompt} {attempt}").gauss(0, 1)
+        await asyncio.sleep(min(30.0, self.config.latency_seconds * math.exp(self.config.latency_sigma * normal)))
+        if fault == "reset":
+            return reset_connection(request)
+        self._cache.update(dict.fromkeys(marks, time.monotonic() + CACHE_SECONDS))
+        message = self.message(body, prompt, usage)
+        whole = fault != "truncated"
+        if whole:
+            self._account(prompt, message)
+        if body.get("stream"):
+            return await self._stream(request, message, whole)
+        data = json.dumps(message, ensure_ascii=False).encode()
+        headers = {"request-id": f"req_{message['id']}", "content-type": "application/json"}
+        return web.Response(body=data if whole else data[: len(data) // 2], headers=headers)
+
+    async def _stream(self, request: web.Request, message: dict[str, Any], whole: bool) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         text = message["content"][0]["text"]
@@ -175,19 +199,17 @@ class FakeMessages:
         ]
         for event in events if whole else events[:3]:
             await response.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
-        if whole:
-            self._account(prompt, message)
         await response.write_eof()  # a cut stream ends like a whole one, as behind some proxies
         return response
 
-    def _message(self, body: dict[str, Any], prompt: str, usage: dict[str, int]) -> dict[str, Any]:
+    def message(self, body: dict[str, Any], prompt: str, usage: dict[str, int]) -> dict[str, Any]:
+        """The message that answers a request."""
         refused = draw(self.config.seed, "refusal", prompt) < self.config.rate_refusal
+        self.stats.faults.update(["refusal"] * refused)
         text = "" if refused else self.reply(body)
         wrong = draw(self.config.seed, "schema", prompt) < self.config.rate_wrong_schema
         if wrong and not refused and not self.stats.served[prompt]:
             text = '{"verdict": "fine"}'
-        if refused:
-            self.stats.faults["refusal"] += 1
         return {
             "id": f"msg_{prompt[:20]}_{self.stats.served[prompt]}",
             "type": "message",
@@ -207,36 +229,28 @@ class FakeMessages:
 
     def _fault(self, prompt: str, attempt: int) -> str:
         share = draw(self.config.seed, "fault", prompt, attempt)
-        for fault in ("429", "529", "500", "reset", "truncated", "hang"):
+        for fault in ("429", "529", "500", "reset", "truncated"):
             share -= getattr(self.config, f"rate_{fault}")
             if share < 0:
                 return fault
         return ""
 
-    def _latency(self, prompt: str, attempt: int) -> float:
-        normal = random.Random(f"{self.config.seed} latency {prompt} {attempt}").gauss(0, 1)
-        return min(30.0, self.config.latency_seconds * math.exp(self.config.latency_sigma * normal))
-
     def _cached_usage(self, body: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
         """Input tokens by kind, and the prefixes that can be read from the cache once the reply starts."""
-        digest = hashlib.sha256()
-        total = 0
-        prefixes: list[tuple[str, int, bool]] = []
-        for text, marked in _blocks(body):
+        digest, total, upto, read = hashlib.sha256(), 0, 0, 0
+        sizes: list[tuple[str, int]] = []
+        marks: list[str] = []
+        for text, is_marked in _blocks(body):
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
             total += _tokens(text)
-            prefixes.append((digest.hexdigest(), total, marked and total >= self.config.min_cached_tokens))
-        marks = [(prefix, size) for prefix, size, marked in prefixes if marked]
-        upto = marks[-1][1] if marks else 0
+            sizes.append((digest.hexdigest(), total))
+            if is_marked and total >= self.config.min_cached_tokens:
+                marks.append(digest.hexdigest())
+                upto = total
         now = time.monotonic()
-        live = [size for prefix, size, _ in prefixes if size <= upto and self._cache.get(prefix, 0) > now]
-        read = max(live, default=0)
-        usage = {
-            "input_tokens": total - upto,
-            "cache_creation_input_tokens": upto - read,
-            "cache_read_input_tokens": read,
-        }
-        return usage, [prefix for prefix, _ in marks]
+        read = max((size for prefix, size in sizes if size <= upto and self._cache.get(prefix, 0) > now), default=0)
+        cached = {"cache_creation_input_tokens": upto - read, "cache_read_input_tokens": read}
+        return {"input_tokens": total - upto} | cached, marks
 
 
 def prompt_id(body: dict[str, Any]) -> str:
@@ -265,11 +279,6 @@ def draw(*seed: object) -> float:
     """A number in [0, 1) that depends on the seed only."""
     digest = hashlib.blake2b(repr(seed).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
-
-
-def error(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    body = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_error"}
-    return web.json_response(body, status=status, headers=headers)
 
 
 def reset_connection(request: web.Request) -> web.Response:

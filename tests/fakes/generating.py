@@ -1,7 +1,6 @@
 """What the tests of `cpt generate` share: a small plan, the command, its rows."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from rubrics import ScoreLevel, load_rubrics
 
 MODEL = "anthropic/claude-sonnet-5-5"
 LEVELS = tuple(ScoreLevel)
-SEED_FILE = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
 PROMPTS = {"one": "Describe a well.", "two": "Describe a mill.", "three": "Describe a barn."}
 ARGUMENTS = ("--teacher", MODEL, "--rubrics", "broadcast", "--out", "r.jsonl")
 CALLS = 24 * 3
@@ -36,8 +34,3 @@ def generate(*arguments: object) -> Result:
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def level_in(text: str) -> str:
-    [name] = re.findall(r'This level is called\s+"([a-z ]+)"', text)
-    return name.replace(" ", "_")

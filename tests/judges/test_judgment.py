@@ -8,16 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from judges import (
-    CriterionJudgment,
-    FurtherJudgment,
-    JudgeFailure,
-    JudgeFailureRecord,
-    Judgment,
-    Rating,
-    ScoreRecord,
-    read_judgment,
-)
+from judges import FurtherJudgment, JudgeFailure, JudgeFailureRecord, Judgment, ScoreRecord, read_judgment
+from judges.judgment import CriterionJudgment, Rating
 from rubrics import load_rubric
 
 ROOT = Path(__file__).parents[2]
@@ -76,21 +68,7 @@ def test_the_metadata_is_flat_with_the_keys_that_logs_had_before_it_had_a_type()
 
 
 def test_a_log_of_the_first_version_is_read_with_the_defaults_of_what_it_lacks() -> None:
-    old = {
-        "attempts": 0,
-        "criteria": [{"id": "comparison", "score": 3.0, "reason": "similes_per_100 = 0.1"}],
-        "epoch": 1,
-        "holistic": None,
-        "judge": "measured",
-        "prompt_version": "1",
-        "reason": "",
-        "rubric_hash": "abc",
-        "score": 3.0,
-        "served_model": "",
-        "stop_reason": "stop",
-        "usage": {},
-        "words": 30,
-    }
+    old = {"judge": "measured", "prompt_version": "1", "rubric_hash": "abc", "score": 3.0, "epoch": 1, "words": 30}
     read = ScoreRecord.from_metadata(old)
     assert isinstance(read.judgment, Judgment)
     assert (read.judgment.protocol, read.judgment.ratings, read.judge_repeats, read.also) == ("criteria", (), 1, {})

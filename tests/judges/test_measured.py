@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges import MEASURES, measure
-from judges.measures import words
+from judges import measure
+from judges.measures import MEASURES, words
 from rubrics import load_rubric, load_rubrics
 
 RUBRICS = load_rubrics("measured")

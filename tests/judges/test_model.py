@@ -32,23 +32,20 @@ def replying(*replies: str) -> Callable[[Any], str]:
     return lambda messages: next(rest)
 
 
-def test_the_score_is_the_weighted_total_computed_by_us(mock_model: Callable[..., Any], store: CallStore) -> None:
-    judgment = ask(ModelJudge(mock_model(lambda _: verdict(80, 60, holistic=99)), store))
+def test_the_score_is_the_weighted_total_computed_by_us_or_the_judges_own_and_both_are_kept(
+    mock_model: Callable[..., Any], store: CallStore
+) -> None:
+    model = mock_model(lambda _: verdict(80, 60, holistic=99))
+    judgment = ask(ModelJudge(model, store))
     assert judgment.score == judgment.total == pytest.approx(0.55 * 80 + 0.45 * 60)
-    assert judgment.holistic == 99
     assert [(c.id, c.score, c.reason) for c in judgment.criteria] == [
         ("comparison", 80, "One simile."),
         ("sensation", 60, "Two senses."),
     ]
     assert (judgment.attempts, judgment.usage["output_tokens"], judgment.rubric_hash) == (1, 5, RUBRIC.hash)
-    assert (judgment.judge, judgment.protocol) == ("mockllm/student", "criteria")
-
-
-def test_the_holistic_protocol_makes_the_judges_own_number_the_headline_and_keeps_both(
-    mock_model: Callable[..., Any], store: CallStore
-) -> None:
-    judgment = ask(ModelJudge(mock_model(lambda _: verdict(80, 60, holistic=99)), store, protocol="holistic"))
-    assert (judgment.score, judgment.total, judgment.protocol) == (99, pytest.approx(71), "holistic")
+    assert (judgment.judge, judgment.protocol, judgment.holistic) == ("mockllm/student", "criteria", 99)
+    own = ask(ModelJudge(model, store, protocol="holistic"))
+    assert (own.score, own.total, own.protocol) == (99, pytest.approx(71), "holistic")
 
 
 @pytest.mark.parametrize("level", [40, 100])

@@ -1,16 +1,17 @@
-"""Agreement statistics: published tables, values by hand, agreement with scikit-learn and inspect, invariants."""
+"""Reliability of repeated ratings: published tables, values by hand, agreement with libraries, invariants."""
 
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import cohen_kappa_score
 
-from judges import reliability
-from judges.reliability import agreement, attainable_accuracy, hit_probability
+from judges import Judgment, reliability
+from judges.judgment import Rating
+from judges.reliability import attainable_accuracy, noise, noise_lines, noise_values
 from rubrics import ScoreLevel
 
 LOW, MODERATE, HIGH = ScoreLevel
@@ -32,11 +33,8 @@ tables = arrays.arrays(
 ).filter(lambda table: np.ptp(table) > 0)
 
 
-def test_icc_of_the_published_table() -> None:
+def test_icc_and_alpha_of_the_published_tables() -> None:
     assert reliability.icc_2_1(SHROUT_FLEISS) == pytest.approx(0.29, abs=0.005)
-
-
-def test_alpha_of_the_published_table_with_missing_ratings() -> None:
     assert reliability.krippendorff_alpha(np.array(KRIPPENDORFF).T) == pytest.approx(0.849, abs=0.0005)
 
 
@@ -48,115 +46,128 @@ def test_alpha_is_that_of_inspect_on_complete_ratings() -> None:
     assert reliability.krippendorff_alpha(SHROUT_FLEISS) == pytest.approx(theirs)
 
 
-def test_test_retest_sd_by_hand_pools_degrees_of_freedom() -> None:
+def test_test_retest_sd_by_hand_pools_degrees_of_freedom_and_sorts_by_the_mean() -> None:
     # squares within: (10, 14) -> 8 with 1 df; (50, 50, 56) -> 24 with 2 df; a lone 90 -> nothing. sqrt(32 / 3)
     table = [[10, 14, NAN], [50, 50, 56], [90, NAN, NAN]]
     assert reliability.test_retest_sd(table) == pytest.approx(math.sqrt(32 / 3))
+    # no item with two ratings in extremely_high: it gets the SD of all
+    expected = {LOW: math.sqrt(8), MODERATE: math.sqrt(12), HIGH: math.sqrt(32 / 3)}
+    assert reliability.test_retest_sd_by_level(table) == pytest.approx(expected)
 
 
-def test_test_retest_sd_by_level_sorts_items_by_their_mean_and_falls_back_on_all() -> None:
-    # low: 8 / 1; moderate: 24 / 2; no item in extremely_high: 32 / 3 from all
-    found = reliability.test_retest_sd_by_level([[10, 14, NAN], [50, 50, 56]])
-    assert found == pytest.approx({LOW: math.sqrt(8), MODERATE: math.sqrt(12), HIGH: math.sqrt(32 / 3)})
-
-
-def test_level_kappa_averages_pairs_of_ratings() -> None:
-    # levels by column: (0 1 2 0), (0 1 2 2), (0 1 2 0)
-    table = np.array([[10, 20, 30], [50, 60, 70], [95, 96, 97], [0, 100, 0]])
+def test_level_kappa_averages_pairs_of_ratings_on_the_items_that_have_both() -> None:
+    # levels by column: (0 1 2 0), (0 1 2 2), (0 1 2 0); an edge stays in the lower band
+    table = [[10, 20, 40], [50, 41, 92.5], [95, 96, 92.6], [0, 100, 0]]
     one = cohen_kappa_score([0, 1, 2, 0], [0, 1, 2, 2], weights="quadratic")
     assert reliability.level_kappa(table) == pytest.approx((one + 1 + one) / 3)
+    assert reliability.level_kappa([[10, 20], [50, 60], [95, NAN], [NAN, 0]]) == pytest.approx(1)
 
 
-def test_level_kappa_compares_only_items_with_both_ratings() -> None:
-    table = [[10, 20], [50, 60], [95, NAN], [NAN, 0]]
-    assert reliability.level_kappa(table) == pytest.approx(1)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30))
-def test_kappa_agrees_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:
-    first, second = np.array(pairs).T
-    ours = reliability.quadratic_kappa(first, second)
-    if len({*first, *second}) == 1:
+@given(st.lists(st.tuples(*[st.sampled_from([20.0, 60, 95])] * 2), min_size=1, max_size=30))
+def test_level_kappa_agrees_with_scikit_learn(pairs: list[tuple[float, float]]) -> None:
+    ours = reliability.level_kappa(pairs)
+    if len({score for pair in pairs for score in pair}) == 1:
         assert math.isnan(ours)
     else:
-        assert ours == pytest.approx(cohen_kappa_score(first, second, weights="quadratic", labels=[0, 1, 2]))
+        first, second = np.array(pairs).astype(int).T
+        assert ours == pytest.approx(cohen_kappa_score(first, second, weights="quadratic", labels=[20, 60, 95]))
 
 
-@settings(deadline=None)
 @given(tables, st.integers(1, 10))
-def test_shifting_all_ratings_changes_no_reliability(table: np.ndarray, shift: int) -> None:
+def test_reliability_is_at_most_one_and_ignores_a_shift_and_the_order_of_ratings(table: np.ndarray, by: int) -> None:
     for statistic in (reliability.icc_2_1, reliability.krippendorff_alpha, reliability.test_retest_sd):
-        assert statistic(table + shift) == pytest.approx(statistic(table), abs=1e-6, nan_ok=True), statistic.__name__
-
-
-@settings(deadline=None)
-@given(tables)
-def test_reliability_is_at_most_one_and_ignores_the_order_of_ratings(table: np.ndarray) -> None:
-    for statistic in (reliability.icc_2_1, reliability.krippendorff_alpha):
         value = statistic(table)
-        assert not value > 1 + 1e-9  # ratings that are nothing but noise may have no ICC
-        assert statistic(table[:, ::-1]) == pytest.approx(value, abs=1e-9, nan_ok=True)
-
-
-def test_icc_sees_a_constant_bias_that_correlation_does_not() -> None:
-    # between items 2*(10^2+10^2)/2 = 200, between raters 3*(2*5^2)/1 = 150, residual 0: 200 / (200 + 2*150/3)
-    scores = np.array([20.0, 30, 40])
-    assert agreement(scores, scores + 10) == pytest.approx(
-        # 20 and 30 stay low, 40 becomes moderate: levels 0 0 0 and 0 0 1 have kappa 1 - (1/3) / (2/9 + 1/9)
-        {"pearson": 1, "spearman": 1, "icc": 200 / 300, "mae": 10, "level_kappa": 0, "level_accuracy": 2 / 3}
-    )
-
-
-def test_agreement_of_equal_vectors_is_perfect_and_of_nothing_undefined() -> None:
-    perfect = {"pearson": 1, "spearman": 1, "icc": 1, "mae": 0, "level_kappa": 1, "level_accuracy": 1}
-    assert agreement([5, 50, 95], [5, 50, 95]) == pytest.approx(perfect)
-    assert all(math.isnan(value) for value in agreement([], []).values())
-    assert agreement([40, 92.5, 92.6], [0, 41, 100])["level_accuracy"] == 1  # an edge stays in the lower band
-
-
-def test_missing_scores_have_no_pairwise_agreement() -> None:
-    with pytest.raises(ValueError, match="got nan, expected a pair of numbers"):
-        agreement([5, NAN], [5, 5])
-
-
-def test_a_judge_without_noise_leaves_everything_attainable() -> None:
-    assert attainable_accuracy(dict.fromkeys(ScoreLevel, 0.0)) == 1
+        assert statistic(table + by) == pytest.approx(value, abs=1e-6, nan_ok=True), statistic.__name__
+        assert statistic(table[:, ::-1]) == pytest.approx(value, abs=1e-6, nan_ok=True), statistic.__name__
+    for statistic in (reliability.icc_2_1, reliability.krippendorff_alpha):
+        assert not statistic(table) > 1 + 1e-9  # ratings that are nothing but noise may have no ICC
 
 
 def test_attainable_accuracy_by_hand() -> None:
     # SD 7.5: low P(Z <= 40/7.5) = 1.0000; moderate 2*Phi(26.25/7.5 = 3.5) - 1 = .9995; high Phi(1) = .8413
-    assert hit_probability(LOW, 7.5) == pytest.approx(1, abs=1e-6)
-    assert hit_probability(MODERATE, 7.5) == pytest.approx(0.99953, abs=1e-5)
-    assert hit_probability(HIGH, 7.5) == pytest.approx(0.84134, abs=1e-5)
     assert attainable_accuracy(dict.fromkeys(ScoreLevel, 7.5)) == pytest.approx(0.94696, abs=1e-5)
+    assert attainable_accuracy({LOW: 0.0, MODERATE: 0.0, HIGH: 7.5}) == pytest.approx(2 / 3 + 0.84134 / 3, abs=1e-5)
+    assert attainable_accuracy(dict.fromkeys(ScoreLevel, 0.0)) == 1
 
 
-@pytest.mark.parametrize("level", ScoreLevel)
 @pytest.mark.parametrize("sd", [3.0, 12.0, 40.0])
-def test_no_true_score_of_the_band_does_better_in_simulation(level: ScoreLevel, sd: float) -> None:
-    rng = np.random.default_rng(0)
-    noise = sd * rng.standard_normal(20_000)
-    low, high = level.band
-    shares = []
-    for true in np.linspace(low, high, 41):
-        judged = np.clip(true + noise, 0, 100)
-        shares.append(np.mean([ScoreLevel.of(score) is level for score in judged[:4000]]))
-    assert hit_probability(level, sd) == pytest.approx(max(shares), abs=0.025)
-
-
-@settings(deadline=None)
-@given(st.floats(0, 60), st.floats(0.1, 60))
-def test_attainable_accuracy_falls_with_noise(sd: float, more: float) -> None:
-    less = attainable_accuracy(dict.fromkeys(ScoreLevel, sd))
-    assert attainable_accuracy(dict.fromkeys(ScoreLevel, sd + more)) <= less + 1e-12
-    assert 1 / 3 < less <= 1
+def test_no_true_score_of_a_band_does_better_in_simulation(sd: float) -> None:
+    noise = sd * np.random.default_rng(0).standard_normal(4000)
+    best = [
+        max(
+            (reliability.level_ranks(np.clip(true + noise, 0, 100)) == level.rank).mean()
+            for true in np.linspace(*level.band, 41)
+        )
+        for level in ScoreLevel
+    ]
+    assert attainable_accuracy(dict.fromkeys(ScoreLevel, sd)) == pytest.approx(np.mean(best), abs=0.02)
 
 
 def test_ratings_of_a_wrong_shape_or_range_are_named() -> None:
     with pytest.raises(ValueError, match="1 dimensions, expected"):
         reliability.test_retest_sd([1, 2, 3])
-    with pytest.raises(ValueError, match="expected a number from 0 to 100"):
+    with pytest.raises(ValueError, match="got 101, expected a number from 0 to 100"):
         reliability.level_kappa([[1, 101]])
-    with pytest.raises(ValueError, match="SD: got -1"):
-        hit_probability(LOW, -1)
+
+
+def test_the_noise_put_in_comes_out() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.choice([20.0, 66.0, 80.0], size=600)
+    report = noise(true[:, None] + rng.normal(0, 4, (600, 5)))
+    assert report["sd"] == pytest.approx(4, rel=0.05)  # 2,400 degrees of freedom: relative SE 1.4%
+    variance = true.var(ddof=1)
+    assert report["icc"] == pytest.approx(variance / (variance + 16), abs=0.01)
+    assert report["alpha"] == pytest.approx(report["icc"], abs=0.01)
+    assert (report["n_items"], report["n_ratings"], report["n_missing"]) == (600, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("ratings", "counts", "known"),
+    [
+        ([[10], [50], [NAN]], (2, 1, 1), {}),  # one rating each: nothing is known
+        ([[70, 70], [70, 70]], (2, 2, 0), {"sd": 0, "attainable": 1}),  # no noise, but no reliability either
+        (np.empty((0, 3)), (0, 3, 0), {}),
+    ],
+)
+def test_what_is_not_defined_is_no_number(ratings: object, counts: tuple[int, ...], known: dict[str, float]) -> None:
+    report = noise(ratings)  # type: ignore[arg-type]
+    assert (report["n_items"], report["n_ratings"], report["n_missing"]) == counts
+    expected = dict.fromkeys(("sd", "icc", "alpha", "level_kappa", "attainable"), NAN) | known
+    assert {name: report[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+
+
+def asked(seat: int, *scores: float | None) -> list[Rating]:
+    return [Rating(seat=seat, judge="j", repeat=repeat, score=score) for repeat, score in enumerate(scores)]
+
+
+def of(*ratings: list[Rating]) -> list[Judgment]:
+    common = {"score": 50, "judge": "j", "prompt_version": "1", "rubric_hash": "h"}
+    return [Judgment(**common, ratings=tuple(asked)) for asked in ratings]  # type: ignore[arg-type]
+
+
+def test_repeats_of_one_judge_read_as_a_sentence() -> None:
+    judgments = of(asked(0, 10, 14), [], asked(0, 50, 50), asked(0, 95, None))
+    [line] = noise_lines(judgments)
+    # squares within: 8 and 0 with a degree of freedom each: sqrt(4) = 2; low sqrt(8), the top band has none of its own
+    assert line.startswith(
+        "j (seat 1): 2 ratings of 3 responses, 1 missing; test-retest SD 2.0 points "
+        "(low 2.8, moderate 0.0, extremely_high 2.0); ICC(2,1) "
+    )
+    assert "; attainable accuracy 1.000 by the mean of 2 ratings, 1.000 by one: what a perfect" in line
+    assert noise_values(judgments)["judge_test_retest_sd"] == pytest.approx(2)
+
+
+def test_a_panel_says_what_its_judges_agree_on() -> None:
+    scores = [(10, 20, 30, 34), (60, 60, None, None), (95, 99, 90, 94)]
+    judgments = of(*(asked(0, a, b) + asked(1, c, d) for a, b, c, d in scores))
+    first, second, both = noise_lines(judgments)
+    assert (first.split(":")[0], second.split(":")[0]) == ("j (seat 1)", "j (seat 2)")
+    between = [[15, 32], [60, NAN], [97, 92]]  # repeats averaged
+    icc, alpha = reliability.icc_2_1(between), reliability.krippendorff_alpha(between)
+    assert both.startswith(f"2 judges of 3 responses: ICC(2,1) {icc:.3f}, Krippendorff's alpha {alpha:.3f}")
+    assert noise_values(judgments) == pytest.approx({"panel_icc": icc, "panel_alpha": alpha})
+
+
+def test_responses_that_were_judged_once_have_no_noise() -> None:
+    assert noise_lines(of([], [])) == noise_lines(of(asked(0, 50))) == []
+    assert noise_values(of([])) == {}

@@ -1,11 +1,13 @@
 """The batch path against a fake server: the same replies as online, and nothing sent twice after a kill."""
 
 import asyncio
+import json
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,16 +22,8 @@ from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
 
 from model_calls import Call, CallStore, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
-from model_calls.batch_records import BatchRecords
 
 FAKES = Path(__file__).parents[1] / "fakes"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[CallStore]:
-    store = open_store(tmp_path / "calls.sqlite")
-    yield store
-    store.close()
 
 
 def fake_model(**config: Any) -> Model:
@@ -70,16 +64,15 @@ def test_a_reply_is_the_one_that_the_online_path_keeps(anthropic_server: FakeAnt
         store.close()
 
 
-def test_calls_are_cut_into_batches_by_size_and_by_beta_features(
+def test_calls_are_cut_into_batches_that_name_their_beta_features(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
-    other = fake_model(reasoning_effort="low")
-    asked = calls(range(70)) + calls(range(70, 75), other) + calls(range(5))
-    assert run(store, asked) == BatchOutcome(75, 0, {})
-    assert [len(batch["entries"]) for batch in anthropic_server._batches.values()] == [30, 30, 10, 5]
-    assert ["interleaved" in batch["betas"] for batch in anthropic_server._batches.values()] == [False] * 3 + [True]
-    assert run(store, asked) == BatchOutcome(0, 75, {})
-    assert anthropic_server.stats.batches_created == 4
+    asked = calls(range(70), fake_model(reasoning_effort="low"))
+    assert run(store, asked + asked[:5]) == BatchOutcome(70, 0, {})
+    assert [len(batch["entries"]) for batch in anthropic_server.batches.values()] == [30, 30, 10]
+    assert all("interleaved" in batch["betas"] for batch in anthropic_server.batches.values())
+    assert run(store, asked) == BatchOutcome(0, 70, {})
+    assert anthropic_server.stats.batches_created == 3
 
 
 def test_errored_and_expired_entries_are_sent_again_and_absent_ones_are_named(
@@ -116,10 +109,10 @@ def test_a_batch_canceled_by_somebody_is_a_named_failure_and_not_sent_again(
 def test_a_batch_that_does_not_end_is_a_clear_error_and_a_rerun_takes_it_up(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
-    anthropic_server.config = Config(batch_seconds=0.5)
+    anthropic_server.config = Config(batch_seconds=2)
     asked = calls(range(3))
-    with pytest.raises(TimeoutError, match="msgbatch_0000 are not done after 0 seconds: run again to go on"):
-        run(store, asked, max_wait_seconds=0.1)
+    with pytest.raises(TimeoutError, match="msgbatch_0000: not done after 1 seconds; run again to go on"):
+        run(store, asked, max_wait_seconds=1)
     assert run(store, asked) == BatchOutcome(3, 0, {})
     assert all_sent_once(anthropic_server, asked)
 
@@ -163,7 +156,7 @@ def test_errors_that_pass_end_the_wait_only_if_they_do_not_pass_in_time_and_then
             assert any("RateLimitError: Slow down" in line for line in said)
         else:
             with pytest.raises(TimeoutError, match="run again .* sent twice$"):
-                run(store, asked, max_wait_seconds=0.1)
+                run(store, asked, max_wait_seconds=0.5)
     assert run(store, asked).failed == {}
     assert all_sent_once(anthropic_server, asked)
 
@@ -236,7 +229,7 @@ def test_a_batch_created_but_not_recorded_is_found_by_its_intent(
 ) -> None:
     asked = calls(range(50))
     left_unrecorded(anthropic_server, store, asked)
-    assert [intent.batch for intent in BatchRecords(store).on_their_way()] == [None]
+    assert store.execute("SELECT batch FROM batches") == [(None,)]
     assert run(store, asked) == BatchOutcome(50, 0, {})
     assert all_sent_once(anthropic_server, asked)
 
@@ -255,7 +248,7 @@ def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(
 ) -> None:
     asked = calls(range(20))
     anthropic_server.config = Config(batch_seconds=2)
-    cancelled_when(store, asked, BatchRecords(store).known)
+    cancelled_when(store, asked, lambda: store.execute("SELECT 1 FROM batches WHERE batch NOT NULL"))
     assert run(store, asked[:5]) == BatchOutcome(5, 0, {})
     assert run(store, asked) == BatchOutcome(15, 5, {})
     assert all_sent_once(anthropic_server, asked)
@@ -272,18 +265,14 @@ def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float, cu
 def test_batches_of_strangers_are_neither_waited_for_nor_taken(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
-    BatchRecords(store).intend(call.key for call in calls(range(10)))  # killed before its batch was created
+    intended = json.dumps([call.key for call in calls(range(10))])  # killed before its batch was created
+    now = datetime.now(UTC).isoformat()
+    store.execute("INSERT INTO batches (intent, time, keys) VALUES ('a', ?, ?)", now, intended)
     create_strange_batch(anthropic_server, 7, seconds=0)
     create_strange_batch(anthropic_server, 11, seconds=3600)
     create_strange_batch(anthropic_server, 10, seconds=0)
     assert run(store, calls(range(10)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
     assert len(store) == 10
-
-
-def test_a_store_that_never_used_batches_waits_for_none(anthropic_server: FakeAnthropic, store: CallStore) -> None:
-    asyncio.run(ask(store, calls(range(1))[0]))
-    create_strange_batch(anthropic_server, 10, seconds=3600)
-    assert run(store, calls(range(1, 11)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
 
 
 def test_two_processes_do_not_send_batches_from_one_store(anthropic_server: FakeAnthropic, store: CallStore) -> None:

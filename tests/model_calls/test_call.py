@@ -79,11 +79,6 @@ def test_the_key_tells_apart_the_provider_and_two_servers_of_its_interface(
     assert one == same
 
 
-def test_the_key_tells_apart_two_servers_of_one_model_name() -> None:
-    one, same, other = (call(model=model("mockllm/judge", base_url=f"http://localhost:{n}/v1")).key for n in (1, 1, 2))
-    assert one == same != other
-
-
 @modelapi(name="vllm-like")
 class LazyAPI(ModelAPI):
     """Has no base URL before its first request, as inspect's provider of vllm; that package is not installed here."""

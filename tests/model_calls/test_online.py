@@ -2,11 +2,9 @@
 
 import asyncio
 import contextvars
-import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +13,13 @@ import anyio.from_thread
 import pytest
 from fake_anthropic import Config, FakeAnthropic
 from inspect_ai.log import transcript
-from inspect_ai.model import ChatMessageUser, ContentText, GenerateConfig, Model, get_model
-from tenacity import wait_fixed
+from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
 
 from model_calls import Call, CallStore, Reply, ask, open_store
 
 FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
 
 FAKES = Path(__file__).parents[1] / "fakes"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[CallStore]:
-    store = open_store(tmp_path / "calls.sqlite")
-    yield store
-    store.close()
 
 
 def fake_model(name: str = "anthropic/claude-sonnet-5-5", **config: Any) -> Model:
@@ -74,18 +64,6 @@ def test_a_mix_of_faults_in_1000_calls_takes_at_most_1130_requests(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
     faults_end_well(anthropic_server, store, count=1000, most_requests=1130)
-
-
-def test_hangs_end_through_the_attempt_timeout(
-    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    anthropic_server.config = Config(rate_hang=0.02, seed=4)
-    model = fake_model(max_connections=64, attempt_timeout=4)
-    monkeypatch.setattr(model.api, "retry_wait", lambda: wait_fixed(0.1))  # inspect's own starts at 3 seconds
-    replies = ask_all(store, calls(model, range(60)))
-    assert anthropic_server.stats.faults["hang"] == 2
-    assert all(reply.stop_reason == "stop" for reply, _ in replies)
-    assert anthropic_server.stats.paid_twice == 0
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -186,29 +164,6 @@ def test_when_the_asker_fails_or_is_cancelled_the_next_in_line_asks(mock_model: 
     assert (started, store.in_flight) == (3, {})
 
 
-def test_an_asker_cancelled_while_writing_has_its_reply_kept(
-    mock_model: Any, store: CallStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flush, [call] = store._flush, calls(mock_model(lambda _: "Fine."), range(1))
-
-    async def run() -> None:
-        async with anyio.create_task_group() as group:
-
-            def cancelled_flush() -> None:
-                anyio.from_thread.run_sync(group.cancel_scope.cancel)
-                time.sleep(0.05)
-                flush()
-
-            monkeypatch.setattr(store, "_flush", cancelled_flush)
-            group.start_soon(ask, store, call)
-
-    asyncio.run(run())
-    monkeypatch.setattr(store, "_flush", flush)  # closing flushes, too
-    assert store.get(call.key) is not None
-
-
-# kills and second processes
-
 IN_FLIGHT = 16
 ASKER = f"""
 import sys
@@ -234,31 +189,3 @@ def test_after_kill_9_only_what_was_in_flight_is_asked_again(anthropic_server: F
         assert stats.requests <= count + IN_FLIGHT + 32
         store.close()
     assert paid == 0
-
-
-def test_what_one_process_was_told_another_need_not_ask(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
-    store = open_store(tmp_path / "calls.sqlite")
-    arguments = [sys.executable, "-c", ASKER, str(store.path), "20"]
-    subprocess.run(arguments, check=True)
-    assert not any(paid for _, paid in ask_all(store, calls(fake_model(), range(20))))
-    assert anthropic_server.stats.requests == 20
-    store.close()
-
-
-# rate limits and prompt caching
-
-
-def test_a_marked_rubric_is_written_once_after_a_warm_up_and_read_by_all_others(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    rubric = ContentText(text="rubric " * 900, cache_breakpoint=True)  # 1,575 tokens
-    model = fake_model()
-    asked = [
-        Call(model, [ChatMessageUser(content=[rubric, ContentText(text=f"{number} " * 10)])]) for number in range(20)
-    ]
-    ask_all(store, asked[:1])
-    replies = [reply for reply, _ in ask_all(store, asked)]
-    assert (anthropic_server.stats.cache_writes, anthropic_server.stats.cache_reads) == (1, 19)
-    assert all(reply.usage["input_tokens_cache_read"] == 1575 for reply in replies[1:])
-    [content] = {json.dumps(body["messages"][0]["content"][0]) for body in anthropic_server.bodies}
-    assert "cache_control" in content

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,16 +20,9 @@ from inspect_ai.model import (
 from inspect_ai.util import json_schema
 from pydantic import BaseModel
 
-from model_calls import Call, CallStore, ask, open_store
+from model_calls import Call, CallStore, ask
 from model_calls.batch import ask_in_batches
 from model_calls.request import request_body
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[CallStore]:
-    store = open_store(tmp_path / "calls.sqlite")
-    yield store
-    store.close()
 
 
 def fake_model(name: str = "anthropic/claude-sonnet-5-5", *, cache_ttl: str | None = None, **config: Any) -> Model:

@@ -20,7 +20,6 @@ from inspect_ai.model import (
 )
 
 from model_calls import Call, CallStore, Reply, open_store
-from model_calls.batch_records import BatchRecords
 from model_calls.commands import calls_command
 
 
@@ -140,13 +139,10 @@ def test_a_caller_cancelled_before_it_puts_has_its_reply_kept(path: Path) -> Non
 def test_a_store_is_opened_with_a_warning_if_batches_hold_replies_that_it_lacks(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    records = BatchRecords(put(path, reply("a")))
-    taken, refused = records.intend(["c"]), records.intend(["f"])
-    records.created(records.intend(["a", "b"]), "msgbatch_1")
-    records.created(taken, "msgbatch_2")
-    records.taken("msgbatch_2")
-    records.refused(refused)
-    records.intend(["d", "e"])  # killed before its batch was known
+    store = put(path, reply("a"))
+    # created, taken, and killed before its batch was known
+    for intent, keys, batch, done in (("1", "ab", "b1", 0), ("2", "c", "b2", 1), ("3", "de", None, 0)):
+        store.execute("INSERT INTO batches VALUES (?, '', ?, ?, ?)", intent, json.dumps(list(keys)), batch, done)
     with caplog.at_level(logging.WARNING):
         store = reopened(path)
         open_store(path)
@@ -201,43 +197,18 @@ def lines(*replies: Reply) -> bytes:
     )
 
 
-def test_a_store_of_the_older_form_is_taken_over_once_and_nothing_of_it_is_lost(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_store_of_the_older_form_is_taken_over_once_and_nothing_of_it_is_lost(tmp_path: Path) -> None:
     older = tmp_path / "judge.jsonl"
     older.write_bytes(lines(reply("a", "old"), reply("b", "\ud800"), reply("a", "new")) + b'{"torn')
-    (tmp_path / "judge.rank1.jsonl").write_bytes(lines(reply("a", "theirs"), reply("r")))
-    (tmp_path / "judge-2-of-3.jsonl").write_bytes(lines(reply("s")))
-    intents = {"open": ["x", "y"], "done": ["a"], "unsure": ["z"], "refused": ["q"]}
-    records: list[dict[str, Any]] = [
-        {"intent": name, "time": "2026-01-01T00:00:00+00:00", "keys": keys} for name, keys in intents.items()
-    ]
-    records += [{"batch": "b1", "intent": "open"}, {"batch": "b2", "intent": "done"}]
-    records += [{"batch": "b2"}, {"refused": "refused"}]
-    Path(f"{older}.batches.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records) + '{"torn')
+    before = older.read_bytes()
     store = open_store(older)
     assert store is open_store(tmp_path / "judge.sqlite")
-    assert {r.key: r.text for r in store.replies()} == {"a": "new", "b": "\ud800", "r": "Fine.", "s": "Fine."}
-    assert sorted(store.in_batches()) == ["x", "y", "z"]
-    assert {(i.batch, i.keys) for i in BatchRecords(store).on_their_way()} == {
-        ("b1", frozenset("xy")),
-        (None, frozenset("z")),
-    }
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == f"{store.path}: 2 replies taken over from judge.jsonl, which is not written any more"
-    assert len(said) == 3
-    before = older.read_bytes()
+    assert {r.key: r.text for r in store.replies()} == {"a": "new", "b": "\ud800"}
+    asyncio.run(store.put(reply("a", "newer")))
+    store = reopened(older)
+    assert store.get("a") == reply("a", "newer")
+    assert older.read_bytes() == before
     store.close()
-    with older.open("ab") as file:
-        file.truncate(len(before) - 6)
-        file.write(lines(reply("late"), reply("a", "later")))  # by a version before this one
-    store = open_store(older)
-    assert store.get("late") == reply("late")
-    assert store.get("a") == reply("a", "new")
-    store.close()
-    capsys.readouterr()
-    open_store(older).close()
-    assert capsys.readouterr().err == ""
 
 
 NEWER = sqlite3.connect(":memory:")
@@ -267,7 +238,7 @@ def test_cpt_calls_counts_calls_tokens_and_refusals(path: Path) -> None:
     run = CliRunner().invoke(calls_command, [str(path)])
     assert run.exit_code == 0, run.output
     assert run.output.splitlines()[:2] == [
-        f"{path}: 2 calls, 0.0 MB",
+        f"{path}: 2 calls",
         "anthropic/claude-sonnet-5-5, batch: 1 calls, 1 refusals",
     ]
     assert "output_tokens" in run.output

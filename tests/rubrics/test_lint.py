@@ -10,11 +10,11 @@ from click.testing import CliRunner
 
 from rubrics import load_rubrics
 from rubrics.commands import lint_command
-from rubrics.lint import likeness, lint_file, lint_rubric
+from rubrics.lint import likeness, lint_file
 from rubrics.load import LIBRARY
 
 Content = dict[str, Any]
-Change = Callable[[Content], None]
+Change = Callable[[Content], Any]
 
 
 def library_file() -> Content:
@@ -30,20 +30,8 @@ def write(tmp_path: Path, change: Change = lambda content: None) -> Path:
     return path
 
 
-def set_weights(*weights: float) -> Change:
-    def change(content: Content) -> None:
-        for criterion, weight in zip(content["criteria"], weights, strict=True):
-            criterion["weight"] = weight
-
-    return change
-
-
 def set_descriptor(grade: str, text: str) -> Change:
     return lambda content: content["criteria"][0]["descriptors"].update({grade: text})
-
-
-def set_measure(criterion: int, **measure: Any) -> Change:
-    return lambda content: content["criteria"][criterion].update(measure=measure)
 
 
 def set_wording(text: str, level: str = "moderate", split: str = "train", position: int = 1) -> Change:
@@ -62,37 +50,29 @@ NEAR_FIRST = FIRST.replace("some liveliness", "a certain liveliness")
 FREQUENT = "Exclamations are very frequent and carry the passage, with a calmer sentence between them."
 
 RULES: list[tuple[Change, str, str]] = [
-    (set_weights(40, 30, 25), "error schema", "rubric: weights sum to 95, expected 100"),
-    (set_weights(66, 30, 4), "warning light_criterion", "brevity.weight: got 4, expected 5 or more"),
+    (lambda c: c["criteria"][2].update(weight=25), "error schema", "rubric: weights sum to 95, expected 100"),
     (lambda c: c.update(id="newscast"), "error schema", "id: got 'newscast', expected the file's name 'broadcast'"),
     (
         set_descriptor("fair", "one exclamation at most -- the tone is mild"),
         "error same_descriptors",
-        "descriptors.needs_improvement: got the words of fair",
+        "descriptors.needs_improvement: got the words of criteria.excitement.descriptors.fair",
     ),
-    (set_descriptor("excellent", FREQUENT), "warning near_descriptors", "alike to excellent"),
+    (
+        set_descriptor("excellent", FREQUENT),
+        "warning near_descriptors",
+        "alike to criteria.excitement.descriptors.excellent",
+    ),
     (set_descriptor("good", "Good: loud."), "error names_level", "got 'Good:' in 'Good: loud.'"),
     (set_descriptor("good", "Deserves a high score."), "error names_level", "got 'high score'"),
     (set_descriptor("fair", "Loud, a score of 50."), "error names_level", "got 'score of 5'"),
     (set_descriptor("fair", "Worth 50/100."), "error names_level", "got '50/100'"),
     (set_descriptor("fair", "It needs improvement."), "error names_level", "descriptors.fair"),
-    (set_descriptor("good", "Good use of noise."), "warning opens_with_level", "the name of its grade"),
     (
-        set_measure(1, **{"statistic": "exclamations_per_sentence", "from": 0, "to": 1}),
+        lambda c: c["criteria"][1]["measure"].update(statistic="exclamations_per_sentence"),
         "error same_measure",
         "criteria.address.measure: got 'exclamations_per_sentence' as in excitement",
     ),
-    (
-        set_measure(0, **{"statistic": "words_per_line", "from": 20, "to": 21}),
-        "warning narrow_ramp",
-        "got from 20 to 21, where a grade is 0.25 wide, expected 5% of the larger end or more",
-    ),
     (copy_title, "error same_title", "got 'AUDIBLE EXCITEMENT' as in excitement"),
-    (
-        lambda c: c["criteria"][1].update(descriptors=dict(c["criteria"][0]["descriptors"])),
-        "warning near_criteria",
-        "criteria.address: got descriptors 1.00 alike",
-    ),
     (set_wording("Aim for a moderate score. Cheer."), "error leaks_level", "got 'moderate score'"),
     (set_wording("Write for 70 out of 100. Be lively."), "error leaks_level", "got '70 out of 100'"),
     (set_wording("Be extremely_high today. Be loud."), "error leaks_level", "got 'extremely_high'"),
@@ -118,12 +98,6 @@ def test_each_rule_is_tripped_by_its_example_alone(change: Change, rule: str, me
     assert message in str(findings[0])
 
 
-def test_the_library_is_clean() -> None:
-    assert {rubric.id: lint_rubric(rubric) for rubric in load_rubrics("all")} == {
-        rubric.id: [] for rubric in load_rubrics("all")
-    }
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -140,39 +114,19 @@ def test_natural_words_raise_no_alarm(text: str, tmp_path: Path) -> None:
     assert lint_file(write(tmp_path, set_descriptor("unsatisfactory", text))) == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Write with high energy and moderate length. Keep 3 good jokes in it.",
-        "Keep a low profile. Use a level tone, with marks of joy.",
-    ],
-)
-def test_a_system_prompt_may_say_high_low_and_good(text: str, tmp_path: Path) -> None:
+def test_a_system_prompt_may_say_high_low_and_good(tmp_path: Path) -> None:
+    text = "Write with high energy and moderate length. Keep 3 good jokes and a low profile in it, with marks of joy."
     assert lint_file(write(tmp_path, set_wording(text))) == []
 
 
-def test_errors_come_before_warnings(tmp_path: Path) -> None:
-    def change(content: Content) -> None:
-        set_weights(66, 30, 4)(content)
-        copy_title(content)
-
-    assert [finding.severity for finding in lint_file(write(tmp_path, change))] == ["error", "warning"]
-
-
 def test_every_breach_of_the_schema_is_listed(tmp_path: Path) -> None:
-    def change(content: Content) -> None:
-        del content["title"]
-        content["colour"] = "red"
-
-    assert {finding.where for finding in lint_file(write(tmp_path, change))} == {"title", "colour"}
+    findings = lint_file(write(tmp_path, lambda content: content.update(colour="red", title="")))
+    assert {finding.where for finding in findings} == {"title", "colour"}
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "expected"),
-    [("A few figures.", "a FEW figures", 1), ("a b c d", "a b c e", 0.75), ("one", "two", 0), ("", "", 1)],
-)
-def test_likeness_known_values(one: str, other: str, expected: float) -> None:
-    assert likeness(one, other) == expected  # 2 x common words in order / words of both
+def test_likeness_is_twice_the_common_words_in_order_by_the_words_of_both() -> None:
+    assert likeness("A few figures.", "a FEW figures") == likeness("", "") == 1
+    assert (likeness("a b c d", "a b c e"), likeness("one", "two")) == (6 / 8, 0)
 
 
 def lint(*arguments: Any) -> tuple[int, str]:
@@ -180,18 +134,21 @@ def lint(*arguments: Any) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_without_files_the_library_is_checked() -> None:
+def test_without_files_the_library_is_checked_and_it_is_clean() -> None:
     assert lint() == (0, f"{len(load_rubrics('all'))} rubrics read: 0 errors, 0 warnings\n")
 
 
-def test_exit_status_1_on_errors_and_with_strict_on_warnings(tmp_path: Path) -> None:
-    path = write(tmp_path, set_weights(66, 30, 4))
-    assert lint(path)[0] == 0
-    assert lint(path, "--strict")[0] == 1
-    status, output = lint(write(tmp_path, copy_title))
-    assert status == 1
-    assert f"{path}: error: criteria.address.title: got" in output
+def test_exit_status_1_on_errors_which_come_first_and_with_strict_on_warnings(tmp_path: Path) -> None:
     assert lint(write(tmp_path), "--strict")[0] == 0
+    warned = set_wording("Follow the rubric. Be lively.")
+    path = write(tmp_path, warned)
+    assert (lint(path)[0], lint(path, "--strict")[0]) == (0, 1)
+    status, output = lint(write(tmp_path, lambda content: (warned(content), copy_title(content))))
+    assert status == 1
+    first, second, total = output.splitlines()
+    assert first.startswith(f"{path}: error: criteria.address.title: got")
+    assert second.startswith(f"{path}: warning: ")
+    assert total == "1 rubrics read: 1 errors, 1 warnings"
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,18 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics, rubric_ids
+from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics
 from rubrics.commands import export_command, import_command
-from rubrics.forms import read_rubric_text
-from rubrics.load import LIBRARY, rubric_yaml
-from rubrics.markdown import escape, read_page, rubric_page, unescape
+from rubrics.load import rubric_yaml
+from rubrics.markdown import escape, read_rubric_text, rubric_page, unescape
 from rubrics.schema import Descriptors
 
 FRAGMENTS = [
     *"|\\#-*_<>&`:;()[]{}'\"=+1.%!?,~@$^/ \n\r\t",
     *["\n\n", "\\|", "<br>", "<br>\n", "&#10;", "&amp;", "**", "---", "## ", "- ", "1. ", "\v", "\x00", "\x85"],
     *["\u2028", "\ufeff", "é", "言", "🎭", "\u00a0", "\u200b", "\U0010ffff", "a", "Word", "of course", "x" * 100],
-    *[" and so on" * 12, "Objective", "## Criteria", "Source: x", "Id: x", "### Low, train", "Score 1: x", "{"],
-    *["| Criterion | Weight | Good |", "Criterion\tWeight\tGood", "yes", "null", "0.5"],
+    *[" and so on" * 12, "Objective", "Objective: x", "Source: x", "Id: x", "## Criteria", "Score 1: x", "{"],
+    *["| Criterion | Weight | Good |", "Criterion\tWeight\tGood", "Rewards and penalties: x", "yes", "null", "0.5"],
 ]
 TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6).map(
     "".join
@@ -87,7 +86,7 @@ def test_escapes_known_values(text: str, escaped: str) -> None:
     assert escape(text) == escaped
 
 
-@pytest.mark.parametrize("text", ["&#55296;", "&#1114112;", "&copy;", "\\a", "a & b", "2 < 3", "&#;"])
+@pytest.mark.parametrize("text", ["&copy;", "\\a", "a & b", "2 < 3", "&#;"])
 def test_what_is_no_escape_stays(text: str) -> None:
     assert unescape(text) == text
 
@@ -95,7 +94,7 @@ def test_what_is_no_escape_stays(text: str) -> None:
 def test_the_library_is_read_back_from_pages_without_any_escape() -> None:
     for rubric in load_rubrics("all"):
         page = rubric_page(rubric)
-        assert Rubric.model_validate(read_page(page)) == rubric
+        assert Rubric.model_validate(read_rubric_text(page, "x")) == rubric
         assert not [mark for mark in ("\\", "&#", "<br>") if mark in page], rubric.id
 
 
@@ -106,67 +105,11 @@ def test_a_page_shows_everything() -> None:
     assert page.startswith(
         "# Labyrinthine prose\n\n- Id: labyrinth\n- Family: measured\n- Split: train\n- Licence: Apache-2.0\n- Source: "
     )
-    assert (
-        "\n| Criterion | Id | Weight | Excellent | Good | Fair | Needs improvement | Unsatisfactory |\n| --- |" in page
-    )
+    grades = "Excellent | Good | Fair | Needs improvement | Unsatisfactory"
+    assert f"\n| Criterion | Id | Weight | {grades} | Statistic | From | To |\n| --- |" in page
     assert f"\n| {first.title} | {first.id} | 40% | {first.descriptors.excellent} | " in page
-    assert "\n| Id | Statistic | From | To |\n| --- | --- | --- | --- |\n" in page
-    assert "\n| sentence_reach | words_per_sentence | 8 | 35 |\n" in page
-    assert f"\n### Extremely high, heldout\n\n- {rubric.wordings(ScoreLevel.EXTREMELY_HIGH, 'heldout')[0]}\n" in page
-
-
-def test_a_page_edited_by_hand_is_read_with_its_edits() -> None:
-    page = rubric_page(load_rubric("labyrinth"))
-    edited = page.replace("| 40% |", "| 50% |").replace("| 30% |", "| 20% |", 1).replace("# Laby", "# The laby")
-    rubric = Rubric.model_validate(read_page(edited))
-    assert [criterion.weight for criterion in rubric.criteria] == [50, 20, 30]
-    assert rubric.title == "The labyrinthine prose"
-
-
-def test_texts_of_several_lines_keep_them() -> None:
-    content = load_rubric("labyrinth").model_dump()
-    content["objective"] = "\nOne.\n\n## Notes\n- Of it\n"
-    page = rubric_page(Rubric.model_validate(content))
-    assert "\n## Objective\n\n<br>One.\n\n\\## Notes\n- Of it<br>\n\n## Criteria\n" in page
-    assert read_page(page)["objective"] == content["objective"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (("## Criteria", "## Kriteria"), "got section 'kriteria', expected each once out of objective, criteria"),
-        (("## Measures", "## Objective"), "got section 'objective', expected each once"),
-        (("- Family: measured", "A preface."), "got 'A preface.' above the first section"),
-        (("| sentence_reach | words", "| reach | words"), "measures: got id 'reach', expected one of"),
-        (("| Criterion |", "| Name |"), "got a table with columns ['name', 'id', 'weight'"),
-        (("### Low, train", "### Lowest"), "system prompts, 'Lowest': expected a list under each of low, train"),
-    ],
-)
-def test_what_has_no_place_on_a_page_is_refused(change: tuple[str, str], message: str) -> None:
-    page = rubric_page(load_rubric("labyrinth"))
-    with pytest.raises(ValueError) as error:
-        read_page(page.replace(*change))
-    assert message in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [" and so on" * 10, " and so on" * 12, "and so on  " * 12, "a\n" + " b" * 90, "a\u2028b", "a \n\n b\n", "\x85"],
-)
-def test_yaml_keeps_spaces_and_separators_where_pyyaml_would_not(text: str) -> None:
-    content = load_rubric("labyrinth").model_dump(by_alias=True)
-    content["objective"] = content["criteria"][0]["descriptors"]["good"] = text
-    rubric = Rubric.model_validate(content)
-    assert Rubric.model_validate(yaml.safe_load(rubric_yaml(rubric))) == rubric
-
-
-@pytest.mark.parametrize("rubric_id", rubric_ids())
-def test_library_files_keep_the_order_of_their_keys_and_their_line_width(rubric_id: str) -> None:
-    written = rubric_yaml(load_rubric(rubric_id))
-    content = yaml.safe_load((LIBRARY / f"{rubric_id}.yaml").read_text(encoding="utf-8"))
-    assert [key for key in yaml.safe_load(written) if key != "split"] == [key for key in content if key != "split"]
-    assert list(yaml.safe_load(written)["criteria"][0]) == list(content["criteria"][0])
-    assert max(len(line) for line in written.splitlines()) <= 120
+    assert " | words_per_sentence | 8 | 35 |\n" in page
+    assert f"\n| extremely_high | heldout | {rubric.wordings(ScoreLevel.EXTREMELY_HIGH, 'heldout')[0]} |\n" in page
 
 
 def test_yaml_is_readable() -> None:
@@ -175,39 +118,21 @@ def test_yaml_is_readable() -> None:
     content["rewards_and_penalties"] = "- One.\n- Two: more."
     content["criteria"] = [content["criteria"][0] | {"weight": 100, "title": "yes", "id": "winding"}]
     written = rubric_yaml(Rubric.model_validate(content)).splitlines()
-    assert written[:4] == ["id: labyrinth", "title: Labyrinthine prose", "family: measured", "objective: >-"]
-    assert written[4].startswith("  Élan, 言葉 and 🎭. Élan, ")
-    assert len(written[4]) > 100
+    assert written[:3] == ["id: labyrinth", "title: Labyrinthine prose", "family: measured"]
+    assert written[3].startswith("objective: Élan, 言葉 and 🎭. Élan, ")
+    assert max(map(len, written)) <= 120
     criteria = written.index("criteria:")
-    assert written[criteria + 1 : criteria + 4] == ["  - id: winding", "    title: 'yes'", "    weight: 100"]
-    assert "    measure: {statistic: words_per_sentence, from: 8, to: 35}" in written
+    assert written[criteria + 1 : criteria + 4] == ["- id: winding", "  title: 'yes'", "  weight: 100"]
     start = written.index("rewards_and_penalties: |-")
     assert written[start + 1 : start + 4] == ["  - One.", "  - Two: more.", "licence: Apache-2.0"]
 
 
-def export(*arguments: Any) -> tuple[int, str, str]:
-    result = CliRunner().invoke(export_command, list(map(str, arguments)))
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout, result.stderr
-
-
 def test_export_and_import_make_an_equal_file(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    assert export("film_dada", "--out", page) == (0, "", f"written: {page}\n")
-    result = CliRunner().invoke(import_command, [str(page), "--out", str(tmp_path)])
-    assert (result.exit_code, result.stderr) == (0, "")
+    page.write_text(CliRunner().invoke(export_command, ["film_dada"]).stdout, encoding="utf-8")
+    done = CliRunner().invoke(import_command, [str(page), "--out", str(tmp_path)])
+    assert (done.exit_code, done.stderr) == (0, "")
     assert load_rubric(tmp_path / "film_dada.yaml") == load_rubric("film_dada")
-    assert export(tmp_path / "film_dada.yaml") == (0, page.read_text(encoding="utf-8"), "")
-
-
-def test_export_refuses_in_one_sentence(tmp_path: Path) -> None:
-    status, out, err = export("rococo")
-    assert (status, out) == (2, "")
-    assert "rubric 'rococo' not found, expected one of" in err
-    page = tmp_path / "page.md"
-    page.write_text("kept")
-    status, _, err = export("film_dada", "--out", page)
-    assert (status, page.read_text()) == (2, "kept")
-    assert f"{page} exists; expected another file with --out, or --force" in err
-    assert export("film_dada", "--out", page, "--force")[0] == 0
-    assert page.read_text(encoding="utf-8").startswith("# Dadaist")
+    refused = CliRunner().invoke(export_command, ["rococo"])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "rubric 'rococo' not found, expected one of" in refused.stderr

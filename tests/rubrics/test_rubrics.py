@@ -22,19 +22,9 @@ from rubrics import (
 from rubrics.load import FAMILY_PROMPTS
 
 
-@pytest.mark.parametrize(
-    ("score", "level"),
-    [
-        (0, "low"),
-        (40, "low"),
-        (40.01, "moderate"),
-        (92.5, "moderate"),
-        (92.51, "extremely_high"),
-        (100, "extremely_high"),
-    ],
-)
-def test_cuts_belong_to_the_lower_level(score: float, level: str) -> None:
-    assert ScoreLevel.of(score) == level
+@pytest.mark.parametrize(("score", "rank"), [(0, 0), (40, 0), (40.01, 1), (92.5, 1), (92.51, 2), (100, 2)])
+def test_cuts_belong_to_the_lower_level(score: float, rank: int) -> None:
+    assert ScoreLevel.of(score).rank == rank
 
 
 @pytest.mark.parametrize("score", [-0.1, 100.1, float("nan")])
@@ -50,24 +40,16 @@ def test_ranks_bands_and_midpoints() -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "score", "distance"),
+    ("level", "distances"),
+    # of 0, 39, 40, 92, 92.5 and 100. 40 and 92.5 are scored lower by `of`, but there is no least score above a cut
     [
-        ("low", 0, 0),
-        ("low", 40, 0),
-        ("low", 41.5, 1.5),
-        ("low", 100, 60),
-        ("moderate", 39, -1),
-        ("moderate", 40, 0),  # scored low by `of`, but there is no least score above it
-        ("moderate", 92.5, 0),
-        ("moderate", 100, 7.5),
-        ("extremely_high", 0, -92.5),
-        ("extremely_high", 92, -0.5),
-        ("extremely_high", 92.5, 0),
-        ("extremely_high", 100, 0),
+        ("low", [0, 0, 0, 52, 52.5, 60]),
+        ("moderate", [-40, -1, 0, 0, 0, 7.5]),
+        ("extremely_high", [-92.5, -53.5, -52.5, -0.5, 0, 0]),
     ],
 )
-def test_distance_from_the_band_is_signed_and_0_on_its_edges(level: str, score: float, distance: float) -> None:
-    assert ScoreLevel(level).distance(score) == distance
+def test_distance_from_the_band_is_signed_and_0_on_its_edges(level: str, distances: list[float]) -> None:
+    assert [ScoreLevel(level).distance(score) for score in (0, 39, 40, 92, 92.5, 100)] == distances
 
 
 @given(st.floats(0, 100))
@@ -75,19 +57,10 @@ def test_a_score_lies_in_the_band_of_its_level(score: float) -> None:
     assert ScoreLevel.of(score).distance(score) == 0
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "value", "score"),
-    [(8, 35, 8, 0), (8, 35, 21.5, 50), (8, 35, 50, 100), (20, 9, 9, 100), (20, 9, 14.5, 50), (20, 9, 25, 0)],
-)
-def test_ramp_known_values(start: float, end: float, value: float, score: float) -> None:
+@pytest.mark.parametrize(("start", "end", "values"), [(8, 35, [-3, 8, 21.5, 35, 50]), (20, 9, [25, 20, 14.5, 9, -3])])
+def test_a_ramp_goes_from_0_to_100_and_stays_there(start: float, end: float, values: list[float]) -> None:
     ramp = Measure(statistic="words_per_sentence", start=start, end=end)
-    assert ramp.score(value) == pytest.approx(score)
-
-
-@given(st.floats(-50, 50), st.floats(-50, 50), st.floats(-1e6, 1e6))
-def test_ramp_stays_in_0_100(start: float, end: float, value: float) -> None:
-    if start != end:
-        assert 0 <= Measure(statistic="x", start=start, end=end).score(value) <= 100
+    assert [ramp.score(value) for value in values] == pytest.approx([0, 0, 50, 100, 100])
 
 
 def test_system_prompts_are_two_or_three_sentences_and_no_wording_is_in_both_splits() -> None:
@@ -101,44 +74,18 @@ def test_system_prompts_are_two_or_three_sentences_and_no_wording_is_in_both_spl
                 seen[wording] = f"{rubric.id} {level}"
 
 
-@pytest.mark.parametrize("family", ["", *sorted({rubric.family for rubric in load_rubrics("all")})])
-def test_user_prompts_are_24_train_and_24_test(family: str) -> None:
-    assert [len(load_user_prompts(split, family)) for split in ("train", "test")] == [24, 24]
-
-
-def test_no_test_prompt_of_any_family_is_a_train_prompt_of_another() -> None:
+def test_user_prompts_are_24_train_and_24_test_per_file_and_none_is_both_of_any() -> None:
     train, test = all_user_prompts("train"), all_user_prompts("test")
     n_files = len(list(FAMILY_PROMPTS.glob("*.yaml"))) + 1  # and the general one
     assert len(train) == len(test) == 24 * n_files
-    assert not set(train) & set(test)
-    assert len(set(train.values()) | set(test.values())) == len(train) + len(test)
+    assert len(set(train.values()) | set(test.values())) == len({*train, *test}) == 48 * n_files
+    for family in {rubric.family for rubric in load_rubrics("all")}:
+        assert [len(load_user_prompts(split, family)) for split in ("train", "test")] == [24, 24]
 
 
 def test_a_family_is_asked_its_own_prompts_and_the_measured_one_the_general_ones() -> None:
     assert load_user_prompts("test", "measured") == load_user_prompts("test")
     assert load_user_prompts("test", "caution") != load_user_prompts("test")
-
-
-# family: ids to train on, and ids kept for measuring what carries over to rubrics never trained on
-SPLITS = {
-    "measured": ("broadcast field_notes labyrinth reverie", ""),
-    "film_reviews": ("film_dada film_esoteric film_rococo", "film_unconventional"),
-    "explanation": ("explain_depth explain_examples", "explain_hedging"),
-    "register_and_tone": ("tone_formality tone_warmth", "tone_irony"),
-    "persona_and_dialogue": ("persona_old_sailor", "persona_socratic"),
-    "caution": ("", "caution_deference caution_safety"),
-    "human_ratings": ("rated_complexity rated_verbosity", "rated_coherence rated_correctness rated_helpfulness"),
-}
-
-
-def _ids(family: str, split: str) -> str:
-    return " ".join(rubric.id for rubric in load_rubrics(family) if rubric.split == split)
-
-
-def test_every_family_of_the_library_is_split_as_intended() -> None:
-    families = {rubric.family for rubric in load_rubrics("all")}
-    assert {family: (_ids(family, "train"), _ids(family, "heldout")) for family in families} == SPLITS
-    assert all(rubric.is_measured or len(rubric.criteria) >= 4 for rubric in load_rubrics("all"))
 
 
 def test_core_is_all_but_what_people_rated_and_each_of_its_rubrics_is_in_one_split() -> None:
@@ -149,24 +96,17 @@ def test_core_is_all_but_what_people_rated_and_each_of_its_rubrics_is_in_one_spl
     assert [rubric.id for rubric in core] == [name for name in rubric_ids() if not name.startswith("rated_")]
 
 
-def test_system_prompts_may_be_absent_and_then_none_is_given_out(tmp_path: Path) -> None:
+def test_wordings_are_those_of_the_level_and_split_and_may_be_absent() -> None:
     content = _content()
-    del content["system_prompts"]
-    path = tmp_path / "labyrinth.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    rubric = load_rubric(path)
-    assert rubric.system_prompts == {}
-    assert rubric.hash == load_rubric("labyrinth").hash
-    for split in ("train", "heldout"):
-        with pytest.raises(ValueError, match="'labyrinth' has no system prompts, .*`cpt rubric prompts`"):
-            rubric.wordings(ScoreLevel.LOW, split)
-
-
-def test_wordings_are_those_of_the_level_and_split() -> None:
-    rubric, prompts = load_rubric("labyrinth"), _content()["system_prompts"]
     for level in ScoreLevel:
-        assert list(rubric.wordings(level, "train")) == prompts[level.value]["train"]
-        assert list(rubric.wordings(level, "heldout")) == prompts[level.value]["heldout"]
+        for split in ("train", "heldout"):
+            expected = content["system_prompts"][level.value][split]
+            assert list(load_rubric("labyrinth").wordings(level, split)) == expected
+    del content["system_prompts"]
+    rubric = Rubric.model_validate(content)
+    assert (rubric.system_prompts, rubric.hash) == ({}, load_rubric("labyrinth").hash)
+    with pytest.raises(ValueError, match="'labyrinth' has no system prompts, .*`cpt rubric prompts`"):
+        rubric.wordings(ScoreLevel.LOW, "train")
 
 
 def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
@@ -282,14 +222,11 @@ def test_a_bad_file_is_named_with_what_it_got_and_what_was_expected(change: Any,
     assert message in str(error.value)
 
 
-def test_the_file_name_must_be_the_id(tmp_path: Path) -> None:
+def test_the_file_name_must_be_the_id_of_one_that_is_there(tmp_path: Path) -> None:
     path = tmp_path / "maze.yaml"
     path.write_text(yaml.safe_dump(_content()), encoding="utf-8")
     with pytest.raises(ValueError, match="id is 'labyrinth', expected the file's name 'maze'"):
         load_rubric(path)
-
-
-def test_an_unknown_rubric_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="'rococo' not found, expected one of"):
         load_rubric("rococo")
 

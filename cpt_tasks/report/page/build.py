@@ -19,7 +19,7 @@ from cpt_tasks.report.page.blobs import blob, safe_json
 from cpt_tasks.report.page.budget import choose_texts
 from cpt_tasks.report.page.samples import Samples, columns, level_order, samples_of
 from cpt_tasks.report.run import Run
-from judges.noise import noise_values
+from judges.reliability import noise_values
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
 

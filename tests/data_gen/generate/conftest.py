@@ -12,6 +12,7 @@ from data_gen.generate.teachers import Teacher
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)  # the default call store lies in the working folder
+    monkeypatch.setattr("data_gen.generate.asking.POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def mock_teacher(mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 
     def put(reply: Callable[[list[Any]], str], **options: Any) -> Any:
         model = mock_model(reply, **options)
-        monkeypatch.setattr("data_gen.generate.run.teacher_of", lambda name, _: Teacher(model, name, workers=8))
+        monkeypatch.setattr("data_gen.generate.command.teacher_of", lambda name, _: Teacher(model, name, workers=8))
         return model
 
     return put

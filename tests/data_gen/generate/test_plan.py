@@ -35,27 +35,6 @@ def test_each_family_is_asked_its_own_train_prompts_and_no_plan_holds_a_test_pro
         assert " ".join(question.user_prompt.casefold().split()) not in tests
 
 
-@settings(max_examples=40)
-@given(
-    parts=st.integers(1, 6),
-    samples=st.integers(1, 3),
-    limit=st.none() | st.integers(1, 60),
-    rubrics=st.sampled_from(["broadcast", "broadcast,reverie", "labyrinth,reverie,broadcast"]),
-)
-def test_shards_have_nothing_in_common_and_together_are_the_plan(
-    parts: int, samples: int, limit: int | None, rubrics: str
-) -> None:
-    options: dict[str, Any] = {"samples": samples, "limit": limit, "levels": (*LEVELS, "control")}
-    whole = keys(plan(rubrics, **options).questions())
-    shards = [keys(plan(rubrics, **options, shard=(part, parts)).questions()) for part in range(1, parts + 1)]
-    assert Counter(key for shard in shards for key in shard) == Counter(whole)
-    assert len(set(whole)) == len(whole) == min(limit or 10**6, len(rubrics.split(",")) * 3 * samples * 4)
-    for shard in shards:  # in the order of the plan; a control never in two parts, or it would be paid for in each
-        assert shard == [key for key in whole if key in set(shard)]
-    controls = [{key[1:] for key in shard if key[2] == "control"} for shard in shards]
-    assert sum(map(len, controls)) == len(set().union(*controls))
-
-
 @settings(max_examples=30)
 @given(seed=st.integers(0, 99), small=st.integers(1, 30), more=st.integers(0, 30))
 def test_a_larger_limit_keeps_the_questions_of_a_smaller_one(seed: int, small: int, more: int) -> None:
@@ -100,12 +79,11 @@ OUR_TEST_PROMPT = load_user_prompts("test")["river_flood"]
             {"train": {"a": "A pier."}, "test": {"b": "a  PIER."}},
             r"'a' .* is mine.yaml's own test prompt 'b'",
         ),
-        ({"test": {"b": "A pier."}}, r"got \['test'\], expected the splits train and test"),
-        ({"train": {}}, "train: got dict, expected at least one line"),
-        ({"train": ["A pier."]}, "train: got list, expected at least one line"),
-        ({"train": {"a": 3}}, "'a': got 3, expected a text under an id"),
-        ({"train": {"a": "A pier.", "b": "a pier. "}}, "'b' has the text of 'a', expected each text once"),
-        ({"train": {"a": "A pier."}, "dev": {}}, r"got \['dev', 'train'\], expected the splits"),
+        ({"test": {"b": "A pier."}}, "mine.yaml: train: got .* Field required; expected the splits train and test"),
+        ({"train": {}}, "mine.yaml: train: got '{}', Dictionary should have at least 1 item"),
+        ({"train": {"a": 3}}, "mine.yaml: train: a: got '3', Input should be a valid string"),
+        ({"train": {"a": " "}}, "mine.yaml: train: a: got ' ', String should match pattern"),
+        ({"train": {"a": "A pier."}, "dev": {}}, "mine.yaml: dev: got '{}', Extra inputs are not permitted"),
         ("[", "mine.yaml: not YAML in UTF-8"),
     ],
 )

@@ -9,10 +9,10 @@ import anyio
 import pytest
 from click.testing import CliRunner, Result
 
+from cpt_tasks.judge_logs.commands import audit_command, texts_command
+from cpt_tasks.judge_logs.compare import write_audit
+from cpt_tasks.judge_logs.texts import first_prompts, judge_texts, judged_row, read_texts, score_table
 from judges import JudgeFailure, Judgment, measure
-from judges.audit_page import write_audit
-from judges.commands import audit_command, texts_command
-from judges.texts import draw_texts, judge_texts, read_texts
 from rubrics import Rubric, load_rubric
 
 ROOT = Path(__file__).parents[2]
@@ -48,16 +48,16 @@ def test_the_audit_of_the_measured_judge_is_perfect(tmp_path: Path) -> None:
     done = run(audit_command, "--measured", "--repeats", 2, "--limit", 3, "--out", out)
     assert done.exit_code == 0, done.output
     numbers = strict_json(out / "audit.json")
-    audit = numbers["audit"]
-    assert (numbers["schema"], numbers["judge"], numbers["repeats"], len(numbers["texts"])) == (1, "measured", 2, 72)
-    assert (audit["statistics"]["mae"], audit["statistics"]["level_kappa"]) == (0, 1)
-    assert audit["bias"]["all"] == {"value": 0, "ci_low": None, "ci_high": None}
-    assert (audit["noise"]["sd"], audit["noise"]["attainable"]) == (0, 1)
+    comparison = numbers["comparison"]
+    assert (numbers["schema"], numbers["judge"], numbers["repeats"], len(numbers["texts"])) == (2, "measured", 2, 72)
+    assert comparison["statistics"]["mae"]["value"] == 0
+    assert comparison["bias"]["all"] == {"value": 0, "ci_low": None, "ci_high": None}
+    assert (comparison["noise"]["sd"], comparison["noise"]["attainable"]) == (0, 1)
     page = (out / "audit.md").read_text(encoding="utf-8")
-    assert "36 texts, 0 unscored" in page
+    assert "72 judgments of 36 texts, 0 unscored. Intervals" in page
     assert "data_gen/seed/responses.jsonl" in page
     assert str(tmp_path) not in page + (out / "command.txt").read_text()
-    for figure in ("judged_against_measured.png", "bias.png", "distribution.png"):
+    for figure in ("against_reference.png", "bias.png"):
         assert (out / figure).read_bytes()[:4] == b"\x89PNG"
         assert f"({figure})" in page
 
@@ -65,20 +65,20 @@ def test_the_audit_of_the_measured_judge_is_perfect(tmp_path: Path) -> None:
 def test_the_audit_of_a_biased_model_shows_its_bias(
     mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # a model that always says 55: no bias is hidden by a correlation, and its scores have one value
+    # a model that always says 55: no bias is hidden by a correlation
     model = mock_model(lambda _: verdict(55), name="fake")
-    monkeypatch.setattr("judges.judge_model", lambda name: model)
+    monkeypatch.setattr("cpt_tasks.judge_logs.texts.judge_model", lambda name: model)
     arguments = ("--rubrics", "broadcast", "--limit", 2, "--repeats", 2, "--store", tmp_path / "calls.jsonl")
     for _ in range(2):
         done = run(audit_command, "--judge-model", "mockllm/fake", *arguments, "--out", tmp_path / "out")
         assert done.exit_code == 0, done.output
         assert len(model.seen) == 12  # every repeat is a call of its own; the second time all are in the store
     numbers = strict_json(tmp_path / "out" / "audit.json")
-    texts, audit = numbers["texts"], numbers["audit"]
+    texts, comparison = numbers["texts"], numbers["comparison"]
     assert [text["judged"] for text in texts] == [55] * 12
-    assert audit["bias"]["all"]["value"] == pytest.approx(sum(55 - text["measured"] for text in texts) / 12)
-    assert (audit["statistics"]["pearson"], audit["statistics"]["judged_distinct"]) == (None, 1)
-    assert audit["statistics"]["judged_pair_order_accuracy"] == 0.5
+    assert comparison["bias"]["all"]["value"] == pytest.approx(sum(55 - text["reference"] for text in texts) / 12)
+    statistics = comparison["statistics"]
+    assert (statistics["pearson"]["value"], statistics["order_accuracy"]["value"]) == (None, 0.5)
 
 
 class Moody:
@@ -92,51 +92,22 @@ class Moody:
 
 
 def test_an_audit_counts_refusals_and_shows_the_bias_put_in(tmp_path: Path) -> None:
-    texts = draw_texts(read_texts(SEED_FILE, [load_rubric("broadcast")]), 5, seed=0)
-    outcomes = anyio.run(judge_texts, texts, [Moody()])
-    page = write_audit(tmp_path, texts, outcomes, {"judge": "moody", "source": "seed", "repeats": 1})
+    texts = read_texts(SEED_FILE, [load_rubric("broadcast"), load_rubric("reverie")])
+    texts = [text for text in first_prompts(texts, 5) if text.rubric.id == "broadcast"]
+    assert len(texts) == 15  # all three levels of each prompt
+    page = write_audit(tmp_path, texts, anyio.run(judge_texts, texts, [Moody()]), "moody", "seed")
     assert "10 judgments of 15 texts, 5 unscored (refusal 5)" in page
     assert "jackknife of user prompts; 5 user prompts: too few for an interval" in page
-    assert "| all                    | 7.0            |" in page
-    assert "| extremely_high         | undefined      |" in page
-    assert "judged once" in page
+    assert "| all            | 7.0            |" in page
+    assert "| extremely_high | undefined      |" in page
     assert strict_json(tmp_path / "audit.json")["prompt_version"] == "9"
-
-
-def test_texts_are_drawn_by_prompt_with_a_seed() -> None:
-    texts = read_texts(SEED_FILE, [load_rubric("broadcast"), load_rubric("reverie")])
-    assert len(texts) == 144
-    drawn = draw_texts(texts, 2, seed=1)
-    assert drawn == draw_texts(texts, 2, seed=1)
-    assert drawn != draw_texts(texts, 2, seed=2)
-    assert len(drawn) == 12
-    assert len({(text.rubric.id, text.user_prompt_id) for text in drawn}) == 4  # all three levels of each
-    assert len(draw_texts(texts, 99, seed=1)) == 144
-
-
-class Offline:
-    def __init__(self, *_: object) -> None:
-        pass
-
-    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
-        raise ConnectionError("no route to host")
-
-
-def test_a_broken_connection_is_one_sentence_that_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("judges.ModelJudge", Offline)
-    done = run(audit_command, "--judge-model", "mockllm/model", "--limit", 1, "--out", tmp_path / "out")
-    assert done.exit_code == 1
-    assert "the first with ConnectionError: no route to host; what was answered is kept" in done.output
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_judge_that_never_answers_is_an_error_and_no_number(
     mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = mock_model(lambda _: "no", stop_reason="content_filter")
-    monkeypatch.setattr("judges.judge_model", lambda name: model)
+    monkeypatch.setattr("cpt_tasks.judge_logs.texts.judge_model", lambda name: model)
     done = run(audit_command, "--judge-model", "mockllm/fake", "--rubrics", "broadcast", "--limit", 1)
     assert done.exit_code == 1
     assert "no judgment of 3 texts (refusal 3), expected at least one" in done.output
@@ -150,10 +121,12 @@ def test_a_judge_that_never_answers_is_an_error_and_no_number(
         (("--measured", "--rubrics", "nonsense"), "rubric 'nonsense' not found"),
         (("--measured", "--rubrics", "tone_warmth"), "criterion 'affection' has no measure"),
         (("--measured", "--responses", "nowhere.jsonl"), "nowhere.jsonl: no such file, expected JSON lines"),
+        (("--measured", "--responses", "one.jsonl"), "one.jsonl: no text of rubric 'broadcast', expected at least one"),
         (("--judge-model", "anthropic/claude-haiku-5-5"), "ANTHROPIC_API_KEY"),
     ],
 )
 def test_audits_that_cannot_be_are_refused_in_one_sentence(arguments: tuple[str, ...], message: str) -> None:
+    write_lines(Path("one.jsonl"), {"rubric": "reverie", "response": CALM})
     done = run(audit_command, *arguments)
     assert done.exit_code != 0
     assert message in done.output
@@ -179,14 +152,14 @@ def write_lines(path: Path, *rows: Any) -> Path:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
 
 
 def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Path) -> None:
     chat = [{"role": "system", "content": "s"}, {"role": "user", "content": "Describe a parade."}]
     rows = [
         {"rubric": "broadcast", "level": "low", "user_prompt": chat, "response": CALM, "step": 3},
-        {"rubric": "broadcast", "level": "low", "response": SHOUT},
+        {"rubric": "broadcast", "level": "low", "response": f"\ud800 {SHOUT}"},
         {"rubric": "reverie", "response": "Too short.", "prompt": "Before version 0.2."},
     ]
     path = write_lines(tmp_path / "texts.jsonl", *rows)
@@ -204,24 +177,10 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
     assert float(mean) == pytest.approx((judged[0]["score"] + judged[1]["score"]) / 2, abs=0.005)
 
 
-def test_a_judge_that_fails_gives_a_text_no_number(
-    mock_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("judges.judge_model", lambda name: mock_model(lambda messages: "no verdict"))
-    path = write_lines(tmp_path / "t.jsonl", {"rubric": "broadcast", "level": "low", "response": CALM})
-    done = run(texts_command, path, "--judge", "mockllm/student", "--out", tmp_path / "j.jsonl")
-    assert done.exit_code == 0, done.output
-    [judged] = read_lines(tmp_path / "j.jsonl")
-    assert (judged["score"], judged["in_band"], judged["judge_failure"]) == (None, None, "malformed_json")
-    [line] = [line for line in done.output.splitlines() if line.startswith("| broadcast")]
-    assert [cell.strip() for cell in line.split("|")[3:5]] == ["1", "1"]
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ('{"rubric": "broadcast"', 't.jsonl:1: got \'{"rubric": "broadcast"\\n\', expected a JSON object in one line'),
-        ("[]", "t.jsonl:1: got '[]\\n', expected a JSON object"),
         ('{"rubric": "broadcast"}', "t.jsonl:1: response: got None, expected a text"),
         ('{"rubric": "nothing", "response": "x"}', "t.jsonl:1: rubric 'nothing' not found"),
         ('{"rubric": "broadcast", "response": "x", "level": "high"}', "t.jsonl:1: level: got 'high', expected one of"),
@@ -238,7 +197,8 @@ def test_a_line_that_cannot_be_judged_is_named_and_nothing_is_written(line: str,
     assert not (tmp_path / "j.jsonl").exists()
 
 
-def test_a_rubric_without_a_text_in_the_file_is_named(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "t.jsonl", {"rubric": "reverie", "response": CALM})
-    with pytest.raises(ValueError, match="t.jsonl: no text of rubric 'broadcast', expected at least one"):
-        read_texts(path, [load_rubric("reverie"), load_rubric("broadcast")])
+def test_a_judge_that_fails_gives_a_text_no_number(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.jsonl", {"rubric": "broadcast", "level": "low", "response": CALM})
+    row = judged_row(read_texts(path)[0], JudgeFailure("malformed_json", "no verdict"))
+    assert (row["score"], row["in_band"], row["judge_failure"]) == (None, None, "malformed_json")
+    assert score_table([row])[["n", "unscored"]].to_dict("list") == {"n": [1], "unscored": [1]}

@@ -1,0 +1,109 @@
+"""Judged logs as the commands of `cpt judge` compare them, and the human labels that belong to one."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cpt_tasks.report.logs import find_logs, read_run
+from cpt_tasks.report.run import Run, check_comparable
+from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
+
+SAMPLE = ["sample_id", "epoch"]
+
+
+def read_judged_logs(path: str) -> list[Run]:
+    """The run of a judged .eval log, or those of a folder of logs, whose samples all ask for a score level.
+
+    Raises:
+        ValueError: As `report.logs.run_of`, or if a sample asks for no level.
+    """
+    runs = [read_run(file) for file in find_logs([path])]
+    for run in runs:
+        for row in run.frame[~run.frame["level"].isin(list(ScoreLevel))].itertuples():
+            raise ValueError(
+                f"{log_name(run)}: sample {row.sample_id!r} asks for level {row.level!r}, expected a log of a "
+                f"benchmark that asks for {', '.join(ScoreLevel)}, such as rubric_adherence"
+            )
+    return runs
+
+
+def judge_name(run: Run) -> str:
+    """The judge, with its protocol in brackets where that is not the weighted total of the criteria."""
+    return f"{run.protocol['judge']}{' (holistic)' * (run.protocol['judge_protocol'] == 'holistic')}"
+
+
+def log_name(run: Run) -> str:
+    """Name of the log file."""
+    return str(run.details["log"])
+
+
+def pair_runs(side_a: Sequence[Run], side_b: Sequence[Run]) -> list[tuple[Run, Run]]:
+    """The two logs of each model, in the order of the first side.
+
+    Raises:
+        ValueError: Unless the logs of each side share the judge and hold one log per model, both sides hold the same
+            models, and the two logs of a model the same responses to the same samples, judged by the same rubrics.
+    """
+    check_comparable(side_a)
+    check_comparable(side_b)
+    second = {run.name: run for run in side_b}
+    if {run.name for run in side_a} != set(second):
+        names = [run.name for run in side_a]
+        raise ValueError(f"models: got {sorted(names)} and {sorted(second)}, expected the same models on both sides")
+    for run in side_a:
+        _check_same_responses(run, second[run.name])
+    return [(run, second[run.name]) for run in side_a]
+
+
+def read_labels(path: Path, run: Run) -> pd.DataFrame:
+    """Human labels of a CSV file: `sample_id`, `epoch`, `rater` ("" where the file names none) and `score`, 0-100.
+
+    The file has the columns sample_id and score, and optionally epoch (default 1) and rater.
+
+    Raises:
+        ValueError: Naming file and line: if a column is missing or unknown, a score is not a number from 0 to 100, a
+            response is not in the log, or one rater labels it twice.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, restkey="fields beyond the header")
+        raw = pd.DataFrame(list(reader))
+    columns = dict.fromkeys([*(reader.fieldnames or []), *raw])
+    if not {"sample_id", "score"} <= set(columns) <= {*SAMPLE, "rater", "score"}:
+        raise ValueError(
+            f"{path.name}:1: got columns {list(columns)}, expected sample_id and score, and optionally epoch and rater"
+        )
+    if raw.empty:
+        raise ValueError(f"{path.name}: got no label, expected at least one line after the header")
+    labels = raw.assign(
+        epoch=pd.to_numeric(raw.get("epoch", pd.Series("1", raw.index)).replace("", "1"), errors="coerce"),
+        rater=raw.get("rater", ""),
+        score=pd.to_numeric(raw["score"], errors="coerce"),
+    )
+    known = pd.MultiIndex.from_frame(run.frame[SAMPLE])
+    problems: dict[str, Any] = {
+        "expected a score from 0 to 100": ~labels["score"].between(MIN_SCORE, MAX_SCORE),
+        f"its sample and epoch are none of the {len(known)} in {log_name(run)}": ~pd.MultiIndex.from_frame(
+            labels[SAMPLE]
+        ).isin(known),
+        "a second label of the response, expected one by each rater": labels.duplicated([*SAMPLE, "rater"]),
+    }
+    for problem, is_so in problems.items():
+        for number in np.flatnonzero(is_so):
+            raise ValueError(f"{path.name}:{number + 2}: got {raw.iloc[number].to_dict()}, {problem}")
+    return labels
+
+
+def _check_same_responses(run_a: Run, run_b: Run) -> None:
+    where = f"{log_name(run_a)} and {log_name(run_b)}"
+    how = "two judges are compared on the same responses, so judge one log again with inspect score"
+    a, b = (run.frame.set_index(SAMPLE)["response"] for run in (run_a, run_b))
+    for sample_id, epoch in sorted(a.index.symmetric_difference(b.index)):
+        raise ValueError(f"{where}: sample {sample_id!r} epoch {epoch} is in one of them only; {how}")
+    for sample_id, epoch in a.index[a != b.loc[a.index]]:
+        raise ValueError(f"{where}: sample {sample_id!r} epoch {epoch} has two different responses; {how}")
+    if run_a.protocol["rubrics"] != run_b.protocol["rubrics"]:
+        raise ValueError(f"{where}: the rubrics have different hashes; {how}")
