@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cpt_tasks.report.page import view
+import cpt_tasks.report.page.view as view
 from cpt_tasks.report.page.blobs import blob, safe_json
 from cpt_tasks.report.page.budget import choose_texts
 from cpt_tasks.report.page.samples import Samples, columns, level_order, samples_of
