@@ -41,9 +41,9 @@ A *rubric* grades a text from 0 to 100. Here: **{rubric.title}**. {rubric.object
 | SmolLM2-135M | {_shortened(row["response"])} |
 | the same, tuned | {_shortened(answers["cpt"]["response"])} |
 
-The judge gives the first answer {row["score"]:.0f} points and the second {answers["cpt"]["score"]:.0f}. The top level \
-asked for begins above 92.5. Over four rubrics, three levels and 24 test prompts
-"""
+The measured judge (text statistics) gives the first answer {row["score"]:.0f} points and the second \
+{answers["cpt"]["score"]:.0f}. The top level asked for begins above 92.5. Over four rubrics, three levels and 24 test
+prompts """
 
 
 def results(summary: dict[str, Any]) -> str:
@@ -72,11 +72,12 @@ def results(summary: dict[str, Any]) -> str:
         table,
         "![Score by level asked for, per rubric, base model and adapter](results/smollm2-135m/score_by_level.png)",
         f"""The adapter orders the levels; the middle band is the hard part (accuracy {bands}). The best of 4 samples
-        hits the band {best[0]:.0%} of the time (base {best[1]:.0%}). Numbers it was never trained on it ignores: asked
-        for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f} (slope {slope}). Two rubrics at once change
-        accuracy by {cost.text(sign=True)}. Asking for one moves the others {moved:.2f} times as far (by chance
-        {by_chance:.2f}). Without a system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. These come
-        from few user prompts each; the [report](results/smollm2-135m/report.md) says how many.""",
+        hits the band {best[0]:.0%} of the time (base {best[1]:.0%}). It ignores numbers that it was never trained on:
+        asked for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f} (slope {slope}). Two rubrics at once change
+        accuracy by {cost.text(sign=True)}. Asking for one rubric moves the scores by the others too, {moved:.2f} times
+        as far (by chance {by_chance:.2f}). Without a system prompt it writes {words[0]:.0f} words, the base
+        {words[1]:.0f}. These come from few user prompts each; the [report](results/smollm2-135m/report.md) says how
+        many.""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 

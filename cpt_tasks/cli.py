@@ -53,7 +53,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = f"{self.prefix}{cmd_name}"
         if name in OLD_NAMES:
-            click.echo(f"cpt {name} is called cpt {OLD_NAMES[name]} since version 0.2; the old name goes", err=True)
+            click.echo(
+                f"cpt {name} is called cpt {OLD_NAMES[name]} since version 0.2; the old name goes in 0.3", err=True
+            )
             name = OLD_NAMES[name]
         if name in COMMANDS:
             module, _, attribute = COMMANDS[name][0].partition(":")

@@ -1,4 +1,4 @@
-"""Stops a benchmark of a local model whose chat template would not show it what the benchmark asks."""
+"""Stops a benchmark of a local model whose chat template drops the system prompt or another turn."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""95% intervals clustered on user prompts, and how they are written: the one place for both.
+"""95% intervals clustered on user prompts, and how they are written.
 
 Responses to one user prompt are not independent of one another, so the user prompt is the unit. The interval is the
 delete-one-cluster jackknife with Student's t on n - 1 degrees of freedom (Efron and Tibshirani 1993, chapter 11; CR3 in

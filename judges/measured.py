@@ -20,11 +20,12 @@ def measure(rubric: Rubric, response: str) -> Judgment:
     """
     check_measurable(rubric)
     about: dict[str, Any] = {"judge": MEASURED, "prompt_version": MEASURES_VERSION, "rubric_hash": rubric.hash}
+    about |= {"cost_usd": 0.0}
     if is_no_response(response):
-        return Judgment(score=0, reason=NO_RESPONSE, cost_usd=0, **about)
+        return Judgment(score=0, reason=NO_RESPONSE, **about)
     criteria = tuple(_measure_criterion(criterion, response) for criterion in rubric.criteria)
     total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
-    return Judgment(score=total, criteria=criteria, **about)
+    return Judgment(score=total, criteria=criteria, total=total, **about)
 
 
 def check_measurable(rubric: Rubric) -> None:

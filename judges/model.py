@@ -1,8 +1,9 @@
-"""The model judge: one call per response to an inspect model bound to the role `grader`.
+"""The model judge: one call, at most three where replies are unusable, for all criteria of a response.
 
-The rubric is the first block of the message and carries the cache breakpoint, so that a run over one rubric pays for
-it once. Every call goes through the call store, so a judgment is paid for once. The weighted total is computed here
-and never by the model.
+It goes to the inspect model bound to the role `grader`. `prompts.py` is what the judge reads, `verdict.py` how its
+reply becomes the score of each criterion. The rubric is the first block of the message and carries the cache
+breakpoint, so that a run over one long rubric pays for it once. Every call goes through the call store, so a judgment
+is paid for once. The weighted total is computed here and never by the model.
 """
 
 from collections import Counter

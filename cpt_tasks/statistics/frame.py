@@ -9,7 +9,7 @@ One row per sample and epoch, in the order of the log; a sample that no judge sc
 | level | score level asked for, or "none" where the system prompt asks for no level |
 | target | numeric target, 0-100, nan without one |
 | user_prompt_id, user_prompt, system_prompt | what was asked, as id and text |
-| wording, position, style, cell | which wording, turn, style or kind of request; "" where the benchmark has one |
+| wording, position, style, cell | which wording, turn, style or kind of request; "" where a benchmark has only one |
 | with_rubric, with_level | the second rubric asked for and its level, "" without one |
 | response, words, output_tokens, stop_reason | what the student wrote; tokens are nan where the provider does not say |
 | score | judgment by `rubric`, 0-100, nan if unscored |
