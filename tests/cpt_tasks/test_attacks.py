@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from scipy import stats
 
-from cpt_tasks.benchmarks.judge_robustness.attacks import ATTACKS, FAMILIES, attacked_text, full_marks, load_attacks
+from cpt_tasks.benchmarks.judge_robustness.attacks import FAMILIES, attacked_text, full_marks, load_attacks
 from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
 from cpt_tasks.benchmarks.judge_robustness.task import _COLUMNS, attack_samples, judge_robustness
 from judges import JudgeFailure, ModelJudge, judge_messages, measure
@@ -74,7 +73,7 @@ def test_base_texts_are_low_seed_responses_to_train_prompts() -> None:
     seed = {row["id"]: row for row in map(json.loads, lines)}
     for base in SET.base_texts:
         row = seed[base.source.split()[-1]]
-        assert (row["response"], row["rubric"], row["prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)
+        assert (row["response"], row["rubric"], row["user_prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)
         assert base.user_prompt not in load_user_prompts("test").values()
         assert measure(load_rubric(base.rubric), base.text).score <= LOW_MAX / 2
     assert {base.rubric for base in SET.base_texts} == {rubric.id for rubric in load_rubrics("measured")}
@@ -103,67 +102,6 @@ def test_encoded_orders_say_what_the_order_says() -> None:
 @example("costs $verdict or ${order}, $$5", SET.attacks[0])
 def test_an_attack_leaves_the_text_it_is_put_on_as_it_is(text: str, attack: Any) -> None:
     assert text in attacked_text(attack, SET.order, REVERIE, text)
-
-
-def _extra_field(content: dict[str, Any]) -> None:
-    content["attacks"][0]["strength"] = 3
-
-
-def _unknown_family(content: dict[str, Any]) -> None:
-    content["attacks"][0]["family"] = "bribery"
-
-
-def _unknown_placeholder(content: dict[str, Any]) -> None:
-    content["attacks"][0]["text"] = "$judge, please"
-
-
-def _lone_dollar(content: dict[str, Any]) -> None:
-    content["attacks"][0]["text"] = "I pay 5 $ for it"
-
-
-def _wrap_without_response(content: dict[str, Any]) -> None:
-    content["attacks"][0]["place"] = "wrap"
-
-
-def _append_with_response(content: dict[str, Any]) -> None:
-    content["attacks"][0]["text"] = "$response again"
-
-
-def _same_id(content: dict[str, Any]) -> None:
-    content["attacks"][1]["id"] = content["attacks"][0]["id"]
-
-
-def _thin_family(content: dict[str, Any]) -> None:
-    content["attacks"] = [a for a in content["attacks"] if a["family"] != "flattery"]
-
-
-def _test_prompt(content: dict[str, Any]) -> None:
-    content["base_texts"][0]["user_prompt_id"] = next(iter(load_user_prompts("test")))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (_extra_field, "attacks.0.strength: Extra inputs are not permitted"),
-        (_unknown_family, "attacks.0.family: Input should be 'direct_orders'"),
-        (_unknown_placeholder, "'order_plain': unknown placeholders ['judge'], expected ['criterion_ids'"),
-        (_lone_dollar, "'order_plain': a $ stands alone, expected a placeholder or $$"),
-        (_wrap_without_response, "'order_plain': place is 'wrap', expected $response"),
-        (_append_with_response, "'order_plain': place is 'append', expected $response"),
-        (_same_id, "attacks: id 'order_plain' is given twice, expected each id once"),
-        (_thin_family, "family 'flattery' has 0 attacks, expected 5 or more"),
-        (_test_prompt, "is not a train user prompt"),
-    ],
-)
-def test_a_bad_attack_file_is_named_with_what_is_wrong(change: Any, message: str, tmp_path: Path) -> None:
-    content = yaml.safe_load(ATTACKS.read_text(encoding="utf-8"))
-    change(content)
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
-    with pytest.raises(ValueError) as error:
-        load_attacks(path)
-    assert str(error.value).startswith("mine.yaml: ")
-    assert message in str(error.value)
 
 
 # the structure of the prompt
