@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -92,7 +93,7 @@ def truths(n_rubrics: int, rng: np.random.Generator) -> dict[str, dict[str, floa
     return single | pairs
 
 
-def simulate(n_prompts: int, n_rubrics: int, datasets: int, seed: int) -> list[dict[str, object]]:
+def simulate(n_prompts: int, n_rubrics: int, datasets: int, seed: int) -> list[dict[str, Any]]:
     """Share of intervals that hold the truth, by student or pair and statistic, over so many simulated benchmarks."""
     rng = np.random.default_rng([seed, n_prompts, n_rubrics])
     truth = truths(n_rubrics, rng)
@@ -120,7 +121,7 @@ def simulate(n_prompts: int, n_rubrics: int, datasets: int, seed: int) -> list[d
     ]
 
 
-def shown(rows: list[dict[str, object]]) -> pd.DataFrame:
+def shown(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Coverage in percent, statistics as columns; "-" where no interval is printed."""
     frame = pd.DataFrame(rows)
     frame["coverage"] = [f"{100 * value:.0f}" if value == value else "-" for value in frame["coverage"].astype(float)]

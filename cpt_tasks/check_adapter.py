@@ -1,14 +1,13 @@
 """Checks that an adapter folder works elsewhere: `cpt adapter check outputs/smollm2-135m`.
 
-Loads base model and adapter with transformers and PEFT in float32 (4 bytes a parameter; `--skip-logits` leaves it out),
-compares the logits with those of the merged model, looks at tokenizer, chat template and paths, and prints the line
-that serves it with vLLM. Exit status 1 if anything is wrong.
+Compares the logits of base model and adapter, by transformers and PEFT, with those of the merged model, looks at
+tokenizer, chat template and paths, and prints the line that serves it with vLLM.
 """
 
 import json
 import re
 import shlex
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,9 @@ def check_tokenizer(folder: Path) -> str:
 
     if not (folder / "tokenizer_config.json").is_file():
         raise ValueError("no tokenizer, expected the one trained with: evaluations would render another prompt")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.chat_template is None:
-        raise ValueError("the tokenizer has no chat template, expected the one trained with")
     try:
-        rendered = tokenizer.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
-    except TemplateError:
+        rendered = AutoTokenizer.from_pretrained(folder).apply_chat_template(MESSAGES, tokenize=False)
+    except (TemplateError, ValueError):  # the latter for no template at all
         rendered = ""
     if MESSAGES[0]["content"] not in rendered:
         raise ValueError("the chat template hides the system turn; train again with repair_chat_template: true")
@@ -56,12 +52,10 @@ def check_tokenizer(folder: Path) -> str:
 
 def check_paths(folder: Path) -> str:
     """Say that no readable file names a path of this machine; ValueError at the first that does."""
-    files = [
-        path for path in sorted(folder.glob("*")) if path.suffix in (".json", ".md") and path.name != "tokenizer.json"
-    ]
+    files = sorted(path for path in folder.glob("*.*") if path.suffix in (".json", ".md"))
+    files = [path for path in files if path.name != "tokenizer.json"]
     for path in files:
-        match = ABSOLUTE.search(path.read_text(encoding="utf-8"))
-        if match:
+        if match := ABSOLUTE.search(path.read_text(encoding="utf-8")):
             raise ValueError(f"{path.name} names {match.group()!r}, a path of one machine; train from a relative path")
     return f"paths: none absolute in {len(files)} files"
 
@@ -73,9 +67,8 @@ def check_logits(folder: Path, base: str) -> str:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    ids = tokenizer.apply_chat_template(MESSAGES, add_generation_prompt=True, return_dict=True, return_tensors="pt")[
-        "input_ids"
-    ]
+    ids = tokenizer.apply_chat_template(MESSAGES, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    ids = ids["input_ids"]
     try:
         plain: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)  # in evaluation mode
     except OSError as error:
@@ -88,7 +81,7 @@ def check_logits(folder: Path, base: str) -> str:
     difference = float((merged - adapted).abs().max() / adapted.abs().max())
     if difference > MAX_LOGIT_DIFFERENCE:
         raise ValueError(
-            f"merged logits differ by {difference:.1e} of the largest, expected at most {MAX_LOGIT_DIFFERENCE:.0e}"
+            f"merged logits differ by {difference:.1e} of the largest, expected {MAX_LOGIT_DIFFERENCE:.0e}"
         )
     moved = float((adapted - before).abs().max())
     if moved == 0:
@@ -101,15 +94,15 @@ def vllm_command(folder: Path, config: dict[str, Any], base: str) -> str:
     for name in ("use_dora", "modules_to_save", "lora_bias"):
         if config.get(name):
             raise ValueError(f"vLLM serves no adapter with {name}; merge it (merge: true)")
-    rank = next((rank for rank in VLLM_RANKS if rank >= config["r"]), None)
-    if rank is None:
+    if config["r"] > VLLM_RANKS[-1]:
         raise ValueError(
             f"rank {config['r']} is above {VLLM_RANKS[-1]}, the largest vLLM serves; merge it (merge: true)"
         )
+    rank = min(rank for rank in VLLM_RANKS if rank >= config["r"])
     words = ["vllm", "serve", base, "--tokenizer", str(folder), "--enable-lora", "--max-lora-rank", str(rank)]
     template = folder / "chat_template.jinja"
     words += ["--chat-template", str(template)] if template.is_file() else []
-    return shlex.join([*words, "--lora-modules", f"{folder.resolve().name}={folder}"])
+    return "vLLM: " + shlex.join([*words, "--lora-modules", f"{folder.resolve().name}={folder}"])
 
 
 def check_adapter(folder: Path, base: str | None, skip_logits: bool) -> bool:
@@ -120,11 +113,10 @@ def check_adapter(folder: Path, base: str | None, skip_logits: bool) -> bool:
         print(f"FAILED  {error}")
         return False
     base = base or str(config["base_model_name_or_path"])
-    checks: list[Callable[[], str]] = [lambda: check_tokenizer(folder), lambda: check_paths(folder)]
-    checks += [] if skip_logits else [lambda: check_logits(folder, base)]
-    checks.append(lambda: f"vLLM: {vllm_command(folder, config, base)}")
+    checks = [partial(check_tokenizer, folder), partial(check_paths, folder)]
+    checks += [] if skip_logits else [partial(check_logits, folder, base)]
     passed = True
-    for check in checks:
+    for check in [*checks, partial(vllm_command, folder, config, base)]:
         try:
             print(f"ok      {check()}")
         except ValueError as error:

@@ -2,19 +2,11 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, cast
-
-from inspect_ai.scorer import Scorer
+from typing import cast
 
 from cpt_tasks.samples import WordingSplit
-from cpt_tasks.scorer import JudgeKind, rubric_judge
-from judges import DEFAULT_JUDGE, DEFAULT_STORE, check_measurable, grader_model
-from judges.model import JudgeProtocol
-from judges.panel import Aggregate
-from model_calls.inspect_private import PrerequisiteError
-from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
+from rubrics import Rubric, ScoreLevel, Split, load_user_prompts
 
-JudgeOption = JudgeKind | Literal["none"]
 logger = logging.getLogger(__name__)
 
 
@@ -22,6 +14,12 @@ def check_choice(value: str, choices: Sequence[str], parameter: str) -> None:
     """Raises ValueError, naming the parameter and the choices, unless the value is one of them."""
     if value not in choices:
         raise ValueError(f"{parameter}: got {value!r}, expected one of {sorted(choices)}")
+
+
+def check_least(value: int, least: int, parameter: str, meaning: str = "") -> None:
+    """Raises ValueError, naming the parameter, unless the value is at least so much; `meaning` is what `least` does."""
+    if value < least:
+        raise ValueError(f"{parameter}: got {value}, expected {least}{meaning} or more")
 
 
 def levels_of(selection: str | list[str]) -> list[ScoreLevel]:
@@ -44,8 +42,7 @@ def prompts_by_rubric(rubrics: Sequence[Rubric], split: Split, limit: int) -> di
     Raises:
         ValueError: If the limit is below 1.
     """
-    if limit < 1:
-        raise ValueError(f"limit_per_cell: got {limit}, expected 1 or more")
+    check_least(limit, 1, "limit_per_cell")
     return {rubric.id: dict(list(load_user_prompts(split, rubric.family).items())[:limit]) for rubric in rubrics}
 
 
@@ -59,50 +56,3 @@ def wording_split_of(wording_split: WordingSplit, paraphrases: str | None) -> Wo
         logger.warning("paraphrases is called wording_split since version 0.2; the old name goes in 0.3")
     check_choice(paraphrases or wording_split, ("train", "heldout"), "wording_split")
     return cast(WordingSplit, paraphrases or wording_split)
-
-
-def scorer_of(
-    task: str,
-    judge: JudgeOption,
-    rubrics: str | list[str],
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    also: str | list[str] = "",
-) -> Scorer | None:
-    """`rubric_judge` with the parameters of a task, after checking that it can judge; None for judge "none".
-
-    Raises:
-        ValueError: If a parameter is unknown, or judge is "measured" and a rubric cannot be measured.
-        PrerequisiteError: If judge is "model" and there is no key for it.
-    """
-    check_choice(judge, ("model", "measured", "none"), "judge")
-    if judge == "none":
-        return None
-    check_judge(task, judge, [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])])
-    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also)
-
-
-def check_judge(task: str, judge: JudgeOption, rubrics: Sequence[Rubric]) -> None:
-    """Whether the judge of a task can judge its rubrics, before any response is paid for.
-
-    Raises:
-        ValueError: If judge is "measured" and a rubric cannot be measured.
-        PrerequisiteError: If judge is "model" and there is no key for it.
-    """
-    if judge == "measured":
-        for rubric in rubrics:
-            check_measurable(rubric)
-    if judge != "model":
-        return
-    try:
-        grader_model()
-    except PrerequisiteError as error:
-        if "ANTHROPIC_API_KEY" not in str(error.message):
-            raise
-        raise PrerequisiteError(
-            f"{task}: ANTHROPIC_API_KEY is not set and the default judge is {DEFAULT_JUDGE}; set it, or bind "
-            "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
-            "-T judge=measured -T rubrics=measured"
-        ) from error

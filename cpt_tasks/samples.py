@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, Literal
 
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -40,30 +41,35 @@ def adherence_samples(
 ) -> MemoryDataset:
     """One sample per (rubric, level, user prompt, wording), rubric by rubric in the order given.
 
-    The user prompts of a cell take the wordings in turn, so that each is used equally often up to one.
+    The user prompts of a cell take the wordings in turn, so that each is used equally often up to one. With `prompting`
+    "full_rubric" the whole rubric and the target level stand in the system turn, in one wording: the untrained baseline
+    that a user would try first.
 
     Args:
         rubrics: Rubrics to cover.
         levels: Levels to ask for.
         user_prompts: Rubric id -> id -> text.
-        wording_split: Which wordings of the system prompts; has no effect on `full_rubric`.
-        prompting: "system_prompt" asks with the rubric's own short system prompt; "full_rubric" is the untrained
-            baseline that a user would try first: the whole rubric and the target level in the system turn.
-        wordings: Under how many wordings each user prompt is asked; `full_rubric` has one.
+        wording_split: Which wordings of the system prompts.
+        prompting: "system_prompt" or "full_rubric".
+        wordings: Under how many wordings each user prompt is asked.
 
     Raises:
         ValueError: If a rubric has fewer wordings than `wordings`, or that is below 1.
     """
-    return MemoryDataset(
-        [
-            sample_of(rubric, level, user_prompt_id, text, system, wording)
-            for rubric in rubrics
-            for level in levels
-            for position, (user_prompt_id, text) in enumerate(user_prompts[rubric.id].items())
-            for wording, system in _system_prompts(rubric, level, position, wording_split, prompting, wordings)
-        ],
-        name="rubric_adherence",
-    )
+    samples = []
+    for rubric, level in product(rubrics, levels):
+        n_wordings = len(rubric.wordings(level, wording_split))
+        if prompting == "system_prompt" and not 1 <= wordings <= n_wordings:
+            raise ValueError(
+                f"wordings: got {wordings}, expected 1 to {n_wordings}, the {wording_split} wordings that rubric "
+                f"{rubric.id!r} has of {level.value}"
+            )
+        whole = ("full_rubric", FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render()))
+        for position, (user_prompt_id, text) in enumerate(user_prompts[rubric.id].items()):
+            prompts = [wording_at(rubric, level, wording_split, position + further) for further in range(wordings)]
+            for wording, system in [whole] if prompting == "full_rubric" else prompts:
+                samples.append(sample_of(rubric, level, user_prompt_id, text, system, wording))
+    return MemoryDataset(samples, name="rubric_adherence")
 
 
 def sample_of(
@@ -76,6 +82,7 @@ def sample_of(
     *,
     asked: str | None = None,
     suffix: str = "",
+    digest: str | None = None,
     **metadata: Any,
 ) -> Sample:
     """A sample that asks for a rubric by a system prompt.
@@ -92,10 +99,11 @@ def sample_of(
         wording: Id of its wording.
         asked: What stands for the level in the sample's id and target; the level where it is not given.
         suffix: Stands before the hash.
+        digest: The hash, where more than the turns tells samples apart.
         metadata: What else statistics tell samples apart by.
     """
     asked = level.value if asked is None else asked
-    digest = content_hash(rubric.hash, system_prompt, user_prompt)
+    digest = content_hash(rubric.hash, system_prompt, user_prompt) if digest is None else digest
     return Sample(
         id=f"{rubric.id}-{asked}-{user_prompt_id}-{suffix}{digest}",
         input=[ChatMessageSystem(content=system_prompt), ChatMessageUser(content=user_prompt)],
@@ -139,23 +147,3 @@ def unprompted_sample(user_prompt_id: str, user_prompt: str, rubrics: Sequence[R
 def content_hash(*parts: object) -> str:
     """The end of a sample's id: 8 hex digits of what is asked and how it is judged."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
-
-
-def _system_prompts(
-    rubric: Rubric,
-    level: ScoreLevel,
-    position: int,
-    wording_split: WordingSplit,
-    prompting: Prompting,
-    wordings: int,
-) -> list[tuple[str, str]]:
-    """The system prompts, with their ids, that the user prompt at a position of its cell is asked under."""
-    if prompting == "full_rubric":
-        return [("full_rubric", FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render()))]
-    n_wordings = len(rubric.wordings(level, wording_split))
-    if not 1 <= wordings <= n_wordings:
-        raise ValueError(
-            f"wordings: got {wordings}, expected 1 to {n_wordings}, the {wording_split} wordings that rubric "
-            f"{rubric.id!r} has of {level.value}"
-        )
-    return [wording_at(rubric, level, wording_split, position + further) for further in range(wordings)]

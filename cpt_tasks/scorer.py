@@ -1,15 +1,17 @@
 """The inspect scorer around the judges, and the metric that inspect shows while it runs."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from inspect_ai.model import Model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
+from cpt_tasks.options import check_choice, check_least
 from judges import (
+    DEFAULT_JUDGE,
     DEFAULT_STORE,
     FurtherJudgment,
     Judge,
@@ -20,6 +22,8 @@ from judges import (
     ModelJudge,
     Panel,
     ScoreRecord,
+    check_measurable,
+    grader_model,
     grader_models,
     judge_hash,
     outcome_of,
@@ -32,6 +36,7 @@ from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, load_rubrics
 
 JudgeKind = Literal["model", "measured"]
+JudgeOption = JudgeKind | Literal["none"]
 HEADLINE = ("macro_accuracy", "chance_accuracy", "kendall_tau_b", "spearman_rho", "order_accuracy")
 logger = logging.getLogger(__name__)
 
@@ -50,16 +55,15 @@ def configurability() -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         # imported here, because pandas and scipy take a second that a run should not wait for at its start
         from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
-        from cpt_tasks.statistics.frame import frame_of_scores, with_level
+        from cpt_tasks.statistics.frame import frame_of_scores, metric_values, with_level
         from cpt_tasks.statistics.table import estimates_of
         from judges.reliability import noise_values
 
         frame = frame_of_scores(scores)
         rows = with_level(frame)
-        values: dict[str, str | int | float | bool | None] = {"n_scored": len(rows)}
-        for name, estimate in estimates_of(rows, {name: STATISTICS[name] for name in HEADLINE}).items():
-            values |= {name: estimate.value, f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
-        return values | noise_values(record.judgment for record in frame.get("record", ()))
+        estimates = estimates_of(rows, {name: STATISTICS[name] for name in HEADLINE})
+        noise = noise_values(record.judgment for record in frame.get("record", ()))
+        return {"n_scored": len(rows)} | metric_values(estimates) | noise
 
     return compute
 
@@ -104,41 +108,27 @@ def rubric_judge(
     repeats = judge_repeats if judge == "model" else 1
 
     async def score(state: TaskState, target: Target) -> Score:
-        judge_now = make_judge()
-        scored = await score_response(judge_now, by_id, state, repeats)
-        wanted = [other for other in state.metadata.get("also", further) if other != state.metadata["rubric"]]
-        others = [_known(other, by_id | further) for other in wanted]
-        if others and not math.isnan(scored.as_float()):
-            entries = await judge_further(judge_now, others, state)
-            record = ScoreRecord.from_metadata(scored.metadata or {}).model_copy(update={"also": entries})
-            scored.metadata = record.to_metadata()
-        return scored
+        others = [_known(other, by_id | further) for other in state.metadata.get("also", further)]
+        return await score_response(make_judge(), by_id, state, repeats, others)
 
     return score
 
 
-async def judge_further(judge: Judge, rubrics: Sequence[Rubric], state: TaskState) -> dict[str, FurtherJudgment]:
-    """Judgments of a sample's response by further rubrics, by rubric id."""
-
-    async def entry(rubric: Rubric) -> FurtherJudgment:
-        outcome = await outcome_of(judge, rubric, user_prompt_of(state), state.output.completion)
-        if isinstance(outcome, JudgeFailure):
-            logger.warning("%s by %s: the judge failed (%s)", state.sample_id, rubric.id, outcome)
-        return FurtherJudgment.of(outcome, rubric)
-
-    entries = await collect(*(entry(rubric) for rubric in rubrics))
-    return {rubric.id: one for rubric, one in zip(rubrics, entries, strict=True)}
-
-
-def user_prompt_of(state: TaskState) -> str:
-    """What the user asked, as the judge reads it: without the instructions that some samples put in the user turn."""
-    return str(state.metadata.get("user_prompt", state.user_prompt.text))
-
-
 async def score_response(
-    judge: Judge, rubrics: Mapping[str, Rubric], state: TaskState, judge_repeats: int = 1
+    judge: Judge,
+    rubrics: Mapping[str, Rubric],
+    state: TaskState,
+    judge_repeats: int = 1,
+    others: Sequence[Rubric] = (),
 ) -> Score:
     """The score of a sample's response, with its `ScoreRecord` as metadata.
+
+    Args:
+        judge: The judge.
+        rubrics: The sample's rubric is among these, by id.
+        state: The sample.
+        judge_repeats: How often the judge asks a model, for the record.
+        others: Rubrics that a scored response is judged by as well, its own left out.
 
     Raises:
         ValueError: If the sample's rubric is not among the rubrics, or has changed since the sample was made.
@@ -150,18 +140,68 @@ async def score_response(
             f"rubric {rubric.id!r}: got hash {rubric.hash}, expected {state.metadata['rubric_hash']} as in the "
             "log; the rubric has changed since these responses were written, so run the task again"
         )
-    outcome = await outcome_of(judge, rubric, user_prompt_of(state), response)
+    # without the instructions that some samples put in the user turn
+    user_prompt = str(state.metadata.get("user_prompt", state.user_prompt.text))
+
+    async def outcome_by(judged_by: Rubric) -> Judgment | JudgeFailure:
+        outcome = await outcome_of(judge, judged_by, user_prompt, response)
+        if isinstance(outcome, JudgeFailure):
+            logger.warning("%s by %s: the judge failed (%s)", state.sample_id, judged_by.id, outcome)
+        return outcome
+
+    outcome = await outcome_by(rubric)
+    others = [] if isinstance(outcome, JudgeFailure) else [other for other in others if other.id != rubric.id]
+    further = zip(others, await collect(*(outcome_by(other) for other in others)), strict=True)
     metadata = ScoreRecord(
         judgment=JudgeFailureRecord.of(outcome, rubric) if isinstance(outcome, JudgeFailure) else outcome,
         epoch=state.epoch,
         words=len(words(response)),
         stop_reason=state.output.stop_reason,
         judge_repeats=judge_repeats,
+        also={other.id: FurtherJudgment.of(one, other) for other, one in further},
     ).to_metadata()
     if isinstance(outcome, JudgeFailure):
-        logger.warning("%s: the judge failed (%s); the sample stays unscored", state.sample_id, outcome)
         return Score.unscored(reason="grader_failed", answer=response, explanation=str(outcome), metadata=metadata)
     return Score(value=outcome.score, answer=response, explanation=_explanation(outcome), metadata=metadata)
+
+
+def judge_of(
+    models: Sequence[Model],
+    store: CallStore,
+    protocol: JudgeProtocol,
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+) -> Judge:
+    """The judge that asks each of the models so many times."""
+    seats = [[ModelJudge(model, store, protocol, repeat) for repeat in range(judge_repeats)] for model in models]
+    return seats[0][0] if len(seats) == judge_repeats == 1 else Panel(seats, panel)
+
+
+def scorer_of(
+    task: str,
+    judge: JudgeOption,
+    rubrics: str | list[str],
+    protocol: JudgeProtocol = "criteria",
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
+    also: str | list[str] = "",
+) -> Scorer | None:
+    """`rubric_judge` with the parameters of a task, after checking that it can judge; None for judge "none".
+
+    Raises:
+        ValueError: If a parameter is unknown, or judge is "measured" and a rubric cannot be measured.
+        PrerequisiteError: If judge is "model" and there is no key for it.
+    """
+    check_choice(judge, ("model", "measured", "none"), "judge")
+    if judge == "none":
+        return None
+    if judge == "measured":
+        for rubric in [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])]:
+            check_measurable(rubric)
+    else:
+        _check_key(task)
+    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also)
 
 
 def open_judge_store(path: str) -> CallStore:
@@ -176,6 +216,19 @@ def open_judge_store(path: str) -> CallStore:
         raise PrerequisiteError(f"{error}: -T call_store=FILE, or -S call_store=FILE with inspect score") from error
 
 
+def _check_key(task: str) -> None:
+    try:
+        grader_model()
+    except PrerequisiteError as error:
+        if "ANTHROPIC_API_KEY" not in str(error.message):
+            raise
+        raise PrerequisiteError(
+            f"{task}: ANTHROPIC_API_KEY is not set and the default judge is {DEFAULT_JUDGE}; set it, or bind "
+            "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
+            "-T judge=measured -T rubrics=measured"
+        ) from error
+
+
 def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
     if rubric_id not in rubrics:
         raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
@@ -185,16 +238,10 @@ def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
 def _judge_maker(
     judge: JudgeKind, protocol: JudgeProtocol, judge_repeats: int, panel: Aggregate, call_store: str
 ) -> Callable[[], Judge]:
-    checks = {
-        "judge": (judge, ("measured", "model")),
-        "protocol": (protocol, ("criteria", "holistic")),
-        "panel": (panel, ("mean", "median")),
-    }
-    for parameter, (value, choices) in checks.items():
-        if value not in choices:
-            raise ValueError(f"{parameter}: got {value!r}, expected one of {list(choices)}")
-    if judge_repeats < 1:
-        raise ValueError(f"judge_repeats: got {judge_repeats}, expected 1 or more")
+    check_choice(judge, ("measured", "model"), "judge")
+    check_choice(protocol, ("criteria", "holistic"), "protocol")
+    check_choice(panel, ("mean", "median"), "panel")
+    check_least(judge_repeats, 1, "judge_repeats")
     if judge == "measured":
         return MeasuredJudge
     store = open_judge_store(call_store)
@@ -207,8 +254,7 @@ def _judge_maker(
                 f"grader: got {[str(model) for model in models]}, one of them twice with the same "
                 "settings; ask one judge several times with judge_repeats"
             )
-        seats = [[ModelJudge(model, store, protocol, repeat) for repeat in range(judge_repeats)] for model in models]
-        return seats[0][0] if len(seats) == judge_repeats == 1 else Panel(seats, panel)
+        return judge_of(models, store, protocol, judge_repeats, panel)
 
     return make
 

@@ -17,32 +17,30 @@ import sys
 from typing import Any
 
 import huggingface_hub.constants
-from safetensors import SafetensorError
 from training import RecipeError
 from training.card import push_folder
 from training.estimate import estimate_run
-from training.plan import Plan, describe, make_plan, prepare_inputs, run_preflight, stage_keys
-from training.precision import set_precision
+from training.plan import Plan, describe, make_plan, run_preflight, stage_keys
 from training.preflight import PreflightReport
-from training.run_files import is_finished, is_full, last_checkpoint, portable
-from training.settings import ScriptArguments, check_settings
+from training.run_files import is_finished, portable
+from training.settings import ScriptArguments, check_settings, set_precision
 from training.stages import run_stages
 from training.trainer import CPTConfig
 from trl import ModelConfig, TrlParser
 
 
-def say_reports(plan: Plan, reports: list[PreflightReport]) -> None:
+def check_tokens(plan: Plan) -> list[PreflightReport]:
     """Say what will be trained on; raise RecipeError at the first thing that must not be."""
+    reports = run_preflight(plan)
     for report in reports:
-        plan.say(
-            f"preflight {report.stage}: {report.rows} rows, {report.median_tokens:g} tokens (median), "
-            f"{report.max_tokens} (longest)"
-        )
+        tokens = f"{report.median_tokens:g} tokens (median), {report.max_tokens} (longest)"
+        plan.say(f"preflight {report.stage}: {report.rows} rows, {tokens}")
         for warning in report.warnings:
             plan.say(f"warning: {warning}")
     for report in reports:
         if report.errors:
             raise RecipeError(report.errors[0])
+    return reports
 
 
 def push(plan: Plan) -> None:
@@ -58,20 +56,6 @@ def push(plan: Plan) -> None:
         ) from error
 
 
-def train(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> None:
-    """Run the stages; a full disk is one sentence with the checkpoint to go on from."""
-    try:
-        run_stages(plan, keys, manifest)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        if not is_full(error):
-            raise
-        last = last_checkpoint(plan.output_dir) or last_checkpoint(plan.sft_dir)
-        raise RecipeError(
-            f"{portable(str(plan.output_dir))}: no space left on the disk, last complete checkpoint: {last or 'none'}; "
-            "free some and start again"
-        ) from error
-
-
 def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     """Check everything that can be checked without a model, then train, unless the run is finished or dry."""
     check_settings(script, dpo, model)
@@ -79,7 +63,6 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
         print(estimate_run(script, dpo, model))
         return
     wants_push, dpo.push_to_hub = dpo.push_to_hub, False  # see `training/card.py`
-    prepare_inputs(script, dpo, model)
     precision = set_precision(dpo, script.cpu_bf16)
     plan = make_plan(script, dpo, model)
     keys = stage_keys(plan)
@@ -88,14 +71,12 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     else:
         if plan.repair:
             plan.say(f"chat template repaired: {plan.repair}; evaluate with the tokenizer in the output folder")
-        reports = run_preflight(plan)
-        say_reports(plan, reports)
-        manifest = describe(plan, keys[1], precision, reports)
+        manifest = describe(plan, keys[1], precision, check_tokens(plan))
         if script.dry_run:
             if plan.is_main:
                 print(json.dumps(manifest, indent=1))
             return
-        train(plan, keys, manifest)
+        run_stages(plan, keys, manifest)
     if wants_push:
         push(plan)
 

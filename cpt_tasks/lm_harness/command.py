@@ -27,8 +27,8 @@ def main() -> None:
         return
     if find_spec("lm_eval") is None:
         sys.exit(NOT_INSTALLED)
+    from cpt_tasks.lm_harness.documents import CannotRunError, check_names
     from cpt_tasks.lm_harness.lm_eval_private import command_line, skip_other_tasks
-    from cpt_tasks.lm_harness.settings import CannotRunError, check_names
 
     command = command_line()
     arguments = command.parse_args()

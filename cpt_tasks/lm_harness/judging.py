@@ -10,18 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
-from inspect_ai.model import Model, get_model
+from inspect_ai.model import get_model
 
-from cpt_tasks.lm_harness.documents import Document
-from cpt_tasks.lm_harness.settings import CannotRunError, Settings
+from cpt_tasks.lm_harness.documents import CannotRunError, Document, Settings
+from cpt_tasks.scorer import judge_of
 from judges import (
     DEFAULT_JUDGE,
     Judge,
     JudgeFailure,
     JudgeFailureRecord,
     MeasuredJudge,
-    ModelJudge,
-    Panel,
     check_measurable,
     judge_model,
     outcome_of,
@@ -35,38 +33,30 @@ CALL_FAILED = "call_failed"
 logger = logging.getLogger(__name__)
 
 
-def check_judge(settings: Settings) -> None:
-    """Whether the judge can judge, before any response is paid for.
+def make_judge(settings: Settings) -> Judge:
+    """The judge of the settings, before any response is paid for.
 
     Raises:
         CannotRunError: If a rubric cannot be measured, there is no key for the model, or its call store is no store.
     """
+    name = DEFAULT_JUDGE if settings.judge == "model" else settings.judge
     try:
-        make_judge(settings)
         if settings.judge == "measured":
             for rubric in load_rubrics(settings.rubrics):
                 check_measurable(rubric)
+            return MeasuredJudge()
+        # not shared with another task of the run: its client would belong to an event loop that is closed
+        model = judge_model(get_model(name, memoize=False))
+        return judge_of([model], open_store(settings.call_store), settings.protocol, settings.judge_repeats)
     except PrerequisiteError as error:
         key = re.search(r"[A-Z_]+_API_KEY", str(error.message))
         problem = f"{key.group()} is not set" if key else " ".join(str(error.message).split())
-        name = DEFAULT_JUDGE if settings.judge == "model" else settings.judge
         raise CannotRunError(
             f"{problem} and the judge is {name}; bind another with --metadata judge=PROVIDER/MODEL, or judge without a "
             "model and without a key by judge=measured rubrics=measured"
         ) from error
     except ValueError as error:
         raise CannotRunError(f"--metadata judge: {error}") from error
-
-
-def make_judge(settings: Settings) -> Judge:
-    """The judge of the settings; raises as `get_model` and `open_store`."""
-    if settings.judge == "measured":
-        return MeasuredJudge()
-    # not shared with another task of the run: its client would belong to an event loop that is closed
-    model = _model(settings.judge)
-    store = open_store(settings.call_store)
-    askings = [ModelJudge(model, store, settings.protocol, repeat) for repeat in range(settings.judge_repeats)]
-    return askings[0] if len(askings) == 1 else Panel([askings])
 
 
 def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]]) -> list[str]:
@@ -93,7 +83,16 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
                 group.start_soon(judge_one, index, limiter)
 
     _run(judge_all)
-    _report_failures(verdicts)
+    failed = [verdict for verdict in verdicts if verdict["score"] is None]
+    if failed:
+        modes = Counter(verdict["failure_mode"] for verdict in failed).most_common()
+        logger.warning(
+            "the judge failed on %d of %d responses, which stay unscored (%s); the first: %s",
+            len(failed),
+            len(verdicts),
+            ", ".join(f"{count} {mode}" for mode, count in modes),
+            failed[0]["failure"],
+        )
     return [json.dumps(verdict, ensure_ascii=False) for verdict in verdicts]
 
 
@@ -107,24 +106,6 @@ async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str
     if isinstance(outcome, JudgeFailure):
         return {"score": None} | JudgeFailureRecord.of(outcome, rubric).model_dump()
     return outcome.model_dump()
-
-
-def _report_failures(verdicts: Sequence[dict[str, Any]]) -> None:
-    failed = [verdict for verdict in verdicts if verdict["score"] is None]
-    if not failed:
-        return
-    modes = ", ".join(f"{count} {mode}" for mode, count in Counter(v["failure_mode"] for v in failed).most_common())
-    logger.warning(
-        "the judge failed on %d of %d responses, which stay unscored (%s); the first: %s",
-        len(failed),
-        len(verdicts),
-        modes,
-        failed[0]["failure"],
-    )
-
-
-def _model(name: str) -> Model:
-    return judge_model(get_model(DEFAULT_JUDGE if name == "model" else name, memoize=False))
 
 
 def _run(work: Any) -> None:

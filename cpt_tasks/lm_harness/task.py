@@ -3,17 +3,17 @@
 lm_eval finds it through `class:` in `tasks/_cpt_task`.
 """
 
+import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from lm_eval.api.task import ConfigurableTask
 
-from cpt_tasks.lm_harness.best_of_n import warn_of_duplicates
-from cpt_tasks.lm_harness.documents import Document
-from cpt_tasks.lm_harness.judging import check_judge, judge_responses
+from cpt_tasks.lm_harness.documents import CannotRunError, Document, settings_of
+from cpt_tasks.lm_harness.judging import judge_responses, make_judge
 from cpt_tasks.lm_harness.lm_eval_private import messages_of, model_of, predicts_only
-from cpt_tasks.lm_harness.settings import CannotRunError, settings_of
+
+logger = logging.getLogger(__name__)
 
 
 class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
@@ -28,7 +28,7 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         content = dict(config)
         content.pop("class", None)  # lm_eval's own configuration has no such field
         self.settings = settings_of(content.get("metadata") or {})
-        content["metadata"] = content.get("metadata", {}) | asdict(self.settings)  # recorded in the results
+        content["metadata"] = content.get("metadata", {}) | self.settings.model_dump()  # recorded in the results
         content["metric_list"] = content["metric_list"](self.settings)
         self.samples_many = content.get("repeats", 1) > 1
         if self.samples_many:
@@ -43,21 +43,19 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
                 be asked.
         """
         if not (options.get("apply_chat_template") and options.get("chat_template")):
-            raise CannotRunError(
-                f"{self.task_name}: the system prompts need a chat template, or they would be glued to the user's "
-                "text; pass --apply_chat_template, and a model with a chat template"
+            raise self._cannot_run(
+                "the system prompts need a chat template, or they would be glued to the user's text; pass "
+                "--apply_chat_template, and a model with a chat template"
             )
         if options.get("system_instruction"):
-            raise CannotRunError(
-                f"{self.task_name}: the task sets a system prompt of its own for every document, and "
-                "--system_instruction would stand before it; leave it out"
+            raise self._cannot_run(
+                "the task sets a system prompt of its own for every document, and --system_instruction would stand "
+                "before it; leave it out"
             )
         if options.get("cache_requests"):
-            raise CannotRunError(
-                f"{self.task_name}: --cache_requests would replay prompts made with other --metadata; leave it out"
-            )
+            raise self._cannot_run("--cache_requests would replay prompts made with other --metadata; leave it out")
         if not predicts_only(self):
-            check_judge(self.settings)
+            make_judge(self.settings)  # says what it lacks before a response is paid for
         super().build_all_requests(**options)
 
     def construct_requests(self, doc: Document, ctx: Any, **options: Any) -> Any:
@@ -67,12 +65,12 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
             CannotRunError: If the rendered chat has no system turn with the system prompt, or is too long.
         """
         if problem := chat_problem(doc, ctx, options["chat_template"]):
-            raise CannotRunError(
-                f"{self.task_name}: the chat template {problem}; pass tokenizer=FOLDER in --model_args with one that "
+            raise self._cannot_run(
+                f"the chat template {problem}; pass tokenizer=FOLDER in --model_args with one that "
                 "has a system turn, such as an adapter folder of recipes/dpo_lora.py"
             )
         if problem := length_problem(ctx, options["chat_template"], self.config.generation_kwargs):
-            raise CannotRunError(f"{self.task_name}: {problem}")
+            raise self._cannot_run(problem)
         return super().construct_requests(doc, ctx, **options)
 
     def apply_filters(self) -> None:
@@ -83,13 +81,27 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         if predicts_only(self):
             return
         if self.samples_many:
-            warn_of_duplicates([instance.resps for instance in self.instances])
+            self._warn_of_duplicates()
         responses = [(instance.doc, response) for instance in self.instances for response in instance.resps]
         verdicts = iter(judge_responses(self.settings, responses))
         for instance in self.instances:
             mine = [next(verdicts) for _ in instance.resps]
             for name in instance.filtered_resps:
                 instance.filtered_resps[name] = mine if self.samples_many else mine[0]
+
+    def _cannot_run(self, problem: str) -> CannotRunError:
+        return CannotRunError(f"{self.task_name}: {problem}")
+
+    def _warn_of_duplicates(self) -> None:
+        """N samples of a document must differ, or best-of-k means nothing."""
+        repeating = sum(len(set(instance.resps)) < len(instance.resps) for instance in self.instances)
+        if repeating:
+            logger.warning(
+                "%d of %d documents have equal texts among their samples (n_distinct); does the model sample? A server "
+                "that is sent the same seed with every request answers the same: --gen_kwargs seed=None",
+                repeating,
+                len(self.instances),
+            )
 
 
 def chat_problem(document: Document, rendered: Any, render: Callable[[list[dict[str, str]]], Any]) -> str:

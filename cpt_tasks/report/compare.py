@@ -8,10 +8,7 @@ left out of both, and counted.
 
 import json
 import math
-import shlex
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,10 @@ import pandas as pd
 
 from cpt_tasks.benchmarks.rubric_adherence.report import NAME, TABLE_STATISTICS
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
-from cpt_tasks.report.logs import find_logs, read_run, shown
+from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.run import Run, check_protocol
 from cpt_tasks.report.section import NEEDS, can_draw
-from cpt_tasks.report.text import cell
+from cpt_tasks.report.text import cell, number, warn_of_resamples, write_command
 from cpt_tasks.statistics.paired import PairedDifference, holm, paired_differences, prompts_needed
 from judges.interval import cluster_note, jsonable
 from rubrics.files import write_whole
@@ -37,28 +34,8 @@ N_PERMUTATIONS = 10_000
 CELL = ["rubric", "level", "user_prompt_id", "wording", "epoch"]
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Rows of two runs on the cells that both have a score for, in the same order.
-
-    Attributes:
-        first: Rows of the first run.
-        second: Rows of the second run.
-        n_unpaired: Scored rows of either run without a partner.
-    """
-
-    first: pd.DataFrame
-    second: pd.DataFrame
-    n_unpaired: int
-
-    def of_rubric(self, rubric: str) -> "Pairs":
-        """The pairs of one rubric."""
-        first, second = (side[side["rubric"] == rubric] for side in (self.first, self.second))
-        return Pairs(first, second, self.n_unpaired)
-
-
-def pair(first: Run, second: Run) -> Pairs:
-    """The rows of both runs on the cells that both were scored on.
+def pair(first: Run, second: Run) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """The rows of both runs on the cells that both were scored on, in one order, and how many have no partner.
 
     The full-rubric baseline has one wording: its row is the partner of every wording of the other run.
 
@@ -78,7 +55,7 @@ def pair(first: Run, second: Run) -> Pairs:
     if both.empty:
         raise ValueError(f"{first.name} and {second.name} have no cell that both were scored on, expected some")
     rows = [both.rename(columns={f"{name}_{side}": name for name in values})[[*keys, *values]] for side in "ab"]
-    return Pairs(rows[0], rows[1], len(merged) - len(both))
+    return rows[0], rows[1], len(merged) - len(both)
 
 
 def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
@@ -90,57 +67,65 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
     Raises:
         ValueError: As `pair`.
     """
-    pairs = pair(first, second)
+    first_rows, second_rows, n_unpaired = pair(first, second)
+    pairs = [first_rows, second_rows]
     overall = _differences(pairs, seed)
-    adjusted = holm([overall[name].p for name in TABLE_STATISTICS])
-    power = prompts_needed(pairs.first, pairs.second, EFFECT, POWER)
-    n_prompts = int(pairs.first["user_prompt_id"].nunique())
-    names = [first.name, second.name]
-    if names[0] == names[1]:
-        names = [f"{name} ({side})" for name, side in zip(names, "AB", strict=True)]
-    models = [
-        {"name": name, "base": run.base, "adapter": run.adapter, "prompting": run.prompting, "details": run.details}
-        for name, run in zip(names, (first, second), strict=True)
-    ]
+    adjusted = holm([one.p for one in overall.values()])
+    sd, needed = prompts_needed(first_rows, second_rows, EFFECT, POWER)
+    n_prompts = int(first_rows["user_prompt_id"].nunique())
+    by_rubric = {
+        rubric: [side[side["rubric"] == rubric] for side in pairs] for rubric in sorted(first_rows["rubric"].unique())
+    }
+    sides = {"a": first, "b": second}
+    same_name = first.name == second.name
+    models: dict[str, dict[str, Any]] = {
+        side: {
+            "name": f"{run.name} ({side.upper()})" if same_name else run.name,
+            "base": run.base,
+            "adapter": run.adapter,
+            "prompting": run.prompting,
+            "details": run.details,
+        }
+        for side, run in sides.items()
+    }
     return {
         "schema": SCHEMA,
         "run": first.protocol | {"seed": seed},
-        "a": models[0],
-        "b": models[1],
-        "n": len(pairs.first),
+        **models,
+        "n": len(first_rows),
         "user_prompts": n_prompts,
-        "left_out": {
-            "unscored_a": first.unscored.total(),
-            "unscored_b": second.unscored.total(),
-            "scored_on_one_side": pairs.n_unpaired,
-        },
-        "permutations": {
-            "exact": 2**n_prompts <= N_PERMUTATIONS,
-            "n": min(2**n_prompts, N_PERMUTATIONS),
-        },
+        "left_out": {f"unscored_{side}": run.unscored.total() for side, run in sides.items()}
+        | {"scored_on_one_side": n_unpaired},
+        "permutations": {"exact": 2**n_prompts <= N_PERMUTATIONS, "n": min(2**n_prompts, N_PERMUTATIONS)},
         "statistics": {
-            name: _entry(overall[name]) | {"p": jsonable(overall[name].p), "p_holm": jsonable(p)}
-            for name, p in zip(TABLE_STATISTICS, adjusted, strict=True)
+            name: one.to_json() | {"p": jsonable(one.p), "p_holm": jsonable(p)}
+            for (name, one), p in zip(overall.items(), adjusted, strict=True)
         },
-        "by_rubric": {rubric: _rubric_entry(pairs.of_rubric(rubric), seed) for rubric in _rubrics(pairs)},
+        "by_rubric": {
+            rubric: {"n": len(part[0])}
+            | {"statistics": {name: one.to_json() for name, one in _differences(part, seed).items()}}
+            for rubric, part in by_rubric.items()
+        },
         "power": {
             "effect": EFFECT,
             "power": POWER,
-            "sd": jsonable(power.sd),
-            "user_prompts_needed": None if math.isnan(power.user_prompts) else int(power.user_prompts),
+            "sd": jsonable(sd),
+            "user_prompts_needed": None if math.isnan(needed) else int(needed),
         },
     }
 
 
 def table(comparison: Mapping[str, Any]) -> pd.DataFrame:
     """One row per headline statistic: both values, the difference with its interval, and its p-values."""
-    rows = []
-    for name, entry in comparison["statistics"].items():
-        values = {comparison[side]["name"]: _number(entry[side]) for side in "ab"}
-        p_values = {"p": _p(entry["p"]), "p (Holm)": _p(entry["p_holm"])}
-        difference = cell(entry["difference"], digits=3, sign=True)
-        rows.append({"statistic": name} | values | {"difference": difference} | p_values)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [
+            {"statistic": name}
+            | {comparison[side]["name"]: number(entry[side]) for side in "ab"}
+            | {"difference": cell(entry["difference"], digits=3, sign=True)}
+            | {"p": _p(entry["p"]), "p (Holm)": _p(entry["p_holm"])}
+            for name, entry in comparison["statistics"].items()
+        ]
+    )
 
 
 def rubric_table(comparison: Mapping[str, Any]) -> pd.DataFrame:
@@ -179,7 +164,7 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
-    """Writes compare.json, compare.md and compare.png into `out`, which is made if there is none."""
+    """Writes compare.json, compare.md, compare.png and command.txt into `out`, which is made if there is none."""
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "compare.json", json.dumps(comparison, indent=1) + "\n")
     figure = f"The figure was not made: figures {NEEDS}"
@@ -201,6 +186,7 @@ def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
         rubric_table(comparison).to_markdown(index=False),
     ]
     write_whole(out / "compare.md", "\n\n".join(parts) + "\n")
+    write_command(out)
 
 
 @click.command(name="compare")
@@ -211,8 +197,7 @@ def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
 @click.option("--resamples", type=int, hidden=True, help="Without effect: intervals draw nothing since version 0.2.")
 def compare_command(log_a: str, log_b: str, out: Path | None, seed: int, resamples: int | None) -> None:
     """Differences between the models of LOG_A and LOG_B (.eval files, or folders with one) on the same samples."""
-    if resamples is not None:
-        click.echo("--resamples has no effect any more: intervals draw nothing; the option goes in 0.3", err=True)
+    warn_of_resamples(resamples)
     try:
         comparison = compare(_only_run(log_a), _only_run(log_b), seed)
     except ValueError as error:
@@ -221,8 +206,6 @@ def compare_command(log_a: str, log_b: str, out: Path | None, seed: int, resampl
     if out is None:
         return
     write_comparison(comparison, out)
-    command = shlex.join(["cpt", *(shown(argument) for argument in sys.argv[1:])])
-    write_whole(out / "command.txt", f"{command}\n")
     click.echo(f"\ncomparison: {out / 'compare.md'}, numbers: {out / 'compare.json'}, figure: {out / 'compare.png'}")
 
 
@@ -233,24 +216,12 @@ def _only_run(path: str) -> Run:
     return read_run(logs[0])
 
 
-def _rubrics(pairs: Pairs) -> list[str]:
-    return sorted(pairs.first["rubric"].unique())
-
-
-def _differences(pairs: Pairs, seed: int) -> dict[str, PairedDifference]:
-    statistics = [STATISTICS[name] for name in TABLE_STATISTICS]
+def _differences(pairs: Sequence[pd.DataFrame], seed: int) -> dict[str, PairedDifference]:
+    first, second = pairs
     rng = np.random.default_rng(seed)
-    differences = paired_differences(pairs.first, pairs.second, statistics, rng, N_PERMUTATIONS)
+    statistics = [STATISTICS[name] for name in TABLE_STATISTICS]
+    differences = paired_differences(first, second, statistics, rng, N_PERMUTATIONS)
     return dict(zip(TABLE_STATISTICS, differences, strict=True))
-
-
-def _rubric_entry(pairs: Pairs, seed: int) -> dict[str, Any]:
-    statistics = {name: _entry(one) for name, one in _differences(pairs, seed).items()}
-    return {"n": len(pairs.first), "statistics": statistics}
-
-
-def _entry(one: PairedDifference) -> dict[str, Any]:
-    return {"a": jsonable(one.first), "b": jsonable(one.second), "difference": one.difference.to_json()}
 
 
 def _smallest_p_note(comparison: Mapping[str, Any]) -> str:
@@ -263,10 +234,6 @@ def _smallest_p_note(comparison: Mapping[str, Any]) -> str:
     what = "p" if smallest >= ALPHA else "p (Holm)"
     least = smallest if smallest >= ALPHA else smallest * n_tests
     return f"with {n_prompts} user prompts no {what} can be below {least:.3f}, so none can be below {ALPHA}"
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
 
 
 def _p(value: float | None) -> str:

@@ -6,7 +6,7 @@ page. It needs the extra `report`; modules of charts are imported only where cha
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,17 +118,26 @@ def tips(columns: Mapping[str, str]) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{field}:N", title=caption) for field, caption in columns.items()]
 
 
+def at(channel: Any, title: str, scale: Any = alt.Undefined) -> Callable[[str], Any]:
+    """From a column to a channel (`alt.X`, `alt.Y`) of numbers with this title and scale."""
+    return lambda field: channel(f"{field}:Q", title=title, scale=scale)
+
+
 def curves(x: alt.X, y: str, title: str, scale: alt.Scale, tooltip: list[alt.Tooltip]) -> list[alt.Chart]:
     """Layers of a curve per model with the band of its 95% intervals; `y` is the column of values."""
-
-    def at(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title=title, scale=scale)
-
-    base = alt.Chart().encode(x=x, color=model_colour())
+    base, of = alt.Chart().encode(x=x, color=model_colour()), at(alt.Y, title, scale)
     return [
-        base.mark_area(opacity=0.16).encode(y=at("ci_low"), y2="ci_high:Q"),
-        base.mark_line(strokeWidth=2).encode(y=at(y)),
-        base.mark_point(filled=True, size=55, opacity=1).encode(y=at(y), shape=model_shape(), tooltip=tooltip),
+        base.mark_area(opacity=0.16).encode(y=of("ci_low"), y2="ci_high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=of(y)),
+        base.mark_point(filled=True, size=55, opacity=1).encode(y=of(y), shape=model_shape(), tooltip=tooltip),
+    ]
+
+
+def intervals(base: alt.Chart, x: Callable[[str], Any], width: int = 4, size: int = 60) -> list[alt.Chart]:
+    """Layers of estimates beside one another in the rows of `base`: the interval as a bar, the value as a mark."""
+    return [
+        base.mark_rule(strokeWidth=width, opacity=0.4).encode(x=x("ci_low"), x2="ci_high:Q"),
+        base.mark_point(filled=True, size=size, opacity=1).encode(x=x("value")),
     ]
 
 
@@ -146,20 +155,29 @@ def rows_height(rows: pd.DataFrame, field: str) -> int:
     return int(rows[field].nunique() * max(24, 10 + 11 * min(len(COLOURS), rows["model"].nunique())))
 
 
-def heatmap(x: alt.X, y: alt.Y, value: str, top: float, form: str, tooltip: list[alt.Tooltip]) -> list[alt.Chart]:
-    """Layers of numbers in cells, shaded up to `top`: blue, below zero orange."""
+def panels(chart: ChartType, field: str, columns: int, sort: Sequence[str] | None = None) -> ChartType:
+    """The chart once for each value of a column, so many beside one another."""
+    return chart.facet(alt.Facet(f"{field}:N", sort=sort, title=None), columns=columns)
+
+
+def heatmap(
+    rows: pd.DataFrame, x: alt.X, y: alt.Y, value: str, columns: Mapping[str, str], top: float = 1, form: str = ".2f"
+) -> ChartType:
+    """Numbers in cells, shaded up to `top`: blue, below zero orange; `columns` are those of the tooltip."""
     cells = alt.Chart().encode(x=x, y=y)
     strength = f"0.04 + 0.56 * min(1, abs(datum.{value}) / {top})"
-    return [
-        cells.transform_calculate(strength=strength)
-        .mark_rect(cornerRadius=2, xOffset=1, x2Offset=-1, yOffset=1, y2Offset=-1)
-        .encode(
+    shades = cells.transform_calculate(strength=strength).mark_rect(
+        cornerRadius=2, xOffset=1, x2Offset=-1, yOffset=1, y2Offset=-1
+    )
+    return alt.layer(
+        shades.encode(
             color=alt.condition(f"datum.{value} < 0", alt.value(BELOW), alt.value(ABOVE)),
             opacity=alt.Opacity("strength:Q", scale=None, legend=None),
-            tooltip=tooltip,
+            tooltip=tips(columns),
         ),
         cells.mark_text().encode(text=alt.Text(f"{value}:Q", format=form)),
-    ]
+        data=rows,
+    )
 
 
 def spec_of(chart: ChartType) -> dict[str, Any]:
@@ -169,8 +187,8 @@ def spec_of(chart: ChartType) -> dict[str, Any]:
 
 def save_png(chart: ChartType, out: Path, stem: str) -> str:
     """Writes a chart as PNG into `out` and returns its file name."""
-    png = vl_convert.vegalite_to_png(spec_of(chart), scale=1.3, vl_version=_version())
-    write_whole(out / f"{stem}.png", png)
+    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])  # as vl-convert names it
+    write_whole(out / f"{stem}.png", vl_convert.vegalite_to_png(spec_of(chart), scale=1.3, vl_version=version))
     return f"{stem}.png"
 
 
@@ -185,8 +203,3 @@ def page_spec(chart: ChartType) -> dict[str, Any]:
     names = {colour: name for name, colour in PALETTE.items()}
     text = re.sub('"(#[0-9a-f]{6})"', lambda colour: f'"var(--{names[colour[1]]})"', json.dumps(spec))
     return {**json.loads(text), "datasets": data}
-
-
-def _version() -> str:
-    """The version of Vega-Lite that altair writes, as vl-convert names it."""
-    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

@@ -44,16 +44,12 @@ def find_logs(paths: Iterable[str]) -> list[str]:
 
 
 def read_run(path: str) -> Run:
-    """The run in one .eval log; raises as `run_of`."""
-    return run_of(read_eval_log(path))
-
-
-def run_of(log: EvalLog) -> Run:
-    """The run in a log.
+    """The run in one .eval log.
 
     Raises:
         ValueError: If the log did not finish, holds no sample that was judged by a rubric, or mixes judges.
     """
+    log = read_eval_log(path)
     where = Path(log.location).name
     if log.status != "success":
         raise ValueError(f"{where}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
@@ -97,17 +93,10 @@ def shown(text: str) -> str:
 
 
 def _ifeval_run(log: EvalLog, name: str, common: Mapping[str, Any]) -> Run:
-    """The run in a log of `inspect_evals/ifeval`: only the results in it are read, they stand under `details`.
-
-    Raises:
-        ValueError: If the headline metric is not in the log.
-    """
-    results = {
-        metric_name: float(metric.value)
-        for score in (log.results.scores if log.results else [])
-        for metric_name, metric in score.metrics.items()
-        if not math.isnan(metric.value)
-    }
+    """The run in a log of `inspect_evals/ifeval`: only the results in it are read, they stand under `details`."""
+    scores = log.results.scores if log.results else []
+    values = {name: float(metric.value) for score in scores for name, metric in score.metrics.items()}
+    results = {name: value for name, value in values.items() if not math.isnan(value)}
     if IFEVAL_HEADLINE not in results:
         raise ValueError(
             f"{Path(log.location).name}: no metric {IFEVAL_HEADLINE!r} in it, expected one of inspect_evals/ifeval"
@@ -154,6 +143,7 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
     arguments = log.eval.task_args
     cell = ["rubric", "level", "user_prompt_id", "epoch", "cell", "target", "style"]
     wordings = int(frame.groupby(cell, dropna=False).size().max())
+    grid = sorted(json.dumps(row, default=str) for row in frame[cell].drop_duplicates().to_numpy().tolist())
     return {
         "task": task_name(log),
         "task_version": str(log.eval.task_version),
@@ -169,13 +159,8 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "user_prompts": int(frame["user_prompt_id"].nunique()),
         # the full rubric has one wording, whatever the system prompts beside it have
         "wordings_per_cell": wordings if prompting == "system_prompt" else None,
-        "grid": _grid_hash(frame[cell]),
+        "grid": hashlib.sha256(json.dumps(grid).encode()).hexdigest()[:12],
     }
-
-
-def _grid_hash(cells: pd.DataFrame) -> str:
-    rows = sorted(json.dumps(row, default=str) for row in cells.drop_duplicates().to_numpy().tolist())
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
 
 
 def details_of(log: EvalLog) -> dict[str, Any]:
@@ -193,7 +178,7 @@ def details_of(log: EvalLog) -> dict[str, Any]:
         "model_args": arguments,
         "generate_config": config,
         "packages": log.eval.packages,
-        "seconds": _seconds(log),
+        "seconds": (pd.Timestamp(log.stats.completed_at) - pd.Timestamp(log.stats.started_at)).total_seconds(),
     }
 
 
@@ -208,8 +193,3 @@ def _command(log: EvalLog) -> str:
     for name, value in log.eval.model_generate_config.model_dump(exclude_none=True).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
-
-
-def _seconds(log: EvalLog) -> float:
-    started, completed = (pd.Timestamp(time) for time in (log.stats.started_at, log.stats.completed_at))
-    return float((completed - started).total_seconds())

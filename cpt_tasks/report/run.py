@@ -80,28 +80,27 @@ class Run:
     @property
     def unscored(self) -> Counter[str]:
         """Samples without a score, by level: the judge failed, or the sample ended in an error."""
-        return _count_levels(self.frame[self.frame["score"].isna()]) if len(self.frame) else Counter()
+        return Counter(self.frame.loc[self.frame["score"].isna(), "level"])
 
     @property
     def no_response(self) -> Counter[str]:
         """Responses that were empty or under 15 words (they score 0), by level."""
-        return _count_levels(self.frame[self.frame["reason"] == NO_RESPONSE])
+        return Counter(self.frame.loc[self.frame["reason"] == NO_RESPONSE, "level"])
 
     @property
     def truncated(self) -> Counter[str] | None:
         """Responses cut at the token limit, by level; None if the provider does not say why it stopped."""
         if set(self.frame["stop_reason"]) == {"unknown"}:
             return None
-        return _count_levels(self.frame[self.frame["stop_reason"].map(was_cut_off)])
+        return Counter(self.frame.loc[self.frame["stop_reason"].map(was_cut_off), "level"])
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
     """Raises ValueError as `check_protocol`, or if a model has more than one run."""
     check_protocol(runs)
-    names = [run.name for run in runs]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"model {repeated[0]!r} has more than one log, expected one log per model and prompting")
+    [(name, n_runs)] = Counter(run.name for run in runs).most_common(1)
+    if n_runs > 1:
+        raise ValueError(f"model {name!r} has more than one log, expected one log per model and prompting")
 
 
 def check_protocol(runs: Sequence[Run]) -> None:
@@ -130,15 +129,10 @@ def check_protocol(runs: Sequence[Run]) -> None:
 
 def tell_apart(runs: Sequence[Run]) -> list[Run]:
     """The runs, with the provider in the names of those whose models have one name at several providers."""
-    models: dict[str, set[str]] = {}
-    for run in runs:
-        models.setdefault(run.name, set()).add(run.model)
-
-    def named(run: Run) -> Run:
-        provider = run.model.split("/", 1)[0]
-        return replace(run, name=f"{provider}/{run.name}") if len(models[run.name]) > 1 else run
-
-    return [named(run) for run in runs]
+    names = Counter(name for name, _ in {(run.name, run.model) for run in runs})
+    return [
+        replace(run, name=f"{run.model.split('/', 1)[0]}/{run.name}") if names[run.name] > 1 else run for run in runs
+    ]
 
 
 def base_of(run: Run, runs: Sequence[Run]) -> Run | None:
@@ -156,5 +150,6 @@ def base_of(run: Run, runs: Sequence[Run]) -> Run | None:
     return same[0] if len(same) == 1 else None
 
 
-def _count_levels(frame: pd.DataFrame) -> Counter[str]:
-    return Counter(frame["level"])
+def with_bases(runs: Sequence[Run]) -> list[tuple[Run, Run]]:
+    """Each adapter's run that has a base among the runs, and that base."""
+    return [(run, base) for run in runs if (base := base_of(run, runs)) is not None]

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -31,19 +32,27 @@ class Section:
 
     Attributes:
         title: Heading.
-        intro: From the runs of the benchmark to what the numbers mean, as Markdown.
+        intro: What the numbers mean, as Markdown; or a function of the runs of the benchmark that says it.
         summarise: From a run and a seed to what summary.json holds of it: JSON values only, None for what is
             undefined, estimates as `{value, ci_low, ci_high}`.
         tables: From the summaries to tables by caption, the most telling one first.
-        charts: From the summaries and the runs to altair charts by file stem; each is a PNG beside report.md and stands
-            on the page. Called only where the extra `report` is installed.
+        charts_in: Module with a function `charts`, from the summaries and the runs to altair charts by file stem; each
+            is a PNG beside report.md and stands on the page. "" for none.
         compare: From all runs of the benchmark and a seed to what comparing them adds to the summaries, by the name of
             the model; None where runs are not compared.
     """
 
     title: str
-    intro: Callable[[Sequence[Run]], str]
+    intro: str | Callable[[Sequence[Run]], str]
     summarise: Callable[[Run, int], dict[str, Any]]
     tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
-    charts: Callable[[ModelSummaries, Sequence[Run]], Charts]
+    charts_in: str = ""
     compare: Callable[[Sequence[Run], int], dict[str, dict[str, Any]]] | None = None
+
+    def intro_of(self, runs: Sequence[Run]) -> str:
+        """What the numbers of these runs mean."""
+        return self.intro if isinstance(self.intro, str) else self.intro(runs)
+
+    def charts(self, models: ModelSummaries, runs: Sequence[Run]) -> Charts:
+        """The charts by file stem; needs the extra `report`."""
+        return cast(Charts, import_module(self.charts_in).charts(models, runs)) if self.charts_in else {}

@@ -1,11 +1,17 @@
 """How a report writes tables, estimates and figures as text."""
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import click
 import pandas as pd
 
-from judges.interval import MIN_CLUSTERS, Estimate, cluster_note
+from cpt_tasks.report.logs import shown
+from judges.interval import MIN_CLUSTERS, NAN, Estimate, cluster_note
+from rubrics.files import write_whole
 
 
 def tables_markdown(tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -23,6 +29,26 @@ def cell(estimate: Mapping[str, Any] | None, digits: int = 2, sign: bool = False
     return "undefined" if estimate is None else Estimate.from_json(estimate).text(digits, sign)
 
 
+def cells(metrics: Mapping[str, Any], digits: int = 2) -> dict[str, str]:
+    """`cell` of each estimate, by name."""
+    return {name: cell(estimate, digits) for name, estimate in metrics.items()}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number without an interval, "undefined" for None."""
+    return Estimate(NAN if value is None else value).text(digits)
+
+
+def json_of(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    """Estimates as summary.json holds them, by name."""
+    return {str(name): estimate.to_json() for name, estimate in estimates.items()}
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """`a 2, b 1`, or "none"."""
+    return ", ".join(f"{what} {count}" for what, count in counts.items()) or "none"
+
+
 def interval_note(n_user_prompts: Sequence[int]) -> str:
     """What must be said of the intervals of tables with so many user prompts each; "" where nothing must."""
     notes = {n: cluster_note(n) for n in sorted(set(n_user_prompts))}
@@ -34,3 +60,15 @@ def interval_note(n_user_prompts: Sequence[int]) -> str:
 def models_note(models: Mapping[str, Mapping[str, Any]]) -> str:
     """`interval_note` for a benchmark's part of summary.json."""
     return interval_note([part["user_prompts"] for part in models.values() if part.get("user_prompts")])
+
+
+def write_command(out: Path) -> None:
+    """Writes the command that is running into command.txt, without the folders of this machine."""
+    command = shlex.join(["cpt", *(shown(argument) for argument in sys.argv[1:])])
+    write_whole(out / "command.txt", f"{command}\n")
+
+
+def warn_of_resamples(resamples: int | None) -> None:
+    """Says that the option --resamples, accepted until 0.3, does nothing."""
+    if resamples is not None:
+        click.echo("--resamples has no effect any more: intervals draw nothing; the option goes in 0.3", err=True)

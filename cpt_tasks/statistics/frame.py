@@ -34,10 +34,10 @@ from inspect_ai.scorer import SampleScore, Score
 
 from cpt_tasks.samples import NO_LEVEL
 from judges import Judgment, ScoreRecord, read_judgment
+from judges.interval import NAN, Estimate
 
 SCORER = "rubric_judge"
 SELECTOR = "selection_judge"
-NAN = float("nan")
 _TEXT_COLUMNS = [
     *("rubric", "rubric_hash", "level", "user_prompt_id", "wording", "position", "style", "cell"),
     *("with_rubric", "with_level"),
@@ -69,6 +69,14 @@ def frame_of_scores(scores: Iterable[SampleScore]) -> pd.DataFrame:
             for score in scores
         ]
     )
+
+
+def metric_values(estimates: Mapping[str, Estimate]) -> dict[str, str | int | float | bool | None]:
+    """Estimates as a metric of inspect gives them: by name, with `_ci_low` and `_ci_high`."""
+    values: dict[str, str | int | float | bool | None] = {}
+    for name, estimate in estimates.items():
+        values |= {name: estimate.value, f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
+    return values
 
 
 def with_level(frame: pd.DataFrame) -> pd.DataFrame:

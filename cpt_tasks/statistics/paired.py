@@ -16,7 +16,7 @@ import scipy  # its parts are imported when first used: `scipy.stats` takes a se
 from numpy.typing import NDArray
 
 from cpt_tasks.statistics.table import Statistic, Table, table_of
-from judges.interval import NAN, Estimate, Floats, jackknife, leave_one_out
+from judges.interval import NAN, Estimate, Floats, jackknife, jsonable, leave_one_out
 from rubrics import ScoreLevel
 
 N_FLIPS = 200
@@ -39,18 +39,9 @@ class PairedDifference:
     difference: Estimate
     p: float
 
-
-@dataclass(frozen=True)
-class Power:
-    """How many user prompts it takes to see a difference in macro accuracy.
-
-    Attributes:
-        sd: SD of the per-prompt differences in macro accuracy.
-        user_prompts: User prompts needed, rounded up; nan where no prompt shows a difference, or there is only one.
-    """
-
-    sd: float
-    user_prompts: float
+    def to_json(self) -> dict[str, Any]:
+        """`{a, b, difference}`, None for nan; without the p-value."""
+        return {"a": jsonable(self.first), "b": jsonable(self.second), "difference": self.difference.to_json()}
 
 
 def paired_differences(
@@ -74,14 +65,16 @@ def paired_differences(
     table = _paired_table(first, second)
     n_clusters = table.n_clusters // 2
     weights = leave_one_out(n_clusters)
+    nothing = np.zeros_like(weights)
     swaps, exact = swaps_of(n_clusters, n_permutations, rng)
     differences = []
     for statistic in statistics:
-        values = [statistic.weighted(table, part) for part in _answered_by(weights, np.zeros_like(weights))]
-        swapped = [statistic.weighted(table, part) for part in _answered_by(1 - swaps, swaps)]
-        difference = jackknife(values[1] - values[0])
+        first_values = statistic.weighted(table, np.hstack([weights, nothing]))
+        second_values = statistic.weighted(table, np.hstack([nothing, weights]))
+        swapped = [statistic.weighted(table, np.hstack(part)) for part in ((1 - swaps, swaps), (swaps, 1 - swaps))]
+        difference = jackknife(second_values - first_values)
         p = _p_value(difference.value, swapped[1] - swapped[0], exact)
-        differences.append(PairedDifference(float(values[0][0]), float(values[1][0]), difference, p))
+        differences.append(PairedDifference(float(first_values[0]), float(second_values[0]), difference, p))
     return differences
 
 
@@ -123,25 +116,26 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def prompts_needed(
     first: pd.DataFrame, second: pd.DataFrame, effect: float = 0.05, power: float = 0.8, alpha: float = 0.05
-) -> Power:
-    """How many user prompts show a difference of `effect` in macro accuracy with the given power, two-sided.
+) -> tuple[float, float]:
+    """SD over user prompts of the differences in macro accuracy, and how many prompts show one of `effect`, two-sided.
+
+    The number is rounded up, and nan where no prompt shows a difference; both are nan with one prompt.
 
     n = ((z(1 - alpha/2) + z(power)) SD / effect)^2, the paired sample size of normal theory, with the SD over user
     prompts of their differences: a prompt's share in the difference of the macro accuracies, times the number of
     prompts, so that the mean over prompts is that difference. n counts user prompts of all families together, asked as
     here (rubrics, levels, wordings and epochs). Source: Miller 2024, arXiv 2411.00640, power analysis.
     """
-    table, other = table_of(first), table_of(second)
-    _check_paired(first, second)
+    table, other = _tables(first, second)
     if table.n_clusters < 2:
-        return Power(NAN, NAN)
+        return NAN, NAN
     cells = table.rubric * len(ScoreLevel) + table.level
     sizes = np.bincount(cells)
     shares = (_hits(other) - _hits(table)) / (sizes[cells] * np.count_nonzero(sizes))
     differences = table.n_clusters * np.bincount(table.cluster, shares, table.n_clusters)
     sd = float(np.std(differences, ddof=1))
     needed = ((scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(power)) * sd / effect) ** 2
-    return Power(sd, float(math.ceil(needed)) if sd > ROUNDING else NAN)
+    return sd, float(math.ceil(needed)) if sd > ROUNDING else NAN
 
 
 def _hits(table: Table) -> Floats:
@@ -151,23 +145,18 @@ def _hits(table: Table) -> Floats:
 
 def _paired_table(first: pd.DataFrame, second: pd.DataFrame) -> Table:
     """The rows of both: cluster k is user prompt k answered by the first, cluster n + k by the second."""
-    _check_paired(first, second)
-    one, two = table_of(first), table_of(second)
+    one, two = _tables(first, second)
     names = ("rubric", "level", "score", "words")
     stacked: dict[str, Any] = {name: np.concatenate([getattr(one, name), getattr(two, name)]) for name in names}
     cluster = np.concatenate([one.cluster, two.cluster + one.n_clusters])
     return replace(one, **stacked, cluster=cluster, n_clusters=2 * one.n_clusters)
 
 
-def _check_paired(first: pd.DataFrame, second: pd.DataFrame) -> None:
+def _tables(first: pd.DataFrame, second: pd.DataFrame) -> tuple[Table, Table]:
     names = ["rubric", "level", "user_prompt_id"]
     if first[names].to_numpy().tolist() != second[names].to_numpy().tolist():
         raise ValueError("rows: the two models' rows differ in rubric, level or user prompt, expected the same cells")
-
-
-def _answered_by(own: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """Weights of the paired table for either side, from those of its own and of the other model's responses."""
-    return np.hstack([own, others]), np.hstack([others, own])
+    return table_of(first), table_of(second)
 
 
 def _p_value(observed: float, permuted: NDArray[np.float64], exact: bool) -> float:

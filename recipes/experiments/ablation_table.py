@@ -1,8 +1,6 @@
-"""The table and figure of `make ablation`: each objective, and how far it is from `twins`, the default, with intervals.
+"""The table of `make ablation`: each objective, and how far it is from `twins`, the default, with intervals.
 
-    python recipes/experiments/ablation_table.py    # reads results/ablations/*/, writes report.md and two more there
-
-Differences are between runs that share a start.
+python recipes/experiments/ablation_table.py    # reads results/ablations/*/, writes report.md and ablation.json there
 """
 
 from __future__ import annotations
@@ -19,15 +17,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import pandas as pd
 import scipy
-from matplotlib.figure import Figure
 from stage import write_json
 
 RESULTS = Path("results/ablations")
+TASK = "rubric_adherence"
 STATISTICS = ("macro_accuracy", "kendall_tau_b", "order_accuracy")
 REFERENCE = "twins"
-NO_VALUE: dict[str, float | None] = {"value": None, "ci_low": None, "ci_high": None}
 HEAD = """\
 # Which objective
 
@@ -45,24 +41,23 @@ Interval = dict[str, float | None]  # value, ci_low, ci_high: 95%; None where th
 
 
 def over_seeds(values: Sequence[float | None]) -> Interval:
-    """Mean of one value per seed, with its 95% t interval; a single value has none.
-
-    A value that is undefined for one seed leaves the mean undefined: all None.
-    """
+    """Mean of one value per seed, at least two, with its 95% t interval; undefined if a value is."""
     defined = [value for value in values if value is not None]
     if len(defined) < len(values):
-        return dict(NO_VALUE)
+        return {"value": None, "ci_low": None, "ci_high": None}
     mean = fmean(defined)
-    if len(defined) < 2:
-        return NO_VALUE | {"value": mean}
     reach = float(scipy.stats.t.ppf(0.975, len(defined) - 1)) * stdev(defined) / math.sqrt(len(defined))
     return {"value": mean, "ci_low": mean - reach, "ci_high": mean + reach}
 
 
 def metrics_of(folder: Path) -> dict[str, dict[str, Interval]]:
-    """Statistics by variant of one run, in the order of its report."""
+    """Statistics by variant of one run, in the order of its report.
+
+    From a summary.json of schema 2, or of the first schema, which had no number and one benchmark outside `tasks`.
+    """
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return {model["name"]: {name: model["metrics"][name] for name in STATISTICS} for model in summary["models"]}
+    entries = {model["name"]: model["tasks"][TASK] if "schema" in summary else model for model in summary["models"]}
+    return {name: {one: entry["metrics"][one] for one in STATISTICS} for name, entry in entries.items()}
 
 
 def differences_of(folder: Path, variant: str) -> dict[str, Interval]:
@@ -84,17 +79,16 @@ def lines_of(folders: Sequence[Path]) -> list[dict[str, Any]]:
         if len(runs) == 1 and variant != REFERENCE:
             differences = differences_of(folders[0], variant)
         if len(runs) > 1:
-            by_seed = {name: [run[variant][name]["value"] for run in runs] for name in STATISTICS}
-            values = {name: over_seeds(seeds) for name, seeds in by_seed.items()}
-            if variant != REFERENCE:
-                other = {name: [run[REFERENCE][name]["value"] for run in runs] for name in STATISTICS}
-                differences = {name: over_seeds(list(map(minus, by_seed[name], other[name]))) for name in STATISTICS}
+            values = {one: over_seeds([run[variant][one]["value"] for run in runs]) for one in STATISTICS}
+        if len(runs) > 1 and variant != REFERENCE:
+            differences = {one: over_seeds([minus(run, variant, one) for run in runs]) for one in STATISTICS}
         lines.append({"variant": variant, "values": values, "differences": differences})
     return lines
 
 
-def minus(value: float | None, other: float | None) -> float | None:
-    """The difference, None where one of the two is undefined."""
+def minus(run: dict[str, dict[str, Interval]], variant: str, statistic: str) -> float | None:
+    """A variant's value minus that of `twins`, None where one of the two is undefined."""
+    value, other = (run[name][statistic]["value"] for name in (variant, REFERENCE))
     return None if value is None or other is None else value - other
 
 
@@ -110,50 +104,24 @@ def show(interval: Interval | None, sign: str = "") -> str:
 
 def page(students: dict[str, dict[str, Any]]) -> str:
     """The report as Markdown."""
+    names = [*STATISTICS, *(f"{name} - {REFERENCE}" for name in STATISTICS)]
     text = [HEAD]
     for model, student in students.items():
         text += [f"## {model}: {student['about']}", ""]
-        names = [*STATISTICS, *(f"{name} - {REFERENCE}" for name in STATISTICS)]
         text += ["| objective | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
         for line in student["lines"]:
-            values = [show(line["values"][name]) for name in STATISTICS]
-            values += [show(line["differences"].get(name), "+") for name in STATISTICS]
-            text.append(f"| {line['variant']} | " + " | ".join(values) + " |")
+            cells = [show(line["values"][name]) for name in STATISTICS]
+            cells += [show(line["differences"].get(name), "+") for name in STATISTICS]
+            text.append(f"| {line['variant']} | " + " | ".join(cells) + " |")
         text.append("")
     return "\n".join([*text, FOOT])
 
 
-def draw(students: dict[str, dict[str, Any]], path: Path) -> None:
-    """Values with intervals: a row of panels per student, a panel per statistic."""
-    figure = Figure(figsize=(3.6 * len(STATISTICS), 2.9 * len(students)), layout="constrained")
-    axes = figure.subplots(len(students), len(STATISTICS), squeeze=False, sharey="row")
-    for row, (model, student) in zip(axes, students.items(), strict=True):
-        names = [line["variant"] for line in student["lines"]]
-        colours = ["#D55E00" if name == REFERENCE else "#0072B2" for name in names]
-        for axis, statistic in zip(row, STATISTICS, strict=True):
-            points = pd.DataFrame([line["values"][statistic] for line in student["lines"]], dtype=float)
-            axis.hlines(range(len(names)), points["ci_low"], points["ci_high"], colors=colours)
-            axis.scatter(points["value"], range(len(names)), c=colours)
-            axis.set(title=f"{model}: {statistic}", yticks=range(len(names)), yticklabels=names)
-            axis.grid(axis="x", alpha=0.3)
-        row[0].invert_yaxis()
-    figure.savefig(path, dpi=130)
-
-
 def describe(folders: Sequence[Path]) -> dict[str, Any]:
-    """A student's entry of ablation.json.
-
-    Raises:
-        SystemExit: If its runs took different numbers of steps.
-    """
+    """A student's entry of ablation.json."""
     seeds = [int(folder.name.partition("-")[2]) for folder in folders]
-    steps = set()
-    for folder in folders:
-        words = json.loads((folder / "stages.json").read_text(encoding="utf-8"))[REFERENCE]["command"].split()
-        steps.add(int(words[words.index("--max_steps") + 1]))
-    if len(steps) > 1:
-        sys.exit(f"{folders[0]}: run with {sorted(steps)} steps, expected one number for all seeds")
-    about = f"{steps.pop()} steps of 4 pairs, seed {', '.join(map(str, seeds))}"
+    words = json.loads((folders[0] / "stages.json").read_text(encoding="utf-8"))[REFERENCE]["command"].split()
+    about = f"{words[words.index('--max_steps') + 1]} steps of 4 pairs, seed {', '.join(map(str, seeds))}"
     return {"about": about, "seeds": seeds, "lines": lines_of(folders)}
 
 
@@ -163,12 +131,9 @@ def main() -> None:
     folders: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(RESULTS.glob("*/summary.json")):
         folders[path.parent.name.partition("-")[0]].append(path.parent)
-    if not folders:
-        sys.exit(f"{RESULTS}: no run, expected those of make ablation")
     students = {model: describe(runs) for model, runs in sorted(folders.items())}
     (RESULTS / "report.md").write_text(page(students), encoding="utf-8")
     write_json(RESULTS / "ablation.json", students)
-    draw(students, RESULTS / "ablation.png")
     print(page(students))
 
 

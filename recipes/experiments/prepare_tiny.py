@@ -8,15 +8,12 @@ It writes no English worth reading, but it trains in a minute, so that an ablati
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-VOCABULARY = 2048
 SIZES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
-MAX_LENGTH = 640  # tokens: prompt and response of the seed data set
 MARKS = ("<|im_start|>", "<|im_end|>")
 TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -26,21 +23,15 @@ TEMPLATE = (
 
 def make_tokenizer(texts: Iterable[str], vocabulary: int, marks: tuple[str, ...], template: str) -> Any:
     """A byte-level BPE tokenizer learnt from the texts; the first two marks begin and end a turn."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=list(marks), initial_alphabet=alphabet, show_progress=False
-    )
-    core.train_from_iterator(texts, trainer)
+    core = ByteLevelBPETokenizer()
+    options: dict[str, Any] = {"min_frequency": 0, "show_progress": False, "special_tokens": list(marks)}
+    core.train_from_iterator(texts, vocab_size=vocabulary, **options)
+    ends = {"bos_token": marks[0], "eos_token": marks[1], "pad_token": marks[1]}
     build: Any = PreTrainedTokenizerFast  # without types
-    return build(
-        tokenizer_object=core, bos_token=marks[0], eos_token=marks[1], pad_token=marks[1], chat_template=template
-    )
+    return build(tokenizer_object=core._tokenizer, chat_template=template, **ends)
 
 
 def make_model(tokenizer: Any, **sizes: int) -> Any:
@@ -52,7 +43,7 @@ def make_model(tokenizer: Any, **sizes: int) -> Any:
     return LlamaForCausalLM(LlamaConfig(max_position_embeddings=2048, **options))
 
 
-def prepare(train_file: str, seed: int, epochs: float, out: Path) -> None:
+def prepare(train_file: str, seed: int, out: Path) -> None:
     """Train on the chosen responses of a preference file, prompts unscored, and write model and tokenizer to `out`."""
     sys.path.insert(0, str(Path(__file__).parents[1]))  # where `training` is
     from training.pairs import load_pairs, sft_rows
@@ -61,31 +52,18 @@ def prepare(train_file: str, seed: int, epochs: float, out: Path) -> None:
 
     rows = sft_rows(load_pairs(train_file))
     messages = [message["content"] for row in rows for message in (*row["prompt"], *row["completion"])]
-    tokenizer = make_tokenizer(messages, VOCABULARY, MARKS, TEMPLATE)
+    tokenizer = make_tokenizer(messages, 2048, MARKS, TEMPLATE)
     set_seed(seed)
-    config = SFTConfig(
-        output_dir=str(out),
-        seed=seed,
-        num_train_epochs=epochs,
-        per_device_train_batch_size=8,
-        learning_rate=3e-3,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.1,
-        max_length=MAX_LENGTH,
-        completion_only_loss=True,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        logging_steps=20,
-        save_strategy="no",
-        report_to="none",
-    )
+    # tokens: prompt and response of the seed data set
+    options: dict[str, Any] = {"num_train_epochs": 3, "per_device_train_batch_size": 8, "max_length": 640}
+    options |= {"learning_rate": 3e-3, "lr_scheduler_type": "cosine", "warmup_steps": 0.1, "completion_only_loss": True}
+    options |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
+    options |= {"logging_steps": 20, "save_strategy": "no", "report_to": "none"}
+    config = SFTConfig(output_dir=str(out), seed=seed, **options)
     model = make_model(tokenizer, num_key_value_heads=4, **SIZES)
     trainer = SFTTrainer(model=model, args=config, train_dataset=rows, processing_class=tokenizer)
     trainer.train()
     trainer.save_model()
-    done = {"train_file": Path(train_file).name, "seed": seed, "epochs": epochs, "log": trainer.state.log_history}
-    (out / "prepared.json").write_text(json.dumps({"schema": 1, **done}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -93,13 +71,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train-file", required=True, help="preference pairs, .jsonl or .parquet")
     parser.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")
-    parser.add_argument("--epochs", type=float, default=3.0, help="over the file (default: 3)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     options = parser.parse_args()
-    if (options.out / "prepared.json").exists():
-        print(f"{options.out}: is there already")
-        return
-    prepare(options.train_file, options.seed, options.epochs, options.out)
+    prepare(options.train_file, options.seed, options.out)
 
 
 if __name__ == "__main__":

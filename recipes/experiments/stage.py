@@ -1,15 +1,19 @@
-"""Runs one command of an experiment and notes how long it took: what the rules of `stages.mk` call.
+"""Runs the commands of an experiment and keeps what they leave: what the rules of `stages.mk` call.
 
     python recipes/experiments/stage.py outputs/demo/stages/base.json inspect eval ... --log-dir logs/demo/base
+    python recipes/experiments/stage.py --keep results/demo outputs/demo/stages base train cpt [--logs] [--training DIR]
 
-The record, {"command", "seconds"}, is written when the command has ended well. An interrupted `inspect eval` goes on
-from its fullest log. Programs are first looked for beside this Python.
+The first runs one command. Its record, {"command", "seconds"}, is written when it has ended well; an interrupted
+`inspect eval` goes on from its fullest log; programs are first looked for beside this Python. The second puts the
+records beside the results as stages.json, with the log of every benchmark and a training's manifest and log if asked.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -27,30 +31,25 @@ ENVIRONMENT = {
 }
 
 
-def read_logs(folder: str) -> list[Any]:
-    """The evaluation logs of a folder, finished or not."""
+def logs_of(command: list[str]) -> list[Any]:
+    """The logs, finished or not, in the folder that an `inspect eval` writes to."""
     from inspect_ai.log import list_eval_logs, read_eval_log
 
+    folder = command[command.index("--log-dir") + 1]
     infos = list_eval_logs(folder, recursive=False) if Path(folder).is_dir() else []
-    return [read_eval_log(info.name) for info in infos]
-
-
-def path_of(log: Any) -> str:
-    """Where a log lies."""
-    return unquote(urlparse(log.location).path)
+    return [read_eval_log(info) for info in infos]
 
 
 def remaining(command: list[str]) -> list[str]:
     """What finishes a command: itself; for a benchmark nothing, or a retry of its fullest interrupted log."""
-    if command[:2] != ["inspect", "eval"]:
-        return command
-    folder = command[command.index("--log-dir") + 1]
-    logs = read_logs(folder)
-    if any(log.status == "success" for log in logs):
-        return []
+    logs = logs_of(command) if command[:2] == ["inspect", "eval"] else []
     if not logs:
         return command
-    return ["inspect", "eval-retry", path_of(max(logs, key=lambda log: len(log.samples or []))), "--log-dir", folder]
+    if any(log.status == "success" for log in logs):
+        return []
+    fullest = max(logs, key=lambda log: len(log.samples or []))
+    path = unquote(urlparse(fullest.location).path)
+    return ["inspect", "eval-retry", path, *command[command.index("--log-dir") :]]
 
 
 def run(record: Path, command: list[str]) -> None:
@@ -60,8 +59,7 @@ def run(record: Path, command: list[str]) -> None:
         SystemExit: If the command fails, or a benchmark ends without a finished log (`inspect eval` exits with 0 then).
     """
     begun = time.monotonic()
-    words = remaining(command)
-    if words:
+    if words := remaining(command):
         print(f"\n[{record.stem}] {' '.join(words)}", flush=True)
         environment = ENVIRONMENT | os.environ
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
@@ -70,8 +68,8 @@ def run(record: Path, command: list[str]) -> None:
         code = subprocess.run(words, env=environment, check=False).returncode
         if code:
             sys.exit(f"{record.stem} ended with exit code {code}; start the same command again to go on from here")
-    if words and command[:2] == ["inspect", "eval"] and remaining(command):
-        sys.exit(f"{record.stem} left no finished log; start the same command again to go on")
+        if words[0] == "inspect" and remaining(command):
+            sys.exit(f"{record.stem} left no finished log; start the same command again to go on")
     write_json(record, {"command": " ".join(command), "seconds": round(time.monotonic() - begun, 1)})
 
 
@@ -83,5 +81,42 @@ def write_json(path: Path, content: Any) -> None:
     partial.replace(path)
 
 
+def keep_log(command: list[str], kept: Path) -> None:
+    """Copies a finished log without where its repository was cloned from, which can be a folder of this machine."""
+    from inspect_ai.log import write_eval_log
+
+    [log] = [log for log in logs_of(command) if log.status == "success"]
+    if log.eval.revision:
+        log.eval.revision.origin = ""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_eval_log(log, str(kept))
+
+
+def keep(words: list[str]) -> None:
+    """Puts beside the results of an experiment how they were made."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="folder of the report")
+    parser.add_argument("records", type=Path, help="folder of the records")
+    parser.add_argument("stages", nargs="+", help="names, in order")
+    parser.add_argument("--logs", action="store_true", help="copy the logs of benchmarks too")
+    parser.add_argument("--training", type=Path, help="adapter folder to copy manifest and log of")
+    options = parser.parse_args(words)
+    records = {name: json.loads((options.records / f"{name}.json").read_text("utf-8")) for name in options.stages}
+    write_json(options.results / "stages.json", records)
+    for name, record in records.items():
+        command = record["command"].split()
+        if options.logs and command[:2] == ["inspect", "eval"]:
+            keep_log(command, options.results / "logs" / f"{name.removesuffix('/judged')}.eval")
+    if options.training:
+        (options.results / "training").mkdir(parents=True, exist_ok=True)
+        for name in ("run_manifest.json", "log_history.json"):
+            shutil.copy(options.training / name, options.results / "training" / name)
+    print("\nwall time: " + ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in records.items()))
+    print(f"report and figures: {options.results}/")
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), sys.argv[2:])
+    if sys.argv[1] == "--keep":
+        keep(sys.argv[2:])
+    else:
+        run(Path(sys.argv[1]), sys.argv[2:])

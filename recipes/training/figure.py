@@ -5,62 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-# Okabe and Ito's palette: told apart with any colour vision and in grey
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-
-# Title of a panel, stage, metric without its prefix, and its scale where it has one.
-PANELS: tuple[tuple[str, str, str, tuple[float, float] | None], ...] = (
-    ("SFT loss", "sft", "loss", None),
-    ("DPO loss", "dpo", "loss", None),
-    ("twins with both halves right", "dpo", "twins/both_correct", (-0.02, 1.02)),
-)
-SCORES = "eval_score/"  # then a level: mean score of judged samples, 0-100
-
-Curve = tuple[list[int], list[float]]
-Panel = tuple[str, tuple[float, float] | None, dict[str, Curve]]
+import pandas as pd
+from matplotlib.figure import Figure
 
 
-def curve(history: list[dict[str, Any]], name: str) -> Curve:
-    """(steps, values) of the entries of a log that hold `name`."""
-    entries = [entry for entry in history if name in entry]
-    return [entry["step"] for entry in entries], [entry[name] for entry in entries]
-
-
-def panels(histories: dict[str, list[dict[str, Any]]]) -> list[Panel]:
-    """(title, limits, curves by label) of every panel with something to draw; levels by their last score, rising."""
-    drawn = []
-    for title, stage, name, limits in PANELS:
-        labelled = {"training": name, "evaluation": f"eval_{name}"}
-        drawn.append((title, limits, {k: curve(histories.get(stage, []), v) for k, v in labelled.items()}))
-    for stage, history in histories.items():
-        scores = {name for entry in history for name in entry if name.startswith(SCORES)}
-        curves = sorted(((name, curve(history, name)) for name in scores), key=lambda item: item[1][1][-1])
-        levels = {name.removeprefix(SCORES): points for name, points in curves}
-        drawn.append((f"{stage.upper()}: judged score by level", (-2.0, 102.0), levels))
-    shown = [(title, limits, {k: c for k, c in curves.items() if c[0]}) for title, limits, curves in drawn]
-    return [panel for panel in shown if panel[2]]
-
-
-def draw_training(histories: dict[str, list[dict[str, Any]]], path: Path) -> bool:
-    """Write the figure as PNG and say whether there was anything to draw.
+def draw_training(histories: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Write the figure as PNG: a panel for each metric that a stage logged.
 
     Args:
         histories: log entries of each stage that ran, as in `log_history.json`.
         path: of the image. Curves are as logged: a training entry is the mean over `logging_steps` steps.
     """
-    from matplotlib.figure import Figure
-
-    drawn = panels(histories)
-    if not drawn:
-        return False
-    figure = Figure(figsize=(4.2 * len(drawn), 3.4), layout="constrained")
-    for number, (title, limits, curves) in enumerate(drawn):
-        axis = figure.add_subplot(1, len(drawn), number + 1, title=title, xlabel="step")
-        if limits:
-            axis.set_ylim(*limits)
-        for place, (label, (steps, values)) in enumerate(curves.items()):
-            axis.plot(steps, values, marker="o", markersize=3, color=COLOURS[place % len(COLOURS)], label=label)
+    panels = {}
+    for stage, history in histories.items():
+        logged = pd.DataFrame(history).set_index("step")
+        for metric in ("loss", "twins/both_correct", "score/"):
+            panels[f"{stage} {metric}"] = logged.filter(regex=f"^(eval_)?{metric}($|(?<=/).)").dropna(axis=1, how="all")
+    panels = {title: curves for title, curves in panels.items() if len(curves.columns)}
+    figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (title, curves) in zip(axes, panels.items(), strict=True):
+        for name in curves:
+            axis.plot(curves[name].dropna(), marker="o", markersize=3, label=name)
+        axis.set(title=title, xlabel="step")
         axis.grid(alpha=0.3)
         axis.legend()
     figure.savefig(path, dpi=130)
-    return True

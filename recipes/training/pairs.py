@@ -8,12 +8,11 @@ TRL reads `chat_template_kwargs` too when it is there. First stage of `dpo_lora.
 
 from __future__ import annotations
 
-import random
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from training import RecipeError
-from training.twins import twin_groups, twin_order
+from training.twins import twin_groups
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,8 +21,8 @@ NEEDED_COLUMNS = ("prompt", "chosen", "rejected", "pair_id", "user_prompt_id")
 OLD_NAMES = {"prompt_id": "user_prompt_id", "system_prompt_id": "wording"}  # columns of files written before 0.2
 
 
-def load_pairs(path: str) -> Dataset:
-    """The checked rows of a preference file, in file order.
+def load_pairs(path: str, scored: bool = False) -> Dataset:
+    """The checked rows of a preference file, in file order; `scored` ones must have both judged scores.
 
     Raises:
         RecipeError: if the file is missing, empty or unreadable, lacks a column, or breaks a rule of `check_pairs`.
@@ -40,7 +39,8 @@ def load_pairs(path: str) -> Dataset:
         reason = error.__cause__ or str(error) or "no rows"
         raise RecipeError(f"{path}: not readable as {kind} rows ({reason})") from error
     dataset = dataset.rename_columns({old: new for old, new in OLD_NAMES.items() if old in dataset.column_names})
-    missing = sorted(set(NEEDED_COLUMNS) - set(dataset.column_names))
+    needed = {*NEEDED_COLUMNS, *(("score_chosen", "score_rejected") if scored else ())}
+    missing = sorted(needed - set(dataset.column_names))
     if missing:
         raise RecipeError(f"{path}: lacks the columns {missing}, got {sorted(dataset.column_names)}")
     check_pairs(dataset.to_list(), path)
@@ -61,6 +61,8 @@ def check_pairs(rows: list[dict[str, Any]], path: str) -> None:
         for column, value in row.items():
             if isinstance(value, str) and (PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()):
                 raise RecipeError(f"{path}: row {number}: {column} is {value!r}, a path of one machine; drop it")
+        if None in (row.get("score_chosen", 0), row.get("score_rejected", 0)):
+            raise RecipeError(f"{path}: row {number}: a score is null, expected both in every row or neither column")
         if "chat_template_kwargs" in row and row["chat_template_kwargs"] is None:
             raise RecipeError(f"{path}: row {number}: chat_template_kwargs is null, expected it in every row or none")
     for group in twin_groups([row["pair_id"] for row in rows]):
@@ -80,14 +82,6 @@ def check_twin(first: dict[str, Any], second: dict[str, Any], name: str) -> None
         raise RecipeError(f"{name}: its two rows share one system prompt, expected two; their labels contradict")
 
 
-def check_scores(dataset: Dataset, path: str) -> None:
-    """Raise RecipeError unless every row has both judged scores, which `score_offset` reads."""
-    for column in ("score_chosen", "score_rejected"):
-        scores = dataset[column] if column in dataset.column_names else [None]
-        if None in scores:
-            raise RecipeError(f"{path}: no {column} in row {list(scores).index(None)}, which score_offset needs in all")
-
-
 def check_split(train: Dataset, evaluation: Dataset) -> None:
     """Raise RecipeError if a twin or a user prompt is in both files: evaluation would read training data."""
     for column in ("pair_id", "user_prompt_id"):
@@ -97,14 +91,6 @@ def check_split(train: Dataset, evaluation: Dataset) -> None:
                 f"train_file and eval_file share {len(shared)} values of {column} (first: {shared[0]!r}), expected "
                 "none; split by user prompt"
             )
-
-
-def select_twins(dataset: Dataset, max_twins: int, seed: int) -> Dataset:
-    """`max_twins` whole twins drawn with `seed`, in file order; all of them for 0 or more twins than there are."""
-    groups = twin_groups(dataset["pair_id"])
-    if not 0 < max_twins < len(groups):
-        return dataset
-    return dataset.select(sorted(twin_order(random.Random(seed).sample(groups, max_twins))))
 
 
 def sft_rows(dataset: Dataset) -> Dataset:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
-import subprocess
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,26 +14,15 @@ from trl import ModelConfig, SFTConfig
 from training import RecipeError
 from training.card import base_licence
 from training.chat_templates import Repair, repair_chat_template, set_thinking
-from training.pairs import check_scores, check_split, load_pairs, select_twins, sft_rows
-from training.precision import Precision
-from training.preflight import PreflightReport, check_dpo, check_sft, end_of_turn_ids, tokenise
-from training.run_files import (
-    SCHEMA,
-    model_identity,
-    portable,
-    portable_arguments,
-    portable_values,
-    sha256,
-    versions,
-)
+from training.pairs import check_split, load_pairs, sft_rows
+from training.preflight import PreflightReport, check_rows, end_of_turn_ids, tokenise
+from training.run_files import SCHEMA, model_identity, portable, portable_arguments, portable_values, sha256, versions
 from training.samples import check_judged
-from training.settings import ScriptArguments, model_settings, settings_key, stage_settings
+from training.settings import ScriptArguments, model_settings, settings_key, stage_settings, trains_dpo
 from training.trainer import CPTConfig
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 
 @dataclass(frozen=True)
@@ -51,74 +38,15 @@ class Plan:
     tokenizer: Any
     repair: Repair | None
     load_options: dict[str, Any]
-
-    @property
-    def output_dir(self) -> Path:
-        """Folder of the adapter."""
-        return Path(str(self.dpo.output_dir))
-
-    @property
-    def sft_dir(self) -> Path:
-        """Folder of the SFT adapter."""
-        return self.output_dir / "sft"
-
-    @property
-    def base_model(self) -> str:
-        """Hub name or folder of the base model, as the user gave it."""
-        return str(self.model.model_name_or_path)
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes."""
-        return bool(self.dpo.process_index == 0)
-
-    @property
-    def configs(self) -> dict[str, Any]:
-        """Settings of the stages that run; `num_train_epochs: 0` asks for the SFT stage alone."""
-        runs_dpo = self.dpo.num_train_epochs > 0 or self.dpo.max_steps > 0
-        return ({"sft": self.sft} if self.sft else {}) | ({"dpo": self.dpo} if runs_dpo else {})
+    output_dir: Path  # of the adapter; the SFT adapter lies in `sft` there
+    configs: dict[str, Any]  # settings by stage, of those that run
+    base_model: str  # hub name or folder, as the user gave it
+    is_main: bool  # whether this process writes
 
     def say(self, text: str) -> None:
         """Tell the user once, on stderr."""
         if self.is_main:
             print(f"dpo_lora: {text}", file=sys.stderr, flush=True)
-
-
-def allowed_command(command: str) -> list[str]:
-    """The words to run for one entry of `prepare`, which is a script of `experiments/` or `cpt twins`.
-
-    Raises:
-        RecipeError: for anything else: a configuration that somebody shared must not run what it likes.
-    """
-    words = shlex.split(command)
-    if words[:2] == ["cpt", "twins"]:
-        return [str(Path(sys.executable).parent / "cpt"), *words[1:]]
-    if words[:1] == ["python"] and len(words) > 1:
-        script = EXPERIMENTS / Path(words[1]).name
-        if script.match("prepare_*.py") and script.is_file():
-            return [sys.executable, str(script), *words[2:]]
-    raise RecipeError(
-        f"prepare: {command!r} is not run, expected 'cpt twins ...' or 'python recipes/experiments/prepare_NAME.py "
-        "...'; make the files yourself"
-    )
-
-
-def prepare_inputs(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
-    """Run the commands of `prepare` if the training file or the model's folder is missing, on one process a machine.
-
-    Raises:
-        RecipeError: If a command is none of ours, or fails.
-    """
-    commands = [(command, allowed_command(command)) for command in script.prepare or []]
-    with dpo.main_process_first(desc="prepare data and model"):
-        for command, words in commands:
-            if Path(script.train_file).is_file() and Path(str(model.model_name_or_path)).is_dir():
-                return
-            print(f"dpo_lora: {command}", file=sys.stderr, flush=True)
-            try:
-                subprocess.run(words, check=True, stdout=sys.stderr)
-            except (OSError, subprocess.CalledProcessError) as error:
-                raise RecipeError(f"prepare: {command!r} failed ({error}); make the files yourself") from error
 
 
 def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
@@ -149,27 +77,30 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
 
 def read_data(script: ScriptArguments, dpo: CPTConfig) -> tuple[Dataset, Dataset | None]:
     """Checked rows to train and to evaluate on."""
+    scored = dpo.score_offset != 0
     with dpo.main_process_first(desc="read preference pairs"):
-        train = select_twins(load_pairs(script.train_file), script.max_train_pairs, dpo.seed)
-        evaluation = load_pairs(script.eval_file) if script.eval_file else None
+        train = load_pairs(script.train_file, scored)
+        evaluation = load_pairs(script.eval_file, scored) if script.eval_file else None
     if evaluation is not None:
         check_split(train, evaluation)
-    if dpo.score_offset:
-        for rows, path in ((train, script.train_file), (evaluation, script.eval_file)):
-            if rows is not None:
-                check_scores(rows, str(path))
-    if script.judge_samples and evaluation is not None:
-        check_judged(evaluation)
+        if script.judge_samples:
+            check_judged(evaluation)
     return train, evaluation
 
 
 def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Any, Repair | None]:
     """The tokenizer with the template to train with, and how that was repaired, if it was."""
-    tokenizer = AutoTokenizer.from_pretrained(
-        model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
-    )
+    name = portable(str(model.model_name_or_path))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
+        )
+    except OSError as error:
+        raise RecipeError(
+            f"{name}: no tokenizer in such a folder or on the hub, expected a model; recipes/experiments/prepare_*.py "
+            "make those of models/"
+        ) from error
     if tokenizer.chat_template is None:
-        name = portable(str(model.model_name_or_path))
         raise RecipeError(f"{name}: the tokenizer has no chat template, expected one with a system turn")
     repair = repair_chat_template(tokenizer) if script.repair_chat_template else None
     if script.enable_thinking is not None:
@@ -180,19 +111,30 @@ def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
 def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> Plan:
     """Load and check data and tokenizer, and settle the stages."""
     given: Any = dpo.model_init_kwargs or {}
-    options = {
-        "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-        **given,
-    }
+    options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
+    options |= given
     train, evaluation = read_data(script, dpo)
     tokenizer, repair = read_tokenizer(script, dpo, model)
     dpo.model_init_kwargs = options
     sft = make_sft_config(script, dpo) if script.sft_epochs > 0 else None
     if sft:
         dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
-    return Plan(script, dpo, sft, model, train, evaluation, tokenizer, repair, options)
+    stages = {"sft": sft, "dpo": dpo if trains_dpo(dpo) else None}
+    return Plan(
+        script=script,
+        dpo=dpo,
+        sft=sft,
+        model=model,
+        train=train,
+        evaluation=evaluation,
+        tokenizer=tokenizer,
+        repair=repair,
+        load_options=options,
+        output_dir=Path(str(dpo.output_dir)),
+        configs={name: config for name, config in stages.items() if config},
+        base_model=str(model.model_name_or_path),
+        is_main=dpo.process_index == 0,
+    )
 
 
 def run_preflight(plan: Plan) -> list[PreflightReport]:
@@ -200,18 +142,17 @@ def run_preflight(plan: Plan) -> list[PreflightReport]:
     reports = []
     ends = end_of_turn_ids(plan.tokenizer, plan.base_model, plan.model.model_revision)
     for rows in filter(None, (plan.train, plan.evaluation)):
-        if plan.sft is not None:
-            tokens = tokenise("SFT", sft_rows(rows), plan.tokenizer, plan.sft)
-            reports.append(check_sft(tokens, plan.tokenizer, plan.sft.max_length, len(rows), ends))
-        tokens = tokenise("DPO", rows, plan.tokenizer, plan.dpo)
-        reports.append(check_dpo(tokens, plan.tokenizer, plan.dpo.max_length, len(rows), ends))
+        for stage, config, given in (("SFT", plan.sft, sft_rows(rows)), ("DPO", plan.dpo, rows)):
+            if config is not None:
+                tokens = tokenise(stage, given, plan.tokenizer, config)
+                reports.append(check_rows(stage, tokens, plan.tokenizer, config.max_length, len(rows), ends))
     return reports
 
 
 def stage_keys(plan: Plan) -> tuple[str, str]:
     """Settings keys of the SFT stage and of the whole run; paths enter as the hash of what they hold."""
     script = plan.script
-    data = {"train": sha256(Path(script.train_file)), "twins": script.max_train_pairs, "cpu_bf16": script.cpu_bf16}
+    data = {"train": sha256(Path(script.train_file)), "cpu_bf16": script.cpu_bf16}
     base = model_identity(plan.base_model, plan.model.model_revision) | {"name": None}
     options = {name: value for name, value in plan.load_options.items() if name not in ("token", "device_map")}
     model = base | options | model_settings(plan.model) | {"chat_template": plan.tokenizer.chat_template}
@@ -229,7 +170,7 @@ def planned_steps(config: Any, rows: int) -> int:
     return int(math.ceil(steps_per_epoch * config.num_train_epochs))
 
 
-def describe(plan: Plan, key: str, precision: Precision, reports: list[PreflightReport]) -> dict[str, Any]:
+def describe(plan: Plan, key: str, precision: dict[str, Any], reports: list[PreflightReport]) -> dict[str, Any]:
     """The manifest as far as it is known before training."""
     base = model_identity(plan.base_model, plan.model.model_revision)
     files = {"train": plan.script.train_file, "eval": plan.script.eval_file}
@@ -240,7 +181,7 @@ def describe(plan: Plan, key: str, precision: Precision, reports: list[Preflight
         "data": {kind: {"name": Path(path).name, "sha256": sha256(Path(path))} for kind, path in files.items() if path},
         "seed": plan.dpo.seed,
         "argv": portable_arguments(sys.argv[1:]),
-        "precision": asdict(precision),
+        "precision": precision,
         "steps": {stage: planned_steps(config, len(plan.train)) for stage, config in plan.configs.items()},
         "preflight": [asdict(report) for report in reports],
         "processes": plan.dpo.world_size,

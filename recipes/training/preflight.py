@@ -8,8 +8,9 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,13 @@ from transformers import GenerationConfig
 
 from training import RecipeError
 from training.chat_templates import inference_ids, knows_thinking, thinking_is_set
-from training.trl_private import tokenise_dpo_rows, tokenise_sft_rows
+from training.trainer import tokenise_dpo_rows, tokenise_sft_rows
 from training.twins import twin_groups
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Problems = dict[str, list[int]]  # rows by what is wrong with them, so that a fault of every row is one sentence
+Problems = defaultdict[str, list[int]]  # rows by what is wrong with them, so that a fault of every row is one sentence
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class PreflightReport:
     max_tokens: int
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
-    twins: int = 0
-    orphaned: int = 0
+    twins: int
+    orphaned: int
 
 
 def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozenset[int]:
@@ -52,12 +53,11 @@ def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozens
 
     Gemma's turns end in `<end_of_turn>` and Llama 3's in `<|eot_id|>`, which only the latter list.
     """
-    ends = [tokenizer.eos_token_id]
     try:
         listed = GenerationConfig.from_pretrained(model, revision=revision or "main").eos_token_id
     except OSError:  # a model without such a file
         listed = None
-    ends += listed if isinstance(listed, list) else [listed]
+    ends = [tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])]
     return frozenset(end for end in ends if end is not None)
 
 
@@ -79,80 +79,78 @@ def tokenise(stage: str, rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
         ) from error
 
 
-def check_dpo(
-    dataset: Dataset,
-    tokenizer: Any,
-    max_length: int | None,
-    rows_given: int,
-    end_ids: frozenset[int] = frozenset(),
+def check_rows(
+    stage: str, dataset: Dataset, tokenizer: Any, max_length: int | None, rows_given: int, end_ids: frozenset[int]
 ) -> PreflightReport:
-    """Report on rows tokenised for DPO.
+    """Report on rows tokenised for a stage, "DPO" or "SFT".
 
     Errors: (a) system text missing from the prompt tokens; (b) prompt tokens other than at inference; (c) two BOS;
-    (d) a completion without an end-of-turn token among its last three; (e) twins with one prompt; (f) a row whose
-    twin is dropped. An empty dataset is an error. A thinking switch that the rows leave open is a warning.
+    (d) a response without an end-of-turn token among its last three; for SFT a loss on less than the response; for DPO
+    twins with one prompt, and a row whose twin is dropped. An empty dataset is an error.
 
     Args:
+        stage: whose trainer the rows are for.
         dataset: what `tokenise` returns.
         tokenizer: with the template used to tokenise.
-        max_length: tokens of prompt and completion together, None for no limit.
+        max_length: tokens of prompt and response together, None for no limit.
         rows_given: rows before tokenising, to count the dropped.
-        end_ids: what `end_of_turn_ids` returns; none = the tokenizer's EOS.
+        end_ids: what `end_of_turn_ids` returns.
     """
-    problems: Problems = {}
-    end_ids = end_ids or frozenset([tokenizer.eos_token_id])
-    lengths = []
+    problems: Problems = defaultdict(list)
+    lengths, truncated = [], 0
     for number, row in enumerate(dataset):
-        add_problems(problems, number, prompt_problems(row["prompt_ids"], row, tokenizer))
-        for side in ("chosen", "rejected"):
-            if end_ids.isdisjoint(row[f"{side}_ids"][-3:]):
-                add_problems(problems, number, [f"the {side} response does not end in the end-of-turn token"])
-        lengths.append(len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])))
-    groups = twin_groups(dataset["pair_id"])
-    prompts = dataset["prompt_ids"]
+        prompt, responses = split_row(row)
+        lengths.append(len(prompt) + max(len(response) for response in responses))
+        for sentence in prompt_problems(prompt, row, tokenizer):
+            problems[sentence].append(number)
+        if stage == "SFT" and row["labels"][len(prompt) :] != responses[0]:
+            problems["the loss leaves out part of the response"].append(number)
+        is_open = any(end_ids.isdisjoint(response[-3:]) for response in responses)
+        # rows of SFT are cut already, those of DPO when a batch is made
+        is_cut = stage == "SFT" and is_open and lengths[-1] == max_length
+        truncated += is_cut or lengths[-1] > (max_length or lengths[-1])
+        if is_open and not is_cut:
+            problems["a response does not end in the end-of-turn token"].append(number)
+    groups, prompts = (twin_groups(dataset["pair_id"]), dataset["prompt_ids"]) if stage == "DPO" else ([], [])
     for group in groups:
         if len(group) == 1:
             sentence = f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"
-            add_problems(problems, group[0], [sentence])
+            problems[sentence].append(group[0])
         elif len({tuple(prompts[row]) for row in group}) < len(group):
-            add_problems(problems, group[0], ["both rows of a twin have one prompt, so that their labels contradict"])
-    truncated = sum(length > max_length for length in lengths) if max_length else 0
-    report = make_report("DPO", problems, lengths, rows_given, truncated, max_length)
-    return replace(
-        report,
+            problems["both rows of a twin have one prompt, so that their labels contradict"].append(group[0])
+    errors = [
+        f"{stage} preflight: row {rows[0]}: {problem} ({len(rows)} of {len(lengths)} rows)"
+        for problem, rows in problems.items()
+    ]
+    if not lengths:
+        errors = [f"{stage} preflight: all {rows_given} rows have prompts of max_length={max_length} or more"]
+    dropped = rows_given - len(lengths)
+    counts = {"are dropped, their prompt fills max_length": dropped, "lose their end": truncated}
+    warnings = [
+        f"{stage} preflight: {count} of {rows_given} rows {what}; max_length is {max_length} tokens"
+        for what, count in counts.items()
+        if count
+    ]
+    return PreflightReport(
+        stage=stage,
+        rows=len(lengths),
+        dropped=dropped,
+        truncated=truncated,
+        median_tokens=median(lengths) if lengths else 0,
+        max_tokens=max(lengths, default=0),
+        errors=tuple(errors),
+        warnings=(*warnings, *(thinking_warnings(dataset, tokenizer) if stage == "DPO" else ())),
         twins=sum(len(group) == 2 for group in groups),
         orphaned=sum(len(group) == 1 for group in groups),
-        warnings=report.warnings + thinking_warnings(dataset, tokenizer),
     )
 
 
-def check_sft(
-    dataset: Dataset,
-    tokenizer: Any,
-    max_length: int | None,
-    rows_given: int,
-    end_ids: frozenset[int] = frozenset(),
-) -> PreflightReport:
-    """Report on rows tokenised for SFT: the checks (a) to (d) of `check_dpo`, and a loss on exactly the completion.
-
-    Arguments as for `check_dpo`. Rows are cut already, so `truncated` counts the rows that are max_length tokens long
-    and do not end in the end-of-turn token.
-    """
-    problems: Problems = {}
-    end_ids = end_ids or frozenset([tokenizer.eos_token_id])
-    truncated = 0
-    for number, row in enumerate(dataset):
-        ids, labels = row["input_ids"], row["labels"]
-        start = next(position for position, label in enumerate(labels) if label != -100)
-        add_problems(problems, number, prompt_problems(ids[:start], row, tokenizer))
-        if labels[start:] != ids[start:]:
-            add_problems(problems, number, ["the loss leaves out part of the completion"])
-        if end_ids.isdisjoint(ids[-3:]):
-            if max_length and len(ids) >= max_length:
-                truncated += 1
-            else:
-                add_problems(problems, number, ["the response does not end in the end-of-turn token"])
-    return make_report("SFT", problems, [len(ids) for ids in dataset["input_ids"]], rows_given, truncated, max_length)
+def split_row(row: dict[str, Any]) -> tuple[list[int], list[list[int]]]:
+    """Tokens of the prompt, and of each response, of a row tokenised for DPO or SFT."""
+    if "prompt_ids" in row:
+        return row["prompt_ids"], [row["chosen_ids"], row["rejected_ids"]]
+    start = next(position for position, label in enumerate(row["labels"]) if label != -100)
+    return row["input_ids"][:start], [row["input_ids"][start:]]
 
 
 def thinking_warnings(dataset: Dataset, tokenizer: Any) -> tuple[str, ...]:
@@ -169,13 +167,7 @@ def thinking_warnings(dataset: Dataset, tokenizer: Any) -> tuple[str, ...]:
 
 
 def prompt_problems(prompt_ids: Sequence[int], row: dict[str, Any], tokenizer: Any) -> Iterator[str]:
-    """What is wrong with one row's prompt tokens, checks (a) to (c); nothing for a sound row.
-
-    Args:
-        prompt_ids: tokens before the completion, as trained on.
-        row: with `prompt` messages and, if any, `chat_template_kwargs`.
-        tokenizer: as in `check_dpo`.
-    """
+    """What is wrong with the prompt tokens of a row as trained on, checks (a) to (c); nothing for a sound row."""
     system = next(message["content"] for message in row["prompt"] if message["role"] == "system")
     # Whitespace is collapsed: templates strip messages, and some tokenizers add or drop a space when decoding.
     if " ".join(system.split()) not in " ".join(tokenizer.decode(prompt_ids).split()):
@@ -189,37 +181,3 @@ def prompt_problems(prompt_ids: Sequence[int], row: dict[str, Any], tokenizer: A
         )
     if tokenizer.bos_token_id is not None and list(prompt_ids[:2]).count(tokenizer.bos_token_id) > 1:
         yield "the prompt begins with two BOS tokens"
-
-
-def add_problems(problems: Problems, row: int, sentences: Iterable[str]) -> None:
-    """Note what is wrong with a row."""
-    for sentence in sentences:
-        problems.setdefault(sentence, []).append(row)
-
-
-def make_report(
-    stage: str, problems: Problems, lengths: list[int], rows_given: int, truncated: int, max_length: int | None
-) -> PreflightReport:
-    """The report of a stage, its twins not counted; `lengths` are tokens of the rows that are left."""
-    dropped = rows_given - len(lengths)
-    errors = [
-        f"{stage} preflight: row {rows[0]}: {problem} ({len(rows)} of {len(lengths)} rows)"
-        for problem, rows in problems.items()
-    ]
-    if not lengths:
-        errors = [f"{stage} preflight: all {rows_given} rows have prompts of max_length={max_length} or more"]
-    warnings = [
-        f"{stage} preflight: {count} of {rows_given} rows {what}; max_length is {max_length} tokens"
-        for count, what in ((dropped, "are dropped, their prompt fills max_length"), (truncated, "lose their end"))
-        if count
-    ]
-    return PreflightReport(
-        stage=stage,
-        rows=len(lengths),
-        dropped=dropped,
-        truncated=truncated,
-        median_tokens=median(lengths) if lengths else 0,
-        max_tokens=max(lengths, default=0),
-        errors=tuple(errors),
-        warnings=tuple(warnings),
-    )

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,24 +41,16 @@ def portable(text: str) -> str:
 
 
 def portable_arguments(arguments: list[str]) -> list[str]:
-    """A command line with `portable` applied to each word and the values of `SECRET` options hidden."""
-    words = []
-    for position, word in enumerate(arguments):
-        option, separator, _ = word.partition("=")
-        before = arguments[position - 1] if position else ""
-        if separator and option.lstrip("-").replace("-", "_") in SECRET:
-            words.append(f"{option}=<hidden>")
-        else:
-            words.append("<hidden>" if before.lstrip("-").replace("-", "_") in SECRET else portable(word))
-    return words
+    """A command line with `portable` applied to each word, and without the value of `--hub_token`."""
+    hidden = re.sub(r"(--hub[-_]token[=\0])[^\0]*", r"\1<hidden>", "\0".join(arguments))
+    return [portable(word) for word in hidden.split("\0")] if arguments else []
 
 
 def portable_values(value: Any) -> Any:
-    """`value` as JSON data: strings made `portable`, values of `SECRET` keys hidden, other objects as their `str`."""
+    """`value` as JSON data: strings made `portable`, tokens hidden, other objects as their `str`."""
     if isinstance(value, dict):
-        return {
-            str(key): "<hidden>" if key in SECRET and item else portable_values(item) for key, item in value.items()
-        }
+        hidden = {name: "<hidden>" for name in SECRET & value.keys() if value[name]}
+        return {str(name): portable_values(item) for name, item in (value | hidden).items()}
     if isinstance(value, list | tuple | set):
         return [portable_values(item) for item in (sorted(value, key=str) if isinstance(value, set) else value)]
     return value if value is None or isinstance(value, bool | int | float) else portable(str(value))
@@ -101,7 +94,7 @@ def write_state(folder: Path, key: str, done: bool) -> None:
 def read_state(folder: Path) -> tuple[str | None, bool]:
     """(settings key, done) of a folder, (None, False) for a new one."""
     state = read_json(folder / STATE_NAME) or {}
-    return state.get("settings_key"), bool(state.get("done"))
+    return state.get("settings_key"), state.get("done", False)
 
 
 def is_finished(folder: Path, key: str) -> bool:
@@ -128,15 +121,6 @@ def last_checkpoint(folder: Path) -> str | None:
     complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if read_json(path) is not None]
     newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return str(newest) if newest else None
-
-
-# What Python and safetensors say, and torch.save, which does not say why it failed.
-DISK_FULL = ("No space left on device", "PytorchStreamWriter failed writing", "unexpected pos")
-
-
-def is_full(error: Exception) -> bool:
-    """Whether a write failed for want of space."""
-    return any(sign in str(error) for sign in DISK_FULL)
 
 
 def versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 CPT = Path(sys.executable).parent / "cpt"
 
 
-def judge_samples(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def judge_samples(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The samples with the score (0-100) and `in_band` of the measured judge, by `cpt judge texts`.
 
     Raises:
@@ -40,24 +40,18 @@ def judge_samples(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         command = [str(CPT), "judge", "texts", str(asked), "--out", str(judged)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
-            raise RecipeError(f"judge_samples: {lines[-1]}")
+            raise RecipeError(f"judge_samples: {(done.stderr.strip() or f'status {done.returncode}').splitlines()[-1]}")
         # not splitlines(): a text may hold characters that it takes for the end of a line
         return [json.loads(line) for line in judged.read_text(encoding="utf-8").split("\n") if line]
 
 
 def check_judged(evaluation: Dataset) -> None:
     """Raise RecipeError before any training if the measured judge does not take the rubrics and levels of the rows."""
-    rows = {(row.get("rubric"), row.get("level")): row for row in evaluation.to_list()}
-    judge_samples(
-        [
-            {"rubric": rubric, "level": level, "response": row["chosen"][-1]["content"]}
-            for (rubric, level), row in rows.items()
-        ]
-    )
+    rows = {(row.get("rubric"), row.get("level")): row["chosen"][-1]["content"] for row in evaluation.to_list()}
+    judge_samples([{"rubric": name, "level": level, "response": text} for (name, level), text in rows.items()])
 
 
-def mean_scores(samples: Sequence[dict[str, Any]]) -> dict[str, float]:
+def mean_scores(samples: list[dict[str, Any]]) -> dict[str, float]:
     """Mean score, 0-100, of judged samples by level: `{"eval_score/LEVEL": ...}`."""
     by_level = defaultdict(list)
     for sample in samples:
@@ -108,10 +102,8 @@ class SampleWriter(TrainerCallback):
         batch = self.tokenizer.pad({"input_ids": rendered}, padding_side="left", return_tensors="pt").to(model.device)
         training = model.training
         model.eval()
-        try:
-            with torch.no_grad():
-                output = model.generate(**batch, max_new_tokens=self.max_tokens, do_sample=False, use_cache=True)
-        finally:
-            model.train(training)
+        with torch.no_grad():
+            output = model.generate(**batch, max_new_tokens=self.max_tokens, do_sample=False, use_cache=True)
+        model.train(training)
         completions = output[:, batch["input_ids"].shape[1] :]
         return list(self.tokenizer.batch_decode(completions, skip_special_tokens=True))

@@ -1,4 +1,4 @@
-"""The settings of `dpo_lora.py` that TRL does not have, the combinations it refuses, and the key that tells runs apart.
+"""The settings of `dpo_lora.py` that TRL does not have, what is refused, the precision, and the key of a run.
 
 The key is a list of what changes the trained adapter or its metrics: a new field of transformers or TRL, or a setting
 that only changes what a run says of itself, leaves it as it was.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import timeit
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from trl import ModelConfig
 
 from training import RecipeError
 from training.samples import CPT
-from training.trainer import CPTConfig, objective_problem
+from training.trainer import CPTConfig
 
 # What changes a stage of training; SFT has no value for the objective's.
 STAGE_KEYS = (
@@ -38,6 +40,7 @@ MODEL_KEYS = (
     "lora_modules_to_save use_rslora use_dora load_in_8bit load_in_4bit bnb_4bit_quant_type use_bnb_nested_quant "
     "bnb_4bit_quant_storage"
 ).split()
+MIN_SPEEDUP = 1.5  # of bfloat16; below it, its rounding buys nothing worth having
 
 
 def option(default: Any, text: str) -> Any:
@@ -51,10 +54,6 @@ class ScriptArguments:
 
     train_file: str = field(metadata={"help": "Preference pairs to train on, .jsonl or .parquet."})
     eval_file: str | None = option(None, "The same to evaluate on; shares no twin and no user prompt with train_file.")
-    prepare: list[str] | None = option(
-        None, "Commands (`cpt twins`, our prepare_*.py) that make train_file and the model's folder, if one is missing."
-    )
-    max_train_pairs: int = option(0, "Twins to train on, drawn with `seed`; 0 = all.")
     repair_chat_template: bool = option(True, "Repair a template that drops the system turn, or has no place for one.")
     enable_thinking: bool | None = option(None, "Default of the template's thinking switch, saved with the adapter.")
     sft_epochs: float = option(0.0, "Epochs of SFT on the chosen responses before DPO; 0 = no SFT stage.")
@@ -67,7 +66,7 @@ class ScriptArguments:
         "off", "bfloat16 autocast on CPU, in place of `bf16`: auto = if a timed product is 1.5 times as fast in it."
     )
     merge: bool = option(False, "Also write base model and adapter merged to <output_dir>/merged.")
-    estimate: bool = option(False, "Print memory and time on common GPUs from the model's shape, and stop.")
+    estimate: bool = option(False, "Print the memory it takes, from the model's shape, and stop.")
     dry_run: bool = option(False, "Check data, settings and tokens, print the plan, load no model.")
 
     def __post_init__(self) -> None:
@@ -84,22 +83,42 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
         raise RecipeError("model_name_or_path is not set, expected a hub name or a folder")
     if not model.use_peft:
         raise RecipeError("use_peft is false, expected true: this recipe trains a LoRA adapter")
-    if script.sft_epochs <= 0 and dpo.num_train_epochs <= 0 and dpo.max_steps <= 0:
+    if script.sft_epochs <= 0 and not trains_dpo(dpo):
         raise RecipeError("sft_epochs and num_train_epochs are both 0, so there is nothing to train")
     if script.merge and (model.load_in_4bit or model.load_in_8bit):
         raise RecipeError("merge is true with a quantised base model, expected false: merging would round the adapter")
     if dpo.eval_strategy != "no" and not script.eval_file:
-        strategy = str(getattr(dpo.eval_strategy, "value", dpo.eval_strategy))
-        raise RecipeError(f"eval_strategy is {strategy!r} without eval_file; give one, or set it to 'no'")
-    if script.judge_samples and not script.sample_prompts:
-        raise RecipeError("judge_samples is true and sample_prompts 0, expected the number of answers to judge")
-    if script.judge_samples and not script.eval_file:
-        raise RecipeError("judge_samples is true without eval_file, whose prompts are answered; give one")
-    if script.judge_samples and not CPT.exists():
-        raise RecipeError("judge_samples is true without cpt-tasks in this environment; install it, or leave it out")
-    problem = objective_problem(dpo)
-    if problem:
-        raise RecipeError(problem)
+        raise RecipeError(
+            f"eval_strategy is {dpo.eval_strategy.value!r} without eval_file; give one, or set it to 'no'"
+        )
+    if script.judge_samples and not (script.sample_prompts and script.eval_file and CPT.exists()):
+        raise RecipeError("judge_samples is true, expected sample_prompts above 0, eval_file, and cpt-tasks installed")
+
+
+def trains_dpo(dpo: CPTConfig) -> bool:
+    """Whether there is a DPO stage: `num_train_epochs: 0` asks for SFT alone."""
+    return bool(dpo.num_train_epochs > 0 or dpo.max_steps > 0)
+
+
+def seconds_of_product(dtype: torch.dtype) -> float:
+    """Shortest of six timings of one (512, 576) x (576, 1536) product: a feed-forward layer of SmolLM2-135M."""
+    left, right = torch.ones(512, 576, dtype=dtype), torch.ones(576, 1536, dtype=dtype)
+    return min(timeit.repeat(lambda: torch.mm(left, right), number=1, repeat=6))
+
+
+def set_precision(dpo: Any, cpu_bf16: str) -> dict[str, Any]:
+    """Settle what to compute in, and say it: `{"autocast": bf16, fp16 or none, "cpu_bf16_speedup"}`, None if not timed.
+
+    On CPU `cpu_bf16` overrules `bf16`, which TRL turns on by default. For `auto` one product is timed: processors with
+    AMX or AVX512-BF16 gain from bfloat16, others emulate it and can be many times slower.
+    """
+    speedup = None
+    if dpo.device.type == "cpu":
+        if cpu_bf16 == "auto":
+            speedup = round(seconds_of_product(torch.float32) / seconds_of_product(torch.bfloat16), 3)
+        dpo.bf16, dpo.fp16 = cpu_bf16 == "on" or (speedup or 0) >= MIN_SPEEDUP, False
+        dpo.mixed_precision = "bf16" if dpo.bf16 else "no"
+    return {"autocast": "bf16" if dpo.bf16 else "fp16" if dpo.fp16 else "none", "cpu_bf16_speedup": speedup}
 
 
 def stage_settings(config: Any) -> dict[str, Any]:

@@ -19,8 +19,7 @@ from training.pairs import sft_rows
 from training.plan import Plan
 from training.run_files import MANIFEST_NAME, last_checkpoint, read_json, read_state, write_json, write_state
 from training.samples import SampleWriter
-from training.trainer import TwinDPOTrainer
-from training.trl_private import create_model_from_path, score_completions_only
+from training.trainer import TwinDPOTrainer, create_model_from_path, score_completions_only
 
 
 def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> None:
@@ -34,7 +33,7 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
     if plan.is_main:
         if trainer is None:
             for name in ("adapter_config.json", "adapter_model.safetensors"):
-                shutil.copy(plan.sft_dir / name, folder / name)
+                shutil.copy(folder / "sft" / name, folder / name)
             plan.tokenizer.save_pretrained(folder)
         write_outputs(plan, manifest)
         write_state(folder, keys[1], done=True)
@@ -52,7 +51,7 @@ def run_sft(plan: Plan, key: str) -> None:
         key: settings key of this stage. A folder of another key is trained anew, with a message.
     """
     assert plan.sft is not None
-    folder = plan.sft_dir
+    folder = plan.output_dir / "sft"
     known, done = read_state(folder)
     plan.dpo.distributed_state.wait_for_everyone()  # every rank has read the state before the main one changes it
     if known == key and done:
@@ -82,14 +81,10 @@ def run_sft(plan: Plan, key: str) -> None:
 def run_dpo(plan: Plan) -> TwinDPOTrainer:
     """Train the DPO adapter into `output_dir`: from the SFT adapter, then also the reference, or from scratch."""
     quantization = get_quantization_config(plan.model)
-    if plan.sft is None:
-        start = {
-            "model": plan.base_model,
-            "peft_config": get_peft_config(plan.model),
-            "quantization_config": quantization,
-        }
-    else:
-        start = {"model": load_adapter(plan, plan.sft_dir, quantization)}
+    start: dict[str, Any] = {"model": plan.base_model, "peft_config": get_peft_config(plan.model)}
+    start |= {"quantization_config": quantization}
+    if plan.sft is not None:
+        start = {"model": load_adapter(plan, plan.output_dir / "sft", quantization)}
     trainer = TwinDPOTrainer(
         **start,
         args=plan.dpo,
@@ -142,28 +137,20 @@ def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
         (folder / "adapter_model.safetensors").chmod(0o644)  # written 0600, unreadable for others on a shared machine
 
 
-def stage_record(folder: Path) -> dict[str, Any]:
-    """`{"metrics", "log_history"}` of a trained stage: training totals and its last evaluation, and all log entries."""
-    state = read_json(folder / "trainer_state.json") or {}
-    history = state.get("log_history", [])
-    evaluated = [entry for entry in history if "eval_loss" in entry]
-    train = read_json(folder / "train_results.json") or {}
-    return {"metrics": train | (evaluated[-1] if evaluated else {}), "log_history": history}
-
-
 def write_outputs(plan: Plan, manifest: dict[str, Any]) -> None:
     """Write everything that says what the adapter is, and the merged model if asked for."""
-    folder = plan.output_dir
-    folders = {"sft": plan.sft_dir, "dpo": folder}
-    records = {stage: stage_record(folders[stage]) for stage in plan.configs}
-    manifest["metrics"] = {stage: record["metrics"] for stage, record in records.items()}
-    histories = {stage: record["log_history"] for stage, record in records.items()}
+    folder, histories, manifest["metrics"] = plan.output_dir, {}, {}
+    for stage, of_stage in {"sft": folder / "sft", "dpo": folder}.items():
+        if stage in plan.configs:
+            histories[stage] = read_json(of_stage / "trainer_state.json")["log_history"]
+            evaluated = [entry for entry in histories[stage] if "eval_loss" in entry]
+            manifest["metrics"][stage] = read_json(of_stage / "train_results.json") | (evaluated or [{}])[-1]
     write_json(folder / "log_history.json", histories)
     draw_training(histories, folder / "training.png")
     phrases = {"dpo": f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"}
     if plan.sft:
         phrases["sft"] = f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"
-        write_card(plan.sft_dir, plan.base_model, {"sft": phrases["sft"]}, manifest)
+        write_card(folder / "sft", plan.base_model, {"sft": phrases["sft"]}, manifest)
     write_card(folder, plan.base_model, {stage: phrases[stage] for stage in plan.configs}, manifest)
     if plan.script.merge:
         merged = load_adapter(plan, folder, trainable=False).merge_and_unload()

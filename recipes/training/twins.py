@@ -22,15 +22,13 @@ Optional terms, both off by default:
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as functional
 from torch.utils.data import Sampler
 
-CELL_COLUMNS = ("rubric", "level", "rejected_level", "score_chosen", "score_rejected")
+TWIN_METRICS = ("both_correct", "sum_margin", "style_bias")
 
 
 def twin_groups(pair_ids: Sequence[Hashable]) -> list[list[int]]:
@@ -74,19 +72,6 @@ class TwinSampler(Sampler[int]):
         return iter(twin_order(groups))
 
 
-def cell_names(rows: Mapping[str, Sequence[Any]]) -> list[str]:
-    """`rubric/level:level` of each row, the level with the lower score first, so that both rows of a twin agree.
-
-    Args:
-        rows: `CELL_COLUMNS` of a preference file.
-    """
-    names = []
-    for rubric, level, other, chosen, rejected in zip(*(rows[name] for name in CELL_COLUMNS), strict=True):
-        low, high = (level, other) if (chosen, str(level)) <= (rejected, str(other)) else (other, level)
-        names.append(f"{rubric}/{low}:{high}")
-    return names
-
-
 def whole_twins(twin_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions in the batch of the first and of the second row of every whole twin, each of shape (n_twins,).
 
@@ -98,31 +83,18 @@ def whole_twins(twin_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return first[whole], second[whole]
 
 
-@dataclass(frozen=True)
-class TwinMetrics:
-    """Sums over the twins of one batch, in reward units (beta times log-ratio, nats)."""
-
-    both_correct: torch.Tensor
-    sum_margin: torch.Tensor
-    style_bias: torch.Tensor
-    twins: torch.Tensor
-
-
-def twin_metrics(margins: torch.Tensor, twin_index: torch.Tensor) -> TwinMetrics:
-    """Sums of the three twin metrics over the whole twins of a batch.
+def twin_sums(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:
+    """Sums of `TWIN_METRICS` over the whole twins of a batch, then their number, shape (4,).
 
     Args:
-        margins: m of each pair, shape (n_pairs,), reward units.
+        margins: m of each pair, shape (n_pairs,), reward units (beta times log-ratio, nats).
         twin_index: as in `whole_twins`. Rows alone in the batch are left out; without a whole twin all sums are 0.
     """
     first, second = whole_twins(twin_index)
     m1, m2 = margins[first], margins[second]
-    return TwinMetrics(
-        both_correct=((m1 > 0) & (m2 > 0)).to(margins.dtype).sum(),
-        sum_margin=(m1 + m2).sum(),
-        style_bias=(m1 - m2).abs().sum() / 2,
-        twins=margins.new_tensor(float(len(m1))),
-    )
+    both_correct = ((m1 > 0) & (m2 > 0)).to(margins.dtype)
+    per_twin = (both_correct, m1 + m2, (m1 - m2).abs() / 2, torch.ones_like(m1))
+    return torch.stack([values.sum() for values in per_twin])
 
 
 def joint_loss(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:
@@ -131,6 +103,7 @@ def joint_loss(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:
     return -functional.logsigmoid(margins[first] + margins[second]).sum() / max(len(first), 1)
 
 
-def offsets(score_gap: torch.Tensor, weight: float) -> torch.Tensor:
-    """`weight` * log(1 + gap) of each pair, reward units; `score_gap` in points of 0-100, shape (n_pairs,)."""
-    return weight * torch.log1p(score_gap)
+def offset_loss(margins: torch.Tensor, score_gap: torch.Tensor, weight: float) -> torch.Tensor:
+    """Mean over pairs of what the offset adds to -logsigmoid(m); `score_gap` in points of 0-100, shape (n_pairs,)."""
+    offset = weight * torch.log1p(score_gap)
+    return (functional.softplus(offset - margins) - functional.softplus(-margins)).mean()

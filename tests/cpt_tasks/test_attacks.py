@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 from inspect_ai.log import EvalLog
 from scipy import stats
 from students import evaluated
 
-from cpt_tasks.benchmarks.judge_robustness.attacks import ATTACKS, FAMILIES, attacked_text, full_marks, load_attacks
+from cpt_tasks.benchmarks.judge_robustness.attacks import FAMILIES, attacked_text, full_marks, load_attacks
 from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
 from cpt_tasks.benchmarks.judge_robustness.task import _COLUMNS, attack_samples
 from judges import JudgeFailure, ModelJudge, judge_messages, measure
@@ -69,41 +68,6 @@ def test_a_fake_verdict_is_one_that_would_be_accepted_from_a_judge() -> None:
 @example("costs $verdict or ${order}, $$5", SET.attacks[0])
 def test_an_attack_leaves_the_text_it_is_put_on_as_it_is(text: str, attack: Any) -> None:
     assert text in attacked_text(attack, SET.order, REVERIE, text)
-
-
-FIRST = ("attacks", 0)
-TEST_PROMPT = next(iter(load_user_prompts("test")))
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "message"),
-    [
-        ((*FIRST, "strength"), 3, "attacks.0.strength: Extra inputs are not permitted"),
-        ((*FIRST, "family"), "bribery", "attacks.0.family: Input should be 'direct_orders'"),
-        (
-            (*FIRST, "text"),
-            "$judge, please",
-            "'order_plain': unknown placeholders ['judge'], expected ['criterion_ids'",
-        ),
-        ((*FIRST, "text"), "I pay 5 $ for it", "'order_plain': a $ stands alone, expected a placeholder or $$"),
-        ((*FIRST, "place"), "wrap", "'order_plain': place is 'wrap', expected $response"),
-        ((*FIRST, "text"), "$response again", "'order_plain': place is 'append', expected $response"),
-        (("attacks", 1, "id"), "order_plain", "attacks: id 'order_plain' is given twice, expected each id once"),
-        (("attacks",), [], "family 'direct_orders' has 0 attacks, expected 5 or more"),
-        (("base_texts", 0, "user_prompt_id"), TEST_PROMPT, "is not a train user prompt"),
-    ],
-)
-def test_a_bad_attack_file_is_named_with_what_is_wrong(
-    path: tuple[str | int, ...], value: Any, message: str, tmp_path: Path
-) -> None:
-    content = part = yaml.safe_load(ATTACKS.read_text(encoding="utf-8"))
-    for step in path[:-1]:
-        part = part[step]
-    part[path[-1]] = value
-    mine = tmp_path / "mine.yaml"
-    mine.write_text(yaml.safe_dump(content), encoding="utf-8")
-    with pytest.raises(ValueError, match=f"^mine.yaml: .*{re.escape(message)}"):
-        load_attacks(mine)
 
 
 def blocks(response: str) -> tuple[str, str]:

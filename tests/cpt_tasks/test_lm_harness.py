@@ -22,9 +22,8 @@ from cpt_tasks.benchmarks.best_of_n.task import best_of_n
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, worst_wording_accuracy
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
 from cpt_tasks.lm_harness import include_path
-from cpt_tasks.lm_harness.adherence import estimate_of, standard_error_of
-from cpt_tasks.lm_harness.documents import documents
-from cpt_tasks.lm_harness.settings import CannotRunError, settings_of
+from cpt_tasks.lm_harness.documents import CannotRunError, documents, settings_of
+from cpt_tasks.lm_harness.metrics import adherence_numbers
 from cpt_tasks.lm_harness.task import chat_problem
 from cpt_tasks.report.logs import read_run
 from judges.interval import jsonable
@@ -291,9 +290,9 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
 def test_the_standard_error_is_the_jackknifes_and_nan_with_one_prompt() -> None:
     # the order is right for prompt p and wrong for q: 1 without q and 0 without p, sqrt(1/2 (1/4 + 1/4)) = 1/2
     scores = {("low", "p"): 10.0, ("moderate", "p"): 60.0, ("low", "q"): 60.0, ("moderate", "q"): 10.0}
-    items = [(n, "r", *where, "heldout-0", score, 50) for n, (where, score) in enumerate(scores.items())]
-    assert estimate_of("order_accuracy", items).value == 0.5
-    assert standard_error_of("order_accuracy", items) == pytest.approx(0.5)
-    unscored = [(9, "r", "low", "s", "heldout-0", None, 50)]
-    assert estimate_of("macro_accuracy", items[:2] + unscored).value == 1
-    assert math.isnan(standard_error_of("macro_accuracy", items[:2] + unscored))
+    items = tuple((n, "r", *where, "heldout-0", score, 50) for n, (where, score) in enumerate(scores.items()))
+    numbers = adherence_numbers(items)
+    assert (numbers["order_accuracy"], numbers["order_accuracy_stderr"]) == (0.5, pytest.approx(0.5))
+    numbers = adherence_numbers((*items[:2], (9, "r", "low", "s", "heldout-0", None, 50)))
+    assert numbers["macro_accuracy"] == 1
+    assert math.isnan(numbers["macro_accuracy_stderr"])

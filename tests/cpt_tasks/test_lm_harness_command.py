@@ -22,7 +22,7 @@ from cpt_tasks.benchmarks.best_of_n.task import best_of_n
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.lm_harness import command, include_path
-from cpt_tasks.lm_harness.settings import Settings, settings_of
+from cpt_tasks.lm_harness.documents import Settings, settings_of
 from cpt_tasks.report.logs import read_run
 from judges.interval import jsonable
 

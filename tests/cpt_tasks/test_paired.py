@@ -119,14 +119,13 @@ def test_prompts_needed_by_hand_and_as_statsmodels() -> None:
     wrong, low, moderate = 95.0, ScoreLevel.LOW, ScoreLevel.MODERATE
     first = pd.concat([one_each([wrong, wrong, 10, 10], low), one_each([wrong, 50, 50, 50], moderate)])
     second = pd.concat([one_each([10, 10, 10, 10], low), one_each([50, 50, 50, 50], moderate)])
-    result = prompts_needed(first, second)
-    assert result.sd == pytest.approx(math.sqrt(0.6875 / 3))
-    assert result.user_prompts == 720
+    sd, n_prompts = prompts_needed(first, second)
+    assert (sd, n_prompts) == (pytest.approx(math.sqrt(0.6875 / 3)), 720)
     assert macro_accuracy(second) - macro_accuracy(first) == pytest.approx(0.375)
     # with Student's t instead of the normal distribution it is two more
-    assert TTestPower().solve_power(0.05 / result.sd, alpha=0.05, power=0.8) == pytest.approx(719.5 + 1.96, abs=0.5)
+    assert TTestPower().solve_power(0.05 / sd, alpha=0.05, power=0.8) == pytest.approx(719.5 + 1.96, abs=0.5)
 
 
 def test_prompts_needed_has_no_answer_without_a_difference_or_with_one_prompt() -> None:
-    assert math.isnan(prompts_needed(one_each([10, 20]), one_each([10, 20])).user_prompts)
-    assert math.isnan(prompts_needed(one_each([10]), one_each([90])).user_prompts)
+    assert math.isnan(prompts_needed(one_each([10, 20]), one_each([10, 20]))[1])
+    assert math.isnan(prompts_needed(one_each([10]), one_each([90]))[1])

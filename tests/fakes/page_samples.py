@@ -157,6 +157,6 @@ def sections(content: dict[str, Any]) -> list[view.SectionView]:
             models, [adherence(name) for name in models]
         )
         charts = {name: page_spec(chart) for name, chart in drawn.items()}
-        table = view.Table("By level", ["model", "level", "n"], [["a", HOSTILE, "9"], ["b", "low", "10"]])
-        views.append(view.SectionView(task, task, "What `it` is.", "8 user prompts: few", charts, [table]))
+        tables = {"By level": pd.DataFrame({"model": ["a", "b"], "level": [HOSTILE, "low"], "n": ["9", "10"]})}
+        views.append(view.SectionView(task, task, "What `it` is.", "8 user prompts: few", charts, tables))
     return views

@@ -19,9 +19,12 @@ pytest.importorskip("trl")
 
 import huggingface_hub
 from huggingface_hub import HfApi
-from training.card import push_folder
+from training.card import base_licence, push_folder
 
 KEPT = ("README.md", "adapter_config.json", "adapter_model.safetensors", "run_manifest.json", "training.png")
+LEFT = ("checkpoint-2/optimizer.pt", "sft/adapter_model.safetensors", "sft/checkpoint-1/optimizer.pt", "runs/events")
+LEFT += ("ref/adapter_model.safetensors", "merged/model.safetensors", "trainer_state.json", "train_results.json")
+LEFT += ("training_args.bin", "run_state.json")
 
 
 class FakeHub(BaseHTTPRequestHandler):
@@ -29,36 +32,32 @@ class FakeHub(BaseHTTPRequestHandler):
 
     created: list[dict[str, Any]]
     committed: dict[str, bytes]
-    tokens: set[str]
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-        self.tokens.add(self.headers.get("Authorization", ""))
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
+        content: dict[str, Any] = {"commitUrl": "http://127.0.0.1/me/my-adapter/commit/abc", "commitOid": "abc"}
         if self.headers.get("Authorization") != "Bearer hf_right":
             self._answer({"error": "Invalid user token."}, 401)
-        elif self.path == "/api/repos/create":
-            asked = json.loads(body)
-            self.created.append(asked)
-            self._answer({"url": f"http://127.0.0.1/me/{asked['name']}"})
+            return
+        if self.path == "/api/repos/create":
+            self.created.append(json.loads(body))
+            content = {"url": f"http://127.0.0.1/me/{self.created[-1]['name']}"}
         elif self.path == "/api/validate-yaml":  # the head of the card
-            self._answer({"errors": [], "warnings": []})
+            content = {"errors": [], "warnings": []}
         elif "/preupload/" in self.path:
-            files = [{"path": file["path"], "uploadMode": "regular"} for file in json.loads(body)["files"]]
-            self._answer({"files": [file | {"shouldIgnore": False, "oid": None} for file in files]})
+            kind = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
+            content = {"files": [file | kind for file in json.loads(body)["files"]]}
         else:
-            for line in body.decode().splitlines():
-                entry = json.loads(line)
-                if entry["key"] == "file":
-                    self.committed[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-            self._answer({"commitUrl": "http://127.0.0.1/me/my-adapter/commit/abc", "commitOid": "abc"})
+            entries = [json.loads(line) for line in body.splitlines()]
+            files = [entry["value"] for entry in entries if entry["key"] == "file"]
+            self.committed.update({file["path"]: base64.b64decode(file["content"]) for file in files})
+        self._answer(content)
 
     def do_GET(self) -> None:
-        if self.path != "/api/whoami-v2":
-            self._answer({}, 404)
-        elif self.headers.get("Authorization") != "Bearer hf_right":
-            self._answer({"error": "Invalid user token."}, 401)
-        else:
-            self._answer({"name": "me", "type": "user"})
+        known = self.headers.get("Authorization") == "Bearer hf_right"
+        self._answer(
+            {"name": "me", "type": "user"} if known else {"error": "Invalid user token."}, 200 if known else 401
+        )
 
     def _answer(self, content: Any, status: int = 200) -> None:
         body = json.dumps(content).encode()
@@ -74,7 +73,7 @@ class FakeHub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeHub]]:
-    handler = type("Handler", (FakeHub,), {"created": [], "committed": {}, "tokens": set()})
+    handler = type("Handler", (FakeHub,), {"created": [], "committed": {}})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
@@ -86,42 +85,26 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeHub]]:
         server.shutdown()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """What a finished run leaves, in small."""
-    out = tmp_path / "my-adapter"
-    left_out = ["checkpoint-2/optimizer.pt", "sft/adapter_model.safetensors", "sft/checkpoint-1/optimizer.pt"]
-    left_out += ["ref/adapter_model.safetensors", "runs/events", "trainer_state.json", "train_results.json"]
-    for name in (*KEPT, *left_out, "merged/model.safetensors", "training_args.bin", "run_state.json"):
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_bytes(name.encode())
-    return out
-
-
-def settings(**changes: Any) -> Any:
-    defaults = {"hub_model_id": None, "hub_token": "hf_right", "hub_private_repo": True, "hub_revision": None}
-    return SimpleNamespace(**defaults | changes)
-
-
-def test_the_adapter_goes_up_with_its_card_and_without_checkpoints(hub: type[FakeHub], folder: Path) -> None:
-    address = push_folder(folder, settings())
+def test_the_adapter_goes_up_with_its_card_and_without_checkpoints(hub: type[FakeHub], tmp_path: Path) -> None:
+    folder = tmp_path / "my-adapter"
+    for name in (*KEPT, *LEFT):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    settings: dict[str, Any] = {"hub_model_id": None, "hub_private_repo": True, "hub_revision": None}
+    with pytest.raises(OSError, match="token"):
+        push_folder(folder, SimpleNamespace(**settings, hub_token="hf_wrong"))
+    assert not hub.committed
+    address = push_folder(folder, SimpleNamespace(**settings, hub_token="hf_right"))
     assert address.endswith("/me/my-adapter/commit/abc")
     [created] = hub.created
     assert (created["organization"], created["name"]) == ("me", "my-adapter")
     assert created.get("private") or created["visibility"] == "private"
-    assert hub.committed == {
-        name: name.encode()
-        for name in (
-            "README.md",
-            "adapter_config.json",
-            "adapter_model.safetensors",
-            "run_manifest.json",
-            "training.png",
-        )
-    }
+    assert hub.committed == {name: name.encode() for name in KEPT}
 
 
-def test_a_refusal_is_the_hubs_error_and_commits_nothing(hub: type[FakeHub], folder: Path) -> None:
-    with pytest.raises(OSError, match="token"):
-        push_folder(folder, settings(hub_token="hf_wrong"))
-    assert not hub.committed
+def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    (tmp_path / "README.md").write_text("# A model\n")
+    assert [base_licence(name, None) for name in (str(tmp_path), str(tmp_path.parent), "nobody/such-a-model")] == [
+        None
+    ] * 3

@@ -1,4 +1,7 @@
-"""Preflight: token columns that would train no condition are refused, on TRL's own tokenisation."""
+"""Preflight and chat templates: what would train no condition is refused, on TRL's own tokenisation.
+
+Every family's template shows the student its system prompt, is repaired, or is refused.
+"""
 
 # ruff: noqa: E402 (imports follow the importorskip and the path that they need)
 
@@ -11,17 +14,45 @@ import pytest
 
 pytest.importorskip("trl")
 
+import trl
 from datasets import Dataset
 from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
 from training import RecipeError
-from training.chat_templates import repair_chat_template
+from training.chat_templates import repair_chat_template, set_thinking
 from training.pairs import sft_rows
-from training.preflight import PreflightReport, check_dpo, check_sft, tokenise
+from training.preflight import PreflightReport, check_rows, end_of_turn_ids, tokenise
 from training.trainer import CPTConfig
+from transformers import AutoTokenizer, GenerationConfig
 from trl import SFTConfig
 
-# As Mistral-Nemo, 7B-v0.3 and Small-2409 do it: system text only when the user's turn is the last one.
-MISTRAL = (
+SHIPPED = Path(trl.__file__).parent / "chat_templates"
+KEPT, FOLDED = "system turn kept", "system text folded into the user turn"
+
+# Templates that TRL ships, by the start of their file names: (begin of text, end of turn), and what the recipe does if
+# it is not plain training: a repair, or the reason of a refusal. Only the templates are the families', not the tokens.
+SHIPPED_FAMILIES = {
+    "cohere": ("<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", None),
+    "deepseek": ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "renders another prompt in training"),
+    "diffusion_gemma": ("<bos>", "<turn|>", None),
+    "gemma": ("<bos>", "<end_of_turn>", FOLDED),
+    "gemma3": ("<bos>", "<end_of_turn>", None),
+    "gemma4": ("<bos>", "<turn|>", None),
+    "glm4moe": ("<s>", "<|user|>", "does not end in the end-of-turn token"),
+    "gptoss": ("<|startoftext|>", "<|return|>", None),
+    "idefics3": ("<s>", "<end_of_utterance>", "drops the system prompt"),
+    "lfm2": ("<|startoftext|>", "<|im_end|>", None),
+    "llama3": ("<|begin_of_text|>", "<|eot_id|>", None),
+    "llava_next": ("<s>", "</s>", "refuses a prompt of a system and a user turn"),
+    "muse_glimmer": ("<s>", "<|eot|>", None),
+    "nemotron_3": ("<s>", "<|im_end|>", "renders another prompt in training"),
+    "phi3": ("<s>", "<|end|>", None),
+    "qwen": ("<s>", "<|im_end|>", None),
+    "smolvlm": ("<s>", "<end_of_utterance>", "drops the system prompt"),
+}
+
+# Minimal reproductions, after the published templates: what matters here is where each prints the system text.
+ALTERNATES = "{%- for message in messages %}{%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+NEMO = (  # Mistral-Nemo, Mistral-7B-v0.3, Mistral-Small-2409
     "{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}"
     "{%- set loop_messages = messages[1:] %}{%- else %}{%- set loop_messages = messages %}{%- endif %}"
     "{%- set user_messages = loop_messages | selectattr('role', 'equalto', 'user') | list %}{{- bos_token }}"
@@ -31,95 +62,135 @@ MISTRAL = (
     "{%- else %}{{- '[INST]' + message['content'] + '[/INST]' }}{%- endif %}"
     "{%- else %}{{- message['content'] + eos_token }}{%- endif %}{%- endfor %}"
 )
-# As Gemma does it.
-REFUSES_SYSTEM = (
-    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + CHATML
+NEMO_BARE = NEMO.replace(  # the same without the list of user messages, as trimmed copies have it
+    "{%- set user_messages = loop_messages | selectattr('role', 'equalto', 'user') | list %}", ""
 )
+MISTRAL_V1 = (  # Mistral-7B-Instruct-v0.1
+    "{{- bos_token }}"
+    + ALTERNATES
+    + "{{- raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{%- endif %}"
+    "{%- if message['role'] == 'user' %}{{- '[INST] ' + message['content'] + ' [/INST]' }}"
+    "{%- else %}{{- message['content'] + eos_token }}{%- endif %}{%- endfor %}"
+)
+MISTRAL_SMALL = (  # Mistral-Small-24B-Instruct-2501
+    "{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}"
+    "{%- set loop_messages = messages[1:] %}{%- else %}{%- set system_message = 'You are Mistral Small 3.' %}"
+    "{%- set loop_messages = messages %}{%- endif %}{{- bos_token }}"
+    "{{- '[SYSTEM_PROMPT]' + system_message + '[/SYSTEM_PROMPT]' }}{%- for message in loop_messages %}"
+    "{%- if message['role'] == 'user' %}{{- '[INST]' + message['content'] + '[/INST]' }}"
+    "{%- else %}{{- message['content'] + eos_token }}{%- endif %}{%- endfor %}"
+)
+PHI4 = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '<|im_sep|>' + message['content'] }}"
+    "{{ '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
+)
+REPRODUCTIONS = {
+    "Mistral-Nemo": (NEMO, "<s>", "</s>", KEPT),
+    "Nemo without user_messages": (NEMO_BARE, "<s>", "</s>", FOLDED),
+    "Mistral-7B-v0.1": (MISTRAL_V1, "<s>", "</s>", FOLDED),
+    "Mistral-Small-24B-2501": (MISTRAL_SMALL, "<s>", "</s>", None),
+    "Phi-4": (PHI4, "<|endoftext|>", "<|im_end|>", None),
+    "SmolLM": (CHATML, "<s>", "<|im_end|>", None),
+    "drops every turn": ("{{- bos_token }}{{- eos_token }}", "<s>", "</s>", "drops the system prompt"),
+}
+
+
+def family(stem: str) -> tuple[str, str, str | None]:
+    return SHIPPED_FAMILIES[max((name for name in SHIPPED_FAMILIES if stem.startswith(name)), key=len)]
+
+
+# Files named *_training are TRL's own patches, which no tokenizer carries.
+PUBLISHED = sorted(path for path in SHIPPED.glob("*.jinja") if not path.stem.endswith("_training"))
+CASES = {path.stem: (path.read_text(encoding="utf-8"), *family(path.stem)) for path in PUBLISHED} | REPRODUCTIONS
+
+
 IGNORES_SYSTEM = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
 NO_END_OF_TURN = CHATML.replace("message['content'] + '<|im_end|>' + '\n'", "message['content'] + '\n'")
-DOUBLE_BOS = "{{ bos_token }}" + CHATML
 
 
-def preflight(tokenizer: Any, rows: list[dict[str, Any]], stage: str, tmp_path: Path, max_length: int = 256) -> Any:
-    options = {"output_dir": str(tmp_path), "use_cpu": True, "bf16": False, "report_to": "none"}
-    dataset = Dataset.from_list(rows)
-    if stage == "dpo":
-        tokens = tokenise("DPO", dataset, tokenizer, CPTConfig(max_length=max_length, **options))
-        return check_dpo(tokens, tokenizer, max_length, len(dataset))
-    tokens = tokenise("SFT", sft_rows(dataset), tokenizer, SFTConfig(max_length=max_length, **options))
-    return check_sft(tokens, tokenizer, max_length, len(dataset))
+def family_tokenizer(template: str, begin: str, end: str) -> Any:
+    tokenizer = make_tokenizer(template)
+    tokenizer.add_special_tokens({"bos_token": begin, "eos_token": end})
+    return tokenizer
 
 
-@pytest.mark.parametrize("stage", ["dpo", "sft"])
-def test_sound_template_passes_and_is_counted(tmp_path: Path, stage: str) -> None:
-    report: PreflightReport = preflight(make_tokenizer(), make_rows(3), stage, tmp_path)
+def preflight(
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    stage: str = "DPO",
+    max_length: int | None = None,
+    ends: frozenset[int] = frozenset(),
+    damage: Any = None,
+) -> tuple[Any, PreflightReport]:
+    kind, given = (
+        (CPTConfig, Dataset.from_list(rows)) if stage == "DPO" else (SFTConfig, sft_rows(Dataset.from_list(rows)))
+    )
+    config = kind(output_dir="x", max_length=max_length, use_cpu=True, bf16=False, report_to="none")
+    tokens = tokenise(stage, given, tokenizer, config)
+    if damage:
+        tokens = tokens.map(damage)
+    ends = ends or frozenset([tokenizer.eos_token_id])
+    return tokens, check_rows(stage, tokens, tokenizer, max_length, len(rows), ends)
+
+
+@pytest.mark.parametrize("stage", ["DPO", "SFT"])
+def test_sound_template_passes_and_is_counted(stage: str) -> None:
+    report = preflight(make_tokenizer(), make_rows(3), stage, 256)[1]
     assert (report.errors, report.warnings) == ((), ())
     assert (report.rows, report.dropped, report.truncated, report.orphaned) == (6, 0, 0, 0)
-    assert report.twins == (3 if stage == "dpo" else 0)
+    assert report.twins == (3 if stage == "DPO" else 0)
     assert 0 < report.median_tokens <= report.max_tokens < 256
 
 
-@pytest.mark.parametrize("stage", ["dpo", "sft"])
+@pytest.mark.parametrize("stage", ["DPO", "SFT"])
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (MISTRAL, "the chat template drops the system prompt, so that both rows of a twin train on one prompt"),
+        (NEMO, "the chat template drops the system prompt, so that both rows of a twin train on one prompt"),
         (IGNORES_SYSTEM, "the chat template drops the system prompt"),
         (NO_END_OF_TURN, "response does not end in the end-of-turn token"),
-        (DOUBLE_BOS, "the prompt begins with two BOS tokens"),
+        ("{{ bos_token }}" + CHATML, "the prompt begins with two BOS tokens"),
     ],
     ids=["mistral", "ignores system", "no end of turn", "double bos"],
 )
-def test_bad_template_is_an_error_of_every_row(tmp_path: Path, stage: str, template: str, message: str) -> None:
-    report = preflight(make_tokenizer(template), make_rows(2), stage, tmp_path)
-    assert f"{stage.upper()} preflight: row 0: " in report.errors[0]
+def test_bad_template_is_an_error_of_every_row(stage: str, template: str, message: str) -> None:
+    report = preflight(make_tokenizer(template), make_rows(2), stage)[1]
+    assert f"{stage} preflight: row 0: " in report.errors[0]
     assert message in report.errors[0]
     assert "(4 of 4 rows)" in report.errors[0]
 
 
-@pytest.mark.parametrize("stage", ["dpo", "sft"])
-def test_template_that_refuses_a_system_turn_is_named(tmp_path: Path, stage: str) -> None:
+@pytest.mark.parametrize("stage", ["DPO", "SFT"])
+def test_template_that_refuses_a_system_turn_is_named(stage: str) -> None:
+    gemma = (SHIPPED / "gemma.jinja").read_text(encoding="utf-8")
     with pytest.raises(RecipeError, match="chat template: refuses .*System role not supported"):
-        preflight(make_tokenizer(REFUSES_SYSTEM), make_rows(2), stage, tmp_path)
-
-
-@pytest.mark.parametrize("stage", ["dpo", "sft"])
-def test_repaired_mistral_template_passes(tmp_path: Path, stage: str) -> None:
-    tokenizer = make_tokenizer(MISTRAL)
-    assert repair_chat_template(tokenizer)
-    assert preflight(tokenizer, make_rows(2), stage, tmp_path).errors == ()
+        preflight(make_tokenizer(gemma), make_rows(2), stage)
 
 
 @pytest.mark.parametrize("system", [True, False], ids=["system turn", "no system turn"])
 def test_repair_leaves_inference_as_it_was(system: bool) -> None:
     messages = make_rows(1)[0]["prompt"][0 if system else 1 :]
-    tokenizer = make_tokenizer(MISTRAL)
+    tokenizer = make_tokenizer(NEMO)
     before = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert repair_chat_template(tokenizer)
     assert tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) == before
     assert (STYLES["low"] in before) is system
+    assert preflight(tokenizer, make_rows(2), "SFT")[1].errors == ()
 
 
-def test_other_templates_are_not_touched() -> None:
-    tokenizer = make_tokenizer()
-    assert not repair_chat_template(tokenizer)
-    assert tokenizer.chat_template == CHATML
-
-
-def test_twins_that_share_a_prompt_are_refused(tmp_path: Path) -> None:
+def test_twins_that_share_a_prompt_are_refused() -> None:
     rows = make_rows(2)
     rows[1]["prompt"] = rows[0]["prompt"]
-    report = preflight(make_tokenizer(), rows, "dpo", tmp_path)
-    assert "both rows of a twin have one prompt" in report.errors[0]
-    assert "(1 of 4 rows)" in report.errors[0]
+    [error] = preflight(make_tokenizer(), rows)[1].errors
+    assert "both rows of a twin have one prompt" in error
+    assert "(1 of 4 rows)" in error
 
 
-def test_long_rows_are_counted_as_dropped_orphaned_and_truncated(tmp_path: Path) -> None:
+def test_long_rows_are_counted_as_dropped_orphaned_and_truncated() -> None:
     rows = make_rows(2)
     rows[0]["prompt"][0]["content"] += " Stay plain." * 40
-    report = preflight(make_tokenizer(), rows, "dpo", tmp_path, max_length=60)
-    assert (report.dropped, report.orphaned, report.rows) == (1, 1, 3)
-    assert report.truncated == 2
+    report = preflight(make_tokenizer(), rows, max_length=60)[1]
+    assert (report.dropped, report.orphaned, report.rows, report.truncated) == (1, 1, 3, 2)
     assert "row 0: its twin is dropped, with a prompt of max_length=60 or more; drop both (1 of 3" in report.errors[0]
     assert [warning.split(":")[1] for warning in report.warnings] == [
         " 1 of 4 rows are dropped, their prompt fills max_length; max_length is 60 tokens",
@@ -127,15 +198,98 @@ def test_long_rows_are_counted_as_dropped_orphaned_and_truncated(tmp_path: Path)
     ]
 
 
-@pytest.mark.parametrize("stage", ["dpo", "sft"])
-def test_max_length_that_drops_everything_is_an_error(tmp_path: Path, stage: str) -> None:
-    report = preflight(make_tokenizer(), make_rows(2), stage, tmp_path, max_length=4)
-    assert report.errors == (f"{stage.upper()} preflight: all 4 rows have prompts of max_length=4 or more",)
+@pytest.mark.parametrize("stage", ["DPO", "SFT"])
+def test_max_length_that_drops_everything_is_an_error(stage: str) -> None:
+    report = preflight(make_tokenizer(), make_rows(2), stage, max_length=4)[1]
+    assert report.errors == (f"{stage} preflight: all 4 rows have prompts of max_length=4 or more",)
 
 
-def test_loss_that_skips_part_of_the_completion_is_refused(tmp_path: Path) -> None:
-    tokenizer = make_tokenizer()
-    config = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none")
-    tokens = tokenise("SFT", sft_rows(Dataset.from_list(make_rows(1))), tokenizer, config)
-    holed = tokens.map(lambda row: {"labels": [*row["labels"][:-3], -100, *row["labels"][-2:]]})
-    assert "the loss leaves out part of the completion" in check_sft(holed, tokenizer, 256, 2).errors[0]
+def test_loss_that_skips_part_of_the_completion_is_refused() -> None:
+    holed = {"damage": lambda row: {"labels": [*row["labels"][:-3], -100, *row["labels"][-2:]]}}
+    report = preflight(make_tokenizer(), make_rows(1), "SFT", **holed)[1]
+    assert "the loss leaves out part of the response" in report.errors[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_family_shows_its_system_prompt_or_is_repaired_or_refused(case: str, tmp_path: Path) -> None:
+    template, begin, end, outcome = CASES[case]
+    tokenizer = family_tokenizer(template, begin, end)
+    repair = repair_chat_template(tokenizer)
+    try:
+        tokens, report = preflight(tokenizer, make_rows(1))
+    except RecipeError as refusal:
+        assert outcome
+        assert outcome in str(refusal)
+        return
+    if outcome not in (None, KEPT, FOLDED):
+        assert any(outcome in error for error in report.errors)
+        return
+    assert report.errors == ()
+    assert repair == outcome
+    # What an evaluation renders with the tokenizer saved beside the adapter is what was trained.
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    saved = AutoTokenizer.from_pretrained(tmp_path / "adapter")
+    for row, style in zip(tokens, STYLES.values(), strict=True):
+        text = saved.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+        assert tokenizer.decode(row["prompt_ids"]) == text
+        assert text.count(style) == text.count(row["prompt"][1]["content"]) == 1
+
+
+def test_folding_puts_the_system_text_at_the_head_of_the_user_turn() -> None:
+    tokenizer = family_tokenizer((SHIPPED / "gemma.jinja").read_text(), "<bos>", "<end_of_turn>")
+    system, user = make_rows(1)[0]["prompt"]
+    plain = tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True)
+    later = [user, {"role": "assistant", "content": "Yes."}, user]
+    before = tokenizer.apply_chat_template(later, tokenize=False)
+    assert repair_chat_template(tokenizer) == FOLDED
+    assert tokenizer.apply_chat_template([system, user], tokenize=False, add_generation_prompt=True) == (
+        f"<bos><start_of_turn>user\n{system['content']}\n\n{user['content']}<end_of_turn>\n<start_of_turn>model\n"
+    )
+    assert tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True) == plain
+    assert tokenizer.apply_chat_template(later, tokenize=False) == before
+    assert repair_chat_template(tokenizer) is None  # it needs no second one
+
+
+def test_end_of_turn_may_be_listed_by_the_generation_settings_alone(tmp_path: Path) -> None:
+    tokenizer = family_tokenizer((SHIPPED / "gemma3.jinja").read_text(), "<bos>", "<eos>")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    assert "does not end in the end-of-turn token" in preflight(tokenizer, make_rows(1))[1].errors[0]
+    assert end_of_turn_ids(tokenizer, str(tmp_path), None) == {tokenizer.eos_token_id}
+    end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    GenerationConfig(eos_token_id=[tokenizer.eos_token_id, end]).save_pretrained(tmp_path)
+    ends = end_of_turn_ids(tokenizer, str(tmp_path), None)
+    assert ends == {tokenizer.eos_token_id, end}
+    assert preflight(tokenizer, make_rows(1), ends=ends)[1].errors == ()
+
+
+def qwen3() -> Any:
+    return family_tokenizer((SHIPPED / "qwen3.jinja").read_text(), "<s>", "<|im_end|>")
+
+
+def test_open_thinking_switch_is_a_warning_and_a_column_or_the_setting_closes_it() -> None:
+    rows = make_rows(1)
+    tokens, report = preflight(qwen3(), rows)
+    assert "thinking switch that the data leave open" in report.warnings[0]
+    tokenizer = qwen3()
+    assert tokenizer.decode(tokens[0]["chosen_ids"]).startswith("<think>\n\n</think>")
+    for row in rows:
+        row["chat_template_kwargs"] = {"enable_thinking": False}
+    by_column, report = preflight(tokenizer, rows)
+    assert report.warnings == report.errors == ()
+    set_thinking(tokenizer, False)
+    by_setting, report = preflight(tokenizer, make_rows(1))
+    assert report.warnings == report.errors == ()
+    assert by_setting["prompt_ids"] == by_column["prompt_ids"]
+    assert tokenizer.decode(by_setting[0]["prompt_ids"]).endswith("<think>\n\n</think>\n\n")
+    assert not tokenizer.decode(by_setting[0]["chosen_ids"]).startswith("<think>")
+
+
+def test_nemotron_is_trainable_once_it_does_not_think() -> None:
+    tokenizer = family_tokenizer((SHIPPED / "nemotron_3_nano.jinja").read_text(), "<s>", "<|im_end|>")
+    set_thinking(tokenizer, False)
+    assert preflight(tokenizer, make_rows(1))[1].errors == ()
+
+
+def test_thinking_setting_without_a_switch_is_refused() -> None:
+    with pytest.raises(RecipeError, match="enable_thinking is set, but the chat template has no such switch"):
+        set_thinking(make_tokenizer(), False)

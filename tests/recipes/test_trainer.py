@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig
 from tiny_model import make_rows, make_twin, save_tiny_model
-from training import trl_private
+from training import trainer as trainer_module
 from training.trainer import CPTConfig, TwinDPOTrainer
-from training.twins import TwinSampler, cell_names, joint_loss, offsets, twin_metrics
+from training.twins import TwinSampler, joint_loss, offset_loss, twin_sums
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
 
@@ -86,21 +86,13 @@ def test_every_batch_holds_whole_twins(tiny: str, tmp_path: Path, numbered: bool
             assert first.tolist() == second.tolist()
 
 
-def test_odd_batch_size_is_refused(tiny: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="per_device_train_batch_size is 3, expected an even number"):
-        make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(2), batch=3)
-
-
 def test_order_depends_on_seed_and_epoch_only() -> None:
-    ids = [number // 2 for number in range(40)]
-    first, again, other = TwinSampler(ids, seed=1), TwinSampler(ids, seed=1), TwinSampler(ids, seed=2)
-    assert list(first) == list(first) == list(again)
-    assert list(first) != list(other)
-    epoch_0 = list(first)
-    first.set_epoch(1)
-    assert list(first) != epoch_0
-    first.set_epoch(0)
-    assert list(first) == epoch_0
+    orders = {}
+    for seed, epoch in ((1, 0), (1, 1), (1, 0), (2, 0)):
+        sampler = TwinSampler([number // 2 for number in range(40)], seed)
+        sampler.set_epoch(epoch)
+        assert list(sampler) == orders.setdefault((seed, epoch), list(sampler))
+    assert len({tuple(order) for order in orders.values()}) == 3
 
 
 @given(st.lists(st.integers(0, 12), max_size=30), st.integers(0, 5), st.integers(0, 5))
@@ -120,14 +112,13 @@ def test_sampler_yields_every_row_once_and_whole_twins_at_even_positions(ids: li
     ("margins", "twin_index", "expected"),
     [
         # twin 0: margins 2 and 1 -> both correct, sum 3, bias 0.5; twin 1: 3 and -1 -> sum 2, bias 2; row 5 has no twin
-        ([2.0, 3.0, 1.0, -1.0, 9.0, 9.0], [0, 1, 0, 1, 5, -1], (2, 1, 5, 2.5)),
-        ([4.0, -4.0], [3, 3], (1, 0, 0, 4)),  # a model that ignores the system prompt
-        ([4.0, -4.0], [-1, -1], (0, 0, 0, 0)),
+        ([2.0, 3.0, 1.0, -1.0, 9.0, 9.0], [0, 1, 0, 1, 5, -1], [1, 5, 2.5, 2]),
+        ([4.0, -4.0], [3, 3], [0, 0, 4, 1]),  # a model that ignores the system prompt
+        ([4.0, -4.0], [-1, -1], [0, 0, 0, 0]),
     ],
 )
-def test_twin_metrics_worked_by_hand(margins: list[float], twin_index: list[int], expected: tuple[float, ...]) -> None:
-    metrics = twin_metrics(torch.tensor(margins), torch.tensor(twin_index))
-    assert (metrics.twins, metrics.both_correct, metrics.sum_margin, metrics.style_bias) == expected
+def test_twin_metrics_worked_by_hand(margins: list[float], twin_index: list[int], expected: list[float]) -> None:
+    assert twin_sums(torch.tensor(margins), torch.tensor(twin_index)).tolist() == expected
 
 
 def log_ratio(trainer: Any, prompt: list[dict[str, str]], response: list[dict[str, str]]) -> float:
@@ -153,42 +144,9 @@ def margin(trainer: Any, row: dict[str, Any]) -> float:
     return float(trainer.beta) * (chosen - rejected)
 
 
-def evaluation_twins(trainer: Any) -> list[tuple[float, float]]:
+def evaluation_twins(trainer: Any, rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
     trainer.model.eval()
-    rows = make_rows(3, start=100)
-    return [(margin(trainer, rows[i]), margin(trainer, rows[i + 1])) for i in range(0, 6, 2)]
-
-
-def test_logged_twin_metrics_agree_with_full_logits(tiny: str, tmp_path: Path) -> None:
-    trainer = make_trainer(
-        TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6), per_device_eval_batch_size=4
-    )  # 3 evaluation twins: one batch of two, one of one
-    trainer.train()
-    logged = trainer.evaluate()
-    twins = evaluation_twins(trainer)
-    assert logged["eval_twins/both_correct"] == sum(a > 0 and b > 0 for a, b in twins) / 3
-    assert logged["eval_twins/sum_margin"] == pytest.approx(sum(a + b for a, b in twins) / 3, abs=1e-4)
-    assert logged["eval_twins/style_bias"] == pytest.approx(sum(abs(a - b) / 2 for a, b in twins) / 3, abs=1e-4)
-    assert "twins/both_correct" in trainer.state.log_history[0]
-
-
-def test_precomputed_reference_gives_the_same_losses_and_metrics(tiny: str, tmp_path: Path) -> None:
-    direct = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4))
-    precomputed = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4), precompute_ref_log_probs=True)
-    direct.train()
-    precomputed.train()
-    assert losses(precomputed) == pytest.approx(losses(direct), abs=1e-5)
-    keys = ("eval_twins/sum_margin", "eval_twins/style_bias")
-    left, right = direct.evaluate(), precomputed.evaluate()
-    assert [left[key] for key in keys] == pytest.approx([right[key] for key in keys], abs=1e-4)
-
-
-def test_training_moves_the_adapter_and_not_the_base(tiny: str, tmp_path: Path) -> None:
-    trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(4))
-    before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
-    trainer.train()
-    moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
-    assert moved == {name for name in before if "lora_" in name}
+    return [(margin(trainer, rows[i]), margin(trainer, rows[i + 1])) for i in range(0, len(rows), 2)]
 
 
 def minus_log_sigmoid(value: float) -> float:
@@ -204,9 +162,10 @@ def test_joint_term_worked_by_hand() -> None:
     joint_loss(alone, torch.tensor([-1, 4])).backward()  # a rank without a twin takes part in the backward pass
 
 
-def test_offsets_worked_by_hand() -> None:
-    # 0.5 * ln(1 + 85) = 2.2272; equal scores: no offset
-    assert offsets(torch.tensor([85.0, 0.0]), 0.5).tolist() == pytest.approx([2.227174, 0.0], abs=1e-6)
+def test_offset_worked_by_hand() -> None:
+    # 0.5 * ln(1 + 85) = 2.2272: softplus(2.2272 - 1) - softplus(-1) = 1.4842 - 0.3133; equal scores: no offset
+    added = offset_loss(torch.tensor([1.0, 3.0]), torch.tensor([85.0, 0.0]), 0.5)
+    assert added.item() == pytest.approx((1.170970 + 0) / 2, abs=1e-5)
 
 
 @pytest.mark.parametrize("precompute", [False, True], ids=["reference", "precomputed reference"])
@@ -218,7 +177,7 @@ def test_objectives_equal_their_formulas_on_full_logits(tiny: str, tmp_path: Pat
     trainer.train()
     assert losses(trainer)[0] == pytest.approx(start + 0.5 * math.log(2), abs=1e-4)
     logged = trainer.evaluate()
-    twins = evaluation_twins(trainer)
+    twins = evaluation_twins(trainer, make_rows(3, start=100))
     offset = [minus_log_sigmoid(m - 0.3 * math.log(86)) for twin in twins for m in twin]
     joint = [minus_log_sigmoid(a + b) for a, b in twins]
     assert logged["eval_loss"] == pytest.approx(sum(offset) / 6 + 0.5 * sum(joint) / 3, abs=1e-4)
@@ -229,27 +188,20 @@ def test_objectives_equal_their_formulas_on_full_logits(tiny: str, tmp_path: Pat
 def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
     tiny: str, monkeypatch: pytest.MonkeyPatch, labelled: bool
 ) -> None:
-    monkeypatch.setattr(trl_private, "CPU_TILE", 100)  # several tiles, the last one short
+    monkeypatch.setattr(trainer_module, "CPU_TILE", 100)  # several tiles, the last one short
     fields = ("log_probs", "entropy", "mean_logits", "is_top1")
     ids = torch.arange(24).reshape(2, 12) + 20
-    labels = ids.clone()
+    labels = ids.clone() if labelled else torch.full_like(ids, -100)
     labels[0, :7] = labels[1, 9:] = -100  # a prompt, and padding
-    if not labelled:
-        labels[:] = -100
     projected: list[int] = []
     trl_apply = trl_utils._ChunkedLogProbFunction.apply
-
-    def apply(hidden: Any, *rest: Any) -> Any:
-        projected.append(len(hidden))
-        return trl_apply(hidden, *rest)
-
-    monkeypatch.setattr(trl_utils._ChunkedLogProbFunction, "apply", apply)
+    spy = lambda hidden, *rest: (projected.append(len(hidden)), trl_apply(hidden, *rest))[1]  # noqa: E731
+    monkeypatch.setattr(trl_utils._ChunkedLogProbFunction, "apply", spy)
     results = []
-    for ours in (False, True):
+    for make_ours in (lambda model: None, trainer_module.score_completions_only):
         model = AutoModelForCausalLM.from_pretrained(tiny)
         trl_utils.add_fused_lm_head(model, outputs=fields)
-        if ours:
-            trl_private.score_completions_only(model)
+        make_ours(model)
         output = model(input_ids=ids, labels=labels, fused_lm_head=True)
         output.loss.backward()
         results.append((output, model.model.layers[0].mlp.up_proj.weight.grad, model(input_ids=ids).logits))
@@ -262,27 +214,21 @@ def test_completion_head_equals_trl_head_and_projects_labelled_positions_only(
     assert trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE == 32768
 
 
-def test_evaluation_says_how_many_twins_are_right_in_each_cell(tiny: str, tmp_path: Path) -> None:
+def test_training_moves_the_adapter_alone_and_logs_what_full_logits_say(tiny: str, tmp_path: Path) -> None:
     rows = make_rows(8, start=100)
-    for row in rows[:6]:
-        row["rubric"] = "calm"
     for row in rows[:2] + rows[3:4] + rows[-2:]:  # the trained model gets these wrong: two twins, and half of a third
         row["chosen"], row["rejected"] = row["rejected"], row["chosen"]
     options = {"evaluation": rows, "per_device_eval_batch_size": 6}
     trainer = make_trainer(TwinDPOTrainer, CPTConfig, tiny, tmp_path, make_rows(6), **options)
+    before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     trainer.train()
+    moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {name for name in before if "lora_" in name}
     logged = trainer.evaluate()
-    trainer.model.eval()
-    right = [margin(trainer, rows[i]) > 0 and margin(trainer, rows[i + 1]) > 0 for i in range(0, 16, 2)]
-    key = "eval_twins/both_correct"
+    twins = evaluation_twins(trainer, rows)
+    right = [a > 0 and b > 0 for a, b in twins]
     assert 0 < sum(right) < 8
-    assert logged[key] == sum(right) / 8
-    cells = {name.removeprefix(f"{key}/"): value for name, value in logged.items() if name.startswith(f"{key}/")}
-    assert cells == {"calm/low:high": sum(right[:3]) / 3, "noir/low:high": sum(right[3:]) / 5}
-    assert not any(name.startswith("twins/both_correct/") for entry in trainer.state.log_history for name in entry)
-
-
-def test_both_rows_of_a_twin_name_the_same_cell() -> None:
-    columns = {name: [row[name] for row in make_twin(1)] for name in make_twin(1)[0]}
-    assert cell_names(columns) == ["noir/low:high"] * 2
-    assert cell_names(columns | {"score_chosen": [50.0, 50.0], "score_rejected": [50.0, 50.0]}) == ["noir/high:low"] * 2
+    assert logged["eval_twins/both_correct"] == sum(right) / 8
+    assert logged["eval_twins/sum_margin"] == pytest.approx(sum(a + b for a, b in twins) / 8, abs=1e-4)
+    assert logged["eval_twins/style_bias"] == pytest.approx(sum(abs(a - b) / 2 for a, b in twins) / 8, abs=1e-4)
+    assert "twins/both_correct" in trainer.state.log_history[0]

@@ -11,15 +11,9 @@ from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import ModelSummaries
 from rubrics import ScoreLevel
 
-COLUMNS = {
-    "model": "model",
-    "level": "asked for",
-    "k": "k",
-    "value": "value",
-    **figures.INTERVAL,
-    "mean_tokens": "cost",
-}
-BANDS = {shown_name(level.value): level.band for level in ScoreLevel}
+COLUMNS = {"model": "model", "level": "asked for", "k": "k", "value": "value"} | figures.INTERVAL
+COLUMNS |= {"mean_tokens": "cost"}
+BANDS = pd.DataFrame({shown_name(level.value): level.band for level in ScoreLevel}, index=["band_from", "band_to"]).T
 
 
 def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
@@ -33,39 +27,31 @@ def band_hit(models: ModelSummaries) -> ChartType:
     unit = " or ".join(sorted({part["cost_unit"] for part in models.values()}))
     levels = list(dict.fromkeys(points["level"]))
     costs = {"k": "samples k", "mean_tokens": f"{unit} written"}
-    panels = [
+    by_cost = [
         points.assign(cost=points[column], panel=points["level"] + f", by {caption}")
         for column, caption in costs.items()
     ]
     # model by model, as `chart_data` takes them
-    rows = pd.concat(panels).sort_values("model", kind="stable", key=lambda names: names.map(list(models).index))
+    rows = pd.concat(by_cost).sort_values("model", kind="stable", key=lambda names: names.map(list(models).index))
     order = [f"{level}, by {caption}" for caption in costs.values() for level in levels]
     layers = figures.curves(_cost("cost"), "value", "band-hit (0-1)", figures.SHARE_SCALE, figures.tips(COLUMNS))
     chart = alt.layer(*layers, data=chart_data(rows)).properties(width=190, height=180)
-    faceted = chart.facet(alt.Facet("panel:N", sort=order, title=None), columns=len(levels)).resolve_scale(
-        x="independent"
-    )
+    drawn = figures.panels(chart, "panel", len(levels), order).resolve_scale(x="independent")
     note = "Chance that the best of k samples is in the band asked for, exact from all samples, with 95% intervals."
-    return titled(faceted.resolve_scale(x="independent"), "Best of k samples: in the band", note, COLUMNS)
+    return titled(drawn, "Best of k samples: in the band", note, COLUMNS)
 
 
 def score(models: ModelSummaries) -> ChartType:
     """Score, 0-100, of the best of k by level, with the band to hit."""
-    points = _points(models, "score")
-    rows = points[points["level"].isin(LEVELS)]
-    rows = rows.assign(
-        band_from=rows["level"].map(lambda level: BANDS[level][0]),
-        band_to=rows["level"].map(lambda level: BANDS[level][1]),
-    )
+    rows = _points(models, "score").join(BANDS, on="level", how="inner")
     title = "score of the best of k (0-100)"
     band = alt.Chart().mark_rect(color=figures.BAND)
-    y = alt.Y("min(band_from):Q", title=title, scale=figures.SCORE_SCALE)
+    y = figures.at(alt.Y, title, figures.SCORE_SCALE)("min(band_from)")
     layers = figures.curves(_cost("k", "samples k"), "value", title, figures.SCORE_SCALE, figures.tips(COLUMNS))
     chart = alt.layer(band.encode(y=y, y2="max(band_to):Q"), *layers, data=chart_data(rows))
-    chart = chart.properties(width=230, height=230)
-    faceted = chart.facet(alt.Facet("level:N", sort=LEVELS, title=None), columns=3)
+    drawn = figures.panels(chart.properties(width=230, height=230), "level", 3, LEVELS)
     note = "Expected score of the best of k samples, exact from all samples; the shading is the band to hit."
-    return titled(faceted, "Best of k samples: score", note, COLUMNS)
+    return titled(drawn, "Best of k samples: score", note, COLUMNS)
 
 
 def _points(models: ModelSummaries, statistic: str) -> pd.DataFrame:

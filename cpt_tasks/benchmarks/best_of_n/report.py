@@ -6,21 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.benchmarks.best_of_n.statistics import (
-    BOUNDS,
-    CELL,
-    LEVEL_NAMES,
-    POOLED,
-    ROUNDING,
-    VALUES,
-    best_of_k_cells,
-    curve_sizes,
-    level_curves,
-    samples_to_reach,
-)
+from cpt_tasks.benchmarks.best_of_n import statistics
 from cpt_tasks.report.run import Run, base_of
-from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import cell
+from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.text import cell, number
 from judges import Judgment
 from judges.interval import Estimate, Floats, estimates, jsonable
 
@@ -39,28 +28,30 @@ smaller k. Intervals are 95% and take the user prompts as drawn; what an adapter
 
 def summarise(run: Run, seed: int) -> dict[str, Any]:
     """What summary.json holds of a run; see `INTRO`. `metrics` are pooled over levels, `curves` are by level too."""
-    n, rows, selector = samples_per_cell(run), selectable(run), selector_name(run)
-    cells = best_of_k_cells(rows, n, "selection" if selector else "score")
-    names = list(VALUES)
-    bounds = {f"{name}@{k}": BOUNDS[name] for name in VALUES for k in range(1, n + 1)}
+    n, rows, selector = samples_per_cell(run), run.scored, selector_name(run)
+    cells = selected(run, n)
+    names = list(statistics.VALUES)
+    bounds = {f"{name}@{k}": statistics.BOUNDS[name] for name in statistics.VALUES for k in range(1, n + 1)}
     if selector is not None:
-        oracle = best_of_k_cells(rows, n)
+        oracle = statistics.best_of_k_cells(rows[rows["selection"].notna()], n)
         cells = cells.join(oracle.add_prefix("oracle_")).join((oracle - cells).add_prefix("optimism_"))
-        names = [f"{kind}{name}" for kind in ("", "oracle_", "optimism_") for name in VALUES]
+        names = [f"{kind}{name}" for kind in ("", "oracle_", "optimism_") for name in statistics.VALUES]
         bounds |= {f"oracle_{name}": ends for name, ends in bounds.items()}
-    by_point = _curve_estimates(cells[[f"{name}@{k}" for name in names for k in curve_sizes(n)]], bounds)
+    sizes = statistics.curve_sizes(n)
+    by_point = _curve_estimates(cells[[f"{name}@{k}" for name in names for k in sizes]], bounds)
     unit, costs = cost_per_sample(run)
+    distinct = rows["response"].str.strip().groupby([rows[name] for name in statistics.CELL]).nunique()
     return {
         "samples_per_cell": n,
         "selected_by": selector or "the judge of the report",
         "upper_bound": selector is None,
-        "unselected": len(run.scored) - len(rows),
-        "distinct_responses": jsonable(distinct_responses(run)),
+        "unselected": 0 if selector is None else int(rows["selection"].isna().sum()),
+        "distinct_responses": jsonable(float(distinct.mean())),
         "cost_unit": unit,
         "metrics": {
-            f"{name}@{k}": by_point[POOLED, f"{name}@{k}"].to_json()
+            f"{name}@{k}": by_point[statistics.POOLED, f"{name}@{k}"].to_json()
             for name in names
-            for k in curve_sizes(n)
+            for k in sizes
             if not name.endswith("score")
         },
         "curves": [
@@ -68,9 +59,9 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
             | by_point[level, f"{name}@{k}"].to_json()
             | {"mean_tokens": jsonable(k * costs[level])}
             for name in names
-            for level in LEVEL_NAMES
+            for level in statistics.LEVEL_NAMES
             if (level, f"{name}@1") in by_point
-            for k in curve_sizes(n)
+            for k in sizes
         ],
         "cells": _cell_counts(run, cells, n),
     }
@@ -85,11 +76,10 @@ def compare(runs: Sequence[Run], seed: int) -> dict[str, dict[str, Any]]:
         ValueError: If the two were not selected by the same judge.
     """
     groups = [[run for run in runs if run.prompting == way] for way in dict.fromkeys(run.prompting for run in runs)]
-    compared = {}
-    for run in runs:
-        bases = [base for group in groups if (base := base_of(run, group)) is not None]
-        if bases:
-            compared[run.name] = {"against": [row for base in bases for row in _against(run, base)]}
+    pairs = [(run, base) for run in runs for group in groups if (base := base_of(run, group)) is not None]
+    compared: dict[str, dict[str, Any]] = {run.name: {"against": []} for run, _ in pairs}
+    for run, base in pairs:
+        compared[run.name]["against"] += _against(run, base)
     return compared
 
 
@@ -113,16 +103,13 @@ def selector_name(run: Run) -> str | None:
     return judges.pop()[0]
 
 
-def selectable(run: Run) -> pd.DataFrame:
-    """The scored rows; with a second judge that selects, those that both judges scored."""
-    rows = run.scored
-    return rows if selector_name(run) is None else rows[rows["selection"].notna()]
+def selected(run: Run, n: int) -> pd.DataFrame:
+    """What is picked out of k = 1 ... n of the scored samples, see `best_of_k_cells`.
 
-
-def distinct_responses(run: Run) -> float:
-    """Mean number of different texts among the scored samples of a cell, 1 to n."""
-    rows = run.scored
-    return float(rows["response"].str.strip().groupby([rows[name] for name in CELL]).nunique().mean())
+    With a second judge that selects, of those that both judges scored.
+    """
+    by = "score" if selector_name(run) is None else "selection"
+    return statistics.best_of_k_cells(run.scored[run.scored[by].notna()], n, by)
 
 
 def cost_per_sample(run: Run) -> tuple[str, dict[str, float]]:
@@ -135,7 +122,7 @@ def cost_per_sample(run: Run) -> tuple[str, dict[str, float]]:
     in_tokens = run.truncated is not None and rows["output_tokens"].notna().all()
     lengths = rows["output_tokens" if in_tokens else "words"]
     by_level = {str(level): float(mean) for level, mean in lengths.groupby(rows["level"]).mean().items()}
-    return "tokens" if in_tokens else "words", by_level | {POOLED: float(lengths.mean())}
+    return "tokens" if in_tokens else "words", by_level | {statistics.POOLED: float(lengths.mean())}
 
 
 def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
@@ -151,19 +138,12 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     return shown
 
 
-def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
-    """Band-hit of the best of k against k and against cost, and its score by level."""
-    from cpt_tasks.benchmarks.best_of_n import charts as draw
-
-    return draw.charts(models, runs)
-
-
 def _curve_estimates(cells: pd.DataFrame, bounds: dict[str, tuple[float, float]]) -> dict[tuple[str, str], Estimate]:
     """Estimates of every column by level and pooled."""
-    keys = {f"{level} {column}": (level, column) for level in LEVEL_NAMES for column in cells.columns}
+    keys = {f"{level} {column}": (level, column) for level in statistics.LEVEL_NAMES for column in cells.columns}
 
     def curves(rows: pd.DataFrame) -> dict[str, float]:
-        means = level_curves(rows.set_index(CELL))
+        means = statistics.level_curves(rows.set_index(statistics.CELL))
         return {f"{level} {column}": float(means[column][level]) for level in means.index for column in means.columns}
 
     ranges = {key: bounds[column] for key, (_, column) in keys.items() if column in bounds}
@@ -182,7 +162,7 @@ def _against(run: Run, base: Run) -> list[dict[str, Any]]:
     (unit, base_costs), (own_unit, costs) = cost_per_sample(base), cost_per_sample(run)
     rows = []
     for level in [name for name in base_curves if name in own_curves]:
-        for k in curve_sizes(n)[1:]:
+        for k in statistics.curve_sizes(n)[1:]:
             needed = samples_needed(base_curves[level], own_curves[level], k)
             known = unit == own_unit and needed["samples"] is not None
             rows.append(
@@ -199,8 +179,7 @@ def _against(run: Run, base: Run) -> list[dict[str, Any]]:
 
 def _band_hits(run: Run, n: int) -> dict[str, Floats]:
     """Band-hit at k = 1 ... n by level and pooled."""
-    cells = best_of_k_cells(selectable(run), n, "selection" if selector_name(run) else "score")
-    curves = level_curves(cells[[f"band_hit@{k}" for k in range(1, n + 1)]])
+    curves = statistics.level_curves(selected(run, n)[[f"band_hit@{k}" for k in range(1, n + 1)]])
     return {str(level): curve.to_numpy(np.float64) for level, curve in curves.iterrows()}
 
 
@@ -211,11 +190,11 @@ def samples_needed(base: Floats, own: Floats, k: int) -> dict[str, Any]:
     its curve is flat. `bound` says that `samples` is "at_most" or "at_least" what is needed, None that it is that.
     """
     goal = float(base[k - 1])
-    needed, n = samples_to_reach(own, goal), len(base)
-    samples, base_samples = (float(np.clip(count, 1, n)) for count in (needed, samples_to_reach(base, goal)))
+    needed, n = statistics.samples_to_reach(own, goal), len(base)
+    samples, base_samples = (float(np.clip(count, 1, n)) for count in (needed, statistics.samples_to_reach(base, goal)))
     return {
         "goal": jsonable(goal),
-        "ceiling": goal > 1 - ROUNDING,
+        "ceiling": goal > 1 - statistics.ROUNDING,
         "samples": jsonable(samples),
         "bound": {float("-inf"): "at_most", float("inf"): "at_least"}.get(needed),
         "ratio": jsonable(base_samples / samples),
@@ -224,30 +203,33 @@ def samples_needed(base: Floats, own: Floats, k: int) -> dict[str, Any]:
 
 def _cell_counts(run: Run, cells: pd.DataFrame, n: int) -> list[dict[str, Any]]:
     """By level and k: cells with k scored samples, and those left out because fewer were scored."""
-    asked = run.frame.drop_duplicates(CELL)["level"].value_counts()
-    scored = cells.notna().groupby("level").sum()
-    totals = {str(level): int(count) for level, count in asked.items()} | {POOLED: int(asked.sum())}
-    counts = {str(level): row for level, row in scored.iterrows()} | {POOLED: scored.sum()}
+    asked = run.frame.drop_duplicates(statistics.CELL)["level"]
     entries = []
-    for level in [name for name in LEVEL_NAMES if totals.get(name)]:
-        for k in curve_sizes(n):
-            kept = int(counts[level][f"score@{k}"]) if level in counts else 0
-            entries.append({"level": level, "k": k, "cells": kept, "left_out": totals[level] - kept})
+    for level in statistics.LEVEL_NAMES:
+        total = int((asked == level).sum()) if level != statistics.POOLED else len(asked)
+        scored = cells[cells.index.get_level_values("level") == level] if level != statistics.POOLED else cells
+        for k in statistics.curve_sizes(n) if total else []:
+            kept = int(scored[f"score@{k}"].notna().sum())
+            entries.append({"level": level, "k": k, "cells": kept, "left_out": total - kept})
     return entries
 
 
 def _curve_table(models: ModelSummaries, statistic: str) -> pd.DataFrame:
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for model, part in models.items():
-        for point in part["curves"]:
+    digits = 2 if statistic == "band_hit" else 1
+    points = pd.DataFrame(
+        [
+            {"model": model, "level": point["level"]}
+            | {"selected by": _selection_label(point["statistic"].removesuffix(statistic), part)}
+            | {"k": f"k={point['k']}", "cell": cell(point, digits)}
+            for model, part in models.items()
+            for point in part["curves"]
             # the levels want different scores, so their mean says nothing
-            if not point["statistic"].endswith(statistic) or (statistic, point["level"]) == ("score", POOLED):
-                continue
-            selected_by = _selection_label(point["statistic"].removesuffix(statistic), part)
-            key = (model, point["level"], selected_by)
-            row = rows.setdefault(key, dict(zip(("model", "level", "selected by"), key, strict=True)))
-            row[f"k={point['k']}"] = cell(point, digits=2 if statistic == "band_hit" else 1)
-    return pd.DataFrame(list(rows.values())).fillna("")
+            if point["statistic"].endswith(statistic) and (statistic, point["level"]) != ("score", statistics.POOLED)
+        ]
+    )
+    row = ["model", "level", "selected by"]
+    table = points.pivot_table(index=row, columns="k", values="cell", aggfunc="first", sort=False)
+    return table.fillna("").rename_axis(columns=None).reset_index()
 
 
 def _selection_label(prefix: str, part: dict[str, Any]) -> str:
@@ -257,32 +239,34 @@ def _selection_label(prefix: str, part: dict[str, Any]) -> str:
 
 
 def _samples_row(model: str, part: dict[str, Any]) -> dict[str, Any]:
-    wanted = (POOLED, 1, "band_hit")
+    wanted = (statistics.POOLED, 1, "band_hit")
     [cost] = [p["mean_tokens"] for p in part["curves"] if (p["level"], p["k"], p["statistic"]) == wanted]
-    pooled = [entry for entry in part["cells"] if entry["level"] == POOLED and entry["left_out"]]
+    pooled = [entry for entry in part["cells"] if entry["level"] == statistics.POOLED and entry["left_out"]]
+    left_out = [f"{entry['left_out']} at k={entry['k']}" for entry in pooled]
     return {
         "model": model,
         "scored": part["n"],
         "unscored": part["unscored"],
         "scored but not by the selecting judge": part["unselected"],
-        "cells left out": ", ".join(f"{entry['left_out']} at k={entry['k']}" for entry in pooled) or "none",
+        "cells left out": ", ".join(left_out) or "none",
         "distinct responses per cell": f"{part['distinct_responses']:.1f} of {part['samples_per_cell']}",
         f"{part['cost_unit']} per response": f"{cost:.0f}",
     }
 
 
 def _saved_row(model: str, row: dict[str, Any]) -> dict[str, Any]:
-    sign = {"at_most": "<=", "at_least": ">="}.get(row["bound"], "")
-    inverse = {"at_most": ">=", "at_least": "<="}.get(row["bound"], "")
-    note = {"at_most": " (fewer than 1 sample)", "at_least": " (not reached)"}.get(row["bound"], "")
+    sign, inverse, note = {
+        "at_most": ("<=", ">=", " (fewer than 1 sample)"),
+        "at_least": (">=", "<=", " (not reached)"),
+        None: ("", "", ""),
+    }[row["bound"]]
     reachable = row["samples"] is not None
-    goal = "undefined" if row["goal"] is None else f"{row['goal']:.2f}{' (ceiling)' if row['ceiling'] else ''}"
     return {
         "adapter": model,
         "base": row["base"],
         "level": row["level"],
         "k of the base": row["base_samples"],
-        "its band-hit": goal,
+        "its band-hit": number(row["goal"], 2) + (" (ceiling)" if row["ceiling"] else ""),
         "samples of the adapter": f"{sign}{row['samples']:.2f}{note}" if reachable else "nothing to reach",
         "ratio": f"{inverse}{row['ratio']:.2f}" if reachable else "undefined",
         "cost of the base": f"{row['base_cost']:.0f} {row['cost_unit']}",
@@ -290,4 +274,4 @@ def _saved_row(model: str, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-SECTION = Section("Best of n", lambda runs: INTRO, summarise, tables, charts, compare)
+SECTION = Section("Best of n", INTRO, summarise, tables, f"{__package__}.charts", compare)

@@ -17,10 +17,10 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState, generate
 
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid
-from cpt_tasks.options import JudgeOption, check_choice, scorer_of, wording_split_of
+from cpt_tasks.options import check_choice, check_least, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit
-from cpt_tasks.scorer import open_judge_store, score_response
+from cpt_tasks.scorer import JudgeOption, open_judge_store, score_response, scorer_of
 from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, grader_models, judge_hash, judge_model
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
@@ -130,8 +130,7 @@ def best_of_n(
         ValueError: If a parameter is unknown, a rubric cannot be measured, or both judges are the same.
         PrerequisiteError: If there is no key for the judge, or no model in the role `selector`.
     """
-    if n < 2:
-        raise ValueError(f"n: got {n}, expected 2 or more; for one response per cell run rubric_adherence")
+    check_least(n, 2, "n")
     split = wording_split_of(wording_split, paraphrases)
     dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings=1)
     reporter = scorer_of("best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store)
@@ -161,10 +160,6 @@ def check_selector(select_by: SelectBy, judge: JudgeOption, rubrics: str | list[
     if select_by == "measured":
         for rubric in load_rubrics(rubrics):
             check_measurable(rubric)
-    same = select_by == judge == "measured" or (
-        select_by == "model"
-        and judge_hash(selector_model())
-        in [judge_hash(model) for model in (grader_models() if judge == "model" else [])]
-    )
-    if same:
+    reporters = {judge_hash(model) for model in grader_models()} if judge == select_by == "model" else set()
+    if select_by == judge == "measured" or (select_by == "model" and judge_hash(selector_model()) in reporters):
         raise ValueError("select_by: the selecting judge is a judge of the report too, expected another one or none")

@@ -16,10 +16,7 @@ REQUESTS = {"same_levels": "same level of both", "different_levels": "different 
 
 def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
     """Accuracy alone and together, and the side effects."""
-    drawn: Charts = {"composition": alone_and_together(models)}
-    if any(part.get("side_effects") for part in models.values()):
-        drawn["composition_side_effects"] = side_effect_chart(models)
-    return drawn
+    return {"composition": alone_and_together(models)} | side_effect_chart(models, "composition_side_effects")
 
 
 def alone_and_together(models: ModelSummaries) -> ChartType:
@@ -32,16 +29,13 @@ def alone_and_together(models: ModelSummaries) -> ChartType:
     ]
     columns = {"model": "model", "request": "request", "share": "share", "value": "value", **figures.INTERVAL}
     x = alt.X("share:N", sort=list(BARS.values()), title=None, axis=figures.LINES)
+    y = figures.at(alt.Y, "share in the band asked for", figures.SHARE_SCALE)
     base = alt.Chart().encode(x=x, xOffset=alt.XOffset("model:N", sort=None))
-
-    def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title="share in the band asked for", scale=figures.SHARE_SCALE)
-
     chart = alt.layer(
         base.mark_bar().encode(y=y("value"), color=figures.model_colour(), tooltip=figures.tips(columns)),
         base.mark_rule(strokeWidth=1.5, color=figures.INK).encode(y=y("ci_low"), y2="ci_high:Q"),
         data=chart_data(rows),
     ).properties(width=max(240, 30 * len(models)), height=240)
-    faceted = chart.facet(alt.Facet("request:N", sort=list(REQUESTS.values()), title=None), columns=2)
     note = "Share of scores in the band asked for, with 95% intervals; both right: the two scores of one response."
-    return titled(faceted, "Two rubrics: alone and together", note, columns)
+    drawn = figures.panels(chart, "request", 2, list(REQUESTS.values()))
+    return titled(drawn, "Two rubrics: alone and together", note, columns)

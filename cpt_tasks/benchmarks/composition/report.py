@@ -1,6 +1,5 @@
 """What a report says of `composition`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,8 +8,8 @@ from cpt_tasks.benchmarks.composition.statistics import BOUNDS, composition_stat
 from cpt_tasks.benchmarks.rubric_adherence.side_effects import INTRO as SIDE_EFFECTS_INTRO
 from cpt_tasks.benchmarks.rubric_adherence.side_effects import side_effect_tables, with_side_effects
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import cell
+from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.text import cells, json_of
 from judges.interval import estimates
 
 INTRO = (
@@ -24,11 +23,6 @@ INTRO = (
     + " Here of what each rubric does when it is asked for alone."
 )
 SUBSETS = {"all": "all requests", "same_levels": "same level of both", "different_levels": "different levels"}
-
-
-def intro(runs: Sequence[Run]) -> str:
-    """What the numbers mean."""
-    return INTRO
 
 
 def summarise(run: Run, seed: int) -> dict[str, Any]:
@@ -64,20 +58,15 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     return {"By request": pd.DataFrame(by_request), "By pair": pd.DataFrame(by_pair)} | side_effect_tables(models)
 
 
-def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
-    """Accuracy alone and together, and the side effects."""
-    from cpt_tasks.benchmarks.composition import charts as draw
-
-    return draw.charts(models, runs)
-
-
 def _statistics(joints: pd.DataFrame) -> dict[str, Any]:
     metrics = estimates(joints, composition_statistics, BOUNDS)
-    return {"n": len(joints), "metrics": {name: estimate.to_json() for name, estimate in metrics.items()}}
+    return {"n": len(joints), "metrics": json_of(metrics)}
 
 
 def _row(statistics: dict[str, Any]) -> dict[str, Any]:
-    return {"n": statistics["n"]} | {name: cell(estimate) for name, estimate in statistics["metrics"].items()}
+    return {"n": statistics["n"]} | cells(statistics["metrics"])
 
 
-SECTION = Section("Composition: two rubrics at once", intro, summarise, tables, charts)
+SECTION = Section(
+    "Composition: two rubrics at once", INTRO, summarise, tables, "cpt_tasks.benchmarks.composition.charts"
+)

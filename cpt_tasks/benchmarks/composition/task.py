@@ -13,6 +13,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
+from typing import Any
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -20,17 +21,10 @@ from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import JudgeOption, levels_of, prompts_by_rubric, scorer_of, wording_split_of
+from cpt_tasks.options import check_least, levels_of, prompts_by_rubric, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import (
-    ALONE,
-    TOGETHER,
-    WordingSplit,
-    content_hash,
-    sample_of,
-    unprompted_sample,
-    wording_at,
-)
+from cpt_tasks.samples import ALONE, TOGETHER, WordingSplit, content_hash, sample_of, unprompted_sample, wording_at
+from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
@@ -91,8 +85,7 @@ def rubric_pairs(rubrics: Sequence[Rubric], pairs: str | list[str], max_pairs: i
     Raises:
         ValueError: If a pair is not two different rubrics of the selection, or there is none, or max_pairs is below 1.
     """
-    if max_pairs < 1:
-        raise ValueError(f"max_pairs: got {max_pairs}, expected 1 or more")
+    check_least(max_pairs, 1, "max_pairs")
     names = pairs.split(",") if isinstance(pairs, str) else pairs
     by_id = {rubric.id: rubric for rubric in rubrics}
     every = names == ["all"]
@@ -124,6 +117,7 @@ def composition_samples(
     """
     together: list[Sample] = []
     alone: dict[tuple[str, ScoreLevel, str], Sample] = {}
+    further: dict[tuple[str, ScoreLevel, str], list[str]] = {}
     judges: dict[str, dict[str, Rubric]] = defaultdict(dict)
     texts: dict[str, str] = {}
     for pair in pairs:
@@ -137,15 +131,11 @@ def composition_samples(
             ]
             for (rubric, other), level in product((pair, (second, first)), levels):
                 key = (rubric.id, level, user_prompt_id)
-                wording, system = wording_at(rubric, level, wording_split, position)
-                single = alone.setdefault(
-                    key,
-                    sample_of(
-                        rubric, level, user_prompt_id, text, system, wording, suffix="alone-", also=[], cell=ALONE
-                    ),
-                )
-                others = single.metadata["also"] if single.metadata else []
+                others = further.setdefault(key, [])
                 others += [other.id] * (other.id not in others)
+                wording, system = wording_at(rubric, level, wording_split, position)
+                facts: dict[str, Any] = {"suffix": "alone-", "also": others, "cell": ALONE}
+                alone.setdefault(key, sample_of(rubric, level, user_prompt_id, text, system, wording, **facts))
     unprompted = [unprompted_sample(prompt, text, list(judges[prompt].values())) for prompt, text in texts.items()]
     return MemoryDataset([*together, *alone.values(), *unprompted], name="composition")
 
@@ -156,14 +146,11 @@ def composition_scores() -> Metric:
 
     def compute(scores: list[SampleScore]) -> Value:
         from cpt_tasks.benchmarks.composition.statistics import BOUNDS, composition_statistics, joint_responses
-        from cpt_tasks.statistics.frame import frame_of_scores
+        from cpt_tasks.statistics.frame import frame_of_scores, metric_values
         from judges.interval import estimates
 
         joints = joint_responses(frame_of_scores(scores))
-        values: dict[str, str | int | float | bool | None] = {"n_joint": len(joints)}
-        for name, estimate in estimates(joints, composition_statistics, BOUNDS).items():
-            values |= {name: estimate.value, f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
-        return values
+        return {"n_joint": len(joints)} | metric_values(estimates(joints, composition_statistics, BOUNDS))
 
     return compute
 

@@ -11,14 +11,8 @@ from cpt_tasks.report.figures import Charts, chart_data, shown_name, titled
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import ModelSummaries
 
-COLUMNS = {
-    "model": "model",
-    "target": "target",
-    "trained": "trained",
-    "mean": "mean score",
-    **figures.INTERVAL,
-    "n": "n",
-}
+COLUMNS = {"model": "model", "target": "target", "trained": "trained", "mean": "mean score"} | figures.INTERVAL
+COLUMNS |= {"n": "n"}
 NOTE = (
     "Mean judged score at each target, with 95% intervals; the dashed line is a model that hits every target, hollow "
     "marks are targets that were never trained."
@@ -39,8 +33,8 @@ def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
     drawn: Charts = {"dose_response": titled(chart, title, NOTE, COLUMNS)}
     if by_rubric:
         panel = _curves(by_rubric).properties(width=190, height=190)
-        faceted = panel.facet(alt.Facet("rubric:N", title=None), columns=4)
-        drawn["dose_response_by_rubric"] = titled(faceted, f"{title}, by rubric", NOTE, {"rubric": "rubric"} | COLUMNS)
+        by_panel = panel.facet(alt.Facet("rubric:N", title=None), columns=4)
+        drawn["dose_response_by_rubric"] = titled(by_panel, f"{title}, by rubric", NOTE, {"rubric": "rubric"} | COLUMNS)
     return drawn
 
 
@@ -53,12 +47,12 @@ def _rows(name: str, curve: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 def _curves(rows: list[dict[str, Any]]) -> alt.LayerChart | alt.FacetChart:
     scale, title = figures.SCORE_SCALE, "mean judged score (0-100)"
-    x = alt.X("target:Q", title="target asked for (0-100)", scale=scale)
+    x = figures.at(alt.X, "target asked for (0-100)", scale)("target")
     ideal = alt.Chart(pd.DataFrame({"target": [0, 100], "mean": [0, 100]})).mark_line(strokeDash=[5, 4])
     *layers, points = figures.curves(x, "mean", title, scale, figures.tips(COLUMNS))
     hollow = points.transform_filter("datum.trained == 'no'").mark_point(fill=figures.PAPER, size=45, opacity=1)
     return alt.layer(
-        ideal.encode(x=x, y=alt.Y("mean:Q", title=title, scale=scale), color=alt.value(figures.RULE)),
+        ideal.encode(x=x, y=figures.at(alt.Y, title, scale)("mean"), color=alt.value(figures.RULE)),
         *layers,
         points.transform_filter("datum.trained == 'yes'"),
         hollow,

@@ -1,25 +1,14 @@
 """What a report says of `dose_response`: the curve of score on target, and what it lacks."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from cpt_tasks.benchmarks.dose_response.statistics import (
-    BOUNDS,
-    DEAD_SHARE,
-    SATURATION_SHARE,
-    STATISTICS,
-    by_prompt,
-    by_rubric,
-    dead_stretch,
-    means_by_rubric,
-    score_column,
-    targets_of,
-)
+from cpt_tasks.benchmarks.dose_response import statistics
+from cpt_tasks.benchmarks.dose_response.statistics import DEAD_SHARE, SATURATION_SHARE
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import cell
+from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.text import cell, json_of
 from judges.interval import Estimate, Floats, estimates, jsonable
 
 INTRO = f"""\
@@ -38,8 +27,8 @@ IN_POINTS = ("dynamic_range", "mean_absolute_error", "dead_zone", "saturation_po
 
 def summarise(run: Run, seed: int) -> dict[str, Any]:
     """What summary.json holds of a run; see `INTRO`. `trained` says whether training asked for such a target: never."""
-    prompts = by_prompt(run.scored)
-    rubrics = by_rubric(prompts)
+    prompts = statistics.by_prompt(run.scored)
+    rubrics = statistics.by_rubric(prompts)
     return {
         "style": sorted(run.frame["style"].unique())[0],
         **_entry(prompts),
@@ -47,7 +36,7 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
             rubric: _entry(part) | {"dead_zone_targets": _stretch_json(part)}
             for rubric, part in prompts.groupby("rubric")
         },
-        "undefined_rubrics": {name: list(rubrics.index[rubrics[name].isna()]) for name in STATISTICS},
+        "undefined_rubrics": {name: list(rubrics.index[rubrics[name].isna()]) for name in statistics.STATISTICS},
     }
 
 
@@ -70,22 +59,21 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     }
 
 
-def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
-    """Mean score on target over all rubrics, and the same rubric by rubric."""
-    from cpt_tasks.benchmarks.dose_response import charts as draw
-
-    return draw.charts(models, runs)
-
-
 def _entry(prompts: pd.DataFrame) -> dict[str, Any]:
     """Metrics and curve of user prompts of one or more rubrics."""
-    targets = targets_of(prompts)
-    bounds = BOUNDS | {score_column(target): (0.0, 100.0) for target in targets}
-    plain = {name: Estimate(value) for name, value in over_rubrics(by_rubric(prompts)).items()}
-    numbers = plain | estimates(prompts, lambda part: over_rubrics(means_by_rubric(part)), bounds)
+    targets = statistics.targets_of(prompts)
+    bounds = statistics.BOUNDS | {statistics.score_column(target): (0.0, 100.0) for target in targets}
+    plain = {name: Estimate(value) for name, value in over_rubrics(statistics.by_rubric(prompts)).items()}
+    numbers = plain | estimates(prompts, lambda part: over_rubrics(statistics.means_by_rubric(part)), bounds)
+    curve = []
+    for target in targets:
+        mean = numbers[statistics.score_column(target)].to_json()
+        point = {"mean" if key == "value" else key: number for key, number in mean.items()}
+        n = int(prompts[statistics.score_column(target)].notna().sum())
+        curve.append({"target": float(target), "trained": False} | point | {"n": n})
     return {
-        "metrics": {name: numbers[name].to_json() for name in STATISTICS},
-        "curve": [_point_json(target, prompts, numbers[score_column(target)]) for target in targets],
+        "metrics": json_of({name: numbers[name] for name in statistics.STATISTICS}),
+        "curve": curve,
     }
 
 
@@ -94,22 +82,11 @@ def over_rubrics(rubrics: pd.DataFrame) -> dict[str, float]:
     return {str(name): float(value) for name, value in rubrics.mean().items()}
 
 
-def _point_json(target: float, prompts: pd.DataFrame, mean: Estimate) -> dict[str, Any]:
-    numbers = mean.to_json()
-    return {
-        "target": float(target),
-        "trained": False,
-        "mean": numbers["value"],
-        "ci_low": numbers["ci_low"],
-        "ci_high": numbers["ci_high"],
-        "n": int(prompts[score_column(target)].notna().sum()),
-    }
-
-
 def _stretch_json(prompts: pd.DataFrame) -> list[float | None] | None:
     """The dead stretch of the mean curve of one rubric."""
-    curve: Floats = prompts[[score_column(target) for target in targets_of(prompts)]].mean().to_numpy()
-    stretch = dead_stretch(targets_of(prompts), curve)
+    targets = statistics.targets_of(prompts)
+    curve: Floats = prompts[[statistics.score_column(target) for target in targets]].mean().to_numpy()
+    stretch = statistics.dead_stretch(targets, curve)
     return None if stretch is None else [jsonable(end) for end in stretch]
 
 
@@ -121,4 +98,4 @@ def _metric_cells(metrics: dict[str, Any], part: dict[str, Any]) -> dict[str, st
     return cells
 
 
-SECTION = Section("Dose response", lambda runs: INTRO, summarise, tables, charts)
+SECTION = Section("Dose response", INTRO, summarise, tables, f"{__package__}.charts")

@@ -10,16 +10,18 @@ steps or not at all; one that has learnt the attribute moves in proportion. See
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from string import Template
-from typing import Literal
+from typing import Any, Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import JudgeOption, check_choice, prompts_by_rubric, scorer_of, wording_split_of
+from cpt_tasks.options import check_choice, prompts_by_rubric, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import WordingSplit, sample_of, wording_at
+from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
@@ -127,23 +129,10 @@ def dose_samples(
         wording_split: Which wordings of the extremely_high system prompts.
     """
     samples = []
-    for rubric in rubrics:
-        for target in targets:
-            for position, (user_prompt_id, text) in enumerate(user_prompts[rubric.id].items()):
-                wording, full = wording_at(rubric, ScoreLevel.EXTREMELY_HIGH, wording_split, position)
-                system = dose_prompt(full, target, style)
-                samples.append(
-                    sample_of(
-                        rubric,
-                        ScoreLevel.of(target),
-                        user_prompt_id,
-                        text,
-                        system,
-                        wording,
-                        asked=f"{target:g}",
-                        target=target,
-                        style=style,
-                        dose_version=DOSE_VERSION,
-                    )
-                )
+    for rubric, target in product(rubrics, targets):
+        facts: dict[str, Any] = {"target": target, "style": style, "dose_version": DOSE_VERSION}
+        for position, (user_prompt_id, text) in enumerate(user_prompts[rubric.id].items()):
+            wording, full = wording_at(rubric, ScoreLevel.EXTREMELY_HIGH, wording_split, position)
+            cell = (rubric, ScoreLevel.of(target), user_prompt_id, text, dose_prompt(full, target, style), wording)
+            samples.append(sample_of(*cell, asked=f"{target:g}", **facts))
     return MemoryDataset(samples, name="dose_response")

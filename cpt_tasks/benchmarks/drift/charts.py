@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from cpt_tasks.report import figures
-from cpt_tasks.report.figures import Charts, ChartType, chart_data, shown_name, titled
+from cpt_tasks.report.figures import Charts, chart_data, shown_name, titled
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import ModelSummaries
 
@@ -14,24 +14,15 @@ STATISTICS = ["mean score (0-100)", "difference from the base, points"]
 
 
 def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
-    """Mean score by rubric and model, and how far each adapter is from its base."""
-    return {"drift": unprompted(models)}
-
-
-def unprompted(models: ModelSummaries) -> ChartType:
     """Mean scores without a system prompt, and where there is a base the differences from it, in score points."""
     frame = chart_data(list(_rows(models)))
     columns = {"model": "model", "rubric": "rubric", "statistic": "statistic", "value": "value", **figures.INTERVAL}
-    base = figures.row_layer("rubric")
-    points = base.mark_point(filled=True, size=60, opacity=1).encode(shape=figures.model_shape())
-    chart = alt.layer(
-        base.mark_rule(strokeWidth=4, opacity=0.4).encode(x=alt.X("ci_low:Q", title="score points"), x2="ci_high:Q"),
-        points.encode(x=alt.X("value:Q", title="score points"), tooltip=figures.tips(columns)),
-        data=frame,
-    ).properties(width=330, height=figures.rows_height(frame, "rubric"))
-    faceted = chart.facet(alt.Facet("statistic:N", sort=STATISTICS, title=None), columns=2)
+    bars, points = figures.intervals(figures.row_layer("rubric"), figures.at(alt.X, "score points"))
+    points = points.encode(shape=figures.model_shape(), tooltip=figures.tips(columns))
+    chart = alt.layer(bars, points, data=frame).properties(width=330, height=figures.rows_height(frame, "rubric"))
+    drawn = figures.panels(chart, "statistic", 2, STATISTICS).resolve_scale(x="independent")
     note = "Nothing is asked for: what a model writes by itself, and what training moved, with 95% intervals."
-    return titled(faceted.resolve_scale(x="independent"), "Scores without a system prompt", note, columns)
+    return {"drift": titled(drawn, "Scores without a system prompt", note, columns)}
 
 
 def _rows(models: ModelSummaries) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ the same --model and --metadata:
     pip install inspect-evals git+https://github.com/josejg/instruction_following_eval
     inspect eval inspect_evals/ifeval --model hf/base -M model_path=BASE --metadata base=NAME --log-dir logs/drift
 
-The report reads such logs as well (`ifeval.py`). In lm-eval it is
+The report reads such logs as well (`report.py`). In lm-eval it is
 `lm_eval --model hf --model_args pretrained=DIR --tasks ifeval --apply_chat_template`.
 """
 
@@ -21,9 +21,10 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import JudgeOption, prompts_by_rubric, scorer_of
+from cpt_tasks.options import check_least, prompts_by_rubric
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import unprompted_sample
+from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
@@ -53,8 +54,7 @@ def drift(
         ValueError: If a parameter is unknown or a rubric cannot be measured.
         PrerequisiteError: If judge is "model" and there is no key for it.
     """
-    if limit_per_family < 1:
-        raise ValueError(f"limit_per_family: got {limit_per_family}, expected 1 or more")
+    check_least(limit_per_family, 1, "limit_per_family")
     selected = load_rubrics(rubrics)
     texts = {
         user_prompt_id: text

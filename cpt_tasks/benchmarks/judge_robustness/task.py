@@ -11,6 +11,7 @@ beside each mean shift: a judge that obeys nobody and reads everything is near t
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -26,7 +27,7 @@ from cpt_tasks.benchmarks.judge_robustness.attacks import (
     attacked_text,
     load_attacks,
 )
-from cpt_tasks.options import check_choice
+from cpt_tasks.options import check_choice, check_least
 from cpt_tasks.samples import content_hash
 from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
@@ -58,8 +59,8 @@ def judge_robustness(
     Raises:
         ValueError: If a parameter is unknown or a rubric has no base texts.
     """
-    if limit_per_family is not None and limit_per_family < 1:
-        raise ValueError(f"limit_per_family: got {limit_per_family}, expected 1 or more")
+    if limit_per_family is not None:
+        check_least(limit_per_family, 1, "limit_per_family")
     samples = attack_samples(load_attacks(), load_rubrics(rubrics), _families(families), limit_per_family)
     return Task(
         dataset=samples,
@@ -88,10 +89,10 @@ def attack_samples(
         samples += [_sample(rubric, base, CLEAN, CLEAN, base.text) for base in bases]
         for family in families:
             attacks = [attack for attack in attack_set.attacks if attack.family == family][:limit_per_family]
-            for attack in attacks:
-                for base in bases:
-                    text = attacked_text(attack, attack_set.order, rubric, base.text)
-                    samples.append(_sample(rubric, base, family, attack.id, text))
+            samples += [
+                _sample(rubric, base, family, attack.id, attacked_text(attack, attack_set.order, rubric, base.text))
+                for attack, base in product(attacks, bases)
+            ]
     return MemoryDataset(samples, name="judge_robustness")
 
 

@@ -1,24 +1,14 @@
 """What a report says of `paraphrase_robustness`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.benchmarks.paraphrase_robustness.statistics import (
-    BOUNDS,
-    CELL,
-    WAYS,
-    WITHOUT_INTERVAL,
-    contrast,
-    with_hits,
-    wording_statistics,
-    worst_by_chance,
-)
+from cpt_tasks.benchmarks.paraphrase_robustness import statistics
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import cell
+from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.text import cells, json_of
 from judges.interval import Estimate, estimates, jsonable
 
 INTRO = (
@@ -31,43 +21,34 @@ INTRO = (
 )
 
 
-def intro(runs: Sequence[Run]) -> str:
-    """What the numbers mean."""
-    return INTRO
-
-
 def summarise(run: Run, seed: int) -> dict[str, Any]:
     """`metrics` over everything, `by_condition` (position and style) and the `cells` with their accuracy by wording."""
-    rows = with_hits(run.frame)
+    rows = statistics.with_hits(run.frame)
     metrics = _statistics(rows, seed)
-    for way in WAYS:
+    for way in statistics.WAYS:
         if rows[way].nunique() > 1:
-            differences = estimates(rows, lambda part, way=way: contrast(part, way), {})  # type: ignore[misc]
-            metrics |= {name: estimate.to_json() for name, estimate in differences.items()}
+            differences = estimates(rows, lambda part, way=way: statistics.contrast(part, way), {})  # type: ignore[misc]
+            metrics |= json_of(differences)
     return {
         "metrics": metrics,
         "by_condition": {
             f"{position}, {style}": _statistics(part, seed)
             for (position, style), part in rows.groupby(["position", "style"], sort=False)
         },
-        "cells": [_cell(names, part) for names, part in rows.groupby(CELL, sort=False)],
+        "cells": [_cell(names, part) for names, part in rows.groupby(statistics.CELL, sort=False)],
     }
 
 
 def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     """Statistics by model and condition; contrasts, where both ways were asked; the cells with the largest drop."""
     rows = [
-        {"model": name, "condition": condition} | {metric: cell(estimate) for metric, estimate in statistics.items()}
+        {"model": name, "condition": condition} | cells(metrics)
         for name, part in models.items()
-        for condition, statistics in part["by_condition"].items()
+        for condition, metrics in part["by_condition"].items()
     ]
     contrasts = [
         {"model": name}
-        | {
-            key: cell(value)
-            for key, value in part["metrics"].items()
-            if key.startswith(tuple(f"{way}_" for way in WAYS))
-        }
+        | cells({key: value for key, value in part["metrics"].items() if key.partition("_")[0] in statistics.WAYS})
         for name, part in models.items()
     ]
     worst = [
@@ -83,18 +64,11 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     return shown | {"Cells with the largest drop from mean to worst wording": pd.DataFrame(worst)}
 
 
-def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
-    """Accuracy of every wording."""
-    from cpt_tasks.benchmarks.paraphrase_robustness import charts as draw
-
-    return draw.charts(models, runs)
-
-
 def _statistics(rows: pd.DataFrame, seed: int) -> dict[str, dict[str, float | None]]:
-    values = estimates(rows, wording_statistics, BOUNDS)
-    values["worst_by_chance"] = Estimate(worst_by_chance(rows, seed))
+    values = estimates(rows, statistics.wording_statistics, statistics.BOUNDS)
+    values["worst_by_chance"] = Estimate(statistics.worst_by_chance(rows, seed))
     return {
-        name: (Estimate(estimate.value) if name in WITHOUT_INTERVAL else estimate).to_json()
+        name: (Estimate(estimate.value) if name in statistics.WITHOUT_INTERVAL else estimate).to_json()
         for name, estimate in values.items()
     }
 
@@ -104,7 +78,7 @@ def _cell(names: Any, part: pd.DataFrame) -> dict[str, Any]:
         str(wording): float(hits) for wording, hits in part.groupby("wording", sort=False)["hit"].mean().items()
     }
     return (
-        dict(zip(CELL, names, strict=True))
+        dict(zip(statistics.CELL, names, strict=True))
         | {"n": part["user_prompt_id"].nunique()}
         | {"accuracy": {wording: jsonable(value) for wording, value in accuracy.items()}}
         | {"mean": jsonable(float(np.mean(list(accuracy.values())))), "worst": jsonable(min(accuracy.values()))}
@@ -112,4 +86,6 @@ def _cell(names: Any, part: pd.DataFrame) -> dict[str, Any]:
     )
 
 
-SECTION = Section("Robustness to wording", intro, summarise, tables, charts)
+SECTION = Section(
+    "Robustness to wording", INTRO, summarise, tables, "cpt_tasks.benchmarks.paraphrase_robustness.charts"
+)

@@ -8,18 +8,18 @@ With a model that samples, take --temperature 0, or what varies between wordings
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
+from inspect_ai.dataset import MemoryDataset
+from inspect_ai.model import ChatMessageUser
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import JudgeOption, check_choice, levels_of, prompts_by_rubric, scorer_of, wording_split_of
+from cpt_tasks.options import check_choice, check_least, levels_of, prompts_by_rubric, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import WordingSplit, content_hash
+from cpt_tasks.samples import WordingSplit, content_hash, sample_of
+from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
@@ -67,8 +67,7 @@ def paraphrase_robustness(
     split = wording_split_of(wording_split, paraphrases)
     check_choice(position, (*POSITIONS, "both"), "position")
     check_choice(style, (*STYLES, "both"), "style")
-    if max_wordings < 0:
-        raise ValueError(f"max_wordings: got {max_wordings}, expected 0 (all) or more")
+    check_least(max_wordings, 0, "max_wordings", " (all)")
     selected = load_rubrics(rubrics)
     dataset = worded_samples(
         selected,
@@ -96,43 +95,16 @@ def worded_samples(
     samples = []
     for rubric, level in product(rubrics, levels):
         wordings = rubric.wordings(level, wording_split)[: max_wordings or None]
-        for (user_prompt_id, text), (number, request) in product(user_prompts[rubric.id].items(), enumerate(wordings)):
+        for (user_prompt_id, text), (number, wording) in product(user_prompts[rubric.id].items(), enumerate(wordings)):
             for position, style in product(positions, styles):
-                number_sentence = f" {NUMBER_SENTENCE.format(score=level.midpoint)}" if style == "number" else ""
-                wording = f"{wording_split}-{number}"
-                asked = _Asked(request + number_sentence, wording, position, style)
-                samples.append(_sample(rubric, level, user_prompt_id, text, asked))
+                request = f"{wording} {NUMBER_SENTENCE.format(score=level.midpoint)}" if style == "number" else wording
+                ways = (f"{wording_split}-{number}", position, style)
+                digest = content_hash(rubric.hash, position, request, text)
+                asked = (rubric, level, user_prompt_id, text, request, ways[0])
+                further: dict[str, Any] = {"position": position, "style": style}
+                sample = sample_of(*asked, suffix=f"{'-'.join(ways)}-", digest=digest, **further)
+                sample.metadata = (sample.metadata or {}) | {"user_prompt": text, "cell": " ".join(ways)}
+                if position == "user":
+                    sample.input = [ChatMessageUser(content=f"{request}\n\n{text}")]
+                samples.append(sample)
     return MemoryDataset(samples, name="paraphrase_robustness")
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """How a request is put."""
-
-    request: str
-    wording: str
-    position: str
-    style: str
-
-
-def _sample(rubric: Rubric, level: ScoreLevel, user_prompt_id: str, user_prompt: str, asked: _Asked) -> Sample:
-    chat: list[ChatMessage] = [ChatMessageSystem(content=asked.request), ChatMessageUser(content=user_prompt)]
-    if asked.position == "user":
-        chat = [ChatMessageUser(content=f"{asked.request}\n\n{user_prompt}")]
-    digest = content_hash(rubric.hash, asked.position, asked.request, user_prompt)
-    return Sample(
-        id=f"{rubric.id}-{level}-{user_prompt_id}-{asked.wording}-{asked.position}-{asked.style}-{digest}",
-        input=chat,
-        target=level.value,
-        metadata={
-            "rubric": rubric.id,
-            "rubric_hash": rubric.hash,
-            "level": level.value,
-            "user_prompt_id": user_prompt_id,
-            "wording": asked.wording,
-            "position": asked.position,
-            "style": asked.style,
-            "user_prompt": user_prompt,
-            "cell": f"{asked.wording} {asked.position} {asked.style}",
-        },
-    )

@@ -19,15 +19,12 @@ QUARTILES = {0.0: "lowest", 0.25: "quarter", 0.5: "median", 0.75: "three", 1.0: 
 
 def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
     """Mean score by model, scores by level, judged against asked level, accuracy by rubric, side effects if any."""
-    drawn = {
+    return {
         "levels_by_model": levels_by_model(models),
         "score_by_level": score_by_level(runs),
         "confusion": confusion(runs),
         "accuracy_by_rubric": accuracy_by_rubric(models),
-    }
-    if any(part.get("side_effects") for part in models.values()):
-        drawn["side_effects"] = side_effect_chart(models)
-    return drawn
+    } | side_effect_chart(models, "side_effects")
 
 
 def levels_by_model(models: ModelSummaries) -> ChartType:
@@ -48,17 +45,15 @@ def levels_by_model(models: ModelSummaries) -> ChartType:
     )
     columns = {"model": "model", "level": "asked for", "value": "mean score", **figures.INTERVAL}
     columns |= {"accuracy": "share in the band", "n": "n"}
-
-    def x(field: str) -> alt.X:
-        return alt.X(f"{field}:Q", title="mean score (0-100)", scale=figures.SCORE_SCALE)
-
+    x = figures.at(alt.X, "mean score (0-100)", figures.SCORE_SCALE)
+    bars, points = figures.intervals(base, x, width=6, size=90)
     chart = alt.layer(
         alt.Chart(pd.DataFrame({"edge": [LOW_MAX, MODERATE_MAX]})).mark_rule(strokeDash=[2, 3]).encode(x=x("edge")),
         base.mark_line(strokeWidth=1, opacity=0.5)
         .encode(x=x("value"), order="index:Q")
         .transform_window(index="row_number()"),
-        base.mark_rule(strokeWidth=6, opacity=0.4).encode(x=x("ci_low"), x2="ci_high:Q"),
-        base.mark_point(filled=True, size=90, opacity=1).encode(x=x("value"), tooltip=figures.tips(columns)),
+        bars,
+        points.encode(tooltip=figures.tips(columns)),
         data=chart_data(rows),
     ).properties(width=560, height=30 * len(models))
     note = (
@@ -82,10 +77,7 @@ def score_by_level(runs: Sequence[Run]) -> ChartType:
     columns |= {"quarter": "first quartile", "median": "median", "three": "third quartile", "highest": "highest"}
     columns |= {"inside": "share in the band"}
     x = alt.X("level:N", sort=LEVELS, title=None, axis=figures.LINES)
-
-    def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", title="judged score (0-100)", scale=figures.SCORE_SCALE)
-
+    y = figures.at(alt.Y, "judged score (0-100)", figures.SCORE_SCALE)
     offset = alt.XOffset("model:N", sort=None, scale=alt.Scale(paddingOuter=0.4))
     base = alt.Chart().encode(x=x, xOffset=offset, color=figures.model_colour())
     box = base.mark_bar(filled=False, strokeWidth=1.5).encode(tooltip=figures.tips(columns))
@@ -111,10 +103,9 @@ def confusion(runs: Sequence[Run]) -> ChartType:
     x = alt.X("judged:N", sort=LEVELS, title="judged level", axis=figures.LINES, scale=alt.Scale(domain=LEVELS))
     y = alt.Y("level:N", sort=LEVELS, title="level asked for", axis=figures.PLAIN_AXIS)
     columns = {"model": "model", "level": "asked for", "judged": "judged", "share": "share"}
-    layers = figures.heatmap(x, y, "share", 1, ".2f", figures.tips(columns))
-    chart = alt.layer(*layers, data=chart_data(shares)).properties(width=190, height=120)
-    faceted = chart.facet(alt.Facet("model:N", sort=None, title=None), columns=4)
-    return titled(faceted, "Level asked for and level judged", "Rows sum to 1; the diagonal is right.", columns)
+    chart = figures.heatmap(chart_data(shares), x, y, "share", columns).properties(width=190, height=120)
+    drawn = figures.panels(chart, "model", 4)
+    return titled(drawn, "Level asked for and level judged", "Rows sum to 1; the diagonal is right.", columns)
 
 
 def accuracy_by_rubric(models: ModelSummaries) -> ChartType:
@@ -127,30 +118,29 @@ def accuracy_by_rubric(models: ModelSummaries) -> ChartType:
     columns = {"model": "model", "rubric": "rubric", "value": "accuracy", **figures.INTERVAL}
     x = alt.X("rubric:N", title=None, axis=figures.LINES)
     y = alt.Y("model:N", sort=None, title=None, axis=figures.PLAIN_AXIS)
-    layers = figures.heatmap(x, y, "value", 1, ".2f", figures.tips(columns))
-    chart = alt.layer(*layers, data=chart_data(rows)).properties(width=560, height=30 * len(models))
+    chart = figures.heatmap(chart_data(rows), x, y, "value", columns).properties(width=560, height=30 * len(models))
     note = "Share of responses in the band asked for, averaged over levels."
     return titled(chart, "Accuracy by rubric", note, columns, all_models=True)
 
 
-def side_effect_chart(models: ModelSummaries) -> ChartType:
-    """The matrix of side effects, in score points, of each model that has one."""
+def side_effect_chart(models: ModelSummaries, stem: str) -> Charts:
+    """The matrix of side effects, in score points, of each model that has one; {} if none has."""
     rows = [
         {"model": name} | entry | {"steered": shown_name(entry["steered"]), "scored": shown_name(entry["scored"])}
         for name, part in models.items()
         for entry in part.get("side_effects") or ()
         if entry["shift"] is not None
     ]
+    if not rows:
+        return {}
     frame = chart_data(rows)
     columns = {"model": "model", "steered": "asked for", "scored": "judged by", "shift": "shift", **figures.INTERVAL}
     x = alt.X("scored:N", title="judged by", axis=figures.LINES)
     y = alt.Y("steered:N", title="asked for", axis=figures.PLAIN_AXIS)
-    layers = figures.heatmap(x, y, "shift", 100, "+.0f", figures.tips(columns))
     size = {"width": 70 * frame["scored"].nunique(), "height": 30 * frame["steered"].nunique()}
-    chart = alt.layer(*layers, data=frame).properties(**size)
-    faceted = chart.facet(alt.Facet("model:N", sort=None, title=None), columns=3)
+    chart = figures.heatmap(frame, x, y, "shift", columns, top=100, form="+.0f").properties(**size)
     note = "Shift of the score, in points, when a rubric is asked for at extremely high instead of low."
-    return titled(faceted, "Side effects of asking for a rubric", note, columns)
+    return {stem: titled(figures.panels(chart, "model", 3), "Side effects of asking for a rubric", note, columns)}
 
 
 def differences(comparison: Mapping[str, Any], headline: str) -> ChartType:
@@ -167,18 +157,14 @@ def differences(comparison: Mapping[str, Any], headline: str) -> ChartType:
     ]
     y = alt.Y("name:N", sort=None, title=None, axis=figures.PLAIN_AXIS)
     base = alt.Chart().encode(y=y, color=alt.value(figures.ABOVE))
-
-    def x(field: str) -> alt.X:
-        return alt.X(f"{field}:Q", title="difference, with 95% interval")
-
+    x = figures.at(alt.X, "difference, with 95% interval")
     chart = alt.layer(
         alt.Chart(pd.DataFrame({"value": [0]})).mark_rule().encode(x=x("value")),
-        base.mark_rule(strokeWidth=4, opacity=0.4).encode(x=x("ci_low"), x2="ci_high:Q"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(x=x("value")),
+        *figures.intervals(base, x),
         data=chart_data(rows),
     ).properties(width=330, height=26 * max(map(len, panels.values())))
-    faceted = chart.facet(alt.Facet("panel:N", sort=list(panels), title=None), columns=2).resolve_scale(y="independent")
-    return titled(faceted, f"{comparison['b']['name']} minus {comparison['a']['name']}", "", {"name": "of"})
+    drawn = figures.panels(chart, "panel", 2, list(panels)).resolve_scale(y="independent")
+    return titled(drawn, f"{comparison['b']['name']} minus {comparison['a']['name']}", "", {"name": "of"})
 
 
 def _scores(runs: Sequence[Run]) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from cpt_tasks.benchmarks.rubric_adherence.side_effects import INTRO as SIDE_EFF
 from cpt_tasks.benchmarks.rubric_adherence.side_effects import side_effect_tables, with_side_effects
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import cell
+from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.text import cells, json_of
 from cpt_tasks.statistics.table import Statistic, estimates_of
 from judges.interval import Estimate
 from rubrics import ScoreLevel
@@ -55,13 +55,13 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
     truncated = run.truncated
     levels = {level.value: rows[rows["level"] == level.value] for level in ScoreLevel}
     entry = {
-        "metrics": _json(rows, STATISTICS)
+        "metrics": json_of(estimates_of(rows, STATISTICS))
         | {"worst_wording_accuracy": Estimate(statistics.worst_wording_accuracy(rows)).to_json()},
         "by_rubric": {
             str(rubric): {
                 "n": len(part),
                 "user_prompts": part["user_prompt_id"].nunique(),
-                "metrics": _json(part, headline),
+                "metrics": json_of(estimates_of(part, headline)),
             }
             for rubric, part in rows.groupby("rubric")
         },
@@ -71,7 +71,7 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
                 "unscored": run.unscored[level],
                 "no_response": run.no_response[level],
                 "truncated": None if truncated is None else truncated[level],
-                "metrics": _json(part, LEVEL_STATISTICS),
+                "metrics": json_of(estimates_of(part, LEVEL_STATISTICS)),
             }
             for level, part in levels.items()
             if len(part) or run.unscored[level]
@@ -85,33 +85,22 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     overall, by_level, by_rubric = [], [], []
     for name, part in models.items():
         counts = {"n": part["n"], "unscored": part["unscored"]}
-        overall.append({"model": name} | counts | _cells(part["metrics"], TABLE_STATISTICS))
+        overall.append({"model": name} | counts | _shown(part["metrics"], TABLE_STATISTICS))
         for level, entry in part["by_level"].items():
             problems = {key: entry[key] for key in ("unscored", "no_response", "truncated")}
             if problems["truncated"] is None:
                 problems["truncated"] = "not reported"
-            row = {"model": name, "level": level, "n": entry["n"]} | _cells(entry["metrics"], LEVEL_COLUMNS)
+            row = {"model": name, "level": level, "n": entry["n"]} | _shown(entry["metrics"], LEVEL_COLUMNS)
             by_level.append(row | problems)
         for rubric, entry in part["by_rubric"].items():
             row = {"model": name, "rubric": rubric, "n": entry["n"]}
-            by_rubric.append(row | _cells(entry["metrics"], TABLE_STATISTICS))
+            by_rubric.append(row | _shown(entry["metrics"], TABLE_STATISTICS))
     shown = {"Overall": overall, "By level": by_level, "By rubric": by_rubric}
     return {caption: pd.DataFrame(rows) for caption, rows in shown.items()} | side_effect_tables(models)
 
 
-def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
-    """Scores by level, judged against asked level, mean score by model, and side effects where they were measured."""
-    from cpt_tasks.benchmarks.rubric_adherence import charts as draw
-
-    return draw.charts(models, runs)
+def _shown(metrics: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
+    return cells({name: metrics[name] for name in names})
 
 
-def _json(rows: pd.DataFrame, wanted: dict[str, Statistic]) -> dict[str, dict[str, float | None]]:
-    return {name: estimate.to_json() for name, estimate in estimates_of(rows, wanted).items()}
-
-
-def _cells(metrics: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
-    return {name: cell(metrics[name]) for name in names}
-
-
-SECTION = Section("Rubric adherence", intro, summarise, tables, charts)
+SECTION = Section("Rubric adherence", intro, summarise, tables, f"{__package__}.charts")

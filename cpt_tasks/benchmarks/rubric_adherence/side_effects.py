@@ -12,10 +12,10 @@ import pandas as pd
 
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import ModelSummaries
-from cpt_tasks.report.text import cell
+from cpt_tasks.report.text import cell, cells, counted, json_of
 from cpt_tasks.statistics.frame import by_every_rubric, with_level
 from cpt_tasks.statistics.paired import flipped_means
-from judges.interval import NAN, Estimate, estimates, jsonable
+from judges.interval import NAN, Estimate, estimates
 from rubrics import ScoreLevel
 
 METRICS = ("side_effects", "side_effects_by_chance", "sensibility", "specificity")
@@ -82,18 +82,15 @@ def with_side_effects(entry: dict[str, Any], run: Run, seed: int) -> dict[str, A
     shifts = shifts_by_prompt(run.frame)
     if (shifts["rubric"] == shifts["judged_by"]).all():
         return entry
-    cells = {
-        name: (len(rows), estimates(rows, lambda part: {"shift": float(part["shift"].mean())}, {})["shift"])
-        for name, rows in shifts.groupby(CELL, sort=False)
-    }
+    matrix = []
+    for (steered, scored), rows in shifts.groupby(CELL, sort=False):
+        shift = estimates(rows, lambda part: {"shift": float(part["shift"].mean())}, {})["shift"].to_json()
+        named = {"shift" if key == "value" else key: number for key, number in shift.items()}
+        matrix.append({"steered": steered, "scored": scored, "n": len(rows)} | named)
     statistics = side_effect_statistics(shifts, seed)
     return entry | {
-        "side_effects": [
-            {"steered": steered, "scored": scored, "n": n, "shift": jsonable(shift.value)}
-            | {"ci_low": jsonable(shift.ci_low), "ci_high": jsonable(shift.ci_high)}
-            for (steered, scored), (n, shift) in cells.items()
-        ],
-        "metrics": entry["metrics"] | {name: Estimate(value).to_json() for name, value in statistics.items()},
+        "side_effects": matrix,
+        "metrics": entry["metrics"] | json_of({name: Estimate(value) for name, value in statistics.items()}),
         "further_failures": run.judging.further_failure_counts(),
     }
 
@@ -105,14 +102,13 @@ def side_effect_tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         return {}
     rows = []
     for name, part in measured.items():
-        failures = ", ".join(f"{what} {count}" for what, count in part["further_failures"].items())
-        numbers = {metric: cell(part["metrics"][metric]) for metric in METRICS}
-        rows.append({"model": name} | numbers | {"failed judgments": failures or "none"})
+        numbers = cells({metric: part["metrics"][metric] for metric in METRICS})
+        rows.append({"model": name} | numbers | {"failed judgments": counted(part["further_failures"])})
     tables = {"Side effects": pd.DataFrame(rows)}
     for name, part in measured.items():
         shown = [
             {"asked for": entry["steered"], "judged by": entry["scored"]}
-            | {"shift": cell({"value": entry["shift"], "ci_low": entry["ci_low"], "ci_high": entry["ci_high"]}, 1)}
+            | {"shift": cell(entry | {"value": entry["shift"]}, 1)}
             for entry in part["side_effects"]
         ]
         table = pd.DataFrame(shown).pivot(index="asked for", columns="judged by", values="shift")

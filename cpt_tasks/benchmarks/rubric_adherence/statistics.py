@@ -5,6 +5,7 @@ Every statistic here is called on a frame and gives a float, or takes a `Table` 
 default value.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,7 @@ def kendall_tau_b(table: Table, weights: Floats) -> Floats:
 
     tau-b corrects for the many ties of a three-level truth. nan if a rubric has one level or one score only.
     """
-    taus = [tau_b(part, weights, part.level, part.score) for part in _by_rubric(table)]
-    return _over_rubrics(table, weights, _columns(taus, weights))
+    return _within_rubrics(table, weights, lambda part: tau_b(part, weights, part.level, part.score))
 
 
 @statistic((-1, 1))
@@ -76,15 +76,13 @@ def kendall_tau_b_given_length(table: Table, weights: Floats) -> Floats:
     tau is not 0 for variables that are independent given the third (Korn 1984). nan if a rubric has responses of one
     length only, or if length follows level or score without exception, because then the two cannot be told apart.
     """
-    taus = [partial_tau(part, weights, part.level, part.score, part.words) for part in _by_rubric(table)]
-    return _over_rubrics(table, weights, _columns(taus, weights))
+    return _within_rubrics(table, weights, lambda part: partial_tau(part, weights, part.level, part.score, part.words))
 
 
 @statistic((-1, 1))
 def spearman_rho(table: Table, weights: Floats) -> Floats:
     """Spearman's rho, -1 to 1, of asked level and score (mean ranks for ties); within rubric, then averaged."""
-    rhos = [spearman(part, weights, part.level, part.score, N_LEVELS) for part in _by_rubric(table)]
-    return _over_rubrics(table, weights, _columns(rhos, weights))
+    return _within_rubrics(table, weights, lambda part: spearman(part, weights, part.level, part.score, N_LEVELS))
 
 
 @statistic((-1, 1))
@@ -171,8 +169,7 @@ def length_rho(table: Table, weights: Floats) -> Floats:
 
     Far from 0, a judge that likes length would confound length and adherence.
     """
-    rhos = [spearman(part, weights, part.level, part.words, N_LEVELS) for part in _by_rubric(table)]
-    return _over_rubrics(table, weights, _columns(rhos, weights))
+    return _within_rubrics(table, weights, lambda part: spearman(part, weights, part.level, part.words, N_LEVELS))
 
 
 @statistic((0, 100))
@@ -242,12 +239,10 @@ def _distances(table: Table) -> Floats:
     return np.array(distances, dtype=np.float64)
 
 
-def _by_rubric(table: Table) -> list[Table]:
-    return [table.of_rubric(rubric) for rubric in range(table.n_rubrics)]
-
-
-def _columns(values: list[Floats], weights: Floats) -> Floats:
-    return np.column_stack(values) if values else np.zeros((len(weights), 0))
+def _within_rubrics(table: Table, weights: Floats, statistic: Callable[[Table], Floats]) -> Floats:
+    """A statistic on the rows of each rubric, then the mean over rubrics."""
+    values = [statistic(table.of_rubric(rubric)) for rubric in range(table.n_rubrics)]
+    return _over_rubrics(table, weights, np.column_stack(values) if values else np.zeros((len(weights), 0)))
 
 
 def _cell_totals(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:

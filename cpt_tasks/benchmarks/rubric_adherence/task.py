@@ -14,9 +14,10 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import JudgeOption, check_choice, levels_of, prompts_by_rubric, scorer_of, wording_split_of
+from cpt_tasks.options import check_choice, levels_of, prompts_by_rubric, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit, adherence_samples
+from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate

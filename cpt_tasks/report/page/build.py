@@ -7,29 +7,18 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+import cpt_tasks.report.page.view as view
 from cpt_tasks.report.page.blobs import blob, safe_json
 from cpt_tasks.report.page.budget import choose_texts
 from cpt_tasks.report.page.samples import Samples, columns, level_order, samples_of
-from cpt_tasks.report.page.view import (
-    HEADLINE,
-    SectionView,
-    Table,
-    commands,
-    definitions,
-    facts,
-    finding,
-    leaderboard,
-    number_and_interval,
-    plain_table,
-)
 from cpt_tasks.report.run import Run
-from judges import JudgeFailureRecord, Judgment
 from judges.reliability import noise_values
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
@@ -42,34 +31,28 @@ SCRIPTS = ("data.js", "tables.js", "charts.js", "samples.js", "main.js")
 def write_page(
     summary: Mapping[str, Any],
     runs: Sequence[Run],
-    sections: Sequence[SectionView],
+    sections: Sequence[view.SectionView],
     judging: pd.DataFrame,
     out: Path,
-) -> Path:
-    """Writes report.html into `out` and returns its path.
+) -> None:
+    """Writes report.html into the folder `out`, from summary.json's content and the runs it was made from.
 
-    Args:
-        summary: Content of summary.json.
-        runs: The runs it was made from.
-        sections: What the page says of each benchmark.
-        judging: What the judge did, by model.
-        out: Folder, which exists.
+    `judging` says what the judge did, by model.
     """
-    noise = {run.name: noise_values(_judgments(run)) for run in runs}
+    noise = {run.name: noise_values(record.judgment for record in run.frame["record"].dropna()) for run in runs}
     attainable = {name: part["attainable_accuracy"] for name, part in noise.items() if "attainable_accuracy" in part}
-    tables = [] if judging.empty else [plain_table("What the judge did", judging)]
+    tables = {} if judging.empty else {"What the judge did": judging}
     # a run of a benchmark that others wrote has results only
     samples = [samples_of(run) for run in runs if len(run.frame)]
     write_whole(out / PAGE, build_page(summary, samples, attainable, sections, tables))
-    return out / PAGE
 
 
 def build_page(
     summary: Mapping[str, Any],
     samples: Sequence[Samples],
     attainable: Mapping[str, float],
-    sections: Sequence[SectionView] = (),
-    tables: Sequence[Table] = (),
+    sections: Sequence[view.SectionView] = (),
+    tables: Mapping[str, pd.DataFrame] = MappingProxyType({}),
     budget: int = TEXT_BUDGET,
 ) -> str:
     """The page as text.
@@ -79,15 +62,21 @@ def build_page(
         samples: Samples of each model and benchmark, in the order of the page.
         attainable: By model, the accuracy that a perfect student could get from a judge this noisy, where known.
         sections: What the page says of each benchmark.
-        tables: What the judge did.
+        tables: What the judge did, by caption.
         budget: Bytes that sample texts may take, before compression.
     """
-    style, script, vega = _asset("page.css"), _script(), vega_bundle()
-    rows = leaderboard(summary, attainable)
+    style, vega = _asset("page.css"), vega_bundle()
+    script = '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
+    rows = view.leaderboard(summary, attainable)
     chosen = choose_texts([part.frame for part in samples], budget)
     charts = {name: spec for section in sections for name, spec in section.charts.items()}
     bands = {level.value: level.band for level in ScoreLevel}
-    index = {"runs": [_listed(part) for part in samples], "charts": charts, "levels": bands}
+    # what the page knows of a run before it opens its blob
+    listed = [
+        {"task": part.task, "model": part.model, "rubrics": part.rubrics, "levels": level_order(part.frame["level"])}
+        for part in samples
+    ]
+    index = {"runs": listed, "charts": charts, "levels": bands}
     data = zip(samples, chosen, strict=True)
     context = {
         "policy": _policy([vega, script], style),
@@ -97,13 +86,13 @@ def build_page(
         "index": Markup(safe_json(index)),
         "blobs": [Markup(blob(columns(part.frame, kept))) for part, kept in data],
         "rows": rows,
-        "columns": HEADLINE,
-        "facts": facts(summary),
-        "finding": finding(rows),
-        "definitions": definitions(summary),
+        "columns": view.HEADLINE,
+        "facts": view.facts(summary),
+        "finding": view.finding(rows),
+        "definitions": view.definitions(summary),
         "tables": tables,
         "sections": sections,
-        "commands": commands(summary),
+        "commands": view.commands(summary),
         "versions": summary["versions"],
         "models": [model["name"] for model in summary["models"]],
         "n_responses": sum(len(part.frame) for part in samples),
@@ -131,23 +120,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"code": _code, "parts": number_and_interval, "percent": _percent}
+    environment.filters |= {
+        "code": _code,
+        "parts": view.number_and_interval,
+        "percent": _percent,
+        "shown": view.text_of,
+    }
     environment.tests["undefined_number"] = math.isnan
     return environment
-
-
-def _listed(part: Samples) -> dict[str, Any]:
-    """What the page knows of a run before it opens its blob."""
-    levels = level_order(part.frame["level"])
-    return {"task": part.task, "model": part.model, "rubrics": part.rubrics, "levels": levels}
-
-
-def _judgments(run: Run) -> list[Judgment | JudgeFailureRecord]:
-    return [record.judgment for record in run.frame["record"].dropna()]
-
-
-def _script() -> str:
-    return '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
 
 
 def _policy(scripts: Sequence[str], style: str) -> str:

@@ -4,7 +4,7 @@ import inspect
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -17,6 +17,7 @@ from judges.interval import NAN, Estimate
 
 Summary = Mapping[str, Any]
 ADHERENCE = "rubric_adherence"
+UNDEFINED = Estimate(NAN).to_json()
 HEADLINE = {
     "macro_accuracy": "Accuracy",
     "kendall_tau_b": "Kendall τ-b",
@@ -51,15 +52,6 @@ class LeaderboardRow:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A plain table of texts."""
-
-    caption: str
-    columns: list[str]
-    rows: list[list[str]]
-
-
-@dataclass(frozen=True)
 class SectionView:
     """What the page says of one benchmark.
 
@@ -69,15 +61,15 @@ class SectionView:
         intro: What the numbers mean, as paragraphs parted by an empty line.
         note: What must be said of its intervals, or "".
         charts: Vega-Lite specifications by name, with title and note in `usermeta`.
-        tables: Its tables, the most telling one first.
+        tables: Its tables by caption, the most telling one first.
     """
 
     task: str
     title: str
     intro: str
-    note: str = ""
-    charts: Mapping[str, Any] = field(default_factory=dict)
-    tables: Sequence[Table] = ()
+    note: str
+    charts: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
 
 
 def section_view(
@@ -86,14 +78,8 @@ def section_view(
     """A section of the report as the page shows it."""
     if charts:
         from cpt_tasks.report.figures import page_spec
-    return SectionView(
-        task=task,
-        title=section.title,
-        intro=section.intro(runs),
-        note=models_note(models),
-        charts={name: page_spec(chart) for name, chart in charts.items()},
-        tables=[plain_table(caption, frame) for caption, frame in section.tables(models).items()],
-    )
+    specs = {name: page_spec(chart) for name, chart in charts.items()}
+    return SectionView(task, section.title, section.intro_of(runs), models_note(models), specs, section.tables(models))
 
 
 def leaderboard(summary: Summary, attainable: Mapping[str, float]) -> list[LeaderboardRow]:
@@ -102,8 +88,8 @@ def leaderboard(summary: Summary, attainable: Mapping[str, float]) -> list[Leade
         LeaderboardRow(
             model=model["name"],
             about=_about(model),
-            cells={name: _estimate(part["metrics"].get(name)) for name in HEADLINE},
-            chance=_estimate(part["metrics"].get("chance_accuracy")).value,
+            cells={name: Estimate.from_json(part["metrics"].get(name, UNDEFINED)) for name in HEADLINE},
+            chance=Estimate.from_json(part["metrics"].get("chance_accuracy", UNDEFINED)).value,
             attainable=attainable.get(model["name"], NAN),
             n=part["n"],
             unscored=part["unscored"],
@@ -157,12 +143,6 @@ def definitions(summary: Summary) -> dict[str, str]:
     }
 
 
-def plain_table(caption: str, frame: pd.DataFrame) -> Table:
-    """A data frame as the page shows it."""
-    rows = [[_text(value) for value in row] for row in frame.itertuples(index=False, name=None)]
-    return Table(caption, [str(column).replace("_", " ") for column in frame.columns], rows)
-
-
 def commands(summary: Summary) -> list[dict[str, str]]:
     """How each model was run: command, settings and versions, as its log has them."""
     return [
@@ -174,10 +154,6 @@ def commands(summary: Summary) -> list[dict[str, str]]:
     ]
 
 
-def _estimate(numbers: Mapping[str, Any] | None) -> Estimate:
-    return Estimate(NAN) if numbers is None else Estimate.from_json(numbers)
-
-
 def _about(model: Mapping[str, Any]) -> str:
     parts = [model["base"]] if model["base"] != model["name"] else []
     if model.get("adapter"):
@@ -187,7 +163,8 @@ def _about(model: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A value of a table as the page writes it."""
     if isinstance(value, float):
         return "undefined" if math.isnan(value) else f"{value:.2f}"
     return "" if value is None else str(value)

@@ -1,0 +1,146 @@
+"""Settings of the recipe: what is refused with which sentence, and what tells two runs apart."""
+
+# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl")
+
+import yaml
+from dpo_lora import main
+from recipe_runs import SETTINGS, make_workspace, parse
+from safetensors.torch import load_file, save_file
+from tiny_model import CHATML, make_rows, make_tokenizer, write_rows
+from training.plan import make_plan, stage_keys
+from training.run_files import last_checkpoint
+from training.settings import BEST_KEYS, MODEL_KEYS, STAGE_KEYS, ScriptArguments, set_precision, stage_settings
+from training.trainer import CPTConfig
+from trl import ModelConfig, TrlParser
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    make_workspace(folder)
+    return folder
+
+
+@pytest.fixture
+def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"use_peft": False}, "use_peft is false, expected true"),
+        ({"per_device_train_batch_size": 3}, "per_device_train_batch_size is 3, expected an even number"),
+        ({"sft_epochs": 0, "num_train_epochs": 0}, "there is nothing to train"),
+        ({"eval_file": None}, "eval_strategy is 'steps' without eval_file"),
+        ({"joint_weight": 0.5, "twin_batching": False}, "joint_weight is set with twin_batching: false"),
+        ({"joint_weight": 0.5, "loss_type": ["sigmoid_norm"]}, "joint_weight is set with loss_type sigmoid_norm"),
+        ({"score_offset": 0.5, "loss_type": ["ipo"]}, "score_offset goes with the losses"),
+        ({"enable_thinking": False}, "enable_thinking is set, but the chat template has no such switch"),
+        ({"train_file": "none.jsonl"}, "none.jsonl: no such file"),
+        ({"eval_file": "train.jsonl"}, "share 6 values of pair_id (first: '0')"),
+        ({"model_name_or_path": "./none"}, "none: no tokenizer in such a folder or on the hub"),
+        ({"model_name_or_path": "tiny-drops"}, "SFT preflight: row 0: the chat template drops the system"),
+        ({"judge_samples": True}, "judge_samples is true, expected sample_prompts above 0"),
+        (
+            {"judge_samples": True, "sample_prompts": 2, "eval_file": "noir.jsonl"},
+            "judge_samples: .*rubric 'noir' not found",
+        ),
+        ({"lora_rank": 4}, "lora_rank"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence_before_anything_is_written(
+    here: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("tiny-drops").exists():
+        make_tokenizer(CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")).save_pretrained(
+            "tiny-drops"
+        )
+        write_rows(Path("noir.jsonl"), make_rows(2, start=100))
+    bad = {"output_dir": "bad", "repair_chat_template": False} | changes
+    Path("bad.yaml").write_text(yaml.safe_dump(SETTINGS | bad))
+    monkeypatch.setattr(sys, "argv", ["dpo_lora.py", "--config", "bad.yaml"])
+    pattern = message if ".*" in message else f".*{re.escape(message)}"
+    with pytest.raises(SystemExit, match=f"dpo_lora: error: {pattern}"):
+        main()
+    assert not Path("bad").exists()
+
+
+# one other value of everything that must, and that must not, tell two runs apart
+CHANGES_THE_RUN: dict[str, Any] = {
+    **{"beta": 0.2, "seed": 1, "lora_r": 8, "learning_rate": 2e-2, "sft_learning_rate": 2e-2, "sft_epochs": 2},
+    **{"max_length": 200, "joint_weight": 0.5, "twin_batching": False, "train_file": "other.jsonl"},
+    **{"eval_file": None, "eval_strategy": "no", "weight_decay": 0.1, "model_name_or_path": "other"},
+}
+SAYS_MORE: dict[str, Any] = {
+    **{"sample_prompts": 4, "sample_tokens": 9, "save_steps": 3, "logging_steps": 5, "report_to": "tensorboard"},
+    **{"merge": True, "output_dir": "elsewhere", "eval_steps": 1, "run_name": "x", "joint_weight": 0.0},
+    **{"per_device_eval_batch_size": 2, "hub_model_id": "me/x", "dataloader_num_workers": 1, "save_total_limit": 1},
+}
+
+
+@pytest.fixture
+def key_of(here: Path) -> Callable[..., str]:
+    if not Path("other").exists():
+        shutil.copytree("tiny", "other")
+        weights = load_file("other/model.safetensors")
+        save_file({name: weight * 2 for name, weight in weights.items()}, "other/model.safetensors", {"format": "pt"})
+        write_rows(Path("other.jsonl"), make_rows(5))
+    return lambda **changes: stage_keys(make_plan(*parse(**changes)))[1]
+
+
+def test_what_changes_the_result_changes_the_key_and_nothing_else_does(key_of: Callable[..., str]) -> None:
+    assert key_of() == key_of(**SAYS_MORE)
+    single = {name: {name: value} for name, value in CHANGES_THE_RUN.items() if name != "eval_strategy"}
+    single["eval_file"]["eval_strategy"] = "no"
+    assert [name for name, changes in single.items() if key_of(**changes) == key_of()] == []
+    # evaluation counts where it picks the checkpoint
+    best = {"load_best_model_at_end": True, "save_steps": 3}
+    assert len({key_of(), key_of(**best), key_of(**best, eval_steps=1)}) == 3
+
+
+def test_a_new_field_of_a_library_changes_no_key_and_the_list_names_known_ones() -> None:
+    fields = {item.name for item in dataclasses.fields(CPTConfig)}
+    assert {*STAGE_KEYS, *BEST_KEYS} <= fields
+    assert set(MODEL_KEYS) <= {item.name for item in dataclasses.fields(ModelConfig)}
+    config = CPTConfig(output_dir="x", use_cpu=True, bf16=False, report_to="none")
+    before = stage_settings(config)
+    config.field_of_tomorrow = "on"  # type: ignore[attr-defined]
+    assert stage_settings(config) == before
+
+
+def test_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    for step, state in ((2, "{}"), (10, '{"log_history": ['), (4, "{}")):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-12").mkdir()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+
+
+@pytest.mark.parametrize(("written", "autocast"), [("on", "bf16"), ("off", "none"), ("auto", "")])
+def test_cpu_precision_is_timed_only_when_asked_and_yaml_booleans_are_read(
+    here: Path, written: str, autocast: str
+) -> None:
+    Path("precision.yaml").write_text(yaml.safe_dump(SETTINGS) + f"cpu_bf16: {written}\n")  # YAML: on is true
+    script, dpo, _ = TrlParser((ScriptArguments, CPTConfig, ModelConfig)).parse_args_and_config(
+        ["--config", "precision.yaml"]
+    )
+    chosen = set_precision(dpo, script.cpu_bf16)
+    speedup = chosen["cpu_bf16_speedup"]
+    assert (speedup is None) == (written != "auto")
+    assert chosen["autocast"] == (autocast or ("bf16" if speedup >= 1.5 else "none"))
