@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cpt_tasks.statistics.paired import flipped_means
-from judges.interval import Estimate, estimates
+from judges.interval import NAN, Estimate, estimates
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def drift_between(base: pd.DataFrame, adapter: pd.DataFrame, seed: int) -> Drift
     return Drift(
         shifts=shifts,
         total=Estimate(float(np.sqrt((moved.mean() ** 2).mean()))),
-        total_by_chance=Estimate(float(np.sqrt((flipped_means(moved, seed) ** 2).mean(axis=1)).mean())),
+        total_by_chance=Estimate(
+            float(np.sqrt((flipped_means(moved, seed) ** 2).mean(axis=1)).mean()) if len(moved) else NAN
+        ),
         words=words,
         n=len(moved),
     )
