@@ -6,7 +6,7 @@ from typing import Any
 from inspect_ai.model import ChatMessage, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from model_calls.inspect_private import PrerequisiteError
+from model_calls.inspect_private import PrerequisiteError, local_chat
 
 
 @solver
@@ -33,9 +33,9 @@ def rendering_problem(api: Any, messages: Sequence[ChatMessage]) -> str:
     Two things are looked for: a turn whose text is missing, and a beginning-of-sequence token given twice, once by the
     template and once by the tokenizer, which training does not do.
     """
-    if not hasattr(api, "hf_chat"):
+    rendered = local_chat(api, messages)
+    if rendered is None:
         return ""
-    rendered: str = api.hf_chat(list(messages), [])
     missing = [message.role for message in messages if message.text.strip() not in rendered]
     if missing:
         return (

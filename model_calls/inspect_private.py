@@ -1,16 +1,16 @@
 """The private names of inspect-ai (0.3.285 to 0.4) that we use, each with its reason: where to look on an upgrade."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inspect_ai._util.error import PrerequisiteError  # printed by inspect without a traceback; raised for a missing key
 
 if TYPE_CHECKING:
     import anthropic
-    from inspect_ai.model import Model
+    from inspect_ai.model import ChatMessage, Model
 
-__all__ = ["PrerequisiteError", "anthropic_client", "transcript_dropped"]
+__all__ = ["PrerequisiteError", "anthropic_client", "local_chat", "transcript_dropped"]
 
 
 @contextmanager
@@ -44,3 +44,8 @@ def anthropic_client(model: "Model") -> "anthropic.AsyncAnthropic":
         raise ValueError(f"{model} has no batches here, only models on Anthropic's own service do: ask it online")
     client: anthropic.AsyncAnthropic = model.api.client  # type: ignore[assignment]  # of other services elsewhere
     return client
+
+
+def local_chat(api: Any, messages: Sequence["ChatMessage"]) -> str | None:
+    """A chat as a local transformers model reads it (inspect's provider `hf`); None for models of other providers."""
+    return str(api.hf_chat(list(messages), [])) if hasattr(api, "hf_chat") else None

@@ -17,6 +17,7 @@ from data_gen.generate.teachers import Teacher
 from judges import NO_RESPONSE, Judge, JudgeFailure
 from model_calls import Call, CallStore, ask
 from model_calls.errors import was_cut_off
+from model_calls.inspect_private import local_chat
 from rubrics import Rubric, ScoreLevel, load_user_prompts
 
 N_USER_PROMPTS = 6
@@ -139,9 +140,8 @@ def _call(writer: Teacher, sample: Sample, seed: int) -> Call:
 
 def _require_system_prompt_is_seen(writer: Teacher, sample: Sample) -> None:
     """Some chat templates leave the system turn out without a word; only those of local models can be looked at."""
-    api = writer.model.api
-    messages = list(_call(writer, sample, 0).messages)
-    if hasattr(api, "hf_chat") and sample.system_prompt not in api.hf_chat(messages, []):
+    rendered = local_chat(writer.model.api, _call(writer, sample, 0).messages)
+    if rendered is not None and sample.system_prompt not in rendered:
         raise ValueError(
             f"{writer.name}: the chat template leaves out the system turn, expected one that shows it; take an "
             "adapter folder of recipes/dpo_lora.py, whose template is repaired, or another --writer"
