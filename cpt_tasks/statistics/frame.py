@@ -135,7 +135,9 @@ def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[st
     target = metadata.get("target")
     also = {} if record is None else record.also
     if isinstance(judgment, Judgment):
-        outcome = {"score": judgment.score, "reason": judgment.reason, "failure": ""}
+        # of the log, not of the record: a person may have edited it
+        value = NAN if score is None else score.as_float()
+        outcome = {"score": value, "reason": judgment.reason, "failure": ""}
     else:
         outcome = {"score": NAN, "reason": "", "failure": "error" if judgment is None else judgment.failure_mode}
     return (

@@ -120,6 +120,18 @@ def test_unscored_and_errored_samples_are_counted_and_never_a_number(logs: list[
     assert list(run.frame["score"][2:]) == list(read_run(logs[0]).frame["score"][2:])
 
 
+def test_a_score_that_a_person_edited_in_the_log_is_the_one_that_counts(logs: list[str], tmp_path: Path) -> None:
+    path = copy(logs[0], tmp_path)
+    log = read_eval_log(path)
+    first, second, *_ = log.samples or []
+    (first.scores or {})["rubric_judge"].value = 77.0
+    (second.scores or {})["rubric_judge"].value = math.nan
+    write_eval_log(log, path)
+    run = read_run(path)
+    assert run.frame["score"][0] == 77
+    assert math.isnan(run.frame["score"][1])
+
+
 def test_a_log_that_was_judged_twice_is_refused(logs: list[str], tmp_path: Path) -> None:
     path = copy(logs[0], tmp_path)
     log = read_eval_log(path)
