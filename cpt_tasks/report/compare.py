@@ -7,8 +7,7 @@ left out of both, and counted.
 """
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,12 @@ from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.run import Run, check_protocol
 from cpt_tasks.report.section import NEEDS, can_draw
-from cpt_tasks.report.text import cell, number, warn_of_resamples, write_command
-from cpt_tasks.statistics.paired import PairedDifference, holm, paired_differences, prompts_needed
+from cpt_tasks.report.text import cell, number, old_resamples, write_command
+from cpt_tasks.statistics.paired import PairedDifference, holm, paired_differences
 from judges.interval import cluster_note, jsonable
 from rubrics.files import write_whole
 
 SCHEMA = 2
-EFFECT = 0.05
-POWER = 0.8
-ALPHA = 0.05
 N_PERMUTATIONS = 10_000
 CELL = ["rubric", "level", "user_prompt_id", "wording", "epoch"]
 
@@ -68,19 +64,17 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         ValueError: As `pair`.
     """
     first_rows, second_rows, n_unpaired = pair(first, second)
-    pairs = [first_rows, second_rows]
-    overall = _differences(pairs, seed)
+    overall = _differences(first_rows, second_rows, seed)
     adjusted = holm([one.p for one in overall.values()])
-    sd, needed = prompts_needed(first_rows, second_rows, EFFECT, POWER)
     n_prompts = int(first_rows["user_prompt_id"].nunique())
-    by_rubric = {
-        rubric: [side[side["rubric"] == rubric] for side in pairs] for rubric in sorted(first_rows["rubric"].unique())
-    }
+    by_rubric = {}
+    for rubric, rows in first_rows.groupby("rubric"):
+        differences = _differences(rows, second_rows.loc[rows.index], seed)
+        by_rubric[rubric] = {"n": len(rows), "statistics": {name: one.to_json() for name, one in differences.items()}}
     sides = {"a": first, "b": second}
-    same_name = first.name == second.name
-    models: dict[str, dict[str, Any]] = {
+    models = {
         side: {
-            "name": f"{run.name} ({side.upper()})" if same_name else run.name,
+            "name": f"{run.name} ({side.upper()})" if first.name == second.name else run.name,
             "base": run.base,
             "adapter": run.adapter,
             "prompting": run.prompting,
@@ -101,17 +95,7 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
             name: one.to_json() | {"p": jsonable(one.p), "p_holm": jsonable(p)}
             for (name, one), p in zip(overall.items(), adjusted, strict=True)
         },
-        "by_rubric": {
-            rubric: {"n": len(part[0])}
-            | {"statistics": {name: one.to_json() for name, one in _differences(part, seed).items()}}
-            for rubric, part in by_rubric.items()
-        },
-        "power": {
-            "effect": EFFECT,
-            "power": POWER,
-            "sd": jsonable(sd),
-            "user_prompts_needed": None if math.isnan(needed) else int(needed),
-        },
+        "by_rubric": by_rubric,
     }
 
 
@@ -140,26 +124,18 @@ def rubric_table(comparison: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def notes(comparison: Mapping[str, Any]) -> list[str]:
-    """What was compared, what was left out, and how many user prompts would show a small difference, a line each."""
-    left_out, permutations, power = comparison["left_out"], comparison["permutations"], comparison["power"]
+    """What was compared and what was left out, a line each."""
+    left_out, permutations = comparison["left_out"], comparison["permutations"]
     first, second = (comparison[side]["name"] for side in "ab")
-    kind = f"all {permutations['n']}" if permutations["exact"] else f"{permutations['n']} random"
+    kind = "all" if permutations["exact"] else "random"
     lines = [
         f"{comparison['n']} pairs of responses to {comparison['user_prompts']} user prompts; differences are {second} "
-        f"minus {first}, with 95% intervals that take the user prompts as drawn; p from {kind} swaps of the two models "
-        "within user prompts, Holm over the table",
+        f"minus {first}, with 95% intervals that take the user prompts as drawn; p from {permutations['n']} swaps "
+        f"({kind}) of the two models within user prompts, Holm over the table",
         f"left out: {left_out['unscored_a']} unscored of {first}, {left_out['unscored_b']} unscored of {second}, and "
         f"with them {left_out['scored_on_one_side']} scored ones of the other side",
         cluster_note(comparison["user_prompts"]),
-        _smallest_p_note(comparison),
     ]
-    if power["user_prompts_needed"] is None:
-        lines.append("no user prompt shows a difference in macro accuracy, so nothing can be said about power")
-    else:
-        lines.append(
-            f"to see {power['effect']:+.2f} in macro accuracy with {power['power']:.0%} power it takes "
-            f"{power['user_prompts_needed']} user prompts (SD of the differences per prompt {power['sd']:.2f})"
-        )
     return [line for line in lines if line]
 
 
@@ -194,19 +170,17 @@ def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
 @click.argument("log_b")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for compare.md, compare.json and the figure.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the permutations.")
-@click.option("--resamples", type=int, hidden=True, help="Without effect: intervals draw nothing since version 0.2.")
-def compare_command(log_a: str, log_b: str, out: Path | None, seed: int, resamples: int | None) -> None:
+@old_resamples
+def compare_command(log_a: str, log_b: str, out: Path | None, seed: int) -> None:
     """Differences between the models of LOG_A and LOG_B (.eval files, or folders with one) on the same samples."""
-    warn_of_resamples(resamples)
     try:
         comparison = compare(_only_run(log_a), _only_run(log_b), seed)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     click.echo("\n".join([str(table(comparison).to_markdown(index=False)), "", *notes(comparison)]))
-    if out is None:
-        return
-    write_comparison(comparison, out)
-    click.echo(f"\ncomparison: {out / 'compare.md'}, numbers: {out / 'compare.json'}, figure: {out / 'compare.png'}")
+    if out is not None:
+        write_comparison(comparison, out)
+        click.echo(f"\ncomparison: {out}/compare.md, numbers: {out}/compare.json, figure: {out}/compare.png")
 
 
 def _only_run(path: str) -> Run:
@@ -216,24 +190,9 @@ def _only_run(path: str) -> Run:
     return read_run(logs[0])
 
 
-def _differences(pairs: Sequence[pd.DataFrame], seed: int) -> dict[str, PairedDifference]:
-    first, second = pairs
-    rng = np.random.default_rng(seed)
-    statistics = [STATISTICS[name] for name in TABLE_STATISTICS]
-    differences = paired_differences(first, second, statistics, rng, N_PERMUTATIONS)
-    return dict(zip(TABLE_STATISTICS, differences, strict=True))
-
-
-def _smallest_p_note(comparison: Mapping[str, Any]) -> str:
-    """That no p-value of the table can be significant, or none after Holm; "" where one can."""
-    n_prompts, n_swaps = comparison["user_prompts"], comparison["permutations"]["n"]
-    n_tests = sum(entry["p"] is not None for entry in comparison["statistics"].values())
-    smallest = min(1.0, 2 / n_swaps)  # swapping nothing and swapping everything are both as far from 0 as the data
-    if n_tests == 0 or smallest * n_tests < ALPHA:
-        return ""
-    what = "p" if smallest >= ALPHA else "p (Holm)"
-    least = smallest if smallest >= ALPHA else smallest * n_tests
-    return f"with {n_prompts} user prompts no {what} can be below {least:.3f}, so none can be below {ALPHA}"
+def _differences(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> dict[str, PairedDifference]:
+    statistics = {name: STATISTICS[name] for name in TABLE_STATISTICS}
+    return paired_differences(first, second, statistics, np.random.default_rng(seed), N_PERMUTATIONS)
 
 
 def _p(value: float | None) -> str:
