@@ -17,7 +17,8 @@ from cpt_tasks.report.run import Judging, Run
 from cpt_tasks.statistics.frame import SCORER, frame_of
 from judges import ScoreRecord
 from judges.cost import total_usd
-from judges.reliability import noise_lines
+from judges.interval import NAN
+from judges.reliability import noise_lines, noise_values
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
 IFEVAL = "ifeval"
@@ -124,6 +125,7 @@ def _judging(frame: pd.DataFrame) -> Judging:
         usage=usage,
         cost_usd=total_usd([entry.cost_usd for entry in asked if entry.attempts]),
         noise=noise_lines(record.judgment for record in records),
+        attainable_accuracy=noise_values(record.judgment for record in records).get("attainable_accuracy", NAN),
     )
 
 

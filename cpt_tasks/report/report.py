@@ -114,7 +114,7 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     write_whole(out / "report.md", "\n\n".join(part for part in parts if part) + "\n")
     write_whole(out / "table.csv", next(iter(first_tables.values())).to_csv(index=False))
     if can_draw():
-        page.write_page(summary, runs, views, judging, out)
+        write_whole(out / page.PAGE, page.build_page(summary, runs, views, judging))
     else:  # a page of other numbers must not stand beside these
         (out / page.PAGE).unlink(missing_ok=True)
     return "\n\n".join(tables_markdown(first_tables) + _notes(runs))

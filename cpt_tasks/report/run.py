@@ -9,6 +9,7 @@ import pandas as pd
 
 from cpt_tasks.statistics.frame import with_level
 from judges import NO_RESPONSE
+from judges.interval import NAN
 from model_calls.errors import was_cut_off
 
 
@@ -23,6 +24,7 @@ class Judging:
         usage: Tokens by kind over all replies.
         cost_usd: Cost of all replies in US dollars, from the call store or not; None where a price is not known.
         noise: What repeats and panels say about the judges, a statement per line; [] where each was asked once.
+        attainable_accuracy: What a perfect student could get from a judge this noisy; nan where it is not known.
     """
 
     failures: dict[str, int] = field(default_factory=dict)
@@ -31,6 +33,7 @@ class Judging:
     usage: Counter[str] = field(default_factory=Counter)
     cost_usd: float | None = None
     noise: list[str] = field(default_factory=list)
+    attainable_accuracy: float = NAN
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,8 @@ from cpt_tasks.benchmarks.rubric_adherence.charts import confusion, score_by_lev
 from cpt_tasks.report import page as page_package
 from cpt_tasks.report.figures import PALETTE, chart_data, page_spec, save_png, spec_of, titled
 from cpt_tasks.report.logs import find_logs, read_run
-from cpt_tasks.report.page import build_page
-from cpt_tasks.report.page.blobs import safe_json
-from cpt_tasks.report.page.budget import choose_texts, text_bytes
 from cpt_tasks.report.page.build import vega_bundle
-from cpt_tasks.report.page.samples import columns, level_order, miss, samples_of
+from cpt_tasks.report.page.samples import columns, kept_texts, level_order, miss, safe_json, samples_of
 from cpt_tasks.report.report import SECTIONS, of_task, summarise
 from cpt_tasks.report.section import MAX_ROWS
 
@@ -50,8 +47,7 @@ def unpacked(page: str, number: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    summary = page_samples.summary()
-    return build_page(summary, page_samples.samples(), {"beta": 0.95}, page_samples.sections(summary))
+    return page_samples.page()
 
 
 def test_a_miss_is_the_distance_to_what_was_asked_for() -> None:
@@ -62,27 +58,23 @@ def test_a_miss_is_the_distance_to_what_was_asked_for() -> None:
 
 
 def test_each_cell_keeps_as_many_texts_from_its_worst_to_its_best() -> None:
-    frame = samples_of(page_samples.adherence("alpha")).frame
-    cell = frame[:8]  # noir at level low; all texts but the first are of one length
-    # 5, 17, 29 hit the band, 41 ... 89 miss it by 1 ... 49, so the worst first: 89 77 65 53 41 5 17 29
-    one = text_bytes(cell)[1]
-    for n_texts, scores in {1: [89], 2: [29, 89], 3: [29, 41, 89]}.items():
-        assert list(cell["score"][choose_texts([cell], n_texts * one)[0]]) == scores
-        assert list(cell["score"][choose_texts([cell], (n_texts + 1) * one - 1)[0]]) == scores
-    [kept] = choose_texts([frame], 4000)
-    assert len(set(frame.loc[kept].groupby(["rubric", "level"]).size())) == 1
-    assert text_bytes(frame)[kept].sum() <= 4000
-    assert choose_texts([frame, frame], 10**9) == [list(range(48))] * 2
-    assert choose_texts([frame], 0) == [[]]
+    samples = samples_of(page_samples.adherence("alpha"))
+    # in a cell 5, 17, 29 hit the band of low, 41 ... 89 miss it by 1 ... 49: worst first 89 77 65 53 41 5 17 29
+    for most, scores in {6: [89], 17: [29, 89], 18: [29, 41, 89]}.items():
+        kept = samples.loc[kept_texts(samples, most)]
+        assert list(kept["score"][(kept["rubric"] == "noir") & (kept["level"] == "low")]) == scores
+        assert set(kept.groupby(["rubric", "level"]).size()) == {len(scores)}
+    assert [kept_texts(samples, most) for most in (0, 48)] == [[], list(range(48))]
 
 
 def test_all_scores_are_kept_when_texts_are_left_out() -> None:
-    frame = samples_of(page_samples.adherence("alpha")).frame
-    content = columns(frame, [3, 5])
-    assert content["score"] == list(frame["score"])
+    samples = samples_of(page_samples.adherence("alpha"))
+    content = columns(samples, [3, 5])
+    assert content["score"] == list(samples["score"])
     assert [content["text"][3], content["text"][5], content["text"][4]] == [0, 1, -1]
     assert content["response"] == ["noir low response 3", "noir low response 5"]
-    assert [content["user_prompt_names"][code] for code in content["user_prompt"]] == list(frame["user_prompt"][[3, 5]])
+    prompts = [content["user_prompt_names"][code] for code in content["user_prompt"]]
+    assert prompts == list(samples["user_prompt"][[3, 5]])
     levels = ["none", "90", "extremely_high", "10", "low", "9"]
     assert level_order(levels) == ["low", "extremely_high", "9", "10", "90", "none"]
 
@@ -114,8 +106,7 @@ def test_hostile_text_stands_nowhere_as_markup_and_the_page_loads_nothing(page: 
 
 
 def test_the_same_input_gives_the_same_bytes(page: str) -> None:
-    summary = page_samples.summary()
-    assert build_page(summary, page_samples.samples(), {"beta": 0.95}, page_samples.sections(summary)) == page
+    assert page_samples.page() == page
 
 
 def test_charts_and_page_have_one_palette() -> None:
@@ -125,12 +116,7 @@ def test_charts_and_page_have_one_palette() -> None:
 
 
 def test_a_report_without_adherence_has_no_leaderboard_but_its_benchmarks() -> None:
-    summary = page_samples.summary()
-    del summary["tasks"]["rubric_adherence"]
-    for model in summary["models"]:
-        model["tasks"] = {"dose_response": model["tasks"]["dose_response"]}
-    summary["tasks"] = {"dose_response": summary["tasks"]["dose_response"]}
-    page = build_page(summary, page_samples.samples()[1:2], {}, page_samples.sections(summary))
+    page = page_samples.page(page_samples.summary(["dose_response"]))
     assert 'id="leaderboard"' not in page
     assert 'id="chart-dose_response"' in page
 

@@ -12,8 +12,6 @@ from typing import Any
 import page_samples
 import pytest
 
-from cpt_tasks.report.page import build_page
-
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -27,10 +25,8 @@ pytestmark = pytest.mark.skipif(not READY and not os.environ.get("CI"), reason=M
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    summary = page_samples.summary()
-    page = build_page(summary, page_samples.samples(), {"beta": 0.95}, page_samples.sections(summary))
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page_samples.page(), encoding="utf-8")
     return path
 
 
@@ -170,7 +166,7 @@ def test_texts_that_were_left_out_are_counted_and_a_cell_has_a_link(
     open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "report.html"
-    path.write_text(build_page(page_samples.summary(), page_samples.samples(), {}, budget=6000), encoding="utf-8")
+    path.write_text(page_samples.page(page_samples.summary(["rubric_adherence"]), most_texts=60), encoding="utf-8")
     page = open_page(path, "#samples?model=beta&rubric=reverie&level=low")
     note, kept = page.locator("#cell").text_content(), page.locator(".response").count()
     assert 1 <= kept < 8
