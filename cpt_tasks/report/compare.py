@@ -19,9 +19,8 @@ from cpt_tasks.benchmarks.rubric_adherence.report import NAME, TABLE_STATISTICS
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.run import Run, check_protocol
-from cpt_tasks.report.section import NEEDS, can_draw
 from cpt_tasks.report.text import cell, number, old_resamples, write_command
-from cpt_tasks.statistics.paired import PairedDifference, holm, paired_differences
+from cpt_tasks.statistics.paired import holm, paired_differences
 from judges.interval import cluster_note, jsonable
 from rubrics.files import write_whole
 
@@ -55,22 +54,19 @@ def pair(first: Run, second: Run) -> tuple[pd.DataFrame, pd.DataFrame, int]:
 
 
 def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
-    """The content of compare.json: differences B - A of the headline statistics, over all rubrics and for each.
+    """The content of compare.json: differences B - A of the headline statistics, over all rubrics together.
 
-    Estimates are `{value, ci_low, ci_high}`; what is undefined is None. `p_holm` is adjusted for the headline
-    statistics over all rubrics; single rubrics have intervals only.
+    Estimates are `{value, ci_low, ci_high}`; what is undefined is None. `p_holm` is adjusted for these statistics.
 
     Raises:
         ValueError: As `pair`.
     """
     first_rows, second_rows, n_unpaired = pair(first, second)
-    overall = _differences(first_rows, second_rows, seed)
-    adjusted = holm([one.p for one in overall.values()])
+    statistics = {name: STATISTICS[name] for name in TABLE_STATISTICS}
+    rng = np.random.default_rng(seed)
+    differences = paired_differences(first_rows, second_rows, statistics, rng, N_PERMUTATIONS)
+    adjusted = holm([one.p for one in differences.values()])
     n_prompts = int(first_rows["user_prompt_id"].nunique())
-    by_rubric = {}
-    for rubric, rows in first_rows.groupby("rubric"):
-        differences = _differences(rows, second_rows.loc[rows.index], seed)
-        by_rubric[rubric] = {"n": len(rows), "statistics": {name: one.to_json() for name, one in differences.items()}}
     sides = {"a": first, "b": second}
     models = {
         side: {
@@ -92,10 +88,9 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         | {"scored_on_one_side": n_unpaired},
         "permutations": {"exact": 2**n_prompts <= N_PERMUTATIONS, "n": min(2**n_prompts, N_PERMUTATIONS)},
         "statistics": {
-            name: one.to_json() | {"p": jsonable(one.p), "p_holm": jsonable(p)}
-            for (name, one), p in zip(overall.items(), adjusted, strict=True)
+            name: one.to_json() | {"p_holm": jsonable(p)}
+            for (name, one), p in zip(differences.items(), adjusted, strict=True)
         },
-        "by_rubric": by_rubric,
     }
 
 
@@ -108,17 +103,6 @@ def table(comparison: Mapping[str, Any]) -> pd.DataFrame:
             | {"difference": cell(entry["difference"], digits=3, sign=True)}
             | {"p": _p(entry["p"]), "p (Holm)": _p(entry["p_holm"])}
             for name, entry in comparison["statistics"].items()
-        ]
-    )
-
-
-def rubric_table(comparison: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per rubric: its number of pairs and the difference of every headline statistic with its interval."""
-    return pd.DataFrame(
-        [
-            {"rubric": rubric, "n": entry["n"]}
-            | {name: cell(one["difference"], digits=3, sign=True) for name, one in entry["statistics"].items()}
-            for rubric, entry in comparison["by_rubric"].items()
         ]
     )
 
@@ -140,16 +124,9 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
-    """Writes compare.json, compare.md, compare.png and command.txt into `out`, which is made if there is none."""
+    """Writes compare.json, compare.md and command.txt into `out`, which is made if there is none."""
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "compare.json", json.dumps(comparison, indent=1) + "\n")
-    figure = f"The figure was not made: figures {NEEDS}"
-    if can_draw():
-        from cpt_tasks.benchmarks.rubric_adherence.charts import differences
-        from cpt_tasks.report.figures import save_png
-
-        chart = differences(comparison, TABLE_STATISTICS[0])
-        figure = f"![difference per statistic and per rubric]({save_png(chart, out, 'compare')})"
     run = comparison["run"]
     parts = [
         f"# {comparison['b']['name']} against {comparison['a']['name']}",
@@ -157,9 +134,6 @@ def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
         f"`{run['wording_split']}` wordings of the system prompts.",
         table(comparison).to_markdown(index=False),
         "\n".join(f"- {line}" for line in notes(comparison)),
-        figure,
-        "## Difference by rubric",
-        rubric_table(comparison).to_markdown(index=False),
     ]
     write_whole(out / "compare.md", "\n\n".join(parts) + "\n")
     write_command(out)
@@ -168,7 +142,7 @@ def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
 @click.command(name="compare")
 @click.argument("log_a")
 @click.argument("log_b")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for compare.md, compare.json and the figure.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for compare.md and compare.json.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the permutations.")
 @old_resamples
 def compare_command(log_a: str, log_b: str, out: Path | None, seed: int) -> None:
@@ -180,7 +154,7 @@ def compare_command(log_a: str, log_b: str, out: Path | None, seed: int) -> None
     click.echo("\n".join([str(table(comparison).to_markdown(index=False)), "", *notes(comparison)]))
     if out is not None:
         write_comparison(comparison, out)
-        click.echo(f"\ncomparison: {out}/compare.md, numbers: {out}/compare.json, figure: {out}/compare.png")
+        click.echo(f"\ncomparison: {out / 'compare.md'}, numbers: {out / 'compare.json'}")
 
 
 def _only_run(path: str) -> Run:
@@ -188,11 +162,6 @@ def _only_run(path: str) -> Run:
     if len(logs) > 1:
         raise ValueError(f"{path}: holds {len(logs)} logs, expected one; name the file")
     return read_run(logs[0])
-
-
-def _differences(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> dict[str, PairedDifference]:
-    statistics = {name: STATISTICS[name] for name in TABLE_STATISTICS}
-    return paired_differences(first, second, statistics, np.random.default_rng(seed), N_PERMUTATIONS)
 
 
 def _p(value: float | None) -> str:

@@ -61,7 +61,7 @@ def summarise(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
     }
     for task in [task for task in SECTIONS if task in protocols]:
         section, of_task = SECTIONS[task], [run for run in runs if run.task == task]
-        compared = section.compare(of_task, seed) if section.compare else {}
+        compared = section.compare(of_task, seed)
         for run in of_task:
             prompts = run.frame["user_prompt_id"].nunique() if len(run.frame) else 0
             counts = {"n": len(run.scored), "unscored": run.unscored.total(), "user_prompts": prompts}

@@ -39,7 +39,7 @@ class Section:
         charts_in: Module with a function `charts`, from the summaries and the runs to altair charts by file stem; each
             is a PNG beside report.md and stands on the page. "" for none.
         compare: From all runs of the benchmark and a seed to what comparing them adds to the summaries, by the name of
-            the model; None where runs are not compared.
+            the model.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Section:
     summarise: Callable[[Run, int], dict[str, Any]]
     tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
     charts_in: str = ""
-    compare: Callable[[Sequence[Run], int], dict[str, dict[str, Any]]] | None = None
+    compare: Callable[[Sequence[Run], int], dict[str, dict[str, Any]]] = lambda runs, seed: {}
 
     def intro_of(self, runs: Sequence[Run]) -> str:
         """What the numbers of these runs mean."""

@@ -31,8 +31,9 @@ class PairedDifference:
     p: float
 
     def to_json(self) -> dict[str, Any]:
-        """`{a, b, difference}`, None for nan; without the p-value."""
-        return {"a": jsonable(self.first), "b": jsonable(self.second), "difference": self.difference.to_json()}
+        """`{a, b, difference, p}`, None for nan."""
+        values = {"a": jsonable(self.first), "b": jsonable(self.second)}
+        return values | {"difference": self.difference.to_json(), "p": jsonable(self.p)}
 
 
 def paired_differences(

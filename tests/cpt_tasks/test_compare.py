@@ -44,7 +44,6 @@ def test_differences_by_hand(base: str, tuned: str) -> None:
     assert entry["p_holm"] == pytest.approx(4 * 2 / 16)
     assert (result["n"], result["user_prompts"]) == (12, 4)
     assert result["left_out"] == {"unscored_a": 0, "unscored_b": 0, "scored_on_one_side": 0}
-    assert result["by_rubric"]["broadcast"]["statistics"]["macro_accuracy"]["difference"] == entry["difference"]
     assert "4 user prompts: too few for an interval" in notes(result)
 
 
@@ -103,7 +102,6 @@ def test_the_command_prints_a_table_and_writes_what_it_says(base: str, tuned: st
     text = (out / "compare.md").read_text()
     assert text.startswith("# tuned against base")
     assert str(Path(base).parent) not in text + (out / "compare.json").read_text() + (out / "command.txt").read_text()
-    assert (out / "compare.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_other_protocols_and_folders_of_several_logs_are_refused(
