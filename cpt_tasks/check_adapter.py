@@ -76,7 +76,7 @@ def check_logits(folder: Path, base: str) -> str:
 def vllm_command(folder: Path, config: dict[str, Any], base: str) -> str:
     """The command that serves the adapter; ValueError for what vLLM's LoRA does not do."""
     refused = [name for name in ("use_dora", "modules_to_save") if config.get(name)]
-    refused += [f"rank {config['r']}"] if config["r"] > VLLM_RANKS[-1] else []
+    refused += [f"a rank above {VLLM_RANKS[-1]}"] if config["r"] > VLLM_RANKS[-1] else []
     if refused:
         raise ValueError(f"vLLM serves no adapter with {refused[0]}; merge it (merge: true)")
     rank = min(rank for rank in VLLM_RANKS if rank >= config["r"])

@@ -42,12 +42,11 @@ def judged(student: Any, graders: Any, tmp_path: Path, limit_per_cell: int = 1, 
 
 
 def test_a_model_that_follows_gets_full_marks_and_one_that_ignores_chance(log_of: Callable[..., str]) -> None:
-    follows_, ignores_ = (
-        shown_metrics(read_eval_log(log_of(*student))) for student in (("tuned", follows), ("base", ignores))
-    )
-    names = ("n_scored", "macro_accuracy", "order_accuracy", "chance_accuracy", "kendall_tau_b")
-    assert [follows_[name] for name in names[:4]] == pytest.approx([12, 1, 1, 1 / 3])
-    assert [ignores_[name] for name in names] == pytest.approx([12, 1 / 3, 0.5, 1 / 3, math.nan], nan_ok=True)
+    names = ("n_scored", "macro_accuracy", "order_accuracy", "chance_accuracy")
+    for student, values in ((("tuned", follows), [12, 1, 1, 1 / 3]), (("base", ignores), [12, 1 / 3, 0.5, 1 / 3])):
+        shown = shown_metrics(read_eval_log(log_of(*student)))
+        assert [shown[name] for name in names] == pytest.approx(values)
+    assert math.isnan(shown["kendall_tau_b"])
 
 
 def test_statistics_see_every_epoch_on_its_own(mock_model: Callable[..., Any]) -> None:
@@ -191,19 +190,21 @@ def test_ids_are_what_they_were_when_logs_were_first_written(log: str, task: Cal
 
 
 @pytest.mark.parametrize(
-    ("preset", "n", "n_rubrics", "protocol"),
-    [("core", 432, 18, "criteria"), ("full", 3888, 18, "criteria"), ("paper", 288, 4, "holistic")],
+    ("parameters", "n", "n_rubrics"),
+    [
+        ({"preset": "core"}, 432, 18),
+        ({"preset": "full"}, 3888, 18),
+        ({"preset": "paper"}, 288, 4),
+        # what is given wins over the preset
+        ({"preset": "full", "rubrics": "reverie", "levels": "low", "limit_per_cell": 2}, 2 * 3, 1),
+        ({"preset": "full", "rubrics": "reverie", "levels": "low", "wordings": 1}, 24, 1),
+    ],
 )
-def test_presets(preset: str, n: int, n_rubrics: int, protocol: str) -> None:
-    samples = adherence_grid(preset=preset)  # type: ignore[arg-type]
+def test_presets(parameters: dict[str, Any], n: int, n_rubrics: int) -> None:
+    samples = adherence_grid(**parameters)
     assert len(samples) == len({sample.id for sample in samples}) == n
     assert len({(sample.metadata or {})["rubric"] for sample in samples}) == n_rubrics
-    assert PRESETS[preset].protocol == protocol
-
-
-def test_parameters_that_are_given_win_over_the_preset() -> None:
-    assert len(adherence_grid("reverie", levels="low", preset="full", limit_per_cell=2)) == 2 * 3
-    assert len(adherence_grid("reverie", levels="low", preset="full", wordings=1)) == 24
+    assert [PRESETS[name].protocol for name in ("core", "full", "paper")] == ["criteria", "criteria", "holistic"]
 
 
 def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None:
@@ -243,15 +244,13 @@ def test_the_old_name_of_a_parameter_is_still_understood(caplog: pytest.LogCaptu
         (dose_response, {"targets": "nan"}, "targets: got nan, expected a number from 0 to 100"),
         (dose_response, {"targets": "20", "style": "adjective"}, "targets: got 20 with style=adjective, expected some"),
         (dose_response, {"style": "song"}, "style: got 'song', expected one of"),
-        (composition, {"pairs": "broadcast"}, "got 'broadcast', expected two different rubrics joined by + out of"),
-        (composition, {"pairs": "broadcast+broadcast"}, "pairs: got 'broadcast+broadcast'"),
+        (composition, {"pairs": "broadcast+broadcast"}, "expected two different rubrics joined by + out of"),
         (composition, {"max_pairs": 0}, "max_pairs: got 0, expected 1 or more"),
         (composition, {"rubrics": "broadcast"}, "expected at least two"),
         (paraphrase_robustness, {"position": "top"}, "position: got 'top', expected one of"),
         (paraphrase_robustness, {"style": "loud"}, "style: got 'loud', expected one of"),
         (paraphrase_robustness, {"max_wordings": -1}, "max_wordings: got -1"),
         (judge_robustness, {"families": "bribery"}, "families: got 'bribery', expected 'all' or some of"),
-        (judge_robustness, {"families": "flattery,flattery"}, "each once"),
         (judge_robustness, {"limit_per_family": 0}, "limit_per_family: got 0, expected 1 or more"),
         (judge_robustness, {"rubrics": "tone_irony"}, "'tone_irony' has no base texts to attack, expected some of"),
     ],
