@@ -24,7 +24,6 @@ from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.page.build import vega_bundle
 from cpt_tasks.report.page.samples import columns, kept_texts, level_order, miss, safe_json, samples_of
 from cpt_tasks.report.report import SECTIONS, of_task, summarise
-from cpt_tasks.report.section import MAX_ROWS
 
 ASSETS = Path(page_package.__file__).parent / "assets"
 LOGS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
@@ -109,12 +108,6 @@ def test_the_same_input_gives_the_same_bytes(page: str) -> None:
     assert page_samples.page() == page
 
 
-def test_charts_and_page_have_one_palette() -> None:
-    css = (ASSETS / "page.css").read_text(encoding="utf-8")
-    light = dict(re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), #[0-9a-f]{6}\)", css))
-    assert {name: light[name] for name in PALETTE} == PALETTE
-
-
 def test_a_report_without_adherence_has_no_leaderboard_but_its_benchmarks() -> None:
     page = page_samples.page(page_samples.summary(["dose_response"]))
     assert 'id="leaderboard"' not in page
@@ -137,8 +130,7 @@ def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
     assert content["response"] == [breaks_out([])] * 6
     assert [name for name, _, _ in content["criteria"][0]] == ["excitement", "address", "brevity"]
     assert "2 user prompts: too few for an interval" in page
-    command = "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics="
-    assert command in page
+    assert "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics=" in page
     # without the extra it says what is missing, and leaves no page of another report
     monkeypatch.setattr("cpt_tasks.report.report.can_draw", lambda: False)
     _, report, printed = reported(out, path)
@@ -190,15 +182,16 @@ def test_confusion_rows_sum_to_one() -> None:
 
 
 def test_only_whole_models_are_drawn_and_the_note_says_how_many_are_left_out() -> None:
-    frame = pd.DataFrame({"model": np.repeat(["a", "b", "c"], 2000), "value": 1.0})
-    data = chart_data(frame)
+    data = chart_data(pd.DataFrame({"model": np.repeat(["a", "b", "c"], 2000), "value": 1.0}))
     assert (len(data), list(data["model"].unique())) == (4000, ["a", "b"])
-    assert len(data) <= MAX_ROWS
     chart = titled(alt.Chart(data).mark_point().encode(x="value:Q"), "Values", "A note.", {"value": "value"})
     assert chart.to_dict()["usermeta"]["note"] == "A note. Drawn are the first 2 of 3 models."
 
 
 def test_the_page_has_colours_as_variables_and_names_as_they_are() -> None:
+    css = (ASSETS / "page.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), #[0-9a-f]{6}\)", css))
+    assert {name: light[name] for name in PALETTE} == PALETTE
     data = chart_data([{"model": PALETTE["c1"], "value": 1.0}])
     chart = alt.Chart(data).mark_point(color=PALETTE["c2"]).encode(x="value:Q")
     spec = page_spec(titled(chart, "Values", "", {"value": "value"}))

@@ -69,9 +69,7 @@ def test_the_system_prompt_is_a_system_turn_and_the_judgment_with_its_provenance
     model = mock_model(lambda _: SHOUT)
     [sample, *_] = run(model).samples or []
     assert [[message.role for message in messages] for messages in model.seen] == [["system", "user"]] * 3
-    assert {request for messages in model.seen for request in asked(messages)} == {
-        ("broadcast", level.value) for level in ScoreLevel
-    }
+    assert [asked(messages) for messages in model.seen] == [[("broadcast", level.value)] for level in ScoreLevel]
     metadata = (sample.scores or {})["rubric_judge"].metadata or {}
     expected = {"judge": "measured", "rubric_hash": load_rubric("broadcast").hash, "words": len(SHOUT.split())}
     assert {name: metadata[name] for name in expected} == expected
@@ -145,8 +143,7 @@ def test_without_a_judge_responses_are_written_for_later(mock_model: Callable[..
 
 
 def test_ids_are_unique_stable_and_follow_the_content() -> None:
-    prompts = load_user_prompts("test")
-    rubrics = load_rubrics("measured")
+    prompts, rubrics = load_user_prompts("test"), load_rubrics("measured")
 
     def ids_of(rubrics: list[Rubric], prompts: dict[str, str]) -> list[Any]:
         by_rubric = {rubric.id: prompts for rubric in rubrics}
@@ -154,9 +151,7 @@ def test_ids_are_unique_stable_and_follow_the_content() -> None:
 
     ids = ids_of(rubrics, prompts)
     assert len(set(ids)) == len(ids) == 4 * 3 * 24
-    assert ids == ids_of(rubrics, prompts)
-    changed = prompts | {"river_flood": "Describe a river after a flood."}
-    others = ids_of(rubrics, changed)
+    others = ids_of(rubrics, prompts | {"river_flood": "Describe a river after a flood."})
     assert sum(a != b for a, b in zip(ids, others, strict=True)) == 4 * 3
     heavier = rubrics[0].model_copy(update={"objective": "Another one."})
     assert not set(ids) & set(ids_of([heavier], prompts))
@@ -269,14 +264,12 @@ def inspect_command(*arguments: str, cwd: Path) -> str:
 
 def test_the_task_is_found_by_name_and_by_path(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     # a wrong parameter shows that our task was reached
-    arguments = {"judge": "measured", "levels": "nowhere"}
     message = "levels: got 'nowhere', expected one of"
     with pytest.raises(ValueError, match=message):
-        evaluated("cpt_tasks/rubric_adherence", mock_model(ignores), task_args=arguments)
-    settings = [word for name, value in arguments.items() for word in ("-T", f"{name}={value}")]
+        evaluated("cpt_tasks/rubric_adherence", mock_model(ignores), task_args={"levels": "nowhere"})
     path = "cpt_tasks/benchmarks/rubric_adherence/task.py"
-    output = inspect_command("eval", path, "--model", "mockllm/model", *settings, "--log-dir", str(tmp_path), cwd=ROOT)
-    assert message in output
+    options = ["--model", "mockllm/model", "-T", "levels=nowhere", "--log-dir", str(tmp_path)]
+    assert message in inspect_command("eval", path, *options, cwd=ROOT)
 
 
 def test_a_log_can_be_scored_again_by_name_without_loading_the_student(
