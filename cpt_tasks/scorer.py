@@ -197,7 +197,16 @@ def scorer_of(
         for rubric in [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])]:
             check_measurable(rubric)
     else:
-        _check_key(task)
+        try:
+            grader_model()
+        except PrerequisiteError as error:
+            if "ANTHROPIC_API_KEY" not in str(error.message):
+                raise
+            raise PrerequisiteError(
+                f"{task}: ANTHROPIC_API_KEY is not set and the default judge is {DEFAULT_JUDGE}; set it, or bind "
+                "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
+                "-T judge=measured -T rubrics=measured"
+            ) from error
     return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also)
 
 
@@ -211,19 +220,6 @@ def open_judge_store(path: str) -> CallStore:
         return open_store(path)
     except ValueError as error:
         raise PrerequisiteError(f"{error}: -T call_store=FILE, or -S call_store=FILE with inspect score") from error
-
-
-def _check_key(task: str) -> None:
-    try:
-        grader_model()
-    except PrerequisiteError as error:
-        if "ANTHROPIC_API_KEY" not in str(error.message):
-            raise
-        raise PrerequisiteError(
-            f"{task}: ANTHROPIC_API_KEY is not set and the default judge is {DEFAULT_JUDGE}; set it, or bind "
-            "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
-            "-T judge=measured -T rubrics=measured"
-        ) from error
 
 
 def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:

@@ -94,25 +94,20 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def table(comparison: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per headline statistic: both values, the difference with its interval, and its p-values."""
-    return pd.DataFrame(
-        [
-            {"statistic": name}
-            | {comparison[side]["name"]: number(entry[side]) for side in "ab"}
-            | {"difference": cell(entry["difference"], digits=3, sign=True)}
-            | {"p": _p(entry["p"]), "p (Holm)": _p(entry["p_holm"])}
-            for name, entry in comparison["statistics"].items()
-        ]
-    )
-
-
-def notes(comparison: Mapping[str, Any]) -> list[str]:
-    """What was compared and what was left out, a line each."""
-    left_out, permutations = comparison["left_out"], comparison["permutations"]
+def text(comparison: Mapping[str, Any]) -> str:
+    """The comparison as Markdown: a row per headline statistic, what was compared, and what was left out."""
     first, second = (comparison[side]["name"] for side in "ab")
+    rows = [
+        {"statistic": name, first: number(entry["a"]), second: number(entry["b"])}
+        | {"difference": cell(entry["difference"], digits=3, sign=True)}
+        | {"p": _p(entry["p"]), "p (Holm)": _p(entry["p_holm"])}
+        for name, entry in comparison["statistics"].items()
+    ]
+    run, left_out, permutations = (comparison[part] for part in ("run", "left_out", "permutations"))
     kind = "all" if permutations["exact"] else "random"
-    lines = [
+    notes = [
+        f"judge `{run['judge']}` (prompt version {run['prompt_version']}), split `{run['split']}` of the user prompts, "
+        f"`{run['wording_split']}` wordings of the system prompts",
         f"{comparison['n']} pairs of responses to {comparison['user_prompts']} user prompts; differences are {second} "
         f"minus {first}, with 95% intervals that take the user prompts as drawn; p from {permutations['n']} swaps "
         f"({kind}) of the two models within user prompts, Holm over the table",
@@ -120,23 +115,7 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
         f"with them {left_out['scored_on_one_side']} scored ones of the other side",
         cluster_note(comparison["user_prompts"]),
     ]
-    return [line for line in lines if line]
-
-
-def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
-    """Writes compare.json, compare.md and command.txt into `out`, which is made if there is none."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "compare.json", json.dumps(comparison, indent=1) + "\n")
-    run = comparison["run"]
-    parts = [
-        f"# {comparison['b']['name']} against {comparison['a']['name']}",
-        f"Judge `{run['judge']}` (prompt version {run['prompt_version']}), split `{run['split']}` of the user prompts, "
-        f"`{run['wording_split']}` wordings of the system prompts.",
-        table(comparison).to_markdown(index=False),
-        "\n".join(f"- {line}" for line in notes(comparison)),
-    ]
-    write_whole(out / "compare.md", "\n\n".join(parts) + "\n")
-    write_command(out)
+    return "\n".join([pd.DataFrame(rows).to_markdown(index=False), "", *(f"- {note}" for note in notes if note)])
 
 
 @click.command(name="compare")
@@ -151,10 +130,12 @@ def compare_command(log_a: str, log_b: str, out: Path | None, seed: int) -> None
         comparison = compare(_only_run(log_a), _only_run(log_b), seed)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
-    click.echo("\n".join([str(table(comparison).to_markdown(index=False)), "", *notes(comparison)]))
+    click.echo(text(comparison))
     if out is not None:
-        write_comparison(comparison, out)
-        click.echo(f"\ncomparison: {out / 'compare.md'}, numbers: {out / 'compare.json'}")
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(out / "compare.json", json.dumps(comparison, indent=1) + "\n")
+        write_whole(out / "compare.md", text(comparison) + "\n")
+        write_command(out)
 
 
 def _only_run(path: str) -> Run:

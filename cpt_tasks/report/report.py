@@ -1,9 +1,6 @@
 """Recomputes everything a report carries from eval logs: tables, summary.json, figures and the page.
 
-    cpt report logs/base logs/tuned --out results/mine
-
-Everything is taken from the logs. Logs judged by different judges or prompt versions, or of different rubrics, splits
-or grids, are refused.
+cpt report logs/base logs/tuned --out results/mine
 """
 
 import json

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from altair.typing import ChartType
 
 NEEDS = "need the extra `report`: pip install 'cpt-tasks[report]'"
-MAX_ROWS = 5000  # of a chart's data, which stands in the page
 # altair charts by file stem
 Charts = dict[str, "ChartType"]
 # a benchmark's part of summary.json, by the name of the model

@@ -12,7 +12,7 @@ from inspect_ai.log import read_eval_log, write_eval_log
 from students import SHOUT, follows, ignores, unscore
 
 from cpt_tasks.benchmarks.rubric_adherence.report import TABLE_STATISTICS
-from cpt_tasks.report.compare import compare, compare_command, notes, pair
+from cpt_tasks.report.compare import compare, compare_command, pair, text
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.run import check_comparable
 
@@ -44,7 +44,7 @@ def test_differences_by_hand(base: str, tuned: str) -> None:
     assert entry["p_holm"] == pytest.approx(4 * 2 / 16)
     assert (result["n"], result["user_prompts"]) == (12, 4)
     assert result["left_out"] == {"unscored_a": 0, "unscored_b": 0, "scored_on_one_side": 0}
-    assert "4 user prompts: too few for an interval" in notes(result)
+    assert "4 user prompts: too few for an interval" in text(result)
 
 
 def test_a_model_compared_with_itself_differs_in_nothing(tuned: str) -> None:
@@ -99,9 +99,9 @@ def test_the_command_prints_a_table_and_writes_what_it_says(base: str, tuned: st
     assert "| +0.667 " in done.stdout
     result = json.loads((out / "compare.json").read_text())
     assert (result["schema"], result["run"]["judge"]) == (2, "measured")
-    text = (out / "compare.md").read_text()
-    assert text.startswith("# tuned against base")
-    assert str(Path(base).parent) not in text + (out / "compare.json").read_text() + (out / "command.txt").read_text()
+    written = "".join((out / name).read_text() for name in ("compare.md", "compare.json", "command.txt"))
+    assert written.startswith(done.stdout)
+    assert str(Path(base).parent) not in written
 
 
 def test_other_protocols_and_folders_of_several_logs_are_refused(

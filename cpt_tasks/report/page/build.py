@@ -89,7 +89,6 @@ def build_page(
     """
     style, vega = _asset("page.css"), vega_bundle()
     script = '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
-    rows = _leaderboard(summary, runs)
     judged = [run for run in runs if len(run.frame)]  # that of a benchmark of others has results only
     samples = [samples_of(run) for run in judged]
     kept = [kept_texts(part, most_texts // len(samples)) for part in samples]
@@ -108,16 +107,13 @@ def build_page(
         "script": Markup(script),
         "index": Markup(safe_json(index)),
         "blobs": [Markup(blob(columns(*part))) for part in zip(samples, kept, strict=True)],
-        "rows": rows,
+        "summary": summary,
+        "rows": _leaderboard(summary, runs),
         "columns": HEADLINE,
         "facts": _facts(summary),
-        "finding": _finding(rows),
         "definitions": _definitions(summary),
         "tables": {} if judging is None or judging.empty else {"What the judge did": judging},
         "sections": sections,
-        "commands": _commands(summary),
-        "versions": summary["versions"],
-        "models": [model["name"] for model in summary["models"]],
         "n_responses": sum(map(len, samples)),
         "n_texts": sum(map(len, kept)),
         "package_version": version("cpt-tasks"),
@@ -142,11 +138,8 @@ def _leaderboard(summary: Summary, runs: Sequence[Run]) -> list[dict[str, Any]]:
     for model in summary["models"]:
         if part := model["tasks"].get(ADHERENCE):
             cells = {name: Estimate.from_json(part["metrics"][name]) for name in (*HEADLINE, "chance_accuracy")}
-            rows.append(
-                {"model": model["name"], "about": _about(model), "cells": cells}
-                | {"chance": cells["chance_accuracy"].value, "attainable": attainable[model["name"]]}
-                | {"n": part["n"], "unscored": part["unscored"]}
-            )
+            row = {"model": model["name"], "cells": cells, "n": part["n"], "unscored": part["unscored"]}
+            rows.append(row | {"about": _about(model), "attainable": attainable[model["name"]]})
 
     def rank(row: dict[str, Any]) -> tuple[float, str]:
         accuracy = row["cells"]["macro_accuracy"].value
@@ -156,23 +149,11 @@ def _leaderboard(summary: Summary, runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _about(model: Mapping[str, Any]) -> str:
-    parts = [model["base"]] if model["base"] != model["name"] else []
-    if model.get("adapter"):
-        parts.append(f"adapter {model['adapter']}")
-    if model["prompting"] != "system_prompt":
-        parts.append(model["prompting"].replace("_", " "))
-    return " · ".join(parts)
-
-
-def _finding(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The result in one sentence; "" where no accuracy is defined."""
-    if not rows or math.isnan(rows[0]["cells"]["macro_accuracy"].value):
-        return ""
-    best = rows[0]
-    value, interval = _number_and_interval(best["cells"]["macro_accuracy"])
-    interval = f" (95% interval {interval})" if interval else ""
-    chance = "" if math.isnan(best["chance"]) else f"; a model that ignores the level gets at most {best['chance']:.2f}"
-    return f"The most accurate is {best['model']}: {value} of its scores lie in the band asked for{interval}{chance}."
+    """What a model of the leaderboard is made of, as far as its name does not say it."""
+    base = model["base"] if model["base"] != model["name"] else ""
+    adapter = f"adapter {model['adapter']}" if model["adapter"] else ""
+    prompting = model["prompting"].replace("_", " ") if model["prompting"] != "system_prompt" else ""
+    return " · ".join(part for part in (base, adapter, prompting) if part)
 
 
 def _facts(summary: Summary) -> dict[str, str]:
@@ -194,23 +175,6 @@ def _definitions(summary: Summary) -> dict[str, str]:
         for name, statistic in statistics.items()
         if name in used
     }
-
-
-def _commands(summary: Summary) -> list[dict[str, str]]:
-    """How each model was run: command, settings and versions, as its log has them."""
-
-    def text(value: object) -> str:
-        if isinstance(value, Mapping):
-            return ", ".join(f"{key}={shlex.quote(str(item))}" for key, item in value.items())
-        return str(value)
-
-    return [
-        {"model": model["name"], "benchmark": task}
-        | {key.replace("_", " "): text(value) for key, value in part["details"].items()}
-        for model in summary["models"]
-        for task, part in model["tasks"].items()
-        if part.get("details")
-    ]
 
 
 def _environment() -> Environment:
@@ -252,7 +216,9 @@ def _percent(share: float) -> str:
 
 
 def _text_of(value: object) -> str:
-    """A value of a table as the page writes it."""
+    """A value of a table, or of what a log says of its making, as the page writes it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={shlex.quote(str(item))}" for key, item in value.items())
     if isinstance(value, float):
         return "undefined" if math.isnan(value) else f"{value:.2f}"
     return "" if value is None else str(value)
