@@ -109,7 +109,7 @@ def test_the_same_input_gives_the_same_bytes(page: str) -> None:
 
 
 def test_a_report_without_adherence_has_no_leaderboard_but_its_benchmarks() -> None:
-    page = page_samples.page(page_samples.summary(["dose_response"]))
+    page = page_samples.page("dose_response")
     assert 'id="leaderboard"' not in page
     assert 'id="chart-dose_response"' in page
 

@@ -149,7 +149,7 @@ def test_the_drill_down_shows_the_responses_of_the_cell(page: Any) -> None:
 
 
 def test_texts_that_were_left_out_are_counted_and_a_cell_has_a_link(open_page: Callable[..., Any]) -> None:
-    html = page_samples.page(page_samples.summary(["rubric_adherence"]), most_texts=60)
+    html = page_samples.page("rubric_adherence", most_texts=60)
     page = open_page(html, "#samples?model=beta&rubric=reverie&level=low")
     # three runs of six cells: 20 texts of each run, 3 of each cell
     note = "8 responses: mean score 47.0, 3 in the band. The texts of 3 are here; 5 are left out"
