@@ -19,8 +19,6 @@ from cpt_tasks.report.report import summarise
 from cpt_tasks.report.run import check_comparable, tell_apart
 from rubrics import load_rubric
 
-RESULTS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
-
 
 @pytest.fixture(scope="module")
 def logs(log_of: Callable[..., str]) -> list[str]:
@@ -47,13 +45,6 @@ def test_the_command_writes_what_the_logs_hold_as_json_tables_and_figures(logs: 
         assert (out / name).read_bytes()[:4] == b"\x89PNG"
     assert (out / "table.csv").read_text().startswith("model,n,unscored,macro_accuracy")
     assert str(tmp_path) not in (out / "summary.json").read_text() + report
-
-
-def test_without_the_main_benchmark_the_command_shows_what_there_is(tmp_path: Path) -> None:
-    _, _, printed = reported(tmp_path / "report", str(RESULTS / "drift"))
-    assert "### Drift" in printed
-    assert "| smollm2-135m-cpt |  24 |" in printed
-    assert (tmp_path / "report" / "table.csv").read_text().startswith("model,n,unscored,mean_words")
 
 
 @pytest.mark.parametrize(
