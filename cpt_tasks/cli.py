@@ -6,7 +6,8 @@ imports none of them.
 
 import atexit
 import gc
-from importlib import import_module
+from pkgutil import resolve_name
+from typing import cast
 
 import click
 
@@ -58,9 +59,7 @@ class _LazyGroup(click.Group):
             )
             name = OLD_NAMES[name]
         if name in COMMANDS:
-            module, _, attribute = COMMANDS[name][0].partition(":")
-            command = getattr(import_module(module), attribute)
-            return command if isinstance(command, click.Command) else None
+            return cast(click.Command, resolve_name(COMMANDS[name][0]))
         if name not in GROUPS:
             return None
         group = _LazyGroup(name=cmd_name, help=GROUPS[name])
