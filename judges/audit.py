@@ -27,12 +27,10 @@ class Audit:
     """What a comparison with known scores says of a judge.
 
     Attributes:
-        n_texts: Texts audited.
-        n_judgments: Judgments that worked.
-        unscored: Judgments that did not, by failure mode.
+        unscored: Judgments that did not work, by failure mode; `n_judgments` did.
         statistics: Those of `audit_statistics`, by name.
         bias: Mean of judged - reference, score points: of all texts ("all"), and of those of every level and rubric.
-        noise: Self-consistency over repeats as `reliability.noise`, or None where texts were judged once.
+        noise: `reliability.noise` over the repeats, or None where texts were judged once.
     """
 
     n_texts: int
@@ -55,8 +53,8 @@ def audit(rows: pd.DataFrame) -> Audit:
     Raises:
         ValueError: If there is no judgment, or a score is outside 0-100.
     """
-    failed = rows.loc[rows["judged"].isna(), "failure"].value_counts().sort_index()
-    unscored = {str(mode): int(count) for mode, count in failed.items()}
+    failed = rows.loc[rows["judged"].isna(), "failure"]
+    unscored = {str(mode): int(count) for mode, count in failed.value_counts().sort_index().items()}
     judgments = rows.dropna(subset="judged")
     n_texts = rows["text"].nunique()
     if judgments.empty:

@@ -42,8 +42,6 @@ JudgeProtocol = Literal["criteria", "holistic"]
 DEFAULT_JUDGE = "anthropic/claude-sonnet-5-5"
 DEFAULT_STORE = "calls/judge.sqlite"
 MAX_ATTEMPTS = 3
-MAX_TOKENS = 6000  # thinking counts as output on current Claude models; 2000 can be eaten by it
-ATTEMPT_TIMEOUT_SECONDS = 180
 MAX_TRANSPORT_RETRIES = 8
 WARM_SECONDS = 240.0  # a provider's cache entry lives five minutes after its last use; a call may take one of them
 
@@ -226,9 +224,7 @@ def judge_model(model: "Model | str") -> "Model":
 def _config() -> "GenerateConfig":
     from inspect_ai.model import GenerateConfig
 
+    # thinking counts as output on current Claude models, and can eat 2000 tokens
     return GenerateConfig(
-        max_tokens=MAX_TOKENS,
-        reasoning_effort="low",
-        attempt_timeout=ATTEMPT_TIMEOUT_SECONDS,
-        max_retries=MAX_TRANSPORT_RETRIES,
+        max_tokens=6000, reasoning_effort="low", attempt_timeout=180, max_retries=MAX_TRANSPORT_RETRIES
     )

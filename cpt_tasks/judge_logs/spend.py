@@ -14,7 +14,6 @@ import pandas as pd
 import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample, read_eval_log
-from inspect_ai.model import ChatMessageUser
 
 from cpt_tasks.judge_logs.texts import Text
 from cpt_tasks.report.logs import find_logs
@@ -41,14 +40,11 @@ def planned_texts(parameters: Sequence[str], task: str = "rubric_adherence") -> 
     from cpt_tasks import _registry
 
     make = getattr(_registry, task, None)
-    names = set(inspect.signature(make).parameters) if make is not None else set()
-    if make is None or "judge" not in names:
+    if make is None or "judge" not in inspect.signature(make).parameters:
         raise ValueError(f"--task {task}: expected a benchmark that judges what a model writes")
     given: dict[str, Any] = {}
     for parameter in parameters:
-        name, equals, value = parameter.partition("=")
-        if not equals or name not in names - {"judge"}:
-            raise ValueError(f"-T {parameter}: expected NAME=VALUE with a name out of {sorted(names - {'judge'})}")
+        name, _, value = parameter.partition("=")
         given[name] = yaml.safe_load(value)
     try:
         made = make(**given, judge="none")
@@ -155,8 +151,9 @@ def _texts_of(
 ) -> list[Text]:
     """What the scorer `rubric_judge` asks about a response: by its own rubric first, then by the further ones."""
     metadata = sample.metadata or {}
-    turns = [ChatMessageUser(content=sample.input)] if isinstance(sample.input, str) else sample.input
-    user_prompt = metadata.get("user_prompt", [turn.text for turn in turns if turn.role == "user"][-1])
+    given = sample.input
+    last_turn = given if isinstance(given, str) else [turn.text for turn in given if turn.role == "user"][-1]
+    user_prompt = metadata.get("user_prompt", last_turn)
     also = task_args.get("also")
     further = metadata.get("also", [rubric.id for rubric in load_rubrics(also)] if also else [])
     wanted = dict.fromkeys([metadata["rubric"], *further])

@@ -55,7 +55,7 @@ def test_a_forecast_counts_the_judgments_that_the_benchmark_asks_for(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-T", "rubrik=reverie"], "-T rubrik=reverie: expected NAME=VALUE with a name out of"),
+        (["-T", "rubrik=reverie"], "-T rubrik=reverie: rubric_adherence() got an unexpected keyword argument 'rubrik'"),
         (["-T", "limit_per_cell=x"], "-T limit_per_cell=x: '<' not supported between instances of 'str' and 'int'"),
         (["--task", "haiku"], "--task haiku: expected a benchmark that judges what a model writes"),
         (["--prices", __file__], "test_judge_spend.py: "),
