@@ -50,11 +50,9 @@ def load_prices(path: Path = PRICES_FILE) -> Prices:
     """
     try:
         return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ValueError(f"{path}: {problems}; expected the fields of {PRICES_FILE.name}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    except (ValidationError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(f"{path}: {problem}; expected YAML with the fields of {PRICES_FILE.name}") from error
 
 
 def total_usd(costs: Iterable[float | None]) -> float | None:

@@ -70,16 +70,6 @@ def test_the_sd_by_hand_pools_degrees_of_freedom_and_sorts_by_the_mean() -> None
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
-def test_the_noise_put_in_comes_out() -> None:
-    rng = np.random.default_rng(0)
-    true = rng.choice([20.0, 66.0, 80.0], size=600)
-    found = noise(true[:, None] + rng.normal(0, 4, (600, 5)))
-    assert found["sd"] == pytest.approx(4, rel=0.05)  # 2,400 degrees of freedom: relative SE 1.4%
-    variance = true.var(ddof=1)
-    assert found["icc"] == pytest.approx(variance / (variance + 16), abs=0.01)
-    assert found["alpha"] == pytest.approx(found["icc"], abs=0.01)
-
-
 @pytest.mark.parametrize(
     ("ratings", "counts", "known"),
     [
