@@ -51,7 +51,7 @@ def audit(rows: pd.DataFrame) -> Audit:
             nan with the failure mode in `failure`.
 
     Raises:
-        ValueError: If there is no judgment, or a score is outside 0-100.
+        ValueError: If there is no judgment.
     """
     failed = rows.loc[rows["judged"].isna(), "failure"]
     unscored = {str(mode): int(count) for mode, count in failed.value_counts().sort_index().items()}

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from judges.interval import NAN, Floats
 from judges.judgment import JudgeFailureRecord, Judgment
-from rubrics import LOW_MAX, MAX_SCORE, MIN_SCORE, MODERATE_MAX, ScoreLevel
+from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 
 Judgments = Iterable[Judgment | JudgeFailureRecord]
 _ROUNDING = 1e-9
@@ -33,11 +33,8 @@ def noise(ratings: ArrayLike) -> dict[str, float]:
         without an item rated twice; `icc` of the responses with all ratings, `alpha`; and what a perfect student could
         get from a judge this noisy, `attainable` from one rating and `attainable_of_mean` from the mean of all, whose
         noise is smaller by the root of their number.
-
-    Raises:
-        ValueError: If the array does not have two dimensions or a rating is outside 0-100.
     """
-    table = _ratings(ratings)
+    table = np.asarray(ratings, dtype=float)
     repeated, sd = _repeated(table), test_retest_sd(table)
     levels = level_ranks(np.nanmean(repeated, axis=1))
     in_bands = {level: test_retest_sd(repeated[levels == level.rank]) for level in ScoreLevel}
@@ -99,7 +96,7 @@ def test_retest_sd(ratings: ArrayLike) -> float:
 
     Items with missing ratings weigh by what they have. 0 when every item is rated alike; nan when none has two ratings.
     """
-    variances, counts = _within_items(_repeated(_ratings(ratings)))
+    variances, counts = _within_items(_repeated(ratings))
     return float(np.sqrt(np.average(variances, weights=counts - 1))) if len(counts) else NAN
 
 
@@ -111,7 +108,7 @@ def icc_2_1(ratings: ArrayLike) -> float:
 
     Source: Shrout and Fleiss 1979, Psychological Bulletin 86(2), 420-428.
     """
-    table = _ratings(ratings)
+    table = np.asarray(ratings, dtype=float)
     table = table[~np.isnan(table).any(axis=1)]
     n, k = table.shape
     if n < 2 or k < 2 or np.ptp(table) == 0:
@@ -133,7 +130,7 @@ def krippendorff_alpha(ratings: ArrayLike) -> float:
     observed disagreement is twice the variance within items, weighted by their ratings, the expected one twice that of
     all ratings.
     """
-    table = _repeated(_ratings(ratings))
+    table = _repeated(ratings)
     values = table[~np.isnan(table)]
     if not len(values) or np.ptp(values) == 0:
         return NAN
@@ -169,23 +166,15 @@ def level_ranks(scores: Floats) -> NDArray[np.int_]:
     return np.searchsorted([LOW_MAX, MODERATE_MAX], scores)
 
 
-def _ratings(ratings: ArrayLike) -> Floats:
+def _repeated(ratings: ArrayLike) -> Floats:
+    """The items that are rated twice or more."""
     table = np.asarray(ratings, dtype=float)
-    if table.ndim != 2:
-        raise ValueError(f"ratings: got an array of {table.ndim} dimensions, expected (n_items, n_ratings)")
-    outside = table[(table < MIN_SCORE) | (table > MAX_SCORE)]
-    if len(outside):
-        raise ValueError(f"ratings: got {outside[0]:g}, expected a number from 0 to 100")
-    return table
-
-
-def _repeated(table: Floats) -> Floats:
     repeated: Floats = table[(~np.isnan(table)).sum(axis=1) > 1]
     return repeated
 
 
 def _within_items(repeated: Floats) -> tuple[Floats, Floats]:
-    """Variance and number of the ratings of every item, each rated twice or more."""
+    """Variance and number of the ratings of every item."""
     return np.nanvar(repeated, axis=1, ddof=1), (~np.isnan(repeated)).sum(axis=1).astype(float)
 
 

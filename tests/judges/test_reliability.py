@@ -86,14 +86,6 @@ def test_what_is_not_defined_is_no_number(ratings: object, counts: tuple[int, ..
 
 
 @pytest.mark.parametrize(
-    ("ratings", "message"), [([1, 2, 3], "1 dimensions, expected"), ([[1, 101]], "got 101, expected a number from 0")]
-)
-def test_ratings_of_a_wrong_shape_or_range_are_named(ratings: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        noise(ratings)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
     ("sds", "accuracy"),
     [
         # SD 7.5: low P(Z <= 40/7.5) = 1.0000; moderate 2*Phi(26.25/7.5 = 3.5) - 1 = .9995; high Phi(1) = .8413
