@@ -18,7 +18,7 @@ import click
 from data_gen.generate.plan import Question
 from data_gen.generate.teachers import CHARACTERS_PER_TOKEN, Teacher, characters
 from judges.cost import Prices, cost_usd
-from judges.prefix import PrefixWarmer
+from judges.model import PrefixWarmer
 
 if TYPE_CHECKING:
     from model_calls import Call, CallStore, Reply
