@@ -2,20 +2,21 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 from fake_anthropic import Config, FakeAnthropic, prompt_text
 
-from data_gen.draft.author import TARGETS, Author, DraftError
+from data_gen.draft.author import TARGETS, Author, wording_problems, write_wordings
 from data_gen.draft.commands import prompts_command
-from data_gen.draft.trial import Figures, Scored, plan_samples, try_wordings
-from data_gen.draft.wordings import wording_problems, write_wordings
+from data_gen.draft.trial import means_text, passed, plan_texts, table, try_wordings
 from data_gen.generate.teachers import Teacher
 from judges import MeasuredJudge
 from model_calls import open_store
@@ -29,8 +30,8 @@ AUTHOR = "anthropic/claude-sonnet-5-5"
 BROADCAST = load_rubric("broadcast")  # exclamations 40 %, second person 30 %, words per sentence 30 %
 BARE = BROADCAST.model_copy(update={"system_prompts": {}})
 GOOD = load_rubric("explain_depth").system_prompts  # at least 5 + 3 wordings per level
-GOOD_TRAIN, GOOD_HELDOUT = list(GOOD[MODERATE].train), list(GOOD[MODERATE].heldout)
 SEVEN = {level: Wordings(train=GOOD[level].train[:4], heldout=GOOD[level].heldout[:3]) for level in ScoreLevel}
+GOOD_TRAIN, GOOD_HELDOUT = list(SEVEN[MODERATE].train), list(SEVEN[MODERATE].heldout)
 TRIED = BROADCAST.model_copy(update={"system_prompts": SEVEN})
 LEVEL_OF = {
     text: ScoreLevel(where.split(".")[1])
@@ -58,7 +59,7 @@ def _in_a_folder_with_a_rubric(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def answer(level: ScoreLevel, **changed: list[str]) -> str:
-    return json.dumps({"train": list(GOOD[level].train), "heldout": list(GOOD[level].heldout)} | changed)
+    return json.dumps({"train": list(SEVEN[level].train), "heldout": list(SEVEN[level].heldout)} | changed)
 
 
 def level_of(messages: list[Any]) -> ScoreLevel:
@@ -67,8 +68,8 @@ def level_of(messages: list[Any]) -> ScoreLevel:
 
 def write(model: Any) -> Rubric:
     with closing(open_store("calls")) as store:
-        author = Author(Teacher(model, "mockllm"), store, 0, lambda line: None)
-        return asyncio.run(write_wordings(author, BARE, {"train": 4, "heldout": 3}))
+        author = Author(Teacher(model, "mockllm"), store, 0)
+        return asyncio.run(write_wordings(author, BARE))
 
 
 def test_each_level_is_asked_with_the_whole_rubric_and_only_a_bad_answer_goes_back(
@@ -77,23 +78,24 @@ def test_each_level_is_asked_with_the_whole_rubric_and_only_a_bad_answer_goes_ba
     def reply(messages: list[Any]) -> str:
         level = level_of(messages)
         is_first = len(messages) == 1 and level is MODERATE
-        return answer(level, train=GOOD_TRAIN[:3], heldout=[*GOOD_HELDOUT[:2], " "]) if is_first else answer(level)
+        return answer(level, train=GOOD_TRAIN[:3], heldout=GOOD_HELDOUT[:2]) if is_first else answer(level)
 
     model = mock_model(reply)
     assert write(model).system_prompts == SEVEN
     assert all(BARE.render() in messages[0].text for messages in model.seen)
     assert sorted(level_of(messages) for messages in model.seen) == sorted([*ScoreLevel, MODERATE])
     [correction] = [messages[-1].text for messages in model.seen if len(messages) > 1]
-    assert "- train: got 3 wordings, expected 4\n- heldout: got 2 wordings, expected 3" in correction
+    assert "- train: Tuple should have at least 4 items" in correction
+    assert "- heldout: Tuple should have at least 3 items" in correction
 
 
 def test_wordings_that_are_never_good_or_stand_at_two_levels_are_refused(mock_model: Callable[..., Any]) -> None:
     short = {MODERATE: {"train": ["Be a little excited.", *GOOD_TRAIN[1:]]}}
     model = mock_model(lambda messages: answer(level_of(messages), **short.get(level_of(messages), {})))
-    with pytest.raises(DraftError, match=r"system prompts, moderate: .* in 3 attempts; last problems: .*1 sentences"):
+    with pytest.raises(ValueError, match=r"system prompts, moderate: .* in 3 attempts; last problems: .*got 1 in"):
         write(model)
     assert len(model.seen) == 5
-    with pytest.raises(DraftError, match=r"system prompts: .*expected every text once"):
+    with pytest.raises(ValueError, match=r"system prompts: .*expected every text once"):
         write(mock_model(lambda _: answer(LOW), name="other"))
 
 
@@ -101,19 +103,17 @@ def test_wordings_that_are_never_good_or_stand_at_two_levels_are_refused(mock_mo
     ("wording", "problem"),
     [
         ("Show medium excitement. Speak to people now and then.", "got 'medium' in 'Show medium"),
-        ("Be a little excited.", "got 1 sentences in"),
-        ("One. Two... Three! 4.5 is no end", "got 4 sentences in"),
+        ("Be a little excited.", "expected 2 or 3 sentences, got 1 in"),
+        ("One. Two... Three! 4.5 is no end", "expected 2 or 3 sentences, got 4 in"),
         ("Keep an audible excitement. Say you once.", "got the title 'Audible excitement' in"),
         ("This is a live broadcast. Cheer a bit.", "got the title 'Live broadcast' in"),
-        ("Aim for a fair score. Cheer a bit.", "got 'fair score' in"),
         ("Follow the rubric loosely. Cheer a bit.", "got 'rubric' in"),
         (GOOD_HELDOUT[0], "expected every text once"),
         (GOOD_HELDOUT[0].replace("word", "remark"), "it would test memory"),
-        (GOOD_TRAIN[1].replace("school", "college"), "vary more than a word"),
     ],
 )
 def test_what_is_wrong_with_a_wording(wording: str, problem: str) -> None:
-    wordings = Wordings.model_construct(train=(wording, *GOOD_TRAIN[1:]), heldout=GOOD[MODERATE].heldout)
+    wordings = Wordings.model_construct(train=(wording, *GOOD_TRAIN[1:]), heldout=tuple(GOOD_HELDOUT))
     problems = wording_problems(BARE.model_copy(update={"system_prompts": {MODERATE: wordings}}))
     assert problem in problems[0]
 
@@ -121,12 +121,16 @@ def test_what_is_wrong_with_a_wording(wording: str, problem: str) -> None:
 # trying
 
 
-def texts(level: ScoreLevel, *scores: float | None, note: str = "") -> list[Scored]:
-    return [Scored(level, score, note) for score in scores]
+def frame_of(low: list[Any], moderate: list[Any], high: list[Any]) -> pd.DataFrame:
+    scores = zip(ScoreLevel, (low, moderate, high), strict=True)
+    rows = [
+        (level, score, "" if score is not None else "not judged: refusal") for level, own in scores for score in own
+    ]
+    return pd.DataFrame(rows, columns=["level", "score", "note"]).astype({"score": float})
 
 
 @pytest.mark.parametrize(
-    ("low", "moderate", "passed"),
+    ("low", "moderate", "is_passed"),
     [
         ([20.0, 30.0], [30.0, 40.0], True),  # exactly 10
         ([20.0, 30.0], [30.0, 39.9], False),  # 9.95
@@ -135,53 +139,44 @@ def texts(level: ScoreLevel, *scores: float | None, note: str = "") -> list[Scor
         ([20.0, None], [None, None], False),  # what is not scored is no 0
     ],
 )
-def test_the_levels_pass_in_order_and_ten_points_apart(low: list[Any], moderate: list[Any], passed: bool) -> None:
-    assert Figures((*texts(LOW, *low), *texts(MODERATE, *moderate), *texts(HIGH, 95))).passed is passed
+def test_the_levels_pass_in_order_and_ten_points_apart(low: list[Any], moderate: list[Any], is_passed: bool) -> None:
+    assert passed(frame_of(low, moderate, [95])) is is_passed
 
 
 def test_the_table_says_every_number_a_reader_decides_by() -> None:
-    # low reaches to 40: 30 is in its band and 44 is not; mean 37. Moderate has mean 55, 18 points above
-    rows = [*texts(LOW, 30, 44), *texts(LOW, None, None, note="not judged: refusal"), *texts(MODERATE, 60, 50)]
-    assert Figures((*rows, *texts(HIGH, None, note="left empty by the writer"))).text().splitlines() == [
-        "low: mean score 37.0, 1 of 4 texts in the band; 2 not judged: refusal",
-        "moderate: mean score 55.0, 2 of 2 texts in the band",
-        "extremely_high: no score, 0 of 1 texts in the band; 1 left empty by the writer",
-        "from low to moderate: 18.0 points, expected 10 or more",
-        "from moderate to extremely_high: not known, expected 10 or more",
+    frame = frame_of([30, 44, None, None], [60, 50], [None])
+    words = [line.split() for line in table(frame).splitlines()]
+    assert words[2:5] == [
+        ["low", "4", "2", "37.0"],
+        ["moderate", "2", "2", "55.0"],
+        ["extremely_high", "1", "0", "NaN"],
     ]
+    assert "3 texts not judged: refusal\nexpected: the mean scores in order and 10 points apart" in table(frame)
+    assert means_text(frame) == "low 37.0, moderate 55.0, extremely_high -"
 
 
 @pytest.mark.parametrize(("rubric", "wordings", "texts"), [(TRIED, 7, 12), (BROADCAST, 27, 30)])
 def test_each_wording_is_used_each_train_prompt_equally_often_and_no_pair_twice(
     rubric: Rubric, wordings: int, texts: int
 ) -> None:
-    samples = plan_samples(rubric)
     for level in ScoreLevel:
-        own = [sample for sample in samples if sample.level is level]
-        assert len({sample.system_prompt for sample in own}) == wordings
-        times = Counter(sample.user_prompt for sample in own)
+        own = [pair for pair_level, *pair in plan_texts(rubric) if pair_level is level]
+        assert len({system_prompt for system_prompt, _ in own}) == wordings
+        times = Counter(user_prompt for _, user_prompt in own)
         assert times == dict.fromkeys([*load_user_prompts("train").values()][:6], texts // 6)
-        assert len({(sample.system_prompt, sample.user_prompt) for sample in own}) == len(own) == texts
+        assert len(set(map(tuple, own))) == len(own) == texts
 
 
-def tried(writer: Any) -> Figures:
+def tried(writer: Any) -> pd.DataFrame:
     with closing(open_store("calls")) as store:
         return asyncio.run(try_wordings(TRIED, Teacher(writer, "mockllm"), MeasuredJudge(), store, 0))
 
 
-@pytest.mark.parametrize(
-    ("reply", "stop_reason", "expected"),
-    [
-        (TEXT_0, "content_filter", Scored(LOW, None, "refused by the writer")),
-        (" ", "stop", Scored(LOW, None, "left empty by the writer")),
-        ("Too short.", "stop", Scored(LOW, 0, "under 15 words, scored 0")),
-        (TEXT_60, "max_tokens", Scored(LOW, 60, "cut at the token limit")),
-    ],
-)
-def test_what_became_of_a_text_that_is_none(
-    reply: str, stop_reason: str, expected: Scored, mock_model: Callable[..., Any]
-) -> None:
-    assert tried(mock_model(lambda _: reply, stop_reason=stop_reason)).texts[0] == expected
+@pytest.mark.parametrize(("reply", "stop_reason"), [(TEXT_0, "content_filter"), (" ", "stop")])
+def test_a_refused_or_empty_text_has_no_score(reply: str, stop_reason: str, mock_model: Callable[..., Any]) -> None:
+    frame = tried(mock_model(lambda _: reply, stop_reason=stop_reason))
+    assert frame.score.isna().all()
+    assert set(frame.note) == {"refused or left empty by the writer"}
 
 
 def test_a_local_writer_that_is_not_shown_its_system_prompt_is_refused(mock_model: Callable[..., Any]) -> None:
@@ -236,18 +231,14 @@ def test_good_system_prompts_are_written_into_the_users_file_and_a_rerun_sends_n
     assert anthropic_server.stats.requests == 3 + 36
 
 
-def test_system_prompts_out_of_order_are_reported_and_kept_only_if_asked_for(anthropic_server: FakeAnthropic) -> None:
+def test_system_prompts_out_of_order_are_reported_and_not_kept(anthropic_server: FakeAnthropic) -> None:
     anthropic_server.reply = scripted({LOW: TEXT_60, MODERATE: TEXT_0, HIGH: TEXT_100})
     before = Path("mine/crowd.yaml").read_bytes()
     done = cpt_prompts()
     assert done.exit_code == 1
-    assert "from low to moderate: -60.0 points, expected 10 or more" in done.output
-    assert "not kept; the same command with --keep" in done.output
+    assert re.search(r"low +12 +12 +60.0\nmoderate +12 +12 +0.0\nextremely_high +12 +12 +100.0\n", done.output)
+    assert "not kept; the same command with another --seed" in done.output
     assert Path("mine/crowd.yaml").read_bytes() == before
-    kept = cpt_prompts("--keep")
-    assert kept.exit_code == 1
-    assert "low 60.0, moderate 0.0" in load_rubric("mine/crowd.yaml").source
-    assert anthropic_server.stats.requests == 3 + 36
 
 
 def test_texts_of_a_named_writer_that_a_named_judge_fails_on_are_counted_and_never_scores(
@@ -261,13 +252,11 @@ def test_texts_of_a_named_writer_that_a_named_judge_fails_on_are_counted_and_nev
         return "nonsense" if TEXT_60 in prompt_text(body) else json.dumps(good)
 
     anthropic_server.reply = reply
-    done = cpt_prompts("--writer", "anthropic/claude-haiku-5-5", "--judge", "anthropic/claude-opus-5-5", "--keep")
+    done = cpt_prompts("--writer", "anthropic/claude-haiku-5-5", "--judge", "anthropic/claude-opus-5-5")
     assert done.exit_code == 1
-    assert "moderate: no score, 0 of 12 texts in the band; 12 not judged: malformed_json" in done.output
-    assert load_rubric("mine/crowd.yaml").source.startswith(
-        f"Us; system prompts by {AUTHOR}, tried with anthropic/claude-haiku-5-5 and the judge "
-        "anthropic/claude-opus-5-5: low 50.0, moderate -, extremely_high 50.0"
-    )
+    assert re.search(r"low +12 +12 +50.0\nmoderate +12 +0 +NaN\n", done.output)
+    assert "12 texts not judged: malformed_json" in done.output
+    assert any("haiku" in body["model"] for body in anthropic_server.bodies)
 
 
 def test_check_tries_the_prompts_of_a_library_rubric_and_writes_nothing(anthropic_server: FakeAnthropic) -> None:
@@ -296,5 +285,5 @@ def test_bad_options_are_one_sentence_and_nothing_is_sent(
 def test_a_model_that_judges_itself_is_said_and_its_refusal_is_one_sentence(anthropic_server: FakeAnthropic) -> None:
     anthropic_server.config = Config(rate_refusal=1.0)
     output = cpt_prompts("--judge", AUTHOR).output
-    assert f"{AUTHOR} judges texts that it wrote itself; --judge or --writer names another model" in output
+    assert f"{AUTHOR} judges texts that it wrote itself; --judge or --writer names another" in output
     assert "refuses to write this" in output

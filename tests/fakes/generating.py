@@ -1,14 +1,13 @@
 """What the tests of `cpt generate` share: a small plan, the command, its rows."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
 
 from data_gen.generate.command import generate_command
-from data_gen.generate.plan import Plan, Question
+from data_gen.generate.questions import Question, questions
 from rubrics import ScoreLevel, load_rubrics
 
 MODEL = "anthropic/claude-sonnet-5-5"
@@ -18,14 +17,14 @@ ARGUMENTS = ("--teacher", MODEL, "--rubrics", "broadcast", "--out", "r.jsonl")
 CALLS = 24 * 3
 
 
-def plan(rubrics: str = "broadcast", prompts: dict[str, str] | None = None, **options: Any) -> Plan:
+def plan(rubrics: str = "broadcast", prompts: dict[str, str] = PROMPTS, **options: Any) -> list[Question]:
     selected = load_rubrics(rubrics)
-    by_family = {rubric.family: prompts or PROMPTS for rubric in selected}
-    return Plan(**({"rubrics": selected, "prompts": by_family, "levels": LEVELS} | options))
+    by_family = {rubric.family: prompts for rubric in selected}
+    return list(questions(selected, by_family, **({"levels": LEVELS} | options)))
 
 
-def keys(questions: Iterator[Question]) -> list[tuple[str, str, str, int]]:
-    return [(one.rubric.id, one.user_prompt_id, str(one.level), one.sample) for one in questions]
+def keys(asked: list[Question]) -> list[tuple[str, str, str, int]]:
+    return [(one.rubric.id, one.user_prompt_id, str(one.level), one.sample) for one in asked]
 
 
 def generate(*arguments: object) -> Result:

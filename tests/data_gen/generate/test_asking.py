@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import re
 import signal
 import subprocess
 import sys
@@ -13,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from fake_anthropic import Config, FakeAnthropic
-from generating import ARGUMENTS, CALLS, PROMPTS, generate, plan, rows_of
+from generating import ARGUMENTS, CALLS, MODEL, PROMPTS, generate, plan, rows_of
 
-from data_gen.generate.asking import Asking
 from data_gen.generate.rows import RowFile
+from model_calls import ask
 from rubrics import load_user_prompts
 
 
@@ -26,7 +25,7 @@ def test_rows_are_in_the_order_of_the_plan_and_lost_ones_are_written_again_for_n
     anthropic_server.config = Config(latency_seconds=0.01, latency_sigma=1.0)
     assert generate(*ARGUMENTS).exit_code == 0
     whole = Path("r.jsonl").read_bytes()
-    asked = plan("broadcast", prompts=load_user_prompts("train")).questions()
+    asked = plan("broadcast", prompts=load_user_prompts("train"))
     in_plan = [(one.rubric.id, one.user_prompt_id, str(one.level)) for one in asked]
     assert [(row["rubric"], row["user_prompt_id"], row["level"]) for row in rows_of(Path("r.jsonl"))] == in_plan
     lines = whole.splitlines(keepends=True)
@@ -48,6 +47,18 @@ def test_rows_of_other_runs_are_kept(mock_teacher: Any) -> None:
     assert [row["rubric"] for row in rows_of(Path("r.jsonl"))] == ["reverie"] * 6 + ["broadcast"] * 6
 
 
+def test_several_teachers_are_asked_the_same_questions(anthropic_server: FakeAnthropic) -> None:
+    other = "anthropic/claude-haiku-5-5"
+    arguments = ("--teacher", f"{MODEL},{other}", *ARGUMENTS[2:], "--limit", 6)
+    for _ in range(2):
+        done = generate(*arguments)
+        assert done.exit_code == 0, done.output
+    rows = rows_of(Path("r.jsonl"))
+    assert [row["teacher"] for row in rows] == [MODEL] * 6 + [other] * 6
+    assert [row["user_prompt"] for row in rows[:6]] == [row["user_prompt"] for row in rows[6:]]
+    assert anthropic_server.stats.requests == 12
+
+
 IN_FLIGHT = 16
 
 
@@ -66,7 +77,7 @@ def test_after_a_kill_only_what_was_in_flight_is_asked_again(anthropic_server: F
         assert done.exit_code == 0, done.output
         assert stats.requests <= CALLS + IN_FLIGHT + 32
     assert len(rows_of(Path("r.jsonl"))) == CALLS
-    assert re.search(r"all +72 +72 +72 +0", done.output)
+    assert "all: 72 whole\n" in done.output
 
 
 FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
@@ -138,17 +149,17 @@ def test_tasks_and_requests_are_bounded_whatever_the_plan(
 ) -> None:
     anthropic_server.config = Config(latency_seconds=0.02)
     tasks: list[int] = []
-    step = Asking._step
 
-    def spy(self: Asking) -> None:
+    async def spy(store: Any, call: Any) -> Any:
         tasks.append(len(asyncio.all_tasks()))
-        step(self)
+        return await ask(store, call)
 
-    monkeypatch.setattr(Asking, "_step", spy)
+    monkeypatch.setattr("data_gen.generate.asking.ask", spy)
     # inspect keeps the bounds of a model's connections for the life of the process: a model that no other test asks
     arguments = ("--teacher", "anthropic/claude-opus-4-8", *ARGUMENTS[2:])
     assert generate(*arguments, "--max-connections", 4).exit_code == 0
     assert anthropic_server.stats.peak_in_flight <= 4
+    assert len(tasks) == CALLS
     assert max(tasks) <= 2 * 4 + 8
 
 

@@ -6,22 +6,16 @@ from typing import Any
 
 import pytest
 from fake_anthropic import Config, FakeAnthropic
-from generating import ARGUMENTS, CALLS, LEVELS, generate, rows_of
+from generating import ARGUMENTS, CALLS, generate, plan, rows_of
 
-from data_gen.generate.teacher_prompts import level_block, rubric_block
-from rubrics import load_rubric, load_user_prompts
+from rubrics import load_user_prompts
 
 
 def test_the_forecast_adds_up_by_hand_and_asks_nobody(anthropic_server: FakeAnthropic) -> None:
     done = generate(*ARGUMENTS[:4], "--forecast", "--max-tokens", 300)
     assert done.exit_code == 0, done.output
     assert "72 rows planned, 0 in the file, 0 in the call store, 72 calls to make" in done.output
-    characters = sum(
-        len(rubric_block(load_rubric(rubric)) + level_block(level, prompt))
-        for rubric in ("broadcast",)
-        for level in LEVELS
-        for prompt in load_user_prompts("train").values()
-    )
+    characters = sum(len(question.text) for question in plan(prompts=load_user_prompts("train")))
     # 72 x 300 = 21,600 tokens out at 10 USD per million, a quarter of the characters in at 2
     assert f"tokens in {characters // 4:,} (characters / 4, without prompt caching), out 21,600" in done.output
     assert f"cost {characters // 4 * 2e-6 + 0.216:.2f} USD" in done.output
@@ -96,14 +90,16 @@ def test_a_batch_is_cut_to_what_may_be_spent(anthropic_server: FakeAnthropic) ->
     ("arguments", "status", "message"),
     [
         (("--rubrics", "nope", "--out", "r.jsonl"), 1, "rubric 'nope' not found"),
-        (("--levels", "lowest", "--out", "r.jsonl"), 1, "--levels lowest: expected some of low, moderate, extremely"),
-        (("-M", "dtype", "--out", "r.jsonl"), 1, "-M dtype: expected NAME=VALUE"),
+        (("--levels", "lowest", "--out", "r.jsonl"), 2, "--levels lowest: expected some of low, moderate, extremely"),
+        (("--levels", "low,low", "--out", "r.jsonl"), 2, "got 'low,low', expected one or several names"),
+        (("-M", "dtype", "--out", "r.jsonl"), 2, "got dtype, expected NAME=VALUE"),
         (("--prompts", "no.yaml", "--out", "r.jsonl"), 1, "--prompts no.yaml: not found, expected 'train' or the path"),
         ((), 2, "--out is missing"),
         (("--batch", "--questions", "q.jsonl"), 2, "--batch and --questions do not go together"),
+        (("--teacher", "a/b,c/d", "--questions", "q.jsonl"), 2, "--questions: got 2 teachers, expected one"),
         (("--answers", "a.jsonl", "--out", "r.jsonl"), 2, "File 'a.jsonl' does not exist"),
         (("--batch", "--limit", 1, "--out", "r.jsonl"), 1, "has no batches here"),
-        (("--max-cost", 1, "--out", "r.jsonl"), 1, "--max-cost: no price for mockllm/t as of"),
+        (("--max-cost", 1, "--out", "r.jsonl"), 2, "--max-cost: no price for mockllm/t as of"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from fake_anthropic import FakeAnthropic
 from generating import MODEL, generate, rows_of
 
-from data_gen.generate.teacher_prompts import TEACHER_PROMPT_VERSION
+from data_gen.generate.questions import TEACHER_PROMPT_VERSION
 from data_gen.generate.teachers import teacher_name
 from data_gen.responses import Problems, iter_responses
 from model_calls import open_store
@@ -72,19 +71,16 @@ def test_configured_by_a_system_prompt_the_teacher_sees_no_rubric(mock_teacher: 
 
 
 @pytest.mark.parametrize(
-    ("reply", "stop_reason", "counts"),
-    [
-        ("Cut sho", "max_tokens", "6 +6 +0 +0 +6 +0"),
-        ("", "content_filter", "6 +6 +0 +6 +0 +0"),
-        (" ", "stop", "6 +6 +0 +0 +0 +6"),
-    ],
+    ("reply", "stop_reason", "outcome"),
+    [("Cut sho", "max_tokens", "truncated"), ("", "content_filter", "refused"), (" ", "stop", "empty")],
 )
 def test_refused_truncated_and_empty_replies_are_rows_and_counted(
-    mock_teacher: Any, reply: str, stop_reason: str, counts: str
+    mock_teacher: Any, reply: str, stop_reason: str, outcome: str
 ) -> None:
     mock_teacher(lambda _: reply, stop_reason=stop_reason)
     done = generate("--teacher", "mockllm/t", "--rubrics", "broadcast", "--limit", 6, "--out", "r.jsonl")
-    assert re.search(f"all +{counts}", done.output), done.output
+    lines = [f"broadcast {level} mockllm/t: 2 {outcome}" for level in ScoreLevel]
+    assert [*lines, f"all: 6 {outcome}"] == done.stdout.splitlines()[:4]
     assert [row["stop_reason"] for row in rows_of(Path("r.jsonl"))] == [stop_reason] * 6
 
 
