@@ -7,7 +7,7 @@ three sentences, in several wordings per level. Every reply is kept in a call st
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from string import Template
@@ -178,19 +178,16 @@ def wording_problems(rubric: Rubric) -> list[str]:
     problems = [f"{row.where}: {row.message}" for row in lint_rubric(rubric) if row.where.startswith("system_prompts")]
     titles = [title.strip() for title in (rubric.title, *(c.title for c in rubric.criteria)) if " " in title.strip()]
     for where, wording in all_wordings(rubric):
-        problems += [f"{where}: {problem} in {wording!r}" for problem in _rule_problems(wording, titles)]
+        place = f"in {where}, {wording!r}"
+        count = len([part for part in _SENTENCE_END.split(wording) if part.strip()])
+        if not MIN_SENTENCES <= count <= MAX_SENTENCES:
+            problems.append(f"expected {MIN_SENTENCES} or {MAX_SENTENCES} sentences, got {count} {place}")
+        for title in titles:
+            if re.search(rf"\b{re.escape(title)}\b", wording, re.IGNORECASE):
+                problems.append(f"expected the behaviour in other words, got the title {title!r} {place}")
+        if word := _LEVEL_WORDS.search(wording):
+            problems.append(f"expected what the text does, how much and where it stops, got {word.group()!r} {place}")
     return problems
-
-
-def _rule_problems(wording: str, titles: Iterable[str]) -> Iterator[str]:
-    count = len([part for part in _SENTENCE_END.split(wording) if part.strip()])
-    if not MIN_SENTENCES <= count <= MAX_SENTENCES:
-        yield f"expected {MIN_SENTENCES} or {MAX_SENTENCES} sentences, got {count}"
-    for title in titles:
-        if re.search(rf"\b{re.escape(title)}\b", wording, re.IGNORECASE):
-            yield f"expected the behaviour in other words, got the title {title!r}"
-    if word := _LEVEL_WORDS.search(wording):
-        yield f"expected what the text does, how much of it and where it stops, got {word.group()!r}"
 
 
 def _prompt(name: str, **values: object) -> str:

@@ -29,6 +29,7 @@ class Asking:
 
     Attributes:
         usd_spent: On replies that came in now, as far as their price is known.
+        failures: Calls that failed, by kind.
         stopped: Why no new question is asked; "" while they are.
     """
 
@@ -39,10 +40,9 @@ class Asking:
         self._reply_tokens = reply_tokens
         self.usd_spent = 0.0
         self.stopped = ""
+        self.failures: Counter[str] = Counter()
         self._usd_in_flight = 0.0
         self._failed_in_a_row = 0
-        self._failures: Counter[str] = Counter()
-        self._first_messages: dict[str, str] = {}
 
     async def online(self, missing: Sequence[Asked]) -> None:
         """Asks every teacher its questions, all teachers at the same time; those of one stand together.
@@ -65,7 +65,7 @@ class Asking:
                     minutes = (len(missing) - done) * (shown - start) / done / 60
                     click.echo(
                         f"{done:,} of {len(missing):,}, {minutes:.1f} min left, {self.usd_spent:.2f} USD, "
-                        f"{self._failures.total()} failed",
+                        f"{self.failures.total()} failed",
                         err=True,
                     )
 
@@ -99,11 +99,6 @@ class Asking:
                     self.usd_spent += cost_usd(reply.model, reply.usage, reply.batch) or 0.0
                 for reason in outcome.failed.values():
                     self._count_failure(reason.split(":")[0], reason)
-
-    def failure_lines(self) -> list[str]:
-        """One line per kind of failure, the most frequent first."""
-        kinds = self._failures.most_common()
-        return [f"{count} calls failed with {kind}: {self._first_messages[kind]}" for kind, count in kinds]
 
     async def _ask(self, one: Asked) -> None:
         """Puts the reply to a question into the store; a call that fails is counted."""
@@ -145,5 +140,7 @@ class Asking:
         return True
 
     def _count_failure(self, kind: str, message: str) -> None:
-        self._failures[kind] += 1
-        self._first_messages.setdefault(kind, " ".join(message.split())[:300])
+        """Counts a failed call, and says what was wrong with the first of its kind."""
+        if kind not in self.failures:
+            click.echo(f"{kind}: {' '.join(message.split())[:300]}", err=True)
+        self.failures[kind] += 1

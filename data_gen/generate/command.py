@@ -186,8 +186,8 @@ def _ask(asking: Asking, missing: Sequence[Asked], store: CallStore, options: Ma
 def _say_outcome(asking: Asking, asked: Sequence[Asked], file: RowFile) -> None:
     """Prints what there is, and raises if something is missing."""
     click.echo("\n".join(file.counts(asked)))
-    for line in asking.failure_lines():
-        click.echo(line, err=True)
+    for kind, count in asking.failures.most_common():
+        click.echo(f"{count} calls failed with {kind}", err=True)
     missing = sum(one.row_id not in file for one in asked)
     click.echo(f"{file.path}: {len(asked) - missing} rows of this plan, {asking.usd_spent:.4f} USD spent now")
     if missing or asking.stopped:

@@ -84,11 +84,7 @@ class RowFile:
             raise ValueError(
                 f"{path}: another process is writing it; wait for it to end, or give this one another --out"
             ) from None
-        try:
-            self._lines = _lines_by_id(path)
-        except BaseException:
-            self._lock.release()
-            raise
+        self._lines = _lines_by_id(path)
 
     def __contains__(self, row_id: object) -> bool:
         return row_id in self._lines
