@@ -16,7 +16,7 @@ import yaml
 
 from data_gen.generate.asking import CHARACTERS_PER_TOKEN, Asking
 from data_gen.generate.questions import questions, read_prompts
-from data_gen.generate.rows import Asked, RowFile, asked_of
+from data_gen.generate.rows import Asked, asked_of, lines_of, outcomes, save
 from data_gen.generate.teachers import Teacher, teacher_of
 from data_gen.responses import CONTROL
 from judges.cost import cost_usd, load_prices
@@ -97,22 +97,23 @@ def generate_command(
         settings = {name: options[name] for name in ("max_tokens", "temperature", "reasoning_effort")}
         models = [teacher_of(name, options["model_arg"], options["max_connections"], **settings) for name in teachers]
         store = files.enter_context(closing(open_store(options["store"])))
-        file = files.enter_context(closing(RowFile(out))) if out else None
+        lines = files.enter_context(lines_of(out)) if out else {}
         asked = [asked_of(teacher, question) for teacher in models for question in wanted]
-        missing = [one for one in asked if file is None or one.row_id not in file]
+        missing = [one for one in asked if one.row_id not in lines]
         reply_tokens = {}
         for teacher in models:
             reply_tokens[str(teacher.model)] = _say_forecast(teacher, len(wanted), missing, store, options)
         if options["questions"]:
             count = write_questions(options["questions"], (one.call for one in missing), store)
             click.echo(f"{options['questions']}: {count} questions; bring the answers back with --answers")
-        elif file is not None and not options["forecast"]:
+        elif out and not options["forecast"]:
             asking = Asking(store, options["max_cost"], reply_tokens)
             try:
                 _ask(asking, missing, store, options)
             finally:
-                file.save(asked, store)
-            _say_outcome(asking, asked, file)
+                save(out, lines, asked, store)
+            click.echo("\n".join(outcomes(lines, asked)))
+            _say_missing(asking, asked, lines, out)
 
 
 def _check(teachers: list[str], levels: list[str], out: Path | None, options: Mapping[str, Any]) -> None:
@@ -183,13 +184,12 @@ def _ask(asking: Asking, missing: Sequence[Asked], store: CallStore, options: Ma
         )
 
 
-def _say_outcome(asking: Asking, asked: Sequence[Asked], file: RowFile) -> None:
-    """Prints what there is, and raises if something is missing."""
-    click.echo("\n".join(file.counts(asked)))
+def _say_missing(asking: Asking, asked: Sequence[Asked], lines: Mapping[str, bytes], out: Path) -> None:
+    """Says what failed and what was spent, and raises if something is missing."""
     for kind, count in asking.failures.most_common():
         click.echo(f"{count} calls failed with {kind}", err=True)
-    missing = sum(one.row_id not in file for one in asked)
-    click.echo(f"{file.path}: {len(asked) - missing} rows of this plan, {asking.usd_spent:.4f} USD spent now")
+    missing = sum(one.row_id not in lines for one in asked)
+    click.echo(f"{out}: {len(asked) - missing} rows of this plan, {asking.usd_spent:.4f} USD spent now")
     if missing or asking.stopped:
         why = f"{asking.stopped}: " if asking.stopped else ""
         raise click.ClickException(

@@ -35,13 +35,10 @@ class Question:
 
     Attributes:
         rubric: Rubric to write for; of a control, the rubric it is compared under.
-        user_prompt_id: Id of the user prompt.
-        user_prompt: Its text.
         level: Level to write at, or "control": the user prompt alone.
         sample: Which of several responses to the same question, from 0.
         shown: First part of what the teacher reads, with the rubric; "" if the rubric is not shown.
-        wording: Wording that asks for the level, where it is not the rubric that is shown.
-        system_prompt: Its text.
+        wording: Name of the wording that then asks for the level; its text is `system_prompt`.
     """
 
     rubric: Rubric

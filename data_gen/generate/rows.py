@@ -1,11 +1,12 @@
-"""From questions to the rows of a responses file, which is written from the call store."""
+"""From questions to the rows of a responses file, which is always written whole, from the call store."""
 
 import codecs
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,55 +68,24 @@ def row_of(asked: Asked, reply: Reply) -> TeacherResponse:
     )
 
 
-class RowFile:
-    """A responses file: rows that are there, by id, and those of a plan added in its order. Always written whole.
+@contextmanager
+def lines_of(path: Path) -> Iterator[dict[str, bytes]]:
+    """Lines of a responses file by the ids of their rows; other processes are kept from it meanwhile.
 
     Raises:
         ValueError: If another process has it open, or a line cannot be read.
     """
-
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self._lock = FileLock(f"{path}.lock", thread_local=False)
-        try:
-            self._lock.acquire(blocking=False)
-        except Timeout:
-            raise ValueError(
-                f"{path}: another process is writing it; wait for it to end, or give this one another --out"
-            ) from None
-        self._lines = _lines_by_id(path)
-
-    def __contains__(self, row_id: object) -> bool:
-        return row_id in self._lines
-
-    def save(self, asked: Iterable[Asked], store: CallStore) -> None:
-        """Writes a row for every question that has a reply, in the order asked, after the rows of other plans."""
-        for one in asked:
-            line = self._lines.pop(one.row_id, None)
-            if line is None and (reply := store.get(one.key)) is not None:
-                line = json_line(row_of(one, reply)).encode()
-            if line is not None:
-                self._lines[one.row_id] = line
-        write_whole(self.path, b"".join(self._lines.values()))
-
-    def close(self) -> None:
-        """Lets other processes have the file."""
-        self._lock.release()
-
-    def counts(self, asked: Iterable[Asked]) -> list[str]:
-        """Lines with what became of the questions, by rubric, level and teacher, and of all together."""
-        cells: dict[str, Counter[str]] = {}
-        for one in asked:
-            outcome = _outcome(json.loads(self._lines[one.row_id])) if one.row_id in self else "missing"
-            for cell in (f"{one.question.rubric.id} {one.question.level} {one.teacher.name}", "all"):
-                cells.setdefault(cell, Counter())[outcome] += 1
-        cells["all"] = cells.pop("all")  # last
-        counts = {cell: ", ".join(f"{count:,} {kind}" for kind, count in cells[cell].most_common()) for cell in cells}
-        return [f"{cell}: {text}" for cell, text in counts.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{path}.lock", timeout=0):
+            yield _read(path)
+    except Timeout:
+        raise ValueError(
+            f"{path}: another process is writing it; wait for it to end, or give this one another --out"
+        ) from None
 
 
-def _lines_by_id(path: Path) -> dict[str, bytes]:
+def _read(path: Path) -> dict[str, bytes]:
     content = path.read_bytes() if path.is_file() else b""
     lines: dict[str, bytes] = {}
     for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True), start=1):
@@ -128,6 +98,29 @@ def _lines_by_id(path: Path) -> dict[str, bytes]:
                     "the line, or write to another --out"
                 ) from error
     return lines
+
+
+def save(path: Path, lines: dict[str, bytes], asked: Iterable[Asked], store: CallStore) -> None:
+    """Writes a row for every question that has a reply, in the order asked, after the rows of other plans."""
+    for one in asked:
+        line = lines.pop(one.row_id, None)
+        if line is None and (reply := store.get(one.key)) is not None:
+            line = json_line(row_of(one, reply)).encode()
+        if line is not None:
+            lines[one.row_id] = line
+    write_whole(path, b"".join(lines.values()))
+
+
+def outcomes(lines: Mapping[str, bytes], asked: Iterable[Asked]) -> list[str]:
+    """What became of the questions, by rubric, level and teacher, a line each, and of all together."""
+    cells: dict[str, Counter[str]] = {}
+    for one in asked:
+        outcome = _outcome(json.loads(lines[one.row_id])) if one.row_id in lines else "missing"
+        for cell in (f"{one.question.rubric.id} {one.question.level} {one.teacher.name}", "all"):
+            cells.setdefault(cell, Counter())[outcome] += 1
+    cells["all"] = cells.pop("all")  # last
+    counts = {cell: ", ".join(f"{count:,} {kind}" for kind, count in cells[cell].most_common()) for cell in cells}
+    return [f"{cell}: {text}" for cell, text in counts.items()]
 
 
 def _outcome(row: dict[str, str]) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from fake_anthropic import Config, FakeAnthropic, prompt_text
+from fake_anthropic import FakeAnthropic, prompt_text
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -270,9 +270,6 @@ def test_each_level_is_asked_with_the_whole_rubric_and_only_a_bad_answer_goes_ba
 @pytest.mark.parametrize(
     ("wording", "problem"),
     [
-        ("Show medium excitement. Speak to people now and then.", "got 'medium' in"),
-        ("Be a little excited.", "expected 2 or 3 sentences, got 1 in"),
-        ("One. Two... Three! 4.5 is no end", "expected 2 or 3 sentences, got 4 in"),
         ("Keep an audible excitement. Say you once.", "got the title 'Audible excitement' in"),
         ("This is a live broadcast. Cheer a bit.", "got the title 'Live broadcast' in"),
         ("Follow the rubric loosely. Cheer a bit.", "got 'rubric' in"),
@@ -416,10 +413,3 @@ def test_check_tries_the_prompts_of_a_library_rubric_and_writes_nothing(anthropi
     assert cpt(prompts_command, "broadcast", "--check").exit_code == 0
     assert anthropic_server.stats.requests == 3 * 30
     assert not list(Path().rglob("*.yaml"))
-
-
-def test_a_model_that_judges_itself_is_said_and_its_refusal_is_one_sentence(anthropic_server: FakeAnthropic) -> None:
-    anthropic_server.config = Config(rate_refusal=1.0)
-    output = cpt(prompts_command, put_crowd(), "--judge", AUTHOR).output
-    assert f"{AUTHOR} judges texts that it wrote itself; --judge or --writer names another" in output
-    assert "refuses to write this" in output

@@ -15,7 +15,7 @@ import yaml
 from fake_anthropic import Config, FakeAnthropic
 from generating import CALLS, MOCK, MODEL, PROMPTS, REAL, generate, plan, rows_of
 
-from data_gen.generate.rows import RowFile
+from data_gen.generate.rows import lines_of
 from model_calls import ask
 from rubrics import load_user_prompts
 
@@ -241,11 +241,10 @@ def test_what_cannot_be_done_is_one_sentence(
     assert model.seen == []
 
 
-def test_a_file_that_cannot_be_added_to_is_refused() -> None:
-    file = RowFile(Path("open.jsonl"))
-    with pytest.raises(ValueError, match="another process is writing it"):
-        RowFile(Path("open.jsonl"))
-    file.close()
-    Path("bad.jsonl").write_text('{"id": "a"}\n{"no": 1}\n')
-    with pytest.raises(ValueError, match=r"bad.jsonl:2: got .*expected a response in one line of JSON"):
-        RowFile(Path("bad.jsonl"))
+def test_a_file_that_cannot_be_added_to_is_refused(mock_teacher: Any) -> None:
+    model = mock_teacher(lambda _: "A text.")
+    with lines_of(Path("r.jsonl")):
+        assert "r.jsonl: another process is writing it" in generate(*MOCK, status=1).output
+    Path("r.jsonl").write_text('{"id": "a"}\n{"no": 1}\n')
+    assert "r.jsonl:2: got b'{\"no\": 1}\\n', expected a response in one" in generate(*MOCK, status=1).output
+    assert model.seen == []
