@@ -97,7 +97,8 @@ def generate_command(
         settings = {name: options[name] for name in ("max_tokens", "temperature", "reasoning_effort")}
         models = [teacher_of(name, options["model_arg"], options["max_connections"], **settings) for name in teachers]
         store = files.enter_context(closing(open_store(options["store"])))
-        lines = files.enter_context(lines_of(out)) if out else {}
+        opens = out and (out.exists() or not options["forecast"])  # a forecast leaves no folder behind
+        lines = files.enter_context(lines_of(out)) if out and opens else {}
         asked = [asked_of(teacher, question) for teacher in models for question in wanted]
         missing = [one for one in asked if one.row_id not in lines]
         reply_tokens = {}

@@ -28,7 +28,7 @@ from data_gen.draft.author import (
     write_wordings,
 )
 from data_gen.draft.commands import draft_command, prompts_command
-from data_gen.draft.trial import means_text, passed, plan_texts, table, try_wordings
+from data_gen.draft.trial import means_text, passed, plan_texts, try_wordings
 from data_gen.generate.teachers import Teacher
 from judges import MeasuredJudge
 from model_calls import CallStore, open_store
@@ -302,18 +302,7 @@ def frame_of(low: list[Any], moderate: list[Any], high: list[Any]) -> pd.DataFra
 )
 def test_the_levels_pass_in_order_and_ten_points_apart(low: list[Any], moderate: list[Any], is_passed: bool) -> None:
     assert passed(frame_of(low, moderate, [95])) is is_passed
-
-
-def test_the_table_says_every_number_a_reader_decides_by() -> None:
-    frame = frame_of([30, 44, None, None], [60, 50], [None])
-    words = [line.split() for line in table(frame).splitlines()]
-    assert words[2:5] == [
-        ["low", "4", "2", "37.0"],
-        ["moderate", "2", "2", "55.0"],
-        ["extremely_high", "1", "0", "NaN"],
-    ]
-    assert "3 texts not judged: refusal\nexpected: the mean scores in order and 10 points apart" in table(frame)
-    assert means_text(frame) == "low 37.0, moderate 55.0, extremely_high -"
+    assert means_text(frame_of(low, moderate, [None, None])).endswith("extremely_high -")
 
 
 @pytest.mark.parametrize(("rubric", "wordings", "texts"), [(TRIED, 7, 12), (BROADCAST, 27, 30)])

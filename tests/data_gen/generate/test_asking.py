@@ -160,7 +160,7 @@ def test_tasks_and_requests_are_bounded_whatever_the_plan(
 
 
 def test_the_forecast_adds_up_by_hand_and_asks_nobody(anthropic_server: FakeAnthropic) -> None:
-    arguments = (*REAL[:4], "--forecast", "--max-tokens", 300)
+    arguments = (*REAL, "--out", "folder/r.jsonl", "--forecast", "--max-tokens", 300)
     output = generate(*arguments).output
     assert "72 rows planned, 0 in the file, 0 in the call store, 72 calls to make" in output
     characters = sum(len(question.text) for question in plan(prompts=load_user_prompts("train")))
@@ -168,7 +168,7 @@ def test_the_forecast_adds_up_by_hand_and_asks_nobody(anthropic_server: FakeAnth
     assert f"tokens in {characters // 4:,} (characters / 4, without prompt caching), out 21,600" in output
     assert f"cost {characters // 4 * 2e-6 + 0.216:.2f} USD" in output
     assert f"cost {(characters // 4 * 2e-6 + 0.216) / 2:.2f} USD" in generate(*arguments, "--batch").output
-    assert anthropic_server.stats.requests == 0
+    assert (anthropic_server.stats.requests, Path("folder").exists()) == (0, False)
 
 
 def test_the_forecast_leaves_out_what_is_stored_and_takes_the_length_of_replies_from_the_store(
