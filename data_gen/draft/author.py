@@ -127,7 +127,10 @@ async def draft_rubric(author: Author, text: str, fields: Mapping[str, str], fil
         question, source = _prompt("from_text", text=text), f"Put into this form by {by} from {file} (SHA-256 {digest})"
 
     def check(answer: dict[str, Any]) -> Rubric:
-        without = {"system_prompts": {}, "rewards_and_penalties": answer.get("rewards_and_penalties") or None}
+        without: dict[str, Any] = {
+            "system_prompts": {},
+            "rewards_and_penalties": answer.get("rewards_and_penalties") or None,
+        }
         rubric = Rubric.model_validate({**answer, **without, **fields, "source": source})
         findings = lint_rubric(rubric)
         if any(finding.severity == "error" for finding in findings):
