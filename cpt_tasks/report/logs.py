@@ -66,7 +66,7 @@ def read_run(path: str) -> Run:
         prompting=prompting,
         protocol={"task": task_name(log), "task_version": str(log.eval.task_version)},
         frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason"]),
-        details=details_of(log),
+        details=_details(log),
     )
     if run.task == IFEVAL:
         return _with_ifeval(run, log)
@@ -159,7 +159,7 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
     }
 
 
-def details_of(log: EvalLog) -> dict[str, Any]:
+def _details(log: EvalLog) -> dict[str, Any]:
     """What a result may say of how a log was made."""
     own_config = log.eval.model_generate_config.model_dump(exclude_none=True)
     return {
