@@ -6,15 +6,15 @@ The work is done in `make.py`.
 """
 
 import shlex
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
 
+from model_calls.errors import clear_errors
 from rubrics import ScoreLevel
 
-DEFAULT_RESPONSES = Path(str(files("data_gen"))) / "seed" / "responses.jsonl"
+DEFAULT_RESPONSES = Path(__file__).parents[1] / "seed" / "responses.jsonl"
 LOW, MODERATE, HIGH = ScoreLevel
 LEVEL_PAIRS = {f"{low}:{high}": (low, high) for low, high in ((LOW, MODERATE), (MODERATE, HIGH), (LOW, HIGH))}
 
@@ -42,91 +42,31 @@ def _parse_pairs(context: click.Context, parameter: click.Parameter, value: str)
     return [LEVEL_PAIRS[name] for name in names]
 
 
-_INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_INPUTS: dict[str, Any] = {"multiple": True, "type": click.Path(exists=True, dir_okay=False, path_type=Path)}
+_RATINGS = click.FloatRange(0, 1e6, min_open=True)
 
 
-@click.command(name="twins", cls=_TwinsCommand)
+@click.command(name="twins", cls=_TwinsCommand, context_settings={"show_default": True})
 @click.option(
-    "--responses",
-    multiple=True,
-    type=_INPUT_FILE,
-    help="Verified responses (JSONL); may be given several times. Default: the seed responses, if no ratings.",
+    "--responses", **_INPUTS, help="Verified responses (JSONL), repeatable. Without ratings: those of the seed."
 )
-@click.option(
-    "--from-ratings",
-    multiple=True,
-    type=_INPUT_FILE,
-    help="Responses rated by people (JSONL or Parquet), to be paired as well; may be given several times.",
-)
-@click.option(
-    "--max-rating",
-    default=4.0,
-    show_default=True,
-    type=click.FloatRange(0, 1e6, min_open=True),
-    help="Top of the scale of ratings, which begins at 0.",
-)
+@click.option("--from-ratings", **_INPUTS, help="Responses rated by people (JSONL), to be paired as well, repeatable.")
+@click.option("--max-rating", default=4.0, type=_RATINGS, help="Top of the scale of ratings, which begins at 0.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.")
 @click.option(
-    "--rubrics",
-    multiple=True,
-    default=("all",),
-    show_default="all of the library",
-    help="Whose responses to pair: family, split, ids or paths of .yaml files, separated by commas; may be given "
-    "several times. Rubrics kept for measuring (split: heldout) are in no file.",
+    "--rubrics", multiple=True, default=("all",), help="Rubrics to pair: family, split, ids or paths, repeatable."
 )
+@click.option("--level-pairs", default=",".join(LEVEL_PAIRS), callback=_parse_pairs, help="Levels to pair.")
 @click.option(
-    "--level-pairs",
-    default=",".join(LEVEL_PAIRS),
-    show_default="all three",
-    callback=_parse_pairs,
-    help="Levels to pair, e.g. low:moderate,low:extremely_high.",
+    "--min-gap", default=0.0, type=click.FloatRange(0, 100), help="Least difference of a twin's scores, in points."
 )
-@click.option(
-    "--min-gap",
-    default=0.0,
-    show_default=True,
-    type=click.FloatRange(0, 100),
-    help="Least difference of the two scores of a twin, in score points.",
-)
-@click.option(
-    "--wordings",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Twins per pair of responses, worded differently.",
-)
-@click.option(
-    "--compositions",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Twins that ask for two rubrics at once, at most this many per (user prompt, teacher, rubric pair); needs "
-    "responses judged with `cpt verify --also-by`.",
-)
-@click.option(
-    "--eval-prompts",
-    default=4,
-    show_default=True,
-    type=click.IntRange(0),
-    help="User prompts kept for eval, drawn at random over all families.",
-)
-@click.option(
-    "--format",
-    type=click.Choice(["jsonl", "parquet", "both"]),
-    default="jsonl",
-    show_default=True,
-    help="Of the files.",
-)
-@click.option(
-    "--licence",
-    metavar="ID",
-    help="For the dataset card, as the hub writes it, e.g. cc-by-4.0. Default: that of the rubrics if all share one.",
-)
+@click.option("--wordings", default=1, type=click.IntRange(1), help="Twins per pair of responses, worded differently.")
+@click.option("--eval-prompts", default=4, type=click.IntRange(0), help="User prompts kept for eval, drawn at random.")
+@click.option("--format", type=click.Choice(["jsonl", "parquet", "both"]), default="jsonl", help="Of the files.")
+@click.option("--licence", metavar="ID", help="For the dataset card, e.g. cc-by-4.0. Default: that of the rubrics.")
 @click.option("--strict", is_flag=True, help="Write nothing and exit with 1 if any row of the inputs may not train.")
-@click.option(
-    "--limit", default=0, show_default=True, type=click.IntRange(0), help="At most this many twins per file; 0 = all."
-)
-@click.option("--seed", default=42, show_default=True, type=click.IntRange(0), help="Seed of every draw.")
+@click.option("--limit", default=0, type=click.IntRange(0), help="At most this many twins per file; 0 = all.")
+@click.option("--seed", default=42, type=click.IntRange(0), help="Seed of every draw.")
 @click.pass_context
 def twins_command(context: click.Context, /, responses: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Make role-swapped preference pairs, split into train and eval, ready for DPO.
@@ -136,13 +76,9 @@ def twins_command(context: click.Context, /, responses: tuple[Path, ...], out: P
     """
     if not responses and not options["from_ratings"]:
         responses = (DEFAULT_RESPONSES,)
-    try:
-        import pyarrow  # type: ignore[import-untyped]  # noqa: F401  # it has no types
-
-        from data_gen.twins.make import make_preferences
-
+    with clear_errors():
+        try:
+            from data_gen.twins.make import make_preferences
+        except ModuleNotFoundError as error:
+            raise ValueError(f"{error}: pip install 'cpt-tasks[data]'") from error
         make_preferences(responses=responses, out=out, command=_portable(context.obj, out), **options)
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"{error}: pip install 'cpt-tasks[data]'") from error
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error

@@ -1,22 +1,26 @@
-"""`cpt twins` as a user runs it: known bytes, splits, formats, bad rows, and TRL's own trainer on its files."""
+"""`cpt twins` as a user runs it: known bytes, splits, formats, bad rows, card and manifest, and TRL's own trainer."""
 
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from data_gen.twins.command import twins_command
 from rubrics import load_rubric, load_rubrics, load_user_prompts
+from rubrics.files import read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
-SEED_ROWS = [json.loads(line) for line in SEED_FILE.read_text(encoding="utf-8").splitlines()]
+SEED_ROWS = [row for _, row in read_jsonl(SEED_FILE)]
 TEST_PROMPT_ID, TEST_PROMPT = next(iter(load_user_prompts("test").items()))
 
 
@@ -27,11 +31,11 @@ def run(*arguments: object, code: int = 0) -> Result:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    return [row for _, row in read_jsonl(path)]
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_jsonl(path, rows)
     return path
 
 
@@ -86,7 +90,7 @@ def test_the_same_input_and_seed_give_the_same_bytes_in_any_folder(
     assert (copy.parent / "c" / "train.jsonl").read_bytes() != (copy.parent / "b" / "train.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "parquet", "both"])
+@pytest.mark.parametrize("kind", ["jsonl", "both"])
 def test_the_folder_loads_with_datasets(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -98,34 +102,6 @@ def test_the_folder_loads_with_datasets(kind: str, tmp_path: Path, monkeypatch: 
     for name, split in loaded.items():
         assert split.to_list() == read(tmp_path / "jsonl" / f"{name}.jsonl")
     assert len(loaded["eval"]) == 4 * 4 * 3 * 2
-
-
-def test_composed_files_load_whichever_rows_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("datasets")
-    out = tmp_path / "out"
-    rows = [
-        row | {"also": {"broadcast": {"score": 50.0, "judge": "measured", "prompt_version": "1"}}}
-        if row["rubric"] == "labyrinth"
-        else row
-        for row in SEED_ROWS
-    ]
-    run("--responses", write(tmp_path / "r.jsonl", rows), "--compositions", 2, "--out", out)
-    # a chunk far smaller than the file, so that later ones hold no composition
-    loaded = datasets.load_dataset(
-        "json", data_files=str(out / "train.jsonl"), split="train", chunksize=20_000, cache_dir=str(tmp_path / "cache")
-    )
-    written = read(out / "train.jsonl")
-    assert loaded.to_list() == written
-    composed = [row for row in written if row["with_rubric"]]
-    assert {(row["rubric"], row["with_rubric"]) for row in composed} == {("broadcast", "labyrinth")}
-    assert len(composed) == 2 * 2 * 20
-    names = [name for name in written[0] if name.startswith("with_")]
-    assert len(names) == 6
-    assert all(row[name] is None for row in written[len(composed) :] for name in names)
-    run("--out", tmp_path / "plain")
-    plain = read(tmp_path / "plain" / "train.jsonl")
-    without = [{name: row[name] for name in row if name not in names} for row in written[len(composed) :]]
-    assert without == plain
 
 
 def test_bad_rows_are_named_and_counted_and_good_ones_survive(tmp_path: Path) -> None:
@@ -156,17 +132,10 @@ def test_no_test_prompt_heldout_rubric_or_heldout_wording_gets_into_a_file(tmp_p
     assert f"{24 + 288} bad rows skipped: {24 + 288} test_prompt" in result.stderr
     assert "left out: 72 tone_irony (controls, rubrics kept for measuring and those not among" in result.stderr
     written = "".join((tmp_path / f"{name}.jsonl").read_text(encoding="utf-8") for name in ("train", "eval"))
-    heldout = [
-        wording
-        for rubric in load_rubrics()
-        for wordings in rubric.system_prompts.values()
-        for wording in wordings.heldout
-    ]
-    for text in (
-        *(TEST_PROMPT_ID, TEST_PROMPT, "tone_irony"),
-        *(json.dumps(wording, ensure_ascii=False)[1:-1] for wording in heldout),
-    ):
-        assert text.casefold() not in written.casefold()
+    by_level = [wordings for rubric in load_rubrics() for wordings in rubric.system_prompts.values()]
+    heldout = [json.dumps(text, ensure_ascii=False)[1:-1] for wordings in by_level for text in wordings.heldout]
+    written = written.casefold()
+    assert [text for text in (TEST_PROMPT_ID, TEST_PROMPT, "tone_irony", *heldout) if text.casefold() in written] == []
 
 
 def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> None:
@@ -208,7 +177,6 @@ ERRORS: list[tuple[tuple[object, ...], int, str]] = [
     (("--responses", "nowhere.jsonl"), 2, "does not exist"),
     (("--level-pairs", ""), 2, "got '', expected some of low:moderate, moderate:extremely_high, low:extremely_high"),
     (("--level-pairs", "low:moderate,low:high"), 2, "got 'low:high', expected some of"),
-    (("--max-rating", 0), 2, "0.0 is not in the range"),
     (("--eval-prompts", 24), 1, "eval prompts: got 24, expected at most 23"),
     (("--rubrics", "film_dada"), 1, "no twin can be made of the 0 responses that may train"),
     (("--min-gap", 99, "--level-pairs", "low:moderate"), 1, "no twin can be made of the 288 responses that may train"),
@@ -226,10 +194,84 @@ def test_a_wrong_call_is_told_in_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_pyarrow_is_told_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    result = run("--format", "parquet", "--out", tmp_path / "out", code=1)
+def test_a_missing_package_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("data_gen.twins.make", "data_gen.twins.files"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    result = run("--out", tmp_path / "out", code=1)
     assert "pip install 'cpt-tasks[data]'" in result.stderr
+
+
+def test_counts_and_means_of_the_card_are_those_of_the_rows(tmp_path: Path) -> None:
+    rows = [row | {"teacher": "b" if number % 72 < 30 else "a | b"} for number, row in enumerate(SEED_ROWS)]
+    run("--responses", write(tmp_path / "r.jsonl", rows), "--wordings", 2, "--min-gap", 30, "--out", tmp_path)
+    counted: dict[tuple[str, str, str], dict[str, Any]] = defaultdict(lambda: defaultdict(list))
+    for name in ("train", "eval"):
+        for row in read(tmp_path / f"{name}.jsonl"):
+            if row["score_chosen"] < row["score_rejected"]:
+                kind = (row["rubric"], f"{row['level']}:{row['rejected_level']}", row["teacher"].replace("|", "\\|"))
+                counted[kind][name].append((row["score_chosen"], row["score_rejected"]))
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["schema"], len(manifest["twins"])) == (3, len(counted))
+    for (rubric, levels, teacher), by_file in counted.items():
+        pairs = by_file["train"] + by_file["eval"]
+        start = f"| {rubric} | {levels} | {teacher} | {len(by_file['train'])} | {len(by_file['eval'])}"
+        [line] = [line for line in card.split("\n") if line.startswith(start)]
+        means = [float(cell) for cell in line.removeprefix(start).strip(" |").split(" | ")]
+        assert means == pytest.approx([sum(scores) / len(pairs) for scores in zip(*pairs, strict=True)], abs=0.006)
+
+
+def test_the_header_is_what_the_hub_reads(tmp_path: Path) -> None:
+    run("--licence", "cc-by-4.0", "--out", tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    files = [{"split": name, "path": f"{name}.jsonl"} for name in ("train", "eval")]
+    assert yaml.safe_load(card.split("---\n")[1]) == {
+        "license": "cc-by-4.0",
+        "language": ["en"],
+        "task_categories": ["text-generation"],
+        "tags": ["preference", "dpo", "trl", "system-prompt", "synthetic", "cpt-tasks"],
+        "configs": [{"config_name": "default", "data_files": files}],
+    }
+
+
+def test_the_command_of_the_card_makes_the_same_files_and_names_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, mine = tmp_path / "first", tmp_path / "reverie.yaml"
+    mine.write_bytes((ROOT / "rubrics" / "library" / "reverie.yaml").read_bytes())
+    run("--responses", SEED_FILE, "--min-gap", "12.5", "--rubrics", f"labyrinth,{mine}", "--seed=7", f"--out={first}")
+    card = (first / "README.md").read_text(encoding="utf-8")
+    names = "--responses responses.jsonl --min-gap 12.5 --rubrics labyrinth,reverie.yaml --seed=7"
+    command = f"cpt twins {names} --out=DIR"
+    for text in (
+        f"    {command}\n",
+        "Teachers: unnamed-llm. Judges: measured, prompt version 1.",
+        "license: apache-2.0",
+    ):
+        assert text in card
+    content = (first / "manifest.json").read_text(encoding="utf-8")
+    manifest = json.loads(content)
+    assert [about["sha256"] for about in manifest["inputs"]] == [hashlib.sha256(SEED_FILE.read_bytes()).hexdigest()]
+    for name in ("train.jsonl", "eval.jsonl"):
+        written = (first / name).read_bytes()
+        rows, digest = written.count(b"\n"), hashlib.sha256(written).hexdigest()
+        assert manifest["files"][name] == {"rows": rows, "twins": rows / 2, "sha256": digest}
+    assert str(tmp_path) not in card + content and str(ROOT) not in card + content
+    (tmp_path / SEED_FILE.name).write_bytes(SEED_FILE.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    run(*shlex.split(command.replace("DIR", "second"))[2:])
+    for path in first.iterdir():
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+
+
+def test_the_manifest_says_why_verification_dropped_responses(tmp_path: Path) -> None:
+    counts = {"in": 10, "kept": 6, "dropped_by_reason": {"out_of_band": 3}, "bad_by_kind": {"bad_row": 1}}
+    (tmp_path / "responses.jsonl").write_bytes(SEED_FILE.read_bytes())
+    (tmp_path / "verification.json").write_text(json.dumps(counts | {"other": 1}), encoding="utf-8")
+    run("--responses", tmp_path / "responses.jsonl", "--out", tmp_path / "out")
+    [about] = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))["inputs"]
+    assert about["verification"] == counts
 
 
 @pytest.mark.slow
