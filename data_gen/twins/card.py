@@ -20,7 +20,7 @@ MANIFEST_SCHEMA = 3
 
 
 def write_card(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Writes card and manifest into the folder of the files; what a manifest holds says `make.py`."""
+    """Writes card and manifest into the folder of the files; what a manifest holds says `command.py`."""
     content = json.dumps({"schema": MANIFEST_SCHEMA, **manifest}, indent=1, ensure_ascii=False)
     write_whole(folder / MANIFEST, f"{content}\n")
     ending = ".parquet" if any(name.endswith(".parquet") for name in manifest["files"]) else ".jsonl"

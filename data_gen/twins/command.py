@@ -2,20 +2,44 @@
 
     cpt twins --responses data_gen/seed/responses.jsonl --out data/seed
 
-The work is done in `make.py`.
+What may train is read (`inputs.py`), paired and split (`pairing.py`), written (`files.py`) and described (`card.py`).
 """
 
+import hashlib
+import json
 import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
+import numpy as np
+import polars as pl
 
+from data_gen.responses import Problems, iter_responses
+from data_gen.twins.card import CARD, count_twins, write_card
+from data_gen.twins.files import preference_rows, write_preferences
+from data_gen.twins.human_ratings import responses_from_ratings
+from data_gen.twins.inputs import Responses, read_responses
+from data_gen.twins.pairing import (
+    draw_wordings,
+    first_twins,
+    pair_responses,
+    repeat_twins,
+    split_twins,
+    train_wordings,
+)
 from model_calls.errors import clear_errors
-from rubrics import ScoreLevel
+from rubrics import Rubric, ScoreLevel, load_rubrics
 
 DEFAULT_RESPONSES = Path(__file__).parents[1] / "seed" / "responses.jsonl"
 LOW, MODERATE, HIGH = ScoreLevel
+FORMATS = {"jsonl": ("jsonl",), "parquet": ("parquet",), "both": ("jsonl", "parquet")}
+# the chance that two twins share 12 hex digits is 2e-5 with this many; with 16 digits, 3e-6 with ten million
+MAX_TWINS_OF_SHORT_IDS = 100_000
 LEVEL_PAIRS = {f"{low}:{high}": (low, high) for low, high in ((LOW, MODERATE), (MODERATE, HIGH), (LOW, HIGH))}
 
 
@@ -62,23 +86,122 @@ _RATINGS = click.FloatRange(0, 1e6, min_open=True)
 )
 @click.option("--wordings", default=1, type=click.IntRange(1), help="Twins per pair of responses, worded differently.")
 @click.option("--eval-prompts", default=4, type=click.IntRange(0), help="User prompts kept for eval, drawn at random.")
-@click.option("--format", type=click.Choice(["jsonl", "parquet", "both"]), default="jsonl", help="Of the files.")
+@click.option("--format", type=click.Choice(list(FORMATS)), default="jsonl", help="Of the files.")
 @click.option("--licence", metavar="ID", help="For the dataset card, e.g. cc-by-4.0. Default: that of the rubrics.")
 @click.option("--strict", is_flag=True, help="Write nothing and exit with 1 if any row of the inputs may not train.")
 @click.option("--limit", default=0, type=click.IntRange(0), help="At most this many twins per file; 0 = all.")
 @click.option("--seed", default=42, type=click.IntRange(0), help="Seed of every draw.")
 @click.pass_context
-def twins_command(context: click.Context, /, responses: tuple[Path, ...], out: Path, **options: Any) -> None:
+@clear_errors()
+def twins_command(
+    context: click.Context,
+    /,
+    responses: tuple[Path, ...],
+    from_ratings: tuple[Path, ...],
+    max_rating: float,
+    out: Path,
+    rubrics: tuple[str, ...],
+    level_pairs: list[tuple[ScoreLevel, ScoreLevel]],
+    min_gap: float,
+    wordings: int,
+    eval_prompts: int,
+    format: str,
+    licence: str | None,
+    strict: bool,
+    limit: int,
+    seed: int,
+) -> None:
     """Make role-swapped preference pairs, split into train and eval, ready for DPO.
 
     Two responses to one user prompt, written for one rubric at two levels, give one twin: two rows, whose roles of
     chosen and rejected swap with the system prompt. OUT gets train and eval files, a dataset card and a manifest.
     """
-    if not responses and not options["from_ratings"]:
-        responses = (DEFAULT_RESPONSES,)
-    with clear_errors():
-        try:
-            from data_gen.twins.make import make_preferences
-        except ModuleNotFoundError as error:
-            raise ValueError(f"{error}: pip install 'cpt-tasks[data]'") from error
-        make_preferences(responses=responses, out=out, command=_portable(context.obj, out), **options)
+    responses = responses or (() if from_ratings else (DEFAULT_RESPONSES,))
+    asked = {rubric.id: rubric for selection in rubrics for rubric in load_rubrics(selection)}
+    known = {rubric.id: rubric for rubric in load_rubrics("all")} | asked
+    wanted = {name: rubric for name, rubric in asked.items() if rubric.split != "heldout"}
+    problems, rng, train = Problems(), np.random.default_rng(seed), train_wordings(wanted.values())
+    inputs = [_about_input(path) for path in (*responses, *from_ratings)]
+    rated = responses_from_ratings(from_ratings, known, problems, max_rating)
+    rows, lines = chain(iter_responses(responses, known, problems), rated), sum(one["rows"] or 0 for one in inputs)
+    with TemporaryDirectory() as folder:
+        with click.progressbar(rows, lines, "reading", file=sys.stderr, update_min_steps=1 + lines // 200) as shown:
+            read = read_responses(shown, wanted, problems, Path(folder))
+        _say_what_is_missing(read, problems, strict)
+        twins = repeat_twins(pair_responses(read.frame, level_pairs, min_gap), wordings)
+        if twins.is_empty():
+            raise ValueError(
+                f"no twin can be made of the {len(read.frame)} responses that may train, expected two levels of one "
+                "(rubric, user prompt, teacher)"
+            )
+        by_file = split_twins(draw_wordings(twins, train, rng), eval_prompts, rng)
+        splits = {name: first_twins(split, limit, rng) for name, split in by_file.items()}
+        splits = {name: split for name, split in splits.items() if len(split)}
+        files = _write(splits, read, train, out, FORMATS[format])
+    manifest = {"command": _portable(context.obj, out), "seed": seed, "inputs": inputs, "files": files}
+    manifest |= _about_twins(splits, read, wanted, licence or ("other" if from_ratings else None))
+    manifest |= {"skipped": dict(sorted(problems.counts.items())), "left_out": dict(sorted(read.passed_over.items()))}
+    write_card(out, manifest)
+    for file, about in files.items():
+        click.echo(f"{out / file}: {about['twins']} twins, {about['rows']} rows")
+    click.echo(f"{out / CARD}: what is in them and how they were made")
+
+
+def _say_what_is_missing(read: Responses, problems: Problems, strict: bool) -> None:
+    if left_out := ", ".join(f"{count} {name}" for name, count in sorted(read.passed_over.items())):
+        why = "controls, rubrics kept for measuring and those not among --rubrics are in no twin"
+        click.echo(f"left out: {left_out} ({why})", err=True)
+    if summary := problems.summary():
+        click.echo(summary, err=True)
+        if strict:
+            raise ValueError(f"--strict: {summary}; nothing was written")
+
+
+def _write(
+    splits: Mapping[str, pl.DataFrame], responses: Responses, wordings: pl.DataFrame, out: Path, formats: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Writes the files, and says what is in each. What an earlier run left under a name not written is removed."""
+    id_digits = 12 if sum(map(len, splits.values())) <= MAX_TWINS_OF_SHORT_IDS else 16
+    files = {}
+    for name, twins in splits.items():
+        tables = preference_rows(twins, responses, wordings, id_digits)
+        rows = write_preferences(out, name, formats, tables)
+        for ending in formats:
+            file = f"{name}.{ending}"
+            files[file] = {"rows": rows, "twins": len(twins), "sha256": _sha256(out / file)}
+    for name in {f"{name}.{ending}" for name in ("train", "eval") for ending in FORMATS["both"]} - set(files):
+        (out / name).unlink(missing_ok=True)
+    return files
+
+
+def _about_twins(
+    splits: Mapping[str, pl.DataFrame], responses: Responses, rubrics: Mapping[str, Rubric], licence: str | None
+) -> dict[str, Any]:
+    twins = count_twins(splits)
+    used = [rubrics[name] for name in sorted({entry["rubric"] for entry in twins})]
+    licences = {rubric.licence.lower() for rubric in used}
+    return {
+        "licence": licence or (licences.pop() if len(licences) == 1 else "other"),
+        "twins": twins,
+        "teachers": sorted({entry["teacher"] for entry in twins}),
+        "judges": sorted(responses.frame["judge"].unique()),
+        "rubrics": {one.id: {"hash": one.hash, "licence": one.licence, "source": one.source} for one in used},
+    }
+
+
+def _about_input(path: Path) -> dict[str, Any]:
+    """Name without folder, number of lines (None if packed), SHA-256, and what verification counted beside it."""
+    with path.open("rb") as file:
+        rows = None if path.suffix == ".gz" else sum(1 for _ in file)
+    about: dict[str, Any] = {"name": path.name, "rows": rows, "sha256": _sha256(path)}
+    verification = path.parent / "verification.json"
+    if path.name == "responses.jsonl" and verification.is_file():  # as `cpt verify` names them
+        counts = json.loads(verification.read_text(encoding="utf-8"))
+        names = ("in", "kept", "dropped_by_reason", "bad_by_kind")
+        about["verification"] = {name: counts[name] for name in names if name in counts}
+    return about
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -194,14 +194,6 @@ def test_a_wrong_call_is_told_in_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_package_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("data_gen.twins.make", "data_gen.twins.files"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    result = run("--out", tmp_path / "out", code=1)
-    assert "pip install 'cpt-tasks[data]'" in result.stderr
-
-
 def test_counts_and_means_of_the_card_are_those_of_the_rows(tmp_path: Path) -> None:
     rows = [row | {"teacher": "b" if number % 72 < 30 else "a | b"} for number, row in enumerate(SEED_ROWS)]
     run("--responses", write(tmp_path / "r.jsonl", rows), "--wordings", 2, "--min-gap", 30, "--out", tmp_path)

@@ -12,9 +12,10 @@ from fake_anthropic import Config, FakeAnthropic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpt_tasks.cli import main
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
+from data_gen.verify.choosing import preference
 from data_gen.verify.command import verify_command
-from data_gen.verify.verify import preference
 from judges import DEFAULT_JUDGE, measure
 from rubrics import ScoreLevel, all_user_prompts, load_rubric, load_rubrics
 from rubrics.files import json_line, read_jsonl, write_jsonl
@@ -84,7 +85,7 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
     first = {"rubric": "broadcast", "level": "low", "teacher": "unnamed-llm"}
     assert numbers["cells"][0] == first | {"in": 24, "kept": 24, "dropped_by_reason": {}}
     assert numbers["rubrics"] == {name: rubric.hash for name, rubric in sorted(RUBRICS.items())}
-    assert numbers["judge"] == {"judge": "measured", "prompt_version": "1", "prompt_hash": "", "judge_hash": ""}
+    assert numbers["judge"] == {"judge": "measured", "prompt_version": "1"}
     assert [(file["name"], file["lines"]) for file in numbers["inputs"]] == [("responses.jsonl", 288)]
     assert numbers["options"]["near"] == 0.8
 
@@ -103,6 +104,7 @@ def test_a_judgment_that_no_longer_holds_is_replaced_and_one_that_does_is_kept_a
 
 TEST_ID, TEST_PROMPT = next(iter(all_user_prompts("test").items()))
 GERMAN = "Am Abend lag der Hafen still, und nur ein einzelnes Boot schaukelte noch am Steg. " * 3
+WITHOUT_MEASURE = "rubric 'tone_warmth': criterion 'affection' has no measure; judge it with --judge MODEL"
 UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
 
 
@@ -115,12 +117,6 @@ UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
         ({"stop_reason": "model_length"}, "truncated", "stop reason model_length", None),
         ({"response": "Three short words."}, "too_short", "3 words, expected 15 or more", None),
         ({"response": GERMAN}, "language", "language is 'de' with confidence 1.00, expected 'en'", None),
-        (
-            {"response": f"A low-scoring response: {LOW.response}"},
-            "mentions_rubric",
-            "says 'low-scoring response'",
-            None,
-        ),
         ({"user_prompt": TEST_PROMPT}, "contaminated", f"its user prompt is the benchmark prompt {TEST_ID!r}", None),
         (
             {"user_prompt_id": TEST_ID},
@@ -128,7 +124,7 @@ UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
             f"its user prompt has the id of the benchmark prompt {TEST_ID!r}",
             None,
         ),
-        (UNMEASURED, "unjudged", "not_measurable: rubric 'tone_warmth': criterion 'affection' has no measure", None),
+        (UNMEASURED, "unjudged", WITHOUT_MEASURE, None),
         ({"response": HIGH.response}, "out_of_band", "scored 100, expected from 0 to 40 for low", 100.0),
         (
             {"level": ScoreLevel.EXTREMELY_HIGH},
@@ -149,7 +145,6 @@ def test_each_reason_drops_its_row_and_says_why(
     about = {"where": "in.jsonl:2", "id": "x", "score": score, "reason": reason, "detail": detail}
     assert dropped == [about | cell]
     assert numbers["dropped_by_reason"] == {reason: 1}
-    assert numbers["unjudged_by_mode"] == ({"not_measurable": 1} if reason == "unjudged" else {})
 
 
 def test_the_first_reason_in_the_stated_order_is_given(tmp_path: Path) -> None:
@@ -159,14 +154,11 @@ def test_the_first_reason_in_the_stated_order_is_given(tmp_path: Path) -> None:
             changed(LOW, "a", **everything),
             changed(LOW, "b", **(everything | {"stop_reason": "max_tokens"})),
             changed(LOW, "c", **(everything | {"stop_reason": "stop"})),
-            changed(LOW, "d", user_prompt=TEST_PROMPT, response=f"A low-scoring text: {HIGH.response}"),
-            changed(LOW, "e", user_prompt=TEST_PROMPT, response=HIGH.response),
+            changed(LOW, "d", user_prompt=TEST_PROMPT, response=HIGH.response),
         ],
         tmp_path,
     )
-    assert [row["reason"] for row in dropped] == [
-        *("refused", "truncated", "too_short", "mentions_rubric", "contaminated")
-    ]
+    assert [row["reason"] for row in dropped] == ["refused", "truncated", "too_short", "contaminated"]
 
 
 def words_replaced(text: str, *places: int) -> str:
@@ -180,7 +172,7 @@ def words_replaced(text: str, *places: int) -> str:
 MODERATE = [row for row in LABYRINTH if row.level is ScoreLevel.MODERATE][:6]
 CELL = [changed(row, f"m{n}", user_prompt_id="p") for n, row in enumerate(MODERATE)]
 RANKED = sorted(CELL, key=lambda row: abs(row.judgment.score - 66.25) if row.judgment else 0)
-A, B, C = (row.id for row in RANKED[:3])
+A, B = (row.id for row in RANKED[:2])
 REST = {row.id: "not_best" for row in CELL}
 NEAR = changed(LOW, "near", user_prompt_id="other", response=words_replaced(LOW.response, 5, 6))
 HALF = changed(LOW, "half", response=words_replaced(LOW.response, *range(0, 60, 4)))
@@ -206,14 +198,7 @@ L = {LOW.id: "kept"}
         ([LOW, *CONTROLS], [], L | {"control0": "kept", "control1": "near_duplicate"}),
         ([changed(CONTROLS[0], "high", response=HIGH.response)], [], {"high": "kept"}),
         ([LOW, OUTSIDE, CUT], ["--keep", "all"], L | {"outside": "kept", "cut": "truncated"}),
-        # the copy takes no place of its cell
-        (
-            [CELL[0], changed(CELL[0], "copy"), LOW, *CELL[1:3]],
-            ["--per-cell", 2],
-            {"m0": "kept", "copy": "near_duplicate", "m1": "kept", "m2": "over_per_cell"} | L,
-        ),
         (CELL, ["--best-of"], REST | {A: "kept"}),
-        (CELL, ["--best-of", "--per-cell", 3], REST | dict.fromkeys((A, B, C), "kept")),
         # a cell whose best is a copy gets its second best
         (
             [changed(RANKED[0], "taken", user_prompt_id="another", teacher="other"), *CELL],
@@ -251,16 +236,6 @@ def test_which_rows_stay(
 def test_what_is_preferred_by_hand(level: Any, scores: list[float], best: int) -> None:
     order = sorted(range(len(scores)), key=lambda number: preference(level, scores[number]))
     assert order[0] == best
-
-
-def test_also_by_adds_the_judgments_of_other_rubrics(tmp_path: Path) -> None:
-    stale = {"also": {"broadcast": ResponseJudgment(score=1, judge="x", prompt_version="0")}}
-    verified(
-        [changed(LOW, "a", **stale), changed(HIGH, "b", rubric_hash="0")], tmp_path, "--also-by", "labyrinth,reverie"
-    )
-    [row] = rows_of(tmp_path / "out" / "responses.jsonl")
-    expected = measure(RUBRICS["reverie"], LOW.response).score
-    assert row["also"] == {"reverie": {"score": expected, "judge": "measured", "prompt_version": "1"}}
 
 
 def test_bad_rows_are_counted_and_good_ones_survive(tmp_path: Path) -> None:
@@ -304,7 +279,7 @@ KINDS: dict[str, dict[str, Any]] = {
 @settings(max_examples=12)
 @given(
     rows=st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.integers(0, 5)), max_size=12),
-    options=st.sampled_from([[], ["--best-of"], ["--per-cell", "1"], ["--keep", "all"], ["--near", "0"]]),
+    options=st.sampled_from([[], ["--best-of"], ["--keep", "all"], ["--near", "0"]]),
 )
 def test_rows_in_are_rows_kept_dropped_and_bad(
     rows: list[tuple[str, int]], options: list[str], tmp_path_factory: pytest.TempPathFactory
@@ -375,29 +350,11 @@ def test_a_judge_that_refuses_leaves_the_row_unjudged_and_never_a_number(
     done = by_model(tmp_path / "in.jsonl", tmp_path / "out", tmp_path / "calls.jsonl")
     assert done.exit_code == 0, done.output
     kept, dropped, numbers = outputs(tmp_path / "out")
-    refused = numbers["unjudged_by_mode"]["refusal"]
+    refused = len(dropped)
     assert numbers["dropped_by_reason"] == {"unjudged": refused}
     assert {(row["score"], row["detail"]) for row in dropped} == {(None, "refusal: stop reason content_filter")}
     assert 0 < refused < 20
     assert len(kept) == 20 - refused
-
-
-def test_a_further_rubric_that_cannot_judge_leaves_its_entry_out_and_is_counted(
-    anthropic_server: FakeAnthropic, tmp_path: Path
-) -> None:
-    def reply(body: dict[str, Any]) -> str:
-        return verdict(97) if "id: affection" in str(body["messages"]) else "no verdict"
-
-    anthropic_server.reply = reply
-    write_jsonl(tmp_path / "in.jsonl", WARM[:3])
-    done = by_model(
-        tmp_path / "in.jsonl", tmp_path / "out", tmp_path / "c.jsonl", "--also-by", "tone_warmth,tone_irony"
-    )
-    assert done.exit_code == 0, done.output
-    kept, _, numbers = outputs(tmp_path / "out")
-    assert (len(kept), numbers["also_unjudged"]) == (3, {"tone_irony": 3})
-    assert not any("also" in row for row in rows_of(tmp_path / "out" / "responses.jsonl"))
-    assert "3 judgments by further rubrics failed and are missing in `also`" in done.output
 
 
 def test_a_judge_that_is_down_is_one_sentence_and_what_it_answered_is_kept(
@@ -426,7 +383,6 @@ def test_a_judge_that_is_down_is_one_sentence_and_what_it_answered_is_kept(
         (["--rubrics", "nonsense"], "rubric 'nonsense' not found, expected one of"),
         (["--near", "0.6"], "--near: got 0.6, expected a Jaccard from 0.7 to 1, or 0"),
         (["--language", "english"], "language: got 'english', expected 'any' or one of"),
-        (["--also-by", "tone_warmth"], "rubric 'tone_warmth': criterion 'affection' has no measure"),
         (["--judge", "nonsense"], "nonsense"),
         (["none.jsonl"], "none.jsonl: not found, expected a responses file in JSONL"),
         (["--out", "."], "responses.jsonl: is read and would be overwritten, expected another"),
@@ -445,17 +401,10 @@ def test_what_cannot_be_used_is_one_sentence(
     assert source.read_text(encoding="utf-8") == json_line(LOW)
 
 
-@pytest.mark.parametrize(("package", "option"), [("rensa", []), ("py3langid.langid", ["--near", "0"])])
-def test_a_missing_package_is_one_sentence(
-    package: str, option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from data_gen.verify.text_filters import _identifier
-
-    _identifier.cache_clear()
-    monkeypatch.setitem(sys.modules, package, None)
-    write_jsonl(tmp_path / "in.jsonl", [LOW])
-    done = verify(tmp_path / "in.jsonl", tmp_path / "out", *option)
+def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("command", "near_duplicates", "checks", "choosing", "contamination", "judging"):
+        monkeypatch.delitem(sys.modules, f"data_gen.verify.{module}")
+    monkeypatch.setitem(sys.modules, "rensa", None)
+    done = CliRunner().invoke(main, ["verify", "--help"])
     assert done.exit_code == 1
-    assert "pip install 'cpt-tasks[data]'" in done.output
-    without = ["--near", "0", "--language", "any"]
-    assert verify(tmp_path / "in.jsonl", tmp_path / "out", *without).exit_code == 0
+    assert "Error: import of rensa halted" in done.output and "pip install 'cpt-tasks[data]'" in done.output

@@ -6,7 +6,7 @@ may have a copy.
 
 import math
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from data_gen.responses import CONTROL, ResponseJudgment, TeacherResponse
-from data_gen.verify.checks import KEPT, REASONS
-from data_gen.verify.judging import CELL
+from data_gen.verify.checks import CELL, KEPT, REASONS
 from data_gen.verify.near_duplicates import KeptTexts, may_have_copies
 from rubrics import ScoreLevel
 from rubrics.files import json_line, whole_file
@@ -26,19 +25,18 @@ SAME_SCORE = 1e-6  # score points: less is rounding
 Rows = Callable[[], Iterator[tuple[str, TeacherResponse]]]
 
 
-def choose(frame: pd.DataFrame, rows: Rows, near: float, per_cell: int | None, best_of: bool) -> None:
-    """Drops near duplicates, and all but so many of a cell, from the kept rows of `check_rows`, in place.
+def choose(frame: pd.DataFrame, rows: Rows, near: float, best_of: bool) -> None:
+    """Drops near duplicates and, with `best_of`, all but one of a cell from the kept rows of `check_rows`, in place.
 
     A cell is (rubric, user prompt, level, teacher). Rows are visited in file order or, with `best_of`, cell by cell in
-    the order of their first rows, the best row of a cell first. A visited row is dropped if its cell has `per_cell`
-    rows (None: 1 with `best_of`, else no limit) or if it is a near duplicate of a row kept before it. So a row that is
-    not kept costs no other row its place, and a cell whose best row is a near duplicate gets its second best.
+    the order of their first rows, the best row of a cell first. A visited row is dropped if its cell has a row already
+    (with `best_of`) or if it is a near duplicate of a row kept before it. So a row that is not kept costs no other row
+    its place, and a cell whose best row is a near duplicate gets its second best.
     """
     passed = frame[frame["outcome"] == KEPT]
-    most = per_cell or (1 if best_of else None)
     # controls are compared among themselves: one of them must not cost a twin its response
     group_of = passed.groupby(["rubric", passed["level"] == CONTROL], observed=True).ngroup()
-    cell_of = passed.groupby(CELL, observed=True, sort=False).ngroup() if most else group_of
+    cell_of = passed.groupby(CELL, observed=True, sort=False).ngroup()
     order = passed.index.tolist()
     if best_of:
         places = zip(cell_of, map(preference, passed["level"], passed["score"]), strict=True)
@@ -46,15 +44,15 @@ def choose(frame: pd.DataFrame, rows: Rows, near: float, per_cell: int | None, b
         order.sort(key=place_of.__getitem__)
     bands, suspects = _suspects(passed, group_of, rows) if near and len(passed) else ({}, {})
     kept: dict[int, KeptTexts] = defaultdict(lambda: KeptTexts(near, lambda number: suspects[number][1]))
-    in_cell: Counter[int] = Counter()
+    served: set[int] = set()
     lost: dict[int, tuple[str, str]] = {}
     for number, group, cell in zip(order, group_of[order], cell_of[order], strict=True):
-        if most and in_cell[cell] >= most:
-            lost[number] = "not_best" if best_of else "over_per_cell", f"its cell has {most} kept already"
+        if best_of and cell in served:
+            lost[number] = "not_best", "its cell has a better one"
         elif number in suspects and (original := kept[group].find_or_keep(number, bands[number])):
             lost[number] = "near_duplicate", f"Jaccard {original[1]:.2f} with {suspects[original[0]][0]}"
         else:
-            in_cell[cell] += 1
+            served.add(cell)
     frame.loc[list(lost), "outcome"] = [reason for reason, _ in lost.values()]
     frame.loc[list(lost), "detail"] = [detail for _, detail in lost.values()]
 
@@ -72,23 +70,39 @@ def preference(level: str, score: float) -> tuple[float, float]:
     return abs(asked.distance(score)), abs(score - target[asked])
 
 
+def _suspects(passed: pd.DataFrame, group_of: "pd.Series[int]", rows: Rows) -> tuple[dict[int, Any], dict[int, Any]]:
+    """Bands, and name and text, of the rows that may have a copy, by their number."""
+    bands = np.frombuffer(b"".join(passed["bands"]), np.uint32).reshape(len(passed), -1)
+    flags = may_have_copies(bands, np.array(group_of, np.int64))
+    wanted = dict(zip(passed.index[flags].tolist(), bands[flags], strict=True))
+    named = enumerate(rows()) if wanted else ()
+    return wanted, {n: (f"{Path(where).name}, id {row.id}", row.response) for n, (where, row) in named if n in wanted}
+
+
 def write_rows(frame: pd.DataFrame, rows: Rows, judge: Mapping[str, str], out: Path) -> None:
     """Writes the rows kept, judged by `judge` (judge, prompt_version), and those dropped, each in file order."""
     with whole_file(out / RESPONSES) as kept, whole_file(out / DROPPED) as dropped:
-        columns = zip(rows(), frame["outcome"], frame["detail"], frame["score"], frame["also"], strict=True)
-        for (where, row), outcome, detail, score, also in columns:
+        columns = zip(rows(), frame["outcome"], frame["detail"], frame["score"], strict=True)
+        for (where, row), outcome, detail, score in columns:
             if outcome == KEPT:
-                kept.write(json_line(_judged(row, score, also, judge)))
+                kept.write(json_line(_judged(row, score, judge)))
                 continue
             about = {name: getattr(row, name) for name in ("id", "rubric", "level", "user_prompt_id", "teacher")}
             about |= {"score": None if math.isnan(score) else score, "reason": outcome, "detail": detail}
             dropped.write(json_line({"where": os.path.basename(where)} | about))
 
 
+def _judged(row: TeacherResponse, score: float, judge: Mapping[str, str]) -> TeacherResponse:
+    now = ResponseJudgment(score=score, judge=judge["judge"], prompt_version=judge["prompt_version"])
+    before = row.judgment
+    # rows verified again stay as they are
+    if before and abs(before.score - score) < SAME_SCORE and before == now.model_copy(update={"score": before.score}):
+        return row
+    return row.model_copy(update={"judgment": now})
+
+
 def counts(frame: pd.DataFrame, bad: Mapping[str, int]) -> dict[str, Any]:
     """All counts, from what became of each good row and the bad ones by kind: in = kept + dropped + bad."""
-    modes = Counter(detail.split(":")[0] for detail in frame.loc[frame["outcome"] == "unjudged", "detail"])
-    failed = Counter(rubric for also in frame["also"] for rubric, score in also.items() if score is None)
     names = ["rubric", "level", "teacher"]
     groups: Any = frame.groupby(names, observed=True)
     overall = _counts_of(frame)
@@ -99,42 +113,17 @@ def counts(frame: pd.DataFrame, bad: Mapping[str, int]) -> dict[str, Any]:
         "bad": sum(bad.values()),
         "dropped_by_reason": overall["dropped_by_reason"],
         "bad_by_kind": dict(sorted(bad.items())),
-        "unjudged_by_mode": dict(sorted(modes.items())),
-        "also_unjudged": dict(sorted(failed.items())),
         "cells": [dict(zip(names, key, strict=True)) | _counts_of(part) for key, part in groups],
     }
-
-
-def table(frame: pd.DataFrame) -> str:
-    """Rows kept and dropped by reason, per rubric and level over all teachers, as aligned text."""
-    numbers = pd.crosstab([frame["rubric"], frame["level"]], frame["outcome"], margins=True, margins_name="all")
-    return numbers.reset_index().to_markdown(index=False, tablefmt="plain", intfmt=",")
-
-
-def _suspects(passed: pd.DataFrame, group_of: "pd.Series[int]", rows: Rows) -> tuple[dict[int, Any], dict[int, Any]]:
-    """Bands, and name and text, of the rows that may have a copy, by their number."""
-    bands = np.frombuffer(b"".join(passed["bands"]), np.uint32).reshape(len(passed), -1)
-    flags = may_have_copies(bands, np.array(group_of, np.int64))
-    wanted = dict(zip(passed.index[flags].tolist(), bands[flags], strict=True))
-    named = enumerate(rows()) if wanted else ()
-    return wanted, {n: (f"{Path(where).name}, id {row.id}", row.response) for n, (where, row) in named if n in wanted}
-
-
-def _judged(
-    row: TeacherResponse, score: float, further: Mapping[str, float | None], judge: Mapping[str, str]
-) -> TeacherResponse:
-    def judgment(score: float) -> ResponseJudgment:
-        return ResponseJudgment(score=score, judge=judge["judge"], prompt_version=judge["prompt_version"])
-
-    before, now = row.judgment, judgment(score)
-    # rows verified again stay as they are
-    if before and abs(before.score - score) < SAME_SCORE and before.model_copy(update={"score": score}) == now:
-        now = before
-    also = {rubric: judgment(other) for rubric, other in further.items() if other is not None}
-    return row.model_copy(update={"judgment": now} | ({"also": also} if also else {}))
 
 
 def _counts_of(rows: pd.DataFrame) -> dict[str, Any]:
     outcomes = rows["outcome"].value_counts()
     by_reason = {reason: int(outcomes[reason]) for reason in REASONS if outcomes.get(reason, 0)}
     return {"in": len(rows), "kept": int(outcomes.get(KEPT, 0)), "dropped_by_reason": by_reason}
+
+
+def table(frame: pd.DataFrame) -> str:
+    """Rows kept and dropped by reason, per rubric and level over all teachers, as aligned text."""
+    numbers = pd.crosstab([frame["rubric"], frame["level"]], frame["outcome"], margins=True, margins_name="all")
+    return numbers.reset_index().to_markdown(index=False, tablefmt="plain", intfmt=",")
