@@ -43,20 +43,14 @@ MAX_TWINS_OF_SHORT_IDS = 100_000
 LEVEL_PAIRS = {f"{low}:{high}": (low, high) for low, high in ((LOW, MODERATE), (MODERATE, HIGH), (LOW, HIGH))}
 
 
-class _TwinsCommand(click.Command):
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.obj = list(args)
-        return super().parse_args(ctx, args)
-
-
 def _portable(arguments: list[str], out: Path) -> str:
     """The command as it was typed, files without their folders, and without where the result goes."""
-    words = []
+    words = ["cpt"]
     for word in arguments:
         flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
         parts = [Path(part).name if Path(part).exists() else part for part in value.split(",")]
         words.append(flag + equals + ("DIR" if value and Path(value) == out else ",".join(parts)))
-    return shlex.join(["cpt", "twins", *words])
+    return shlex.join(words)
 
 
 def _parse_pairs(context: click.Context, parameter: click.Parameter, value: str) -> list[tuple[ScoreLevel, ScoreLevel]]:
@@ -70,7 +64,7 @@ _INPUTS: dict[str, Any] = {"multiple": True, "type": click.Path(exists=True, dir
 _RATINGS = click.FloatRange(0, 1e6, min_open=True)
 
 
-@click.command(name="twins", cls=_TwinsCommand, context_settings={"show_default": True})
+@click.command(name="twins", context_settings={"show_default": True})
 @click.option(
     "--responses", **_INPUTS, help="Verified responses (JSONL), repeatable. Without ratings: those of the seed."
 )
@@ -91,11 +85,8 @@ _RATINGS = click.FloatRange(0, 1e6, min_open=True)
 @click.option("--strict", is_flag=True, help="Write nothing and exit with 1 if any row of the inputs may not train.")
 @click.option("--limit", default=0, type=click.IntRange(0), help="At most this many twins per file; 0 = all.")
 @click.option("--seed", default=42, type=click.IntRange(0), help="Seed of every draw.")
-@click.pass_context
 @clear_errors()
 def twins_command(
-    context: click.Context,
-    /,
     responses: tuple[Path, ...],
     from_ratings: tuple[Path, ...],
     max_rating: float,
@@ -138,7 +129,7 @@ def twins_command(
         splits = {name: first_twins(split, limit, rng) for name, split in by_file.items()}
         splits = {name: split for name, split in splits.items() if len(split)}
         files = _write(splits, read, train, out, FORMATS[format])
-    manifest = {"command": _portable(context.obj, out), "seed": seed, "inputs": inputs, "files": files}
+    manifest = {"command": _portable(sys.argv[1:], out), "seed": seed, "inputs": inputs, "files": files}
     manifest |= _about_twins(splits, read, wanted, licence or ("other" if from_ratings else None))
     manifest |= {"skipped": dict(sorted(problems.counts.items())), "left_out": dict(sorted(read.passed_over.items()))}
     write_card(out, manifest)

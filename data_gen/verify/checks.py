@@ -6,7 +6,7 @@ of a response that would be dropped anyway. What takes other responses into acco
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
@@ -60,11 +60,11 @@ class Checks:
     """
 
     rubrics: Mapping[str, Rubric]
-    unjudgeable: Mapping[str, str] = field(default_factory=dict)
-    language: str = "en"
-    keep_all: bool = False
-    near: float = 0.8
-    benchmark: Mapping[str, str] = field(default_factory=dict)
+    unjudgeable: Mapping[str, str]
+    language: str
+    keep_all: bool
+    near: float
+    benchmark: Mapping[str, str]
 
     async def check(self, row: TeacherResponse, judge: Judge) -> Checked:
         """The first reason to drop a row, in the order of `REASONS`, or its score."""
@@ -107,8 +107,8 @@ def check_rows(
     rows: Iterable[TeacherResponse],
     checks: Checks,
     judge: Judge,
-    max_connections: int = 64,
-    progress: Callable[[int], None] = lambda count: None,
+    max_connections: int,
+    progress: Callable[[int], None],
 ) -> pd.DataFrame:
     """A row per row, in the order given: `CELL`, and what came out for it as in `Checked`.
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from data_gen.responses import CONTROL, ResponseJudgment, TeacherResponse
-from data_gen.verify.checks import CELL, KEPT, REASONS
+from data_gen.verify.checks import CELL, KEPT
 from data_gen.verify.near_duplicates import KeptTexts, may_have_copies
 from rubrics import ScoreLevel
 from rubrics.files import json_line, whole_file
@@ -102,28 +102,20 @@ def _judged(row: TeacherResponse, score: float, judge: Mapping[str, str]) -> Tea
 
 
 def counts(frame: pd.DataFrame, bad: Mapping[str, int]) -> dict[str, Any]:
-    """All counts, from what became of each good row and the bad ones by kind: in = kept + dropped + bad."""
-    names = ["rubric", "level", "teacher"]
-    groups: Any = frame.groupby(names, observed=True)
-    overall = _counts_of(frame)
+    """What became of the good rows, and the bad ones by kind: in = kept + dropped + bad."""
+    by_outcome = frame["outcome"].value_counts(sort=False)
+    by_reason = {reason: int(count) for reason, count in by_outcome.items() if count and reason != KEPT}
     return {
         "in": len(frame) + sum(bad.values()),
-        "kept": overall["kept"],
-        "dropped": len(frame) - overall["kept"],
+        "kept": int(by_outcome[KEPT]),
+        "dropped": sum(by_reason.values()),
         "bad": sum(bad.values()),
-        "dropped_by_reason": overall["dropped_by_reason"],
+        "dropped_by_reason": by_reason,
         "bad_by_kind": dict(sorted(bad.items())),
-        "cells": [dict(zip(names, key, strict=True)) | _counts_of(part) for key, part in groups],
     }
 
 
-def _counts_of(rows: pd.DataFrame) -> dict[str, Any]:
-    outcomes = rows["outcome"].value_counts()
-    by_reason = {reason: int(outcomes[reason]) for reason in REASONS if outcomes.get(reason, 0)}
-    return {"in": len(rows), "kept": int(outcomes.get(KEPT, 0)), "dropped_by_reason": by_reason}
-
-
-def table(frame: pd.DataFrame) -> str:
-    """Rows kept and dropped by reason, per rubric and level over all teachers, as aligned text."""
-    numbers = pd.crosstab([frame["rubric"], frame["level"]], frame["outcome"], margins=True, margins_name="all")
-    return numbers.reset_index().to_markdown(index=False, tablefmt="plain", intfmt=",")
+def cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows kept and dropped by reason, per rubric, level and teacher."""
+    numbers = pd.crosstab([frame["rubric"], frame["level"], frame["teacher"]], frame["outcome"])
+    return numbers.rename_axis(columns=None).reset_index()

@@ -12,7 +12,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import click
 
 from data_gen.responses import Problems, TeacherResponse, iter_responses
 from data_gen.verify.checks import Checks, check_rows
-from data_gen.verify.choosing import DROPPED, RESPONSES, choose, counts, table, write_rows
+from data_gen.verify.choosing import DROPPED, RESPONSES, cells, choose, counts, write_rows
 from data_gen.verify.judging import open_judge
 from data_gen.verify.near_duplicates import MIN_NEAR
 from data_gen.verify.text_filters import check_language
@@ -32,7 +31,7 @@ from rubrics.files import write_whole
 SCHEMA = 3
 VERIFICATION = "verification.json"
 ANY_LANGUAGE = "any"
-OPTIONS = ("keep", "best_of", "near", "language", "limit")
+OPTIONS = ("keep", "best_of", "near", "language")
 VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
 
 
@@ -45,7 +44,6 @@ VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
 @click.option("--best-of", is_flag=True, help="Keep the best one per (rubric, user prompt, level, teacher).")
 @click.option("--near", default=0.8, type=click.FloatRange(0, 1), help="Jaccard of near copies, 0.7-1; 0: none.")
 @click.option("--language", default="en", help="ISO 639-1 code of the responses, or any.")
-@click.option("--limit", type=click.IntRange(1), help="Look at this many rows only, the first.")
 @click.option("--workers", hidden=True, expose_value=False)  # one process is as fast; accepted for one release
 @click.option("--store", default=DEFAULT_STORE, help="File that calls of a model judge are kept in.")
 @click.option("--max-connections", default=64, type=click.IntRange(1, 1000), help="Most calls in flight.")
@@ -56,24 +54,25 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
     Dropped rows are named in OUT/dropped.jsonl with the first reason that applies: refused, truncated, too_short,
     language, contaminated, unjudged, out_of_band, and then near_duplicate or not_best. Controls have no band.
     """
-    limit, problems, checks = options["limit"], Problems(), _checks(options)
+    problems, checks = Problems(), _checks(options)
     inputs = [_about_input(path, out) for path in responses]
     lines = sum(about["lines"] for about in inputs)
 
     def rows(problems: Problems | None = None) -> Iterator[tuple[str, TeacherResponse]]:
-        return islice(iter_responses(responses, checks.rubrics, problems or _Unsaid()), limit)
+        return iter_responses(responses, checks.rubrics, problems or _Unsaid())
 
     with (
         open_judge(options["judge"], options["store"], (row for _, row in rows()), checks) as (judge, about_judge),
-        click.progressbar(length=min(lines, limit or lines), file=sys.stderr, update_min_steps=100) as bar,
+        click.progressbar(length=lines, file=sys.stderr, update_min_steps=100) as bar,
     ):
         came_in = (row for _, row in rows(problems))
         frame = check_rows(came_in, checks, judge, options["max_connections"], bar.update)
     choose(frame, rows, checks.near, options["best_of"])
     write_rows(frame, rows, about_judge, out)
-    numbers = counts(frame, problems.counts)
-    assert limit or numbers["in"] == lines, "a line was counted neither as a row nor as bad"
+    numbers, by_cell = counts(frame, problems.counts), cells(frame)
+    assert numbers["in"] == lines, "a line was counted neither as a row nor as bad"
     decided = {
+        "cells": by_cell.to_dict("records"),
         "judge": about_judge,
         "rubrics": {rubric: checks.rubrics[rubric].hash for rubric in sorted(frame["rubric"].unique())},
         "inputs": inputs,
@@ -82,7 +81,7 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
     }
     content = {"schema": SCHEMA} | numbers | decided
     write_whole(out / VERIFICATION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    click.echo(table(frame))
+    click.echo(by_cell.to_markdown(index=False, tablefmt="plain", intfmt=","))
     if problems.counts:
         click.echo(problems.summary())
     parts = " + ".join(f"{numbers[part]:,} {part}" for part in ("kept", "dropped", "bad"))

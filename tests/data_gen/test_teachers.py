@@ -148,14 +148,12 @@ def run(*arguments: Any) -> Result:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time of a report; tests that say nothing of figures do without."""
-    monkeypatch.setattr("data_gen.teachers.report._scores", lambda rows, numbers: Figure())
+    monkeypatch.setattr("data_gen.teachers.report._scores", lambda rows: Figure())
 
 
 def load(out: Path) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    content: dict[str, Any] = json.loads((out / "teachers.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    content: dict[str, Any] = json.loads((out / "teachers.json").read_text(encoding="utf-8"))
+    assert "NaN" not in json.dumps(content)
     return content
 
 
@@ -189,17 +187,15 @@ def test_the_committed_report_is_what_the_commands_make_and_its_values_are_those
         assert values[("hf/smollm2-135m", *key.split(" "))] == pytest.approx(value, abs=1e-6), key
 
 
-def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
-    from matplotlib.image import imread
-
+def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "report"
+    monkeypatch.setattr("sys.argv", ["/bin/cpt", "teachers", str(SEED_FILE), f"--out={out}"])
     done = run(SEED_FILE, "--out", out)
     assert done.exit_code == 0, done.output
     content = load(out)
-    values = values_of(content)
-    low, moderate, high = (values["unnamed-llm", "macro", level.value, "score"] for level in ScoreLevel)
-    assert low < 40 < moderate < 92.5 < high
-    assert values["unnamed-llm", "macro", "all", "accuracy"] == 1
+    values, facts = values_of(content), content["run"]
     mine = [row for row in BROADCAST if row.level is ScoreLevel.LOW]
     for statistic, expected in (
         ("score", [row.judgment.score for row in mine if row.judgment]),
@@ -213,18 +209,11 @@ def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_th
     assert cells[1:3] == ["unnamed-llm", "–"]
     assert cells[3:6] == [f"{n['value']:.1f} [{n['ci_low']:.1f}, {n['ci_high']:.1f}]" for n in shown]
     assert line in (out / "teachers.md").read_text(encoding="utf-8")
-    table = pd.read_csv(out / "teachers.csv")
-    assert list(table.columns) == list(content["numbers"][0])
-    assert table["value"].fillna(-99).tolist() == [
-        -99 if n["value"] is None else n["value"] for n in content["numbers"]
-    ]
-    facts = content["run"]
+    table = pd.read_csv(out / "teachers.csv").astype(object)
+    assert table.where(table.notna(), None).to_dict("records") == content["numbers"]
     assert (content["schema"], facts["judge"]) == (3, "measured (prompt version 1)")
-    assert facts["rubrics"]["broadcast"] == load_rubric("broadcast").hash
-    digest = hashlib.sha256(SEED_FILE.read_bytes()).hexdigest()
-    assert facts["files"] == [{"name": "responses.jsonl", "sha256": digest}]
-    assert str(ROOT) not in json.dumps(facts)
-    assert imread(out / "scores.png")[..., :3].var() > 0.005
+    assert facts["command"] == "cpt teachers responses.jsonl --out=report"
+    assert facts["files"] == [{"name": "responses.jsonl", "sha256": hashlib.sha256(SEED_FILE.read_bytes()).hexdigest()}]
     assert run(SEED_FILE, "--out", tmp_path / "again").exit_code == 0
     for path in out.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
@@ -259,19 +248,6 @@ def test_unjudged_rows_are_counted_controls_are_read_and_few_prompts_are_noted(t
     assert values_of(content)["teacher-0", "macro", "control", "score"] is not None
 
 
-@pytest.mark.usefixtures("no_figures")
-def test_limit_keeps_the_first_user_prompts_whole_and_the_command_names_no_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ["/bin/cpt", "teachers", "/somewhere/rows.jsonl", "--out=/somewhere/x", "--limit", "2"]
-    monkeypatch.setattr("sys.argv", arguments)
-    assert run(SEED_FILE, "--out", tmp_path, "--limit", 2).exit_code == 0
-    content = load(tmp_path)
-    assert content["writers"][0]["n"] == 4 * 3 * 2
-    assert content["run"]["left_out"] == {"responses files": {"limit": 288 - 24}}
-    assert content["run"]["command"] == "cpt teachers rows.jsonl --out=x --limit 2"
-
-
 @pytest.mark.parametrize(
     ("changed", "numbers", "message"),
     [
@@ -281,7 +257,6 @@ def test_limit_keeps_the_first_user_prompts_whole_and_the_command_names_no_folde
             "rows.jsonl:5: judge of 'broadcast' is other (prompt version 1), expected measured (prompt version 1)",
         ),
         ({"prompt_version": "2"}, [4], "different judges or versions of a rubric cannot stand in one report"),
-        ({"rubric_hash": "0" * 12}, range(9), "no judged response among 9 rows"),
         ({"judgment": None}, range(9), "no judged response among 9 rows; judge them: cpt verify --keep all"),
     ],
 )
@@ -302,9 +277,9 @@ def test_what_cannot_stand_in_one_report_is_refused(
     ("arguments", "message"),
     [
         (["missing.jsonl"], "missing.jsonl: no such file"),
-        ([str(SEED_FILE), "--student", "missing.eval"], "missing.eval: not found"),
+        ([str(SEED_FILE), "--student", "missing.eval"], "missing.eval: not readable ("),
+        ([str(SEED_FILE), "--student", str(SEED_FILE)], "responses.jsonl: not readable ("),
         ([str(SEED_FILE), "--base", "b.eval"], "--base needs --student"),
-        ([str(SEED_FILE), "--base", "b.eval", "--student", "b.eval"], "expected two different logs"),
         ([str(SEED_FILE), "--rubrics", "nonsense"], "rubric 'nonsense' not found"),
     ],
 )
@@ -378,34 +353,31 @@ def test_a_log_of_before_the_renaming_is_read_and_without_base_nothing_is_carrie
     write_eval_log(log, str(old))
     done = run(SEED_FILE, "--out", tmp_path / "out", "--student", old)
     assert done.exit_code == 0, done.output
-    assert "Left out of student: 1 unscored." in done.stdout
+    assert "Left out of student student: 1 unscored." in done.stdout
     content = load(tmp_path / "out")
     assert content["writers"][1]["n"] == 23
     assert "carried" not in {n["kind"] for n in content["numbers"]}
     assert "with `--base`" in (tmp_path / "out" / "teachers.md").read_text(encoding="utf-8")
     again = run(SEED_FILE, "--out", tmp_path / "out", "--student", old, "--student", student_logs["student"])
-    assert "student 'student' has 2 logs, expected one log per model" in again.stderr
+    assert "student student has 2 logs, expected one log per model" in again.stderr
 
 
-def test_logs_that_are_unfinished_unreadable_or_of_another_task_are_refused(
-    student_logs: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("status", "task", "message"),
+    [
+        ("cancelled", "rubric_adherence", "status is 'cancelled', expected success"),
+        ("success", "best_of_n", "log of the task 'best_of_n', expected one of rubric_adherence"),
+    ],
+)
+def test_logs_that_are_unfinished_or_of_another_task_are_refused(
+    status: Any, task: str, message: str, student_logs: dict[str, Path], tmp_path: Path
 ) -> None:
     log = read_eval_log(str(student_logs["student"]))
-    changed = tmp_path / "changed.eval"
-
-    def message() -> str:
-        done = run(SEED_FILE, "--out", tmp_path / "out", "--student", changed)
-        assert done.exit_code == 1
-        return done.stderr
-
-    log.status = "cancelled"
-    write_eval_log(log, str(changed))
-    assert "changed.eval: status is 'cancelled', expected success" in message()
-    log.eval.task = "best_of_n"
-    write_eval_log(log, str(changed))
-    assert "changed.eval: log of the task 'best_of_n', expected one of rubric_adherence" in message()
-    changed.write_text("no log", encoding="utf-8")
-    assert "changed.eval: not readable (" in message()
+    log.status, log.eval.task = status, task
+    write_eval_log(log, str(tmp_path / "changed.eval"))
+    done = run(SEED_FILE, "--out", tmp_path / "out", "--student", tmp_path / "changed.eval")
+    assert done.exit_code == 1
+    assert f"changed.eval: {message}" in done.stderr
 
 
 def test_a_log_by_another_judge_rubric_or_version_of_it_is_refused(

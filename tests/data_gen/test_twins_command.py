@@ -9,6 +9,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -25,7 +26,9 @@ TEST_PROMPT_ID, TEST_PROMPT = next(iter(load_user_prompts("test").items()))
 
 
 def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(twins_command, [str(argument) for argument in arguments])
+    words = [str(argument) for argument in arguments]
+    with patch.object(sys, "argv", ["/bin/cpt", "twins", *words]):
+        result = CliRunner().invoke(twins_command, words)
     assert result.exit_code == code, result.output
     return result
 

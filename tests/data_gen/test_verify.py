@@ -52,8 +52,9 @@ def outputs(out: Path) -> tuple[list[str], list[dict[str, Any]], Any]:
     assert numbers["in"] == numbers["kept"] + numbers["dropped"] + numbers["bad"]
     assert (numbers["kept"], numbers["dropped"]) == (len(kept), len(dropped))
     assert numbers["dropped_by_reason"] == Counter(row["reason"] for row in dropped)
-    for part in ("kept", "in"):
-        assert sum(cell[part] for cell in numbers["cells"]) == numbers[part] - (numbers["bad"] if part == "in" else 0)
+    of_cells = [count for cell in numbers["cells"] for count in cell.values() if isinstance(count, int)]
+    assert sum(of_cells) == numbers["in"] - numbers["bad"]
+    assert sum(cell.get("kept", 0) for cell in numbers["cells"]) == numbers["kept"]
     return kept, dropped, numbers
 
 
@@ -82,8 +83,7 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
     assert verify(tmp_path / "out" / "responses.jsonl", tmp_path / "again", "--workers", 2).exit_code == 0
     assert files(tmp_path / "again") == files(tmp_path / "out")
     assert len(numbers["cells"]) == 12
-    first = {"rubric": "broadcast", "level": "low", "teacher": "unnamed-llm"}
-    assert numbers["cells"][0] == first | {"in": 24, "kept": 24, "dropped_by_reason": {}}
+    assert numbers["cells"][0] == {"rubric": "broadcast", "level": "low", "teacher": "unnamed-llm", "kept": 24}
     assert numbers["rubrics"] == {name: rubric.hash for name, rubric in sorted(RUBRICS.items())}
     assert numbers["judge"] == {"judge": "measured", "prompt_version": "1"}
     assert [(file["name"], file["lines"]) for file in numbers["inputs"]] == [("responses.jsonl", 288)]
@@ -205,7 +205,6 @@ L = {LOW.id: "kept"}
             ["--best-of"],
             REST | {"taken": "kept", A: "near_duplicate", B: "kept"},
         ),
-        (SEED[:5], ["--limit", 3], {row.id: "kept" for row in SEED[:3]}),
     ],
 )
 def test_which_rows_stay(
