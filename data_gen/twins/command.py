@@ -6,7 +6,6 @@ What may train is read (`inputs.py`), paired and split (`pairing.py`), written (
 """
 
 import hashlib
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -82,7 +81,6 @@ _RATINGS = click.FloatRange(0, 1e6, min_open=True)
 @click.option("--eval-prompts", default=4, type=click.IntRange(0), help="User prompts kept for eval, drawn at random.")
 @click.option("--format", type=click.Choice(list(FORMATS)), default="jsonl", help="Of the files.")
 @click.option("--licence", metavar="ID", help="For the dataset card, e.g. cc-by-4.0. Default: that of the rubrics.")
-@click.option("--strict", is_flag=True, help="Write nothing and exit with 1 if any row of the inputs may not train.")
 @click.option("--limit", default=0, type=click.IntRange(0), help="At most this many twins per file; 0 = all.")
 @click.option("--seed", default=42, type=click.IntRange(0), help="Seed of every draw.")
 @clear_errors()
@@ -98,7 +96,6 @@ def twins_command(
     eval_prompts: int,
     format: str,
     licence: str | None,
-    strict: bool,
     limit: int,
     seed: int,
 ) -> None:
@@ -118,7 +115,11 @@ def twins_command(
     with TemporaryDirectory() as folder:
         with click.progressbar(rows, lines, "reading", file=sys.stderr, update_min_steps=1 + lines // 200) as shown:
             read = read_responses(shown, wanted, problems, Path(folder))
-        _say_what_is_missing(read, problems, strict)
+        if left_out := ", ".join(f"{count} {name}" for name, count in sorted(read.passed_over.items())):
+            why = "controls, rubrics kept for measuring and those not among --rubrics are in no twin"
+            click.echo(f"left out: {left_out} ({why})", err=True)
+        if problems.counts:
+            click.echo(problems.summary(), err=True)
         twins = repeat_twins(pair_responses(read.frame, level_pairs, min_gap), wordings)
         if twins.is_empty():
             raise ValueError(
@@ -136,16 +137,6 @@ def twins_command(
     for file, about in files.items():
         click.echo(f"{out / file}: {about['twins']} twins, {about['rows']} rows")
     click.echo(f"{out / CARD}: what is in them and how they were made")
-
-
-def _say_what_is_missing(read: Responses, problems: Problems, strict: bool) -> None:
-    if left_out := ", ".join(f"{count} {name}" for name, count in sorted(read.passed_over.items())):
-        why = "controls, rubrics kept for measuring and those not among --rubrics are in no twin"
-        click.echo(f"left out: {left_out} ({why})", err=True)
-    if summary := problems.summary():
-        click.echo(summary, err=True)
-        if strict:
-            raise ValueError(f"--strict: {summary}; nothing was written")
 
 
 def _write(
@@ -181,16 +172,10 @@ def _about_twins(
 
 
 def _about_input(path: Path) -> dict[str, Any]:
-    """Name without folder, number of lines (None if packed), SHA-256, and what verification counted beside it."""
+    """Name without folder, number of lines (None if packed) and SHA-256."""
     with path.open("rb") as file:
         rows = None if path.suffix == ".gz" else sum(1 for _ in file)
-    about: dict[str, Any] = {"name": path.name, "rows": rows, "sha256": _sha256(path)}
-    verification = path.parent / "verification.json"
-    if path.name == "responses.jsonl" and verification.is_file():  # as `cpt verify` names them
-        counts = json.loads(verification.read_text(encoding="utf-8"))
-        names = ("in", "kept", "dropped_by_reason", "bad_by_kind")
-        about["verification"] = {name: counts[name] for name in names if name in counts}
-    return about
+    return {"name": path.name, "rows": rows, "sha256": _sha256(path)}
 
 
 def _sha256(path: Path) -> str:

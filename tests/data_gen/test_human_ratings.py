@@ -149,7 +149,7 @@ def test_ratings_become_twins_with_the_right_roles_and_scores_packed_or_shuffled
     packed.write_bytes(gzip.compress(write(tmp_path / "s.jsonl", HELPSTEER2_LIKE[::-1]).read_bytes()))
     for ratings in (write(tmp_path / "r.jsonl", HELPSTEER2_LIKE), packed):
         out = tmp_path / f"{ratings.name}-twins"
-        arguments = ["--from-ratings", str(ratings), "--eval-prompts", "0", "--strict", "--out", str(out)]
+        arguments = ["--from-ratings", str(ratings), "--eval-prompts", "0", "--out", str(out)]
         result = CliRunner().invoke(twins_command, arguments)
         assert result.exit_code == 0, result.output
         assert "license: other" in (out / "README.md").read_text(encoding="utf-8")

@@ -401,7 +401,7 @@ def test_what_cannot_be_used_is_one_sentence(
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("command", "near_duplicates", "checks", "choosing", "contamination", "judging"):
+    for module in ("command", "near_duplicates", "checks", "choosing", "contamination"):
         monkeypatch.delitem(sys.modules, f"data_gen.verify.{module}")
     monkeypatch.setitem(sys.modules, "rensa", None)
     done = CliRunner().invoke(main, ["verify", "--help"])
