@@ -70,13 +70,8 @@ def test_a_row_becomes_one_response_per_attribute_whose_id_follows_the_content(t
     rows, problems = read(write(tmp_path / "r.jsonl", HELPSTEER2_LIKE))
     assert (problems, len(rows), len({row.id for row in rows})) == ({}, 20, 20)
     assert len({row.user_prompt_id for row in rows}) == 2
-    assert {row.params["attribute"]: row.judgment and row.judgment.score for row in rows[:5]} == {
-        "helpfulness": 75,
-        "correctness": 100,
-        "coherence": 100,
-        "complexity": 25,
-        "verbosity": 0,
-    }
+    scores = {row.params["attribute"]: row.judgment.score for row in rows[:5] if row.judgment}
+    assert scores == {"helpfulness": 75, "correctness": 100, "coherence": 100, "complexity": 25, "verbosity": 0}
     row = next(row for row in rows if row.rubric == "rated_complexity")
     assert row.model_dump(mode="json", exclude_none=True, exclude={"id", "user_prompt_id"}) == {
         "schema": 2,
@@ -140,11 +135,10 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path) -> None:
 def test_ratings_become_twins_with_the_right_roles_and_scores_packed_or_shuffled(tmp_path: Path) -> None:
     # by hand from the four rows of HELPSTEER2_LIKE, of which complexity is 1 and 1 for the leeks, verbosity 1 and 1 for
     # the moss; the other three attributes are kept for measuring
-    pairs = [
-        ("rated_complexity", (MOSS_PLAIN, "low", 0), (MOSS_LEARNED, "moderate", 75)),
-        ("rated_verbosity", (LEEK_SHORT, "low", 0), (LEEK_LONG, "extremely_high", 100)),
-    ]
-    expected = sorted(row for rubric, one, other in pairs for row in ((rubric, *one, *other), (rubric, *other, *one)))
+    moss = (MOSS_PLAIN, "low", 0), (MOSS_LEARNED, "moderate", 75)
+    leek = (LEEK_SHORT, "low", 0), (LEEK_LONG, "extremely_high", 100)
+    expected = {("rated_complexity", MOSS, *moss), ("rated_complexity", MOSS, *moss[::-1])}
+    expected |= {("rated_verbosity", SOUP, *leek), ("rated_verbosity", SOUP, *leek[::-1])}
     packed = tmp_path / "r.jsonl.gz"
     packed.write_bytes(gzip.compress(write(tmp_path / "s.jsonl", HELPSTEER2_LIKE[::-1]).read_bytes()))
     for ratings in (write(tmp_path / "r.jsonl", HELPSTEER2_LIKE), packed):
@@ -154,18 +148,16 @@ def test_ratings_become_twins_with_the_right_roles_and_scores_packed_or_shuffled
         assert result.exit_code == 0, result.output
         assert "license: other" in (out / "README.md").read_text(encoding="utf-8")
         rows = [row for _, row in read_jsonl(out / "train.jsonl")]
-        assert {(row["teacher"], row["prompt"][1]["content"]) for row in rows} == {
-            ("human-rated", SOUP),
-            ("human-rated", MOSS),
-        }
-        written = [
+        assert {row["teacher"] for row in rows} == {"human-rated"}
+        assert len(rows) == 4
+        assert expected == {
             (
-                *(row["rubric"], row["chosen"][0]["content"], row["level"], row["score_chosen"]),
-                *(row["rejected"][0]["content"], row["rejected_level"], row["score_rejected"]),
+                *(row["rubric"], row["prompt"][1]["content"]),
+                (row["chosen"][0]["content"], row["level"], row["score_chosen"]),
+                (row["rejected"][0]["content"], row["rejected_level"], row["score_rejected"]),
             )
             for row in rows
-        ]
-        assert sorted(written) == expected
+        }
 
 
 def test_style_is_trained_and_quality_held_out_on_prompts_of_their_own() -> None:

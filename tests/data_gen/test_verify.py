@@ -106,59 +106,36 @@ TEST_ID, TEST_PROMPT = next(iter(all_user_prompts("test").items()))
 GERMAN = "Am Abend lag der Hafen still, und nur ein einzelnes Boot schaukelte noch am Steg. " * 3
 WITHOUT_MEASURE = "rubric 'tone_warmth': criterion 'affection' has no measure; judge it with --judge MODEL"
 UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
+CONTAMINATED = f"its user prompt has the id of the benchmark prompt {TEST_ID!r}"
+FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
 
 
 @pytest.mark.parametrize(
     ("change", "reason", "detail", "score"),
     [
-        ({"stop_reason": "content_filter"}, "refused", "stop reason content_filter", None),
+        # where several apply, the first in this order is given
+        ({"stop_reason": "content_filter"} | FOREIGN, "refused", "stop reason content_filter", None),
         ({"response": "I cannot help with that."}, "refused", "opens with 'I cannot help with that'", None),
-        ({"stop_reason": "max_tokens"}, "truncated", "stop reason max_tokens", None),
-        ({"stop_reason": "model_length"}, "truncated", "stop reason model_length", None),
-        ({"response": "Three short words."}, "too_short", "3 words, expected 15 or more", None),
-        ({"response": GERMAN}, "language", "language is 'de' with confidence 1.00, expected 'en'", None),
-        ({"user_prompt": TEST_PROMPT}, "contaminated", f"its user prompt is the benchmark prompt {TEST_ID!r}", None),
-        (
-            {"user_prompt_id": TEST_ID},
-            "contaminated",
-            f"its user prompt has the id of the benchmark prompt {TEST_ID!r}",
-            None,
-        ),
+        ({"stop_reason": "max_tokens"} | FOREIGN, "truncated", "stop reason max_tokens", None),
+        ({"response": "Zwei Worte.", "user_prompt": TEST_PROMPT}, "too_short", "2 words, expected 15 or more", None),
+        (FOREIGN, "language", "language is 'de' with confidence 1.00, expected 'en'", None),
+        ({"user_prompt_id": TEST_ID} | UNMEASURED, "contaminated", CONTAMINATED, None),
         (UNMEASURED, "unjudged", WITHOUT_MEASURE, None),
         ({"response": HIGH.response}, "out_of_band", "scored 100, expected from 0 to 40 for low", 100.0),
-        (
-            {"level": ScoreLevel.EXTREMELY_HIGH},
-            "out_of_band",
-            "scored 0, expected above 92.5 to 100 for extremely_high",
-            0.0,
-        ),
+        ({"level": "extremely_high"}, "out_of_band", "scored 0, expected above 92.5 to 100 for extremely_high", 0.0),
         ({"teacher": "u"}, "near_duplicate", f"Jaccard 1.00 with in.jsonl:1, id {LOW.id}", 0.0),
     ],
 )
 def test_each_reason_drops_its_row_and_says_why(
     change: dict[str, Any], reason: str, detail: str, score: float | None, tmp_path: Path
 ) -> None:
-    row = changed(LOW, "x", **change)
+    row = TeacherResponse.model_validate(LOW.model_dump() | {"id": "x"} | change)
     kept, dropped, numbers = verified([LOW, row], tmp_path)
     assert kept == [LOW.id]
     cell = {name: getattr(row, name) for name in ("rubric", "level", "user_prompt_id", "teacher")}
     about = {"where": "in.jsonl:2", "id": "x", "score": score, "reason": reason, "detail": detail}
     assert dropped == [about | cell]
     assert numbers["dropped_by_reason"] == {reason: 1}
-
-
-def test_the_first_reason_in_the_stated_order_is_given(tmp_path: Path) -> None:
-    everything = {"stop_reason": "content_filter", "response": "Zu kurz.", "user_prompt": TEST_PROMPT}
-    _, dropped, _ = verified(
-        [
-            changed(LOW, "a", **everything),
-            changed(LOW, "b", **(everything | {"stop_reason": "max_tokens"})),
-            changed(LOW, "c", **(everything | {"stop_reason": "stop"})),
-            changed(LOW, "d", user_prompt=TEST_PROMPT, response=HIGH.response),
-        ],
-        tmp_path,
-    )
-    assert [row["reason"] for row in dropped] == ["refused", "truncated", "too_short", "contaminated"]
 
 
 def words_replaced(text: str, *places: int) -> str:
@@ -214,9 +191,6 @@ def test_which_rows_stay(
     assert {row["id"]: row["reason"] for row in dropped} | dict.fromkeys(kept, "kept") == expected
     assert kept == [row.id for row in rows if expected.get(row.id) == "kept"]  # in file order
     assert numbers["in"] == len(expected)
-    for row in rows_of(tmp_path / "out" / "responses.jsonl"):
-        expected_score = measure(RUBRICS[row["rubric"]], row["response"]).score
-        assert row["judgment"]["score"] == pytest.approx(expected_score, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -239,28 +213,17 @@ def test_what_is_preferred_by_hand(level: Any, scores: list[float], best: int) -
 
 def test_bad_rows_are_counted_and_good_ones_survive(tmp_path: Path) -> None:
     good = [json.loads(json_line(row)) for row in SEED[:3]]
-    lines: list[Any] = [
-        good[0],
-        {name: value for name, value in good[1].items() if name != "response"},
-        good[1] | {"level": "tiny"},
-        good[1] | {"rubric": "sonnet"},
-        good[1] | {"rubric_hash": "000000000000"},
-        good[0],
-        "{not JSON",
-        "",
-        good[2],
-    ]
+    lines = [good[0], good[1] | {"level": "tiny"}, good[1] | {"rubric_hash": "0"}, good[0], good[2]]
     path = tmp_path / "in.jsonl"
-    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    path.write_text("\n".join(texts), encoding="utf-8")  # no newline at the end
+    path.write_text("{not JSON\n\n" + "\n".join(map(json.dumps, lines)), encoding="utf-8")  # no newline at the end
     done = verify(path, tmp_path / "out")
     kept, dropped, numbers = outputs(tmp_path / "out")
     assert (kept, dropped) == ([SEED[0].id, SEED[2].id], [])
-    assert (numbers["in"], numbers["bad"]) == (8, 6)  # a blank line is no row
-    assert numbers["bad_by_kind"] == {"bad_row": 3, "edited_rubric": 1, "repeated_id": 1, "unknown_rubric": 1}
-    assert "8 rows in = 2 kept + 0 dropped + 6 bad" in done.output
-    assert "6 bad rows skipped: 3 bad_row, 1 " in done.output
-    assert f"{path}:5: written for rubric 'broadcast' with hash 000000000000, expected" in done.output
+    assert (numbers["in"], numbers["bad"]) == (6, 4)  # a blank line is no row
+    assert numbers["bad_by_kind"] == {"bad_row": 2, "edited_rubric": 1, "repeated_id": 1}
+    assert "6 rows in = 2 kept + 0 dropped + 4 bad" in done.output
+    assert "4 bad rows skipped: 2 bad_row, 1 " in done.output
+    assert f"{path}:5: written for rubric 'broadcast' with hash 0, expected" in done.output
 
 
 KINDS: dict[str, dict[str, Any]] = {
