@@ -108,10 +108,12 @@ def twins_command(
     asked = {rubric.id: rubric for selection in rubrics for rubric in load_rubrics(selection)}
     known = {rubric.id: rubric for rubric in load_rubrics("all")} | asked
     wanted = {name: rubric for name, rubric in asked.items() if rubric.split != "heldout"}
-    problems, rng, train = Problems(), np.random.default_rng(seed), train_wordings(wanted.values())
+    train = train_wordings(wanted.values())
+    problems, rng = Problems(), np.random.default_rng(seed)
     inputs = [_about_input(path) for path in (*responses, *from_ratings)]
+    lines = sum(about["rows"] or 0 for about in inputs)
     rated = responses_from_ratings(from_ratings, known, problems, max_rating)
-    rows, lines = chain(iter_responses(responses, known, problems), rated), sum(one["rows"] or 0 for one in inputs)
+    rows = chain(iter_responses(responses, known, problems), rated)
     with TemporaryDirectory() as folder:
         with click.progressbar(rows, lines, "reading", file=sys.stderr, update_min_steps=1 + lines // 200) as shown:
             read = read_responses(shown, wanted, problems, Path(folder))
@@ -146,8 +148,7 @@ def _write(
     id_digits = 12 if sum(map(len, splits.values())) <= MAX_TWINS_OF_SHORT_IDS else 16
     files = {}
     for name, twins in splits.items():
-        tables = preference_rows(twins, responses, wordings, id_digits)
-        rows = write_preferences(out, name, formats, tables)
+        rows = write_preferences(out, name, formats, preference_rows(twins, responses, wordings, id_digits))
         for ending in formats:
             file = f"{name}.{ending}"
             files[file] = {"rows": rows, "twins": len(twins), "sha256": _sha256(out / file)}

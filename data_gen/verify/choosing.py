@@ -36,7 +36,7 @@ def choose(frame: pd.DataFrame, rows: Rows, near: float, best_of: bool) -> None:
     passed = frame[frame["outcome"] == KEPT]
     # controls are compared among themselves: one of them must not cost a twin its response
     group_of = passed.groupby(["rubric", passed["level"] == CONTROL], observed=True).ngroup()
-    cell_of = passed.groupby(CELL, observed=True, sort=False).ngroup()
+    cell_of = passed.groupby(CELL, observed=True, sort=False).ngroup() if best_of else group_of
     order = passed.index.tolist()
     if best_of:
         places = zip(cell_of, map(preference, passed["level"], passed["score"]), strict=True)
