@@ -61,7 +61,10 @@ class _LazyGroup(click.Group):
             )
             name = OLD_NAMES[name]
         if name in COMMANDS:
-            return cast(click.Command, resolve_name(COMMANDS[name][0]))
+            try:
+                return cast(click.Command, resolve_name(COMMANDS[name][0]))
+            except ModuleNotFoundError as error:
+                raise click.ClickException(f"{error}: pip install 'cpt-tasks[data]'") from error
         if name not in GROUPS:
             return None
         group = _LazyGroup(name=cmd_name, help=GROUPS[name])
