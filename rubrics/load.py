@@ -24,10 +24,7 @@ def rubric_ids() -> list[str]:
 
 
 def load_rubric(name: str | Path) -> Rubric:
-    """One rubric, from the library by id or from a file by path.
-
-    Args:
-        name: An id of `rubric_ids()`, or a path that ends in .yaml.
+    """One rubric, from the library by its id or from a file by its path, which ends in .yaml.
 
     Raises:
         ValueError: If there is no such rubric, the file's name differs from the id in it, or the content is not valid.
@@ -39,8 +36,7 @@ def load_rubric(name: str | Path) -> Rubric:
     try:
         rubric = Rubric.model_validate(read_mapping(path))
     except ValueError as error:
-        first, *others = problem_texts(error)
-        raise ValueError(f"{where}: {first}" + (f" (and {len(others)} more)" if others else "")) from error
+        raise ValueError(f"{where}: {'; '.join(problem_texts(error))}") from error
     if rubric.id != path.stem:
         raise ValueError(f"{where}: id is {rubric.id!r}, expected the file's name {path.stem!r}")
     return rubric
@@ -75,15 +71,13 @@ def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
     """
     names = selection.split(",") if isinstance(selection, str) else list(selection)
     names = [name.strip() for name in names if name.strip()]
-    if names == ["all"]:
-        return [load_rubric(name) for name in rubric_ids()]
     if len(names) == 1 and names[0] not in rubric_ids() and not names[0].endswith(".yaml"):
         library = [load_rubric(name) for name in rubric_ids()]
-        if family := [rubric for rubric in library if rubric.family == names[0]]:
-            return family
-        core = [rubric for rubric in library if rubric.family != RATINGS_FAMILY]
         if names[0] in ("core", "train", "heldout"):
+            core = [rubric for rubric in library if rubric.family != RATINGS_FAMILY]
             return [rubric for rubric in core if names[0] in ("core", rubric.split)]
+        if family := [rubric for rubric in library if names[0] in ("all", rubric.family)]:
+            return family
     if not names or len(set(names)) < len(names):
         raise ValueError(f"rubrics: got {names}, expected at least one id, each once, out of {rubric_ids()}")
     return [load_rubric(name) for name in names]
@@ -92,9 +86,7 @@ def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
 def load_user_prompts(split: Split, family: str = "") -> dict[str, str]:
     """User prompts of one split: id -> text, in the order of the file.
 
-    Args:
-        split: "train" or "test".
-        family: Family of the rubrics that will be asked for; one without prompts of its own takes the general ones.
+    Those of a family of rubrics, if it has its own; else the general ones.
 
     Raises:
         ValueError: If the split is unknown.
@@ -126,7 +118,7 @@ def rubric_yaml(rubric: Rubric) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Whole numbers without a point, and every text as it is."""
+    pass
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -27,7 +27,7 @@ _CELL = re.compile(r"((?:\\.|[^\\|]|\\$)*)(?:\||$)")
 
 
 def rubric_page(rubric: Rubric) -> str:
-    """The page: title, fields, objective, table of criteria (with their measures), rewards, table of system prompts."""
+    """The page, with everything that is in the rubric."""
     measures = _MEASURE if any(criterion.measure for criterion in rubric.criteria) else ()
     blocks = [
         f"# {escape(rubric.title)}",
@@ -37,13 +37,13 @@ def rubric_page(rubric: Rubric) -> str:
     ]
     if rubric.rewards_and_penalties is not None:
         blocks.append(f"Rewards and penalties: {escape(rubric.rewards_and_penalties)}")
-    if rubric.system_prompts:
-        wordings = (
-            {"level": level, "split": split, "wording": wording}
-            for level, prompts in rubric.system_prompts.items()
-            for split in ("train", "heldout")
-            for wording in getattr(prompts, split)
-        )
+    wordings = [
+        {"level": level, "split": split, "wording": wording}
+        for level, prompts in rubric.system_prompts.items()
+        for split in ("train", "heldout")
+        for wording in getattr(prompts, split)
+    ]
+    if wordings:
         blocks.append(_table(_WORDING, wordings))
     return "\n\n".join(blocks) + "\n"
 
@@ -53,21 +53,21 @@ def read_rubric_text(text: str, name: str) -> dict[str, Any]:
 
     Args:
         text: The whole text.
-        name: Name of its file without ending: the title of a form that has none.
+        name: Name of its file without ending, which is the title of a form that has none.
 
     Raises:
         ValueError: If the text has another form, or something in it has no place in a rubric.
     """
     text = re.sub(r"\r\n?", "\n", text)
-    if text.lstrip().startswith("{"):
-        return _read_prometheus_json(text, name)
     lines = text.split("\n")
     for number, line in enumerate(lines):
         if {"criterion", "weight"} <= {*_column_names(line)}:
             return _read_table_form(lines, number)
-    start, *parts = re.split(r"^Score ([1-5]): *", text, flags=re.MULTILINE)
-    if parts[::2] == ["1", "2", "3", "4", "5"]:
-        return _prometheus(start.strip().removeprefix("[").removesuffix("]"), parts[1::2], name)
+    criteria, *scores = re.split(r"^Score ([1-5]): *", text, flags=re.MULTILINE)
+    if scores[::2] == ["1", "2", "3", "4", "5"]:
+        return _prometheus(criteria.strip().removeprefix("[").removesuffix("]"), scores[1::2], name)
+    if text.lstrip().startswith("{"):
+        return _read_json(text, name)
     raise ValueError(
         "got prose, expected a page of `cpt rubric export`, a table whose header names criterion, weight and five "
         "grades, or criteria of Prometheus; `cpt rubric draft --from FILE --model MODEL` has a model read all else"
@@ -195,18 +195,15 @@ def _column_names(line: str) -> list[str]:
     return ["criterion" if cell == "criteria" else cell for cell in cells]
 
 
-def _read_prometheus_json(text: str, name: str) -> dict[str, Any]:
+def _read_json(text: str, name: str) -> dict[str, Any]:
+    """As the Feedback Collection has it, whose keys start with `orig_`, or BiGGen Bench, whose rows nest it."""
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}") from error
-    content = content.get("score_rubric", content)  # rows of BiGGen Bench nest it
-    pairs = content.items() if isinstance(content, dict) else ()
-    content = {key.removeprefix("orig_"): value for key, value in pairs}  # of the Feedback Collection
-    names = ["criteria", *(f"score{score}_description" for score in range(1, 6))]
-    if missing := [key for key in names if not isinstance(content.get(key), str)]:
-        raise ValueError(f"got JSON without the texts {missing}, expected those of Prometheus: {', '.join(names)}")
-    return _prometheus(content["criteria"], [content[name] for name in names[1:]], name)
+        fields = {key.removeprefix("orig_"): value for key, value in content.get("score_rubric", content).items()}
+        return _prometheus(fields["criteria"], [fields[f"score{score}_description"] for score in range(1, 6)], name)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        expected = "expected the texts criteria and score1_description to score5_description of Prometheus"
+        raise ValueError(f"got JSON that breaks at {error!r}, {expected}") from error
 
 
 def _prometheus(criteria: str, descriptions: Sequence[str], name: str) -> dict[str, Any]:

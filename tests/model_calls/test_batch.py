@@ -1,4 +1,4 @@
-"""The batch path against a fake server: the same replies as online, and nothing sent twice after a kill."""
+"""The batch path against a fake server: requests and replies as online, and nothing sent twice after a kill."""
 
 import asyncio
 import json
@@ -16,24 +16,26 @@ import anthropic
 import anyio
 import httpx2
 import pytest
+from calling import calls, fake_model
 from fake_anthropic import Config, FakeAnthropic
 from filelock import FileLock
-from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    ContentText,
+    Model,
+    ResponseSchema,
+    get_model,
+)
+from inspect_ai.util import json_schema
+from pydantic import BaseModel
 
 from model_calls import Call, CallStore, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
+from model_calls.inspect_private import request_body
 
 FAKES = Path(__file__).parents[1] / "fakes"
-
-
-def fake_model(**config: Any) -> Model:
-    config = {"max_tokens": 1000} | config
-    return get_model("anthropic/claude-sonnet-5-5", config=GenerateConfig(**config), memoize=False)
-
-
-def calls(numbers: range, model: Model | None = None) -> list[Call]:
-    model = model or fake_model()
-    return [Call(model, [ChatMessageUser(content=f"Text {number}.")]) for number in numbers]
 
 
 def run(store: CallStore, asked: list[Call], **options: Any) -> BatchOutcome:
@@ -42,6 +44,66 @@ def run(store: CallStore, asked: list[Call], **options: Any) -> BatchOutcome:
 
 def all_sent_once(server: FakeAnthropic, asked: list[Call]) -> bool:
     return dict(server.stats.batch_entries) == {call.key: 1 for call in asked}
+
+
+# the request
+
+
+class Verdict(BaseModel):
+    reason: str
+    score: float
+
+
+SCHEMA = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
+CHAT = [
+    ChatMessageSystem(content=[ContentText(text="Grade."), ContentText(text="The rubric.", cache_breakpoint=True)]),
+    ChatMessageUser(content=[ContentText(text="Write.", cache_breakpoint=True), ContentText(text="Do.")]),
+    ChatMessageUser(content="Please."),
+    ChatMessageAssistant(content="Once upon a time."),
+    ChatMessageUser(content="Go on."),
+]
+
+
+@pytest.mark.parametrize("messages", [CHAT, CHAT[1:], [ChatMessageSystem(content="Grade."), CHAT[-1]]])
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        ("claude-sonnet-5-5", {"max_tokens": 6000, "reasoning_effort": "low", "response_schema": SCHEMA}),
+        ("claude-sonnet-5-5", {"reasoning_effort": "none", "stop_seqs": ["END"]}),
+        ("claude-haiku-5-5", {"reasoning_effort": "none", "effort": "low", "max_tokens": None}),
+        ("claude-opus-4-6", {"reasoning_effort": "high", "cache_prompt": False}),
+        ("claude-sonnet-4-5", {"system_message": "Be brief.", "temperature": 0.5}),
+    ],
+)
+def test_the_request_is_the_one_that_the_online_path_sends(
+    anthropic_server: FakeAnthropic, store: CallStore, model: str, config: dict[str, Any], messages: list[Any]
+) -> None:
+    call = Call(fake_model(f"anthropic/{model}", **config), messages)
+    body, betas = asyncio.run(request_body(call))
+    asyncio.run(ask(store, call))
+    [online] = anthropic_server.bodies
+    online.pop("stream", None)  # a batch has no such thing
+    assert json.loads(json.dumps(body)) == online
+    assert ",".join(betas) == anthropic_server.headers[0].get("anthropic-beta", "")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: fake_model(fallback_models=["claude-opus-5"]), "config.fallback_models is set: a batch has no place"),
+        (lambda: fake_model(extra_headers={"x-team": "a"}), "config.extra_headers is set: a batch has no place for it"),
+        (lambda: get_model("mockllm/student"), "^mockllm/student has no batches here, .*: ask it online$"),
+    ],
+)
+def test_a_call_that_has_no_place_in_a_batch_is_named_before_anything_is_sent(
+    anthropic_server: FakeAnthropic, store: CallStore, model: Callable[[], Model], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(store, calls(range(1)) + calls(range(1), model()))
+    assert anthropic_server.stats.batches_created == 0
+
+
+# replies
 
 
 def test_a_reply_is_the_one_that_the_online_path_keeps(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
@@ -106,15 +168,7 @@ def test_a_batch_canceled_by_somebody_is_a_named_failure_and_not_sent_again(
     assert all_sent_once(anthropic_server, asked)
 
 
-def test_a_batch_that_does_not_end_is_a_clear_error_and_a_rerun_takes_it_up(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    anthropic_server.config = Config(batch_seconds=2)
-    asked = calls(range(3))
-    with pytest.raises(TimeoutError, match="msgbatch_0000: not done after 1 seconds; run again to go on"):
-        run(store, asked, max_wait_seconds=1)
-    assert run(store, asked) == BatchOutcome(3, 0, {})
-    assert all_sent_once(anthropic_server, asked)
+# errors
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, method: str, errors: list[Exception]) -> None:
@@ -155,7 +209,7 @@ def test_errors_that_pass_end_the_wait_only_if_they_do_not_pass_in_time_and_then
             assert len([line for line in said if line.endswith("trying again in 0.02 seconds")]) == 4
             assert any("RateLimitError: Slow down" in line for line in said)
         else:
-            with pytest.raises(TimeoutError, match="run again .* sent twice$"):
+            with pytest.raises(TimeoutError, match="not done after 0.5 seconds; run again .* sent twice$"):
                 run(store, asked, max_wait_seconds=0.5)
     assert run(store, asked).failed == {}
     assert all_sent_once(anthropic_server, asked)
@@ -164,17 +218,27 @@ def test_errors_that_pass_end_the_wait_only_if_they_do_not_pass_in_time_and_then
 def test_after_a_refusal_to_create_no_batch_of_somebody_else_is_taken_for_ours(
     anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked, limited = calls(range(3)), passing_errors()[2]
     create_strange_batch(anthropic_server, 3, seconds=3600)
-    limited = passing_errors()[2]
-    failing(monkeypatch, "create", [limited] * 5)
-    slept, sleep = list[float](), anyio.sleep
-    monkeypatch.setattr(anyio, "sleep", lambda seconds: (slept.append(seconds), sleep(0))[1])
-    with pytest.raises(anthropic.RateLimitError):
-        run(store, calls(range(3)), max_wait_seconds=1)
-    assert (slept, store.in_batches()) == ([1, 2, 4, 8], [])
+    failing(monkeypatch, "create", [limited] * 3)
+    assert run(store, asked, max_wait_seconds=1).failed == {call.key: "RateLimitError: Slow down" for call in asked}
+    assert store.in_batches() == []
     failing(monkeypatch, "create", [limited])
-    assert run(store, calls(range(3)), max_wait_seconds=5) == BatchOutcome(3, 0, {})
+    assert run(store, asked, max_wait_seconds=5) == BatchOutcome(3, 0, {})
     assert anthropic_server.stats.batches_created == 2
+
+
+def test_an_error_that_does_not_pass_ends_the_run_and_leaves_no_intent(
+    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = httpx2.Response(401, request=httpx2.Request("POST", "http://localhost"))
+    failing(monkeypatch, "create", [anthropic.AuthenticationError("No", response=denied, body=None)])
+    with pytest.raises(anthropic.AuthenticationError):
+        run(store, calls(range(3)))
+    assert store.in_batches() == []
+
+
+# kills
 
 
 ASKER = f"""
@@ -234,13 +298,14 @@ def test_a_batch_created_but_not_recorded_is_found_by_its_intent(
     assert all_sent_once(anthropic_server, asked)
 
 
-def test_a_batch_whose_creation_was_never_answered_is_found_and_not_made_again(
+def test_batches_whose_creation_was_never_answered_are_found_and_not_made_again(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
-    anthropic_server.config = Config(lost_batch_answers=1)
-    asked = calls(range(10))
-    assert run(store, asked) == BatchOutcome(10, 0, {})
+    anthropic_server.config = Config(lost_batch_answers=2, batch_seconds=0.2)
+    asked = calls(range(60))
+    assert run(store, asked) == BatchOutcome(60, 0, {})
     assert all_sent_once(anthropic_server, asked)
+    assert store.execute("SELECT count(*) FROM batches WHERE done") == [(2,)]
 
 
 def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(
@@ -254,10 +319,10 @@ def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(
     assert all_sent_once(anthropic_server, asked)
 
 
-def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float, custom_id: str = "page-{}") -> None:
+def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float) -> None:
     server.config = Config(batch_seconds=seconds)
     body: Any = {"model": "claude-opus-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Translate."}]}
-    requests = [{"custom_id": custom_id.format(number), "params": body} for number in range(entries)]
+    requests = [{"custom_id": f"page-{number}", "params": body} for number in range(entries)]
     anthropic.Anthropic().messages.batches.create(requests=requests)  # type: ignore[arg-type]
     server.config = Config()
 
