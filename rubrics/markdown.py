@@ -29,19 +29,25 @@ _CELL = re.compile(r"((?:\\.|[^\\|]|\\$)*)(?:\||$)")
 def rubric_page(rubric: Rubric) -> str:
     """The page, with everything that is in the rubric."""
     measures = _MEASURE if any(criterion.measure for criterion in rubric.criteria) else ()
+    criteria = (
+        {"criterion": criterion.title, "id": criterion.id, "weight": f"{_shown(criterion.weight)}%"}
+        | criterion.descriptors.model_dump()
+        | (criterion.measure.model_dump(by_alias=True) if criterion.measure else {})
+        for criterion in rubric.criteria
+    )
     blocks = [
         f"# {escape(rubric.title)}",
         "\n".join(f"- {name.capitalize()}: {escape(getattr(rubric, name))}" for name in FIELDS),
         f"Objective: {escape(rubric.objective)}",
-        _table(("criterion", "id", "weight", *GRADES, *measures), _criteria_rows(rubric)),
+        _table(("criterion", "id", "weight", *GRADES, *measures), criteria),
     ]
     if rubric.rewards_and_penalties is not None:
         blocks.append(f"Rewards and penalties: {escape(rubric.rewards_and_penalties)}")
     wordings = [
         {"level": level, "split": split, "wording": wording}
         for level, prompts in rubric.system_prompts.items()
-        for split in ("train", "heldout")
-        for wording in getattr(prompts, split)
+        for split, of_split in prompts
+        for wording in of_split
     ]
     if wordings:
         blocks.append(_table(_WORDING, wordings))
@@ -93,22 +99,14 @@ def unescape(text: str) -> str:
     return _MARK.sub(lambda mark: mark[1] or (chr(int(mark[2])) if mark[2] else "\n"), text)
 
 
-def _criteria_rows(rubric: Rubric) -> Iterator[dict[str, str]]:
-    for criterion in rubric.criteria:
-        row = {"criterion": criterion.title, "id": criterion.id, "weight": f"{_number(criterion.weight)}%"}
-        if measure := criterion.measure:
-            row |= {"statistic": measure.statistic, "from": _number(measure.start), "to": _number(measure.end)}
-        yield row | criterion.descriptors.model_dump()
-
-
-def _number(number: float) -> str:
-    return repr(number).removesuffix(".0")
-
-
-def _table(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+def _table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     titles = [name.replace("_", " ").capitalize() for name in columns]
-    cells = [[escape(row.get(name, "")) for name in columns] for row in rows]
+    cells = [[escape(_shown(row.get(name, ""))) for name in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in (titles, ["---"] * len(columns), *cells))
+
+
+def _shown(value: str | float) -> str:
+    return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
 def _read_table_form(lines: Sequence[str], header: int) -> dict[str, Any]:
@@ -120,9 +118,7 @@ def _read_table_form(lines: Sequence[str], header: int) -> dict[str, Any]:
     wordings = next((number for number in range(end, len(lines)) if lines[number].startswith("|")), len(lines))
     content = _read_head(lines[:header]) | {"criteria": _read_criteria(lines[header:end])}
     if below := "\n".join(lines[end:wordings]).strip():
-        content["rewards_and_penalties"] = unescape(
-            re.sub(r"^Rewards and penalties: *", "", below, flags=re.IGNORECASE)
-        )
+        content["rewards_and_penalties"] = _unlabelled("Rewards and penalties", below)
     for row in _read_rows(lines[wordings:], _WORDING) if wordings < len(lines) else ():
         prompts = content.setdefault("system_prompts", {}).setdefault(row["level"], {})
         prompts.setdefault(row["split"], []).append(row["wording"])
@@ -145,8 +141,12 @@ def _read_head(lines: Sequence[str]) -> dict[str, Any]:
     if rest and "title" not in content:
         content["title"] = unescape(rest.pop(0))
     if rest:
-        content["objective"] = unescape(re.sub(r"^Objective: *", "", "\n".join(rest), flags=re.IGNORECASE))
+        content["objective"] = _unlabelled("Objective", "\n".join(rest))
     return content
+
+
+def _unlabelled(label: str, text: str) -> str:
+    return unescape(re.sub(f"^{label}: *", "", text, flags=re.IGNORECASE))
 
 
 def _read_criteria(lines: Iterable[str]) -> list[dict[str, Any]]:

@@ -70,16 +70,14 @@ RULES: list[tuple[Change, str, str]] = [
     (
         lambda c: c["criteria"][1]["measure"].update(statistic="exclamations_per_sentence"),
         "error same_measure",
-        "criteria.address.measure: got 'exclamations_per_sentence' as in excitement",
+        "criteria.address.measure: got the words of criteria.excitement.measure, 'exclamations_per_sentence'",
     ),
-    (copy_title, "error same_title", "got 'AUDIBLE EXCITEMENT' as in excitement"),
+    (copy_title, "error same_title", "got the words of criteria.excitement.title, 'AUDIBLE EXCITEMENT'"),
     (set_wording("Aim for a moderate score. Cheer."), "error leaks_level", "got 'moderate score'"),
     (set_wording("Write for 70 out of 100. Be lively."), "error leaks_level", "got '70 out of 100'"),
     (set_wording("Be extremely_high today. Be loud."), "error leaks_level", "got 'extremely_high'"),
     (set_wording("Keep words_per_sentence low. Cheer."), "error leaks_level", "'words_per_sentence'"),
     (set_wording("Follow the rubric. Be lively."), "warning leaks_grading", "got 'rubric'"),
-    (set_wording("Sentences of 20 words. Be lively."), "warning leaks_number", "got 20 in"),
-    (set_wording("Be lively in 92.5 of cases. Cheer."), "warning leaks_number", "got 92.5 in"),
     (
         set_wording(FIRST.upper()),
         "error same_wording",
@@ -99,29 +97,21 @@ def test_each_rule_is_tripped_by_its_example_alone(change: Change, rule: str, me
 
 
 @pytest.mark.parametrize(
-    "text",
+    "change",
     [
-        "A high level of detail in a low voice.",
-        "A fair number of exclamations, some good, some excellent.",
-        "Good-natured shouts in moderate amounts.",
-        "Level and unexcited; high notes are rare.",
-        "Exclamation marks in 3 out of 10 sentences, 50% of lines.",
-        "Music swells like the score of a film.",
-        "Fair-haired heroes get three marks of honour.",
+        set_descriptor("fair", "A high level of detail in a low voice, and a fair number of excellent exclamations."),
+        set_descriptor("fair", "Good-natured shouts in 3 out of 10 sentences, 50% of lines; high notes are rare."),
+        set_descriptor("fair", "Fair-haired heroes get three marks of honour. Music swells like the score of a film."),
+        set_wording("Write with high energy, 20 words and moderate length. Keep 3 good jokes and marks of joy in it."),
     ],
 )
-def test_natural_words_raise_no_alarm(text: str, tmp_path: Path) -> None:
-    assert lint_file(write(tmp_path, set_descriptor("unsatisfactory", text))) == []
-
-
-def test_a_system_prompt_may_say_high_low_and_good(tmp_path: Path) -> None:
-    text = "Write with high energy and moderate length. Keep 3 good jokes and a low profile in it, with marks of joy."
-    assert lint_file(write(tmp_path, set_wording(text))) == []
+def test_natural_words_raise_no_alarm(change: Change, tmp_path: Path) -> None:
+    assert lint_file(write(tmp_path, change)) == []
 
 
 def test_every_breach_of_the_schema_is_listed(tmp_path: Path) -> None:
     findings = lint_file(write(tmp_path, lambda content: content.update(colour="red", title="")))
-    assert {finding.where for finding in findings} == {"title", "colour"}
+    assert {finding.message.split(":")[0] for finding in findings} == {"title", "colour"}
 
 
 def test_likeness_is_twice_the_common_words_in_order_by_the_words_of_both() -> None:
