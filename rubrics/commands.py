@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from rubrics.files import write_whole
-from rubrics.lint import lint_file
-from rubrics.load import LIBRARY, load_rubric, rubric_ids, rubric_yaml
+from rubrics.lint import lint_rubric
+from rubrics.load import load_rubric, rubric_ids, rubric_yaml
 from rubrics.markdown import as_slug, read_rubric_text, rubric_page
 from rubrics.schema import Rubric, problem_texts
 
@@ -17,28 +17,26 @@ UNKNOWN_LICENCE = "unknown"
 
 
 @click.command(name="lint")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("rubrics", nargs=-1)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-def lint_command(files: tuple[Path, ...], strict: bool) -> None:
-    """Find what is wrong with rubric FILES; without one, with the library.
+def lint_command(rubrics: tuple[str, ...], strict: bool) -> None:
+    """Find what is wrong with RUBRICS, files or ids of the library; without one, with all of the library.
 
-    Exit status: 0 nothing wrong, 1 errors (or warnings, with --strict), 2 a file cannot be read.
+    Exit status: 0 nothing wrong, 1 errors (or warnings, with --strict).
     """
-    paths = list(files) or [LIBRARY / f"{rubric_id}.yaml" for rubric_id in rubric_ids()]
-    counts: Counter[str] = Counter()
-    for path in paths:
+    counts = Counter(error=0, warning=0)
+    for name in rubrics or rubric_ids():
         try:
-            findings = lint_file(path)
-        except (OSError, ValueError) as error:
-            counts["unreadable"] += 1
-            click.echo(f"{path}: cannot be read: {_reason(error)}; expected a rubric as a YAML file in UTF-8", err=True)
-            continue
-        for finding in findings:
-            counts[finding.severity] += 1
-            click.echo(f"{path}: {finding}")
-    totals = f"{counts['error']} errors, {counts['warning']} warnings"
-    click.echo(f"{len(paths) - counts['unreadable']} rubrics read: {totals}", err=True)
-    sys.exit(2 if counts["unreadable"] else int(counts["error"] > 0 or (strict and counts["warning"] > 0)))
+            findings = [(finding.severity, str(finding)) for finding in lint_rubric(load_rubric(name))]
+        except ValueError as error:
+            findings = [("error", f"error: {error}")]
+        for severity, text in findings:
+            counts[severity] += 1
+            click.echo(f"{name}: {text}")
+    click.echo(
+        f"{len(rubrics or rubric_ids())} rubrics: {counts['error']} errors, {counts['warning']} warnings", err=True
+    )
+    sys.exit(int(counts["error"] > 0 or (strict and counts["warning"] > 0)))
 
 
 @click.command(name="import")
@@ -67,7 +65,8 @@ def import_command(file: Path, out: Path, force: bool, **given: str | None) -> N
                 click.echo(f"{name}: not in the text, {default!r} is taken; change it with --{name}", err=True)
         rubric = Rubric.model_validate(defaults | content | {name: text for name, text in given.items() if text})
     except (OSError, UnicodeDecodeError) as error:
-        raise _Refusal(f"{file}: cannot be read: {_reason(error)}; expected a text file in UTF-8") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _Refusal(f"{file}: cannot be read: {reason}; expected a text file in UTF-8") from error
     except ValueError as error:
         raise _Refusal(f"{file}: no rubric can be made of it: {'; '.join(problem_texts(error))}") from error
     path = out / f"{rubric.id}.yaml"
@@ -90,10 +89,6 @@ def export_command(rubric: str) -> None:
         click.echo(rubric_page(load_rubric(rubric)), nl=False)
     except ValueError as error:
         raise _Refusal(str(error)) from error
-
-
-def _reason(error: OSError | ValueError) -> object:
-    return error.strerror if isinstance(error, OSError) else error
 
 
 class _Refusal(click.ClickException):

@@ -1,4 +1,4 @@
-"""Finds what is wrong with a rubric file beyond its schema: what would make judges or students confuse things.
+"""Finds what is wrong with a rubric beyond its schema: what would make judges or students confuse things.
 
 Errors make scores meaningless; warnings deserve a look. Two texts are compared by their words, lower case, as the ratio
 of `difflib.SequenceMatcher`: 1 for the same words in the same order, 0 for no word in common. In the shipped library
@@ -10,13 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import combinations
-from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from rubrics.load import read_mapping
-from rubrics.schema import Rubric, problem_texts
+from rubrics.schema import Rubric
 
 NEAR_DESCRIPTORS = 0.8
 NEAR_WORDINGS = 0.75
@@ -48,25 +44,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.where}: {self.message} [{self.rule}]"
-
-
-def lint_file(path: Path) -> list[Finding]:
-    """Findings about one rubric file, errors first. A file that breaks the schema is not looked at any further.
-
-    Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it is not a YAML mapping in UTF-8.
-    """
-    content = read_mapping(path)
-    try:
-        rubric = Rubric.model_validate(content)
-    except ValidationError as error:
-        return [Finding("error", "schema", "rubric", text) for text in problem_texts(error)]
-    findings = lint_rubric(rubric)
-    if rubric.id != path.stem:
-        message = f"got {rubric.id!r}, expected the file's name {path.stem!r}; rename one of them"
-        findings.insert(0, Finding("error", "schema", "id", message))
-    return findings
 
 
 def lint_rubric(rubric: Rubric) -> list[Finding]:

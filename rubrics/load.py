@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
@@ -34,28 +34,14 @@ def load_rubric(name: str | Path) -> Rubric:
         raise ValueError(f"rubric {str(name)!r} not found, expected one of {rubric_ids()} or the path of a .yaml file")
     where = f"{path.parent.name}/{path.name}"
     try:
-        rubric = Rubric.model_validate(read_mapping(path))
+        rubric = Rubric.model_validate(yaml.load(path.read_text(encoding="utf-8-sig"), Loader=YAML_LOADER))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where}: not valid YAML: {error}") from error
     except ValueError as error:
         raise ValueError(f"{where}: {'; '.join(problem_texts(error))}") from error
     if rubric.id != path.stem:
         raise ValueError(f"{where}: id is {rubric.id!r}, expected the file's name {path.stem!r}")
     return rubric
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """What a rubric file holds, before it is known to be a rubric.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is not a YAML mapping in UTF-8.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=YAML_LOADER)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"got {type(content).__name__}, expected a mapping with the fields of a rubric")
-    return content
 
 
 def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:

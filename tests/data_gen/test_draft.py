@@ -21,7 +21,7 @@ from data_gen.draft.wordings import DraftedWordings
 from data_gen.generate.teachers import Teacher
 from model_calls import open_store
 from rubrics import Rubric, load_rubric
-from rubrics.lint import lint_file
+from rubrics.lint import lint_rubric
 
 SENTENCE = "How much the text sounds like a ship's log."
 AUTHOR = "anthropic/claude-sonnet-5-5"
@@ -162,7 +162,7 @@ def test_the_command_writes_a_file_of_the_library_kind_and_a_rerun_sends_nothing
     rubric = load_rubric(path)
     assert (rubric.title, rubric.family, rubric.licence) == ("Formality", "drafted", "not stated")
     assert rubric.source == f"Drafted by {AUTHOR} (draft prompt 1) from: {SENTENCE}"
-    assert not [finding for finding in lint_file(path) if finding.severity == "error"]
+    assert not [finding for finding in lint_rubric(load_rubric(path)) if finding.severity == "error"]
     assert list(yaml.safe_load(path.read_text())) == "id title family objective criteria licence source".split()
     assert "next: cpt rubric prompts ships_log.yaml" in done.output
     # what is sent has no constraint that providers refuse
