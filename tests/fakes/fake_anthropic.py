@@ -47,6 +47,7 @@ class Config:
     lost_batch_answers: int = 0  # the first so many batches are made, but the connection ends in place of an answer
     rate_batch_errored: float = 0.0
     rate_batch_expired: float = 0.0
+    rate_batch_canceled: float = 0.0
     rate_batch_missing: float = 0.0
 
 
@@ -124,7 +125,6 @@ class FakeAnthropic:
         app.router.add_get("/v1/messages/batches", self._list_batches)
         app.router.add_get("/v1/messages/batches/{id}", self._retrieve_batch)
         app.router.add_get("/v1/messages/batches/{id}/results", self._batch_results)
-        app.router.add_post("/v1/messages/batches/{id}/cancel", self._cancel_batch)
         options: dict[str, Any] = {"handler_cancellation": True, "keepalive_timeout": 75, "shutdown_timeout": 0}
         runner = web.AppRunner(app, access_log=None, **options)
         await runner.setup()
@@ -171,7 +171,7 @@ class FakeAnthropic:
     async def _stream(self, request: web.Request, message: dict[str, Any], is_whole: bool) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
-        text, tokens = message["content"][0]["text"], message["usage"]["output_tokens"]
+        text, tokens = message["content"][0]["text"], {"output_tokens": message["usage"]["output_tokens"]}
         events = [
             {"type": "message_start", "message": message | {"content": [], "stop_reason": None}},
             {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
@@ -180,11 +180,7 @@ class FakeAnthropic:
                 for half in (text[: len(text) // 2], text[len(text) // 2 :])
             ),
             {"type": "content_block_stop", "index": 0},
-            {
-                "type": "message_delta",
-                "delta": {"stop_reason": message["stop_reason"]},
-                "usage": {"output_tokens": tokens},
-            },
+            {"type": "message_delta", "delta": {"stop_reason": message["stop_reason"]}, "usage": tokens},
             {"type": "message_stop"},
         ]
         for event in events if is_whole else events[:3]:
@@ -250,7 +246,6 @@ class FakeAnthropic:
             "outcomes": {},
             "created": datetime.now(UTC),
             "ready": time.monotonic() + self.config.batch_seconds,
-            "canceled": False,
             "betas": request.headers.get("anthropic-beta", ""),
         }
         self.stats.batches_created += 1
@@ -267,37 +262,29 @@ class FakeAnthropic:
     async def _retrieve_batch(self, request: web.Request) -> web.Response:
         return web.json_response(self._batch(self.batches[request.match_info["id"]]))
 
-    async def _cancel_batch(self, request: web.Request) -> web.Response:
-        self.batches[request.match_info["id"]]["canceled"] = True
-        return await self._retrieve_batch(request)
-
     async def _batch_results(self, request: web.Request) -> web.Response:
         batch = self.batches[request.match_info["id"]]
         for entry in reversed(batch["entries"]):  # any order is allowed
             if entry["custom_id"] not in batch["outcomes"]:  # a second reading gives the same and costs nothing
-                batch["outcomes"][entry["custom_id"]] = self._batch_result(entry, batch["canceled"])
+                batch["outcomes"][entry["custom_id"]] = self._batch_result(entry)
         results = [{"custom_id": key, "result": result} for key, result in batch["outcomes"].items() if result]
         lines = (json.dumps(result) + "\n" for result in results)
         return web.Response(body="".join(lines).encode(), content_type="application/x-jsonl")
 
-    def _batch_result(self, entry: dict[str, Any], is_canceled: bool) -> dict[str, Any] | None:
-        config, prompt = self.config, prompt_id(entry["params"])
-        share = draw(config.seed, "batch", prompt, self.stats.batch_entries[entry["custom_id"]])
-        api_error = {"type": "error", "error": {"type": "api_error", "message": "Internal server error"}}
-        if is_canceled:
-            return {"type": "canceled"}
-        if share < config.rate_batch_missing:
-            return None
-        if share < config.rate_batch_missing + config.rate_batch_errored:
-            return {"type": "errored", "error": api_error | {"request_id": "req_batch"}}
-        if share < config.rate_batch_missing + config.rate_batch_errored + config.rate_batch_expired:
-            return {"type": "expired"}
+    def _batch_result(self, entry: dict[str, Any]) -> dict[str, Any] | None:
+        prompt = prompt_id(entry["params"])
+        share = draw(self.config.seed, "batch", prompt, self.stats.batch_entries[entry["custom_id"]])
+        api_error = {"type": "error", "error": {"type": "api_error", "message": "no"}, "request_id": "req_batch"}
+        for fault in ("missing", "errored", "expired", "canceled"):
+            share -= getattr(self.config, f"rate_batch_{fault}")
+            if share < 0:
+                return {"type": fault, "error": api_error} if fault != "missing" else None
         message = self._message(entry["params"], prompt, self._cached_usage(entry["params"])[0])
         self._account(prompt, message)
         return {"type": "succeeded", "message": message}
 
     def _batch(self, batch: dict[str, Any]) -> dict[str, Any]:
-        ended = batch["canceled"] or time.monotonic() >= batch["ready"]
+        ended = time.monotonic() >= batch["ready"]
         count = len(batch["entries"])
         counts = {"processing": 0 if ended else count, "succeeded": count if ended else 0}
         return {

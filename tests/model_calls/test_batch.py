@@ -137,35 +137,25 @@ def test_calls_are_cut_into_batches_that_name_their_beta_features(
     assert anthropic_server.stats.batches_created == 3
 
 
-def test_errored_and_expired_entries_are_sent_again_and_absent_ones_are_named(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    anthropic_server.config = Config(rate_batch_errored=0.1, rate_batch_expired=0.1, rate_batch_missing=0.05)
-    asked = calls(range(100))
-    outcome = run(store, asked, max_rounds=5)
-    assert outcome.answered + len(outcome.failed) == 100
-    assert 0 < len(outcome.failed) < 15
-    assert {reason.split(" of ")[0] for reason in outcome.failed.values()} == {"absent from the results"}
-    assert max(anthropic_server.stats.batch_entries.values()) > 1
+def test_errored_and_expired_entries_are_sent_again(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+    anthropic_server.config = Config(rate_batch_errored=0.2, rate_batch_expired=0.2)
+    assert run(store, calls(range(100)), max_rounds=9) == BatchOutcome(100, 0, {})
+    assert max(anthropic_server.stats.batch_entries.values()) > 2
     assert anthropic_server.stats.paid_twice == 0
-    anthropic_server.config = Config()
-    assert run(store, asked) == BatchOutcome(len(outcome.failed), outcome.answered, {})
 
 
-def test_a_batch_canceled_by_somebody_is_a_named_failure_and_not_sent_again(
-    anthropic_server: FakeAnthropic, store: CallStore
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("canceled", "canceled"), ("missing", "absent from the results of msgbatch_0000")]
+)
+def test_canceled_and_absent_entries_are_named_and_sent_again_only_by_another_run(
+    anthropic_server: FakeAnthropic, store: CallStore, fault: str, reason: str
 ) -> None:
-    anthropic_server.config = Config(batch_seconds=60)
+    anthropic_server.config = Config(**{f"rate_batch_{fault}": 1.0})
     asked = calls(range(3))
-
-    def cancel(line: str) -> None:
-        if "created" in line:
-            batch = line.split("created ")[1].split()[0]
-            anthropic.Anthropic().messages.batches.cancel(batch)
-
-    outcome = run(store, asked, progress=cancel)
-    assert outcome == BatchOutcome(0, 0, {call.key: "canceled" for call in asked})
+    assert run(store, asked) == BatchOutcome(0, 0, {call.key: reason for call in asked})
     assert all_sent_once(anthropic_server, asked)
+    anthropic_server.config = Config()
+    assert run(store, asked) == BatchOutcome(3, 0, {})
 
 
 # errors
