@@ -127,13 +127,11 @@ def text_of(message: "ChatMessage") -> str:
     Raises:
         ValueError: If it holds anything but text.
     """
-    if message.role == "tool" or (message.role == "assistant" and message.tool_calls):
-        raise ValueError(f"message of role {message.role!r}: got a tool call or its result, expected text only")
-    if isinstance(message.content, str):
-        return message.content
-    if kinds := sorted({block.type for block in message.content} - {"text"}):
-        raise ValueError(f"message of role {message.role!r}: got content of type {kinds}, expected text only")
-    return "".join(block.text for block in message.content if block.type == "text")
+    content = message.content
+    has_tools = message.role == "tool" or (message.role == "assistant" and message.tool_calls)
+    if has_tools or (not isinstance(content, str) and any(block.type != "text" for block in content)):
+        raise ValueError(f"message of role {message.role!r}: got pictures, tools or the like, expected text only")
+    return content if isinstance(content, str) else "".join(block.text for block in content if block.type == "text")
 
 
 def provider_of(model: "Model | str") -> str:
