@@ -31,9 +31,8 @@ def ask_all(store: CallStore, asked: list[Call]) -> list[tuple[Reply, bool]]:
 
 @pytest.mark.parametrize(("count", "most_requests"), [(150, 175), pytest.param(1000, 1130, marks=pytest.mark.slow)])
 def test_a_mix_of_faults_leaves_everything_answered_and_nothing_paid_twice(
-    anthropic_server: FakeAnthropic, store: CallStore, count: int, most_requests: int
+    server: FakeAnthropic, store: CallStore, count: int, most_requests: int
 ) -> None:
-    server = anthropic_server
     server.config = Config(**FAULTS, rate_refusal=0.01)
     asked = calls(range(count), fake_model(max_connections=64))
     replies = [reply for reply, _ in ask_all(store, asked)]
@@ -51,14 +50,14 @@ def test_a_mix_of_faults_leaves_everything_answered_and_nothing_paid_twice(
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_reply_cut_in_transit_is_asked_again_and_its_attempts_are_counted(
-    anthropic_server: FakeAnthropic, store: CallStore, streamed: bool
+    server: FakeAnthropic, store: CallStore, streamed: bool
 ) -> None:
-    anthropic_server.config = Config(rate_truncated=0.4)
+    server.config = Config(rate_truncated=0.4)
     asked = calls(range(6), fake_model(max_tokens=9000 if streamed else 1000))
     replies = [reply for reply, _ in ask_all(store, asked)]
-    assert anthropic_server.bodies[0]["stream"] is streamed
+    assert server.bodies[0]["stream"] is streamed
     assert [reply.text for reply in replies] == [f"echo: Text {number}." for number in range(6)]
-    assert sum(reply.attempts for reply in replies) == anthropic_server.stats.requests > 6
+    assert sum(reply.attempts for reply in replies) == server.stats.requests > 6
 
 
 def test_retries_and_timeouts_are_always_bounded_and_the_users_own_win(
@@ -100,14 +99,14 @@ def test_outside_a_sample_inspect_keeps_no_prompt_in_memory(mock_model: Any, sto
 # asked once, paid once
 
 
-def test_a_call_asked_many_times_at_once_is_paid_once(anthropic_server: FakeAnthropic, store: CallStore) -> None:
-    anthropic_server.config = Config(latency_seconds=0.1)
+def test_a_call_asked_many_times_at_once_is_paid_once(server: FakeAnthropic, store: CallStore) -> None:
+    server.config = Config(latency_seconds=0.1)
     replies = ask_all(store, calls(range(3)) * 20)
-    assert sum(paid for _, paid in replies) == anthropic_server.stats.requests == 3
+    assert sum(paid for _, paid in replies) == server.stats.requests == 3
 
 
-def test_a_refusal_is_kept_and_not_asked_again(anthropic_server: FakeAnthropic, store: CallStore) -> None:
-    anthropic_server.config = Config(rate_refusal=1.0)
+def test_a_refusal_is_kept_and_not_asked_again(server: FakeAnthropic, store: CallStore) -> None:
+    server.config = Config(rate_refusal=1.0)
     asked = calls(range(1), fake_model(fail_on_refusal=True))
     [(reply, paid)], [(again, paid_again)] = ask_all(store, asked), ask_all(store, asked)
     assert (reply.stop_reason, reply.text, paid, paid_again) == ("content_filter", "", True, False)
@@ -158,9 +157,9 @@ ask_all(open_store(sys.argv[1]), calls(range(int(sys.argv[2])), fake_model(max_c
 """
 
 
-def test_after_kill_9_only_what_was_in_flight_is_asked_again(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
-    count, path, stats = 200, tmp_path / "calls.sqlite", anthropic_server.stats
-    anthropic_server.config = Config(latency_seconds=0.05)
+def test_after_kill_9_only_what_was_in_flight_is_asked_again(server: FakeAnthropic, tmp_path: Path) -> None:
+    count, path, stats = 200, tmp_path / "calls.sqlite", server.stats
+    server.config = Config(latency_seconds=0.05)
     with subprocess.Popen([sys.executable, "-c", ASKER, str(path), str(count)]) as process:
         while stats.served.total() < count // 2:
             assert process.poll() is None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics
@@ -59,30 +59,15 @@ def test_any_rubric_is_read_back_from_its_page_and_its_yaml(rubric: Rubric) -> N
 
 @settings(max_examples=300)
 @given(TEXTS)
-@example("\n <br>\n")
-@example("\\<br>&#10;\\\\|")
 def test_unescape_undoes_escape_in_one_line(text: str) -> None:
     assert unescape(escape(text)) == text
     assert not set(escape(text)) & set("\n\r\t\x85\u2028")
 
 
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("plain (text), 50%", "plain (text), 50%"),
-        ("a | b\\", "a \\| b\\\\"),
-        (" *a*\n\tb ", "&#32;\\*a\\*<br>&#9;b&#32;"),
-        ("<br>&amp;", "\\<br>\\&amp;"),
-        ("# 1 # 2", "\\# 1 # 2"),
-    ],
-)
-def test_escapes_known_values(text: str, escaped: str) -> None:
-    assert escape(text) == escaped
-
-
-@pytest.mark.parametrize("text", ["&copy;", "\\a", "a & b", "2 < 3", "&#;"])
-def test_what_is_no_escape_stays(text: str) -> None:
-    assert unescape(text) == text
+def test_only_what_would_be_read_as_markdown_is_escaped_and_only_escapes_are_read() -> None:
+    shown = {"a (b), 5%": "a (b), 5%", " *a* | b\n\tc\\": "&#32;\\*a\\* \\| b<br>&#9;c\\\\", "# 1 # 2": "\\# 1 # 2"}
+    assert [escape(text) for text in shown] == list(shown.values())
+    assert [unescape(text) for text in ("&copy;", "\\a", "2 < 3", "&#;")] == ["&copy;", "\\a", "2 < 3", "&#;"]
 
 
 def test_the_library_is_read_back_from_pages_without_any_escape() -> None:

@@ -80,12 +80,20 @@ def test_user_prompts_are_24_train_and_24_test_per_file_and_none_is_both_of_any(
     assert load_user_prompts("test", "caution") != load_user_prompts("test")
 
 
-def test_core_is_all_but_what_people_rated_and_each_of_its_rubrics_is_in_one_split() -> None:
-    train, heldout, core = (load_rubrics(name) for name in ("train", "heldout", "core"))
-    assert {rubric.split for rubric in train} == {"train"}
-    assert {rubric.split for rubric in heldout} == {"heldout"}
-    assert sorted(rubric.id for rubric in train + heldout) == [rubric.id for rubric in core]
-    assert [rubric.id for rubric in core] == [name for name in rubric_ids() if not name.startswith("rated_")]
+@pytest.mark.parametrize(
+    ("selection", "ids"),
+    [
+        ("all", rubric_ids()),
+        ("core", [name for name in rubric_ids() if not name.startswith("rated_")]),
+        ("heldout", "caution_deference caution_safety explain_hedging film_unconventional persona_socratic tone_irony"),
+        ("measured", "broadcast field_notes labyrinth reverie"),
+        ("reverie, broadcast", "reverie broadcast"),
+    ],
+)
+def test_a_selection_is_all_core_a_split_a_family_or_ids_in_the_order_asked_for(selection: str, ids: Any) -> None:
+    assert [rubric.id for rubric in load_rubrics(selection)] == (ids.split() if isinstance(ids, str) else ids)
+    with pytest.raises(ValueError, match="each once"):
+        load_rubrics("reverie,reverie")
 
 
 def test_wordings_are_those_of_the_level_and_split_and_may_be_absent() -> None:
@@ -205,11 +213,3 @@ def test_the_file_name_must_be_the_id_of_one_that_is_there(tmp_path: Path) -> No
         load_rubric(path)
     with pytest.raises(ValueError, match="'rococo' not found, expected one of"):
         load_rubric("rococo")
-
-
-def test_selection_by_all_family_and_ids_keeps_the_order_asked_for() -> None:
-    assert [rubric.id for rubric in load_rubrics("all")] == rubric_ids()
-    assert {rubric.id for rubric in load_rubrics("measured")} >= {"labyrinth", "broadcast", "field_notes", "reverie"}
-    assert [rubric.id for rubric in load_rubrics("reverie, broadcast")] == ["reverie", "broadcast"]
-    with pytest.raises(ValueError, match="each once"):
-        load_rubrics("reverie,reverie")
