@@ -5,6 +5,7 @@ import contextvars
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 from calling import calls, fake_model
 from fake_anthropic import Config, FakeAnthropic
 from inspect_ai.log import transcript
-from inspect_ai.model import ChatMessageUser, GenerateConfig
+from inspect_ai.model import GenerateConfig
 
 from model_calls import Call, CallStore, Reply, ask, open_store
+from model_calls.online import _bounded
 
 FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
 FAKES = Path(__file__).parents[1] / "fakes"
@@ -60,30 +62,13 @@ def test_a_reply_cut_in_transit_is_asked_again_and_its_attempts_are_counted(
     assert sum(reply.attempts for reply in replies) == server.stats.requests > 6
 
 
-def test_retries_and_timeouts_are_always_bounded_and_the_users_own_win(
-    mock_model: Any, store: CallStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = mock_model(lambda _: "Fine.")
-    model.config = GenerateConfig(max_retries=3, fail_on_refusal=True)
-    used: list[GenerateConfig] = []
-    generate = model.generate
-
-    async def spy(messages: list[Any], *, config: GenerateConfig, cache: bool) -> Any:
-        used.append(config)
-        return await generate(messages, config=config, cache=cache)
-
-    monkeypatch.setattr(model, "generate", spy)
-    ask_all(store, [Call(model, [ChatMessageUser(content="Hello.")], GenerateConfig(attempt_timeout=7))])
-    [config] = used
+def test_retries_and_timeouts_are_always_bounded_and_the_users_own_win(server: FakeAnthropic) -> None:
+    [call] = calls(range(1), fake_model(max_retries=3, fail_on_refusal=True))
+    config = _bounded(replace(call, config=GenerateConfig(attempt_timeout=7)))
     assert (config.max_retries, config.attempt_timeout, config.adaptive_connections) == (3, 7, 64)
-    assert config.fail_on_refusal is False
-
-
-def test_inspects_own_batch_mode_is_refused(mock_model: Any, store: CallStore) -> None:
-    model = mock_model(lambda _: "Fine.")
+    assert (_bounded(call).attempt_timeout, config.fail_on_refusal) == (120, False)
     with pytest.raises(ValueError, match="use `ask_in_batches` instead"):
-        ask_all(store, [Call(model, [ChatMessageUser(content="Hello.")], GenerateConfig(batch=True))])
-    assert model.seen == []
+        _bounded(replace(call, config=GenerateConfig(batch=True)))
 
 
 def test_outside_a_sample_inspect_keeps_no_prompt_in_memory(mock_model: Any, store: CallStore) -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from rubrics import load_rubric, load_rubrics
+from rubrics import Rubric, load_rubrics
 from rubrics.commands import lint_command
 from rubrics.lint import lint_rubric
 from rubrics.load import LIBRARY
@@ -17,16 +17,15 @@ Content = dict[str, Any]
 Change = Callable[[Content], Any]
 
 
-def library_file() -> Content:
+def changed(change: Change = lambda content: None) -> Content:
     content: Content = yaml.safe_load((LIBRARY / "broadcast.yaml").read_text(encoding="utf-8"))
+    change(content)
     return content
 
 
 def write(tmp_path: Path, change: Change = lambda content: None) -> Path:
-    content = library_file()
-    change(content)
     path = tmp_path / "broadcast.yaml"
-    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    path.write_text(yaml.safe_dump(changed(change), allow_unicode=True), encoding="utf-8")
     return path
 
 
@@ -45,7 +44,7 @@ def copy_title(content: Content) -> None:
     content["criteria"][1]["title"] = content["criteria"][0]["title"].upper()
 
 
-FIRST = library_file()["system_prompts"]["moderate"]["train"][0]
+FIRST = changed()["system_prompts"]["moderate"]["train"][0]
 NEAR_FIRST = FIRST.replace("some liveliness", "a certain liveliness")
 FREQUENT = "Exclamations are very frequent and carry the passage, with a calmer sentence between them."
 
@@ -88,8 +87,8 @@ RULES: list[tuple[Change, str, str]] = [
 
 
 @pytest.mark.parametrize(("change", "rule", "message"), RULES, ids=[rule[1] for rule in RULES])
-def test_each_rule_is_tripped_by_its_example_alone(change: Change, rule: str, message: str, tmp_path: Path) -> None:
-    findings = lint_rubric(load_rubric(write(tmp_path, change)))
+def test_each_rule_is_tripped_by_its_example_alone(change: Change, rule: str, message: str) -> None:
+    findings = lint_rubric(Rubric.model_validate(changed(change)))
     assert {f"{finding.severity} {finding.rule}" for finding in findings} == {rule}, findings
     assert message in str(findings[0])
 
@@ -103,8 +102,8 @@ def test_each_rule_is_tripped_by_its_example_alone(change: Change, rule: str, me
         set_wording("Write with high energy, 20 words and moderate length. Keep 3 good jokes and marks of joy in it."),
     ],
 )
-def test_natural_words_raise_no_alarm(change: Change, tmp_path: Path) -> None:
-    assert lint_rubric(load_rubric(write(tmp_path, change))) == []
+def test_natural_words_raise_no_alarm(change: Change) -> None:
+    assert lint_rubric(Rubric.model_validate(changed(change))) == []
 
 
 def lint(*arguments: Any) -> tuple[int, str]:
