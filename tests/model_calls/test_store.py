@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,9 @@ from model_calls.commands import calls_command
 
 
 def reply(key: str, text: str = "Fine.", **changes: Any) -> Reply:
-    known: dict[str, Any] = {
-        "key": key,
-        "model": "anthropic/claude-sonnet-5-5",
-        "served_model": "claude-sonnet-5-5",
-        "params": {"max_tokens": 100},
-        "messages_hash": "0" * 32,
-        "replicate": "0",
-        "text": text,
-        "stop_reason": "stop",
-        "usage": {"input_tokens": 10, "output_tokens": 5},
-        "request_id": "msg_1",
-        "created": "2026-01-01T00:00:00+00:00",
-    }
-    return Reply(**(known | changes))
+    model, time = "anthropic/claude-sonnet-5-5", "2026-01-01T00:00:00+00:00"
+    whole = Reply(key, model, "served", {}, "0" * 32, "0", text, "stop", {"output_tokens": 5}, "msg_1", time)
+    return replace(whole, **changes)
 
 
 @pytest.fixture
