@@ -33,7 +33,7 @@ ASSETS = Path(page_package.__file__).parent / "assets"
 LOGS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
 CHARTS = {
     "rubric_adherence": {"levels_by_model", "score_by_level", "confusion", "accuracy_by_rubric", "side_effects"},
-    "best_of_n": {"best_of_k_band_hit", "best_of_k_score"},
+    "best_of_n": {"best_of_k_band_hit"},
     "dose_response": {"dose_response", "dose_response_by_rubric"},
     "composition": {"composition", "composition_side_effects"},
     "paraphrase_robustness": {"paraphrases"},

@@ -26,6 +26,7 @@ def shift_statistics(texts: pd.DataFrame) -> dict[str, str | int | float | bool 
         level_changed=("level_changed", "mean"),
         n=("shift", "size"),
     )
+    by_family = families.to_dict("index")
     values = metric_values(overall) | {
         "measured_shift": float(families["measured_shift"].mean()),
         "worst_family_shift": max((mean.value for mean in means.values()), default=NAN),
@@ -33,7 +34,7 @@ def shift_statistics(texts: pd.DataFrame) -> dict[str, str | int | float | bool 
     for name, mean in sorted(means.items(), key=lambda entry: -entry[1].value):
         family = name.removesuffix("_mean_shift")
         values |= metric_values({name: mean})
-        values |= {f"{family}_{column}": float(value) for column, value in families.loc[family].items()}
+        values |= {f"{family}_{column}": value for column, value in by_family[family].items()}
     return values
 
 
