@@ -169,11 +169,11 @@ def write_comparison(comparison: Mapping[str, Any], out: Path) -> None:
     write_whole(out / "compare.json", json.dumps(comparison, indent=1) + "\n")
     figure = f"The figure was not made: figures {NEEDS}"
     if can_draw():
-        from cpt_tasks.benchmarks.rubric_adherence.charts import differences
+        from cpt_tasks.benchmarks.rubric_adherence.report import differences
         from cpt_tasks.report.figures import save_png
 
-        chart = differences(comparison, TABLE_STATISTICS[0])
-        figure = f"![difference per statistic and per rubric]({save_png(chart, out, 'compare')})"
+        chart = differences(comparison)
+        figure = f"![difference per statistic]({save_png(chart, out, 'compare')})"
     run = comparison["run"]
     parts = [
         f"# {comparison['b']['name']} against {comparison['a']['name']}",

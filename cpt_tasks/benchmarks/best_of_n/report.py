@@ -205,7 +205,7 @@ def _cell_counts(run: Run, cells: pd.DataFrame) -> list[dict[str, Any]]:
     known = cells.reindex(asked).notna().droplevel(["rubric", "user_prompt_id"])
     by_level = {level: known if level == POOLED else known[known.index == level] for level in LEVEL_NAMES}
     return [
-        {"level": level, "k": int(column.split("@")[1]), "cells": int(part.sum()), "left_out": int((~part).sum())}
+        {"level": level, "k": int(str(column).split("@")[1]), "cells": int(part.sum()), "left_out": int((~part).sum())}
         for level, columns in by_level.items()
         if len(columns)
         for column, part in columns.items()
