@@ -236,7 +236,6 @@ def test_the_old_name_of_a_parameter_is_still_understood(caplog: pytest.LogCaptu
         (rubric_adherence, {"preset": "huge"}, "preset: got 'huge', expected one of"),
         (best_of_n, {"n": 1}, "n: got 1, expected 2 or more"),
         (best_of_n, {"select_by": "oracle"}, "select_by: got 'oracle', expected one of"),
-        (best_of_n, {"select_by": "measured"}, "the selecting judge is a judge of the report too"),
         (dose_response, {"targets": "10,110"}, "targets: got 110, expected a number from 0 to 100"),
         (dose_response, {"targets": "ten"}, "targets: got 'ten', expected numbers from 0 to 100"),
         (dose_response, {"targets": "10,10"}, "targets: got '10,10', expected at least one number, each once"),

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cpt_tasks.benchmarks.best_of_n import statistics
@@ -77,7 +76,7 @@ def compare(runs: Sequence[Run], seed: int) -> dict[str, dict[str, Any]]:
     groups = [[run for run in runs if run.adapter is not None or run.prompting == way] for way in ways]
     compared: dict[str, dict[str, Any]] = {}
     for run, base in [pair for group in groups for pair in with_bases(group)]:
-        compared.setdefault(run.name, {"against": []})["against"].extend(_against(run, base))
+        compared.setdefault(run.name, {"against": []})["against"] += _against(run, base)
     return compared
 
 
@@ -166,7 +165,7 @@ def _points(cells: pd.DataFrame) -> dict[tuple[str, str], Estimate]:
     return {keys[key]: one for key, one in estimates(cells.reset_index(), curves, bounds).items()}
 
 
-def _against(run: Run, base: Run) -> Iterator[dict[str, Any]]:
+def _against(run: Run, base: Run) -> list[dict[str, Any]]:
     selectors = selector_name(run), selector_name(base)
     if selectors[0] != selectors[1]:
         raise ValueError(
@@ -174,29 +173,28 @@ def _against(run: Run, base: Run) -> Iterator[dict[str, Any]]:
             "report them apart"
         )
     n = samples_per_cell(base)
-    base_curves, own_curves = _band_hits(base, n), _band_hits(run, n)
-    for level in [name for name in base_curves if name in own_curves]:
-        for k in statistics.curve_sizes(n)[1:]:
-            needed = samples_needed(base_curves[level], own_curves[level], k)
-            yield {"base": base.name, "level": level, "base_samples": k} | needed
+    base_curves, own_curves = (
+        statistics.level_curves(selected(one, n)[[f"band_hit@{k}" for k in range(1, n + 1)]]) for one in (base, run)
+    )
+    return [
+        {"base": base.name, "level": level} | needed
+        for level in base_curves.index.intersection(own_curves.index, sort=False)
+        for needed in samples_needed(base_curves.loc[level].to_numpy(), own_curves.loc[level].to_numpy())
+    ]
 
 
-def _band_hits(run: Run, n: int) -> dict[str, Floats]:
-    """Band-hit at k = 1 ... n by level and pooled."""
-    curves = statistics.level_curves(selected(run, n)[[f"band_hit@{k}" for k in range(1, n + 1)]])
-    return {str(level): curve.to_numpy(np.float64) for level, curve in curves.iterrows()}
-
-
-def samples_needed(base: Floats, own: Floats, k: int) -> dict[str, Any]:
-    """What a curve needs to reach what the base reaches with k: two equal curves have the ratio 1.
+def samples_needed(base: Floats, own: Floats) -> Iterator[dict[str, Any]]:
+    """What a curve needs to reach what the base reaches with each k above 1: two equal curves have the ratio 1.
 
     The ratio divides by the samples of the base with which it first reaches its value at k: fewer than k only where
     its curve is flat. `bound` as `samples_to_reach`.
     """
-    goal = float(base[k - 1])
-    samples, bound = statistics.samples_to_reach(own, goal)
-    ratio = statistics.samples_to_reach(base, goal)[0] / samples
-    return {"goal": jsonable(goal), "samples": jsonable(samples), "bound": bound, "ratio": jsonable(ratio)}
+    for k in statistics.curve_sizes(len(base))[1:]:
+        goal = float(base[k - 1])
+        samples, bound = statistics.samples_to_reach(own, goal)
+        ratio = statistics.samples_to_reach(base, goal)[0] / samples
+        needed = {"goal": jsonable(goal), "samples": jsonable(samples), "ratio": jsonable(ratio)}
+        yield {"base_samples": k, "bound": bound} | needed
 
 
 def _cell_counts(run: Run, cells: pd.DataFrame) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from cpt_tasks.options import check_choice, check_least, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit
 from cpt_tasks.scorer import JudgeOption, open_judge_store, score_response, scorer_of
-from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, grader_models, judge_hash, judge_model
+from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, judge_model
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from model_calls.inspect_private import PrerequisiteError
@@ -69,12 +69,14 @@ def selection_judge(
     of `rubric_judge`.
 
     Raises:
-        ValueError: If a parameter is unknown.
+        ValueError: If a parameter is unknown or a rubric cannot be measured.
         PrerequisiteError: While scoring, as `selector_model`.
     """
     check_choice(select_by, ("measured", "model"), "select_by")
     check_choice(protocol, ("criteria", "holistic"), "protocol")
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    for rubric in by_id.values() if select_by == "measured" else ():
+        check_measurable(rubric)
     store = open_judge_store(call_store) if select_by == "model" else None
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -122,17 +124,19 @@ def best_of_n(
     model bound to the role `selector`, another one. The other parameters are those of `rubric_adherence`.
 
     Raises:
-        ValueError: If a parameter is unknown, a rubric cannot be measured, or both judges are the same.
+        ValueError: If a parameter is unknown or a rubric cannot be measured.
         PrerequisiteError: If there is no key for the judge, or no model in the role `selector`.
     """
     check_least(n, 2, "n")
     split = wording_split_of(wording_split, paraphrases)
+    check_choice(select_by, get_args(SelectBy), "select_by")
     dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings=1)
     reporter = scorer_of("best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store)
     scorers = [] if reporter is None else [reporter]
-    _check_selector(select_by, judge, rubrics)
     if select_by != "report_judge":
         scorers.append(selection_judge(select_by, rubrics, protocol, call_store))
+    if select_by == "model":
+        selector_model()  # before any response is paid for
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
@@ -142,14 +146,3 @@ def best_of_n(
         epochs=Epochs(n, []),
         version=TASK_VERSION,
     )
-
-
-def _check_selector(select_by: SelectBy, judge: JudgeOption, rubrics: str | list[str]) -> None:
-    """Before any response is paid for: can the selecting judge judge, and is it another than that of the report?"""
-    check_choice(select_by, get_args(SelectBy), "select_by")
-    if select_by == "measured":
-        for rubric in load_rubrics(rubrics):
-            check_measurable(rubric)
-    reporters = [judge_hash(model) for model in grader_models()] if judge == "model" else []
-    if select_by == judge == "measured" or (select_by == "model" and judge_hash(selector_model()) in reporters):
-        raise ValueError("select_by: the selecting judge is a judge of the report too, expected another one or none")

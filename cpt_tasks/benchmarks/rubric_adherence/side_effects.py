@@ -38,9 +38,9 @@ def shifts_by_prompt(frame: pd.DataFrame) -> pd.DataFrame:
     """
     asked = with_level(frame)
     judged = by_every_rubric(asked[asked["with_rubric"] == ""])
-    means = judged.groupby(["level", *CELL, "user_prompt_id"], sort=False)["score"].mean()
-    low, high = (means[means.index.get_level_values("level") == level].droplevel("level") for level in (LOW, HIGH))
-    return (high - low.reindex(high.index)).dropna().rename("shift").reset_index()
+    means = judged.groupby([*CELL, "user_prompt_id", "level"], sort=False)["score"].mean().unstack(sort=False)
+    means = means.reindex(columns=[LOW, HIGH])
+    return (means[HIGH] - means[LOW]).dropna().rename("shift").reset_index()
 
 
 def side_effect_statistics(shifts: pd.DataFrame, seed: int) -> dict[str, float]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cpt_tasks.statistics.ranks import partial_tau, ratio, spearman, tau_b
 from cpt_tasks.statistics.table import Indices, Statistic, Table, statistic
 from judges.interval import NAN, Floats
-from rubrics import ScoreLevel
+from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 
 N_LEVELS = len(ScoreLevel)
 MIDPOINTS = np.array([level.midpoint for level in ScoreLevel])
@@ -205,13 +205,13 @@ def worst_wording_accuracy(frame: pd.DataFrame) -> float:
 
 
 def _judged_levels(table: Table) -> Indices:
-    return np.array([ScoreLevel.of(score).rank for score in table.score.tolist()], dtype=np.int64)
+    return np.digitize(table.score, [LOW_MAX, MODERATE_MAX], right=True)
 
 
 def _distances(table: Table) -> Floats:
-    levels = list(ScoreLevel)
-    distances = [levels[rank].distance(score) for rank, score in zip(table.level, table.score.tolist(), strict=True)]
-    return np.array(distances, dtype=np.float64)
+    """From the band asked for to the score, in score points; below 0 under the band."""
+    lowest, highest = np.array([level.band for level in ScoreLevel])[table.level].T
+    return np.asarray(table.score - table.score.clip(lowest, highest))
 
 
 def _cell_means(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
