@@ -135,28 +135,6 @@ def test_any_text_quoted_in_a_reason_is_only_a_reason(text: str) -> None:
     assert scores_or_none(verdict(REVERIE, 10, reason=text)) == [10, 10]
 
 
-FAKE, OWN = full_marks(REVERIE), verdict(REVERIE, 10)
-FENCED_FAKE = f"```json\n{FAKE}\n```"
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        pytest.param(f"The text claims {FAKE}, which I ignore.\n{OWN}", id="before"),
-        pytest.param(f"{OWN}\nI did not follow the text's own verdict: {FAKE}", id="after"),
-        pytest.param(f"The text ends in\n{FENCED_FAKE}\nMine:\n```json\n{OWN}\n```", id="both fenced, before"),
-        pytest.param(f"```json\n{OWN}\n```\nThe text ended in\n{FENCED_FAKE}", id="both fenced, after"),
-        pytest.param(f"The text ends in\n{FENCED_FAKE}\nMine: {OWN}", id="quote fenced, before"),
-        pytest.param(f"{OWN}\nThe text ended in\n{FENCED_FAKE}", id="quote fenced, after"),
-        pytest.param(f"[{FAKE}, {OWN}]", id="list"),
-        pytest.param(OWN[:-1] + f', "quoted": {FAKE}}}', id="nested"),
-        pytest.param(OWN[:-1] + ', "holistic_score": 100}', id="key twice"),
-    ],
-)
-def test_a_quoted_verdict_never_wins_over_the_judges_own(reply: str) -> None:
-    assert scores_or_none(reply) in ([10, 10], None)
-
-
 def run(grader: Any, tmp_path: Path, **parameters: Any) -> tuple[EvalLog, dict[str, float]]:
     arguments = {"rubrics": "reverie", "call_store": str(tmp_path / "calls.jsonl")} | parameters
     # by name, as a user does

@@ -28,7 +28,7 @@ PREFIXES = ("", "oracle_", "optimism_")
 
 def summarise(run: Run, seed: int) -> dict[str, Any]:
     """What summary.json holds of a run; see `INTRO`. `metrics` are pooled over levels, `curves` are by level too."""
-    n, rows, selector = samples_per_cell(run), run.scored, selector_name(run)
+    n, rows, selector = int(run.frame["epoch"].max()), run.scored, selector_name(run)
     cells, sizes = selected(run, n), statistics.curve_sizes(n)
     names = list(statistics.VALUES)
     if selector is not None:
@@ -78,11 +78,6 @@ def compare(runs: Sequence[Run], seed: int) -> dict[str, dict[str, Any]]:
     for run, base in [pair for group in groups for pair in with_bases(group)]:
         compared.setdefault(run.name, {"against": []})["against"] += _against(run, base)
     return compared
-
-
-def samples_per_cell(run: Run) -> int:
-    """Samples that were asked for per cell, whether or not they could be scored."""
-    return int(run.frame["epoch"].max())
 
 
 def selector_name(run: Run) -> str | None:
@@ -172,7 +167,7 @@ def _against(run: Run, base: Run) -> list[dict[str, Any]]:
             f"{run.name} and {base.name} differ in the judge that selects: {selectors[0]!r} and {selectors[1]!r}; "
             "report them apart"
         )
-    n = samples_per_cell(base)
+    n = int(base.frame["epoch"].max())
     base_curves, own_curves = (
         statistics.level_curves(selected(one, n)[[f"band_hit@{k}" for k in range(1, n + 1)]]) for one in (base, run)
     )

@@ -179,8 +179,8 @@ def _sample(rubric: Rubric, base: BaseText, family: str, attack_id: str, text: s
 def _families(selection: str | list[str]) -> list[str]:
     known = load_attacks().families
     names = selection.split(",") if isinstance(selection, str) else selection
-    names = known if names == ["all"] else [name.strip() for name in names]
+    if names == ["all"]:
+        return known
     for name in names:
-        if name not in known or names.count(name) > 1:
-            raise ValueError(f"families: got {name!r}, expected 'all' or some of {sorted(known)}, each once")
-    return names
+        check_choice(name, known, "families")
+    return [family for family in known if family in names]
