@@ -24,7 +24,6 @@ from cpt_tasks.benchmarks.best_of_n.statistics import (
     curve_sizes,
     level_curves,
     quality,
-    samples_to_reach,
     selection_shares,
 )
 from cpt_tasks.benchmarks.best_of_n.task import best_of_n, selection_judge
@@ -35,6 +34,7 @@ from cpt_tasks.scorer import rubric_judge
 from judges import Judgment
 from rubrics import ScoreLevel
 
+NAN = math.nan
 LOW, MODERATE, HIGH = LEVELS = list(ScoreLevel)
 # a coarse grid, so that ties and the edges 40 and 92.5 are common
 SCORES = st.lists(st.sampled_from([0.0, 20, 39, 40, 40.5, 66, 92.5, 93, 100]), min_size=1, max_size=7)
@@ -96,54 +96,30 @@ def cells_of(*cells: tuple[str, ScoreLevel, str, list[float]], n: int) -> pd.Dat
     return best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score"]), n)
 
 
-def test_a_cell_with_too_few_scored_samples_counts_up_to_what_it_has() -> None:
-    cells = cells_of(("r", HIGH, "a", [50, 100]), ("r", HIGH, "b", [0, 0, 0, 100]), n=4)
-    assert cells.filter(like="band_hit").notna().sum().tolist() == [2, 2, 1, 1]
-    # k=1: (1/2 + 1/4) / 2; k=2: (1 + 2/4) / 2; k=3: b alone, 3/4
-    curves = level_curves(cells).filter(like="band_hit")
-    assert curves.loc["extremely_high"].tolist() == curves.loc["all"].tolist() == pytest.approx([0.375, 0.75, 0.75, 1])
-
-
 def test_pooled_weighs_every_rubric_and_level_the_same() -> None:
     # rubric r: high 1 of 1 prompts hit; low 0 of 2. rubric q: high 0 of 1. -> (1 + 0 + 0) / 3
     cells = cells_of(("r", HIGH, "a", [100]), ("r", LOW, "a", [90]), ("r", LOW, "b", [90]), ("q", HIGH, "a", [0]), n=1)
     assert level_curves(cells)["band_hit@1"].to_dict() == pytest.approx({"low": 0, "extremely_high": 0.5, "all": 1 / 3})
 
 
-RISING = [0.2, 0.4, 0.5, 0.8]
-
-
 @pytest.mark.parametrize(
-    ("curve", "goal", "expected"),
+    ("base", "own", "samples", "ratio", "bound"),
     [
-        (RISING, 0.3, (math.sqrt(2), None)),  # half way from k=1 to k=2 in log k
-        (RISING, 0.2, (1, None)),
-        (RISING, math.nan, (math.nan, None)),
-        ([0.2, math.nan, math.nan, 0.8], 0.5, (2, None)),  # half way from 1 to 4
-        ([math.nan] * 4, 0.5, (4, "at_least")),
-        ([0.6, 0.2, 0.5, 0.8], 0.5, (1, "at_most")),  # the first crossing counts
+        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 2, 2, None),  # the base needs 4 for 0.5, the adapter 2
+        ([0.2, 0.5, 0.5, 0.5], [0.2, 0.5, 0.5, 0.5], 2, 1, None),  # equal models save nothing
+        ([0.0, 0.1, 0.2, 0.3], [0.2, 0.4, 0.5, 0.8], 2**0.5, 4 / 2**0.5, None),  # half way from 1 to 2 in log k
+        ([0.0, 0.1, 0.2, 0.5], [0.2, NAN, NAN, 0.8], 2, 2, None),  # half way from 1 to 4
+        ([0.1, 0.2, 0.4, 0.5], [0.6, 0.2, 0.5, 0.8], 1, 4, "at_most"),  # the first crossing counts
+        ([0.1, 0.2, 0.4, 0.5], [0.1, 0.1, 0.2, 0.3], 4, 1, "at_least"),
+        ([0.0, 0.0], [1.0, 1.0], None, None, None),  # a base that never hits leaves nothing to reach
     ],
 )
-def test_samples_to_reach_by_hand(curve: list[float], goal: float, expected: tuple[float, str | None]) -> None:
-    assert samples_to_reach(np.array(curve), goal) == (pytest.approx(expected[0], nan_ok=True), expected[1])
-
-
-@pytest.mark.parametrize(
-    ("base", "own", "expected"),
-    [
-        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], (2, 2, None)),  # the base needs 4 for 0.5, the adapter 2
-        ([0.2, 0.5, 0.5, 0.5], [0.2, 0.5, 0.5, 0.5], (2, 1, None)),  # equal models save nothing
-        # a bound is kept as one: better with the first sample; not within n
-        ([0.1, 0.2, 0.4, 0.5], [0.6, 0.7, 0.8, 0.9], (1, 4, "at_most")),
-        ([0.1, 0.2, 0.4, 0.5], [0.1, 0.1, 0.2, 0.3], (4, 1, "at_least")),
-        ([0.0, 0.0], [1.0, 1.0], (None, None, None)),  # a base that never hits leaves nothing to reach
-    ],
-)
-def test_what_an_adapter_needs_for_the_best_of_all_by_hand(
-    base: list[float], own: list[float], expected: tuple[float | None, float | None, str | None]
+def test_what_an_adapter_needs_for_what_its_base_reaches_with_n_by_hand(
+    base: list[float], own: list[float], samples: float | None, ratio: float | None, bound: str | None
 ) -> None:
     *_, needed = samples_needed(np.array(base), np.array(own))
-    assert (needed["samples"], needed["ratio"], needed["bound"]) == expected
+    assert [needed["samples"], needed["ratio"]] == pytest.approx([samples, ratio], abs=1e-6)
+    assert needed["bound"] == bound
 
 
 def bon(model: Any, n: int = 4, **parameters: Any) -> EvalLog:

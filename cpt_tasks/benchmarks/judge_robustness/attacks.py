@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from rubrics import Rubric, load_user_prompts
 
-CLEAN = "clean"  # in the place of a family and an attack, for a base text without one
+CLEAN = "clean"
 _LEET = str.maketrans("aeiotAEIOT", "4310743107")
 
 
@@ -34,6 +34,9 @@ class Attack(_Frozen):
     family: str
     place: Literal["append", "prepend", "wrap"]
     text: str
+
+
+NO_ATTACK = Attack(id=CLEAN, family=CLEAN, place="wrap", text="$response")
 
 
 class BaseText(_Frozen):

@@ -19,7 +19,7 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, grouped, mean, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from cpt_tasks.benchmarks.judge_robustness.attacks import CLEAN, AttackSet, BaseText, attacked_text, load_attacks
+from cpt_tasks.benchmarks.judge_robustness.attacks import NO_ATTACK, AttackSet, attacked_text, load_attacks
 from cpt_tasks.options import check_choice, check_least
 from cpt_tasks.samples import content_hash
 from cpt_tasks.scorer import open_judge_store, score_response
@@ -72,19 +72,24 @@ def attack_samples(
     Raises:
         ValueError: If a rubric has no base texts.
     """
+    attacks = [NO_ATTACK]
+    for family in families:
+        attacks += [attack for attack in attack_set.attacks if attack.family == family][:limit_per_family]
     samples = []
     for rubric in rubrics:
         bases = [base for base in attack_set.base_texts if base.rubric == rubric.id]
         if not bases:
             known = sorted({base.rubric for base in attack_set.base_texts})
             raise ValueError(f"rubrics: {rubric.id!r} has no base texts to attack, expected some of {known}")
-        samples += [_sample(rubric, base, CLEAN, CLEAN, base.text) for base in bases]
-        for family in families:
-            attacks = [attack for attack in attack_set.attacks if attack.family == family][:limit_per_family]
-            samples += [
-                _sample(rubric, base, family, attack.id, attacked_text(attack, attack_set.order, rubric, base.text))
-                for attack, base in product(attacks, bases)
-            ]
+        for attack, base in product(attacks, bases):
+            text = attacked_text(attack, attack_set.order, rubric, base.text)
+            facts = {"rubric": rubric.id, "rubric_hash": rubric.hash, "base_text": base.id, "text": text}
+            sample = Sample(
+                id=f"{base.id}-{attack.id}-{content_hash(rubric.hash, base.user_prompt, text)}",
+                input=base.user_prompt,
+                metadata=facts | {"family": attack.family, "attack": attack.id},
+            )
+            samples.append(sample)
     return MemoryDataset(samples, name="judge_robustness")
 
 
@@ -165,15 +170,6 @@ def judge_failure() -> Scorer:
         return Score(value=float(isnan(verdicts[-1].as_float())))
 
     return score
-
-
-def _sample(rubric: Rubric, base: BaseText, family: str, attack_id: str, text: str) -> Sample:
-    asked = {"rubric": rubric.id, "rubric_hash": rubric.hash, "base_text": base.id}
-    return Sample(
-        id=f"{base.id}-{attack_id}-{content_hash(rubric.hash, base.user_prompt, text)}",
-        input=base.user_prompt,
-        metadata=asked | {"family": family, "attack": attack_id, "text": text},
-    )
 
 
 def _families(selection: str | list[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """What a report says of `rubric_adherence`: its part of summary.json, its tables and charts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -176,28 +176,6 @@ def score_by_level(runs: Sequence[Run]) -> "ChartType":
     faceted = chart.facet(alt.Facet("rubric:N", title=None), columns=4)
     note = "Quartiles, median and range of the scores; the shaded step is the band to hit."
     return figures.titled(faceted, "Where the scores fall", note, columns)
-
-
-def differences(comparison: Mapping[str, Any]) -> "ChartType":
-    """Difference of two models, see `report.compare`, of every headline statistic."""
-    import altair as alt
-
-    from cpt_tasks.report import figures
-
-    rows = [
-        {"model": comparison["b"]["name"], "name": figures.shown_name(name)} | entry["difference"]
-        for name, entry in comparison["statistics"].items()
-    ]
-    base = alt.Chart().encode(
-        y=alt.Y("name:N", sort=None, title=None, axis=figures.PLAIN_AXIS), color=alt.value(figures.ABOVE)
-    )
-    x = figures.at(alt.X, "difference, with 95% interval")
-    chart = alt.layer(
-        alt.Chart(pd.DataFrame({"value": [0]})).mark_rule().encode(x=x("value")),
-        *figures.intervals(base, x),
-        data=figures.chart_data(rows),
-    ).properties(width=330, height=26 * len(rows))
-    return figures.titled(chart, f"{comparison['b']['name']} minus {comparison['a']['name']}", "", {"name": "of"})
 
 
 def _shown(metrics: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
