@@ -48,7 +48,7 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
     return {
         "metrics": {"mean_words": mean_words(rows).to_json()},
         "by_rubric": {rubric: {"score": estimate.to_json()} for rubric, estimate in mean_scores(rows).items()},
-        "further_failures": run.judging.further_failure_counts(),
+        "further_failures": run.judging.further_failures,
     }
 
 

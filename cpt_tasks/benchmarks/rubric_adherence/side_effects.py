@@ -89,7 +89,7 @@ def with_side_effects(entry: dict[str, Any], run: Run, seed: int) -> dict[str, A
     return entry | {
         "side_effects": matrix,
         "metrics": entry["metrics"] | json_of({name: Estimate(value) for name, value in statistics.items()}),
-        "further_failures": run.judging.further_failure_counts(),
+        "further_failures": run.judging.further_failures,
     }
 
 
