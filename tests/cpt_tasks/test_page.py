@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from students import CALM, reported
 
-from cpt_tasks.benchmarks.rubric_adherence.charts import confusion, score_by_level
+from cpt_tasks.benchmarks.rubric_adherence.report import score_by_level
 from cpt_tasks.report import page as page_package
 from cpt_tasks.report.figures import PALETTE, chart_data, page_spec, save_png, spec_of, titled
 from cpt_tasks.report.page.build import vega_bundle
@@ -26,10 +26,10 @@ from cpt_tasks.report.report import SECTIONS, of_task
 
 ASSETS = Path(page_package.__file__).parent / "assets"
 CHARTS = {
-    "rubric_adherence": {"levels_by_model", "score_by_level", "confusion", "accuracy_by_rubric", "side_effects"},
-    "best_of_n": {"best_of_k_band_hit", "best_of_k_score"},
+    "rubric_adherence": {"levels_by_model", "score_by_level"},
+    "best_of_n": {"best_of_k_band_hit"},
     "dose_response": {"dose_response", "dose_response_by_rubric"},
-    "composition": {"composition", "composition_side_effects"},
+    "composition": {"composition"},
     "paraphrase_robustness": {"paraphrases"},
     "drift": {"drift"},
 }
@@ -166,14 +166,6 @@ def test_scores_by_level_have_the_quartiles_and_where_few_every_response() -> No
     rows = rows_of(spec_of(score_by_level(many)))
     assert len(rows) == 40 * 6
     assert list(rows["model"].unique()) == [run.name for run in many]
-
-
-def test_confusion_rows_sum_to_one() -> None:
-    rows = rows_of(spec_of(confusion([page_samples.adherence("alpha")])))
-    shares = rows.pivot_table(index="level", columns="judged", values="share")
-    # 5, 17, 29 are low, 41 ... 89 moderate, nothing is extremely high, at every level asked for
-    assert shares.loc["low"].to_dict() == {"low": 0.375, "moderate": 0.625, "extremely high": 0.0}
-    assert list(shares.sum(axis=1)) == [1, 1, 1]
 
 
 def test_only_whole_models_are_drawn_and_the_note_says_how_many_are_left_out() -> None:

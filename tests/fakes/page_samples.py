@@ -1,7 +1,6 @@
 """A small report with every chart and hostile texts, for the tests of the report's page."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +9,7 @@ import pandas as pd
 
 from cpt_tasks.report.figures import page_spec
 from cpt_tasks.report.page import SectionView, build_page
-from cpt_tasks.report.report import of_task
+from cpt_tasks.report.report import SECTIONS, of_task
 from cpt_tasks.report.run import Judging, Run
 
 HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\"> & <!--"
@@ -84,7 +83,7 @@ def sections(content: dict[str, Any]) -> list[SectionView]:
     views = []
     for task in content["tasks"]:
         models = of_task(content, task)
-        charts = import_module(f"cpt_tasks.benchmarks.{task}.charts").charts(models, list(map(adherence, models)))
+        charts = SECTIONS[task].charts(models, list(map(adherence, models)))
         specs = {name: page_spec(chart) for name, chart in charts.items()}
         tables = {"By level": pd.DataFrame({"model": ["a", "b"], "level": [HOSTILE, "low"], "n": ["9", "10"]})}
         views.append(SectionView(task, task, "What `it` is.", "8 user prompts: few", specs, tables))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from cpt_tasks.benchmarks.rubric_adherence.charts import side_effect_chart
 from cpt_tasks.report import figures
 from cpt_tasks.report.figures import Charts, ChartType, chart_data, titled
 from cpt_tasks.report.run import Run
@@ -15,8 +14,8 @@ REQUESTS = {"same_levels": "same level of both", "different_levels": "different 
 
 
 def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
-    """Accuracy alone and together, and the side effects."""
-    return {"composition": alone_and_together(models)} | side_effect_chart(models, "composition_side_effects")
+    """Accuracy alone and together."""
+    return {"composition": alone_and_together(models)}
 
 
 def alone_and_together(models: ModelSummaries) -> ChartType:
