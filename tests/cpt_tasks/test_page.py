@@ -34,8 +34,8 @@ LOGS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
 CHARTS = {
     "rubric_adherence": {"levels_by_model", "score_by_level", "confusion", "accuracy_by_rubric", "side_effects"},
     "best_of_n": {"best_of_k_band_hit", "best_of_k_score"},
-    "dose_response": {"dose_response", "dose_response_by_rubric"},
-    "composition": {"composition", "composition_side_effects"},
+    "dose_response": {"dose_response"},
+    "composition": {"composition"},
     "paraphrase_robustness": {"paraphrases"},
     "drift": {"drift"},
 }

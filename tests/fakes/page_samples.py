@@ -1,6 +1,5 @@
 """A small report with every chart and hostile texts, for the tests of the report's page."""
 
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 from cpt_tasks.report.figures import page_spec
 from cpt_tasks.report.page import view
 from cpt_tasks.report.page.samples import Samples, samples_of
+from cpt_tasks.report.report import SECTIONS
 from cpt_tasks.report.run import Run
 
 HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\"> & <!--"
@@ -153,9 +153,7 @@ def sections(content: dict[str, Any]) -> list[view.SectionView]:
     views = []
     for task in content["tasks"]:
         models = {model["name"]: model["tasks"][task] for model in content["models"] if task in model["tasks"]}
-        drawn = import_module(f"cpt_tasks.benchmarks.{task}.charts").charts(
-            models, [adherence(name) for name in models]
-        )
+        drawn = SECTIONS[task].charts(models, [adherence(name) for name in models])
         charts = {name: page_spec(chart) for name, chart in drawn.items()}
         tables = {"By level": pd.DataFrame({"model": ["a", "b"], "level": [HOSTILE, "low"], "n": ["9", "10"]})}
         views.append(view.SectionView(task, task, "What `it` is.", "8 user prompts: few", charts, tables))
