@@ -12,20 +12,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from students import CALM, CALM_SCORE, LIVELY, SHOUT, evaluated, score_by, shown_metrics, unscore
 
-from cpt_tasks.benchmarks.dose_response.report import over_rubrics
-from cpt_tasks.benchmarks.dose_response.statistics import (
-    STATISTICS,
-    by_prompt,
-    by_rubric,
-    dead_stretch,
-    means_by_rubric,
-)
-from cpt_tasks.benchmarks.dose_response.task import ADVERBS, dose_prompt, dose_response, dose_samples, parse_targets
+from cpt_tasks.benchmarks.dose_response.statistics import STATISTICS, by_prompt, by_rubric, dead_stretch, over_rubrics
+from cpt_tasks.benchmarks.dose_response.task import ADVERBS, dose_response, parse_targets
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.report import summarise
-from cpt_tasks.report.run import Run
-from judges.interval import estimates
-from rubrics import ScoreLevel, load_rubric, load_user_prompts
+from rubrics import ScoreLevel, load_rubric
 
 NAN = math.nan
 TARGETS = (10.0, 30.0, 50.0, 70.0, 90.0)
@@ -41,7 +32,7 @@ def student(answer: Callable[[float], float], rubric: str = "r", prompts: str = 
 
 
 def value(name: str, rows: pd.DataFrame) -> float:
-    return over_rubrics(by_rubric(by_prompt(rows)))[name]
+    return over_rubrics(by_prompt(rows))[name]
 
 
 @pytest.mark.parametrize(
@@ -68,18 +59,17 @@ def test_simulated_students(answer: Callable[[float], float], expected: tuple[fl
     assert result == pytest.approx(expected, nan_ok=True)
 
 
-@given(st.lists(st.lists(st.floats(0, 100), min_size=5, max_size=5), min_size=1, max_size=4))
-def test_the_slope_is_the_mean_of_least_squares_slopes(scores: list[list[float]]) -> None:
-    lines = {f"p{number}": line for number, line in enumerate(scores)}
-    rows = dosed(*(("r", p, t, score) for p, line in lines.items() for t, score in zip(TARGETS, line, strict=True)))
-    expected = np.mean([stats.linregress(TARGETS, line).slope for line in scores])
-    assert value("calibration_slope", rows) == pytest.approx(expected, abs=1e-9)
-
-
-def test_the_slope_of_a_prompt_with_a_missing_target_uses_the_others() -> None:
-    rows = student(lambda t: t / 2, prompts="a")
-    rows = pd.concat([rows[rows["target"] != 50], dosed(("r", "lonely", 50, 50))])
-    assert value("calibration_slope", rows) == pytest.approx(0.5)
+@given(st.lists(st.lists(st.floats(0, 100), min_size=5, max_size=5), min_size=1, max_size=4), st.integers(0, 4))
+def test_the_slope_is_the_mean_of_least_squares_slopes_over_the_targets_scored(
+    lines: list[list[float]], missing: int
+) -> None:
+    # the first prompt lacks a target, and one with a single target has no slope
+    cells = [(str(n), t, score) for n, line in enumerate(lines) for t, score in zip(TARGETS, line, strict=True)]
+    cells.pop(missing)
+    first = stats.linregress(np.delete(TARGETS, missing), np.delete(lines[0], missing)).slope
+    slopes = [first, *(stats.linregress(TARGETS, line).slope for line in lines[1:])]
+    rows = dosed(*(("r", *cell) for cell in [*cells, ("lonely", 50.0, 50.0)]))
+    assert value("calibration_slope", rows) == pytest.approx(np.mean(slopes), abs=1e-9)
 
 
 def test_epochs_are_averaged_for_the_curve_but_not_for_the_error_and_one_target_has_no_more() -> None:
@@ -145,18 +135,6 @@ def test_a_rubric_that_lacks_a_target_of_the_others_has_no_zone() -> None:
     assert result["dynamic_range"] == 80
 
 
-def test_intervals_are_those_of_the_mean_over_prompts() -> None:
-    # the slope is 1 for half of the prompts and 0 for the others: Student's t over eight slopes
-    rows = pd.concat([student(lambda t: t, prompts="abcd"), student(lambda t: 70, prompts="efgh")])
-    result = estimates(by_prompt(rows), lambda part: over_rubrics(means_by_rubric(part)), {})["calibration_slope"]
-    slopes = [1.0] * 4 + [0.0] * 4
-    assert (result.ci_low, result.ci_high) == pytest.approx(stats.t.interval(0.95, 7, 0.5, stats.sem(slopes)))
-
-
-def summaries(*runs: Run) -> list[dict[str, Any]]:
-    return [model["tasks"]["dose_response"] for model in summarise(runs)["models"]]
-
-
 def dose_student(messages: list[Any]) -> str:
     """Follows a numeric target in three steps: calm, lively, shouting."""
     target = float(messages[0].text.rsplit("intensity of ", 1)[1].split(",")[0])
@@ -165,50 +143,49 @@ def dose_student(messages: list[Any]) -> str:
 
 def test_dose_response_end_to_end(mock_model: Callable[..., Any]) -> None:
     log = evaluated(dose_response("broadcast", judge="measured", limit_per_cell=3), mock_model(dose_student))
-    [result] = summaries(read_run(log.location))
+
+    def summary() -> dict[str, Any]:
+        return dict(summarise([read_run(log.location)])["models"][0]["tasks"]["dose_response"])
+
+    result = summary()
     lively = score_by("broadcast", LIVELY)
-    means = [(p["target"], p["mean"], p["trained"]) for p in result["curve"]]
-    expected = [CALM_SCORE, CALM_SCORE, lively, lively, 100]
-    assert means == [
-        (target, pytest.approx(mean, abs=1e-6), False) for target, mean in zip(TARGETS, expected, strict=True)
-    ]
+    means = [(point["target"], point["mean"]) for point in result["curve"]]
+    scores = [CALM_SCORE, CALM_SCORE, lively, lively, 100]
+    assert means == [(target, pytest.approx(mean, abs=1e-6)) for target, mean in zip(TARGETS, scores, strict=True)]
     values = {"dead_zone": 20, "saturation_point": 90, "monotone_share": 1, "strict_monotone_share": 0}
     values["dynamic_range"] = 100 - CALM_SCORE
-    metrics = {name: result["metrics"][name]["value"] for name in values}
-    assert metrics == pytest.approx(values, abs=1e-6)
+    assert {name: result["metrics"][name]["value"] for name in values} == pytest.approx(values, abs=1e-6)
     assert result["by_rubric"]["broadcast"]["dead_zone_targets"] == [10, 30]
     assert (result["n"], result["unscored"], result["style"]) == (15, 0, "number")
     # the log's own headline reads the level that the target lies in
     assert shown_metrics(log)["n_scored"] == 15
     unscore(log.location, lambda _, sample: sample.metadata["target"] == 50)
-    [result] = summaries(read_run(log.location))
+    result = summary()
     assert (result["n"], result["unscored"]) == (12, 3)
-    assert [p["target"] for p in result["curve"]] == [10, 30, 70, 90]
+    assert [point["target"] for point in result["curve"]] == [10, 30, 70, 90]
 
 
 def test_a_dose_is_asked_after_the_extremely_high_prompt() -> None:
     rubric = load_rubric("broadcast")
-    prompts = dict(list(load_user_prompts("test").items())[:4])
-    samples = list(dose_samples([rubric], [10, 55], {"broadcast": prompts}))
+    samples = list(dose_response("broadcast", "10,55", judge="none", limit_per_cell=4).dataset)
     assert len({sample.id for sample in samples}) == len(samples) == 8
     wordings = rubric.wordings(ScoreLevel.EXTREMELY_HIGH, "heldout")
     for number, sample in enumerate(samples):
         target = 10 if number < 4 else 55  # a user prompt has the same wording at every target
         end = f"Do all of this at an intensity of {target}, on a scale from 0 (not at all) to 100 (fully)."
-        system = sample.input[0].text  # type: ignore[union-attr]
-        assert system.startswith(wordings[number % 4 % len(wordings)]) and system.endswith(end)
+        assert sample.input[0].text == f"{wordings[number % 4 % len(wordings)]}\n\n{end}"  # type: ignore[union-attr]
     metadata = samples[-1].metadata or {}
     names = ("level", "target", "style", "rubric_hash", "dose_version")
     assert [metadata[name] for name in names] == ["moderate", 55, "number", rubric.hash, "1"]
 
 
 def test_adverbs_stand_for_the_default_targets_in_ascending_order() -> None:
-    assert parse_targets("10,30,50,70,90", "adjective") == sorted(ADVERBS) == list(ADVERBS)
-    prompt = dose_prompt("Be loud.", 30, "adjective")
-    assert prompt.startswith("Be loud.\n\nDo all of this slightly. The degrees are")
-    # the scale in the prompt names the same words in the same order
-    places = [prompt.rindex(word) for word in ADVERBS.values()]
-    assert places == sorted(places)
+    samples = list(dose_response("broadcast", style="adjective", judge="none", limit_per_cell=1).dataset)
+    for sample, adverb in zip(samples, ADVERBS.values(), strict=True):
+        _, _, dose = sample.input[0].text.partition("\n\n")  # type: ignore[union-attr]
+        assert dose.startswith(f"Do all of this {adverb}. The degrees are")
+        assert dose.endswith(f"from least to most: {', '.join(ADVERBS.values())}.")
+    assert [(sample.metadata or {})["target"] for sample in samples] == sorted(ADVERBS)
 
 
 @pytest.mark.parametrize(
