@@ -122,17 +122,13 @@ def test_saturation_point_by_hand(curve: list[float], point: float) -> None:
 
 def test_rubrics_weigh_the_same_and_undefined_ones_are_left_out() -> None:
     rows = pd.concat([student(lambda t: t, prompts="abcdef"), student(lambda t: 70, rubric="q", prompts="a")])
-    assert value("calibration_slope", rows) == pytest.approx(0.5)
-    assert value("dead_zone", rows) == pytest.approx(40)
-    assert value("saturation_point", rows) == 90  # q never moves
-
-
-def test_a_rubric_that_lacks_a_target_of_the_others_has_no_zone() -> None:
-    lacking = student(lambda t: t, rubric="q")
-    rows = pd.concat([student(lambda t: t), lacking[lacking["target"] != 50]])
-    result = by_rubric(by_prompt(rows)).loc["q"]
+    # q never moves
+    names = ("calibration_slope", "dead_zone", "saturation_point")
+    assert [value(name, rows) for name in names] == pytest.approx([0.5, 40, 90])
+    # a rubric that lacks a target of the others has no zone
+    result = by_rubric(by_prompt(rows[(rows["rubric"] == "r") | (rows["target"] != 50)])).loc["q"]
     assert result[["dead_zone", "saturation_point", "mean_absolute_error"]].isna().all()
-    assert result["dynamic_range"] == 80
+    assert result["dynamic_range"] == 0
 
 
 def dose_student(messages: list[Any]) -> str:
