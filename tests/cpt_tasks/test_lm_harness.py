@@ -90,28 +90,25 @@ def value(result: Any, name: str, task: str = ADHERENCE) -> float:
     return float(result["results"][task][f"{name},none"])
 
 
-def test_the_documents_are_the_grid_of_the_inspect_task_with_every_level_of_a_prompt_together() -> None:
-    result = list(load_documents(rubrics="broadcast,reverie", limit_per_cell=2, pretrained="a/model")["test"])
+def test_the_documents_are_the_grid_of_the_inspect_task_each_with_a_system_turn_of_its_own() -> None:
     grid = adherence_grid("broadcast,reverie", limit_per_cell=2)
-    for document, sample in zip(sorted(result, key=lambda document: document["position"]), grid, strict=True):
-        turns = [document["system_prompt"], document["user_prompt"]]
-        assert [document["id"], *turns] == [sample.id, *(message.text for message in sample.input)]  # type: ignore[union-attr]
-    first = [(document["rubric"], document["level"]) for document in result[:6]]
-    assert first == [(r, level) for r in ("broadcast", "reverie") for level in TEXTS]
-    assert len({document["user_prompt_id"] for document in result[:3]}) == 1
-
-
-def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_samples() -> None:
     model = FakeLM()
-    result = evaluate(model=model)
+    result = evaluate(model=model, metadata={"rubrics": "broadcast,reverie", "limit_per_cell": 2})
     rows = result["samples"][ADHERENCE]
-    for prompt, row in zip(model.prompts, rows, strict=True):
-        assert prompt == f"<system>{row['doc']['system_prompt']}</system><user>{row['doc']['user_prompt']}</user>"
-        verdict = json.loads(row["filtered_resps"][0])
-        assert verdict["response"] == row["resps"][0][0]
-        assert [criterion["id"] for criterion in verdict["criteria"]] == ["excitement", "address", "brevity"]
+    prompts = {row["doc"]["id"]: prompt for row, prompt in zip(rows, model.prompts, strict=True)}
+    for sample in grid:
+        system, user = (message.text for message in sample.input)  # type: ignore[union-attr]
+        assert prompts.pop(sample.id) == f"<system>{system}</system><user>{user}</user>"
+    # every level of a user prompt stands together
+    first = [(row["doc"]["rubric"], row["doc"]["level"]) for row in rows[:6]]
+    assert first == [(rubric, level) for rubric in ("broadcast", "reverie") for level in TEXTS]
+    assert len({row["doc"]["user_prompt_id"] for row in rows[:3]}) == 1
+    # the judgment is in the samples, the settings in the results
+    verdict = json.loads(rows[0]["filtered_resps"][0])
+    assert verdict["response"] == rows[0]["resps"][0][0]
+    assert [criterion["id"] for criterion in verdict["criteria"]] == ["excitement", "address", "brevity"]
     recorded = result["configs"][ADHERENCE]["metadata"]
-    assert (recorded["judge"], recorded["rubrics"], recorded["wording_split"]) == ("measured", "broadcast", "heldout")
+    assert (recorded["judge"], recorded["rubrics"], recorded["levels"]) == ("measured", "broadcast,reverie", "all")
 
 
 def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: Callable[..., Any]) -> None:
@@ -179,25 +176,32 @@ def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "message"),
+    ("options", "message"),
     [
-        ({}, {"apply_chat_template": False}, "pass --apply_chat_template"),
-        ({}, {"system_instruction": "Be nice."}, "--system_instruction would stand before the"),
-        ({}, {"cache_requests": True}, "--cache_requests would replay"),
-        ({"drop": True}, {}, "the chat template leaves out the system turn"),
-        ({"fold": True}, {}, "the chat template folds the system prompt into the user turn"),
-        (
-            {},
-            {"gen_kwargs": "max_gen_toks=1995"},
-            "would be cut off; pass --gen_kwargs max_gen_toks=",
-        ),
+        ({"apply_chat_template": False}, "pass --apply_chat_template"),
+        ({"system_instruction": "Be nice."}, "--system_instruction would stand before the"),
+        ({"cache_requests": True}, "--cache_requests would replay"),
+        ({"model": {"drop": True}}, "the chat template leaves out the system turn"),
+        ({"model": {"fold": True}}, "the chat template folds the system prompt into the user turn"),
+        ({"gen_kwargs": "max_gen_toks=1995"}, "would be cut off; pass --gen_kwargs max_gen_toks="),
+        ({"metadata": {"judges": "measured"}}, "--metadata judges: unknown, expected one of call_store, judge, "),
+        ({"metadata": {"judge": "gpt"}}, "--metadata judge: Model name 'gpt' should be in the format"),
+        ({"metadata": {"levels": "medium"}}, "--metadata: levels: got 'medium'"),
+        ({"metadata": {"limit_per_cell": 0}}, "--metadata limit_per_cell: got 0, expected"),
+        ({"metadata": {"n_samples": 1.5}}, "--metadata n_samples: got 1.5"),
+        ({"metadata": {"protocol": "paper"}}, "--metadata protocol: got 'paper', expected"),
+        ({"metadata": {"judge": "model"}}, "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-.*; bind"),
+        ({"metadata": {"rubrics": "tone_irony"}}, "has no measure"),
+        ({"task": BEST, "metadata": {"wordings": 2}}, "--metadata wordings: got 2, expected 1 for cpt_best_of_n"),
     ],
 )
-def test_a_run_that_would_lose_the_system_turn_is_refused(
-    model: dict[str, Any], options: dict[str, Any], message: str
+def test_what_cannot_be_or_would_lose_the_system_turn_is_said_before_anything_is_generated(
+    options: dict[str, Any], message: str
 ) -> None:
+    model = FakeLM(**options.get("model", {}))
     with pytest.raises(CannotRunError, match=message):
-        evaluate(model=FakeLM(**model), **options)
+        evaluate(**(options | {"model": model}))
+    assert model.prompts == []
 
 
 def test_a_chat_for_an_api_needs_a_system_message_of_its_own() -> None:
@@ -213,28 +217,6 @@ def test_a_chat_for_an_api_needs_a_system_message_of_its_own() -> None:
 def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
     result = evaluate(metadata={"judge": "model"}, predict_only=True)
     assert all(row["filtered_resps"] == row["resps"][0] for row in result["samples"][ADHERENCE])
-
-
-@pytest.mark.parametrize(
-    ("metadata", "message"),
-    [
-        ({"judges": "measured"}, "--metadata judges: unknown, expected one of call_store, judge, "),
-        ({"judge": "gpt"}, "--metadata judge: Model name 'gpt' should be in the format"),
-        ({"levels": "medium"}, "--metadata: levels: got 'medium'"),
-        ({"limit_per_cell": 0}, "--metadata limit_per_cell: got 0, expected"),
-        ({"n_samples": 1.5}, "--metadata n_samples: got 1.5"),
-        ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected"),
-        ({"judge": "model"}, "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-sonnet-5-5; bind"),
-        ({"judge": "measured", "rubrics": "tone_irony"}, "has no measure"),
-    ],
-)
-def test_what_cannot_be_is_said_in_a_sentence_before_anything_is_generated(
-    metadata: dict[str, Any], message: str
-) -> None:
-    model = FakeLM()
-    with pytest.raises(CannotRunError, match=message):
-        evaluate(model=model, metadata=metadata)
-    assert model.prompts == []
 
 
 @pytest.mark.parametrize("padding", [0, 1])
