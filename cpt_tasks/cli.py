@@ -83,7 +83,6 @@ def main() -> None:
 
     Benchmarks run with `inspect eval`, training with `accelerate`.
     """
-    # the hundred thousands of objects that inspect and the providers' clients make at import are never garbage: looking
-    # through them time and again, and once more at the end, took a third of the time of a short command
+    # a third of the time of a short command is looking for garbage in what inspect and the providers' clients import
     gc.set_threshold(10_000)
     atexit.register(gc.freeze)

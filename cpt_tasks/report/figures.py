@@ -13,14 +13,13 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import vl_convert
-from altair.typing import ChartType
+from altair.typing import ChartType as ChartType
 
-from cpt_tasks.report.section import MAX_ROWS, Charts
+from cpt_tasks.report.section import Charts as Charts
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
 
-__all__ = ["COLOURS", "Charts", "ChartType", "MAX_ROWS"]
-
+MAX_ROWS = 5000  # of a chart's data, which stands in the page
 # Okabe and Ito's palette, told apart with any colour vision; the two lightest darkened so that marks keep 3:1 on white.
 # By the name that page.css has for them, which is another colour on a dark ground.
 PALETTE = {"c1": "#0072b2", "c2": "#d55e00", "c3": "#00875f", "c4": "#b8578f", "c5": "#a87500", "c6": "#2b86bd"}
@@ -76,7 +75,7 @@ def shown_name(name: object) -> str:
 def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """The rows of the first models, rounded, as many models as have at most `MAX_ROWS` rows together.
 
-    Rows have a column `model`, and stand in the order of the models. `titled` says if models are left out.
+    Rows stand in the order of their column `model`. `titled` says if models are left out.
     """
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     sizes = frame.groupby("model", sort=False).size().cumsum()
@@ -87,14 +86,10 @@ def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame
 
 
 def titled(chart: ChartType, title: str, note: str, columns: Mapping[str, str], all_models: bool = False) -> ChartType:
-    """A chart with its title and a note.
+    """A chart, with its data at the top, with what it shows and how to read it.
 
-    Args:
-        chart: The chart, with its data at the top.
-        title: What it shows.
-        note: How to read it.
-        columns: Columns of its data with their captions: the table that stands beside it on the page.
-        all_models: Whether the page draws all models, whichever were chosen for the charts.
+    The table beside it on the page has the `columns` of its data, by caption. With `all_models` the page draws all
+    models, whichever were chosen for the charts.
     """
     counts = chart.data.attrs if isinstance(chart.data, pd.DataFrame) else {}
     if counts.get("drawn") != counts.get("models"):

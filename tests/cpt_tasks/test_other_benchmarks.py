@@ -74,7 +74,7 @@ def test_a_further_judgment_that_fails_is_counted_and_no_number(mock_model: Call
     failed = also["extremely_high"]["labyrinth"]
     assert (failed.score, failed.failure_mode, also["low"]["labyrinth"].score) == (None, "malformed_json", 55)
     assert (len(read.asked), read.unscored.total()) == (3, 0)
-    assert read.judging.further_failures == {("malformed_json", "labyrinth"): 1}
+    assert read.judging.further_failures == {"malformed_json by labyrinth": 1}
     # three own replies, two further ones, and the three attempts of the one that failed
     assert read.judging.attempts == 3 + 2 + failed.attempts
     summary, markdown, _ = reported(tmp_path / "report", log.location)

@@ -8,7 +8,7 @@ from shutil import copy
 from typing import Any
 
 import pytest
-from inspect_ai.log import EvalError, read_eval_log, write_eval_log
+from inspect_ai.log import EvalError, EvalSample, read_eval_log, write_eval_log
 from inspect_ai.scorer import Score
 from students import evaluated, follows, ignores, reported, verdict
 
@@ -35,20 +35,17 @@ def test_the_command_writes_what_the_logs_hold_as_json_tables_and_figures(logs: 
     protocol = summary["tasks"]["rubric_adherence"]
     assert (summary["schema"], protocol["judge"], protocol["split"]) == (2, "measured", "test")
     assert protocol["rubrics"] == {"broadcast": load_rubric("broadcast").hash}
-    entries = {model["name"]: model["tasks"]["rubric_adherence"] for model in summary["models"]}
-    assert set(entries) == {"base", "tuned"}
+    base, tuned = (model["tasks"]["rubric_adherence"] for model in summary["models"])
     # base: low right, moderate and high wrong; tuned: all right. Four user prompts are too few for an interval
-    none = {"ci_low": None, "ci_high": None}
-    assert entries["base"]["metrics"]["macro_accuracy"] == {"value": pytest.approx(1 / 3, abs=1e-6)} | none
-    assert entries["tuned"]["metrics"]["macro_accuracy"] == {"value": 1} | none
-    assert set(entries["tuned"]["metrics"]) == {*statistics.STATISTICS, "worst_wording_accuracy"}
-    by_level = entries["base"]["by_level"]
-    assert [by_level[level]["metrics"]["accuracy"]["value"] for level in by_level] == [1, 0, 0]
-    assert entries["tuned"]["by_rubric"]["broadcast"]["n"] == 12
-    assert (entries["tuned"]["n"], entries["tuned"]["unscored"]) == (12, 0)
+    for entry, accuracy in ((base, 1 / 3), (tuned, 1)):
+        expected = {"value": pytest.approx(accuracy, abs=1e-6), "ci_low": None, "ci_high": None}
+        assert entry["metrics"]["macro_accuracy"] == expected
+        assert (entry["n"], entry["unscored"], entry["by_rubric"]["broadcast"]["n"]) == (12, 0, 12)
+    assert set(tuned["metrics"]) == {*statistics.STATISTICS, "worst_wording_accuracy"}
+    assert [entry["metrics"]["accuracy"]["value"] for entry in base["by_level"].values()] == [1, 0, 0]
     assert "4 user prompts: too few for an interval" in report
     assert "| tuned" in printed
-    for name in ("score_by_level.png", "confusion.png", "levels_by_model.png"):
+    for name in ("score_by_level.png", "levels_by_model.png"):
         assert (out / name).read_bytes()[:4] == b"\x89PNG"
     assert (out / "table.csv").read_text().startswith("model,n,unscored,macro_accuracy")
     assert str(tmp_path) not in (out / "summary.json").read_text() + report
@@ -80,11 +77,10 @@ def test_logs_that_differ_in_the_protocol_are_refused(
         check_comparable([read_run(first), read_run(other)])
 
 
-@pytest.mark.parametrize("parameters", [{"targets": "10,20,50,70,90"}, {"style": "adjective"}])
-def test_runs_of_other_doses_are_refused(parameters: dict[str, Any], mock_model: Callable[..., Any]) -> None:
+def test_runs_of_other_doses_are_refused(mock_model: Callable[..., Any]) -> None:
     runs = [
-        read_run(evaluated(dose_response("broadcast", judge="measured", limit_per_cell=1, **options), model).location)
-        for options, model in (({}, mock_model(ignores)), (parameters, mock_model(ignores, name="other")))
+        read_run(evaluated(dose_response("broadcast", targets, judge="measured", limit_per_cell=1), model).location)
+        for targets, model in (("10,50", mock_model(ignores)), ("10,20", mock_model(ignores, name="other")))
     ]
     with pytest.raises(ValueError, match="differ in grid"):
         check_comparable(runs)
@@ -106,41 +102,38 @@ def test_every_key_of_the_protocol_is_compared(logs: list[str], mock_model: Call
         check_comparable([run, judged])
 
 
-def test_unscored_and_errored_samples_are_counted_and_never_a_number(logs: list[str], tmp_path: Path) -> None:
-    path = copy(logs[0], tmp_path)
-    log = read_eval_log(path)
-    first, second, *_ = log.samples or []
-    first.scores, first.error = {}, EvalError(message="boom", traceback="", traceback_ansi="")
-    second.scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
-    write_eval_log(log, path)
-    run = read_run(path)
-    assert (len(run.asked), run.unscored.total()) == (10, 2)
-    assert all(math.isnan(score) for score in run.frame["score"][:2])
+def edited(path: str, tmp_path: Path, edit: Callable[[list[EvalSample]], None]) -> str:
+    """A copy of a log with changed samples."""
+    copied = copy(path, tmp_path)
+    log = read_eval_log(copied)
+    edit(log.samples or [])
+    write_eval_log(log, copied)
+    return copied
+
+
+def test_unscored_and_errored_samples_are_counted_and_a_persons_edit_of_a_score_counts(
+    logs: list[str], tmp_path: Path
+) -> None:
+    def edit(samples: list[EvalSample]) -> None:
+        samples[0].scores, samples[0].error = {}, EvalError(message="boom", traceback="", traceback_ansi="")
+        samples[1].scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
+        for sample, value in zip(samples[2:4], (77.0, math.nan), strict=True):
+            (sample.scores or {})["rubric_judge"].value = value
+
+    run = read_run(edited(logs[0], tmp_path, edit))
+    assert (len(run.asked), run.unscored.total()) == (9, 3)
+    assert list(run.frame["score"][:4]) == pytest.approx([math.nan, math.nan, 77, math.nan], nan_ok=True)
     # the others are what they were
-    assert list(run.frame["score"][2:]) == list(read_run(logs[0]).frame["score"][2:])
-
-
-def test_a_score_that_a_person_edited_in_the_log_is_the_one_that_counts(logs: list[str], tmp_path: Path) -> None:
-    path = copy(logs[0], tmp_path)
-    log = read_eval_log(path)
-    first, second, *_ = log.samples or []
-    (first.scores or {})["rubric_judge"].value = 77.0
-    (second.scores or {})["rubric_judge"].value = math.nan
-    write_eval_log(log, path)
-    run = read_run(path)
-    assert run.frame["score"][0] == 77
-    assert math.isnan(run.frame["score"][1])
+    assert list(run.frame["score"][4:]) == list(read_run(logs[0]).frame["score"][4:])
 
 
 def test_a_log_that_was_judged_twice_is_refused(logs: list[str], tmp_path: Path) -> None:
-    path = copy(logs[0], tmp_path)
-    log = read_eval_log(path)
-    for sample in log.samples or []:
-        assert sample.scores is not None
-        sample.scores["rubric_judge1"] = sample.scores["rubric_judge"]
-    write_eval_log(log, path)
+    def edit(samples: list[EvalSample]) -> None:
+        for sample in samples:
+            sample.scores = {f"rubric_judge{n}": score for score in (sample.scores or {}).values() for n in ("", 1)}
+
     with pytest.raises(ValueError, match="judged more than once"):
-        read_run(path)
+        read_run(edited(logs[0], tmp_path, edit))
 
 
 def test_runs_of_one_model_name_from_two_providers_stand_in_one_report(logs: list[str]) -> None:

@@ -43,7 +43,7 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
     return {
         "metrics": {"mean_words": means.pop(WORDS).to_json()},
         "by_rubric": {rubric: {"score": estimate.to_json()} for rubric, estimate in means.items()},
-        "further_failures": run.judging.further_failure_counts(),
+        "further_failures": run.judging.further_failures,
     }
 
 
