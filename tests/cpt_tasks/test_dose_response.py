@@ -89,35 +89,28 @@ def test_monotone_shares_count_complete_prompts_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("curve", "stretch"),
+    ("curve", "stretch", "point"),
     [
-        ([0, 5, 10, 15, 20], (10, 90)),  # 5 of 20 is just the share: never moves
-        ([0, 5.1, 10.2, 15.3, 20.4], None),
-        ([50, 48, 50, 90, 95], (10, 50)),  # up and down by a little is no movement
-        ([0, 0, 50, 50, 50], (50, 90)),  # the widest
-        ([0, 0, 50, 100, 100], (10, 30)),  # the lowest of equal width
+        ([0, 5, 10, 15, 20], (10, 90), NAN),  # 5 of 20 is just the share, and 20 of the span of 80: never moves
+        ([0, 5.1, 10.2, 15.3, 20.4], None, 90),
+        ([50, 48, 50, 90, 95], (10, 50), 90),  # up and down by a little is no movement; 90% of the range is 90.3
+        ([0, 0, 50, 50, 50], (50, 90), 50),  # the widest
+        ([0, 0, 50, 100, 100], (10, 30), 70),  # the lowest of equal width
+        ([0, 30, 60, 89, 100], None, 90),
+        ([0, 30, 60, 90, 100], None, 70),
+        ([0, 95, 60, 95, 100], (70, 90), 70),  # from which it stays
+        ([0, 50, 100, 100, 50], (50, 70), NAN),  # comes down again
+        ([0, 21, 21, 21, 21], (30, 90), 30),
     ],
 )
-def test_dead_stretch_by_hand(curve: list[float], stretch: tuple[float, float] | None) -> None:
+def test_dead_stretch_and_saturation_point_by_hand(
+    curve: list[float], stretch: tuple[float, float] | None, point: float
+) -> None:
     assert dead_stretch(np.array(TARGETS), np.array(curve, dtype=float)) == stretch
-    # in targets: steps of 5 and 60; the second moves by 15 of 60, just a quarter
-    assert dead_stretch(np.array([10.0, 15, 75]), np.array([0.0, 50, 65])) == (15, 75)
-
-
-@pytest.mark.parametrize(
-    ("curve", "point"),
-    [
-        ([0, 30, 60, 89, 100], 90),  # 89 is under 90% of the range
-        ([0, 30, 60, 90, 100], 70),
-        ([0, 95, 60, 95, 100], 70),  # from which it stays
-        ([0, 50, 100, 100, 50], NAN),  # comes down again
-        ([0, 20, 20, 20, 20], NAN),  # a quarter of the span of 80: never moves
-        ([0, 21, 21, 21, 21], 30),
-    ],
-)
-def test_saturation_point_by_hand(curve: list[float], point: float) -> None:
     by_target = dict(zip(TARGETS, curve, strict=True))
     assert value("saturation_point", student(by_target.__getitem__)) == pytest.approx(point, nan_ok=True)
+    # in targets: steps of 5 and 60; the second moves by 15 of 60, just a quarter
+    assert dead_stretch(np.array([10.0, 15, 75]), np.array([0.0, 50, 65])) == (15, 75)
 
 
 def test_rubrics_weigh_the_same_and_undefined_ones_are_left_out() -> None:

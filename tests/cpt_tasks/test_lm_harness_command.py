@@ -60,9 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(
-    program: str, task: str, folder: Path, changes: dict[str, str], more: str = ""
-) -> tuple[str, Any, list[Any]]:
+def run(program: str, task: str, folder: Path, changes: dict[str, str], more: str = "") -> tuple[str, Any, list[Any]]:
     """What the README's command prints, its numbers and samples, with parts of it replaced."""
     [command] = [line for line in COMMANDS if line.startswith(program) and f"--tasks {task}" in line]
     for old, new in changes.items():

@@ -143,11 +143,6 @@ def test_pairs_that_share_a_rubric_share_what_is_asked_alone_and_all_ids_differ(
     assert judged.count(("unprompted", a.id, [b.id, c.id])) == 2
 
 
-def test_the_defaults_of_the_grids_stay_under_500_responses() -> None:
-    for made in (composition(judge="none"), paraphrase_robustness(judge="none"), drift(judge="none")):
-        assert 0 < len(made.dataset) < 500
-
-
 def test_a_student_that_hears_the_system_turn_only(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     task_ = paraphrase_robustness("broadcast", judge="measured", limit_per_cell=2, position="both", style="both")
     log = run(task_, mock_model(deaf, name="deaf"))
@@ -195,8 +190,8 @@ def test_an_adapter_is_paired_with_its_base_without_a_system_prompt(
 ) -> None:
     arguments = {"rubrics": "measured", "judge": "measured", "limit_per_family": 3}
     paths = base_and_tuned("cpt_tasks/drift", (PLAIN, BROADCAST_HIGH), mock_model, task_args=arguments)
-    for sample in read_eval_log(paths[0]).samples or []:
-        assert [message.role for message in sample.messages] == ["user", "assistant"]
+    samples = read_eval_log(paths[0]).samples or []
+    assert {tuple(message.role for message in sample.messages) for sample in samples} == {("user", "assistant")}
     summary, markdown, _ = reported(tmp_path / "report", *paths)
     base, tuned = (model["tasks"]["drift"] for model in summary["models"])
     assert ("drift" in base, tuned["compared_with"]) == (False, "base")
