@@ -28,7 +28,6 @@ PALETTE |= {"band": "#e3e1d8", "paper": "#ffffff"}
 COLOURS = [PALETTE[name] for name in ("c1", "c2", "c3", "c4", "c5", "c6", "ink")]
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"]
 INK, SOFT, RULE, BAND, PAPER = (PALETTE[name] for name in ("ink", "soft", "rule", "band", "paper"))
-ABOVE, BELOW = PALETTE["c1"], PALETTE["c2"]
 LEVELS = [level.value.replace("_", " ") for level in ScoreLevel]
 LEVEL_COLOURS = [PALETTE["c2"], PALETTE["middle"], PALETTE["c1"]]
 INTERVAL = {"ci_low": "95% from", "ci_high": "to"}
@@ -153,26 +152,6 @@ def rows_height(rows: pd.DataFrame, field: str) -> int:
 def panels(chart: ChartType, field: str, columns: int, sort: Sequence[str] | None = None) -> ChartType:
     """The chart once for each value of a column, so many beside one another."""
     return chart.facet(alt.Facet(f"{field}:N", sort=sort, title=None), columns=columns)
-
-
-def heatmap(
-    rows: pd.DataFrame, x: alt.X, y: alt.Y, value: str, columns: Mapping[str, str], top: float = 1, form: str = ".2f"
-) -> ChartType:
-    """Numbers in cells, shaded up to `top`: blue, below zero orange; `columns` are those of the tooltip."""
-    cells = alt.Chart().encode(x=x, y=y)
-    strength = f"0.04 + 0.56 * min(1, abs(datum.{value}) / {top})"
-    shades = cells.transform_calculate(strength=strength).mark_rect(
-        cornerRadius=2, xOffset=1, x2Offset=-1, yOffset=1, y2Offset=-1
-    )
-    return alt.layer(
-        shades.encode(
-            color=alt.condition(f"datum.{value} < 0", alt.value(BELOW), alt.value(ABOVE)),
-            opacity=alt.Opacity("strength:Q", scale=None, legend=None),
-            tooltip=tips(columns),
-        ),
-        cells.mark_text().encode(text=alt.Text(f"{value}:Q", format=form)),
-        data=rows,
-    )
 
 
 def spec_of(chart: ChartType) -> dict[str, Any]:
