@@ -20,13 +20,11 @@ from students import CALM, reported
 from cpt_tasks.benchmarks.rubric_adherence.report import score_by_level
 from cpt_tasks.report import page as page_package
 from cpt_tasks.report.figures import PALETTE, chart_data, page_spec, save_png, spec_of, titled
-from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.page.build import vega_bundle
 from cpt_tasks.report.page.samples import columns, kept_texts, level_order, miss, safe_json, samples_of
-from cpt_tasks.report.report import SECTIONS, of_task, summarise
+from cpt_tasks.report.report import SECTIONS, of_task
 
 ASSETS = Path(page_package.__file__).parent / "assets"
-LOGS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
 CHARTS = {
     "rubric_adherence": {"levels_by_model", "score_by_level"},
     "best_of_n": {"best_of_k_band_hit"},
@@ -82,8 +80,7 @@ def test_no_text_can_end_its_data_block() -> None:
     hostile = f"{page_samples.HOSTILE} \u2028 \ud800"
     text = safe_json({"text": hostile})
     assert not set("<>&\u2028") & set(text)
-    assert json.loads(text) == {"text": hostile}
-    text.encode("utf-8")
+    assert json.loads(text.encode("utf-8")) == {"text": hostile}
     with pytest.raises(ValueError, match="not JSON compliant"):
         safe_json(float("nan"))
 
@@ -109,7 +106,7 @@ def test_the_same_input_gives_the_same_bytes(page: str) -> None:
 
 
 def test_a_report_without_adherence_has_no_leaderboard_but_its_benchmarks() -> None:
-    page = page_samples.page(page_samples.summary(["dose_response"]))
+    page = page_samples.page("dose_response")
     assert 'id="leaderboard"' not in page
     assert 'id="chart-dose_response"' in page
 
@@ -145,11 +142,9 @@ def rows_of(spec: dict[str, Any]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("task", CHARTS)
-def test_charts_of_the_committed_logs_are_drawn(task: str, tmp_path: Path) -> None:
-    adherence = [str(LOGS / name) for name in ("base.eval", "cpt.eval")]
-    runs = [read_run(path) for path in find_logs(adherence if task == "rubric_adherence" else [str(LOGS / task)])]
-    models = of_task(summarise(runs), task)
-    charts = SECTIONS[task].charts(models, runs)
+def test_every_benchmark_has_its_charts_as_png_and_for_the_page(task: str, tmp_path: Path) -> None:
+    models = of_task(page_samples.summary(), task)
+    charts = SECTIONS[task].charts(models, list(map(page_samples.adherence, models)))
     assert set(charts) == CHARTS[task]
     for stem, chart in charts.items():
         assert (tmp_path / save_png(chart, tmp_path, stem)).read_bytes()[:4] == b"\x89PNG"

@@ -149,7 +149,7 @@ def test_the_drill_down_shows_the_responses_of_the_cell(page: Any) -> None:
 
 
 def test_texts_that_were_left_out_are_counted_and_a_cell_has_a_link(open_page: Callable[..., Any]) -> None:
-    html = page_samples.page(page_samples.summary(["rubric_adherence"]), most_texts=60)
+    html = page_samples.page("rubric_adherence", most_texts=60)
     page = open_page(html, "#samples?model=beta&rubric=reverie&level=low")
     # three runs of six cells: 20 texts of each run, 3 of each cell
     note = "8 responses: mean score 47.0, 3 in the band. The texts of 3 are here; 5 are left out"
@@ -182,11 +182,10 @@ def test_a_phone_needs_no_sideways_scrolling(page: Any) -> None:
     page.wait_for_selector(f"html[data-drawn='{drawn + 1}']")
     assert page.evaluate("() => document.documentElement.scrollWidth") == 360
     assert page.locator("#board").bounding_box()["width"] > 360  # the table scrolls in its own region
-    widths = "() => [...document.querySelectorAll('.plot svg')].map((svg) => svg.getBoundingClientRect().width)"
-    assert max(page.evaluate(widths)) <= 340
-    controls = "[...document.querySelectorAll('button, select, input[type=search]')]"
-    small = f"() => {controls}.filter((control) => control.offsetParent && control.offsetHeight < 24).length"
-    assert page.evaluate(small) == 0
+    widths = [plot.bounding_box()["width"] for plot in page.locator(".plot svg:visible").all()]
+    assert max(widths) <= 340
+    heights = [control.bounding_box()["height"] for control in page.locator("button:visible, select:visible").all()]
+    assert min(heights) >= 24
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -205,20 +204,15 @@ def test_axe_finds_no_fault(page: Any, scheme: str) -> None:
 
 
 def test_the_tab_key_leads_from_the_top_through_the_controls(page: Any) -> None:
-    focused = "() => document.activeElement.className || document.activeElement.id"
-    page.evaluate("() => { document.activeElement.blur(); scrollTo(0, 0); }")
+    def after(key: str) -> str:
+        page.keyboard.press(key)
+        return str(page.evaluate("() => document.activeElement.id"))
+
     page.locator(".skip").focus()
     assert page.locator(".skip").bounding_box()["x"] >= 0
-    page.keyboard.press("Enter")
-    assert page.evaluate(focused) == "main"
-    page.keyboard.press("Tab")
-    assert page.evaluate(focused) == "filter"
+    assert [after("Enter"), after("Tab")] == ["main", "filter"]
     page.locator("#pick-model").focus()
-    reached = []
-    for _ in range(3):
-        page.keyboard.press("Tab")
-        reached.append(page.evaluate(focused))
-    assert reached == ["pick-rubric", "pick-level", "pick-order"]
+    assert [after("Tab") for _ in range(3)] == ["pick-rubric", "pick-level", "pick-order"]
 
 
 def test_it_prints_in_ink_on_paper_without_its_controls(page: Any) -> None:

@@ -10,18 +10,14 @@ from typing import Any
 import pytest
 from inspect_ai.log import EvalError, EvalSample, read_eval_log, write_eval_log
 from inspect_ai.scorer import Score
-from students import evaluated, follows, ignores, reported, verdict
+from students import evaluated, follows, ignores, reported
 
 from cpt_tasks.benchmarks.dose_response.task import dose_response
 from cpt_tasks.benchmarks.rubric_adherence import statistics
-from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.report import summarise
 from cpt_tasks.report.run import check_comparable, tell_apart
-from cpt_tasks.scorer import rubric_judge
 from rubrics import load_rubric
-
-RESULTS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +45,6 @@ def test_the_command_writes_what_the_logs_hold_as_json_tables_and_figures(logs: 
         assert (out / name).read_bytes()[:4] == b"\x89PNG"
     assert (out / "table.csv").read_text().startswith("model,n,unscored,macro_accuracy")
     assert str(tmp_path) not in (out / "summary.json").read_text() + report
-
-
-def test_without_the_main_benchmark_the_command_shows_what_there_is(tmp_path: Path) -> None:
-    _, _, printed = reported(tmp_path / "report", str(RESULTS / "drift"))
-    assert "### Drift" in printed
-    assert "| smollm2-135m-cpt |  24 |" in printed
-    assert (tmp_path / "report" / "table.csv").read_text().startswith("model,n,unscored,mean_words")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +75,7 @@ def test_runs_of_other_doses_are_refused(mock_model: Callable[..., Any]) -> None
         check_comparable(runs)
 
 
-def test_every_key_of_the_protocol_is_compared(logs: list[str], mock_model: Callable[..., Any], tmp_path: Path) -> None:
+def test_every_key_of_the_protocol_is_compared(logs: list[str]) -> None:
     run = read_run(logs[0])
     # an edit of the judge's prompt that kept its version is another judge_prompt_hash
     assert {"judge", "judge_prompt_hash", "judge_repeats", "split", "rubrics", "grid"} <= set(run.protocol)
@@ -94,12 +83,6 @@ def test_every_key_of_the_protocol_is_compared(logs: list[str], mock_model: Call
         other = replace(run, name="two", protocol=run.protocol | {key: "edited"})
         with pytest.raises(ValueError, match=f"two and base differ in {key}: 'edited' and "):
             check_comparable([run, other])
-    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=4)
-    task.scorer = [rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"))]
-    roles = {"grader": mock_model(lambda _: verdict(55), name="grader")}
-    judged = read_run(evaluated(task, mock_model(ignores, name="third"), model_roles=roles).location)
-    with pytest.raises(ValueError, match="differ in judge: "):
-        check_comparable([run, judged])
 
 
 def edited(path: str, tmp_path: Path, edit: Callable[[list[EvalSample]], None]) -> str:
@@ -149,7 +132,6 @@ def test_runs_of_one_model_name_from_two_providers_stand_in_one_report(logs: lis
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not found, expected an .eval log or a folder"):
-        find_logs([str(tmp_path / "nowhere")])
-    with pytest.raises(ValueError, match="no finished log found"):
-        find_logs([str(tmp_path)])
+    for path, message in ((tmp_path / "nowhere", "not found, expected an .eval log"), (tmp_path, "no finished log")):
+        with pytest.raises(ValueError, match=message):
+            find_logs([str(path)])
