@@ -13,16 +13,14 @@ from cpt_tasks.report.text import cell, json_of
 from judges.interval import Estimate, estimates, jsonable
 
 INTRO = f"""\
-The system prompt asks for the rubric's attribute at a numeric target from 0 to 100 (or by an adverb of degree that
-stands for one), which no model was trained on. `calibration_slope` is the slope of score on target within a user
-prompt: 1 is calibrated, 0 ignores the target. `dead_zone` is the width of the widest stretch of targets whose
-neighbours' mean scores differ by at most {DEAD_SHARE:.0%} of the targets' distance; all of the span if the score never
-moves. `saturation_point` is the lowest target from which the mean stays at or above {SATURATION_SHARE:.0%} of its
-range; the highest target says that nothing saturates before it, and it is undefined for a curve that does not move or
-does not end at its top. `monotone_share` is the share of user prompts whose scores never fall from target to target (a
-model that always scores the same has 1), `strict_monotone_share` that of those that rise at every step. All are
-computed within rubric and averaged over the rubrics where they are defined. Intervals are 95% and take the user prompts
-as drawn; dead zone and saturation point, which move in steps, have none."""
+The system prompt asks for the rubric's attribute at a numeric target from 0 to 100 (or by an adverb that stands for
+one), which no model was trained on. `calibration_slope` is the slope of score on target within a user prompt: 1 is
+calibrated, 0 ignores the target. `dead_zone` is the width of the widest stretch of targets whose neighbours' scores
+differ by at most {DEAD_SHARE:.0%} of the targets' distance. `saturation_point` is the lowest target from which the mean
+stays at {SATURATION_SHARE:.0%} of its range or above; undefined for a curve that does not move or does not end at its
+top. `monotone_share` is the share of user prompts whose scores never fall from target to target (1 for a constant
+score), `strict_monotone_share` that of those that rise at every step. All are computed within rubric and averaged over
+the rubrics where they are defined; dead zone and saturation point move in steps and have no interval."""
 IN_POINTS = ("dynamic_range", "mean_absolute_error", "dead_zone", "saturation_point")
 
 
