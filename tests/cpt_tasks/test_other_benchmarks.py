@@ -119,6 +119,9 @@ def test_a_student_that_follows_the_first_wording_only(mock_model: Callable[...,
     cells = {(cell["steered"], cell["scored"]) for cell in entry["side_effects"]}
     assert cells == {(r, q) for r in TWO.split(",") for q in TWO.split(",")}
     assert "Composition" in markdown
+    # judged in the run, inspect shows the same
+    shown = shown_metrics(run(composition(TWO, judge="measured", limit_per_cell=2), mock_model(follows)))
+    assert (shown["n_joint"], [shown["interference"]]) == (8, pytest.approx(values_of(entry, "interference"), abs=1e-6))
 
 
 def test_pairs_are_all_or_named_or_drawn() -> None:
@@ -192,6 +195,7 @@ def test_an_adapter_is_paired_with_its_base_without_a_system_prompt(
     paths = base_and_tuned("cpt_tasks/drift", (PLAIN, BROADCAST_HIGH), mock_model, task_args=arguments)
     samples = read_eval_log(paths[0]).samples or []
     assert {tuple(message.role for message in sample.messages) for sample in samples} == {("user", "assistant")}
+    assert shown_metrics(read_eval_log(paths[1]))["broadcast"] == pytest.approx(score_by("broadcast", BROADCAST_HIGH))
     summary, markdown, _ = reported(tmp_path / "report", *paths)
     base, tuned = (model["tasks"]["drift"] for model in summary["models"])
     assert ("drift" in base, tuned["compared_with"]) == (False, "base")
