@@ -60,13 +60,10 @@ Document = dict[str, Any]
 
 
 def settings_of(metadata: Mapping[str, Any]) -> Settings:
-    """The settings in a task's metadata, those of the preset where there are none.
+    """The settings in a task's metadata, those of the preset where there are none; CannotRunError for a wrong one.
 
     lm_eval merges the model's arguments into the metadata, so a key that is not ours may be one of those; it is only
     refused if it looks like a misspelling of ours. `check_names` is for keys that are known to come from --metadata.
-
-    Raises:
-        CannotRunError: If a key looks misspelt or a value is not possible.
     """
     check_names(key for key in metadata if difflib.get_close_matches(key, NAMES, cutoff=0.75))
     given = {key: value for key, value in metadata.items() if key in NAMES}
@@ -91,13 +88,10 @@ def check_names(keys: Iterable[str]) -> None:
 
 
 def load_documents(**metadata: Any) -> "dict[str, Dataset]":
-    """The documents as lm_eval's `custom_dataset`; it hands over metadata, model arguments and more.
+    """The documents, as lm_eval's `custom_dataset`; it hands over metadata, model arguments and more.
 
     The first user prompt of every (rubric, level) stands before the second, and so on, so the first k documents, which
-    is what `--limit k` takes, hold every level of a prompt.
-
-    Raises:
-        CannotRunError: If a setting is not possible.
+    is what `--limit k` takes, hold every level of a prompt. CannotRunError for a wrong setting.
     """
     from datasets import Dataset
 

@@ -34,11 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_judge(settings: Settings) -> Judge:
-    """The judge of the settings, before any response is paid for.
-
-    Raises:
-        CannotRunError: If a rubric cannot be measured, there is no key for the model, or its call store is no store.
-    """
+    """The judge; CannotRunError if a rubric cannot be measured, a key is missing, or the call store is no store."""
     name = DEFAULT_JUDGE if settings.judge == "model" else settings.judge
     try:
         if settings.judge == "measured":

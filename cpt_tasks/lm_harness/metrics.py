@@ -81,12 +81,8 @@ def best_of_n_values(document: Document, results: Sequence[Sequence[str]]) -> di
 
 
 def best_of_n_metrics(settings: Settings) -> list[dict[str, Any]]:
-    """The metrics of `cpt_best_of_n` for lm_eval.
-
-    Raises:
-        CannotRunError: If a cell has several wordings: its samples would not be samples of one prompt.
-    """
-    if settings.wordings != 1:
+    """The metrics of `cpt_best_of_n` for lm_eval; CannotRunError if a cell has several wordings."""
+    if settings.wordings != 1:  # its samples would not be samples of one prompt
         raise CannotRunError(f"--metadata wordings: got {settings.wordings}, expected 1 for cpt_best_of_n")
     n = settings.n_samples
     return _metrics(["judge_failed", "n_distinct"], best_of_n_numbers((), n), lambda items: best_of_n_numbers(items, n))

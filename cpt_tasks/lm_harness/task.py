@@ -16,12 +16,10 @@ from cpt_tasks.lm_harness.lm_eval_private import messages_of, model_of, predicts
 class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
     """A task whose documents bring their own system prompt and whose responses are judged by a rubric.
 
-    Args:
-        config: The YAML's content; `metric_list` is a function from settings to the list. lm_eval looks for a
-            parameter of this name.
+    In its YAML, `metric_list` is a function from settings to the list.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any]) -> None:  # lm_eval looks for a parameter of this name
         content = dict(config)
         content.pop("class", None)  # lm_eval's own configuration has no such field
         self.settings = settings_of(content.get("metadata") or {})
@@ -33,12 +31,7 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         super().__init__(config=content)
 
     def build_all_requests(self, **options: Any) -> None:
-        """Makes the requests.
-
-        Raises:
-            CannotRunError: If the system prompt would not reach the model as a turn of its own, or the judge cannot
-                be asked.
-        """
+        """Makes the requests; CannotRunError if system prompts would be lost or changed, or there is no judge."""
         if not (options.get("apply_chat_template") and options.get("chat_template")):
             raise CannotRunError(
                 f"{self.task_name}: the system prompts need a chat template, or they would be glued to the user's "
@@ -55,11 +48,7 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         super().build_all_requests(**options)
 
     def construct_requests(self, doc: Document, ctx: Any, **options: Any) -> Any:
-        """The request of one document.
-
-        Raises:
-            CannotRunError: If the rendered chat has no system turn with the system prompt, or is too long.
-        """
+        """The request of one document; CannotRunError if its chat lacks the system turn, or is too long."""
         render = options["chat_template"]
         problem = chat_problem(doc, ctx, render) or length_problem(ctx, render, self.config.generation_kwargs)
         if problem:
@@ -82,12 +71,10 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
 
 
 def chat_problem(document: Document, rendered: Any, render: Callable[[list[dict[str, str]]], Any]) -> str:
-    """What is wrong with a chat as the model will read it, "" if nothing is.
+    """What is wrong with a document's chat as the model will read it, "" if nothing is.
 
-    Args:
-        document: What is asked.
-        rendered: Its chat: a text, or for models behind an API messages, also as JSON in an attribute `prompt`.
-        render: Makes such a chat of messages.
+    `rendered` is a text, or for models behind an API messages, also as JSON in an attribute `prompt`; `render` makes
+    such a chat of messages.
     """
     system, user = document["system_prompt"].strip(), document["user_prompt"].strip()
     problem = ""

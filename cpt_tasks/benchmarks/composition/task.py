@@ -72,11 +72,7 @@ def composition(
 
 
 def rubric_pairs(rubrics: Sequence[Rubric], pairs: str | list[str], max_pairs: int, seed: int) -> list[Pair]:
-    """The pairs of a selection, in its order.
-
-    Raises:
-        ValueError: If a pair is not two different rubrics of the selection, or there is none, or max_pairs is below 1.
-    """
+    """The pairs of a selection, in its order; ValueError if one is not two different rubrics, or there is none."""
     check_least(max_pairs, 1, "max_pairs")
     by_id = {rubric.id: rubric for rubric in rubrics}
     chosen = list(combinations(rubrics, 2))

@@ -82,11 +82,7 @@ def dose_response(
 
 
 def parse_targets(selection: str | float | Sequence[str | float], style: DoseStyle) -> list[float]:
-    """The targets of a selection, in ascending order.
-
-    Raises:
-        ValueError: If one is not a number from 0 to 100, stands twice, or has no word in the style "adjective".
-    """
+    """The targets of a selection, in ascending order; ValueError if one cannot be asked for in the style, or twice."""
     parts = str(selection).split(",") if isinstance(selection, str | int | float) else selection
     try:
         targets = sorted(float(part) for part in parts)
