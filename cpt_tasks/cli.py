@@ -21,10 +21,12 @@ COMMANDS = {
     "calls": ("model_calls.commands:calls_command", "Show what a call store holds and cost."),
     "compare": ("cpt_tasks.report.compare:compare_command", "Compare two models on the same samples."),
     "generate": ("data_gen.generate.command:generate_command", "Ask a teacher for responses at each score level."),
-    "judge agreement": ("cpt_tasks.judge_logs.commands:agreement_command", "Compare two judges on the same responses."),
+    "judge agreement": (
+        "cpt_tasks.judge_logs.commands:agreement_command",
+        "Compare a judge with another, or with people.",
+    ),
     "judge audit": ("cpt_tasks.judge_logs.commands:audit_command", "Compare a judge with known scores."),
     "judge batch": ("cpt_tasks.judge_logs.commands:batch_command", "Judge logs through provider batches."),
-    "judge calibrate": ("cpt_tasks.judge_logs.commands:calibrate_command", "Correct a judge by human scores."),
     "judge forecast": ("cpt_tasks.judge_logs.commands:forecast_command", "Say what judging will cost."),
     "judge texts": ("cpt_tasks.judge_logs.commands:texts_command", "Score the responses of a JSONL file."),
     "report": ("cpt_tasks.report.report:report_command", "Compute tables, figures and a page from eval logs."),
@@ -59,7 +61,10 @@ class _LazyGroup(click.Group):
             name = OLD_NAMES[name]
         if name in COMMANDS:
             module, _, attribute = COMMANDS[name][0].partition(":")
-            command = getattr(import_module(module), attribute)
+            try:
+                command = getattr(import_module(module), attribute)
+            except ModuleNotFoundError as error:
+                raise click.ClickException(f"{error}: pip install 'cpt-tasks[data]'") from error
             return command if isinstance(command, click.Command) else None
         if name not in GROUPS:
             return None

@@ -23,7 +23,6 @@ from judges import (
     Panel,
     ScoreRecord,
     check_measurable,
-    grader_model,
     grader_models,
     judge_hash,
     outcome_of,
@@ -198,7 +197,7 @@ def scorer_of(
             check_measurable(rubric)
     else:
         try:
-            grader_model()
+            grader_models()
         except PrerequisiteError as error:
             if "ANTHROPIC_API_KEY" not in str(error.message):
                 raise
