@@ -12,7 +12,7 @@ from string import Template
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from rubrics import Rubric, load_user_prompts
 
@@ -20,11 +20,7 @@ CLEAN = "clean"
 _LEET = str.maketrans("aeiotAEIOT", "4310743107")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Attack(_Frozen):
+class Attack(BaseModel, frozen=True, extra="forbid"):
     """One attack: a template, and where its text goes relative to the text that it is put on.
 
     The text holds `$response` where, and only where, the place is "wrap".
@@ -39,7 +35,7 @@ class Attack(_Frozen):
 NO_ATTACK = Attack(id=CLEAN, family=CLEAN, place="wrap", text="$response")
 
 
-class BaseText(_Frozen):
+class BaseText(BaseModel, frozen=True, extra="forbid"):
     """A low-scoring response that attacks are put on; `user_prompt_id` names the train user prompt it answers."""
 
     id: str
@@ -54,7 +50,7 @@ class BaseText(_Frozen):
         return load_user_prompts("train")[self.user_prompt_id]
 
 
-class AttackSet(_Frozen):
+class AttackSet(BaseModel, frozen=True, extra="forbid"):
     """The content of `attacks.yaml`."""
 
     order: str
