@@ -28,7 +28,7 @@ ASSETS = Path(page_package.__file__).parent / "assets"
 CHARTS = {
     "rubric_adherence": {"levels_by_model", "score_by_level"},
     "best_of_n": {"best_of_k_band_hit"},
-    "dose_response": {"dose_response", "dose_response_by_rubric"},
+    "dose_response": {"dose_response"},
     "composition": {"composition"},
     "paraphrase_robustness": {"paraphrases"},
     "drift": {"drift"},

@@ -75,8 +75,8 @@ def models(page: Any) -> list[str]:
 
 def test_it_opens_draws_every_chart_and_asks_for_nothing(page: Any) -> None:
     charts = page.locator("figure.chart")
-    # two of rubric_adherence and dose_response, one of four more
-    assert charts.count() == 8
+    # two of rubric_adherence, one of five more
+    assert charts.count() == 7
     for chart in charts.all():
         assert chart.locator(".plot svg path").count() > 3, chart.get_attribute("id")
         assert chart.locator(".numbers td").count() > 0
