@@ -18,6 +18,7 @@ from cpt_tasks import samples as samples_module
 from cpt_tasks.benchmarks.best_of_n.task import best_of_n
 from cpt_tasks.benchmarks.composition.task import composition
 from cpt_tasks.benchmarks.dose_response.task import dose_response
+from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.judge_robustness.task import judge_robustness
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, adherence_grid, rubric_adherence
@@ -197,6 +198,48 @@ def test_presets(parameters: dict[str, Any], n: int, n_rubrics: int) -> None:
     assert len(samples) == len({sample.id for sample in samples}) == n
     assert len({(sample.metadata or {})["rubric"] for sample in samples}) == n_rubrics
     assert [PRESETS[name].protocol for name in ("core", "full", "paper")] == ["criteria", "criteria", "holistic"]
+
+
+@pytest.mark.parametrize(
+    ("task", "parameters", "limit", "cells"),
+    [
+        # with --limit 6: two rubrics at three levels, one user prompt
+        (rubric_adherence, {}, 6, [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel]),
+        (rubric_adherence, {"wordings": 3}, 6, [(r, level) for r in ("broadcast", "reverie") for level in ScoreLevel]),
+        (best_of_n, {}, 6, [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel]),
+        (
+            paraphrase_robustness,
+            {},
+            6,
+            [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel],
+        ),
+        (dose_response, {"targets": "10,90"}, 4, [(r, t) for r in ("broadcast", "reverie") for t in ("10", "90")]),
+        # two pairs of two levels, and what they are paired with
+        (composition, {"pairs": "broadcast+reverie", "levels": "low"}, 4)
+        + ([("broadcast", "low+low"), ("broadcast", "low"), ("reverie", "low"), ("broadcast", "none")],),
+    ],
+)
+def test_a_limit_takes_all_levels_of_several_rubrics(
+    task: Callable[..., Task], parameters: dict[str, Any], limit: int, cells: list[tuple[str, str]]
+) -> None:
+    samples = list(
+        task(**({"rubrics": "broadcast,reverie", "judge": "none", "limit_per_cell": 2} | parameters)).dataset
+    )
+    first = samples[:limit]
+    assert [((sample.metadata or {})["rubric"], sample.target) for sample in first] == cells
+    assert len({(sample.metadata or {})["user_prompt_id"] for sample in first}) == 1
+
+
+def test_a_limit_takes_every_family_of_attacks_and_every_family_of_user_prompts() -> None:
+    attacks = [sample.metadata or {} for sample in judge_robustness().dataset][:18]
+    assert len({attack["rubric"] for attack in attacks}) == 2
+    assert len({attack["family"] for attack in attacks}) == 9  # eight families, and the clean text
+    assert {attack["base_text"] for attack in attacks if attack["family"] == "clean"} == {
+        attack["base_text"] for attack in attacks
+    }
+    asked = [(sample.metadata or {})["user_prompt_id"] for sample in drift("core", judge="none").dataset]
+    families = {rubric.family: list(load_user_prompts("test", rubric.family)) for rubric in load_rubrics("core")}
+    assert asked[: len(families)] == list(dict.fromkeys(prompts[0] for prompts in families.values()))
 
 
 def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None:

@@ -21,7 +21,16 @@ from inspect_ai.solver import generate
 
 from cpt_tasks.options import check_least, levels_of, prompts_by_rubric, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import ALONE, TOGETHER, WordingSplit, content_hash, sample_of, unprompted_sample, wording_at
+from cpt_tasks.samples import (
+    ALONE,
+    TOGETHER,
+    WordingSplit,
+    content_hash,
+    sample_of,
+    spread,
+    unprompted_sample,
+    wording_at,
+)
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
@@ -98,7 +107,7 @@ def composition_samples(
     user_prompts: Mapping[str, Mapping[str, str]],
     wording_split: WordingSplit,
 ) -> MemoryDataset:
-    """The joint samples pair by pair, then each rubric alone, then the user prompts without a system prompt.
+    """The joint samples pair by pair, each rubric alone, and the user prompts without a system prompt, `spread`.
 
     The user prompts (first rubric's id -> id -> text) take the wordings in turn, as in `rubric_adherence`, and which of
     the two stands first; what is asked alone has the wording that it has in company. Nothing is asked twice that two
@@ -121,7 +130,7 @@ def composition_samples(
     for (rubric_id, _, user_prompt_id), sample in alone.items():
         sample.metadata = (sample.metadata or {}) | {"also": list(partners[rubric_id, user_prompt_id])}
     unprompted = [unprompted_sample(*prompt, list(rubrics.values())) for prompt, rubrics in judges.items()]
-    return MemoryDataset([*together, *alone.values(), *unprompted], name="composition")
+    return MemoryDataset(spread([*together, *alone.values(), *unprompted], "cell"), name="composition")
 
 
 @metric(scores="unreduced")

@@ -17,7 +17,7 @@ from inspect_ai.solver import generate
 
 from cpt_tasks.options import check_choice, prompts_by_rubric, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import WordingSplit, sample_of, wording_at
+from cpt_tasks.samples import WordingSplit, sample_of, spread, wording_at
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
@@ -74,7 +74,7 @@ def dose_response(
             system = TEMPLATES[style].format(system=full, dose=ADVERBS[target] if style == "adjective" else number)
             samples.append(sample_of(rubric, level, user_prompt_id, text, system, wording, asked=number, **facts))
     return Task(
-        dataset=MemoryDataset(samples, name="dose_response"),
+        dataset=MemoryDataset(spread(samples), name="dose_response"),
         solver=[check_rendering(), generate()],
         scorer=scorer_of("dose_response", judge, rubrics, protocol, judge_repeats, panel, call_store),
         version=TASK_VERSION,

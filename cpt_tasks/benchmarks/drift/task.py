@@ -15,7 +15,7 @@ from inspect_ai.solver import generate
 
 from cpt_tasks.options import check_least, prompts_by_rubric
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import unprompted_sample
+from cpt_tasks.samples import interleaved, unprompted_sample
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
@@ -44,9 +44,8 @@ def drift(
     """
     check_least(limit_per_family, 1, "limit_per_family")
     selected = load_rubrics(rubrics)
-    texts: dict[str, str] = {}
-    for prompts in prompts_by_rubric(selected, user_prompts, limit_per_family).values():
-        texts |= prompts
+    by_rubric = prompts_by_rubric(selected, user_prompts, limit_per_family)
+    texts = dict(interleaved(prompts.items() for prompts in by_rubric.values()))
     samples = [unprompted_sample(user_prompt_id, text, selected) for user_prompt_id, text in texts.items()]
     return Task(
         dataset=MemoryDataset(samples, name="drift"),

@@ -21,7 +21,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from cpt_tasks.benchmarks.judge_robustness.attacks import NO_ATTACK, AttackSet, attacked_text, load_attacks
 from cpt_tasks.options import check_choice, check_least
-from cpt_tasks.samples import content_hash
+from cpt_tasks.samples import content_hash, spread
 from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
 from judges.model import JudgeProtocol
@@ -65,7 +65,9 @@ def judge_robustness(
 def attack_samples(
     attack_set: AttackSet, rubrics: Sequence[Rubric], families: Sequence[str], limit_per_family: int | None = None
 ) -> MemoryDataset:
-    """One sample per text, rubric by rubric: the base texts clean, then each with every attack.
+    """One sample per text: the base texts clean and with every attack, `spread` over rubrics and families.
+
+    Where an attacked text is among the first N, so is the clean one.
 
     A sample's id ends in a hash of the text, its user prompt and the rubric.
 
@@ -90,7 +92,7 @@ def attack_samples(
                 metadata=facts | {"family": attack.family, "attack": attack.id},
             )
             samples.append(sample)
-    return MemoryDataset(samples, name="judge_robustness")
+    return MemoryDataset(spread(samples, "family"), name="judge_robustness")
 
 
 @solver

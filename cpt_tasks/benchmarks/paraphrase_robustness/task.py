@@ -16,7 +16,7 @@ from inspect_ai.solver import generate
 
 from cpt_tasks.options import check_choice, check_least, levels_of, prompts_by_rubric, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import WordingSplit, content_hash, sample_of
+from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
@@ -80,7 +80,7 @@ def paraphrase_robustness(
                 sample.input = [ChatMessageUser(content=f"{request}\n\n{text}")]
             samples.append(sample)
     return Task(
-        dataset=MemoryDataset(samples, name="paraphrase_robustness"),
+        dataset=MemoryDataset(spread(samples), name="paraphrase_robustness"),
         solver=[check_rendering(), generate()],
         scorer=scorer_of("paraphrase_robustness", judge, rubrics, protocol, judge_repeats, panel, call_store),
         version=TASK_VERSION,
