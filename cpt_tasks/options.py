@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from cpt_tasks.samples import WordingSplit
-from rubrics import Rubric, ScoreLevel, Split, load_user_prompts
+from model_calls.inspect_private import command_folder
+from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
 
 logger = logging.getLogger(__name__)
 _SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
@@ -54,6 +55,13 @@ def prompts_by_rubric(rubrics: Sequence[Rubric], split: Split, limit: int) -> di
     """Rubric id -> user prompt id -> text: the first `limit`, at least 1, that the rubric's family is asked."""
     check_least(limit, 1, "limit_per_cell")
     return {rubric.id: dict(list(load_user_prompts(split, rubric.family).items())[:limit]) for rubric in rubrics}
+
+
+def rubrics_of(selection: str | list[str]) -> list[Rubric]:
+    """`load_rubrics`, with relative paths of files from the folder in which the command was given."""
+    names = selection.split(",") if isinstance(selection, str) else selection
+    names = [name.strip() for name in names]
+    return load_rubrics([str(command_folder() / name) if name.endswith(".yaml") else name for name in names])
 
 
 def wording_split_of(wording_split: WordingSplit, paraphrases: str | None) -> WordingSplit:

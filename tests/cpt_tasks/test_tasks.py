@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
@@ -309,6 +310,24 @@ def test_the_task_is_found_by_name_and_by_path(mock_model: Callable[..., Any], t
     path = "cpt_tasks/benchmarks/rubric_adherence/task.py"
     options = ["--model", "mockllm/model", "-T", "levels=nowhere", "--log-dir", str(tmp_path)]
     assert message in inspect_command("eval", path, *options, cwd=ROOT)
+
+
+def test_paths_are_those_of_the_folder_of_the_command_where_task_and_scorer_are_files(
+    log_of: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    for source in ("benchmarks/rubric_adherence/task.py", "scorer.py"):
+        copy(ROOT / "cpt_tasks" / source, tmp_path / "files")
+    text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
+    (tmp_path / "newscast.yaml").write_text(text.replace("id: broadcast", "id: newscast", 1), encoding="utf-8")
+    # a store is opened when the rubrics were found, before a model is asked
+    models = ["--model", "none", "--model-role", "grader=none"]
+    outputs = inspect_command("eval", "files/task.py", "-T", "rubrics=newscast.yaml", *models, cwd=tmp_path)
+    options = ["-S", "rubrics=newscast.yaml", "-S", "call_store=other.sqlite", "--output-file", "scored.eval", *models]
+    scored = ["--scorer", "files/scorer.py@rubric_judge", "--action", "overwrite", *options]
+    outputs += inspect_command("score", log_of("tuned", follows), *scored, cwd=tmp_path)
+    stores = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.sqlite")}
+    assert stores == {"calls/judge.sqlite", "other.sqlite"}, outputs
 
 
 def test_a_log_can_be_scored_again_by_name_without_loading_the_student(

@@ -19,7 +19,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_least, levels_of, prompts_by_rubric, wording_split_of
+from cpt_tasks.options import check_least, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import (
     ALONE,
@@ -35,7 +35,7 @@ from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from rubrics import Rubric, ScoreLevel, Split, joint_system_prompt, load_rubrics
+from rubrics import Rubric, ScoreLevel, Split, joint_system_prompt
 
 TASK_VERSION = "1-A"
 Pair = tuple[Rubric, Rubric]
@@ -69,7 +69,7 @@ def composition(
     - `max_pairs`: at most this many pairs, at least 1. Of more, that many are drawn with `seed`, and a warning says so.
     """
     split = wording_split_of(wording_split, paraphrases)
-    chosen = rubric_pairs(load_rubrics(rubrics), pairs, max_pairs, seed)
+    chosen = rubric_pairs(rubrics_of(rubrics), pairs, max_pairs, seed)
     prompts = prompts_by_rubric([first for first, _ in chosen], user_prompts, limit_per_cell)
     return Task(
         dataset=composition_samples(chosen, levels_of(levels), prompts, split),
