@@ -58,37 +58,39 @@ class Clock(TrainerCallback):
 
 def train(client: str, precision: str, steps: int, model: str, train_file: str) -> dict[str, Any]:
     """Trains in this process; gives losses, seconds of the steps after the first two, and peak memory in MB."""
-    trainer_class, config_class = (DPOTrainer, DPOConfig) if client == "trl" else (TwinDPOTrainer, CPTConfig)
-    options: dict[str, Any] = {} if client == "trl" else {"twin_batching": client == "recipe"}
-    options |= {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1, "seed": 42}
-    options |= {"max_steps": steps, "per_device_train_batch_size": PAIRS_PER_STEP, "max_length": 512}
+    options: dict[str, Any] = {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1}
+    options |= {"max_steps": steps, "per_device_train_batch_size": PAIRS_PER_STEP, "max_length": 512, "seed": 42}
     options |= {"learning_rate": 1e-4, "activation_checkpointing": False, "use_cpu": not CUDA}
-    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    options |= {"bf16": precision == "bfloat16"}
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_class(
+        args = DPOConfig(folder, **options)
+        if client != "trl":
+            args = CPTConfig(folder, twin_batching=client == "recipe", **options)
+        trainer = (DPOTrainer if client == "trl" else TwinDPOTrainer)(
             model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
-            args=config_class(output_dir=folder, bf16=precision == "bfloat16", **options),
+            args=args,
             train_dataset=load_pairs(train_file),
-            peft_config=lora,
+            peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
             callbacks=[clock],
         )
         trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    peak = torch.cuda.max_memory_allocated() if CUDA else resident
     seconds = [end - begin for begin, end in pairwise(clock.ends[WARM_UP - 1 :])]
-    per_twin = statistics.median(seconds) / (PAIRS_PER_STEP / 2)
-    return {"losses": losses, "step_seconds": seconds, "peak_mb": peak / 1e6, "seconds_per_twin": per_twin}
+    return {
+        "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+        "step_seconds": seconds,
+        "peak_mb": (torch.cuda.max_memory_allocated() if CUDA else resident) / 1e6,
+        "seconds_per_twin": statistics.median(seconds) / (PAIRS_PER_STEP / 2),
+    }
 
 
-def compare(precision: str, steps: int, model: str, train_file: str) -> dict[str, Any]:
+def compare(precision: str, options: list[str]) -> dict[str, Any]:
     """Every client in a process of its own, in one precision, with ratios of the medians to plain TRL's."""
     runs = {}
     for client in CLIENTS:
         environment = os.environ | {"HF_HUB_OFFLINE": "1"} | (ENVIRONMENT if client == "recipe" else {})
-        words = [sys.executable, __file__, "--client", client, precision, "--steps", str(steps)]
-        words += ["--model", model, "--train-file", train_file]
+        words = [sys.executable, __file__, "--client", client, precision, *options]
         done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         run = runs[client] = json.loads(done.stdout.splitlines()[-1])
         print(f"{precision:<9} {client:<11} {run['seconds_per_twin']:.3f} s per twin, {run['peak_mb']:,.0f} MB")
@@ -112,15 +114,12 @@ def main(model: str, train_file: str, steps: int, out: Path, client: tuple[str, 
     if client:
         print(json.dumps(train(*client, steps, model, train_file)))
         return
-    measured = {kind: compare(kind, steps, model, train_file) for kind in ("float32", "bfloat16")}
+    options = ["--steps", str(steps), "--model", model, "--train-file", train_file]
+    measured = {precision: compare(precision, options) for precision in ("float32", "bfloat16")}
     conditions = {"device": torch.cuda.get_device_name() if CUDA else "cpu", "cpus": os.cpu_count(), "steps": steps}
     conditions |= {"threads": torch.get_num_threads(), "pairs_per_step": PAIRS_PER_STEP, "model": Path(model).name}
+    record = {"schema": 1, "date": f"{date.today()}", "command": f"python benchmarks/train_step.py --steps {steps}"}
     packages = {name: version(name) for name in ("torch", "transformers", "trl", "peft")}
-    record = {
-        "schema": 1,
-        "date": f"{date.today()}",
-        "command": f"python benchmarks/train_step.py --steps {steps}",
-    }
     write_json(out, record | {"conditions": conditions, "packages": packages} | measured)
     largest = measured["float32"]["largest_loss_difference"]
     if largest > LOSS_TOLERANCE:

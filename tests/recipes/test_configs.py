@@ -1,7 +1,5 @@
 """Configuration and launch files: every one parses with the libraries that read it, and names what exists."""
 
-# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
-
 from __future__ import annotations
 
 import re
@@ -10,10 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("trl")
-RECIPES = Path(__file__).parents[2] / "recipes"
-
 import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
@@ -23,6 +17,7 @@ from training.trainer import CPTConfig
 from transformers import AutoConfig, AutoModelForCausalLM
 from trl import ModelConfig, TrlParser
 
+RECIPES = Path(__file__).parents[2] / "recipes"
 CONFIGS = sorted((RECIPES / "configs").glob("*.yaml"))
 LAUNCH_FILES = sorted((RECIPES / "accelerate").glob("*.yaml"))
 

@@ -14,12 +14,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-
-pytest.importorskip("trl")
-
 import yaml
-from ablation_table import STATISTICS, lines_of, metrics_of, over_seeds, page, show
+from ablation_table import STATISTICS, over_seeds, show, table_of, values_of
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from prepare_tiny import prepare
@@ -221,12 +219,11 @@ def test_a_stage_is_recorded_when_it_has_ended_well(tmp_path: Path, monkeypatch:
 
 def test_intervals_over_seeds_worked_by_hand() -> None:
     # mean 0.5, SD 0.1, t(0.975, 2) = 4.3027: 4.3027 * 0.1 / sqrt(3) = 0.2484
-    assert list(over_seeds([0.4, 0.5, 0.6]).values()) == pytest.approx([0.5, 0.2516, 0.7484], abs=1e-4)
-    assert over_seeds([0.5, 0.5])["ci_low"] == 0.5
-    assert show(over_seeds([0.4, None, 0.6])) == "undefined"
-    assert show({"value": 0.05, "ci_low": -0.1, "ci_high": 0.2}, "+") == "+0.05 [-0.10, +0.20]"
-    assert show({"value": 0.5, "ci_low": None, "ci_high": None}) == "0.50"
-    assert show(None) == ""
+    seeds = over_seeds(pd.DataFrame([[0.4, 0.5, 0.6], [0.5, 0.5, 0.5], [0.4, float("nan"), 0.6]]))
+    assert seeds.iloc[0].tolist() == pytest.approx([0.5, 0.2516, 0.7484], abs=1e-4)
+    assert [show(row) for _, row in seeds.iterrows()] == ["0.50 [0.25, 0.75]", "0.50 [0.50, 0.50]", "undefined"]
+    without = {"value": 0.5, "ci_low": float("nan"), "ci_high": float("nan")}
+    assert show(pd.Series(without), "+") == "+0.50"
 
 
 @pytest.mark.parametrize("schema", [1, 2])
@@ -244,24 +241,21 @@ def test_differences_are_between_runs_of_one_seed(tmp_path: Path, schema: int) -
         return tmp_path / name
 
     # other - twins is -0.1 for both seeds, so its interval has no width though the values differ by 0.4
-    lines = lines_of([write_run("tiny-0", 0.3, 0.2), write_run("tiny-1", 0.7, 0.6)])
-    start, twins, shuffled = lines
-    assert list(shuffled["differences"]["macro_accuracy"].values()) == pytest.approx([-0.1, -0.1, -0.1])
-    assert twins["values"]["macro_accuracy"]["value"] == pytest.approx(0.5)
-    assert twins["differences"] == {}
-    text = page({"tiny": {"about": "2 seeds", "lines": lines}})
-    [row] = [line for line in text.splitlines() if line.startswith("| shuffled ")]
-    assert row.split(" | ")[-1] == "-0.10 [-0.10, -0.10] |"
+    table = table_of([write_run("tiny-0", 0.3, 0.2), write_run("tiny-1", 0.7, 0.6)])
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert [row[0] for row in cells] == ["start", "twins", "shuffled"]
+    assert cells[2][1].startswith("0.40 [")
+    assert cells[2][4:] == ["-0.10 [-0.10, -0.10]"] * 3
+    assert cells[1][4:] == [""] * 3
 
 
 def test_the_committed_table_is_what_the_committed_runs_give() -> None:
-    committed = json.loads((ROOT / "results/ablations/ablation.json").read_text(encoding="utf-8"))
-    folders = [ROOT / "results/ablations" / f"tiny-{seed}" for seed in committed["tiny"]["seeds"]]
-    assert len(folders) >= 5
-    assert lines_of(folders) == committed["tiny"]["lines"]
-    smollm2 = metrics_of(ROOT / "results/ablations/smollm2-42")
-    assert {line["variant"]: line["values"] for line in committed["smollm2"]["lines"]} == smollm2
-    assert page(committed) == (ROOT / "results/ablations/report.md").read_text(encoding="utf-8")
+    report = (ROOT / "results/ablations/report.md").read_text(encoding="utf-8")
+    assert table_of(sorted((ROOT / "results/ablations").glob("tiny-*"))) in report
+    values = values_of(ROOT / "results/ablations/smollm2-42").apply(show, axis=1)
+    for variant in values.index.unique(0):
+        [row] = [line for line in report.split("## tiny")[0].splitlines() if line.startswith(f"| {variant} ")]
+        assert [cell.strip() for cell in row.split("|")[2:5]] == values[variant].tolist()
 
 
 def test_the_tiny_model_trains_on_responses_and_its_folder_loads(tmp_path: Path) -> None:
