@@ -20,7 +20,7 @@ import huggingface_hub.constants
 from training import RecipeError
 from training.estimate import estimate_run
 from training.outputs import push_folder
-from training.plan import describe, make_plan, run_preflight, stage_keys
+from training.plan import Plan, describe, run_preflight, stage_keys
 from training.run_files import is_finished
 from training.settings import ScriptArguments, check_settings, set_precision
 from training.stages import run_stages
@@ -36,7 +36,7 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
         return
     wants_push, dpo.push_to_hub = dpo.push_to_hub, False  # see `training/outputs.py`
     precision = set_precision(dpo, script.cpu_bf16)
-    plan = make_plan(script, dpo, model)
+    plan = Plan(script, dpo, model)
     keys = stage_keys(plan)
     if not script.dry_run and is_finished(plan.output_dir, keys[1]):
         plan.say(f"{plan.output_dir}: finished already, with the same data and settings; delete it to train again")

@@ -30,15 +30,13 @@ LEFT_OUT = [
 ]
 
 
-def base_licence(base_model: str, revision: str | None) -> str | None:
+def base_licence(base_model: str) -> str | None:
     """What the base model's card says its licence is; None if it has no card, says nothing, or cannot be reached."""
+    card = Path(base_model) / "README.md" if Path(base_model).is_dir() else base_model
     try:
-        path = Path(base_model) / "README.md"
-        if not Path(base_model).is_dir():
-            path = Path(huggingface_hub.hf_hub_download(base_model, "README.md", revision=revision))
-    except (OSError, HfHubHTTPError):
+        licence = ModelCard.load(card, ignore_metadata_errors=True).data.license
+    except (OSError, ValueError, HfHubHTTPError):
         return None
-    licence = ModelCard.load(path, ignore_metadata_errors=True).data.license if path.is_file() else None
     return str(licence) if licence else None
 
 

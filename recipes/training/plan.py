@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
 from transformers import AutoTokenizer
 from trl import ModelConfig, SFTConfig
 
@@ -25,33 +24,34 @@ from training.trainer import CPTConfig
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")  # which decide the numbers
 
 
-@dataclass(frozen=True)
 class Plan:
     """Everything the stages need, settled and checked."""
 
-    script: ScriptArguments
-    dpo: CPTConfig
-    sft: SFTConfig | None
-    model: ModelConfig
-    train: Dataset
-    evaluation: Dataset | None
-    tokenizer: Any
-    repair: Repair | None
-    load_options: dict[str, Any]
-    base_model: str  # hub name or folder, as the user gave it
-    identity: dict[str, Any]  # what pins it
-    output_dir: Path  # of the adapter; the SFT adapter lies in `sft` there
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes."""
-        return bool(self.dpo.process_index == 0)
-
-    @property
-    def configs(self) -> dict[str, Any]:
-        """Settings of the stages that run, in order."""
-        stages = {"sft": self.sft, "dpo": self.dpo if trains_dpo(self.dpo) else None}
-        return {name: config for name, config in stages.items() if config}
+    def __init__(self, script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
+        """Load and check data and tokenizer, and settle the stages."""
+        self.script, self.dpo, self.model = script, dpo, model
+        self.output_dir = Path(str(dpo.output_dir))  # of the adapter; the SFT adapter lies in `sft` there
+        self.base_model = str(model.model_name_or_path)  # hub name or folder, as the user gave it
+        self.is_main = dpo.process_index == 0  # whether this process writes
+        with dpo.main_process_first(desc="read preference pairs"):
+            self.train = load_pairs(script.train_file, scored=dpo.score_offset != 0)
+            self.evaluation = load_pairs(script.eval_file, scored=dpo.score_offset != 0) if script.eval_file else None
+        if self.evaluation is not None:
+            check_split(self.train, self.evaluation)
+        self.tokenizer, self.repair = read_tokenizer(script, dpo, model)
+        self.identity = model_identity(self.base_model, model.model_revision)
+        self.load_options: dict[str, Any] = {
+            "revision": model.model_revision,
+            "attn_implementation": model.attn_implementation,
+            "dtype": model.dtype,
+            **(dpo.model_init_kwargs or {}),
+        }
+        dpo.model_init_kwargs = self.load_options
+        self.sft = make_sft_config(script, dpo) if script.sft_epochs > 0 else None
+        if self.sft:
+            dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
+        stages = {"sft": self.sft, "dpo": dpo if trains_dpo(dpo) else None}
+        self.configs = {name: config for name, config in stages.items() if config}  # of the stages that run
 
     def say(self, text: str) -> None:
         """Tell the user once, on stderr."""
@@ -104,39 +104,6 @@ def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
     return tokenizer, repair
 
 
-def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> Plan:
-    """Load and check data and tokenizer, and settle the stages."""
-    with dpo.main_process_first(desc="read preference pairs"):
-        scored = dpo.score_offset != 0
-        train = load_pairs(script.train_file, scored)
-        evaluation = load_pairs(script.eval_file, scored) if script.eval_file else None
-    if evaluation is not None:
-        check_split(train, evaluation)
-    tokenizer, repair = read_tokenizer(script, dpo, model)
-    given: Any = dpo.model_init_kwargs or {}
-    options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
-    options |= given
-    dpo.model_init_kwargs = options
-    sft = make_sft_config(script, dpo) if script.sft_epochs > 0 else None
-    if sft:
-        dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
-    base_model = str(model.model_name_or_path)
-    return Plan(
-        script=script,
-        dpo=dpo,
-        sft=sft,
-        model=model,
-        train=train,
-        evaluation=evaluation,
-        tokenizer=tokenizer,
-        repair=repair,
-        load_options=options,
-        base_model=base_model,
-        identity=model_identity(base_model, model.model_revision),
-        output_dir=Path(str(dpo.output_dir)),
-    )
-
-
 def run_preflight(plan: Plan) -> dict[str, Any]:
     """Reports on the rows to train and to evaluate on, as TRL tokenises them, said as well; see `check_rows`."""
     ends = end_of_turn_ids(plan.tokenizer, plan.base_model, plan.model.model_revision)
@@ -170,7 +137,7 @@ def describe(plan: Plan, key: str, precision: dict[str, Any], reports: dict[str,
     settings = {"script": asdict(plan.script), "model": asdict(plan.model)}
     return {
         "schema": SCHEMA,
-        "base_model": plan.identity | {"licence": base_licence(plan.base_model, plan.model.model_revision)},
+        "base_model": plan.identity | {"licence": base_licence(plan.base_model)},
         "data": {kind: {"name": Path(path).name, "sha256": sha256(path)} for kind, path in files.items() if path},
         "seed": plan.dpo.seed,
         "argv": portable_arguments(sys.argv[1:]),

@@ -235,7 +235,7 @@ def test_a_finished_run_is_uploaded_without_checkpoints_and_a_refusal_is_one_sen
 def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# A model\n")
     names = (str(tmp_path), str(tmp_path.parent), "nobody/such-a-model")
-    assert [base_licence(name, None) for name in names] == [None] * 3
+    assert [base_licence(name) for name in names] == [None] * 3
 
 
 def test_killed_run_goes_on_to_the_same_adapter(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny_model import CHATML, make_rows, make_tokenizer, write_rows
 from training import RecipeError
 from training.estimate import GIB, memory_parts
-from training.plan import make_plan, stage_keys
+from training.plan import Plan, stage_keys
 from training.run_files import last_checkpoint
 from training.settings import BEST_KEYS, MODEL_KEYS, STAGE_KEYS, ScriptArguments, set_precision, stage_settings
 from training.trainer import CPTConfig
@@ -93,7 +93,7 @@ SAYS_MORE: dict[str, Any] = {
 
 def test_what_changes_the_result_changes_the_key_and_nothing_else_does(here: Path) -> None:
     def key_of(**changes: Any) -> str:
-        return stage_keys(make_plan(*parse(**changes)))[1]
+        return stage_keys(Plan(*parse(**changes)))[1]
 
     assert key_of() == key_of(**SAYS_MORE)
     single = {name: {name: value} for name, value in CHANGES_THE_RUN.items() if name != "eval_strategy"}
