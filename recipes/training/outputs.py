@@ -43,11 +43,8 @@ def base_licence(base_model: str) -> str | None:
 def write_outputs(folder: Path, base_model: str, stages: dict[str, str], manifest: dict[str, Any]) -> None:
     """Write log_history.json, training.png, model card and manifest of an adapter folder, and the SFT stage's card.
 
-    Args:
-        folder: adapter folder of a run whose stages are trained.
-        base_model: what the user gave; named in the card's metadata only when it is not a local folder.
-        stages: what was done, in order, one phrase a stage, by its name ("sft", "dpo").
-        manifest: what is known of the run but its steps and metrics, which are added.
+    `stages` says what was done, in order, a phrase by the name of the stage ("sft", "dpo"); the manifest gets its steps
+    and metrics.
     """
     histories, manifest["steps"], manifest["metrics"] = {}, {}, {}
     for stage in stages:
@@ -109,10 +106,8 @@ def write_card(folder: Path, base_model: str, stages: dict[str, str], manifest: 
 def push_folder(folder: Path, settings: Any) -> str:
     """Upload what it takes to use an adapter, and what says what it is; the address of the commit.
 
-    Args:
-        folder: adapter folder of a finished run.
-        settings: TrainingArguments, of which `hub_model_id` (default: the name of the folder, under the user of the
-            token), `hub_token`, `hub_private_repo` and `hub_revision` count.
+    Of the settings, `hub_model_id` (default: the name of the folder, under the user of the token), `hub_token`,
+    `hub_private_repo` and `hub_revision` count.
 
     Raises:
         RecipeError: if the hub refuses, or cannot be reached; what is there stays there.

@@ -16,7 +16,7 @@ from training import RecipeError
 from training.chat_templates import Repair, repair_chat_template, set_thinking
 from training.outputs import base_licence
 from training.pairs import check_split, load_pairs
-from training.preflight import check_rows, end_of_turn_ids, tokenise
+from training.preflight import check_rows, end_of_turn_ids
 from training.run_files import SCHEMA, model_identity, portable, portable_arguments, portable_values, sha256
 from training.settings import MODEL_KEYS, ScriptArguments, settings_key, stage_settings, trains_dpo
 from training.trainer import CPTConfig
@@ -110,8 +110,7 @@ def run_preflight(plan: Plan) -> dict[str, Any]:
     reports = {}
     for kind, rows in {"train": plan.train, "eval": plan.evaluation}.items():
         if rows is not None:
-            tokens = tokenise(rows, plan.tokenizer, plan.dpo)
-            report = reports[kind] = check_rows(tokens, plan.tokenizer, plan.dpo.max_length, len(rows), ends)
+            report = reports[kind] = check_rows(rows, plan.tokenizer, plan.dpo, ends)
             lengths = f"{report['median_tokens']:g} tokens (median), {report['max_tokens']} (longest)"
             plan.say(f"preflight of {kind}_file: {report['rows']} rows, {lengths}")
             for warning in report["warnings"]:

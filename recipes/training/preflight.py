@@ -19,7 +19,7 @@ from transformers import GenerationConfig
 
 from training import RecipeError
 from training.chat_templates import inference_ids, leaves_thinking_open
-from training.trainer import tokenise_dpo_rows
+from training.trainer import CPTConfig, tokenise_dpo_rows
 from training.twins import twin_groups
 
 
@@ -36,35 +36,27 @@ def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozens
     return frozenset(end for end in ends if end is not None)
 
 
-def tokenise(rows: Dataset, tokenizer: Any, args: Any) -> Dataset:
-    """`tokenise_dpo_rows`, or a RecipeError if the template refuses a system turn."""
+def check_rows(rows: Dataset, tokenizer: Any, config: CPTConfig, end_ids: frozenset[int]) -> dict[str, Any]:
+    """Counts, lengths in tokens and warnings of the rows as DPOTrainer tokenises them with this tokenizer.
+
+    `dropped` rows have prompts of max_length tokens or more, `truncated` ones lose the end of a response; `end_ids` is
+    what `end_of_turn_ids` returns.
+
+    Raises:
+        RecipeError: for a template that refuses a system turn, a system text missing from the prompt tokens, prompt
+            tokens other than at inference, two BOS, a response without an end-of-turn token among its last three, a row
+            whose twin is dropped, or no rows left.
+    """
+    max_length = config.max_length
     try:
-        return tokenise_dpo_rows(rows, tokenizer, args)
+        tokens = tokenise_dpo_rows(rows, tokenizer, config)
     except TemplateError as error:
         raise RecipeError(
             f"chat template: refuses a prompt of a system and a user turn ({error}), expected one that renders both; "
             "use a model or a template with a system turn"
         ) from error
-
-
-def check_rows(
-    tokens: Dataset, tokenizer: Any, max_length: int | None, rows_given: int, end_ids: frozenset[int]
-) -> dict[str, Any]:
-    """Counts of tokenised rows, their lengths in tokens, and warnings; `truncated` rows lose the end of a response.
-
-    Args:
-        tokens: what `tokenise` returns.
-        tokenizer: with the template used to tokenise.
-        max_length: tokens of prompt and response together, None for no limit.
-        rows_given: rows before tokenising, which drops prompts of max_length tokens or more.
-        end_ids: what `end_of_turn_ids` returns.
-
-    Raises:
-        RecipeError: for a system text missing from the prompt tokens, prompt tokens other than at inference, two BOS, a
-            response without an end-of-turn token among its last three, a row whose twin is dropped, or no rows left.
-    """
     if not len(tokens):
-        raise RecipeError(f"preflight: all {rows_given} rows have prompts of max_length={max_length} or more")
+        raise RecipeError(f"preflight: all {len(rows)} rows have prompts of max_length={max_length} or more")
     problems = defaultdict(list)  # rows by what is wrong with them, so that a fault of every row is one sentence
     lengths = []
     for number, row in enumerate(tokens):
@@ -78,14 +70,12 @@ def check_rows(
         if len(group) == 1:
             sentence = f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"
             problems[sentence].append(group[0])
-    for problem, rows in problems.items():
-        raise RecipeError(f"preflight: row {rows[0]}: {problem} ({len(rows)} of {len(lengths)} rows)")
-    dropped = rows_given - len(lengths)
+    for problem, numbers in problems.items():
+        raise RecipeError(f"preflight: row {numbers[0]}: {problem} ({len(numbers)} of {len(lengths)} rows)")
+    dropped = len(rows) - len(lengths)
     truncated = sum(length > max_length for length in lengths) if max_length else 0
     counts = {"are dropped, their prompt fills max_length": dropped, "lose their end": truncated}
-    warnings = [
-        f"{n} of {rows_given} rows {what}; max_length is {max_length} tokens" for what, n in counts.items() if n
-    ]
+    warnings = [f"{n} of {len(rows)} rows {what}; max_length is {max_length} tokens" for what, n in counts.items() if n]
     return {
         "rows": len(lengths),
         "dropped": dropped,

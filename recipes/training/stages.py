@@ -51,12 +51,7 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
 
 
 def run_sft(plan: Plan, key: str) -> None:
-    """Train the SFT adapter into `<output_dir>/sft`, or find it complete there.
-
-    Args:
-        plan: with `sft` set.
-        key: settings key of this stage. A folder of another key is trained anew, with a message.
-    """
+    """Train the SFT adapter into `<output_dir>/sft`, unless it is there; that of another settings key is replaced."""
     assert plan.sft is not None
     folder = plan.output_dir / "sft"
     known, done = read_state(folder)

@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from tiny_model import make_rows, make_tokenizer
 from training import RecipeError
 from training.outputs import base_licence
-from training.run_files import last_checkpoint, portable, portable_arguments, portable_values, sha256
+from training.run_files import last_checkpoint, portable_arguments, portable_values, sha256
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cpt_tasks.check_adapter import check_adapter
@@ -60,36 +60,21 @@ def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return workspace
 
 
-def test_launch_writes_every_output(here: Path) -> None:
-    names = {path.name for path in (here / "out").iterdir()}
-    assert names >= {
-        *("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"),
-        *("training.png", "run_manifest.json", "log_history.json", "samples.jsonl", "README.md", "sft", "merged"),
-    }
-    assert "ref" not in names
-    assert {path.name for path in (here / "out/sft").iterdir()} >= {"adapter_model.safetensors", "README.md"}
-    assert (here / "out/training.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_sft_lowers_the_loss_and_dpo_separates_twins(here: Path) -> None:
-    sft, dpo, margins = (
-        logged("out", *name) for name in (("sft", "loss"), ("dpo", "loss"), ("dpo", "twins/sum_margin"))
-    )
+def test_sft_lowers_the_loss_and_dpo_separates_twins_with_sft_as_the_reference(here: Path) -> None:
+    sft, dpo, margins = (logged("out", *name.split()) for name in ("sft loss", "dpo loss", "dpo twins/sum_margin"))
     assert len(sft) == len(dpo) == 3
     assert sft[-1] < sft[0]
     assert dpo[0] == pytest.approx(0.6931, abs=1e-4)  # ln 2: at the first step the policy is the reference
     assert margins[0] == pytest.approx(0, abs=1e-5)
     assert margins[-1] > 0.01
     assert logged("out", "dpo", "eval_twins/both_correct")
-
-
-def test_reference_is_the_sft_adapter(here: Path) -> None:
-    sft = load_file("out/sft/adapter_model.safetensors")
-    reference = load_file(f"{last_checkpoint(Path('out'))}/ref/adapter_model.safetensors")
-    tuned = load_file("out/adapter_model.safetensors")
-    assert sft.keys() == reference.keys() == tuned.keys()
-    assert all(torch.equal(sft[name], reference[name]) for name in sft)
-    assert not any(torch.equal(sft[name], tuned[name]) for name in sft)
+    folders = ("out/sft", f"{last_checkpoint(Path('out'))}/ref", "out")
+    start, reference, tuned = (load_file(f"{folder}/adapter_model.safetensors") for folder in folders)
+    assert start.keys() == reference.keys() == tuned.keys()
+    assert all(torch.equal(start[name], reference[name]) for name in start)
+    assert not any(torch.equal(start[name], tuned[name]) for name in start)
+    assert not Path("out/ref").exists()
+    assert Path("out/training.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_adapter_loads_with_peft_and_equals_the_merged_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,12 +118,10 @@ def test_no_path_of_this_machine_and_no_token_in_any_readable_output(here: Path,
     assert len(texts) > 10
     roots = (str(here), str(Path.home()), sys.prefix)
     assert [path.name for path in texts if any(root in path.read_text() for root in roots)] == []
-    assert portable(str(tmp_path / "x/data.jsonl")) == "data.jsonl"
-    assert portable(f"--train_file={tmp_path}/data.jsonl") == "--train_file=data.jsonl"
-    assert portable(str(Path.cwd() / "a/b.yaml")) == "a/b.yaml"
-    assert portable("meta/model") == "meta/model"
-    arguments = ["--hub_token", "hf_a", "--hub-token=hf_b", "--seed", "1"]
-    assert portable_arguments(arguments) == ["--hub_token", "<hidden>", "--hub-token=<hidden>", "--seed", "1"]
+    given = [f"{tmp_path}/x/data.jsonl", f"--train_file={tmp_path}/a.jsonl", str(Path.cwd() / "a/b.yaml"), "meta/model"]
+    assert portable_arguments(given) == ["data.jsonl", "--train_file=a.jsonl", "a/b.yaml", "meta/model"]
+    given = ["--hub_token", "hf_a", "--hub-token=hf_b", "--seed", "1"]
+    assert portable_arguments(given) == ["--hub_token", "<hidden>", "--hub-token=<hidden>", "--seed", "1"]
     values = {"model_init_kwargs": {"token": "hf_c"}, "pad_token": "x"}
     assert portable_values(values) == {"model_init_kwargs": {"token": "<hidden>"}, "pad_token": "x"}
 

@@ -15,8 +15,8 @@ from tiny_model import CHATML, STYLES, make_rows, make_tokenizer, save_tiny_mode
 from training import RecipeError
 from training.chat_templates import repair_chat_template, set_thinking
 from training.pairs import sft_rows
-from training.preflight import check_rows, end_of_turn_ids, tokenise
-from training.trainer import CPTConfig
+from training.preflight import check_rows, end_of_turn_ids
+from training.trainer import CPTConfig, tokenise_dpo_rows
 from transformers import AutoTokenizer, GenerationConfig
 from trl import SFTConfig, SFTTrainer
 
@@ -98,7 +98,6 @@ def family(stem: str) -> tuple[str, str, str | None]:
 PUBLISHED = sorted(path for path in SHIPPED.glob("*.jinja") if not path.stem.endswith("_training"))
 CASES = {path.stem: (path.read_text(encoding="utf-8"), *family(path.stem)) for path in PUBLISHED} | REPRODUCTIONS
 
-IGNORES_SYSTEM = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
 NO_END_OF_TURN = CHATML.replace("message['content'] + '<|im_end|>' + '\n'", "message['content'] + '\n'")
 
 
@@ -112,8 +111,9 @@ def preflight(
     tokenizer: Any, rows: list[dict[str, Any]], max_length: int | None = None, ends: frozenset[int] = frozenset()
 ) -> tuple[Any, dict[str, Any]]:
     config = CPTConfig(output_dir="x", max_length=max_length, use_cpu=True, bf16=False, report_to="none")
-    tokens = tokenise(Dataset.from_list(rows), tokenizer, config)
-    return tokens, check_rows(tokens, tokenizer, max_length, len(rows), ends or frozenset([tokenizer.eos_token_id]))
+    given = Dataset.from_list(rows)
+    report = check_rows(given, tokenizer, config, ends or frozenset([tokenizer.eos_token_id]))
+    return tokenise_dpo_rows(given, tokenizer, config), report
 
 
 def test_sound_template_passes_and_is_counted() -> None:
@@ -126,11 +126,10 @@ def test_sound_template_passes_and_is_counted() -> None:
     ("template", "message"),
     [
         (NEMO, "row 0: the chat template drops the system prompt, so that both rows of a twin train on one prompt"),
-        (IGNORES_SYSTEM, "row 0: the chat template drops the system prompt"),
         (NO_END_OF_TURN, "row 0: a response does not end in the end-of-turn token"),
         ("{{ bos_token }}" + CHATML, "row 0: the prompt begins with two BOS tokens"),
     ],
-    ids=["mistral", "ignores system", "no end of turn", "double bos"],
+    ids=["mistral", "no end of turn", "double bos"],
 )
 def test_bad_template_is_an_error_of_every_row(template: str, message: str) -> None:
     with pytest.raises(RecipeError, match=f"preflight: {message}.*4 of 4 rows"):
@@ -241,9 +240,7 @@ def test_open_thinking_switch_is_a_warning_and_a_column_or_the_setting_closes_it
     assert by_setting["prompt_ids"] == by_column["prompt_ids"]
     assert tokenizer.decode(by_setting[0]["prompt_ids"]).endswith("<think>\n\n</think>\n\n")
     assert not tokenizer.decode(by_setting[0]["chosen_ids"]).startswith("<think>")
-
-
-def test_nemotron_is_trainable_once_it_does_not_think() -> None:
-    tokenizer = family_tokenizer((SHIPPED / "nemotron_3_nano.jinja").read_text(), "<s>", "<|im_end|>")
-    set_thinking(tokenizer, False)
-    preflight(tokenizer, make_rows(1))
+    # refused until it does not think
+    nemotron = family_tokenizer((SHIPPED / "nemotron_3_nano.jinja").read_text(), "<s>", "<|im_end|>")
+    set_thinking(nemotron, False)
+    preflight(nemotron, make_rows(1))
