@@ -54,12 +54,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(workspace)
-    return workspace
-
-
 def test_sft_lowers_the_loss_and_dpo_separates_twins_with_sft_as_the_reference(here: Path) -> None:
     sft, dpo, margins = (logged("out", *name.split()) for name in ("sft loss", "dpo loss", "dpo twins/sum_margin"))
     assert len(sft) == len(dpo) == 3
