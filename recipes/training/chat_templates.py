@@ -6,7 +6,7 @@ trained. What each family's template does is in README.md; `preflight.py` refuse
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from jinja2.exceptions import TemplateError
 
@@ -29,8 +29,6 @@ FOLDS_SYSTEM = (
 # A switch the caller gives still wins.
 SETS_THINKING = "{%- if enable_thinking is not defined %}{%- set enable_thinking = "
 
-Repair = Literal["system turn kept", "system text folded into the user turn"]
-
 _PROBE = [
     {"role": "system", "content": "Probe of the system turn."},
     {"role": "user", "content": "Probe of the user turn."},
@@ -50,7 +48,7 @@ def shows_system(tokenizer: Any) -> bool:
     return all(_PROBE[0]["content"] in text for text in texts)
 
 
-def repair_chat_template(tokenizer: Any) -> Repair | None:
+def repair_chat_template(tokenizer: Any) -> str | None:
     """What was done to a template that hides the system turn; None if it shows it, or if nothing helps.
 
     The tokenizer is changed in place. Mistral's templates keep their own place for the system text, so what they render
@@ -59,10 +57,11 @@ def repair_chat_template(tokenizer: Any) -> Repair | None:
     template = tokenizer.chat_template
     if not isinstance(template, str) or shows_system(tokenizer):
         return None
-    repairs: list[tuple[Repair, str]] = [("system text folded into the user turn", FOLDS_SYSTEM + template)]
+    repairs = {}
     if "user_messages" in template:
-        repairs.insert(0, ("system turn kept", template.replace(DROPS_SYSTEM, KEEPS_SYSTEM)))
-    for repair, repaired in repairs:
+        repairs["system turn kept"] = template.replace(DROPS_SYSTEM, KEEPS_SYSTEM)
+    repairs["system text folded into the user turn"] = FOLDS_SYSTEM + template
+    for repair, repaired in repairs.items():
         tokenizer.chat_template = repaired
         if shows_system(tokenizer):
             return repair

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from trl import ModelConfig, SFTConfig
 
 from training import RecipeError
-from training.chat_templates import Repair, repair_chat_template, set_thinking
+from training.chat_templates import repair_chat_template, set_thinking
 from training.outputs import base_licence
 from training.pairs import check_split, load_pairs
 from training.preflight import check_rows, end_of_turn_ids
@@ -84,7 +84,7 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
     return config
 
 
-def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Any, Repair | None]:
+def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Any, str | None]:
     """The tokenizer with the template to train with, and how that was repaired, if it was."""
     name = portable(str(model.model_name_or_path))
     try:

@@ -91,10 +91,6 @@ class TwinDPOTrainer(DPOTrainer):
     - `twins/style_bias` = mean of |m1 - m2| / 2: the preference for one response that no system prompt asked for.
     """
 
-    args: CPTConfig
-    loss_types: list[str]
-    loss_weights: list[float]
-    precompute_ref_logps: bool
     data_collator: Any
     _signature_columns: Any
 
