@@ -23,7 +23,6 @@ from judges import (
     Panel,
     ScoreRecord,
     check_measurable,
-    grader_model,
     grader_models,
     judge_hash,
     outcome_of,
@@ -218,7 +217,7 @@ def open_judge_store(path: str) -> CallStore:
 
 def _check_key(task: str) -> None:
     try:
-        grader_model()
+        grader_models()
     except PrerequisiteError as error:
         if "ANTHROPIC_API_KEY" not in str(error.message):
             raise

@@ -40,23 +40,15 @@ class TeacherResponse(BaseModel):
     """What a teacher wrote for (user prompt, rubric, level). Files with the names before schema 2 are read too.
 
     Attributes:
-        schema_version: Of the fields below; `schema` in files.
-        id: `response_id` of what was asked, or for generated rows a hash of the call: a restarted run asks only for
-            what is missing.
-        user_prompt_id: Id of the user prompt.
-        user_prompt: Its text.
+        id: `response_id` of what was asked, or for generated rows a hash of the call and the rubric.
         rubric: Id of the rubric asked for; of a control, of the rubric it is compared under.
         rubric_hash: `Rubric.hash` at the time.
         level: Level asked for; "control" for a response asked for without rubric and level.
         wording: Wording that configured the writer, if it was a system prompt and not the rubric itself.
-        response: The text.
-        teacher: Who wrote it.
-        params: Settings of the call.
         created: ISO 8601 date or time, or None where it was not recorded.
         usage: Tokens by kind.
         stop_reason: As inspect names it ("stop", "max_tokens", "content_filter", ...); None if not recorded.
-        judgment: By the row's own rubric.
-        also: By other rubrics, by their id; None if not asked for.
+        judgment: By the row's own rubric; `also` by other rubrics, by their id, None if not asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)

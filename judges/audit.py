@@ -12,14 +12,13 @@ import pandas as pd
 import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 
 from judges.interval import NAN, Estimate, estimates
-from judges.reliability import icc_2_1, level_kappa, level_ranks, noise
+from judges.reliability import icc_2_1, level_ranks, noise
 from rubrics import ScoreLevel
 
 BOUNDS = {
-    **dict.fromkeys(("pearson", "spearman", "within_level_pearson", "level_kappa"), (-1.0, 1.0)),
-    **dict.fromkeys(("level_accuracy", "order_accuracy", "reference_order_accuracy"), (0.0, 1.0)),
+    **dict.fromkeys(("pearson", "spearman", "within_level_pearson"), (-1.0, 1.0)),
+    **dict.fromkeys(("level_accuracy", "order_accuracy"), (0.0, 1.0)),
 }
-_GROUP = ["rubric", "writer"]
 _TINY = 1e-9
 
 
@@ -28,12 +27,10 @@ class Audit:
     """What a comparison with known scores says of a judge.
 
     Attributes:
-        n_texts: Texts audited.
-        n_judgments: Judgments that worked.
-        unscored: Judgments that did not, by failure mode.
+        unscored: Judgments that did not work, by failure mode; `n_judgments` did.
         statistics: Those of `audit_statistics`, by name.
         bias: Mean of judged - reference, score points: of all texts ("all"), and of those of every level and rubric.
-        noise: Self-consistency over repeats as `reliability.noise`, or None where texts were judged once.
+        noise: `reliability.noise` over the repeats, or None where texts were judged once.
     """
 
     n_texts: int
@@ -54,13 +51,14 @@ def audit(rows: pd.DataFrame) -> Audit:
             nan with the failure mode in `failure`.
 
     Raises:
-        ValueError: If there is no judgment, or a score is outside 0-100.
+        ValueError: If there is no judgment.
     """
-    failed = rows.loc[rows["judged"].isna(), "failure"].value_counts().sort_index()
+    failed = rows.loc[rows["judged"].isna(), "failure"]
+    unscored = {str(mode): int(count) for mode, count in failed.value_counts().sort_index().items()}
     judgments = rows.dropna(subset="judged")
     n_texts = rows["text"].nunique()
     if judgments.empty:
-        listed = ", ".join(f"{mode} {count}" for mode, count in failed.items())
+        listed = ", ".join(f"{mode} {count}" for mode, count in unscored.items())
         raise ValueError(f"audit: got no judgment of {n_texts} texts ({listed}), expected at least one")
     levels = [*ScoreLevel, *sorted(set(judgments["level"]) - set(ScoreLevel))]  # control comes last
     groups = {"all": judgments}
@@ -70,7 +68,7 @@ def audit(rows: pd.DataFrame) -> Audit:
     return Audit(
         n_texts=n_texts,
         n_judgments=len(judgments),
-        unscored={str(mode): int(count) for mode, count in failed.items()},
+        unscored=unscored,
         statistics=estimates(judgments, audit_statistics, BOUNDS),
         bias={name: estimates(group, _bias, {})["bias"] for name, group in groups.items()},
         noise=noise(asked) if asked.shape[1] > 1 else None,
@@ -82,11 +80,12 @@ def audit_statistics(judgments: pd.DataFrame) -> dict[str, float]:
 
     Returns:
         `pearson` and `spearman` (mean ranks for ties), -1 to 1; `icc`, ICC(2,1), at most 1, which unlike the
-        correlations sees a constant bias; `level_kappa`, quadratic weights, at most 1 and 0 at chance;
-        `level_accuracy`, share with the same score level, 0-1;
+        correlations sees a constant bias; `level_accuracy`, share with the same score level, 0-1;
         `within_level_pearson`: linear correlation within (rubric, level): does the judge see more than the level?
         nan where one of the scores has one value in every cell;
-        `order_accuracy` and `reference_order_accuracy`: see `order_accuracy`;
+        `order_accuracy`, 0-1: share of pairs of texts of one user prompt and two levels that the judge puts in the
+        right order, ties 1/2, within rubric and writer, then averaged (over all pairs of texts, where a benchmark's
+        order accuracy compares the mean scores of its cells);
         `mae`: mean absolute difference, score points;
         `slope`: score points that the judge gives per point of the reference, 1 on the same scale;
         `length_slope`: score points that judged - reference gains per doubling of the words. Least squares within
@@ -94,46 +93,34 @@ def audit_statistics(judgments: pd.DataFrame) -> dict[str, float]:
         passes for a taste for length. nan where the texts of a cell are equally long, or as long as the reference
         says.
     """
-    pairs = judgments[["reference", "judged"]].to_numpy(float)
-    reference, judged = pairs.T
-    varies = np.ptp(reference) > 0 and np.ptp(judged) > 0
     columns = judgments[["reference", "judged"]].assign(length=np.log2(judgments["words"].astype(float)))
+    reference, judged = columns["reference"].to_numpy(float), columns["judged"].to_numpy(float)
+    varies = np.ptp(reference) > 0 and np.ptp(judged) > 0
     cells = [judgments["rubric"], judgments["level"]]
     known, given, length = (columns - columns.groupby(cells).transform("mean")).to_numpy(float).T
     scale = np.sqrt((known @ known) * (given @ given))
     beyond = length - known * (length @ known) / (known @ known) if known @ known > _TINY else length
-    levels = level_ranks(pairs)
     return {
         "pearson": float(scipy.stats.pearsonr(reference, judged).statistic) if varies else NAN,
         "spearman": float(scipy.stats.spearmanr(reference, judged).statistic) if varies else NAN,
-        "icc": icc_2_1(pairs),
-        "level_kappa": level_kappa(pairs),
-        "level_accuracy": float((levels[:, 0] == levels[:, 1]).mean()),
+        "icc": icc_2_1(np.column_stack([reference, judged])),
+        "level_accuracy": float((level_ranks(reference) == level_ranks(judged)).mean()),
         "within_level_pearson": float(known @ given / scale) if scale > _TINY else NAN,
-        "order_accuracy": order_accuracy(judgments, "judged"),
-        "reference_order_accuracy": order_accuracy(judgments, "reference"),
+        "order_accuracy": _order_accuracy(judgments),
         "mae": float(np.abs(judged - reference).mean()),
         "slope": float(scipy.stats.linregress(reference, judged).slope) if varies else NAN,
         "length_slope": float(beyond @ (given - known) / (beyond @ beyond)) if beyond @ beyond > _TINY else NAN,
     }
 
 
-def order_accuracy(judgments: pd.DataFrame, score: str) -> float:
-    """Share of pairs of texts of one user prompt and two levels that a score puts in the right order, ties 1/2.
-
-    Within rubric and writer, then averaged. Over all pairs of texts, where a benchmark's order accuracy compares the
-    mean scores of its cells.
-
-    Args:
-        judgments: Rows of an audit with a score.
-        score: Its column, "judged" or "reference".
-    """
-    ranks = {level.value: level.rank for level in ScoreLevel}
-    ranked = judgments.assign(rank=judgments["level"].map(ranks))[[*_GROUP, "user_prompt_id", "rank", score]]
-    pairs = ranked.merge(ranked, on=[*_GROUP, "user_prompt_id"], suffixes=("_low", "_high"))
+def _order_accuracy(judgments: pd.DataFrame) -> float:
+    rank = judgments["level"].map({level.value: level.rank for level in ScoreLevel})
+    group = ["rubric", "writer"]
+    ranked = judgments[[*group, "user_prompt_id", "judged"]].assign(rank=rank)
+    pairs = ranked.merge(ranked, on=[*group, "user_prompt_id"], suffixes=("_low", "_high"))
     pairs = pairs[pairs["rank_low"] < pairs["rank_high"]]
-    right = pairs[_GROUP].assign(right=0.5 + 0.5 * np.sign(pairs[f"{score}_high"] - pairs[f"{score}_low"]))
-    return float(right.groupby(_GROUP)["right"].mean().mean())
+    right = pairs[group].assign(right=0.5 + 0.5 * np.sign(pairs["judged_high"] - pairs["judged_low"]))
+    return float(right.groupby(group)["right"].mean().mean())
 
 
 def _bias(judgments: pd.DataFrame) -> Mapping[str, float]:

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, ValidationError
@@ -25,13 +25,7 @@ class Price(BaseModel):
 
 
 class Prices(BaseModel):
-    """Prices of a day.
-
-    Attributes:
-        as_of: Day they were looked up.
-        batch: Factor on everything that goes through a provider's batch.
-        models: By model name without provider.
-    """
+    """Prices, by model name without provider, of the day `as_of`; `batch` is the factor on a provider's batches."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     as_of: date
@@ -39,25 +33,12 @@ class Prices(BaseModel):
     models: Mapping[str, Price]
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """Calls that are still to be made.
-
-    Attributes:
-        calls: How many.
-        usage: Their tokens by kind, as in `cost_usd`.
-        cost_usd: US dollars, or None if the price of the model is not known.
-    """
+class Forecast(NamedTuple):
+    """Calls that are still to be made: how many, their tokens by kind and their cost as in `cost_usd`."""
 
     calls: int
     usage: Mapping[str, int]
     cost_usd: float | None
-
-    def __add__(self, other: "Forecast") -> "Forecast":
-        """Both."""
-        kinds = dict.fromkeys([*self.usage, *other.usage])
-        usage = {kind: self.usage.get(kind, 0) + other.usage.get(kind, 0) for kind in kinds}
-        return Forecast(self.calls + other.calls, usage, total_usd([self.cost_usd, other.cost_usd]))
 
 
 @cache
@@ -69,11 +50,9 @@ def load_prices(path: Path = PRICES_FILE) -> Prices:
     """
     try:
         return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise ValueError(f"{path}: {problems}; expected the fields of {PRICES_FILE.name}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+    except (ValidationError, yaml.YAMLError) as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(f"{path}: {problem}; expected YAML with the fields of {PRICES_FILE.name}") from error
 
 
 def total_usd(costs: Iterable[float | None]) -> float | None:
@@ -96,14 +75,13 @@ def cost_usd(model: str, usage: Mapping[str, int], batch: bool = False, prices: 
     price = prices.models.get(model.rsplit("/", 1)[-1])
     if price is None:
         return None
-    per_kind = {
+    per_million = {
         "input_tokens": price.input,
         "output_tokens": price.output,
         "input_tokens_cache_write": price.cache_write,
         "input_tokens_cache_read": price.cache_read,
     }
-    dollars = sum(usage.get(kind, 0) * per_million for kind, per_million in per_kind.items()) / 1e6
-    return dollars * (prices.batch if batch else 1)
+    return sum(usage.get(kind, 0) * usd for kind, usd in per_million.items()) / 1e6 * (prices.batch if batch else 1)
 
 
 def forecast(
@@ -112,26 +90,11 @@ def forecast(
     output_tokens: float,
     model: str,
     batch: bool = False,
-    cached_share: float = 0.0,
     prices: Prices | None = None,
 ) -> Forecast:
-    """What calls of one kind will take.
+    """What calls will take, from the mean tokens of a call; thinking is output, and nothing is read from a cache.
 
-    Args:
-        calls: How many.
-        input_tokens: Of a call, on average.
-        output_tokens: Of a call, on average, thinking included.
-        model: As in `cost_usd`, like `batch` and `prices`.
-        batch: Whether they go through a provider's batch.
-        cached_share: Part of the input, 0-1, that calls share as a prefix in the provider's cache; the first writes it.
-        prices: None for those of the package.
+    Model, batch and prices as in `cost_usd`.
     """
-    shared, writes = cached_share * input_tokens, min(1, calls)
-    tokens = {
-        "input_tokens": calls * (input_tokens - shared),
-        "input_tokens_cache_write": writes * shared,
-        "input_tokens_cache_read": (calls - writes) * shared,
-        "output_tokens": calls * output_tokens,
-    }
-    usage = {kind: round(count) for kind, count in tokens.items()}
+    usage = {"input_tokens": round(calls * input_tokens), "output_tokens": round(calls * output_tokens)}
     return Forecast(calls, usage, cost_usd(model, usage, batch, prices))

@@ -47,7 +47,8 @@ class Estimate:
         """`0.33 [0.31, 0.35]`; the value alone without an interval; "undefined" where it is. `sign` writes plus too."""
         if math.isnan(self.value):
             return "undefined"
-        value, low, high = (_number(number, digits, sign) for number in (self.value, self.ci_low, self.ci_high))
+        form = f"{'+' if sign else ''}z.{digits}f"  # z: never -0.0
+        value, low, high = (format(number, form) for number in (self.value, self.ci_low, self.ci_high))
         return value if math.isnan(self.ci_low) else f"{value} [{low}, {high}]"
 
 
@@ -105,11 +106,7 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Every statistic of a frame with its interval, from computing all of them again without each cluster.
 
-    Args:
-        frame: Rows with a column of clusters.
-        statistics: From rows to numbers by name; nan where undefined.
-        bounds: Range of the statistics that have one, by name.
-        cluster: Name of the column.
+    `bounds` has the range of the statistics that have one, by name; `cluster` is the name of a column.
     """
     names = frame[cluster].unique()
     samples = [dict(statistics(frame))]
@@ -135,8 +132,3 @@ def _wilson(value: float, error: float, t: float, n_clusters: int, bounds: Bound
     centre = (share + t**2 / (2 * size)) / (1 + t**2 / size)
     half = t * math.sqrt(share * (1 - share) / size + t**2 / (4 * size**2)) / (1 + t**2 / size)
     return low + (high - low) * max(centre - half, 0.0), low + (high - low) * min(centre + half, 1.0)
-
-
-def _number(value: float, digits: int, sign: bool) -> str:
-    rounded = round(value, digits) + 0.0  # never -0.0
-    return f"{rounded:+.{digits}f}" if sign else f"{rounded:.{digits}f}"

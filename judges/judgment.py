@@ -59,32 +59,24 @@ class Rating(_Record):
     failure_mode: str = ""
 
 
-class _Asked(_Record):
-    """What every asking of a judge leaves behind, whether it worked or not.
+class _Outcome(_Record):
+    """What asking a judge leaves behind, whether it worked or not.
 
     Attributes:
+        schema_version: Version of this record; `schema` in files.
         rubric_hash: `Rubric.hash` of the rubric judged by.
         attempts: Replies read, the failed ones included; 0 when nothing was asked.
         usage: Tokens of all attempts by kind (input_tokens, output_tokens, ...); empty when nothing was asked.
         cost_usd: What all replies cost at the prices of `judges/prices.yaml`, in US dollars; None if they lack the
             model.
-    """
-
-    rubric_hash: str
-    attempts: int = 0
-    usage: dict[str, int] = Field(default_factory=dict)
-    cost_usd: float | None = None
-
-
-class _Outcome(_Asked):
-    """The same of the response's own rubric.
-
-    Attributes:
-        schema_version: Version of this record; `schema` in files.
         ratings: Each asking, when a response was judged more than once or by several judges.
     """
 
     schema_version: int = Field(default=SCHEMA, alias="schema", ge=1, le=SCHEMA)
+    rubric_hash: str
+    attempts: int = 0
+    usage: dict[str, int] = Field(default_factory=dict)
+    cost_usd: float | None = None
     ratings: tuple[Rating, ...] = ()
 
 
@@ -126,10 +118,8 @@ class Judgment(_Outcome):
 class JudgeFailure(Exception):
     """The judge gave no usable verdict after all its attempts. The sample stays unscored; it is never a number.
 
-    Attributes:
-        mode: How the last attempt failed.
-        detail: The rest of the message.
-        ratings: As in `Judgment`, like attempts, usage and cost_usd: the askings that worked are not lost.
+    `mode` is how the last attempt failed; attempts, usage, cost and ratings are as in `Judgment`, so the askings that
+    worked are not lost.
     """
 
     mode: FailureMode
@@ -163,34 +153,25 @@ class JudgeFailureRecord(_Outcome):
     @classmethod
     def of(cls, failure: JudgeFailure, rubric: Rubric) -> "JudgeFailureRecord":
         """The record of a failure to judge by the rubric."""
-        return cls(
-            failure_mode=failure.mode,
-            failure=str(failure),
-            attempts=failure.attempts,
-            usage=dict(failure.usage),
-            cost_usd=failure.cost_usd,
-            ratings=failure.ratings,
-            rubric_hash=rubric.hash,
-        )
+        return cls(failure_mode=failure.mode, failure=str(failure), **_spent(failure, rubric))
 
 
-class FurtherJudgment(_Asked):
+class FurtherJudgment(_Record):
     """What is kept of the judgment by a rubric that is not the response's own: no score, but how, if it failed."""
 
     score: Points | None
     failure_mode: str = ""
+    rubric_hash: str
+    attempts: int = 0
+    usage: dict[str, int] = Field(default_factory=dict)
+    cost_usd: float | None = None
 
     @classmethod
     def of(cls, outcome: Judgment | JudgeFailure, rubric: Rubric) -> "FurtherJudgment":
         """The entry of a judgment, or of its failure, by the rubric."""
-        return cls(
-            score=outcome.score if isinstance(outcome, Judgment) else None,
-            failure_mode=outcome.mode if isinstance(outcome, JudgeFailure) else "",
-            rubric_hash=rubric.hash,
-            attempts=outcome.attempts,
-            usage=dict(outcome.usage),
-            cost_usd=outcome.cost_usd,
-        )
+        if isinstance(outcome, JudgeFailure):
+            return cls(score=None, failure_mode=outcome.mode, **_spent(outcome, rubric))
+        return cls(score=outcome.score, **_spent(outcome, rubric))
 
 
 class ScoreRecord(_Record):
@@ -234,18 +215,8 @@ def read_judgment(metadata: Mapping[str, Any]) -> Judgment | JudgeFailureRecord:
         ValueError: If the metadata holds neither, or a record of a later version.
     """
     if metadata.get("failure_mode"):
-        return _read(JudgeFailureRecord, dict(metadata))
-    return _read(Judgment, dict(metadata))
-
-
-def _read(kind: type[_Read], values: dict[str, Any]) -> _Read:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        expected = f"what the scorer rubric_judge writes (schema {SCHEMA} or older)"
-        raise ValueError(f"judgment: {where}: {first['msg']}, expected {expected}") from error
+        return _read(JudgeFailureRecord, metadata)
+    return _read(Judgment, metadata)
 
 
 async def outcome_of(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> Judgment | JudgeFailure:
@@ -265,3 +236,23 @@ def weighted_total(rubric: Rubric, scores: Mapping[str, float]) -> float:
     """Score, 0-100, of the whole rubric from the scores, 0-100, of its criteria by id."""
     total = math.fsum(criterion.weight * scores[criterion.id] for criterion in rubric.criteria) / 100
     return round(total, 9)  # weights such as 3.02 would carry a total of 100 beyond it, or one of 40 over the cut
+
+
+def _spent(outcome: Judgment | JudgeFailure, rubric: Rubric) -> dict[str, Any]:
+    return {
+        "rubric_hash": rubric.hash,
+        "attempts": outcome.attempts,
+        "usage": dict(outcome.usage),
+        "cost_usd": outcome.cost_usd,
+        "ratings": outcome.ratings,
+    }
+
+
+def _read(kind: type[_Read], values: Mapping[str, Any]) -> _Read:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        expected = f"what the scorer rubric_judge writes (schema {SCHEMA} or older)"
+        raise ValueError(f"judgment: {where}: {first['msg']}, expected {expected}") from error

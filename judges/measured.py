@@ -4,7 +4,7 @@ from typing import Any
 
 from judges.judgment import NO_RESPONSE, CriterionJudgment, Judgment, is_no_response, weighted_total
 from judges.measures import MEASURES
-from rubrics import Criterion, Rubric
+from rubrics import Rubric
 
 MEASURED = "measured"
 MEASURES_VERSION = "1"
@@ -23,24 +23,26 @@ def measure(rubric: Rubric, response: str) -> Judgment:
     about |= {"cost_usd": 0.0}
     if is_no_response(response):
         return Judgment(score=0, reason=NO_RESPONSE, **about)
-    criteria = tuple(_measure_criterion(criterion, response) for criterion in rubric.criteria)
+    criteria = []
+    for criterion in rubric.criteria:
+        assert criterion.measure is not None  # check_measurable ran
+        value = MEASURES[criterion.measure.statistic](response)
+        reason = f"{criterion.measure.statistic} = {value:.3g}"
+        criteria.append(CriterionJudgment(id=criterion.id, score=criterion.measure.score(value), reason=reason))
     total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
-    return Judgment(score=total, criteria=criteria, total=total, **about)
+    return Judgment(score=total, criteria=tuple(criteria), total=total, **about)
 
 
 def check_measurable(rubric: Rubric) -> None:
     """Raises ValueError unless every criterion of the rubric has a measure with a known statistic."""
     for criterion in rubric.criteria:
+        where = f"rubric {rubric.id!r}: criterion {criterion.id!r}"
         if criterion.measure is None:
             raise ValueError(
-                f"rubric {rubric.id!r}: criterion {criterion.id!r} has no measure, expected one on every criterion; "
-                "use judge=model for this rubric"
+                f"{where} has no measure, expected one on every criterion; use judge=model for this rubric"
             )
         if criterion.measure.statistic not in MEASURES:
-            raise ValueError(
-                f"rubric {rubric.id!r}: criterion {criterion.id!r} measures {criterion.measure.statistic!r}, "
-                f"expected one of {sorted(MEASURES)}"
-            )
+            raise ValueError(f"{where} measures {criterion.measure.statistic!r}, expected one of {sorted(MEASURES)}")
 
 
 class MeasuredJudge:
@@ -49,10 +51,3 @@ class MeasuredJudge:
     async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
         """As `measure`; the user prompt plays no part."""
         return measure(rubric, response)
-
-
-def _measure_criterion(criterion: Criterion, response: str) -> CriterionJudgment:
-    assert criterion.measure is not None  # check_measurable ran
-    value = MEASURES[criterion.measure.statistic](response)
-    reason = f"{criterion.measure.statistic} = {value:.3g}"
-    return CriterionJudgment(id=criterion.id, score=criterion.measure.score(value), reason=reason)

@@ -6,9 +6,16 @@ breakpoint, so that a run over one long rubric pays for it once. Every call goes
 is paid for once. The weighted total is computed here and never by the model.
 """
 
+import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
+
+import anyio
 
 from judges.cost import cost_usd, total_usd
 from judges.judgment import (
@@ -20,7 +27,6 @@ from judges.judgment import (
     is_no_response,
     weighted_total,
 )
-from judges.prefix import warmer_of
 from judges.prompts import PROMPT_VERSION, judge_messages, prompt_hash
 from judges.verdict import Verdict, parse_verdict
 from model_calls.errors import was_cut_off
@@ -36,17 +42,15 @@ JudgeProtocol = Literal["criteria", "holistic"]
 DEFAULT_JUDGE = "anthropic/claude-sonnet-5-5"
 DEFAULT_STORE = "calls/judge.sqlite"
 MAX_ATTEMPTS = 3
-MAX_TOKENS = 6000  # thinking counts as output on current Claude models; 2000 can be eaten by it
-ATTEMPT_TIMEOUT_SECONDS = 180
 MAX_TRANSPORT_RETRIES = 8
+WARM_SECONDS = 240.0  # a provider's cache entry lives five minutes after its last use; a call may take one of them
 
 
 class ModelJudge:
     """A judge made of a language model.
 
     Args:
-        model: Inspect model to ask; None takes the one bound to the role `grader`, or `DEFAULT_JUDGE`. The model under
-            test never stands in.
+        model: Inspect model to ask; None takes that of `grader_models`.
         store: Where calls are kept and looked up; None opens `DEFAULT_STORE` in the working directory.
         protocol: Which score is the headline: "criteria", the weighted total computed by us, or "holistic", the
             judge's own overall score (the paper's protocol). Both are kept.
@@ -74,7 +78,7 @@ class ModelJudge:
         Raises:
             JudgeFailure: If no reply gave a usable verdict. Transport errors pass through, so a rerun resumes.
         """
-        model = self._model or grader_model()
+        model = self._model or grader_models()[0]
         about: dict[str, Any] = {
             "judge": str(model),
             "judge_hash": judge_hash(model),
@@ -121,8 +125,38 @@ class ModelJudge:
         store = self._store if self._store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
         if call.key in store:
             return await ask(store, call)
-        async with warmer_of(store).turn(f"{call.model}\0{rubric.hash}"):
+        async with _WARMERS.setdefault(store, PrefixWarmer()).turn(f"{call.model}\0{rubric.hash}"):
             return await ask(store, call)
+
+
+class PrefixWarmer:
+    """Orders the calls that share a prompt prefix, so that the provider's cache is written once.
+
+    One call goes alone, then all the others at once.
+    """
+
+    def __init__(self) -> None:
+        self._used: dict[str, float] = {}
+        self._locks: dict[str, anyio.Lock] = {}
+
+    @asynccontextmanager
+    async def turn(self, prefix: str) -> AsyncIterator[None]:
+        """Waits while another call warms the same prefix; the body is the call.
+
+        The first call of a prefix, or the first after it was unused for four minutes, is the one that warms it. If it
+        fails, the next in line warms it instead.
+        """
+        async with self._locks.setdefault(prefix, anyio.Lock()):
+            if time.monotonic() - self._used.get(prefix, float("-inf")) >= WARM_SECONDS:
+                yield
+                self._used[prefix] = time.monotonic()
+                return
+        self._used[prefix] = time.monotonic()
+        yield
+
+
+# all judges that ask through one store take turns with one another
+_WARMERS: "WeakKeyDictionary[CallStore, PrefixWarmer]" = WeakKeyDictionary()
 
 
 def _read(reply: "Reply", rubric: Rubric, response: str) -> tuple[tuple[CriterionJudgment, ...], float]:
@@ -163,13 +197,11 @@ def judge_hash(model: "Model") -> str:
     return Call(model, []).key[:12]
 
 
-def grader_model() -> "Model":
-    """The inspect model bound to the role `grader`, or the default judge. Never the model under test."""
-    return grader_models()[0]
-
-
 def grader_models() -> "list[Model]":
-    """Every model bound to the role `grader`, in order; without a binding, the default judge."""
+    """Every model bound to the role `grader`, in order; without a binding, the default judge.
+
+    Never the model under test.
+    """
     from inspect_ai.model import get_model, model_roles
 
     bound = model_roles().get("grader")
@@ -180,8 +212,6 @@ def grader_models() -> "list[Model]":
 
 def judge_model(model: "Model | str") -> "Model":
     """A model with the settings of a judge, where it has none of its own."""
-    from copy import copy
-
     from inspect_ai.model import get_model
 
     if isinstance(model, str):
@@ -194,9 +224,7 @@ def judge_model(model: "Model | str") -> "Model":
 def _config() -> "GenerateConfig":
     from inspect_ai.model import GenerateConfig
 
+    # thinking counts as output on current Claude models, and can eat 2000 tokens
     return GenerateConfig(
-        max_tokens=MAX_TOKENS,
-        reasoning_effort="low",
-        attempt_timeout=ATTEMPT_TIMEOUT_SECONDS,
-        max_retries=MAX_TRANSPORT_RETRIES,
+        max_tokens=6000, reasoning_effort="low", attempt_timeout=180, max_retries=MAX_TRANSPORT_RETRIES
     )

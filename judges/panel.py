@@ -3,7 +3,7 @@
 import hashlib
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import anyio
@@ -31,10 +31,7 @@ class Panel:
         if not judges or not all(judges):
             raise ValueError("panel: got no judge, expected at least one, asked at least once")
         self._judges = judges
-        self._aggregate: Callable[[Sequence[float]], float] = (
-            statistics.median if aggregate == "median" else statistics.fmean
-        )
-        self._name = aggregate
+        self._aggregate = aggregate
 
     async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
         """Judgment with aggregated scores, the criteria of the first asking that worked, and every asking in `ratings`.
@@ -44,55 +41,56 @@ class Panel:
         """
         outcomes: dict[tuple[int, int], Judgment | JudgeFailure] = {}
 
-        async def ask(seat: int, repeat: int, judge: Judge) -> None:
-            outcomes[seat, repeat] = await outcome_of(judge, rubric, user_prompt, response)
+        async def ask(seat: int, repeat: int) -> None:
+            outcomes[seat, repeat] = await outcome_of(self._judges[seat][repeat], rubric, user_prompt, response)
 
         async with anyio.create_task_group() as group:
             for seat, askings in enumerate(self._judges):
-                for repeat, judge in enumerate(askings):
-                    group.start_soon(ask, seat, repeat, judge)
-        return self._combine(outcomes)
+                for repeat in range(len(askings)):
+                    group.start_soon(ask, seat, repeat)
+        return self._combine([[outcomes[seat, n] for n in range(len(of))] for seat, of in enumerate(self._judges)])
 
-    def _combine(self, outcomes: dict[tuple[int, int], Judgment | JudgeFailure]) -> Judgment:
-        usage: Counter[str] = Counter()
-        paid: Counter[str] = Counter()
-        seats: list[list[Judgment]] = [[] for _ in self._judges]
-        for (seat, _), outcome in sorted(outcomes.items(), key=lambda entry: entry[0]):
-            usage.update(outcome.usage)
-            if isinstance(outcome, Judgment):
-                paid.update(outcome.usage_paid)
-                seats[seat].append(outcome)
-        names = [judged[0].judge if judged else f"judge {seat}" for seat, judged in enumerate(seats)]
+    def _combine(self, seats: Sequence[Sequence[Judgment | JudgeFailure]]) -> Judgment:
+        outcomes = [outcome for askings in seats for outcome in askings]
+        worked = [[one for one in askings if isinstance(one, Judgment)] for askings in seats]
+        names = [judged[0].judge if judged else f"judge {seat}" for seat, judged in enumerate(worked)]
         spent: dict[str, Any] = {
-            "attempts": sum(outcome.attempts for outcome in outcomes.values()),
-            "usage": dict(usage),
-            "cost_usd": total_usd(outcome.cost_usd for outcome in outcomes.values()),
-            "ratings": tuple(_rating(*key, names[key[0]], outcomes[key]) for key in sorted(outcomes)),
+            "attempts": sum(outcome.attempts for outcome in outcomes),
+            "usage": _sum(outcome.usage for outcome in outcomes),
+            "cost_usd": total_usd(outcome.cost_usd for outcome in outcomes),
+            "ratings": tuple(
+                _rating(seat, names[seat], repeat, outcome)
+                for seat, askings in enumerate(seats)
+                for repeat, outcome in enumerate(askings)
+            ),
         }
-        for seat, judged in enumerate(seats):
-            if not judged:
-                failure = outcomes[seat, 0]
-                assert isinstance(failure, JudgeFailure)  # no asking of this judge worked
+        for askings, judged in zip(seats, worked, strict=True):
+            if not judged and isinstance(failure := askings[0], JudgeFailure):
                 raise JudgeFailure(failure.mode, failure.detail, **spent)
-        first, *others = (judged[0] for judged in seats)
-        panel: dict[str, Any] = {"judge": first.judge, "judge_hash": first.judge_hash}
-        if others:
-            hashes = "".join(judged[0].judge_hash for judged in seats)
-            panel = {
-                "judge": f"{self._name}({', '.join(names)})",
-                "judge_hash": hashlib.sha256(hashes.encode()).hexdigest()[:12],
-            }
-        if not first.reason:
-            panel |= {kind: self._over_seats(seats, kind) for kind in ("score", "total", "holistic")} | spent
-            panel["served_model"] = ", ".join(dict.fromkeys(judged[0].served_model for judged in seats))
-            panel["usage_paid"] = dict(paid)
-        return first.model_copy(update=panel)
-
-    def _over_seats(self, seats: Sequence[Sequence[Judgment]], kind: str) -> float:
-        return self._aggregate([statistics.fmean(getattr(judgment, kind) for judgment in judged) for judged in seats])
+        firsts = [judged[0] for judged in worked]
+        panel: dict[str, Any] = {}
+        if len(firsts) > 1:
+            hashes = "".join(first.judge_hash for first in firsts)
+            panel["judge"] = f"{self._aggregate}({', '.join(names)})"
+            panel["judge_hash"] = hashlib.sha256(hashes.encode()).hexdigest()[:12]
+        if not firsts[0].reason:
+            over_judges = statistics.median if self._aggregate == "median" else statistics.fmean
+            for kind in ("score", "total", "holistic"):
+                panel[kind] = over_judges([statistics.fmean(getattr(one, kind) for one in judged) for judged in worked])
+            panel["served_model"] = ", ".join(dict.fromkeys(first.served_model for first in firsts))
+            panel["usage_paid"] = _sum(judgment.usage_paid for judged in worked for judgment in judged)
+            panel |= spent
+        return firsts[0].model_copy(update=panel)
 
 
-def _rating(seat: int, repeat: int, name: str, outcome: Judgment | JudgeFailure) -> Rating:
+def _sum(usages: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for usage in usages:
+        total.update(usage)
+    return dict(total)
+
+
+def _rating(seat: int, name: str, repeat: int, outcome: Judgment | JudgeFailure) -> Rating:
     if isinstance(outcome, JudgeFailure):
         return Rating(seat=seat, judge=name, repeat=repeat, failure_mode=outcome.mode)
     scores = {kind: getattr(outcome, kind) for kind in ("score", "total", "holistic")}

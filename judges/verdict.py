@@ -89,17 +89,13 @@ def _only_object(reply: str, response: str) -> Any:
     if "{" in outside or "}" in outside:
         raise ValueError("braces beside the JSON object, expected one object and nothing like it around it")
     inner = reply[start:end]
-    if _without_space(inner) in _without_space(response):
+    if "".join(inner.split()) in "".join(response.split()):
         raise ValueError("the only JSON object is one that the judged response wrote")
     return _loads(inner)
 
 
 def _loads(text: str) -> Any:
     return json.loads(text, object_pairs_hook=_without_repeats)
-
-
-def _without_space(text: str) -> str:
-    return "".join(text.split())
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Pages that compare a judge with known scores of the same responses: measured ones, of people, of another judge."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,39 +7,33 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic_core import to_json
-from scipy import stats
 
 from cpt_tasks.benchmarks.rubric_adherence.statistics import macro_accuracy
-from cpt_tasks.judge_logs.logs import SAMPLE, judge_name, log_name
-from cpt_tasks.judge_logs.texts import Outcomes, Text, audit_rows
-from cpt_tasks.report.logs import shown
+from cpt_tasks.judge_logs.logs import SAMPLE, judge_name
+from cpt_tasks.judge_logs.texts import CONTROL, Outcomes, Text
 from cpt_tasks.report.run import Run
-from cpt_tasks.report.text import image
+from cpt_tasks.report.text import image, write_command
 from cpt_tasks.statistics.table import table_of
-from judges import Judgment
-from judges.audit import Audit, audit
-from judges.calibration import powered_mean
+from judges import Judgment, measure
+from judges.audit import audit
 from judges.cost import total_usd
-from judges.interval import Estimate, cluster_note
+from judges.interval import NAN, Estimate, cluster_note
+from judges.measures import words
 from judges.reliability import krippendorff_alpha, noise_text
 from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 from rubrics.files import write_whole
 
 SCHEMA = 2  # of the JSON files
-MIN_LABELS = 3
-SPREAD_P_VALUE = 0.01
 COLOURS = ("#0072B2", "#D55E00", "#009E73")  # of Okabe and Ito's palette: told apart with any colour vision
-UNSCORED = "unscored by one of the judges"
+FIGURE = "against_reference"
 # statistics of an audit by their label
 LABELS = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "within_level_pearson": "Pearson correlation within levels",
     "icc": "ICC(2,1), absolute agreement",
-    "level_kappa": "level kappa, quadratic weights",
     "level_accuracy": "same level, share",
     "order_accuracy": "levels of a prompt in order, share",
-    "reference_order_accuracy": "the same by the reference",
     "slope": "points per point of the reference",
     "mae": "mean absolute difference, points",
     "length_slope": "bias per doubling of length, points",
@@ -49,133 +41,126 @@ LABELS = {
 
 
 def write_audit(out: Path, texts: Sequence[Text], outcomes: Outcomes, judge: str, source: str) -> str:
-    """Writes the page of a judge against measured scores; returns the text to print.
-
-    Args:
-        out: Folder.
-        texts: Texts judged.
-        outcomes: What every asking of the judge made of each of them.
-        judge: Its name.
-        source: Name of the file of the texts.
+    """Writes the page of a judge against measured scores of the texts of a file; returns the text to print.
 
     Raises:
         ValueError: If no text was judged.
     """
     everything = [outcome for of_text in outcomes for outcome in of_text]
-    versions = {outcome.prompt_version for outcome in everything if isinstance(outcome, Judgment)}
     rows = audit_rows(texts, outcomes)
+    rubrics = {text.rubric.id: text.rubric.hash for text in texts}
+    version = ", ".join(sorted({one.prompt_version for one in everything if isinstance(one, Judgment)}))
     numbers = {
         "source": source,
         "repeats": len(outcomes[0]),
-        "prompt_version": ", ".join(sorted(versions)),
-        "rubrics": {text.rubric.id: text.rubric.hash for text in texts},
+        "prompt_version": version,
+        "rubrics": rubrics,
         "cost_usd": total_usd(outcome.cost_usd for outcome in everything),
         "texts": rows.to_dict("records"),
     }
     intro = (
-        f"Judge `{judge}` (prompt version {numbers['prompt_version']}) on texts of `{source}` whose score is known, "
-        f"since text statistics measure it: rubrics {', '.join(sorted({text.rubric.id for text in texts}))}, "
-        f"{numbers['repeats']} judgments of each text."
+        f"Judge `{judge}` (prompt version {version}) on texts of `{source}` whose score is known, since text "
+        f"statistics measure it: rubrics {', '.join(sorted(rubrics))}, {len(outcomes[0])} judgments of each text."
     )
     return _write_page(out, "audit", rows, judge, "measured scores", intro, [], numbers)
+
+
+def audit_rows(texts: Sequence[Text], outcomes: Outcomes) -> pd.DataFrame:
+    """The rows of an audit: one per text and asking.
+
+    The known score is measured anew: the one in the file may be of an older version of the rubric.
+    """
+    rows = []
+    for number, (text, of_text) in enumerate(zip(texts, outcomes, strict=True)):
+        row = {
+            "text": number,
+            "rubric": text.rubric.id,
+            "writer": text.writer,
+            "level": text.level or CONTROL,
+            "user_prompt_id": text.user_prompt_id,
+            "words": max(1, len(words(text.response))),
+            "reference": measure(text.rubric, text.response).score,
+            "judged": NAN,
+            "failure": "",
+        }
+        for outcome in of_text:
+            result = {"judged": outcome.score} if isinstance(outcome, Judgment) else {"failure": outcome.mode}
+            rows.append(row | result)
+    return pd.DataFrame(rows)
 
 
 def write_agreement(out: Path, pairs: Sequence[tuple[Run, Run]]) -> str:
     """Writes the page of two judges of the same responses; returns the text to print.
 
-    The first judge is the reference, so biases are those of the second. Macro accuracy of each model is that on the
-    responses that both judges scored.
+    The first judge is the reference, so biases are those of the second.
 
     Raises:
         ValueError: If no response was scored by both judges.
     """
-    both = [a.frame.assign(writer=a.name).merge(b.frame[[*SAMPLE, "score"]], on=SAMPLE) for a, b in pairs]
-    rows = pd.concat(both, ignore_index=True).rename(columns={"score_x": "reference", "score_y": "judged"})
+    rows = pd.concat([_rows(b, a.frame) for a, b in pairs], ignore_index=True)
+    a, b = (judge_name(run) for run in pairs[0])
+    if a == b:
+        a, b = f"{a} (first)", f"{b} (second)"
+    intro = f"Judge `{b}` against judge `{a}`, the reference, on the same responses."
+    logs = {run_a.name: [run_a.details["log"], run_b.details["log"]] for run_a, run_b in pairs}
+    return _write_judges(out, rows, b, a, intro, {"logs": logs})
+
+
+def write_people(out: Path, run: Run, labels: pd.DataFrame) -> str:
+    """Writes the same page of the judge of a log against people; returns the text to print.
+
+    Several raters count as their mean; the alpha between them is what no judge can be expected to exceed.
+
+    Raises:
+        ValueError: If no labelled response was scored.
+    """
+    ratings = labels.pivot(index=SAMPLE, columns="rater", values="score")
+    rows = _rows(run, ratings.mean(axis=1).rename("score").reset_index())
+    alpha = krippendorff_alpha(ratings)
+    intro = (
+        f"Judge `{judge_name(run)}` on `{run.name}` (`{run.details['log']}`) against people, the reference: the mean "
+        f"of {ratings.shape[1]} raters of {len(ratings)} responses (Krippendorff's alpha between raters: "
+        f"{Estimate(alpha).text(3)})."
+    )
+    numbers = {"logs": {run.name: [run.details["log"]]}, "raters": ratings.shape[1], "raters_alpha": alpha}
+    return _write_judges(out, rows, judge_name(run), "people", intro, numbers)
+
+
+def _rows(run: Run, reference: pd.DataFrame) -> pd.DataFrame:
+    """The rows of an audit, one per response of the run that has a score in the reference."""
+    rows = run.frame.rename(columns={"score": "judged"}).assign(writer=run.name)
+    return rows.merge(reference[[*SAMPLE, "score"]].rename(columns={"score": "reference"}), on=SAMPLE)
+
+
+def _write_judges(
+    out: Path, rows: pd.DataFrame, judge: str, reference: str, intro: str, numbers: Mapping[str, Any]
+) -> str:
+    """The page of a judge of logs, with the macro accuracy of each model on the responses that both scored."""
     is_scored = rows["reference"].notna() & rows["judged"].notna()
     rows = rows.assign(
         text=rows.index,
         words=rows["words"].fillna(1).clip(lower=1),
         judged=rows["judged"].where(is_scored),
-        failure=is_scored.map({True: "", False: UNSCORED}),
+        failure=is_scored.map({True: "", False: "unscored by one of the judges"}),
     )
-    a, b = (judge_name(run) for run in pairs[0])
-    if a == b:
-        a, b = f"{a} (first)", f"{b} (second)"
     models = {
-        str(model): (_accuracy(mine, "reference"), _accuracy(mine, "judged"))
+        str(model): [macro_accuracy.estimate(table_of(mine.assign(score=mine[by]))) for by in ("reference", "judged")]
         for model, mine in rows[is_scored].groupby("writer", sort=False)
     }
-    ranks = [stats.rankdata([by_both[judge].value for by_both in models.values()]) for judge in (0, 1)]
-    changed = sum(bool(first != second) for first, second in zip(*ranks, strict=True))
-    table = [(model, of_a.text(), of_b.text()) for model, (of_a, of_b) in models.items()]
+    ranks = pd.DataFrame([[estimate.value for estimate in by_both] for by_both in models.values()]).rank()
+    changed = int((ranks.nunique(axis=1) > 1).sum())
     more = [
         "## Models",
         "Macro accuracy on the responses that both judges scored.",
-        _table(table, "model", f"by {a}", f"by {b}"),
+        _table(
+            [(model, *(estimate.text() for estimate in by_both)) for model, by_both in models.items()],
+            *("model", f"by {reference}", f"by {judge}"),
+        ),
         f"{changed} of {len(models)} models change rank.",
     ]
-    logs = {run_a.name: [log_name(run_a), log_name(run_b)] for run_a, run_b in pairs}
-    intro = f"Judge `{b}` against judge `{a}`, the reference, on the same responses."
-    return _write_page(out, "agreement", rows, b, a, intro, more, {"logs": logs, "models": models, "changed": changed})
-
-
-def write_calibration(out: Path, run: Run, labels: pd.DataFrame) -> str:
-    """Writes the page of the judge of a log against people; returns the text to print.
-
-    Labels of responses that the judge did not score cannot be used and are counted. Several raters count as their
-    mean; the alpha between them is what no judge can be expected to exceed.
-
-    Args:
-        out: Folder.
-        run: The judged log.
-        labels: Those of `logs.read_labels`.
-
-    Raises:
-        ValueError: If fewer than three responses have both a label and a score.
-    """
-    scored = run.scored.set_index(SAMPLE)
-    all_raters = labels.pivot(index=SAMPLE, columns="rater", values="score")
-    raters = all_raters[all_raters.index.isin(scored.index)]
-    if len(raters) < MIN_LABELS:
-        raise ValueError(f"labels: got {len(raters)} labelled responses, expected at least {MIN_LABELS}")
-    is_labelled, unused = scored.index.isin(raters.index), len(all_raters) - len(raters)
-    rows = scored.loc[raters.index].rename(columns={"score": "judged"}).reset_index()
-    rows = rows.assign(text=rows.index, writer="", failure="", reference=raters.mean(axis=1).to_numpy())
-    mean = powered_mean(rows["reference"], rows["judged"], scored["score"][~is_labelled])
-    alpha = krippendorff_alpha(raters)
-    counts = pd.crosstab(is_labelled, scored["level"])
-    spread = stats.chi2_contingency(counts).pvalue if min(counts.shape) > 1 else 1.0
-    judge = judge_name(run)
-    intro = (
-        f"Judge `{judge}` on `{run.name}` (`{log_name(run)}`): {mean.n_labelled} responses labelled by "
-        f"{raters.shape[1]} raters (alpha between them: {Estimate(alpha).text(3)}), {mean.n_unlabelled} without a "
-        f"label; {unused} labelled responses left out because the judge did not score them."
+    return _write_page(
+        out, "agreement", rows, judge, reference, intro, more, {**numbers, "models": models, "changed": changed}
     )
-    how = (
-        f"The corrected mean uses the judge with weight {mean.weight:.2f} (0 is labels only, 1 the whole judge; PPI++, "
-        "arXiv 2311.01453). It is right on average however wrong the judge is, if the labelled responses are a random "
-        "sample of the log's. Its interval takes responses as independent."
-    )
-    warning = (
-        "**The labels are not spread over the levels as the log is, so they are no random sample of it and the "
-        "corrected mean is not to be trusted.** Draw the responses to label at random from the whole log."
-    )
-    means = [
-        ("corrected (prediction-powered)", mean.corrected.text(1)),
-        ("labels only", mean.labels_only.text(1)),
-        ("judge only", Estimate(mean.judge_only).text(1)),
-    ]
-    more = ["## Mean score", _table(means, f"mean score of {run.name}", "0-100"), how]
-    numbers = {
-        "log": log_name(run),
-        "model": run.name,
-        "raters": raters.shape[1],
-        "human_alpha": alpha,
-        "labelled_but_unscored": unused,
-        "mean": mean,
-    }
-    more += [warning] * bool(spread <= SPREAD_P_VALUE)
-    return _write_page(out, "calibration", rows, judge, "people", intro, more, numbers)
 
 
 def _write_page(
@@ -188,7 +173,7 @@ def _write_page(
     more: Sequence[str],
     numbers: Mapping[str, Any],
 ) -> str:
-    """Writes NAME.md, NAME.json (nan as null), two figures and command.txt; returns the page without title and figures.
+    """Writes NAME.md, NAME.json (nan as null), a figure and command.txt; returns the page without title and figure.
 
     `rows` are those of `judges.audit.audit`; `more` stands after the comparison, `numbers` beside it in the JSON file.
     """
@@ -200,27 +185,24 @@ def _write_page(
         f"Intervals: 95%, jackknife of user prompts{f'; {note}' if note else ''}."
     )
     agreement = [(label, result.statistics[statistic].text()) for statistic, label in LABELS.items()]
-    bias = [(group, estimate.text(1)) for group, estimate in result.bias.items()]
     parts = [
         f"{intro} {counts}",
         "## Agreement",
         _table(agreement, "statistic", f"{judge} and {reference}"),
         "## Bias",
         f"Mean of `{judge}` - {reference}, score points, over the texts for a level or rubric.",
-        _table(bias, "texts", "bias, points"),
+        _table([(group, estimate.text(1)) for group, estimate in result.bias.items()], "texts", "bias, points"),
         *([f"Repeats: {noise_text(result.noise)}."] if result.noise else []),
         *more,
     ]
     out.mkdir(parents=True, exist_ok=True)
-    figures = {"against_reference": _against_reference(rows, judge, reference), "bias": _bias(result, judge, reference)}
-    for stem, figure in figures.items():
-        figure.savefig(out / f"{stem}.png", dpi=130)
-    images = [image(stem, f"{stem}.png") for stem in figures]
-    write_whole(out / f"{name}.md", "\n\n".join([f"# `{judge}` against {reference}", *parts, *images]) + "\n")
+    _against_reference(rows, judge, reference).savefig(out / f"{FIGURE}.png", dpi=130)
+    page = [f"# `{judge}` against {reference}", *parts, image(FIGURE, f"{FIGURE}.png")]
+    write_whole(out / f"{name}.md", "\n\n".join(page) + "\n")
     contents = {"schema": SCHEMA, "judge": judge, "reference": reference, "comparison": result, **numbers}
     write_whole(out / f"{name}.json", to_json(contents, indent=1, inf_nan_mode="null") + b"\n")
-    write_whole(out / "command.txt", f"{shlex.join(['cpt', *map(shown, sys.argv[1:])])}\n")
-    where = f"page: {out / f'{name}.md'}, numbers: {out / f'{name}.json'}, figures: {out}/*.png"
+    write_command(out)
+    where = f"page: {out / f'{name}.md'}, numbers: {out / f'{name}.json'}, figure: {out / f'{FIGURE}.png'}"
     return "\n\n".join([*parts, where])
 
 
@@ -240,26 +222,6 @@ def _against_reference(rows: pd.DataFrame, judge: str, reference: str) -> Figure
     axis.set_ylabel(f"score by {judge} (0-100)")
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
-
-
-def _bias(result: Audit, judge: str, reference: str) -> Figure:
-    """Mean of judge - reference with its 95% interval: all texts, each level, each rubric."""
-    figure = Figure(figsize=(6, 0.8 + 0.36 * len(result.bias)), layout="constrained")
-    axis = figure.subplots()
-    for row, estimate in enumerate(result.bias.values()):
-        axis.plot([estimate.ci_low, estimate.ci_high], [row, row], color=COLOURS[0], linewidth=2)
-        axis.plot(estimate.value, row, marker="o", color=COLOURS[0])
-    axis.set_yticks(range(len(result.bias)), [group.replace("_", " ") for group in result.bias])
-    axis.invert_yaxis()
-    axis.axvline(0, color="0.6", linewidth=0.8, zorder=0)
-    low, high = axis.get_xlim()
-    axis.set_xlim(min(low, -2), max(high, 2))  # without bias a tiny range would look like a large one
-    axis.set_xlabel(f"{judge} - {reference}, points")
-    return figure
-
-
-def _accuracy(rows: pd.DataFrame, score: str) -> Estimate:
-    return macro_accuracy.estimate(table_of(rows.assign(score=rows[score])))
 
 
 def _table(rows: Sequence[tuple[str, ...]], *columns: str) -> str:

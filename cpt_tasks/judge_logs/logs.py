@@ -1,6 +1,5 @@
-"""Judged logs as the commands of `cpt judge` compare them, and the human labels that belong to one."""
+"""Judged logs as `cpt judge agreement` compares them, and the human labels that belong to one."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ def read_judged_logs(path: str) -> list[Run]:
     """The run of a judged .eval log, or those of a folder of logs, whose samples all ask for a score level.
 
     Raises:
-        ValueError: As `report.logs.run_of`, or if a sample asks for no level.
+        ValueError: As `report.logs.read_run`, or if a sample asks for no level.
     """
     runs = [read_run(file) for file in find_logs([path])]
     for run in runs:
         for row in run.frame[~run.frame["level"].isin(list(ScoreLevel))].itertuples():
             raise ValueError(
-                f"{log_name(run)}: sample {row.sample_id!r} asks for level {row.level!r}, expected a log of a "
+                f"{run.details['log']}: sample {row.sample_id!r} asks for level {row.level!r}, expected a log of a "
                 f"benchmark that asks for {', '.join(ScoreLevel)}, such as rubric_adherence"
             )
     return runs
@@ -34,11 +33,6 @@ def read_judged_logs(path: str) -> list[Run]:
 def judge_name(run: Run) -> str:
     """The judge, with its protocol in brackets where that is not the weighted total of the criteria."""
     return f"{run.protocol['judge']}{' (holistic)' * (run.protocol['judge_protocol'] == 'holistic')}"
-
-
-def log_name(run: Run) -> str:
-    """Name of the log file."""
-    return str(run.details["log"])
 
 
 def pair_runs(side_a: Sequence[Run], side_b: Sequence[Run]) -> list[tuple[Run, Run]]:
@@ -60,35 +54,31 @@ def pair_runs(side_a: Sequence[Run], side_b: Sequence[Run]) -> list[tuple[Run, R
 
 
 def read_labels(path: Path, run: Run) -> pd.DataFrame:
-    """Human labels of a CSV file: `sample_id`, `epoch`, `rater` ("" where the file names none) and `score`, 0-100.
+    """Human labels of the responses of a run: `sample_id`, `epoch`, `rater` ("" without a name) and `score`, 0-100.
 
-    The file has the columns sample_id and score, and optionally epoch (default 1) and rater.
+    The CSV file has the columns sample_id and score, and optionally epoch (default 1) and rater.
 
     Raises:
         ValueError: Naming file and line: if a column is missing or unknown, a score is not a number from 0 to 100, a
             response is not in the log, or one rater labels it twice.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, restkey="fields beyond the header")
-        raw = pd.DataFrame(list(reader))
-    columns = dict.fromkeys([*(reader.fieldnames or []), *raw])
-    if not {"sample_id", "score"} <= set(columns) <= {*SAMPLE, "rater", "score"}:
+    try:
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}, expected a CSV file with sample_id and score") from error
+    if not {"sample_id", "score"} <= set(raw) <= {*SAMPLE, "rater", "score"}:
         raise ValueError(
-            f"{path.name}:1: got columns {list(columns)}, expected sample_id and score, and optionally epoch and rater"
+            f"{path.name}:1: got columns {list(raw)}, expected sample_id and score, and optionally epoch and rater"
         )
     if raw.empty:
         raise ValueError(f"{path.name}: got no label, expected at least one line after the header")
-    labels = raw.assign(
-        epoch=pd.to_numeric(raw.get("epoch", pd.Series("1", raw.index)).replace("", "1"), errors="coerce"),
-        rater=raw.get("rater", ""),
-        score=pd.to_numeric(raw["score"], errors="coerce"),
-    )
-    known = pd.MultiIndex.from_frame(run.frame[SAMPLE])
+    labels = pd.DataFrame({"epoch": "1", "rater": ""}, index=raw.index).assign(**raw)
+    for column in ("epoch", "score"):
+        labels[column] = pd.to_numeric(labels[column], errors="coerce")
+    is_known = pd.MultiIndex.from_frame(labels[SAMPLE]).isin(pd.MultiIndex.from_frame(run.frame[SAMPLE]))
     problems: dict[str, Any] = {
         "expected a score from 0 to 100": ~labels["score"].between(MIN_SCORE, MAX_SCORE),
-        f"its sample and epoch are none of the {len(known)} in {log_name(run)}": ~pd.MultiIndex.from_frame(
-            labels[SAMPLE]
-        ).isin(known),
+        f"its sample and epoch are none of the {len(run.frame)} in {run.details['log']}": ~is_known,
         "a second label of the response, expected one by each rater": labels.duplicated([*SAMPLE, "rater"]),
     }
     for problem, is_so in problems.items():
@@ -98,7 +88,7 @@ def read_labels(path: Path, run: Run) -> pd.DataFrame:
 
 
 def _check_same_responses(run_a: Run, run_b: Run) -> None:
-    where = f"{log_name(run_a)} and {log_name(run_b)}"
+    where = f"{run_a.details['log']} and {run_b.details['log']}"
     how = "two judges are compared on the same responses, so judge one log again with inspect score"
     a, b = (run.frame.set_index(SAMPLE)["response"] for run in (run_a, run_b))
     for sample_id, epoch in sorted(a.index.symmetric_difference(b.index)):

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -13,36 +14,25 @@ import pandas as pd
 import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample, read_eval_log
-from inspect_ai.model import ChatMessageUser
 
 from cpt_tasks.judge_logs.texts import Text
 from cpt_tasks.report.logs import find_logs
 from judges import judge_call, judge_messages, judge_model
-from judges.cost import Forecast, Prices, forecast
-from judges.judgment import MIN_RESPONSE_WORDS, is_no_response
+from judges.cost import Prices, forecast
+from judges.judgment import is_no_response
 from model_calls import open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
 from rubrics import Rubric, load_rubrics
 
 CHARACTERS_PER_TOKEN = 4
+RESPONSE_TOKENS = 300  # of a response that is still to come
 CRITERION_TOKENS = 60  # output for a criterion of a verdict, or its holistic score
 THINKING_TOKENS = 300  # per verdict, billed as output; a guess for low effort
-MIN_CACHED_TOKENS = 1024  # Claude Sonnet; others start at 512 to 4096 tokens
-COLUMNS = {
-    "input": "input_tokens",
-    "cache write": "input_tokens_cache_write",
-    "cache read": "input_tokens_cache_read",
-    "output": "output_tokens",
-}
+POLL_SECONDS = 30.0  # between two looks at the batches
 
 
-def planned_texts(parameters: Sequence[str], response_tokens: int, task: str = "rubric_adherence") -> list[Text]:
-    """The responses that a benchmark will judge, each of the given length.
-
-    Args:
-        parameters: NAME=VALUE, as for `inspect eval -T`.
-        response_tokens: Tokens per response, at least 1.
-        task: Name of the benchmark.
+def planned_texts(parameters: Sequence[str], task: str = "rubric_adherence") -> list[Text]:
+    """The responses that a benchmark will judge, with parameters NAME=VALUE as for `inspect eval -T`.
 
     Raises:
         ValueError: If the task, a parameter or its value is unknown.
@@ -50,21 +40,18 @@ def planned_texts(parameters: Sequence[str], response_tokens: int, task: str = "
     from cpt_tasks import _registry
 
     make = getattr(_registry, task, None)
-    names = set(inspect.signature(make).parameters) if make is not None else set()
-    if make is None or "judge" not in names:
+    if make is None or "judge" not in inspect.signature(make).parameters:
         raise ValueError(f"--task {task}: expected a benchmark that judges what a model writes")
     given: dict[str, Any] = {}
     for parameter in parameters:
-        name, equals, value = parameter.partition("=")
-        if not equals or name not in names - {"judge"}:
-            raise ValueError(f"-T {parameter}: expected NAME=VALUE with a name out of {sorted(names - {'judge'})}")
+        name, _, value = parameter.partition("=")
         given[name] = yaml.safe_load(value)
     try:
         made = make(**given, judge="none")
     except TypeError as error:
         raise ValueError(f"-T {' -T '.join(parameters)}: {error}") from error
     rubrics = _rubrics(given)
-    response = "word " * max(MIN_RESPONSE_WORDS, response_tokens * CHARACTERS_PER_TOKEN // 5)
+    response = "word " * (RESPONSE_TOKENS * CHARACTERS_PER_TOKEN // 5)
     texts = [text for sample in made.dataset for text in _texts_of(sample, response, rubrics, given)]
     return texts * (made.epochs or 1)
 
@@ -94,39 +81,30 @@ def judged_texts(logs: Sequence[str]) -> list[Text]:
 
 
 def forecast_table(texts: Sequence[Text], model: str, repeats: int, prices: Prices) -> str:
-    """Calls, tokens and cost of judging, online and in batches, as a Markdown table with a line on its sources."""
-    by_rubric: dict[str, list[Text]] = {}
-    for text in texts:
-        by_rubric.setdefault(text.rubric.id, []).append(text)
-    ways = {way: Forecast(0, {}, 0.0) for way in ("online", "batch")}
-    n_short = 0
-    for same in by_rubric.values():
-        prefix, rest = _tokens(same)
-        output = CRITERION_TOKENS * (len(same[0].rubric.criteria) + 1) + THINKING_TOKENS
-        kind = (len(same) * repeats, prefix + rest, output, model)
-        cached_share = prefix / (prefix + rest) if prefix >= MIN_CACHED_TOKENS else 0.0
-        ways["online"] += forecast(*kind, cached_share=cached_share, prices=prices)
-        ways["batch"] += forecast(*kind, batch=True, prices=prices)
-        n_short += not cached_share
-    rows = [
-        {"way": way, "calls": total.calls}
-        | {column: total.usage.get(kind, 0) for column, kind in COLUMNS.items()}
-        | {"USD": "price unknown" if total.cost_usd is None else f"{total.cost_usd:.2f}"}
-        for way, total in ways.items()
-    ]
+    """Calls, tokens and cost of judging, online and in batches, as a Markdown table with a line on its sources.
+
+    As if nothing were read from a provider's cache.
+    """
+    asked = [judge_messages(text.rubric, text.user_prompt, text.response) for text in texts]
+    tokens_in = sum(len(message.text) for messages in asked for message in messages) / CHARACTERS_PER_TOKEN
+    tokens_out = sum(CRITERION_TOKENS * (len(text.rubric.criteria) + 1) + THINKING_TOKENS for text in texts)
+    rows = []
+    for way in ("online", "batch"):
+        per_call = (tokens_in / max(1, len(texts)), tokens_out / max(1, len(texts)))
+        total = forecast(len(texts) * repeats, *per_call, model, way == "batch", prices)
+        usd = "price unknown" if total.cost_usd is None else f"{total.cost_usd:.2f}"
+        rows.append((way, total.calls, total.usage["input_tokens"], total.usage["output_tokens"], usd))
+    table = pd.DataFrame(rows, columns=["way", "calls", "input", "output", "USD"])
     lines = [
-        str(pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)),
-        f"{model}, prices as of {prices.as_of}; tokens are characters / {CHARACTERS_PER_TOKEN}; {n_short} of "
-        f"{len(by_rubric)} rubrics are shorter than the {MIN_CACHED_TOKENS} tokens from which a prefix is cached",
+        str(table.to_markdown(index=False, disable_numparse=True)),
+        f"{model}, prices as of {prices.as_of}; tokens are characters / {CHARACTERS_PER_TOKEN}, without prompt caching",
     ]
     if model.rsplit("/", 1)[-1] not in prices.models:
         lines.append(f"no price for {model}; write one into a YAML file and pass it with --prices")
     return "\n".join(lines)
 
 
-def batch_judgments(
-    texts: Sequence[Text], model: str, repeats: int, call_store: str, poll_seconds: float
-) -> BatchOutcome:
+def batch_judgments(texts: Sequence[Text], model: str, repeats: int, call_store: str) -> BatchOutcome:
     """Asks a judge about the texts through provider batches; the replies are in the call store afterwards.
 
     Raises:
@@ -138,11 +116,8 @@ def batch_judgments(
         for text in texts
         for repeat in range(repeats)
     ]
-
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
-    return asyncio.run(ask_in_batches(open_store(call_store), calls, poll_seconds=poll_seconds, progress=say))
+    progress = partial(click.echo, err=True)
+    return asyncio.run(ask_in_batches(open_store(call_store), calls, poll_seconds=POLL_SECONDS, progress=progress))
 
 
 def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: str) -> list[str]:
@@ -176,19 +151,10 @@ def _texts_of(
 ) -> list[Text]:
     """What the scorer `rubric_judge` asks about a response: by its own rubric first, then by the further ones."""
     metadata = sample.metadata or {}
-    turns = [ChatMessageUser(content=sample.input)] if isinstance(sample.input, str) else sample.input
-    user_prompt = metadata.get("user_prompt", [turn.text for turn in turns if turn.role == "user"][-1])
+    given = sample.input
+    last_turn = given if isinstance(given, str) else [turn.text for turn in given if turn.role == "user"][-1]
+    user_prompt = metadata.get("user_prompt", last_turn)
     also = task_args.get("also")
     further = metadata.get("also", [rubric.id for rubric in load_rubrics(also)] if also else [])
     wanted = dict.fromkeys([metadata["rubric"], *further])
     return [Text(rubrics[rubric_id], user_prompt, response) for rubric_id in wanted]
-
-
-def _tokens(texts: Sequence[Text]) -> tuple[int, float]:
-    """Of calls about one rubric: the tokens of the block that they share, and the mean of the rest."""
-    blocks = [
-        [len(getattr(block, "text", "")) // CHARACTERS_PER_TOKEN for block in message.content]
-        for text in texts
-        for message in judge_messages(text.rubric, text.user_prompt, text.response)
-    ]
-    return blocks[0][0], sum(rest for _, rest in blocks) / len(blocks)

@@ -1,39 +1,42 @@
-"""Asks a model for JSON until a check accepts it, a bounded number of times; every reply is kept in a call store."""
+"""A model writes rubrics and their system prompts; what schema, linter and rules find wrong goes back to it.
+
+The system prompts are the summariser step of CPT (arXiv 2506.11702, section 3): rubric and score level become two or
+three sentences, in several wordings per level. Every reply is kept in a call store.
+"""
 
 import asyncio
-import json
-import re
-from collections.abc import Awaitable, Callable, Iterable
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import product
 from string import Template
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
 import yaml
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser, GenerateConfig, ResponseSchema
-from inspect_ai.util import json_schema
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from data_gen.generate.teachers import Teacher
 from model_calls import Call, CallStore, ask
 from model_calls.errors import was_cut_off
-from rubrics import ScoreLevel
-from rubrics.schema import problem_texts
+from rubrics import Rubric, ScoreLevel, Wordings
+from rubrics.lint import all_wordings, lint_rubric
+from rubrics.schema import MIN_HELDOUT_WORDINGS, MIN_TRAIN_WORDINGS, problem_texts
+
+if TYPE_CHECKING:
+    from inspect_ai.model import ChatMessage
 
 ATTEMPTS = 3  # askings of one question, the first included
 AUTHOR_MAX_TOKENS = 16000  # thinking counts as output, and a whole rubric is about 2000
 
 _FILE: dict[str, Any] = yaml.safe_load(files("data_gen.draft").joinpath("prompts.yaml").read_text(encoding="utf-8"))
 PROMPT_VERSION: str = _FILE["version"]
-PROMPTS = {name: Template(_FILE[name]) for name in ("draft", "from_text", "wordings", "fix")}
-TARGETS = {ScoreLevel(level): str(text) for level, text in _FILE["targets"].items()}
+TARGETS: dict[ScoreLevel, str] = {ScoreLevel(level): text for level, text in _FILE["targets"].items()}
+
+_JSON_OBJECT = TypeAdapter(dict[str, Any])
 
 T = TypeVar("T")
-Answer = TypeVar("Answer", bound=BaseModel)
-
-
-class DraftError(ValueError):
-    """A model gave no usable answer in all its attempts."""
 
 
 class Rejected(Exception):
@@ -42,89 +45,142 @@ class Rejected(Exception):
 
 @dataclass(frozen=True)
 class Author:
-    """The model that writes rubrics and system prompts.
-
-    Attributes:
-        teacher: The model and its name.
-        store: Where its calls are kept.
-        seed: Another one asks everything anew.
-        say: Takes lines for people.
-    """
+    """The model that writes; another seed asks everything anew."""
 
     teacher: Teacher
     store: CallStore
     seed: int
-    say: Callable[[str], None]
 
-    async def ask_until(self, what: str, question: str, schema: type[Answer], check: Callable[[Answer], T]) -> T:
-        """What `check` makes of the first answer that it does not reject; its problems go back to the model.
+    async def ask_until(self, what: str, question: str, check: Callable[[dict[str, Any]], T]) -> T:
+        """What `check` makes of the first JSON object that it does not reject; its problems go back to the model.
 
         Args:
             what: What is written, for messages; also tells apart askings in the store.
             question: Text of the question.
-            schema: Shape of the answer.
-            check: Raises Rejected if the answer has to be corrected.
+            check: Raises Rejected or pydantic's ValidationError if the answer has to be corrected.
 
         Raises:
-            DraftError: If the model refuses, or the last attempt is rejected too; with the last problems.
+            ValueError: If the model refuses, or the last attempt is rejected too; with the last problems.
         """
-        name = self.teacher.name
-        shape = ResponseSchema(name=schema.__name__.lower(), json_schema=json_schema(schema))
+        from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
+
+        name, problems = self.teacher.name, [""]
         messages: list[ChatMessage] = [ChatMessageUser(content=question)]
         for attempt in range(1, ATTEMPTS + 1):
-            call = Call(
-                self.teacher.model, messages, GenerateConfig(response_schema=shape), f"{what} {self.seed}.{attempt}"
+            reply, _ = await ask(
+                self.store, Call(self.teacher.model, messages, replicate=f"{what} {self.seed}.{attempt}")
             )
-            reply, _ = await ask(self.store, call)
             if reply.stop_reason == "content_filter":
-                raise DraftError(f"{what}: {name} refuses to write this; put it another way, or take another model")
+                raise ValueError(f"{what}: {name} refuses to write this; put it another way, or take another model")
             try:
                 if was_cut_off(reply.stop_reason):
                     raise Rejected(f"the answer was cut after {AUTHOR_MAX_TOKENS} tokens; write a shorter one")
-                return check(parse_answer(reply.text, schema))
-            except Rejected as rejected:
-                problems = rejected.args
-                self.say(f"{what}: attempt {attempt} of {ATTEMPTS} has {len(problems)} problems: {problems[0]}")
-                messages = [ChatMessageUser(content=question), *_correction(reply.text, problems)]
-        raise DraftError(
+                return check(json_object(reply.text))
+            except (Rejected, ValidationError) as error:
+                problems = problem_texts(error) if isinstance(error, ValidationError) else list(error.args)
+            click.echo(f"{what}: attempt {attempt} of {ATTEMPTS} has {len(problems)} problems: {problems[0]}", err=True)
+            fix = ChatMessageUser(content=_prompt("fix", problems="\n".join(f"- {problem}" for problem in problems)))
+            # providers refuse an empty turn
+            answer = [ChatMessageAssistant(content=reply.text.strip())] if reply.text.strip() else []
+            messages = [messages[0], *answer, fix]
+        raise ValueError(
             f"{what}: {name} gave no usable answer in {ATTEMPTS} attempts; last problems: {'; '.join(problems)}. "
             "Give another --seed or another --model"
         )
 
 
-def parse_answer(text: str, schema: type[Answer]) -> Answer:
+def json_object(text: str) -> dict[str, Any]:
     """The one JSON object in a reply, alone, in a code fence or with words around it.
 
     Raises:
-        Rejected: If there is none, or it has not the shape of the schema; a sentence per problem.
+        pydantic.ValidationError: If there is none.
     """
-    fence = re.search(r"```(?:json)?\s*(\{.*\})\s*```", text, re.DOTALL)
-    start, end = fence.span(1) if fence else (text.find("{"), text.rfind("}") + 1)
-    try:
-        return schema.model_validate(json.loads(text[start:end] if 0 <= start < end else text))
-    except ValidationError as error:
-        raise Rejected(*problem_texts(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise Rejected(f"not a JSON object: {str(error).splitlines()[0]}") from error
+    start, end = text.find("{"), text.rfind("}") + 1
+    return _JSON_OBJECT.validate_json(text[start:end] if 0 <= start < end else text)
 
 
 async def gather(jobs: Iterable[Awaitable[T]]) -> list[T]:
-    """Results of jobs that run at the same time, in order. All end before one raises, since what they ask is paid.
-
-    Raises:
-        Exception: What the job raised, if one failed; of several an ExceptionGroup.
-    """
+    """Results of jobs that run at the same time, in order. All end before the first error is raised: they are paid."""
     results = await asyncio.gather(*jobs, return_exceptions=True)
-    errors = [result for result in results if isinstance(result, BaseException)]
-    if len(errors) > 1:
-        raise BaseExceptionGroup("calls failed", errors)
-    if errors:
-        raise errors[0]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
     return [result for result in results if not isinstance(result, BaseException)]
 
 
-def _correction(answer: str, problems: Iterable[str]) -> list[ChatMessage]:
-    listed = "\n".join(f"- {problem}" for problem in problems)
-    fix = ChatMessageUser(content=PROMPTS["fix"].substitute(problems=listed))
-    # providers refuse an empty turn
-    return [ChatMessageAssistant(content=answer.strip()), fix] if answer.strip() else [fix]
+async def draft_rubric(author: Author, text: str, fields: Mapping[str, str], file: str = "") -> Rubric:
+    """A valid rubric without lint errors, and without system prompts; lint warnings are said.
+
+    Args:
+        author: Who drafts.
+        text: The sentence on a direction; or, with `file`, a rubric in prose.
+        fields: What no model decides, by name: family, licence; the id, if it is given.
+        file: Name of the file that the text was read from, for the source.
+
+    Raises:
+        ValueError: If the last attempt still has problems.
+    """
+    by = f"{author.teacher.name} (draft prompt {PROMPT_VERSION})"
+    question, source = _prompt("draft", sentence=text), f"Drafted by {by} from: {text}"
+    if file:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        question, source = _prompt("from_text", text=text), f"Put into this form by {by} from {file} (SHA-256 {digest})"
+
+    def check(answer: dict[str, Any]) -> Rubric:
+        without: dict[str, Any] = {
+            "system_prompts": {},
+            "rewards_and_penalties": answer.get("rewards_and_penalties") or None,
+        }
+        rubric = Rubric.model_validate({**answer, **without, **fields, "source": source})
+        findings = lint_rubric(rubric)
+        if any(finding.severity == "error" for finding in findings):
+            raise Rejected(*(f"{finding.where}: {finding.message}" for finding in findings))
+        return rubric
+
+    rubric = await author.ask_until("draft", question, check)
+    for finding in lint_rubric(rubric):
+        click.echo(finding, err=True)
+    return rubric
+
+
+async def write_wordings(author: Author, rubric: Rubric) -> Rubric:
+    """The rubric with new system prompts.
+
+    Raises:
+        ValueError: If the last attempt at a level still has problems, or two levels got the same wording.
+    """
+
+    async def write(level: ScoreLevel) -> Wordings:
+        def check(answer: dict[str, Any]) -> Wordings:
+            wordings = Wordings.model_validate(answer)
+            if problems := wording_problems(rubric.model_copy(update={"system_prompts": {level: wordings}})):
+                raise Rejected(*problems)
+            return wordings
+
+        counts = {"train": MIN_TRAIN_WORDINGS, "heldout": MIN_HELDOUT_WORDINGS}
+        question = _prompt("wordings", rubric=rubric.render(), target=TARGETS[level], **counts)
+        return await author.ask_until(f"system prompts, {level}", question, check)
+
+    written = await gather(write(level) for level in ScoreLevel)
+    complete = rubric.model_copy(update={"system_prompts": dict(zip(ScoreLevel, written, strict=True))})
+    if problems := wording_problems(complete):
+        raise ValueError(f"system prompts: {'; '.join(problems)}; another --seed asks anew")
+    return complete
+
+
+def wording_problems(rubric: Rubric) -> list[str]:
+    """What is wrong with a rubric's system prompts, a sentence each; [] if nothing is.
+
+    All that the linter finds in them counts, its warnings too. Beyond that a wording holds no title of the rubric or of
+    a criterion; titles of one word are everyday words and pass.
+    """
+    problems = [f"{row.where}: {row.message}" for row in lint_rubric(rubric) if row.where.startswith("system_prompts")]
+    titles = [title.strip() for title in (rubric.title, *(c.title for c in rubric.criteria)) if " " in title.strip()]
+    for (where, wording), title in product(all_wordings(rubric), titles):
+        if title.casefold() in wording.casefold():
+            problems.append(f"{where}: got the title {title!r} in {wording!r}, expected the behaviour in other words")
+    return problems
+
+
+def _prompt(name: str, **values: object) -> str:
+    return Template(_FILE[name]).substitute(values)

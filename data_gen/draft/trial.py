@@ -4,21 +4,19 @@ Only train user prompts are asked, of both splits of wordings. The texts stay in
 data: heldout wordings never reach that.
 """
 
-from collections import Counter
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice, pairwise
-from statistics import fmean
+from itertools import islice
+from typing import TYPE_CHECKING
 
-from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
+import pandas as pd
 
 from data_gen.draft.author import gather
 from data_gen.generate.teachers import Teacher
-from judges import NO_RESPONSE, Judge, JudgeFailure
+from judges import Judge, JudgeFailure
 from model_calls import Call, CallStore, ask
-from model_calls.errors import was_cut_off
-from model_calls.inspect_private import local_chat
 from rubrics import Rubric, ScoreLevel, load_user_prompts
+
+if TYPE_CHECKING:
+    from inspect_ai.model import ChatMessage
 
 N_USER_PROMPTS = 6
 MIN_GAP = 10.0  # score points between the means of adjacent levels
@@ -26,123 +24,80 @@ WRITER_MAX_TOKENS = 2000
 _TOLERANCE = 1e-9  # a gap of exactly the least passes, whatever its last bit
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A text to be written."""
+def plan_texts(rubric: Rubric) -> list[tuple[ScoreLevel, str, str]]:
+    """Level, system prompt and user prompt of the texts of a trial, level by level.
 
-    level: ScoreLevel
-    system_prompt: str
-    user_prompt: str
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A text and its score, 0-100; None if the writer or the judge failed. `note` says so, or what else to know."""
-
-    level: ScoreLevel
-    score: float | None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What came of a trial."""
-
-    texts: tuple[Scored, ...]
-
-    def scores(self, level: ScoreLevel) -> list[float]:
-        """Scores of the texts of a level, those without one left out."""
-        return [text.score for text in self.texts if text.level is level and text.score is not None]
-
-    def gap(self, lower: ScoreLevel, upper: ScoreLevel) -> float | None:
-        """Score points from the mean of one level up to that of another; None if one has no score."""
-        low, high = self.scores(lower), self.scores(upper)
-        return fmean(high) - fmean(low) if low and high else None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the means of adjacent levels are in order and `MIN_GAP` apart."""
-        gaps = [self.gap(*levels) for levels in pairwise(ScoreLevel)]
-        return all(gap is not None and gap >= MIN_GAP - _TOLERANCE for gap in gaps)
-
-    def means(self) -> str:
-        """`low 12.5, moderate 61.0, extremely_high -`; a level without scores has a dash."""
-        rows = [(level, self.scores(level)) for level in ScoreLevel]
-        return ", ".join(f"{level} {fmean(scores):.1f}" if scores else f"{level} -" for level, scores in rows)
-
-    def text(self) -> str:
-        """A line per level and a line per gap, for a terminal; what was not scored is counted."""
-        lines = []
-        for level in ScoreLevel:
-            scores, notes = self.scores(level), [text.note for text in self.texts if text.level is level]
-            mean = f"mean score {fmean(scores):.1f}" if scores else "no score"
-            in_band = sum(ScoreLevel.of(score) is level for score in scores)
-            counts = "".join(f"; {count} {note}" for note, count in sorted(Counter(filter(None, notes)).items()))
-            lines.append(f"{level}: {mean}, {in_band} of {len(notes)} texts in the band{counts}")
-        for lower, upper in pairwise(ScoreLevel):
-            gap = self.gap(lower, upper)
-            shown = "not known" if gap is None else f"{gap:.1f} points"
-            lines.append(f"from {lower} to {upper}: {shown}, expected {MIN_GAP:g} or more")
-        return "\n".join(lines)
-
-
-def plan_samples(rubric: Rubric) -> list[Sample]:
-    """The texts of a trial, level by level: each wording is used, and each user prompt equally often.
-
-    Within a level, wordings and user prompts advance together, so that no pair of them comes twice: 7 wordings and 6
-    user prompts give 12 texts, two per user prompt and one or two per wording.
+    Within a level, wordings and user prompts advance together, so that each wording is used, each user prompt equally
+    often, and no pair of them twice: 7 wordings and 6 user prompts give 12 texts.
     """
     asked = list(islice(load_user_prompts("train", rubric.family).values(), N_USER_PROMPTS))
-    samples = []
+    texts = []
     for level in ScoreLevel:
         wordings = [*rubric.wordings(level, "train"), *rubric.wordings(level, "heldout")]
-        texts = -(-len(wordings) // len(asked)) * len(asked)
-        samples += [
-            Sample(level, wordings[number % len(wordings)], asked[number % len(asked)]) for number in range(texts)
-        ]
-    return samples
+        count = -(-len(wordings) // len(asked)) * len(asked)
+        texts += [(level, wordings[n % len(wordings)], asked[n % len(asked)]) for n in range(count)]
+    return texts
 
 
-async def try_wordings(rubric: Rubric, writer: Teacher, judge: Judge, store: CallStore, seed: int) -> Figures:
-    """Writes and judges the texts of `plan_samples`.
+async def try_wordings(rubric: Rubric, writer: Teacher, judge: Judge, store: CallStore, seed: int) -> pd.DataFrame:
+    """Writes and judges the texts of `plan_texts`: a row each with `level`, `score` (0-100) and `note`.
+
+    A text that was refused, is empty or could not be judged has no score; its note says so.
 
     Raises:
         ValueError: If a local writer's chat template does not show it the system prompt.
     """
 
-    async def score(sample: Sample) -> Scored:
-        reply, _ = await ask(store, _call(writer, sample, seed))
-        outcome = partial(Scored, sample.level)
-        if reply.stop_reason == "content_filter":
-            return outcome(None, "refused by the writer")
-        if not reply.text.strip():
-            return outcome(None, "left empty by the writer")
+    async def row(level: ScoreLevel, system_prompt: str, user_prompt: str) -> tuple[ScoreLevel, float | None, str]:
+        messages = _messages(system_prompt, user_prompt)
+        reply, _ = await ask(store, Call(writer.model, messages, replicate=f"fidelity {seed}"))
+        if reply.stop_reason == "content_filter" or not reply.text.strip():
+            return level, None, "refused or left empty by the writer"
         try:
-            judgment = await judge.judge(rubric, sample.user_prompt, reply.text)
+            return level, (await judge.judge(rubric, user_prompt, reply.text)).score, ""
         except JudgeFailure as failure:
-            return outcome(None, f"not judged: {failure.mode}")
-        if judgment.reason == NO_RESPONSE:
-            return outcome(judgment.score, "under 15 words, scored 0")
-        return outcome(judgment.score, "cut at the token limit" if was_cut_off(reply.stop_reason) else "")
+            return level, None, f"not judged: {failure.mode}"
 
-    samples = plan_samples(rubric)
-    _require_system_prompt_is_seen(writer, samples[0])
-    return Figures(tuple(await gather(score(sample) for sample in samples)))
+    from model_calls.inspect_private import local_chat
 
-
-def _call(writer: Teacher, sample: Sample, seed: int) -> Call:
-    messages: list[ChatMessage] = [
-        ChatMessageSystem(content=sample.system_prompt),
-        ChatMessageUser(content=sample.user_prompt),
-    ]
-    return Call(writer.model, messages, replicate=f"fidelity {seed}")
-
-
-def _require_system_prompt_is_seen(writer: Teacher, sample: Sample) -> None:
-    """Some chat templates leave the system turn out without a word; only those of local models can be looked at."""
-    rendered = local_chat(writer.model.api, _call(writer, sample, 0).messages)
-    if rendered is not None and sample.system_prompt not in rendered:
+    texts = plan_texts(rubric)
+    rendered = local_chat(writer.model.api, _messages(*texts[0][1:]))  # of an API model it cannot be looked at
+    if rendered is not None and texts[0][1] not in rendered:
         raise ValueError(
             f"{writer.name}: the chat template leaves out the system turn, expected one that shows it; take an "
             "adapter folder of recipes/dpo_lora.py, whose template is repaired, or another --writer"
         )
+    rows = await gather(row(*text) for text in texts)
+    return pd.DataFrame(rows, columns=["level", "score", "note"]).astype({"score": float})
+
+
+def means(frame: pd.DataFrame) -> "pd.Series[float]":
+    """Mean score by level, in ascending order of the levels; NaN where none has a score."""
+    return frame.groupby("level").score.mean().reindex(list(ScoreLevel))
+
+
+def passed(frame: pd.DataFrame) -> bool:
+    """Whether the means of adjacent levels are in order and `MIN_GAP` apart; a level without a score does not pass."""
+    return bool((means(frame).diff().iloc[1:] >= MIN_GAP - _TOLERANCE).all())
+
+
+def means_text(frame: pd.DataFrame) -> str:
+    """`low 12.5, moderate 61.0, extremely_high -`; a level without scores has a dash."""
+    return ", ".join(f"{level} {'-' if pd.isna(mean) else f'{mean:.1f}'}" for level, mean in means(frame).items())
+
+
+def table(frame: pd.DataFrame) -> str:
+    """Texts, texts with a score and their mean by level, what was not scored, and what is expected of the means."""
+    levels = frame.groupby("level", sort=False).score.agg(texts="size", scored="count", mean="mean")
+    notes = frame.note[frame.note != ""].value_counts()
+    lines = [
+        levels.to_string(float_format="{:.1f}".format),
+        *(f"{count} texts {note}" for note, count in notes.items()),
+    ]
+    return "\n".join([*lines, f"expected: the mean scores in order and {MIN_GAP:g} points apart"])
+
+
+def _messages(system_prompt: str, user_prompt: str) -> "list[ChatMessage]":
+    from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+
+    return [ChatMessageSystem(content=system_prompt), ChatMessageUser(content=user_prompt)]

@@ -1,6 +1,5 @@
-"""`cpt judge calibrate` and `agreement`: a judge of a log against people and against another judge."""
+"""`cpt judge agreement`: the judge of a log against another judge and against people."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,63 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from command_runs import fails, strict_json, succeeds
 from frames import frame
-from inspect_ai import eval as inspect_eval
+from students import CALM, SHOUT, evaluated, verdict
 
 from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
-from cpt_tasks.judge_logs.commands import agreement_command, calibrate_command
-from cpt_tasks.judge_logs.compare import write_calibration
+from cpt_tasks.judge_logs.commands import agreement_command
+from cpt_tasks.judge_logs.compare import write_people
 from cpt_tasks.judge_logs.logs import read_judged_logs, read_labels
 from cpt_tasks.report.run import Run
 from cpt_tasks.scorer import rubric_judge
 from rubrics import ScoreLevel, load_rubric
 
 NAN = float("nan")
-CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
-SHOUT = "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
 MIXED = f"{CALM} {SHOUT}"
-
-
-def run(command: Any, *arguments: object) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
-
-
-def numbers(path: Path) -> Any:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-
-
-def check_figures(folder: Path) -> None:
-    for stem in ("against_reference", "bias"):
-        assert (folder / f"{stem}.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def student(high: str, moderate: str, low: str) -> Callable[[list[Any]], str]:
     """Writes one text per level, whatever the prompt."""
     prompts = load_rubric("broadcast").system_prompts
-    replies = {ScoreLevel.EXTREMELY_HIGH: high, ScoreLevel.MODERATE: moderate, ScoreLevel.LOW: low}
+    replies = dict(zip(ScoreLevel, (low, moderate, high), strict=True))
     wordings = {wording: reply for level, reply in replies.items() for wording in prompts[level].heldout}
     return lambda messages: wordings[messages[0].text]
 
 
 def grader(score_of: dict[str, float]) -> Callable[[list[Any]], str]:
     """Scores a text by the first of its known marks."""
-
-    def grade(messages: list[Any]) -> str:
-        score = next(score for mark, score in score_of.items() if mark in messages[-1].text)
-        criteria = [{"id": name, "reason": "r", "score": score} for name in ("excitement", "address", "brevity")]
-        return json.dumps({"criteria": criteria, "holistic_score": score})
-
-    return grade
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)  # the default call store lies in the working folder
+    return lambda messages: verdict(next(score for mark, score in score_of.items() if mark in messages[-1].text))
 
 
 @pytest.fixture
@@ -73,14 +43,11 @@ def judged_log(mock_model: Callable[..., Any], tmp_path: Path) -> Callable[..., 
 
     def make(folder: str, name: str, write: Callable[[list[Any]], str], grade: Any = None) -> str:
         task = rubric_adherence("broadcast", judge="measured", limit_per_cell=4)
-        roles = {}
+        options: dict[str, Any] = {"log_dir": str(tmp_path / folder)}
         if grade:
             task.scorer = [rubric_judge("model", call_store=str(tmp_path / folder / "calls.jsonl"))]
-            roles = {"grader": mock_model(grade, name="grader")}
-        model = mock_model(write, name=name)
-        [log] = inspect_eval(task, model=model, model_roles=roles, log_dir=str(tmp_path / folder), display="none")
-        assert log.status == "success", log.error
-        return str(log.location)
+            options["model_roles"] = {"grader": mock_model(grade, name="grader")}
+        return evaluated(task, mock_model(write, name=name), **options).location
 
     return make
 
@@ -98,8 +65,12 @@ def write_labels(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_calibration_shows_the_bias_and_corrects_the_mean(judged_log: Callable[..., str], tmp_path: Path) -> None:
-    # the judge says 70, 60, 30, people 90, 70, 10 (human = 2 * judge - 50) and label 2 responses of each level
+def biases(written: Any) -> dict[str, float]:
+    return {name: bias["value"] for name, bias in written["comparison"]["bias"].items()}
+
+
+def test_people_are_the_reference_and_show_the_bias(judged_log: Callable[..., str], tmp_path: Path) -> None:
+    # the judge says 70, 60, 30, two people 90, 70, 10 on average (human = 2 * judge - 50), of 2 responses of each level
     path = judged_log("logs", "student", student(SHOUT, MIXED, CALM), grader({MIXED: 60, CALM: 30, SHOUT: 70}))
     [judged] = read_judged_logs(path)
     lines = ["sample_id,score,rater"]
@@ -108,26 +79,23 @@ def test_calibration_shows_the_bias_and_corrects_the_mean(judged_log: Callable[.
             score = 2 * sample.score - 50 + wobble
             lines += [f"{sample.sample_id},{score + by},{rater}" for rater, by in (("ada", 2), ("bob", -2))]
     labels = write_labels(tmp_path / "l.csv", *lines)
-    done = run(calibrate_command, labels, "--log", path, "--out", tmp_path / "out")
-    assert done.exit_code == 0, done.output
-    written = numbers(tmp_path / "out" / "calibration.json")
-    comparison, mean = written["comparison"], written["mean"]
-    biases = {name: bias["value"] for name, bias in comparison["bias"].items()}
-    assert biases == pytest.approx(
-        {"all": -10 / 3, "low": 20, "moderate": -10, "extremely_high": -20, "broadcast": -10 / 3}
-    )
-    assert (mean["n_labelled"], mean["n_unlabelled"]) == (6, 6)
-    assert mean["judge_only"] == pytest.approx((70 + 60 + 30) / 3)
-    assert mean["corrected"]["value"] == pytest.approx((90 + 70 + 10) / 3)
-    assert written["raters"] == 2
-    assert written["human_alpha"] > 0.99
-    assert "corrected (prediction-powered)" in done.output
-    check_figures(tmp_path / "out")
+    output = succeeds(agreement_command, path, "--labels", labels, "--out", tmp_path / "out")
+    written = strict_json(tmp_path / "out" / "agreement.json")
+    expected = {"all": -10 / 3, "low": 20, "moderate": -10, "extremely_high": -20, "broadcast": -10 / 3}
+    assert biases(written) == pytest.approx(expected)
+    assert (written["reference"], written["raters"]) == ("people", 2)
+    # squares within: 6 x (2^2 + 2^2); between the six means 9 11 69 71 89 91 about 170 / 3
+    means = [9, 11, 69, 71, 89, 91]
+    within, total = 8, (sum(2 * (mean - 340 / 6) ** 2 + 8 for mean in means)) / 11
+    assert written["raters_alpha"] == pytest.approx(1 - within / total)
+    assert "2 raters of 6 responses (Krippendorff's alpha between raters: 0.99" in output
+    assert [judge["value"] for judge in written["models"]["student"]] == pytest.approx([2 / 3, 2 / 3])
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
+        ([], "l.csv: No columns"),
         (["sample,score", "a,1"], "l.csv:1: got columns ['sample', 'score'], expected sample_id and score"),
         (["sample_id,score"], "l.csv: got no label"),
         (["sample_id,score", "ID,abc"], "'score': 'abc'}, expected a score from 0 to 100"),
@@ -136,7 +104,7 @@ def test_calibration_shows_the_bias_and_corrects_the_mean(judged_log: Callable[.
         (["sample_id,score,epoch", "ID,5,2"], "its sample and epoch are none of the 2 in x.eval"),
         (["sample_id,score", "nobody,5"], "l.csv:2: got {'sample_id': 'nobody', 'score': '5'}, its sample and epoch"),
         (["sample_id,score", "ID,5", "ID,6"], "l.csv:3: got {'sample_id': 'ID', 'score': '6'}, a second label"),
-        (["sample_id,score", "ID,5,6"], "fields beyond the header"),
+        (["sample_id,score", "ID,5", "ID,5,6"], "l.csv: "),
     ],
 )
 def test_bad_labels_are_named(lines: list[str], message: str, tmp_path: Path) -> None:
@@ -145,22 +113,12 @@ def test_bad_labels_are_named(lines: list[str], message: str, tmp_path: Path) ->
     assert message in str(caught.value)
 
 
-def test_labels_of_unscored_responses_are_left_out_and_counted(tmp_path: Path) -> None:
-    scores = {"s1": 12, "s2": 17, "s3": NAN, "s4": 44, "s5": 30}
-    judged = judged_run(*((name, "low", score) for name, score in scores.items()))
-    lines = ["sample_id,epoch,score", *(f"s{i},1,{10 * i}" for i in range(1, 5))]
-    page = write_calibration(tmp_path, judged, read_labels(write_labels(tmp_path / "l.csv", *lines), judged))
-    assert "3 responses labelled by 1 raters" in page
-    assert "1 without a label; 1 labelled responses left out" in page
-    with pytest.raises(ValueError, match="got 2 labelled responses, expected at least 3"):
-        write_calibration(tmp_path, judged, read_labels(write_labels(tmp_path / "l.csv", *lines[:3]), judged))
-
-
-def test_labels_of_one_level_only_are_warned_of(tmp_path: Path) -> None:
-    judged = judged_run(*((f"s{i}", list(ScoreLevel)[i % 3].value, 10.0 + i) for i in range(60)))
-    labels = judged.frame[["sample_id", "epoch"]].assign(rater="", score=judged.frame["score"] + 2)
-    assert "no random sample" not in write_calibration(tmp_path, judged, labels[:21])
-    assert "no random sample" in write_calibration(tmp_path, judged, labels[::3])
+def test_labels_of_unscored_responses_are_counted_and_in_no_number(tmp_path: Path) -> None:
+    judged = judged_run(*((f"s{i}", "low", score) for i, score in enumerate((12, 17, NAN, 44))))
+    labels = write_labels(tmp_path / "l.csv", "sample_id,epoch,score", *(f"s{i},1,{10 * i}" for i in range(3)))
+    page = write_people(tmp_path, judged, read_labels(labels, judged))
+    assert "2 judgments of 3 texts, 1 unscored (unscored by one of the judges 1)" in page
+    assert biases(strict_json(tmp_path / "agreement.json"))["all"] == pytest.approx((12 + 7) / 2)
 
 
 def test_agreement_compares_two_judges_and_ranks_the_models(judged_log: Callable[..., str], tmp_path: Path) -> None:
@@ -170,44 +128,38 @@ def test_agreement_compares_two_judges_and_ranks_the_models(judged_log: Callable
         judged_log("measured", name, write)
         judged_log("model", name, write, grader({CALM: 95, SHOUT: 20}))
     sides = (tmp_path / "measured", tmp_path / "model")
-    done = run(agreement_command, *sides, "--seed", 3, "--out", tmp_path / "out")  # --seed is a flag of version 0.1
-    assert done.exit_code == 0, done.output
-    written = numbers(tmp_path / "out" / "agreement.json")
+    output = succeeds(agreement_command, *sides, "--seed", 3, "--out", tmp_path / "out")  # --seed is of version 0.1
+    written = strict_json(tmp_path / "out" / "agreement.json")
     assert (written["reference"], written["judge"]) == ("measured", "mockllm/grader")
     accuracy = {model: tuple(judge["value"] for judge in by_both) for model, by_both in written["models"].items()}
     # by the measured judge low and high of `tuned` and low of `base`; by the grader only high of `base`
     assert accuracy == {"tuned": pytest.approx((2 / 3, 0)), "base": pytest.approx((1 / 3, 1 / 3))}
-    assert "2 of 2 models change rank" in done.output
+    assert "2 of 2 models change rank" in output
     assert written["comparison"]["statistics"]["slope"]["value"] < 0
-    assert written["comparison"]["bias"]["low"]["value"] == pytest.approx(95, abs=10)
-    check_figures(tmp_path / "out")
+    assert biases(written)["low"] == pytest.approx(95, abs=10)
+    assert (tmp_path / "out" / "against_reference.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_agreement_refuses_other_responses_other_models_and_mixed_judges(
-    judged_log: Callable[..., str], tmp_path: Path
+def test_agreement_refuses_what_cannot_be_compared(
+    judged_log: Callable[..., str], mock_model: Callable[..., Any], tmp_path: Path
 ) -> None:
     one = judged_log("a", "student", student(SHOUT, CALM, CALM))
     judged_log("b", "student", student(SHOUT, SHOUT, CALM))
     judged_log("c", "other", student(SHOUT, CALM, CALM))
     judged_log("d", "student", student(SHOUT, CALM, CALM))
     judged_log("d", "third", student(SHOUT, CALM, CALM), grader({CALM: 95, SHOUT: 20}))
-    for folder, message in {
-        "b": "has two different responses",
-        "c": "expected the same models on both sides",
-        "d": "differ in judge: ",
-    }.items():
-        done = run(agreement_command, one, tmp_path / folder, "--out", tmp_path / "out")
-        assert done.exit_code == 1
-        assert message in done.output.replace("\n", " "), done.output
-
-
-def test_a_log_without_levels_is_refused_in_one_sentence(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     task = drift(rubrics="broadcast", judge="measured", limit_per_family=1)
-    [log] = inspect_eval(task, model=mock_model(lambda _: CALM), log_dir=str(tmp_path / "logs"), display="none")
-    done = run(agreement_command, log.location, log.location)
-    assert done.exit_code == 1
-    message = "asks for level 'none', expected a log of a benchmark that asks for low, moderate, extremely_high"
-    assert message in done.output
+    no_level = evaluated(task, mock_model(lambda _: CALM), log_dir=str(tmp_path / "e")).location
+    labels = write_labels(tmp_path / "l.csv", "sample_id,score", "s,1")
+    for arguments, message in (
+        ((one, tmp_path / "b"), "has two different responses"),
+        ((one, tmp_path / "c"), "expected the same models on both sides"),
+        ((one, tmp_path / "d"), "differ in judge: "),
+        ((no_level, no_level), "asks for level 'none', expected a log of a benchmark that asks for low, moderate,"),
+        ((tmp_path / "d", "--labels", labels), "got 2 logs, expected one, since labels belong to one log"),
+        ((one,), "expected either a SECOND log or --labels FILE"),
+    ):
+        assert message in fails(agreement_command, *arguments)
 
 
 def test_help_needs_no_harness() -> None:

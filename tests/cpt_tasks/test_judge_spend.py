@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from command_runs import fails, succeeds
 from fake_anthropic import FakeAnthropic
-from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log
+from students import CALM, evaluated
 
 from cpt_tasks import _registry
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
@@ -22,23 +22,14 @@ from cpt_tasks.judge_logs.spend import planned_texts
 from judges import MeasuredJudge
 from model_calls import open_store
 
-CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
-
-
-def run(command: Any, *arguments: object) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
-
 
 def test_the_forecast_adds_up_by_hand() -> None:
-    done = run(forecast_command, "-T", "rubrics=reverie", "-T", "limit_per_cell=2", "--repeats", 3)
-    assert done.exit_code == 0, done.output
-    row = [cell.strip() for cell in done.output.splitlines()[2].split("|")[1:-1]]
+    output = succeeds(forecast_command, "-T", "rubrics=reverie", "-T", "limit_per_cell=2", "--repeats", 3)
+    online, batch = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines()[2:4]]
     # 1 rubric x 3 levels x 2 prompts x 3 repeats; output: (2 criteria + holistic) x 60 tokens + 300 of thinking
-    assert (row[0], row[1], row[5]) == ("online", "18", str(18 * 480))
-    assert "1 of 1 rubrics are shorter than the 1024 tokens" in done.output
+    assert (online[0], online[1], online[3]) == ("online", "18", str(18 * 480))
     # a batch costs half
-    usd = [float(line.split("|")[-2]) for line in done.output.splitlines()[2:4]]
-    assert usd[1] == pytest.approx(usd[0] / 2, abs=0.01)
+    assert float(batch[4]) == pytest.approx(float(online[4]) / 2, abs=0.01)
 
 
 @pytest.mark.parametrize("task", ["drift", "composition", "paraphrase_robustness"])
@@ -56,41 +47,35 @@ def test_a_forecast_counts_the_judgments_that_the_benchmark_asks_for(
     limit = "limit_per_family=2" if task == "drift" else "limit_per_cell=2"
     name, value = limit.split("=")
     made = getattr(_registry, task)(rubrics="measured", judge="measured", **{name: int(value)})
-    [log] = inspect_eval(made, model=mock_model(lambda _: CALM), display="none")
-    assert log.status == "success", log.error
-    planned = planned_texts(["rubrics=measured", limit], 100, task)
+    evaluated(made, mock_model(lambda _: CALM), max_connections=10)
+    planned = planned_texts(["rubrics=measured", limit], task)
     assert Counter((text.rubric.id, text.user_prompt) for text in planned) == asked
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-T", "rubrik=reverie"], "-T rubrik=reverie: expected NAME=VALUE with a name out of"),
+        (["-T", "rubrik=reverie"], "-T rubrik=reverie: rubric_adherence() got an unexpected keyword argument 'rubrik'"),
         (["-T", "limit_per_cell=x"], "-T limit_per_cell=x: '<' not supported between instances of 'str' and 'int'"),
         (["--task", "haiku"], "--task haiku: expected a benchmark that judges what a model writes"),
         (["--prices", __file__], "test_judge_spend.py: "),
     ],
 )
 def test_what_a_forecast_cannot_use_is_one_sentence(arguments: list[str], message: str) -> None:
-    done = run(forecast_command, *arguments)
-    assert done.exit_code == 1
-    assert message in done.output
-    assert "Traceback" not in done.output
+    assert message in fails(forecast_command, *arguments)
 
 
 def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
-    anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path
+    anthropic_server: FakeAnthropic, mock_model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr("cpt_tasks.judge_logs.spend.POLL_SECONDS", 0.05)
     number = iter(range(100))
     writer = mock_model(lambda _: f"{CALM} Text {next(number)}.")
-    [log] = inspect_eval(
-        rubric_adherence("reverie", limit_per_cell=2, judge="measured"), model=writer, display="none", score=False
-    )
-    done = run(batch_command, log.location, "--store", tmp_path / "calls.jsonl", "--poll-seconds", 0.05)
-    assert done.exit_code == 0, done.output
-    assert "answered 6, in the store before 0, failed 0" in done.output
+    log = evaluated(rubric_adherence("reverie", limit_per_cell=2, judge="measured"), writer, score=False)
+    output = succeeds(batch_command, log.location, "--store", tmp_path / "calls.jsonl")
+    assert "answered 6, in the store before 0, failed 0" in output
     assert (anthropic_server.stats.requests, anthropic_server.stats.batches_created) == (0, 1)
-    printed = done.output.split("now score from the store:\n")[1].splitlines()[0]
+    printed = output.split("now score from the store:\n")[1].splitlines()[0]
     assert "-S rubrics=reverie" in printed
     open_store(tmp_path / "calls.jsonl").close()
     command = [str(Path(sys.executable).parent / "inspect"), *shlex.split(printed)[1:]]

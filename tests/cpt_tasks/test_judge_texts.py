@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from click.testing import CliRunner, Result
+from command_runs import fails, strict_json, succeeds
+from students import CALM, SHOUT, verdict
 
 from cpt_tasks.judge_logs.commands import audit_command, texts_command
 from cpt_tasks.judge_logs.compare import write_audit
@@ -18,24 +18,6 @@ from rubrics import Rubric, load_rubric
 ROOT = Path(__file__).parents[2]
 SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
 WITH_CONTROLS = ROOT / "results" / "self_teacher" / "responses.jsonl"
-CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
-SHOUT = "Look at that! You see it? You cheer! Run! You can feel it! Oh my! You there! Go! Your turn! Wow! You! Yes!"
-
-
-def run(command: Any, *arguments: object) -> Result:
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
-
-
-def strict_json(path: Path) -> Any:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-
-
-def verdict(score: float) -> str:
-    criteria = [{"id": name, "reason": "r", "score": score} for name in ("excitement", "address", "brevity")]
-    return json.dumps({"criteria": criteria, "holistic_score": score})
 
 
 @pytest.fixture(autouse=True)
@@ -43,37 +25,46 @@ def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.chdir(tmp_path)  # the default call store lies in the working folder
 
 
+def write_lines(path: Path, *rows: Any) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
+
+
+@pytest.fixture
+def broadcasts(tmp_path: Path) -> Path:
+    """The seed responses of one rubric."""
+    rows = [row for row in read_lines(SEED_FILE) if row["rubric"] == "broadcast"]
+    return write_lines(tmp_path / "broadcasts.jsonl", *rows)
+
+
 def test_the_audit_of_the_measured_judge_is_perfect(tmp_path: Path) -> None:
     out = tmp_path / "audit"
-    done = run(audit_command, "--measured", "--repeats", 2, "--limit", 3, "--out", out)
-    assert done.exit_code == 0, done.output
+    succeeds(audit_command, "--measured", "--repeats", 2, "--limit", 3, "--out", out)
     numbers = strict_json(out / "audit.json")
-    comparison = numbers["comparison"]
     assert (numbers["schema"], numbers["judge"], numbers["repeats"], len(numbers["texts"])) == (2, "measured", 2, 72)
-    assert comparison["statistics"]["mae"]["value"] == 0
-    assert comparison["bias"]["all"] == {"value": 0, "ci_low": None, "ci_high": None}
-    assert (comparison["noise"]["sd"], comparison["noise"]["attainable"]) == (0, 1)
+    assert numbers["comparison"]["bias"]["all"] == {"value": 0, "ci_low": None, "ci_high": None}
+    assert numbers["comparison"]["noise"]["attainable"] == 1
     page = (out / "audit.md").read_text(encoding="utf-8")
     assert "72 judgments of 36 texts, 0 unscored. Intervals" in page
-    assert "data_gen/seed/responses.jsonl" in page
+    assert "data_gen/seed/responses.jsonl" in page and "(against_reference.png)" in page
     assert str(tmp_path) not in page + (out / "command.txt").read_text()
-    for figure in ("against_reference.png", "bias.png"):
-        assert (out / figure).read_bytes()[:4] == b"\x89PNG"
-        assert f"({figure})" in page
+    assert (out / "against_reference.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_audit_of_a_biased_model_shows_its_bias(
-    mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broadcasts: Path
 ) -> None:
     # a model that always says 55: no bias is hidden by a correlation
     model = mock_model(lambda _: verdict(55), name="fake")
     monkeypatch.setattr("cpt_tasks.judge_logs.texts.judge_model", lambda name: model)
-    arguments = ("--rubrics", "broadcast", "--limit", 2, "--repeats", 2, "--store", tmp_path / "calls.jsonl")
     for _ in range(2):
-        done = run(audit_command, "--judge-model", "mockllm/fake", *arguments, "--out", tmp_path / "out")
-        assert done.exit_code == 0, done.output
+        succeeds(audit_command, "--judge-model", "m/f", "--responses", broadcasts, "--limit", 2, "--repeats", 2)
         assert len(model.seen) == 12  # every repeat is a call of its own; the second time all are in the store
-    numbers = strict_json(tmp_path / "out" / "audit.json")
+    numbers = strict_json(Path("results/audit/audit.json"))
     texts, comparison = numbers["texts"], numbers["comparison"]
     assert [text["judged"] for text in texts] == [55] * 12
     assert comparison["bias"]["all"]["value"] == pytest.approx(sum(55 - text["reference"] for text in texts) / 12)
@@ -91,11 +82,10 @@ class Moody:
         return Judgment(score=score + 7, judge="moody", prompt_version="9", rubric_hash=rubric.hash)
 
 
-def test_an_audit_counts_refusals_and_shows_the_bias_put_in(tmp_path: Path) -> None:
-    texts = read_texts(SEED_FILE, [load_rubric("broadcast"), load_rubric("reverie")])
-    texts = [text for text in first_prompts(texts, 5) if text.rubric.id == "broadcast"]
+def test_an_audit_counts_refusals_and_shows_the_bias_put_in(tmp_path: Path, broadcasts: Path) -> None:
+    texts = first_prompts(read_texts(broadcasts), 5)
     assert len(texts) == 15  # all three levels of each prompt
-    page = write_audit(tmp_path, texts, anyio.run(judge_texts, texts, [Moody()]), "moody", "seed")
+    page = write_audit(tmp_path, texts, judge_texts(texts, [Moody()]), "moody", "seed")
     assert "10 judgments of 15 texts, 5 unscored (refusal 5)" in page
     assert "jackknife of user prompts; 5 user prompts: too few for an interval" in page
     assert "| all            | 7.0            |" in page
@@ -103,56 +93,30 @@ def test_an_audit_counts_refusals_and_shows_the_bias_put_in(tmp_path: Path) -> N
     assert strict_json(tmp_path / "audit.json")["prompt_version"] == "9"
 
 
-def test_a_judge_that_never_answers_is_an_error_and_no_number(
-    mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = mock_model(lambda _: "no", stop_reason="content_filter")
-    monkeypatch.setattr("cpt_tasks.judge_logs.texts.judge_model", lambda name: model)
-    done = run(audit_command, "--judge-model", "mockllm/fake", "--rubrics", "broadcast", "--limit", 1)
-    assert done.exit_code == 1
-    assert "no judgment of 3 texts (refusal 3), expected at least one" in done.output
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ((), "expected either --judge-model MODEL or --measured"),
         (("--measured", "--judge-model", "mockllm/model"), "expected either --judge-model MODEL or --measured"),
-        (("--measured", "--rubrics", "nonsense"), "rubric 'nonsense' not found"),
-        (("--measured", "--rubrics", "tone_warmth"), "criterion 'affection' has no measure"),
-        (("--measured", "--responses", "nowhere.jsonl"), "nowhere.jsonl: no such file, expected JSON lines"),
-        (("--measured", "--responses", "one.jsonl"), "one.jsonl: no text of rubric 'broadcast', expected at least one"),
+        (("--measured", "--responses", "nowhere.jsonl"), "'nowhere.jsonl' does not exist"),
+        (("--judge-model", "m/f", "--responses", "warm.jsonl"), "criterion 'affection' has no measure"),
         (("--judge-model", "anthropic/claude-haiku-5-5"), "ANTHROPIC_API_KEY"),
     ],
 )
 def test_audits_that_cannot_be_are_refused_in_one_sentence(arguments: tuple[str, ...], message: str) -> None:
-    write_lines(Path("one.jsonl"), {"rubric": "reverie", "response": CALM})
-    done = run(audit_command, *arguments)
-    assert done.exit_code != 0
-    assert message in done.output
-    assert "Traceback" not in done.output
+    write_lines(Path("warm.jsonl"), {"rubric": "tone_warmth", "response": CALM})
+    assert message in fails(audit_command, *arguments)
 
 
 def test_control_rows_of_a_committed_file_are_audited_and_judged(tmp_path: Path) -> None:
-    done = run(audit_command, "--measured", "--rubrics", "reverie", "--responses", WITH_CONTROLS, "--out", tmp_path)
-    assert done.exit_code == 0, done.output
-    assert "204 judgments of 204 texts" in done.output  # 51 of each level, and as many controls
+    output = succeeds(audit_command, "--measured", "--limit", 2, "--responses", WITH_CONTROLS, "--out", tmp_path)
+    assert "| control " in output
     assert {text["writer"] for text in strict_json(tmp_path / "audit.json")["texts"]} == {"hf/smollm2-135m"}
-    done = run(texts_command, WITH_CONTROLS, "--out", tmp_path / "judged.jsonl")
-    assert done.exit_code == 0, done.output
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.output.splitlines() if "|" in line]
+    output = succeeds(texts_command, WITH_CONTROLS, "--out", tmp_path / "judged.jsonl")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if "|" in line]
     reverie = [cell for cell in cells if cell[0] == "reverie"]
     assert [cell[1] for cell in reverie] == ["low", "moderate", "extremely_high", "control"]
     assert reverie[3][-1] == "nan"  # a control is in no band
-
-
-def write_lines(path: Path, *rows: Any) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
 
 
 def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Path) -> None:
@@ -164,16 +128,16 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
     ]
     path = write_lines(tmp_path / "texts.jsonl", *rows)
     assert [text.user_prompt for text in read_texts(path)] == ["Describe a parade.", "", "Before version 0.2."]
-    done = run(texts_command, path, "--out", tmp_path / "judged.jsonl")
-    assert done.exit_code == 0, done.output
+    output = succeeds(texts_command, path, "--out", tmp_path / "judged.jsonl")
     judged = read_lines(tmp_path / "judged.jsonl")
     assert [{name: row[name] for name in row if name in given} for row, given in zip(judged, rows, strict=True)] == rows
     broadcast = load_rubric("broadcast")
     assert [row["score"] for row in judged] == [measure(broadcast, CALM).score, measure(broadcast, SHOUT).score, 0]
     assert [row.get("in_band") for row in judged] == [True, False, None]
-    lines = [line.split("|")[1:-1] for line in done.output.splitlines() if line.startswith("| broadcast")]
-    [[_, level, n, unscored, mean, in_band]] = lines
-    assert (level.strip(), int(n), int(unscored), float(in_band)) == ("low", 2, 0, 0.5)
+    [[_, level, *counts, mean, in_band]] = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("| broad")
+    ]
+    assert (level, counts, float(in_band)) == ("low", ["2", "0"], 0.5)
     assert float(mean) == pytest.approx((judged[0]["score"] + judged[1]["score"]) / 2, abs=0.005)
 
 
@@ -191,9 +155,7 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
 )
 def test_a_line_that_cannot_be_judged_is_named_and_nothing_is_written(line: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(line + "\n", encoding="utf-8")
-    done = run(texts_command, tmp_path / "t.jsonl", "--out", tmp_path / "j.jsonl")
-    assert done.exit_code == 1
-    assert message in done.output
+    assert message in fails(texts_command, tmp_path / "t.jsonl", "--out", tmp_path / "j.jsonl")
     assert not (tmp_path / "j.jsonl").exists()
 
 

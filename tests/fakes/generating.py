@@ -1,36 +1,40 @@
 """What the tests of `cpt generate` share: a small plan, the command, its rows."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner, Result
 
 from data_gen.generate.command import generate_command
-from data_gen.generate.plan import Plan, Question
+from data_gen.generate.questions import Question, questions
 from rubrics import ScoreLevel, load_rubrics
 
 MODEL = "anthropic/claude-sonnet-5-5"
 LEVELS = tuple(ScoreLevel)
 PROMPTS = {"one": "Describe a well.", "two": "Describe a mill.", "three": "Describe a barn."}
-ARGUMENTS = ("--teacher", MODEL, "--rubrics", "broadcast", "--out", "r.jsonl")
+MOCK = ("--teacher", "mockllm/t", "--rubrics", "broadcast", "--out", "r.jsonl")
+REAL = ("--teacher", MODEL, "--rubrics", "broadcast", "--out", "r.jsonl")
 CALLS = 24 * 3
 
 
-def plan(rubrics: str = "broadcast", prompts: dict[str, str] | None = None, **options: Any) -> Plan:
+def plan(rubrics: str = "broadcast", prompts: dict[str, str] = PROMPTS, **options: Any) -> list[Question]:
     selected = load_rubrics(rubrics)
-    by_family = {rubric.family: prompts or PROMPTS for rubric in selected}
-    return Plan(**({"rubrics": selected, "prompts": by_family, "levels": LEVELS} | options))
+    by_family = {rubric.family: prompts for rubric in selected}
+    return list(questions(selected, by_family, **({"levels": LEVELS} | options)))
 
 
-def keys(questions: Iterator[Question]) -> list[tuple[str, str, str, int]]:
-    return [(one.rubric.id, one.user_prompt_id, str(one.level), one.sample) for one in questions]
+def keys(asked: list[Question]) -> list[tuple[str, str, str, int]]:
+    return [(one.rubric.id, one.user_prompt_id, str(one.level), one.sample) for one in asked]
 
 
-def generate(*arguments: object) -> Result:
-    return CliRunner().invoke(generate_command, [str(argument) for argument in arguments])
+def generate(*arguments: object, status: int = 0) -> Result:
+    """Runs the command, and checks its exit status."""
+    done = CliRunner().invoke(generate_command, [str(argument) for argument in arguments])
+    assert done.exit_code == status, done.output
+    assert "Traceback" not in done.output
+    return done
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def rows_of(path: str = "r.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]

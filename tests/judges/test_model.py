@@ -64,6 +64,7 @@ def test_a_bad_reply_is_asked_again_and_a_second_run_reads_the_store(
     model = mock_model(replying("nonsense", verdict(101), verdict(90, 90)))
     first, second = (ask(ModelJudge(model, store)) for _ in range(2))
     assert len(model.seen) == 3
+    assert len({str([message.content for message in messages]) for messages in model.seen}) == 1  # the same question
     assert (first.score, first.attempts, first.usage["output_tokens"]) == (pytest.approx(90), 3, 15)
     assert (first.score, first.attempts, first.usage) == (second.score, second.attempts, second.usage)
     assert (first.usage_paid["output_tokens"], second.usage_paid) == (15, {})

@@ -4,7 +4,6 @@ import re
 
 from hypothesis import given
 from hypothesis import strategies as st
-from verdicts import RESPONSE
 
 from judges import judge_messages
 from rubrics import load_rubric
@@ -19,15 +18,6 @@ def response_block(response: str, user_prompt: str = "Describe.") -> str:
 
 def ending(response: str, user_prompt: str = "Describe.") -> str:
     return re.findall(r"<response_([0-9a-f]{12})>", response_block(response, user_prompt))[-1]  # type: ignore[no-any-return]
-
-
-def test_the_rubric_is_the_first_block_with_the_only_cache_breakpoint() -> None:
-    [message] = judge_messages(RUBRIC, "Describe a street.", RESPONSE)
-    rubric, response = message.content
-    assert RUBRIC.render() in rubric.text  # type: ignore[union-attr]
-    assert (bool(rubric.cache_breakpoint), bool(response.cache_breakpoint)) == (True, False)  # type: ignore[union-attr]
-    [again] = judge_messages(RUBRIC, "Another prompt.", "Another response.")
-    assert again.content[0].text == rubric.text  # type: ignore[union-attr]
 
 
 @given(st.text(max_size=200), st.text(max_size=60))

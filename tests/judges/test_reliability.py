@@ -1,4 +1,4 @@
-"""Reliability of repeated ratings: published tables, values by hand, agreement with libraries, invariants."""
+"""Reliability of repeated ratings: published tables, values by hand, agreement with a library, invariants."""
 
 import math
 
@@ -7,11 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from sklearn.metrics import cohen_kappa_score
 
 from judges import Judgment, reliability
 from judges.judgment import Rating
-from judges.reliability import attainable_accuracy, noise, noise_lines, noise_values
+from judges.reliability import (
+    attainable_accuracy,
+    icc_2_1,
+    krippendorff_alpha,
+    level_ranks,
+    noise,
+    noise_lines,
+    noise_values,
+)
 from rubrics import ScoreLevel
 
 LOW, MODERATE, HIGH = ScoreLevel
@@ -33,92 +40,34 @@ tables = arrays.arrays(
 ).filter(lambda table: np.ptp(table) > 0)
 
 
-def test_icc_and_alpha_of_the_published_tables() -> None:
-    assert reliability.icc_2_1(SHROUT_FLEISS) == pytest.approx(0.29, abs=0.005)
-    assert reliability.krippendorff_alpha(np.array(KRIPPENDORFF).T) == pytest.approx(0.849, abs=0.0005)
+def test_icc_and_alpha_of_the_published_tables_and_of_inspect() -> None:
+    from inspect_ai.scorer import SampleScore, Score
+    from inspect_ai.scorer import krippendorff_alpha as of_inspect
 
-
-def test_alpha_is_that_of_inspect_on_complete_ratings() -> None:
-    from inspect_ai.scorer import SampleScore, Score, krippendorff_alpha
-
+    assert icc_2_1(SHROUT_FLEISS) == pytest.approx(0.29, abs=0.005)
+    assert krippendorff_alpha(np.array(KRIPPENDORFF).T) == pytest.approx(0.849, abs=0.0005)
     units = [SampleScore(score=Score(value=list(map(float, item)))) for item in SHROUT_FLEISS]
-    theirs = krippendorff_alpha("interval")(units)  # type: ignore[call-arg, arg-type]
-    assert reliability.krippendorff_alpha(SHROUT_FLEISS) == pytest.approx(theirs)
-
-
-def test_test_retest_sd_by_hand_pools_degrees_of_freedom_and_sorts_by_the_mean() -> None:
-    # squares within: (10, 14) -> 8 with 1 df; (50, 50, 56) -> 24 with 2 df; a lone 90 -> nothing. sqrt(32 / 3)
-    table = [[10, 14, NAN], [50, 50, 56], [90, NAN, NAN]]
-    assert reliability.test_retest_sd(table) == pytest.approx(math.sqrt(32 / 3))
-    # no item with two ratings in extremely_high: it gets the SD of all
-    expected = {LOW: math.sqrt(8), MODERATE: math.sqrt(12), HIGH: math.sqrt(32 / 3)}
-    assert reliability.test_retest_sd_by_level(table) == pytest.approx(expected)
-
-
-def test_level_kappa_averages_pairs_of_ratings_on_the_items_that_have_both() -> None:
-    # levels by column: (0 1 2 0), (0 1 2 2), (0 1 2 0); an edge stays in the lower band
-    table = [[10, 20, 40], [50, 41, 92.5], [95, 96, 92.6], [0, 100, 0]]
-    one = cohen_kappa_score([0, 1, 2, 0], [0, 1, 2, 2], weights="quadratic")
-    assert reliability.level_kappa(table) == pytest.approx((one + 1 + one) / 3)
-    assert reliability.level_kappa([[10, 20], [50, 60], [95, NAN], [NAN, 0]]) == pytest.approx(1)
-
-
-@given(st.lists(st.tuples(*[st.sampled_from([20.0, 60, 95])] * 2), min_size=1, max_size=30))
-def test_level_kappa_agrees_with_scikit_learn(pairs: list[tuple[float, float]]) -> None:
-    ours = reliability.level_kappa(pairs)
-    if len({score for pair in pairs for score in pair}) == 1:
-        assert math.isnan(ours)
-    else:
-        first, second = np.array(pairs).astype(int).T
-        assert ours == pytest.approx(cohen_kappa_score(first, second, weights="quadratic", labels=[20, 60, 95]))
+    theirs = of_inspect("interval")(units)  # type: ignore[call-arg, arg-type]
+    assert krippendorff_alpha(SHROUT_FLEISS) == pytest.approx(theirs)
 
 
 @given(tables, st.integers(1, 10))
 def test_reliability_is_at_most_one_and_ignores_a_shift_and_the_order_of_ratings(table: np.ndarray, by: int) -> None:
-    for statistic in (reliability.icc_2_1, reliability.krippendorff_alpha, reliability.test_retest_sd):
+    for statistic in (icc_2_1, krippendorff_alpha, reliability.test_retest_sd):
         value = statistic(table)
-        assert statistic(table + by) == pytest.approx(value, abs=1e-6, nan_ok=True), statistic.__name__
-        assert statistic(table[:, ::-1]) == pytest.approx(value, abs=1e-6, nan_ok=True), statistic.__name__
-    for statistic in (reliability.icc_2_1, reliability.krippendorff_alpha):
+        for changed in (table + by, table[:, ::-1]):
+            assert statistic(changed) == pytest.approx(value, abs=1e-6, nan_ok=True), statistic.__name__
+    for statistic in (icc_2_1, krippendorff_alpha):
         assert not statistic(table) > 1 + 1e-9  # ratings that are nothing but noise may have no ICC
 
 
-def test_attainable_accuracy_by_hand() -> None:
-    # SD 7.5: low P(Z <= 40/7.5) = 1.0000; moderate 2*Phi(26.25/7.5 = 3.5) - 1 = .9995; high Phi(1) = .8413
-    assert attainable_accuracy(dict.fromkeys(ScoreLevel, 7.5)) == pytest.approx(0.94696, abs=1e-5)
-    assert attainable_accuracy({LOW: 0.0, MODERATE: 0.0, HIGH: 7.5}) == pytest.approx(2 / 3 + 0.84134 / 3, abs=1e-5)
-    assert attainable_accuracy(dict.fromkeys(ScoreLevel, 0.0)) == 1
-
-
-@pytest.mark.parametrize("sd", [3.0, 12.0, 40.0])
-def test_no_true_score_of_a_band_does_better_in_simulation(sd: float) -> None:
-    noise = sd * np.random.default_rng(0).standard_normal(4000)
-    best = [
-        max(
-            (reliability.level_ranks(np.clip(true + noise, 0, 100)) == level.rank).mean()
-            for true in np.linspace(*level.band, 41)
-        )
-        for level in ScoreLevel
-    ]
-    assert attainable_accuracy(dict.fromkeys(ScoreLevel, sd)) == pytest.approx(np.mean(best), abs=0.02)
-
-
-def test_ratings_of_a_wrong_shape_or_range_are_named() -> None:
-    with pytest.raises(ValueError, match="1 dimensions, expected"):
-        reliability.test_retest_sd([1, 2, 3])
-    with pytest.raises(ValueError, match="got 101, expected a number from 0 to 100"):
-        reliability.level_kappa([[1, 101]])
-
-
-def test_the_noise_put_in_comes_out() -> None:
-    rng = np.random.default_rng(0)
-    true = rng.choice([20.0, 66.0, 80.0], size=600)
-    report = noise(true[:, None] + rng.normal(0, 4, (600, 5)))
-    assert report["sd"] == pytest.approx(4, rel=0.05)  # 2,400 degrees of freedom: relative SE 1.4%
-    variance = true.var(ddof=1)
-    assert report["icc"] == pytest.approx(variance / (variance + 16), abs=0.01)
-    assert report["alpha"] == pytest.approx(report["icc"], abs=0.01)
-    assert (report["n_items"], report["n_ratings"], report["n_missing"]) == (600, 5, 0)
+def test_the_sd_by_hand_pools_degrees_of_freedom_and_sorts_by_the_mean() -> None:
+    # squares within: (10, 14) -> 8 with 1 df; (50, 50, 56) -> 24 with 2 df; a lone 90 -> nothing. sqrt(32 / 3)
+    found = noise([[10, 14, NAN], [50, 50, 56], [90, NAN, NAN]])
+    # no item with two ratings in extremely_high: it gets the SD of all
+    expected = {"sd": math.sqrt(32 / 3), "sd_low": math.sqrt(8), "sd_moderate": math.sqrt(12)}
+    expected |= {"sd_extremely_high": math.sqrt(32 / 3), "n_items": 3, "n_ratings": 3, "n_missing": 3}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -130,10 +79,33 @@ def test_the_noise_put_in_comes_out() -> None:
     ],
 )
 def test_what_is_not_defined_is_no_number(ratings: object, counts: tuple[int, ...], known: dict[str, float]) -> None:
-    report = noise(ratings)  # type: ignore[arg-type]
-    assert (report["n_items"], report["n_ratings"], report["n_missing"]) == counts
-    expected = dict.fromkeys(("sd", "icc", "alpha", "level_kappa", "attainable"), NAN) | known
-    assert {name: report[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+    found = noise(ratings)  # type: ignore[arg-type]
+    assert (found["n_items"], found["n_ratings"], found["n_missing"]) == counts
+    expected = dict.fromkeys(("sd", "icc", "alpha", "attainable"), NAN) | known
+    assert {name: found[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("sds", "accuracy"),
+    [
+        # SD 7.5: low P(Z <= 40/7.5) = 1.0000; moderate 2*Phi(26.25/7.5 = 3.5) - 1 = .9995; high Phi(1) = .8413
+        ((7.5, 7.5, 7.5), 0.94696),
+        ((0.0, 0.0, 7.5), 2 / 3 + 0.84134 / 3),
+        ((0.0, 0.0, 0.0), 1),
+    ],
+)
+def test_attainable_accuracy_by_hand(sds: tuple[float, ...], accuracy: float) -> None:
+    assert attainable_accuracy(dict(zip(ScoreLevel, sds, strict=True))) == pytest.approx(accuracy, abs=1e-5)
+
+
+@pytest.mark.parametrize("sd", [3.0, 12.0, 40.0])
+def test_no_true_score_of_a_band_does_better_in_simulation(sd: float) -> None:
+    drawn = sd * np.random.default_rng(0).standard_normal(4000)
+    best = [
+        max((level_ranks(np.clip(true + drawn, 0, 100)) == level.rank).mean() for true in np.linspace(*level.band, 41))
+        for level in ScoreLevel
+    ]
+    assert attainable_accuracy(dict.fromkeys(ScoreLevel, sd)) == pytest.approx(np.mean(best), abs=0.02)
 
 
 def asked(seat: int, *scores: float | None) -> list[Rating]:
@@ -163,7 +135,7 @@ def test_a_panel_says_what_its_judges_agree_on() -> None:
     first, second, both = noise_lines(judgments)
     assert (first.split(":")[0], second.split(":")[0]) == ("j (seat 1)", "j (seat 2)")
     between = [[15, 32], [60, NAN], [97, 92]]  # repeats averaged
-    icc, alpha = reliability.icc_2_1(between), reliability.krippendorff_alpha(between)
+    icc, alpha = icc_2_1(between), krippendorff_alpha(between)
     assert both.startswith(f"2 judges of 3 responses: ICC(2,1) {icc:.3f}, Krippendorff's alpha {alpha:.3f}")
     assert noise_values(judgments) == pytest.approx({"panel_icc": icc, "panel_alpha": alpha})
 

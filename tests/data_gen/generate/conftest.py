@@ -21,7 +21,8 @@ def mock_teacher(mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 
     def put(reply: Callable[[list[Any]], str], **options: Any) -> Any:
         model = mock_model(reply, **options)
-        monkeypatch.setattr("data_gen.generate.command.teacher_of", lambda name, _: Teacher(model, name, workers=8))
+        teacher = Teacher(model, "mockllm/t", workers=8)
+        monkeypatch.setattr("data_gen.generate.command.teacher_of", lambda *_, **settings: teacher)
         return model
 
     return put

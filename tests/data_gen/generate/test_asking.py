@@ -1,4 +1,4 @@
-"""Every answer is paid for once and none is lost, whatever happens on the way."""
+"""Every answer is paid for once and none is lost, whatever happens on the way; what it costs, and what is refused."""
 
 import asyncio
 import errno
@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from fake_anthropic import Config, FakeAnthropic
-from generating import ARGUMENTS, CALLS, PROMPTS, generate, plan, rows_of
+from generating import CALLS, MOCK, MODEL, PROMPTS, REAL, generate, plan, rows_of
 
-from data_gen.generate.asking import Asking
-from data_gen.generate.rows import RowFile
+from data_gen.generate.rows import lines_of
+from model_calls import ask
 from rubrics import load_user_prompts
 
 
@@ -24,28 +24,36 @@ def test_rows_are_in_the_order_of_the_plan_and_lost_ones_are_written_again_for_n
     anthropic_server: FakeAnthropic,
 ) -> None:
     anthropic_server.config = Config(latency_seconds=0.01, latency_sigma=1.0)
-    assert generate(*ARGUMENTS).exit_code == 0
+    generate(*REAL)
     whole = Path("r.jsonl").read_bytes()
-    asked = plan("broadcast", prompts=load_user_prompts("train")).questions()
-    in_plan = [(one.rubric.id, one.user_prompt_id, str(one.level)) for one in asked]
-    assert [(row["rubric"], row["user_prompt_id"], row["level"]) for row in rows_of(Path("r.jsonl"))] == in_plan
+    in_plan = [(one.user_prompt_id, str(one.level)) for one in plan(prompts=load_user_prompts("train"))]
+    assert [(row["user_prompt_id"], row["level"]) for row in rows_of()] == in_plan
     lines = whole.splitlines(keepends=True)
-    Path("r.jsonl").write_bytes(b"".join(lines[50:] + lines[:20]) + lines[30][:50])  # lost, moved, and a torn one
-    assert generate(*ARGUMENTS).exit_code == 0
-    assert Path("r.jsonl").read_bytes() == whole
-    Path("r.jsonl").unlink()
-    assert generate(*ARGUMENTS).exit_code == 0
-    assert Path("r.jsonl").read_bytes() == whole
+    # lost, moved, and a torn one; none at all
+    for left in (b"".join(lines[50:] + lines[:20]) + lines[30][:50], b""):
+        Path("r.jsonl").write_bytes(left)
+        generate(*REAL)
+        assert Path("r.jsonl").read_bytes() == whole
     Path("calls/teacher.sqlite").unlink()  # the rows are there: nothing to ask
-    assert generate(*ARGUMENTS).exit_code == 0
+    generate(*REAL)
     assert anthropic_server.stats.requests == CALLS
 
 
 def test_rows_of_other_runs_are_kept(mock_teacher: Any) -> None:
     mock_teacher(lambda messages: messages[0].text[-300:])
     for rubric in ("reverie", "broadcast"):
-        assert generate("--teacher", "mockllm/t", "--rubrics", rubric, "--limit", 6, "--out", "r.jsonl").exit_code == 0
-    assert [row["rubric"] for row in rows_of(Path("r.jsonl"))] == ["reverie"] * 6 + ["broadcast"] * 6
+        generate(*MOCK, "--rubrics", rubric, "--limit", 6)
+    assert [row["rubric"] for row in rows_of()] == ["reverie"] * 6 + ["broadcast"] * 6
+
+
+def test_several_teachers_are_asked_the_same_questions(anthropic_server: FakeAnthropic) -> None:
+    other = "anthropic/claude-haiku-5-5"
+    for _ in range(2):
+        generate(*REAL, "--teacher", f"{MODEL},{other}", "--limit", 6)
+    rows = rows_of()
+    assert [row["teacher"] for row in rows] == [MODEL] * 6 + [other] * 6
+    assert [row["user_prompt"] for row in rows[:6]] == [row["user_prompt"] for row in rows[6:]]
+    assert anthropic_server.stats.requests == 12
 
 
 IN_FLIGHT = 16
@@ -54,7 +62,7 @@ IN_FLIGHT = 16
 def test_after_a_kill_only_what_was_in_flight_is_asked_again(anthropic_server: FakeAnthropic) -> None:
     anthropic_server.config = Config(latency_seconds=0.05)
     script = "from data_gen.generate.command import generate_command; generate_command()"
-    arguments = [*ARGUMENTS, "--max-connections", str(IN_FLIGHT)]
+    arguments = [*REAL, "--max-connections", str(IN_FLIGHT)]
     stats = anthropic_server.stats
     with subprocess.Popen([sys.executable, "-c", script, *arguments], stderr=subprocess.DEVNULL) as process:
         while stats.served.total() < CALLS // 2:
@@ -63,10 +71,9 @@ def test_after_a_kill_only_what_was_in_flight_is_asked_again(anthropic_server: F
         process.send_signal(signal.SIGKILL)
     for _ in range(2):
         done = generate(*arguments)
-        assert done.exit_code == 0, done.output
         assert stats.requests <= CALLS + IN_FLIGHT + 32
-    assert len(rows_of(Path("r.jsonl"))) == CALLS
-    assert re.search(r"all +72 +72 +72 +0", done.output)
+    assert len(rows_of()) == CALLS
+    assert "all: 72 whole\n" in done.output
 
 
 FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
@@ -74,9 +81,8 @@ FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.
 
 def test_a_mix_of_faults_loses_nothing_and_pays_for_nothing_twice(anthropic_server: FakeAnthropic) -> None:
     anthropic_server.config, stats, samples = Config(**FAULTS, rate_refusal=0.02, seed=3), anthropic_server.stats, 2
-    done = generate(*ARGUMENTS, "--samples", samples)
-    assert done.exit_code == 0, done.output
-    rows = rows_of(Path("r.jsonl"))
+    generate(*REAL, "--samples", samples)
+    rows = rows_of()
     assert len(rows) == len({row["id"] for row in rows}) == CALLS * samples
     refused = [row for row in rows if row["stop_reason"] == "content_filter"]
     assert 0 < len(refused) <= stats.faults["refusal"]  # one may have been cut in transit, and come again
@@ -97,15 +103,15 @@ def test_failed_calls_are_counted_by_kind_and_asked_again_by_the_next_run(mock_t
 
     model = mock_teacher(reply)
     Path("mine.yaml").write_text(yaml.safe_dump({"train": PROMPTS}))
-    arguments = ("--teacher", "mockllm/t", "--rubrics", "tone_warmth", "--prompts", "mine.yaml", "--out", "r.jsonl")
-    done = generate(*arguments)
-    assert done.exit_code == 1
-    assert "3 calls failed with RuntimeError: the line is down" in done.output
-    assert "Error: 3 of 9 rows are missing; run the same command again" in done.output
+    arguments = (*MOCK, "--rubrics", "tone_warmth", "--prompts", "mine.yaml")
+    output = generate(*arguments, status=1).output
+    assert output.count("RuntimeError: the line is down") == 1
+    assert "3 calls failed with RuntimeError" in output
+    assert "Error: 3 of 9 rows are missing; run the same command again" in output
     down, before = False, len(model.seen)
-    assert generate(*arguments).exit_code == 0
+    generate(*arguments)
     assert len(model.seen) == before + 3
-    assert len(rows_of(Path("r.jsonl"))) == 9
+    assert len(rows_of()) == 9
 
 
 def test_a_run_that_ends_with_an_error_has_written_the_rows_that_it_paid_for(mock_teacher: Any) -> None:
@@ -117,8 +123,8 @@ def test_a_run_that_ends_with_an_error_has_written_the_rows_that_it_paid_for(moc
         return text
 
     mock_teacher(reply)
-    done = generate("--teacher", "mockllm/t", "--rubrics", "broadcast", "--out", "r.jsonl")
-    assert (done.exit_code, len(rows_of(Path("r.jsonl")))) == (1, 5)
+    done = generate(*MOCK, status=1)
+    assert len(rows_of()) == 5
     assert "No space left on device; what was answered is kept in the call store" in done.output
 
 
@@ -127,8 +133,7 @@ def test_when_every_call_fails_asking_stops_soon(mock_teacher: Any) -> None:
         raise RuntimeError("wrong key")
 
     model = mock_teacher(reply)
-    done = generate("--teacher", "mockllm/t", "--rubrics", "broadcast", "--samples", 10, "--out", "r.jsonl")
-    assert done.exit_code == 1
+    done = generate(*MOCK, "--samples", 10, status=1)
     assert "50 calls failed one after another: 720 of 720 rows are missing" in done.output
     assert 50 <= len(model.seen) <= 58
 
@@ -138,31 +143,108 @@ def test_tasks_and_requests_are_bounded_whatever_the_plan(
 ) -> None:
     anthropic_server.config = Config(latency_seconds=0.02)
     tasks: list[int] = []
-    step = Asking._step
 
-    def spy(self: Asking) -> None:
+    async def spy(store: Any, call: Any) -> Any:
         tasks.append(len(asyncio.all_tasks()))
-        step(self)
+        return await ask(store, call)
 
-    monkeypatch.setattr(Asking, "_step", spy)
+    monkeypatch.setattr("data_gen.generate.asking.ask", spy)
     # inspect keeps the bounds of a model's connections for the life of the process: a model that no other test asks
-    arguments = ("--teacher", "anthropic/claude-opus-4-8", *ARGUMENTS[2:])
-    assert generate(*arguments, "--max-connections", 4).exit_code == 0
+    generate(*REAL, "--teacher", "anthropic/claude-opus-4-8", "--max-connections", 4)
     assert anthropic_server.stats.peak_in_flight <= 4
+    assert len(tasks) == CALLS
     assert max(tasks) <= 2 * 4 + 8
 
 
+# money
+
+
+def test_the_forecast_adds_up_by_hand_and_asks_nobody(anthropic_server: FakeAnthropic) -> None:
+    arguments = (*REAL, "--out", "folder/r.jsonl", "--forecast", "--max-tokens", 300)
+    output = generate(*arguments).output
+    assert "72 rows planned, 0 in the file, 0 in the call store, 72 calls to make" in output
+    characters = sum(len(question.text) for question in plan(prompts=load_user_prompts("train")))
+    # 72 x 300 = 21,600 tokens out at 10 USD per million, a quarter of the characters in at 2
+    assert f"tokens in {characters // 4:,} (characters / 4, without prompt caching), out 21,600" in output
+    assert f"cost {characters // 4 * 2e-6 + 0.216:.2f} USD" in output
+    assert f"cost {(characters // 4 * 2e-6 + 0.216) / 2:.2f} USD" in generate(*arguments, "--batch").output
+    assert (anthropic_server.stats.requests, Path("folder").exists()) == (0, False)
+
+
+def test_the_forecast_leaves_out_what_is_stored_and_takes_the_length_of_replies_from_the_store(
+    mock_teacher: Any,
+) -> None:
+    mock_teacher(lambda _: "A text.")
+    generate(*MOCK, "--limit", 30)
+    output = generate(*MOCK, "--forecast").output
+    assert "72 rows planned, 30 in the file, 0 in the call store, 42 calls to make" in output
+    # the mock's replies have 5 tokens each
+    assert "out 210 (5 a reply: mean of 30 replies in the call store)" in output
+    assert "no price for mockllm/student" in output
+    Path("r.jsonl").unlink()
+    assert "72 rows planned, 0 in the file, 30 in the call store, 42 calls" in generate(*MOCK, "--forecast").output
+
+
+def test_max_cost_stops_in_time_and_keeps_what_was_paid(anthropic_server: FakeAnthropic) -> None:
+    anthropic_server.config = Config(latency_seconds=0.005)
+    stats = anthropic_server.stats
+    done = generate(*REAL, "--max-connections", 4, "--max-cost", 0.3, status=1)
+    assert "--max-cost 0.3 reached: " in done.output
+    spent = (stats.tokens["input_tokens"] * 2 + stats.tokens["output_tokens"] * 10) / 1e6
+    assert 0.15 < spent <= 0.3
+    assert f"{spent:.4f} USD spent now" in done.output
+    assert 0 < len(rows_of()) == stats.served.total() < CALLS
+    generate(*REAL, "--max-connections", 4, "--max-cost", 50)
+    assert stats.served.total() == CALLS
+
+
+def test_batches_give_the_same_rows_at_half_the_price_and_are_cut_to_what_may_be_spent(
+    anthropic_server: FakeAnthropic,
+) -> None:
+    anthropic_server.config = Config(rate_batch_errored=0.05)
+    stats = anthropic_server.stats
+    generate(*REAL, "--out", "online.jsonl", "--store", "online.sqlite")
+    output = generate(*REAL, "--batch", "--max-cost", 0.3, status=1).output
+    assert "--max-cost 0.3 reached" in output
+    # half of 1,000 tokens at 10 USD per million, and some for the input
+    assert 30 < stats.served.total() - CALLS < 60
+    assert float(re.findall(r"([\d.]+) USD spent now", output)[0]) <= 0.3
+    for _ in range(2):
+        generate(*REAL, "--batch")
+        assert (stats.requests, stats.served.total()) == (CALLS, 2 * CALLS)
+    same = ("id", "response", "level", "user_prompt", "params")
+    assert [[row[name] for name in same] for row in rows_of()] == [
+        [row[name] for name in same] for row in rows_of("online.jsonl")
+    ]
+
+
 @pytest.mark.parametrize(
-    ("content", "is_open", "message"),
+    ("arguments", "status", "message"),
     [
-        ("", True, "another process is writing it"),
-        ('{"id": "a"}\n{"no": 1}\n', False, r"r.jsonl:2: got .*expected a response in one line of JSON"),
+        (("--rubrics", "nope", "--out", "r.jsonl"), 1, "rubric 'nope' not found"),
+        (("--levels", "lowest", "--out", "r.jsonl"), 2, "--levels lowest: expected some of low, moderate, extremely"),
+        (("--levels", "low,low", "--out", "r.jsonl"), 2, "got 'low,low', expected one or several names"),
+        (("-M", "dtype", "--out", "r.jsonl"), 2, "got dtype, expected NAME=VALUE"),
+        (("--prompts", "no.yaml", "--out", "r.jsonl"), 1, "--prompts no.yaml: not found, expected 'train' or the path"),
+        ((), 2, "--out is missing"),
+        (("--batch", "--questions", "q.jsonl"), 2, "--batch and --questions do not go together"),
+        (("--teacher", "a/b,c/d", "--questions", "q.jsonl"), 2, "--questions: got 2 teachers, expected one"),
+        (("--batch", "--limit", 1, "--out", "r.jsonl"), 1, "has no batches here"),
+        (("--max-cost", 1, "--out", "r.jsonl"), 2, "--max-cost: no price for mockllm/t as of"),
     ],
 )
-def test_a_file_that_cannot_be_added_to_is_refused(tmp_path: Path, content: str, is_open: bool, message: str) -> None:
-    (tmp_path / "r.jsonl").write_text(content)
-    file = RowFile(tmp_path / "r.jsonl") if is_open else None
-    with pytest.raises(ValueError, match=message):
-        RowFile(tmp_path / "r.jsonl")
-    if file:
-        file.close()
+def test_what_cannot_be_done_is_one_sentence(
+    mock_teacher: Any, arguments: tuple[object, ...], status: int, message: str
+) -> None:
+    model = mock_teacher(lambda _: "A text.")
+    assert message in generate("--teacher", "mockllm/t", *arguments, status=status).output
+    assert model.seen == []
+
+
+def test_a_file_that_cannot_be_added_to_is_refused(mock_teacher: Any) -> None:
+    model = mock_teacher(lambda _: "A text.")
+    with lines_of(Path("r.jsonl")):
+        assert "r.jsonl: another process is writing it" in generate(*MOCK, status=1).output
+    Path("r.jsonl").write_text('{"id": "a"}\n{"no": 1}\n')
+    assert "r.jsonl:2: got b'{\"no\": 1}\\n', expected a response in one" in generate(*MOCK, status=1).output
+    assert model.seen == []
