@@ -70,7 +70,8 @@ def check_rows(rows: Dataset, tokenizer: Any, config: CPTConfig, end_ids: frozen
         if len(group) == 1:
             sentence = f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"
             problems[sentence].append(group[0])
-    for problem, numbers in problems.items():
+    if problems:
+        problem, numbers = next(iter(problems.items()))
         raise RecipeError(f"preflight: row {numbers[0]}: {problem} ({len(numbers)} of {len(lengths)} rows)")
     dropped = len(rows) - len(lengths)
     truncated = sum(length > max_length for length in lengths) if max_length else 0
