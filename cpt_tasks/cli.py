@@ -61,7 +61,10 @@ class _LazyGroup(click.Group):
             name = OLD_NAMES[name]
         if name in COMMANDS:
             module, _, attribute = COMMANDS[name][0].partition(":")
-            command = getattr(import_module(module), attribute)
+            try:
+                command = getattr(import_module(module), attribute)
+            except ModuleNotFoundError as error:
+                raise click.ClickException(f"{error}: pip install 'cpt-tasks[data]'") from error
             return command if isinstance(command, click.Command) else None
         if name not in GROUPS:
             return None

@@ -12,54 +12,44 @@ from pathlib import Path
 
 import click
 
+from data_gen.teachers.numbers import measure_responses, numbers
+from data_gen.teachers.report import write_report
+from data_gen.teachers.rows import read_rows
+from model_calls.errors import clear_errors
+from rubrics import load_rubrics
+
+_LOG = click.Path(path_type=Path)
+
 
 @click.command(name="teachers", context_settings={"show_default": True})
 @click.argument("responses", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for table, numbers and figure.")
 @click.option("--rubrics", default="all", help="Family, ids or paths: where the rubrics of the rows are.")
-@click.option(
-    "--student",
-    "students",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="An .eval log of rubric_adherence, of a model trained on the responses; may be given several times.",
-)
-@click.option("--base", type=click.Path(path_type=Path), help="The same of the model before training: carried shares.")
-@click.option("--limit", type=click.IntRange(1), help="User prompts per teacher, the first ones, at all levels.")
+@click.option("--student", "students", multiple=True, type=_LOG, help="Log of rubric_adherence of a trained model.")
+@click.option("--base", type=_LOG, help="The same of the model before training: carried shares.")
 # intervals need neither draws nor a seed; accepted for one release
 @click.option("--resamples", type=int, hidden=True, expose_value=False)
 @click.option("--seed", type=int, hidden=True, expose_value=False)
+@clear_errors()
 def teachers_command(
-    responses: tuple[Path, ...],
-    out: Path,
-    rubrics: str,
-    students: tuple[Path, ...],
-    base: Path | None,
-    limit: int | None,
+    responses: tuple[Path, ...], out: Path, rubrics: str, students: tuple[Path, ...], base: Path | None
 ) -> None:
     """Report judged scores and biases of teachers from RESPONSES files, and what students took over.
 
     Scores: mean per level asked for, accuracy, tau-b and rho, as in Table 2 of the paper. Biases: length, and phrases
     shared by topics. Rows must be judged: `cpt verify --keep all`.
     """
-    from data_gen.teachers.numbers import measure_responses, numbers
-    from data_gen.teachers.report import write_report
-    from data_gen.teachers.rows import read_rows
-    from rubrics import load_rubrics
-
     if base and not students:
         raise click.UsageError("--base needs --student, expected the log of a trained model to compare it with")
-    if base in students:
-        raise click.UsageError(f"{base} is given with --student and --base, expected two different logs")
-    try:
-        by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
-        read, left_out = read_rows(responses, by_id, limit, students, base)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    logs = [(path, "student") for path in students] + ([(base, "base")] if base else [])
+    by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    read, left_out = read_rows(responses, logs, by_id)
     rows = measure_responses(read)
-    paths = [*responses, *students, *([base] if base else [])]
-    files = [{"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in paths]
-    run = {"files": files, "command": shlex.join(["cpt", *map(_without_folder, sys.argv[1:])])}
+    paths = [*responses, *(path for path, _ in logs)]
+    run = {
+        "files": [{"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in paths],
+        "command": shlex.join(["cpt", *map(_without_folder, sys.argv[1:])]),
+    }
     click.echo(write_report(out, rows, left_out, numbers(rows), run))
     click.echo(f"\nteachers.md, teachers.csv, teachers.json and scores.png are in {out}")
 

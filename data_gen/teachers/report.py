@@ -6,23 +6,19 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from data_gen.responses import CONTROL
 from data_gen.teachers.numbers import ALL, LEVELS, MACRO
 from data_gen.teachers.rows import LeftOut
 from judges.interval import Estimate, cluster_note
-from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
+from rubrics import ScoreLevel
 from rubrics.files import write_whole
 
 SCHEMA = 3
 UNDEFINED = "–"
 DIGITS = {"score": 1, "dynamic_range": 1, "words": 1, "shared_grams": 4}
 STATISTICS = ["score", "dynamic_range", "in_band", "accuracy", "tau_b", "rho", "words", "length_rho", "shared_grams"]
-MAX_POINTS = 400  # of a level in the figure
-SPREAD = 0.2  # of the points, in widths of a level
 PAGE = f"""# Teachers
 
 Responses of $files, judged by $judge. Means per rubric and level, then over rubrics, with 95% jackknife intervals over
@@ -95,7 +91,7 @@ def write_report(out: Path, rows: pd.DataFrame, left_out: LeftOut, numbers: pd.D
         "numbers": numbers.astype(object).where(numbers.notna(), None).to_dict("records"),
     }
     write_whole(out / "teachers.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    _scores(rows, macro).savefig(out / "scores.png", dpi=130)
+    _scores(rows).savefig(out / "scores.png", dpi=130)
     return shown
 
 
@@ -120,29 +116,18 @@ def _names(rows: pd.DataFrame) -> "pd.Series[str]":
     return rows["writer"] + rows["kind"].map({"teacher": "", "carried": "", "student": " (student)", "base": " (base)"})
 
 
-def _scores(rows: pd.DataFrame, numbers: pd.DataFrame) -> Figure:
-    """A panel per writer: points (at most 400 per level), the mean over rubrics with its interval, the bands."""
-    means = numbers[numbers["statistic"] == "score"].assign(name=_names(numbers))
+def _scores(rows: pd.DataFrame) -> Figure:
+    """A panel per writer: a box with all scores per level asked for, over the bands."""
     writers: list[Any] = list(rows.groupby(_names(rows), sort=False))
     figure = Figure(figsize=(1.2 + 4.0 * len(writers), 4.4), layout="constrained")
-    rng = np.random.default_rng(0)
     panels = figure.subplots(1, len(writers), sharey=True, squeeze=False)[0]
     for axis, (name, mine) in zip(panels, writers, strict=True):
-        for place, level in enumerate(LEVELS):
-            scores = mine.loc[mine["level"] == level, "score"]
-            scores = scores.sample(min(len(scores), MAX_POINTS), random_state=0)
-            spread = rng.uniform(-SPREAD, SPREAD, len(scores))
-            axis.scatter(place + spread, scores, s=9, alpha=0.4, color="C0", linewidths=0)
-            if level != CONTROL:
-                low, high = ScoreLevel(level).band
-                axis.fill_between([place - 0.5, place + 0.5], low, high, color="0.9", linewidth=0, zorder=0)
-        own = means[means["name"] == name]
-        places = [LEVELS.index(level) + SPREAD + 0.06 for level in own["level"]]
-        axis.vlines(places, own["ci_low"].tolist(), own["ci_high"].tolist(), color="black")
-        axis.plot(places, own["value"].tolist(), marker="o", markersize=4, color="black", linestyle="")
+        scores = [mine.loc[mine["level"] == level, "score"] for level in LEVELS]
+        axis.boxplot(scores, positions=range(len(LEVELS)), showmeans=True)
+        for place, level in enumerate(ScoreLevel, start=LEVELS.index(ScoreLevel.LOW)):
+            axis.fill_between([place - 0.5, place + 0.5], *level.band, color="0.9", linewidth=0, zorder=0)
         axis.set_title(name, fontsize=11)
-        axis.set_yticks([0, 20, LOW_MAX, 60, 80, MODERATE_MAX])
         axis.set_xticks(range(len(LEVELS)), [level.replace("_", "\n") for level in LEVELS])
     panels[0].set_ylabel("judged score (0-100)")
-    figure.supxlabel("level asked for\ngrey: the band to hit; black: mean over rubrics, 95% interval", fontsize=9)
+    figure.supxlabel("level asked for; grey: the band to hit, triangle: mean", fontsize=9)
     return figure

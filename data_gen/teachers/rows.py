@@ -5,7 +5,7 @@ judge of all of them is the same, and so is the version of each rubric.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,43 +25,44 @@ LeftOut = dict[str, Counter[str]]
 
 
 def read_rows(
-    paths: Iterable[Path], rubrics: Mapping[str, Rubric], limit: int | None, students: Iterable[Path], base: Path | None
+    paths: Iterable[Path], logs: Sequence[tuple[Path, str]], rubrics: Mapping[str, Rubric]
 ) -> tuple[pd.DataFrame, LeftOut]:
     """The judged responses of teachers, students and a base model, and what was left out, by where and why.
 
     Args:
         paths: Responses files. Rows that are bad or unjudged are said on stderr, counted and left out.
+        logs: Logs of `rubric_adherence`, each "student" or "base". Samples without a score, or of a rubric no teacher
+            has, are left out.
         rubrics: Rubrics by id.
-        limit: User prompts per teacher, the first ones in the files; None takes all.
-        students: Logs of `rubric_adherence`. Samples without a score, or of a rubric no teacher has, are left out.
-        base: The same of the model before training.
 
     Raises:
         ValueError: If a file is missing or of another kind, no row is judged, a model has two logs, or rows have
             different judges or versions of a rubric.
     """
     problems = Problems()
-    rows = pd.DataFrame(_teacher_rows(paths, rubrics, problems), columns=COLUMNS)
-    if rows.empty:
+    teachers = pd.DataFrame(_teacher_rows(paths, rubrics, problems), columns=COLUMNS)
+    if teachers.empty:
         raise ValueError(f"no judged response among {problems.counts.total()} rows; judge them: cpt verify --keep all")
-    if limit:
-        numbers: Any = rows.groupby("writer")["user_prompt_id"].transform(lambda ids: pd.factorize(ids)[0])
-        problems.counts += Counter(limit=int((numbers >= limit).sum()))
-        rows = rows[numbers < limit]
-    left_out, logs = {"responses files": problems.counts}, dict[tuple[str, str], pd.DataFrame]()
-    for path, kind in [*((path, "student") for path in students), *([(base, "base")] if base else [])]:
+    frames, left_out = [teachers.sort_values("writer", kind="stable")], {"responses files": problems.counts}
+    for path, kind in logs:
         name = _model_of(path)
-        if (name, kind) in logs:
-            raise ValueError(f"{kind} {name!r} has 2 logs, expected one log per model")
-        logs[name, kind], left_out[name] = _log_rows(path, name, kind, set(rows["rubric"]))
-    every = pd.concat([rows.sort_values("writer", kind="stable"), *logs.values()], ignore_index=True)
+        where = f"{kind} {name}"
+        if where in left_out:
+            raise ValueError(f"{where} has 2 logs, expected one log per model")
+        left_out[where] = Counter()
+        rows = _log_rows(path, name, kind, set(teachers["rubric"]), left_out[where])
+        frames.append(pd.DataFrame(rows, columns=COLUMNS))
+        if frames[-1].empty:
+            known = ", ".join(sorted(set(teachers["rubric"])))
+            raise ValueError(f"{path.name}: no sample scored by {SCORER} for a rubric of {known}")
+    every = pd.concat(frames, ignore_index=True)
     _check_same(every)
     return every, left_out
 
 
 def _teacher_rows(
     paths: Iterable[Path], rubrics: Mapping[str, Rubric], problems: Problems
-) -> Iterable[tuple[Any, ...]]:
+) -> Iterator[tuple[Any, ...]]:
     for where, row in iter_responses(paths, rubrics, problems):
         if row.judgment is None:
             problems.add("unjudged", f"{where}: no judgment, expected one; judge the rows with `cpt verify --keep all`")
@@ -71,36 +72,29 @@ def _teacher_rows(
         yield where, row.teacher, "teacher", *about, row.judgment.score, row.response, judge
 
 
-def _log_rows(path: Path, name: str, kind: str, wanted: set[str]) -> tuple[pd.DataFrame, Counter[str]]:
+def _log_rows(path: Path, name: str, kind: str, wanted: set[str], left_out: Counter[str]) -> Iterator[tuple[Any, ...]]:
     from inspect_ai.log import read_eval_log_samples
 
-    left_out: Counter[str] = Counter()
-    rows = []
     for sample in read_eval_log_samples(str(path)):
         about, where = sample.metadata, f"{path.name}: sample {sample.id!r}"
         judgment = _judgment(sample, where)
         if judgment is None or about["rubric"] not in wanted:
             left_out["unscored" if judgment is None else "rubric without teacher"] += 1
             continue
-        judge = judgment.judge + " (holistic)" * (judgment.protocol == "holistic")
         user_prompt_id = about["user_prompt_id" if "user_prompt_id" in about else "prompt_id"]
         cell = (about["rubric"], about["rubric_hash"], str(about["level"]), user_prompt_id)
+        judge = judgment.judge + " (holistic)" * (judgment.protocol == "holistic")
         judge += f" (prompt version {judgment.prompt_version})"
-        rows.append((where, name, kind, *cell, judgment.score, sample.output.completion, judge))
-    if not rows:
-        raise ValueError(f"{path.name}: no sample scored by {SCORER} for a rubric of {', '.join(sorted(wanted))}")
-    return pd.DataFrame(rows, columns=COLUMNS), left_out
+        yield where, name, kind, *cell, judgment.score, sample.output.completion, judge
 
 
 def _model_of(path: Path) -> str:
     """The model of a log of the task that is whole."""
     from inspect_ai.log import read_eval_log
 
-    if not path.is_file():
-        raise ValueError(f"{path}: not found, expected an .eval log of {TASK}")
     try:
         log = read_eval_log(str(path), header_only=True)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path.name}: not readable ({error}), expected an .eval log of {TASK}") from error
     if log.eval.task.split("/")[-1] != TASK:
         raise ValueError(f"{path.name}: log of the task {log.eval.task!r}, expected one of {TASK}")
@@ -121,15 +115,13 @@ def _judgment(sample: "EvalSample", where: str) -> Judgment | None:
 
 
 def _check_same(rows: pd.DataFrame) -> None:
-    expected = {
-        "judge": pd.Series(rows["judge"].iloc[0], rows.index),
-        "rubric_hash": rows.groupby("rubric")["rubric_hash"].transform("first"),
-    }
-    for column, values in expected.items():
-        odd = rows.index[rows[column] != values]
+    first_judge = pd.Series(rows["judge"].iloc[0], rows.index)
+    first_hash: Any = rows.groupby("rubric")["rubric_hash"].transform("first")
+    for column, expected in (("judge", first_judge), ("rubric_hash", first_hash)):
+        odd = rows.index[rows[column] != expected]
         if len(odd):
-            where, rubric = rows.loc[odd[0], ["where", "rubric"]]
+            where, rubric, got = rows.loc[odd[0], ["where", "rubric", column]]
             raise ValueError(
-                f"{where}: {column} of {rubric!r} is {rows[column][odd[0]]}, expected {values[odd[0]]} as in the rows "
-                "before; different judges or versions of a rubric cannot stand in one report"
+                f"{where}: {column} of {rubric!r} is {got}, expected {expected[odd[0]]} as in the rows before; "
+                "different judges or versions of a rubric cannot stand in one report"
             )

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
 
 from data_gen.twins.inputs import Responses
 from data_gen.twins.pairing import SIDES
-from rubrics import joint_system_prompt
 from rubrics.files import whole_file
 
 TWINS_AT_A_TIME = 4_000
@@ -31,9 +31,7 @@ def preference_rows(
     """
     for part in twins.iter_slices(TWINS_AT_A_TIME):
         part = _with_texts(part, responses)
-        two = ("rubric", "with_rubric") if "with_rubric" in part.columns else ()
-        rows = part.select("id_first", "id_second", *two, "repeat").iter_rows()
-        names = (" ".join(map(str, row if None not in row else (*row[:2], row[-1]))) for row in rows)
+        names = part.select(pl.concat_str("id_first", "id_second", "repeat", separator=" ")).to_series()
         ids = [hashlib.sha256(name.encode()).hexdigest()[:id_digits] for name in names]
         part = part.with_columns(pair_id=pl.Series(ids, dtype=pl.String))
         halves = [_half(part, *sides, wordings).with_row_index() for sides in (SIDES, SIDES[::-1])]
@@ -43,14 +41,9 @@ def preference_rows(
 def _with_texts(twins: pl.DataFrame, responses: Responses) -> pl.DataFrame:
     rows = pl.concat([twins["first"], twins["second"]]).unique().to_frame("row")
     is_near = pl.col("row").is_between(rows["row"].min(), rows["row"].max())  # lets whole parts be skipped
-    texts = (
-        responses.scan.filter(is_near)
-        .join(rows.lazy(), on="row", how="semi")
-        .select("row", "id", "user_prompt_id", "user_prompt", "response")
-        .collect()
-    )
+    texts = responses.texts.filter(is_near).join(rows.lazy(), on="row", how="semi").collect()
     for side in SIDES:
-        of_side = texts.select("id", "response").select(pl.all().name.suffix(f"_{side}")).with_columns(texts["row"])
+        of_side = texts.select("row", pl.col("id", "response").name.suffix(f"_{side}"))
         twins = twins.join(of_side, left_on=side, right_on="row", how="left", maintain_order="left")
     user_prompts = texts.select("row", "user_prompt_id", "user_prompt")
     return twins.join(user_prompts, left_on="first", right_on="row", how="left", maintain_order="left")
@@ -58,44 +51,28 @@ def _with_texts(twins: pl.DataFrame, responses: Responses) -> pl.DataFrame:
 
 def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFrame) -> pl.DataFrame:
     """The rows that choose the response of one side, "first" or "second"."""
-    prefixes = ["", "with_"] if "with_rubric" in twins.columns else [""]
-    about: dict[str, list[pl.Expr]] = {}
-    for prefix in prefixes:
-        twins = twins.join(
-            wordings.select(pl.all().name.prefix(prefix)),
-            left_on=[f"{prefix}rubric", f"{prefix}level_{chosen}", f"{prefix}wording_{chosen}"],
-            right_on=[f"{prefix}rubric", f"{prefix}level", f"{prefix}number"],
-            how="left",
-            maintain_order="left",
-        )
-        about[prefix] = [
-            pl.col(f"{prefix}rubric"),
-            pl.col(f"{prefix}level_{chosen}").cast(pl.String).alias(f"{prefix}level"),
-            pl.col(f"{prefix}level_{rejected}").cast(pl.String).alias(f"{prefix}rejected_level"),
-            pl.col(f"{prefix}score_{chosen}").alias(f"{prefix}score_chosen"),
-            pl.col(f"{prefix}score_{rejected}").alias(f"{prefix}score_rejected"),
-        ]
-    system = twins["system"]
-    if "with_" in prefixes:
-        both = twins.select("system", "with_system", f"swapped_{chosen}").iter_rows()
-        system = pl.Series([_joint(*wordings) for wordings in both], dtype=pl.String)
-    return twins.select(
-        pl.concat_list(_message("system", system), _message("user", pl.col("user_prompt"))).alias("prompt"),
-        pl.concat_list(_message("assistant", pl.col(f"response_{chosen}"))).alias("chosen"),
-        pl.concat_list(_message("assistant", pl.col(f"response_{rejected}"))).alias("rejected"),
-        "pair_id",
-        *about[""],
+    asked = twins.join(
+        wordings,
+        left_on=["rubric", f"level_{chosen}", f"wording_{chosen}"],
+        right_on=["rubric", "level", "number"],
+        how="left",
+        maintain_order="left",
+    )
+    return asked.select(
+        pl.concat_list(_message("system", "system"), _message("user", "user_prompt")).alias("prompt"),
+        pl.concat_list(_message("assistant", f"response_{chosen}")).alias("chosen"),
+        pl.concat_list(_message("assistant", f"response_{rejected}")).alias("rejected"),
+        *("pair_id", "rubric"),
+        pl.col(f"level_{chosen}").cast(pl.String).alias("level"),
+        pl.col(f"level_{rejected}").cast(pl.String).alias("rejected_level"),
+        pl.col(f"score_{chosen}").alias("score_chosen"),
+        pl.col(f"score_{rejected}").alias("score_rejected"),
         *("user_prompt_id", "teacher", "wording"),
-        *([*about["with_"], pl.col("with_wording")] if "with_" in prefixes else []),
     )
 
 
-def _joint(one: str, two: str | None, swapped: bool | None) -> str:
-    return one if two is None else joint_system_prompt([two, one] if swapped else [one, two])
-
-
-def _message(role: str, content: pl.Expr | pl.Series) -> pl.Expr:
-    return pl.struct(role=pl.lit(role), content=content)
+def _message(role: str, column: str) -> pl.Expr:
+    return pl.struct(role=pl.lit(role), content=pl.col(column))
 
 
 def check_whole(rows: pl.DataFrame) -> None:
@@ -120,17 +97,13 @@ def write_preferences(folder: Path, name: str, formats: Sequence[str], tables: I
     """
     count, parquet = 0, None
     with ExitStack() as stack:
-        files = {
-            ending: stack.enter_context(whole_file(folder / f"{name}.{ending}", binary=True)) for ending in formats
-        }
+        files = {kind: stack.enter_context(whole_file(folder / f"{name}.{kind}", binary=True)) for kind in formats}
         for rows in tables:
             check_whole(rows)
             count += len(rows)
             if "jsonl" in files:
                 rows.write_ndjson(files["jsonl"])
             if "parquet" in files:
-                import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
-
                 table = rows.to_arrow()
                 parquet = parquet or stack.enter_context(
                     pq.ParquetWriter(files["parquet"], table.schema, compression="zstd")

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from data_gen.responses import CONTROL, Problems, ResponseJudgment, TeacherResponse
+from data_gen.responses import CONTROL, Problems, TeacherResponse
 from rubrics import Rubric, ScoreLevel, all_user_prompts
 
 ROWS_PER_PART = 5_000
@@ -28,12 +28,7 @@ _NUMBERS: dict[str, Any] = {
     "teacher": pl.String,
     "judge": pl.String,
 }
-_TEXTS: dict[str, Any] = {
-    "also": pl.List(pl.Struct({"rubric": pl.String, "judge": pl.String, "score": pl.Float64})),
-    "id": pl.String,
-    "user_prompt": pl.String,
-    "response": pl.String,
-}
+_TEXTS: dict[str, Any] = {"id": pl.String, "user_prompt": pl.String, "response": pl.String}
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
@@ -45,12 +40,12 @@ class Responses:
         frame: `row, rubric, level, score, user_prompt_id, prompt, teacher, judge` (with the version of its prompt).
             `prompt` is the id of the first user prompt with the same text but for case and white space: what must not
             be parted between train and eval.
-        scan: The same on disk, with `id, user_prompt, response` and `also`, the judgments by other rubrics.
+        texts: On disk, `row, user_prompt_id, id, user_prompt, response`.
         passed_over: Responses that were not wanted, by "control" or the id of a rubric.
     """
 
     frame: pl.DataFrame
-    scan: pl.LazyFrame
+    texts: pl.LazyFrame
     passed_over: Counter[str]
 
 
@@ -72,7 +67,7 @@ def read_responses(
         table = pl.DataFrame(part, schema=_NUMBERS | _TEXTS, orient="row")
         table.write_parquet(folder / f"{number:09d}.parquet")
     scan = pl.scan_parquet(folder / "*.parquet")
-    return Responses(scan.select(*_NUMBERS).collect(), scan, passed_over)
+    return Responses(scan.select(*_NUMBERS).collect(), scan.select("row", "user_prompt_id", *_TEXTS), passed_over)
 
 
 def _kept(
@@ -90,13 +85,9 @@ def _kept(
             problems.add(problem[0], f"{where}: {problem[1]}")
             continue
         assert row.judgment is not None  # the checks looked
-        also = [
-            {"rubric": name, "judge": _judge(judgment), "score": judgment.score}
-            for name, judgment in (row.also or {}).items()
-            if name != row.rubric and name in rubrics and rubrics[name].system_prompts
-        ]
+        judge = f"{row.judgment.judge}, prompt version {row.judgment.prompt_version}"
         about = (row.rubric, str(row.level), row.judgment.score, row.user_prompt_id, checks.first_id(row), row.teacher)
-        yield (count, *about, _judge(row.judgment), also, row.id, row.user_prompt, row.response)
+        yield (count, *about, judge, row.id, row.user_prompt, row.response)
         count += 1
 
 
@@ -134,10 +125,6 @@ class _Checks:
     def first_id(self, row: TeacherResponse) -> str:
         """Id of the first user prompt with this text but for case and white space."""
         return self._first_with.setdefault(hash(_normalised(row.user_prompt)), row.user_prompt_id)
-
-
-def _judge(judgment: ResponseJudgment) -> str:
-    return f"{judgment.judge}, prompt version {judgment.prompt_version}"
 
 
 def _normalised(text: str) -> str:

@@ -4,9 +4,7 @@ A twin is (s1, x, y1 > y2) and (s2, x, y2 > y1): two responses of one user promp
 of chosen and rejected swapped with the system prompt. Source: arXiv 2506.11702, section 3. Here a twin is one row with
 the columns `first, second` (rows of the responses, the lower level first), `rubric`, `prompt` (what is not parted),
 `teacher`, `repeat` (which twin of these two responses), and for each response, with its suffix `_first` or `_second`,
-`level`, `score` and `wording` (number of the system prompt that chooses it). A composition (`compositions.py`) has
-`rubric`, `level`, `score` and `wording` of a second rubric too, with the prefix `with_`, and `swapped`: whether the
-second rubric's wording stands first.
+`level`, `score` and `wording` (number of the system prompt that chooses it).
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,14 +29,13 @@ def train_wordings(rubrics: Iterable[Rubric]) -> pl.DataFrame:
         for number, text in enumerate(rubric.wordings(level, "train"))
     ]
     columns: dict[str, Any] = {"rubric": pl.String, "level": LEVELS, "number": pl.Int64}
-    columns |= {"wording": pl.String, "system": pl.String}
-    return pl.DataFrame(rows, schema=columns, orient="row")
+    return pl.DataFrame(rows, schema=columns | {"wording": pl.String, "system": pl.String}, orient="row")
 
 
 def pair_responses(
     frame: pl.DataFrame, level_pairs: Sequence[tuple[ScoreLevel, ScoreLevel]], min_gap: float = 0.0
 ) -> pl.DataFrame:
-    """Twins of one rubric each, without wordings, cell by cell, a cell's level pairs in the order given.
+    """Twins without wordings, cell by cell, a cell's level pairs in the order given.
 
     A cell holds the responses to one user prompt for one rubric, by one teacher, judged by one judge: scores of two
     judges are not compared. Cells come in the order of their first responses; within one, the first response of a level
@@ -73,18 +70,16 @@ def pair_responses(
     )
 
 
-def draw_wordings(
-    twins: pl.DataFrame, wordings: pl.DataFrame, rng: np.random.Generator, prefix: str = ""
-) -> pl.DataFrame:
+def draw_wordings(twins: pl.DataFrame, wordings: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
     """The twins with a `wording` for each side, drawn evenly out of the train wordings of its rubric and level."""
-    counts = wordings.group_by("rubric", "level").len("count")
+    counts = wordings.group_by("rubric", "level").agg(pl.len().cast(pl.Int64).alias("count"))
     columns = []
     for side in SIDES:
-        asked = twins.select(rubric=f"{prefix}rubric", level=f"{prefix}level_{side}")
+        asked = twins.select("rubric", level=f"level_{side}")
         joined = asked.join(counts, on=["rubric", "level"], how="left", maintain_order="left")
-        columns.append(joined["count"].cast(pl.Int64).to_numpy())
+        columns.append(joined["count"].to_numpy())
     drawn = rng.integers(0, np.stack(columns, axis=1))
-    return twins.with_columns(pl.Series(f"{prefix}wording_{side}", drawn[:, place]) for place, side in enumerate(SIDES))
+    return twins.with_columns(pl.Series(f"wording_{side}", drawn[:, place]) for place, side in enumerate(SIDES))
 
 
 def repeat_twins(twins: pl.DataFrame, n_wordings: int) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """`cpt verify`: judges responses and keeps those that twins may be made of.
 
     cpt verify data_gen/seed/responses.jsonl --out data/verified
-    cpt verify responses.jsonl --out data/verified --judge anthropic/claude-sonnet-5-5 --per-cell 4
+    cpt verify responses.jsonl --out data/verified --judge anthropic/claude-sonnet-5-5 --best-of
 
 Writes responses.jsonl (rows kept, judged), dropped.jsonl (which row was dropped and why) and verification.json (counts,
 and what decided). Each row that came in is kept, dropped or bad. The same input gives the same bytes.
@@ -10,34 +10,50 @@ and what decided). Each row that came in is kept, dropped or bad. The same input
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from importlib.util import find_spec
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from data_gen.responses import Problems, TeacherResponse, iter_responses
-from data_gen.verify.checks import Checks
-from data_gen.verify.judging import NOT_MEASURABLE, MeasuredRows, check_rows, forecast_judging
-from data_gen.verify.near_duplicates import MIN_NEAR, import_extra
+from data_gen.verify.checks import Checks, check_rows
+from data_gen.verify.choosing import DROPPED, RESPONSES, cells, choose, counts, write_rows
+from data_gen.verify.near_duplicates import MIN_NEAR
 from data_gen.verify.text_filters import check_language
-from data_gen.verify.verify import DROPPED, RESPONSES, Rows, choose, counts, table, write_rows
-from judges import DEFAULT_STORE, MEASURED, Judge, ModelJudge, check_measurable, judge_hash, judge_model
+from judges import (
+    DEFAULT_STORE,
+    MEASURED,
+    Judge,
+    MeasuredJudge,
+    ModelJudge,
+    check_measurable,
+    judge_call,
+    judge_hash,
+    judge_model,
+)
+from judges.cost import cost_usd, load_prices
 from judges.measured import MEASURES_VERSION
 from judges.prompts import PROMPT_VERSION, prompt_hash
 from model_calls.errors import clear_errors
-from rubrics import all_user_prompts, load_rubrics
+from rubrics import Rubric, all_user_prompts, load_rubrics
 from rubrics.files import write_whole
 
-SCHEMA = 2
+if TYPE_CHECKING:
+    from inspect_ai.model import Model
+
+    from model_calls import CallStore
+
+SCHEMA = 3
 VERIFICATION = "verification.json"
 ANY_LANGUAGE = "any"
-OPTIONS = ("keep", "per_cell", "best_of", "near", "language", "limit")
+OPTIONS = ("keep", "best_of", "near", "language")
 VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
+CHARACTERS_PER_TOKEN = 4
+CRITERION_TOKENS = 60  # of a verdict, per criterion; as in `cpt judge forecast`
+THINKING_TOKENS = 300  # at low effort; a guess, billed as output
 
 
 @click.command(name="verify", context_settings={"show_default": True})
@@ -45,77 +61,81 @@ VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the results.")
 @click.option("--rubrics", default="all", help="Rubrics rows may have: a split, family, ids or paths.")
 @click.option("--judge", default=MEASURED, help="measured (no key; rubrics with measures only), or an inspect model.")
-@click.option("--also-by", help="Judge every kept row by these rubrics, too (a split, family, ids or paths): `also`.")
 @click.option("--keep", type=click.Choice(["in_band", "all"]), default="in_band", help="all: whatever the score.")
-@click.option("--per-cell", type=click.IntRange(1), help="Keep so many per (rubric, user prompt, level, teacher).")
-@click.option("--best-of", is_flag=True, help="Keep the best of each cell, not the first: one, or --per-cell.")
+@click.option("--best-of", is_flag=True, help="Keep the best one per (rubric, user prompt, level, teacher).")
 @click.option("--near", default=0.8, type=click.FloatRange(0, 1), help="Jaccard of near copies, 0.7-1; 0: none.")
 @click.option("--language", default="en", help="ISO 639-1 code of the responses, or any.")
-@click.option("--limit", type=click.IntRange(1), help="Look at this many rows only, the first.")
 @click.option("--workers", hidden=True, expose_value=False)  # one process is as fast; accepted for one release
 @click.option("--store", default=DEFAULT_STORE, help="File that calls of a model judge are kept in.")
 @click.option("--max-connections", default=64, type=click.IntRange(1, 1000), help="Most calls in flight.")
+@clear_errors()
 def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> None:
     """Judge the responses in RESPONSES (JSONL) and keep those that are whole, clean, in their band and no copies.
 
     Dropped rows are named in OUT/dropped.jsonl with the first reason that applies: refused, truncated, too_short,
-    language, mentions_rubric, contaminated, unjudged, out_of_band, and then near_duplicate, not_best or over_per_cell.
-    Controls have no band.
+    language, contaminated, unjudged, out_of_band, and then near_duplicate or not_best. Controls have no band.
     """
-    limit, problems = options["limit"], Problems()
-    with clear_errors():
-        checks = _checks(options)
-        inputs = [_about_input(path, out) for path in responses]
-        lines = sum(about["lines"] for about in inputs)
+    problems, checks = Problems(), _checks(options)
+    inputs = [_about_input(path, out) for path in responses]
+    lines = sum(about["lines"] for about in inputs)
 
-        def rows(problems: Problems | None = None) -> Iterator[tuple[str, TeacherResponse]]:
-            return islice(iter_responses(responses, checks.rubrics, problems or _Unsaid()), limit)
+    def rows(problems: Problems | None = None) -> Iterator[tuple[str, TeacherResponse]]:
+        return iter_responses(responses, checks.rubrics, problems or _Unsaid())
 
-        with (
-            _judge(options, checks, rows) as (judge, about_judge),
-            click.progressbar(length=min(lines, limit or lines), file=sys.stderr, update_min_steps=100) as bar,
-        ):
-            came_in = (row for _, row in rows(problems))
-            frame = check_rows(came_in, checks, judge, options["max_connections"], bar.update)
-        choose(frame, rows, checks.near, options["per_cell"], options["best_of"])
-        write_rows(frame, rows, about_judge, out)
-        numbers = counts(frame, problems.counts)
-        assert limit or numbers["in"] == lines, "a line was counted neither as a row nor as bad"
-        decided = {
-            "judge": about_judge,
-            "rubrics": {rubric: checks.rubrics[rubric].hash for rubric in sorted(frame["rubric"].unique())},
-            "also_by": {rubric.id: rubric.hash for rubric in checks.also_by},
-            "inputs": inputs,
-            "options": {name: options[name] for name in OPTIONS},
-            "versions": {name: version(name) for name in VERSIONS_OF if find_spec(name.replace("-", "_"))},
-        }
-        content = {"schema": SCHEMA} | numbers | decided
-        write_whole(out / VERIFICATION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    click.echo(table(frame))
+    with (
+        _judge(options["judge"], options["store"], (row for _, row in rows()), checks) as (judge, about_judge),
+        click.progressbar(length=lines, file=sys.stderr, update_min_steps=100) as bar,
+    ):
+        came_in = (row for _, row in rows(problems))
+        frame = check_rows(came_in, checks, judge, options["max_connections"], bar.update)
+    choose(frame, rows, checks.near, options["best_of"])
+    write_rows(frame, rows, about_judge, out)
+    numbers, by_cell = counts(frame, problems.counts), cells(frame)
+    assert numbers["in"] == lines, "a line was counted neither as a row nor as bad"
+    decided = {
+        "cells": by_cell.to_dict("records"),
+        "judge": about_judge,
+        "rubrics": {rubric: checks.rubrics[rubric].hash for rubric in sorted(frame["rubric"].unique())},
+        "inputs": inputs,
+        "options": {name: options[name] for name in OPTIONS},
+        "versions": {name: version(name) for name in VERSIONS_OF},
+    }
+    content = {"schema": SCHEMA} | numbers | decided
+    write_whole(out / VERIFICATION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    click.echo(by_cell.to_markdown(index=False, tablefmt="plain", intfmt=","))
     if problems.counts:
         click.echo(problems.summary())
-    _say(out, numbers)
+    parts = " + ".join(f"{numbers[part]:,} {part}" for part in ("kept", "dropped", "bad"))
+    click.echo(f"{numbers['in']:,} rows in = {parts}")
+    click.echo(f"{RESPONSES}, {DROPPED} and {VERIFICATION} are in {out}")
 
 
 def _checks(options: dict[str, Any]) -> Checks:
     language = "" if options["language"] == ANY_LANGUAGE else options["language"]
     if language:
         check_language(language)
-    if options["near"]:
-        import_extra("rensa")
     if 0 < options["near"] < MIN_NEAR:
         raise ValueError(f"--near: got {options['near']:g}, expected a Jaccard from {MIN_NEAR} to 1, or 0")
-    also_by = tuple(load_rubrics(options["also_by"])) if options["also_by"] else ()
-    for rubric in also_by if options["judge"] == MEASURED else ():
-        check_measurable(rubric)
+    rubrics = {rubric.id: rubric for rubric in load_rubrics(options["rubrics"])}
     return Checks(
-        rubrics={rubric.id: rubric for rubric in load_rubrics(options["rubrics"])},
-        also_by=also_by,
+        rubrics=rubrics,
+        unjudgeable=_without_measures(rubrics.values()) if options["judge"] == MEASURED else {},
         language=language,
         keep_all=options["keep"] == "all",
         near=options["near"],
         benchmark=all_user_prompts("test"),
     )
+
+
+def _without_measures(rubrics: Iterable[Rubric]) -> dict[str, str]:
+    """Why, by id, the measured judge cannot judge by some of the rubrics."""
+    reasons = {}
+    for rubric in rubrics:
+        try:
+            check_measurable(rubric)
+        except ValueError as error:
+            reasons[rubric.id] = f"{str(error).split(', expected')[0]}; judge it with --judge MODEL"
+    return reasons
 
 
 def _about_input(path: Path, out: Path) -> dict[str, Any]:
@@ -131,24 +151,49 @@ def _about_input(path: Path, out: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _judge(options: dict[str, Any], checks: Checks, rows: Rows) -> Iterator[tuple[Judge, dict[str, str]]]:
-    """The judge, and what tells it from others; for a model, says first what it will cost."""
-    if options["judge"] == MEASURED:
-        about = {"judge": MEASURED, "prompt_version": MEASURES_VERSION}
-        yield MeasuredRows(), about | {"prompt_hash": "", "judge_hash": ""}
+def _judge(
+    name: str, store_path: str, rows: Iterable[TeacherResponse], checks: Checks
+) -> Iterator[tuple[Judge, dict[str, str]]]:
+    """The judge, and what tells it from others; for a model, says first what judging the rows will cost."""
+    if name == MEASURED:
+        yield MeasuredJudge(), {"judge": MEASURED, "prompt_version": MEASURES_VERSION}
         return
     from inspect_ai.model import get_model
 
     from model_calls import open_store
 
-    model = judge_model(get_model(options["judge"], memoize=False))
+    model = judge_model(get_model(name, memoize=False))
     about = {"judge": str(model), "prompt_version": PROMPT_VERSION}
-    store = open_store(options["store"])
+    store = open_store(store_path)
     try:
-        click.echo(forecast_judging((row for _, row in rows()), checks, model, store), err=True)
+        click.echo(_forecast(rows, checks, model, store), err=True)
         yield ModelJudge(model, store), about | {"prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
     finally:
         store.close()
+
+
+def _forecast(rows: Iterable[TeacherResponse], checks: Checks, model: "Model", store: "CallStore") -> str:
+    """Calls that are not in the store yet, tokens and US dollars, at most: nothing cached, no reply unusable."""
+    judgments = characters = output = 0
+    new: set[str] = set()
+    for row in rows:
+        if checks.before_judging(row):
+            continue
+        judgments += 1
+        rubric = checks.rubrics[row.rubric]
+        call = judge_call(model, rubric, row.user_prompt, row.response, repeat=0, attempt=1)
+        if call.key not in store and call.key not in new:
+            new.add(call.key)
+            characters += sum(len(message.text) for message in call.messages)
+            output += CRITERION_TOKENS * (len(rubric.criteria) + 1) + THINKING_TOKENS
+    usage = {"input_tokens": characters // CHARACTERS_PER_TOKEN, "output_tokens": output}
+    cost = cost_usd(str(model), usage)
+    price = "price unknown" if cost is None else f"{cost:.2f} USD"
+    return (
+        f"judge {model}: {judgments:,} judgments, {judgments - len(new):,} of them stored or asked twice, {len(new):,} "
+        f"calls to send: about {usage['input_tokens']:,} tokens in and {output:,} out, {price} as of "
+        f"{load_prices().as_of} without prompt caching"
+    )
 
 
 class _Unsaid(Problems):
@@ -156,13 +201,3 @@ class _Unsaid(Problems):
 
     def add(self, kind: str, message: str) -> None:
         self.counts[kind] += 1
-
-
-def _say(out: Path, numbers: dict[str, Any]) -> None:
-    parts = " + ".join(f"{numbers[part]:,} {part}" for part in ("kept", "dropped", "bad"))
-    click.echo(f"{numbers['in']:,} rows in = {parts}")
-    if unmeasured := numbers["unjudged_by_mode"].get(NOT_MEASURABLE):
-        click.echo(f"{unmeasured:,} rows have rubrics without measures: judge them with --judge MODEL")
-    if failed := sum(numbers["also_unjudged"].values()):
-        click.echo(f"{failed:,} judgments by further rubrics failed and are missing in `also`")
-    click.echo(f"{RESPONSES}, {DROPPED} and {VERIFICATION} are in {out}")

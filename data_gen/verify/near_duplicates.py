@@ -7,11 +7,10 @@ Jaccard of 0.7, 99.8% at 0.8, and next to always from 0.9.
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence, Set
-from importlib import import_module
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rensa import RMinHash  # type: ignore[import-untyped]  # it ships no types
 
 SHINGLE_WORDS = 3
 BANDS, ROWS_PER_BAND = 21, 6  # fewer rows would take many unlike texts for candidates
@@ -47,7 +46,7 @@ def jaccard(first: Set[str], second: Set[str]) -> float:
 
 def band_hashes(text: str) -> bytes:
     """Hashes, of 32 bits, of the bands of a text's MinHash signature."""
-    signature = import_extra("rensa").RMinHash(BANDS * ROWS_PER_BAND, SEED)
+    signature = RMinHash(BANDS * ROWS_PER_BAND, SEED)
     signature.update(list(shingles(text)))
     weights = _MIX ** np.arange(1, ROWS_PER_BAND + 1, dtype=np.uint64)
     bands: npt.NDArray[np.uint64] = np.array(signature.digest(), np.uint64).reshape(BANDS, ROWS_PER_BAND)
@@ -87,11 +86,3 @@ class KeptTexts:
         for bucket in buckets:
             bucket.append(number)
         return None
-
-
-def import_extra(name: str) -> Any:
-    """A package of the extra `data`; raises ValueError, saying how to install it, if it is missing."""
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"this needs the package {name}: pip install 'cpt-tasks[data]'") from error

@@ -8,10 +8,10 @@ import re
 from functools import cache
 from typing import Any
 
-from data_gen.verify.near_duplicates import import_extra
+from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]  # it ships no types
+
 from judges.judgment import MIN_RESPONSE_WORDS
 from judges.measures import words
-from rubrics import Rubric
 
 MAX_REFUSAL_WORDS = 80
 MIN_LANGUAGE_CHARACTERS = 100
@@ -45,22 +45,6 @@ _REFUSAL = re.compile(
 )
 _AS_AN_AI = re.compile(rf"as an ai(?: language)?(?: model| assistant)?, i {_CANNOT}\b", re.IGNORECASE)
 
-_HINTS = ("rubric", "scor", "_")
-_KIND = r"(?:low|moderate|high|mid|extremely[- ]high|very[- ]high|perfect)"
-_TEXT = r"(?:response|text|answer|version|piece|example|review|reply)"
-# narrow on purpose: matches have scores, films have scores, and speeches are designed to score points
-_MENTION = re.compile(
-    rf"\b(?:{_KIND}[- ]scoring {_TEXT}|{_KIND}[- ]score {_TEXT}|"
-    rf"as (?:requested|instructed)[^.!?\n]{{0,40}}\b{_KIND}[- ]scor(?:e|ing)\b|"
-    r"(?:requested|intended|assigned) score\b|"
-    r"(?:the|this|your|scoring|grading|given|provided) rubric(?:'s)? (?:asks|requires|criteri\w+|scores?|levels?|"
-    r"descriptors?|objective|rewards?|penali[sz]es)|"
-    r"(?:according to|by|under|per|against|following) (?:the|this|your) rubric\b(?! of)|"
-    rf"{_TEXT} (?:is|was) (?:designed|intended|meant|written|crafted|calibrated) to score\b|"
-    rf"(?:this|my|the) {_TEXT} (?:will|would|should) score\b)",
-    re.IGNORECASE,
-)
-
 
 def find_refusal(response: str, stop_reason: str | None = None) -> str:
     """How a response refuses: by its stop reason, or by a text of at most 80 words that opens with a refusal.
@@ -78,21 +62,6 @@ def find_shortness(response: str) -> str:
     """The number of words of a response that has too few of them for a judge: under 15, counted as judges count."""
     count = len(words(response))
     return f"{count} words, expected {MIN_RESPONSE_WORDS} or more" if count < MIN_RESPONSE_WORDS else ""
-
-
-def find_rubric_mention(response: str, rubric: Rubric) -> str:
-    """The words with which a response talks about its rubric or the score it was to get.
-
-    A rubric's or criterion's id counts only if it holds an underscore: the others are ordinary words.
-    """
-    lower = response.lower()
-    if not any(hint in lower for hint in _HINTS):
-        return ""
-    if mention := _MENTION.search(response):
-        return f"says {mention[0]!r}"
-    ids = (rubric.id, *(criterion.id for criterion in rubric.criteria), "extremely_high")
-    named = next((name for name in ids if "_" in name and re.search(rf"\b{name}\b", lower)), None)
-    return f"says {named!r}" if named else ""
 
 
 def find_other_language(response: str, language: str) -> str:
@@ -125,5 +94,4 @@ def _is_plainly_english(text: str) -> bool:
 
 @cache
 def _identifier() -> Any:
-    langid = import_extra("py3langid.langid")
-    return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

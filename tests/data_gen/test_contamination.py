@@ -49,7 +49,6 @@ FIND = Contamination(PROMPTS)
         (OWN, f"{ANSWER} Not so a film about a taxi driver at noon.", ""),  # seven words
         (OWN, f"{ANSWER} Now describe a river in flood.", "its response contains the benchmark prompt 'flood'"),
         (OWN, PROMPTS["kane"].upper(), "its response is the benchmark prompt 'kane'"),
-        (OWN, "What causes earthquakes?", "its response is the benchmark prompt 'quakes'"),
     ],
 )
 def test_what_is_contaminated(prompt: str, response: str, found: str) -> None:

@@ -1,8 +1,7 @@
 """What may train and how it is paired and split: whole rows, known values, properties."""
 
-import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -17,7 +16,6 @@ from hypothesis import strategies as st
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
 from data_gen.twins import files, inputs
 from data_gen.twins.command import LEVEL_PAIRS
-from data_gen.twins.compositions import compose
 from data_gen.twins.files import check_whole, preference_rows
 from data_gen.twins.inputs import Responses, read_responses
 from data_gen.twins.pairing import (
@@ -40,14 +38,10 @@ LOW, MODERATE, HIGH = ScoreLevel
 FOLDERS = TemporaryDirectory()
 
 
-def judgment(score: float, judge: str = "measured") -> ResponseJudgment:
-    return ResponseJudgment(score=score, judge=judge, prompt_version="1")
-
-
 def response(level: ScoreLevel, number: int = 0, **changes: Any) -> TeacherResponse:
     """A response to garden_dusk for labyrinth by t, judged at its level; `changes` are fields, or `score`."""
     rubric = RUBRICS[changes.get("rubric", "labyrinth")]
-    score = changes.pop("score", SCORES[level])
+    judged = {"score": changes.pop("score", SCORES[level]), "judge": changes.pop("judge", "measured")}
     user_prompt_id = changes.get("user_prompt_id", "garden_dusk")
     fields: dict[str, Any] = {
         "id": f"{rubric.id}-{level}-{number}-{user_prompt_id}-{changes.get('teacher', '')}",
@@ -58,7 +52,7 @@ def response(level: ScoreLevel, number: int = 0, **changes: Any) -> TeacherRespo
         "level": level,
         "response": f"A text of {rubric.id} {level} {number}",
         "teacher": "t",
-        "judgment": judgment(score),
+        "judgment": ResponseJudgment(prompt_version="1", **judged),
     }
     return TeacherResponse(**(fields | changes))
 
@@ -74,12 +68,6 @@ def paired(responses: Responses, seed: int = 0, n_wordings: int = 1, min_gap: fl
     return draw_wordings(twins, WORDINGS, np.random.default_rng(seed))
 
 
-def composed(responses: Responses, per_pool: int, min_gap: float = 0.0) -> pl.DataFrame:
-    rng = np.random.default_rng(1)
-    twins = draw_wordings(compose(responses, per_pool, rng, min_gap), WORDINGS, rng)
-    return draw_wordings(twins, WORDINGS, rng, "with_")
-
-
 def rows_of(responses: Responses, twins: pl.DataFrame) -> list[dict[str, Any]]:
     tables = list(preference_rows(twins, responses, WORDINGS))
     for table in tables:
@@ -92,9 +80,6 @@ def pairs_in(twins: pl.DataFrame) -> list[tuple[int, int]]:
 
 
 SEED_RESPONSES = taken(SEED)[0]
-
-
-# what may train
 
 
 TEST_PROMPT = next(iter(load_user_prompts("test").items()))
@@ -138,18 +123,12 @@ def test_a_rubric_without_system_prompts_configures_no_student(tmp_path: Path) -
     assert (len(responses.frame), dict(problems.counts)) == (0, {"no_system_prompts": 1})
 
 
-@pytest.mark.parametrize("size", [7, 288, 1000])
-def test_rows_do_not_depend_on_how_many_are_read_or_written_at_a_time(
-    size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_do_not_depend_on_how_many_are_read_or_written_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = rows_of(SEED_RESPONSES, paired(SEED_RESPONSES))
-    monkeypatch.setattr(inputs, "ROWS_PER_PART", size)
-    monkeypatch.setattr(files, "TWINS_AT_A_TIME", max(1, size // 3))
+    monkeypatch.setattr(inputs, "ROWS_PER_PART", 7)
+    monkeypatch.setattr(files, "TWINS_AT_A_TIME", 5)
     responses, _ = taken(SEED)
     assert rows_of(responses, paired(responses)) == expected
-
-
-# twins
 
 
 def test_a_twin_is_two_rows_with_swapped_roles() -> None:
@@ -180,18 +159,6 @@ def test_a_twin_is_two_rows_with_swapped_roles() -> None:
                 "wording": f"labyrinth-{own.level}-train-{number}",
             }.items()
         )
-
-
-@settings(max_examples=10)
-@given(st.randoms())
-def test_the_twins_do_not_depend_on_the_order_of_cells(rng: random.Random) -> None:
-    rows = SEED[:60]
-    shuffled = rng.sample(rows, len(rows))
-
-    def pairs(order: list[TeacherResponse]) -> set[frozenset[str]]:
-        return {frozenset(order[number].id for number in pair) for pair in pairs_in(paired(taken(order)[0]))}
-
-    assert pairs(shuffled) == pairs(rows)
 
 
 def test_wordings_repeat_a_twin_each_time_with_its_own_draw_and_never_a_heldout_one() -> None:
@@ -240,11 +207,8 @@ def test_pairs_are_distinct_within_a_cell_far_enough_apart_and_as_many_as_there_
 
 def test_responses_are_paired_in_order_and_judges_are_kept_apart() -> None:
     rows = [response(level, number) for level, number in ((LOW, 0), (HIGH, 0), (LOW, 1), (LOW, 2), (HIGH, 1))]
-    rows.insert(0, response(MODERATE, judgment=judgment(70, "other")))
+    rows.insert(0, response(MODERATE, judge="other"))
     assert pairs_in(paired(taken(rows)[0])) == [(1, 2), (3, 5)]
-
-
-# split and limit
 
 
 @settings(max_examples=20)
@@ -281,77 +245,19 @@ def test_a_limit_draws_whole_twins_and_keeps_their_order() -> None:
     assert pairs_in(first_twins(twins, 0, np.random.default_rng(0))) == all_pairs
 
 
-# compositions
-
-
-def composed_rows() -> list[TeacherResponse]:
-    """Four responses of one cell; their levels by (broadcast, labyrinth): mod low, low high, low low, low low."""
-    return [
-        response(LOW, 0, also={"broadcast": judgment(60)}),
-        response(HIGH, 1, also={"broadcast": judgment(20), "reverie": judgment(5)}),
-        response(LOW, 2, rubric="broadcast", also={"labyrinth": judgment(30)}),
-        response(LOW, 3, rubric="broadcast", score=11, also={"labyrinth": judgment(31)}),
-    ]
-
-
-def test_a_composition_asks_for_what_both_rubrics_found() -> None:
-    rows = composed_rows()
-    responses, _ = taken(rows)
-    twins = composed(responses, 10)
-    # broadcast + labyrinth has the responses 0 to 3, of which 2 and 3 do not differ in level: 5 of 6 pairs; reverie
-    # judged only response 1
-    assert {tuple(sorted(pair)) for pair in pairs_in(twins)} == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3)}
-    levels = [("moderate", "low"), ("low", "extremely_high"), ("low", "low"), ("low", "low")]
-    scores = [(60, 10), (20, 95), (10, 30), (11, 31)]
-    orders = set()
-    sides = [side for first, second in pairs_in(twins) for side in ((first, second), (second, first))]
-    for row, (own, other) in zip(rows_of(responses, twins), sides, strict=True):
-        assert row["chosen"][0]["content"] == rows[own].response
-        assert row["rejected"][0]["content"] == rows[other].response
-        assert (row["rubric"], row["with_rubric"]) == ("broadcast", "labyrinth")
-        assert (row["level"], row["with_level"]) == levels[own]
-        assert (row["rejected_level"], row["with_rejected_level"]) == levels[other]
-        assert (row["score_chosen"], row["with_score_chosen"]) == scores[own]
-        assert (row["score_rejected"], row["with_score_rejected"]) == scores[other]
-        wordings = []
-        asked = zip((row["wording"], row["with_wording"]), ("broadcast", "labyrinth"), levels[own], strict=True)
-        for name, rubric, level in asked:
-            start, number = name.rsplit("-", 1)
-            assert start == f"{rubric}-{level}-train"
-            wordings.append(RUBRICS[rubric].system_prompts[ScoreLevel(level)].train[int(number)])
-        order = row["prompt"][0]["content"] == "\n\n".join(wordings)
-        assert order or row["prompt"][0]["content"] == "\n\n".join(reversed(wordings))
-        orders.add(order)
-    assert orders == {True, False}
-
-
-def test_compositions_are_at_most_so_many_per_prompt_teacher_and_rubric_pair_and_heed_the_least_gap() -> None:
-    rows = composed_rows() + [row.model_copy(update={"id": row.id + "u", "teacher": "u"}) for row in composed_rows()]
-    pairs = pairs_in(composed(taken(rows)[0], 2))
-    assert Counter(rows[first].teacher for first, _ in pairs) == {"t": 2, "u": 2}
-    assert all(rows[first].teacher == rows[second].teacher for first, second in pairs)
-    assert len(composed(SEED_RESPONSES, 3)) == 0
-    # 0 and 1 differ by 40 in broadcast and 85 in labyrinth; 0 and 2, 3 by 50, 49; 1 and 2, 3 by 65, 64
-    pairs = pairs_in(composed(taken(composed_rows())[0], 10, min_gap=50))
-    assert {tuple(sorted(pair)) for pair in pairs} == {(0, 2), (1, 2), (1, 3)}
-
-
-# twins stay whole
-
-
-def parted(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Ways to break a file of whole twins: halves swapped, one missing, one doubled, an id, prompt or role changed."""
-    yield rows[[0, 2, 1, 3]]
-    yield rows[[0, 1, 2]]
-    yield rows[[0, 0]]
-    yield rows[:2].with_columns(pair_id=pl.Series(["a", "b"]))
-    yield rows[:2].with_columns(prompt=pl.Series([rows["prompt"][0], rows["prompt"][0]]))
-    yield rows[:2].with_columns(chosen=pl.Series([rows["chosen"][0], rows["chosen"][0]]))
-
-
-def test_a_parted_twin_is_refused() -> None:
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda rows: rows[[0, 2, 1, 3]],  # halves swapped
+        lambda rows: rows[[0, 1, 2]],  # one missing
+        lambda rows: rows[[0, 0]],  # one doubled
+        lambda rows: rows[:2].with_columns(pair_id=pl.Series(["a", "b"])),
+        lambda rows: rows[:2].with_columns(prompt=pl.Series([rows["prompt"][0]] * 2)),
+        lambda rows: rows[:2].with_columns(chosen=pl.Series([rows["chosen"][0]] * 2)),
+    ],
+)
+def test_a_parted_twin_is_refused(part: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     [table] = preference_rows(paired(SEED_RESPONSES), SEED_RESPONSES, WORDINGS)
     check_whole(table)
-    for broken in parted(table):
-        with pytest.raises(AssertionError, match="the twin "):
-            check_whole(broken)
+    with pytest.raises(AssertionError, match="the twin "):
+        check_whole(part(table))

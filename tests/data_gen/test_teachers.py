@@ -1,6 +1,7 @@
 """`cpt teachers`: numbers against values worked by hand or scipy, refusals, and the report from file to figure."""
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -13,9 +14,9 @@ import pytest
 from click.testing import CliRunner, Result
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
-from inspect_ai.model import ModelOutput, ModelUsage, get_model
 from matplotlib.figure import Figure
 from scipy import stats
+from students import follows
 
 from data_gen.responses import TeacherResponse
 from data_gen.teachers.command import teachers_command
@@ -94,16 +95,15 @@ def test_correlations_are_scipys_within_rubric_without_controls_then_averaged() 
         )
     )
     values = statistics(rows)
-    expected: dict[str, list[float]] = {"tau_b": [], "rho": [], "length_rho": []}
-    for rubric in ("a", "b"):
-        mine = rows[(rows["rubric"] == rubric) & (rows["level"] != "control")]
-        level = [LEVELS.index(name) for name in mine["level"]]
-        expected["tau_b"].append(stats.kendalltau(level, mine["score"]).statistic)
-        expected["rho"].append(stats.spearmanr(level, mine["score"]).statistic)
-        expected["length_rho"].append(stats.spearmanr(level, mine["words"]).statistic)
-    for statistic, by_rubric in expected.items():
-        assert values["a", "all", statistic] == pytest.approx(by_rubric[0])
-        assert values["macro", "all", statistic] == pytest.approx(np.mean(by_rubric))
+    asked = rows[rows["level"] != "control"].assign(level=lambda rows: rows["level"].map(LEVELS.index))
+    for name, of, column in (
+        ("tau_b", stats.kendalltau, "score"),
+        ("rho", stats.spearmanr, "score"),
+        ("length_rho", stats.spearmanr, "words"),
+    ):
+        by_rubric = [of(mine["level"], mine[column]).statistic for _, mine in asked.groupby("rubric")]
+        assert values["a", "all", name] == pytest.approx(by_rubric[0])
+        assert values["macro", "all", name] == pytest.approx(np.mean(by_rubric))
     tau = table_of(rows).loc[("teacher", "macro", "all", "tau_b")]
     assert -1 <= tau.ci_low < tau.value < tau.ci_high
 
@@ -148,14 +148,12 @@ def run(*arguments: Any) -> Result:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes most of the time of a report; tests that say nothing of figures do without."""
-    monkeypatch.setattr("data_gen.teachers.report._scores", lambda rows, numbers: Figure())
+    monkeypatch.setattr("data_gen.teachers.report._scores", lambda rows: Figure())
 
 
 def load(out: Path) -> dict[str, Any]:
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    content: dict[str, Any] = json.loads((out / "teachers.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    content: dict[str, Any] = json.loads((out / "teachers.json").read_text(encoding="utf-8"))
+    assert "NaN" not in json.dumps(content)
     return content
 
 
@@ -189,17 +187,15 @@ def test_the_committed_report_is_what_the_commands_make_and_its_values_are_those
         assert values[("hf/smollm2-135m", *key.split(" "))] == pytest.approx(value, abs=1e-6), key
 
 
-def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
-    from matplotlib.image import imread
-
+def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "report"
+    monkeypatch.setattr("sys.argv", ["/bin/cpt", "teachers", str(SEED_FILE), f"--out={out}"])
     done = run(SEED_FILE, "--out", out)
     assert done.exit_code == 0, done.output
     content = load(out)
-    values = values_of(content)
-    low, moderate, high = (values["unnamed-llm", "macro", level.value, "score"] for level in ScoreLevel)
-    assert low < 40 < moderate < 92.5 < high
-    assert values["unnamed-llm", "macro", "all", "accuracy"] == 1
+    values, facts = values_of(content), content["run"]
     mine = [row for row in BROADCAST if row.level is ScoreLevel.LOW]
     for statistic, expected in (
         ("score", [row.judgment.score for row in mine if row.judgment]),
@@ -213,99 +209,41 @@ def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_th
     assert cells[1:3] == ["unnamed-llm", "–"]
     assert cells[3:6] == [f"{n['value']:.1f} [{n['ci_low']:.1f}, {n['ci_high']:.1f}]" for n in shown]
     assert line in (out / "teachers.md").read_text(encoding="utf-8")
-    table = pd.read_csv(out / "teachers.csv")
-    assert list(table.columns) == list(content["numbers"][0])
-    assert table["value"].fillna(-99).tolist() == [
-        -99 if n["value"] is None else n["value"] for n in content["numbers"]
-    ]
-    facts = content["run"]
+    table = pd.read_csv(out / "teachers.csv").astype(object)
+    assert table.where(table.notna(), None).to_dict("records") == content["numbers"]
     assert (content["schema"], facts["judge"]) == (3, "measured (prompt version 1)")
-    assert facts["rubrics"]["broadcast"] == load_rubric("broadcast").hash
-    digest = hashlib.sha256(SEED_FILE.read_bytes()).hexdigest()
-    assert facts["files"] == [{"name": "responses.jsonl", "sha256": digest}]
-    assert str(ROOT) not in json.dumps(facts)
-    assert imread(out / "scores.png")[..., :3].var() > 0.005
+    assert facts["command"] == "cpt teachers responses.jsonl --out=report"
+    assert facts["files"] == [{"name": "responses.jsonl", "sha256": hashlib.sha256(SEED_FILE.read_bytes()).hexdigest()}]
     assert run(SEED_FILE, "--out", tmp_path / "again").exit_code == 0
     for path in out.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
-def seed_rows(tmp_path: Path, change: Callable[[int, dict[str, Any]], None]) -> Path:
-    rows = json.loads(json.dumps(SEED_ROWS[:9]))
-    for number, row in enumerate(rows):
-        change(number, row)
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
 @pytest.mark.usefixtures("no_figures")
 def test_unjudged_rows_are_counted_controls_are_read_and_few_prompts_are_noted(tmp_path: Path) -> None:
-    def change(number: int, row: dict[str, Any]) -> None:
-        row["teacher"] = f"teacher-{number % 2}"
-        if number < 2:
-            del row["judgment"]
-        if number in (2, 3):
-            row["level"] = "control"
-
-    path = seed_rows(tmp_path, change)
-    done = run(path, "--out", tmp_path / "out")
+    rows = [row | {"teacher": f"teacher-{number % 2}"} for number, row in enumerate(SEED_ROWS[:9])]
+    for row, change in zip(rows, [{"judgment": None}] * 2 + [{"level": "control"}] * 2, strict=False):
+        row |= change
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    done = run(tmp_path / "rows.jsonl", "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "Left out of responses files: 2 unjudged (judge them with `cpt verify --keep all`)." in done.stdout
-    assert f"{path}:1: no judgment" in done.stderr
+    assert "rows.jsonl:1: no judgment" in done.stderr
     assert "too few for an interval" in done.stdout
     content = load(tmp_path / "out")
     assert [(w["name"], w["n"]) for w in content["writers"]] == [("teacher-0", 4), ("teacher-1", 3)]
     assert values_of(content)["teacher-0", "macro", "control", "score"] is not None
 
 
-@pytest.mark.usefixtures("no_figures")
-def test_limit_keeps_the_first_user_prompts_whole_and_the_command_names_no_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ["/bin/cpt", "teachers", "/somewhere/rows.jsonl", "--out=/somewhere/x", "--limit", "2"]
-    monkeypatch.setattr("sys.argv", arguments)
-    assert run(SEED_FILE, "--out", tmp_path, "--limit", 2).exit_code == 0
-    content = load(tmp_path)
-    assert content["writers"][0]["n"] == 4 * 3 * 2
-    assert content["run"]["left_out"] == {"responses files": {"limit": 288 - 24}}
-    assert content["run"]["command"] == "cpt teachers rows.jsonl --out=x --limit 2"
-
-
-@pytest.mark.parametrize(
-    ("changed", "numbers", "message"),
-    [
-        (
-            {"judge": "other"},
-            [4],
-            "rows.jsonl:5: judge of 'broadcast' is other (prompt version 1), expected measured (prompt version 1)",
-        ),
-        ({"prompt_version": "2"}, [4], "different judges or versions of a rubric cannot stand in one report"),
-        ({"rubric_hash": "0" * 12}, range(9), "no judged response among 9 rows"),
-        ({"judgment": None}, range(9), "no judged response among 9 rows; judge them: cpt verify --keep all"),
-    ],
-)
-def test_what_cannot_stand_in_one_report_is_refused(
-    changed: dict[str, Any], numbers: Any, message: str, tmp_path: Path
-) -> None:
-    def change(number: int, row: dict[str, Any]) -> None:
-        if number in numbers:
-            (row if set(changed) <= set(row) else row["judgment"]).update(changed)
-
-    done = run(seed_rows(tmp_path, change), "--out", tmp_path / "out")
-    assert done.exit_code == 1
-    assert done.stderr.splitlines()[-1].startswith("Error: ") and message in done.stderr
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["missing.jsonl"], "missing.jsonl: no such file"),
-        ([str(SEED_FILE), "--student", "missing.eval"], "missing.eval: not found"),
+        ([str(SEED_FILE), "--student", "missing.eval"], "missing.eval: not readable ("),
+        ([str(SEED_FILE), "--student", str(SEED_FILE)], "responses.jsonl: not readable ("),
         ([str(SEED_FILE), "--base", "b.eval"], "--base needs --student"),
-        ([str(SEED_FILE), "--base", "b.eval", "--student", "b.eval"], "expected two different logs"),
         ([str(SEED_FILE), "--rubrics", "nonsense"], "rubric 'nonsense' not found"),
+        ([str(SEED_FILE), "--rubrics", "film_dada"], "no judged response among 288 rows; judge them: cpt verify"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments: list[str], message: str) -> None:
@@ -318,27 +256,12 @@ def test_wrong_arguments_are_one_sentence(arguments: list[str], message: str) ->
 
 
 @pytest.fixture(scope="module")
-def student_logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A student that writes a teacher's responses, level for level, and a base model that writes low ones always."""
+def student_logs(tmp_path_factory: pytest.TempPathFactory, mock_model: Callable[..., Any]) -> dict[str, Path]:
+    """A student that writes what a teacher wrote for the level, and a base model that writes low responses always."""
     from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 
-    system_prompts = load_rubric("broadcast").system_prompts
-    by_level = {level: iter([row.response for row in BROADCAST if row.level is level] * 2) for level in ScoreLevel}
-
-    def student(messages: list[Any]) -> str:
-        [level] = [level for level, wordings in system_prompts.items() if messages[0].text in wordings.heldout]
-        return next(by_level[level])
-
-    def answers(name: str, reply: Callable[[list[Any]], str]) -> Any:
-        def output(messages: list[Any], tools: Any, tool_choice: Any, config: Any) -> ModelOutput:
-            made = ModelOutput.from_content(f"mockllm/{name}", reply(messages))
-            # without usage the mock counts tokens with a table it would download
-            made.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
-            return made
-
-        return get_model(f"mockllm/{name}", custom_outputs=output, memoize=False)
-
-    models = [answers("student", student), answers("base", lambda _: next(by_level[ScoreLevel.LOW]))]
+    low = itertools.cycle(row.response for row in BROADCAST if row.level is ScoreLevel.LOW)
+    models = [mock_model(follows, "student"), mock_model(lambda _: next(low), "base")]
     task = rubric_adherence("broadcast", judge="measured", limit_per_cell=8)
     logs = inspect_eval(task, model=models, log_dir=str(tmp_path_factory.mktemp("logs")), display="none")
     assert [log.status for log in logs] == ["success"] * 2
@@ -347,21 +270,16 @@ def student_logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_student_that_writes_like_its_teacher_carries_all_over(student_logs: dict[str, Path], tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    done = run(SEED_FILE, "--out", out, "--student", student_logs["student"], "--base", student_logs["base"])
+    done = run(SEED_FILE, "--out", tmp_path, "--student", student_logs["student"], "--base", student_logs["base"])
     assert done.exit_code == 0, done.output
-    content = load(out)
-    assert [(w["name"], w["kind"], w["n"]) for w in content["writers"][1:]] == [
-        ("student", "student", 24),
-        ("base", "base", 24),
-    ]
-    assert values_of(content)["student", "macro", "extremely_high", "in_band"] == 1
-    rows = {(n["statistic"], n["level"]): n for n in content["numbers"] if n["kind"] == "carried"}
-    assert {n["writer"] for n in rows.values()} == {"student from unnamed-llm"}
-    assert rows["score", "extremely_high"]["value"] == pytest.approx(1, abs=0.1)
-    assert rows["score", "low"]["value"] is None  # teacher and base write alike there
-    assert ("length_rho", "all") in rows
-    page = (out / "teachers.md").read_text(encoding="utf-8")
+    content = load(tmp_path)
+    writers = [(w["name"], w["kind"], w["n"]) for w in content["writers"]]
+    assert writers == [("unnamed-llm", "teacher", 288), ("student", "student", 24), ("base", "base", 24)]
+    values = values_of(content)
+    assert values["student", "macro", "extremely_high", "in_band"] == 1
+    assert values["student from unnamed-llm", "macro", "extremely_high", "score"] == pytest.approx(1, abs=0.1)
+    assert ("student from unnamed-llm", "macro", "all", "length_rho") in values
+    page = (tmp_path / "teachers.md").read_text(encoding="utf-8")
     assert "student from unnamed-llm" in page and "student (student)" in page
 
 
@@ -378,51 +296,66 @@ def test_a_log_of_before_the_renaming_is_read_and_without_base_nothing_is_carrie
     write_eval_log(log, str(old))
     done = run(SEED_FILE, "--out", tmp_path / "out", "--student", old)
     assert done.exit_code == 0, done.output
-    assert "Left out of student: 1 unscored." in done.stdout
+    assert "Left out of student student: 1 unscored." in done.stdout
     content = load(tmp_path / "out")
     assert content["writers"][1]["n"] == 23
     assert "carried" not in {n["kind"] for n in content["numbers"]}
     assert "with `--base`" in (tmp_path / "out" / "teachers.md").read_text(encoding="utf-8")
     again = run(SEED_FILE, "--out", tmp_path / "out", "--student", old, "--student", student_logs["student"])
-    assert "student 'student' has 2 logs, expected one log per model" in again.stderr
+    assert "student student has 2 logs, expected one log per model" in again.stderr
 
 
-def test_logs_that_are_unfinished_unreadable_or_of_another_task_are_refused(
-    student_logs: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("status", "task", "message"),
+    [
+        ("cancelled", "rubric_adherence", "status is 'cancelled', expected success"),
+        ("success", "best_of_n", "log of the task 'best_of_n', expected one of rubric_adherence"),
+    ],
+)
+def test_logs_that_are_unfinished_or_of_another_task_are_refused(
+    status: Any, task: str, message: str, student_logs: dict[str, Path], tmp_path: Path
 ) -> None:
     log = read_eval_log(str(student_logs["student"]))
-    changed = tmp_path / "changed.eval"
-
-    def message() -> str:
-        done = run(SEED_FILE, "--out", tmp_path / "out", "--student", changed)
-        assert done.exit_code == 1
-        return done.stderr
-
-    log.status = "cancelled"
-    write_eval_log(log, str(changed))
-    assert "changed.eval: status is 'cancelled', expected success" in message()
-    log.eval.task = "best_of_n"
-    write_eval_log(log, str(changed))
-    assert "changed.eval: log of the task 'best_of_n', expected one of rubric_adherence" in message()
-    changed.write_text("no log", encoding="utf-8")
-    assert "changed.eval: not readable (" in message()
+    log.status, log.eval.task = status, task
+    write_eval_log(log, str(tmp_path / "changed.eval"))
+    done = run(SEED_FILE, "--out", tmp_path / "out", "--student", tmp_path / "changed.eval")
+    assert done.exit_code == 1
+    assert f"changed.eval: {message}" in done.stderr
 
 
-def test_a_log_by_another_judge_rubric_or_version_of_it_is_refused(
-    student_logs: dict[str, Path], tmp_path: Path
+MEASURED = "measured (prompt version 1)"
+OTHER = "other (prompt version 1)"
+
+
+@pytest.mark.parametrize(
+    ("rubric", "changed", "with_log", "message"),
+    [
+        ("broadcast", [4], False, f"rows.jsonl:5: judge of 'broadcast' is {OTHER}, expected {MEASURED} as in the rows"),
+        ("broadcast", range(9), True, f"is {MEASURED}, expected {OTHER} as in the rows before; different judges"),
+        ("labyrinth", [], True, "no sample scored by rubric_judge for a rubric of labyrinth"),
+    ],
+)
+def test_different_judges_or_rubrics_cannot_stand_in_one_report(
+    rubric: str, changed: Any, with_log: bool, message: str, student_logs: dict[str, Path], tmp_path: Path
 ) -> None:
+    rows = [row for row in SEED_ROWS if row["rubric"] == rubric][:9]
+    for number in changed:
+        rows[number] = rows[number] | {"judgment": rows[number]["judgment"] | {"judge": "other"}}
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    student = ["--student", student_logs["student"]] if with_log else []
+    done = run(tmp_path / "rows.jsonl", "--out", tmp_path / "out", *student)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: ") and message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_log_of_another_version_of_a_rubric_is_refused(student_logs: dict[str, Path], tmp_path: Path) -> None:
     own = tmp_path / "broadcast.yaml"
     text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
     own.write_text(text.replace("objective: ", "objective: Now ", 1), encoding="utf-8")
     before, after = load_rubric("broadcast").hash, load_rubric(own).hash
-    other = {"judge": "other"}
-    for rubric, judgment, change, options, message in (
-        ("broadcast", other, {}, [], "is measured (prompt version 1), expected other (prompt version 1) as in"),
-        ("labyrinth", {}, {}, [], "no sample scored by rubric_judge for a rubric of labyrinth"),
-        ("broadcast", {}, {"rubric_hash": after}, ["--rubrics", own], f"'broadcast' is {before}, expected {after}"),
-    ):
-        rows = [row for row in SEED_ROWS if row["rubric"] == rubric]
-        write_jsonl(tmp_path / "r.jsonl", (row | {"judgment": row["judgment"] | judgment} | change for row in rows))
-        done = run(tmp_path / "r.jsonl", "--out", tmp_path / "out", "--student", student_logs["student"], *options)
-        assert done.exit_code == 1
-        assert message in done.stderr
+    write_jsonl(
+        tmp_path / "r.jsonl", (row | {"rubric_hash": after} for row in SEED_ROWS if row["rubric"] == "broadcast")
+    )
+    options = ("--rubrics", own, "--student", student_logs["student"], "--out", tmp_path / "out")
+    assert f"'broadcast' is {before}, expected {after}" in run(tmp_path / "r.jsonl", *options).stderr

@@ -2,16 +2,8 @@
 
 import pytest
 
-from data_gen.verify.text_filters import (
-    check_language,
-    find_other_language,
-    find_refusal,
-    find_rubric_mention,
-    find_shortness,
-)
-from rubrics import load_rubrics
+from data_gen.verify.text_filters import find_other_language, find_refusal, find_shortness
 
-RUBRICS = {rubric.id: rubric for rubric in load_rubrics("all")}
 STORY = "The boat lay keel up in the grass, and nobody in the village would say whose it was or how long it had lain."
 
 
@@ -84,48 +76,3 @@ def test_short_texts_and_odd_english_pass_as_english() -> None:
         "Arr, ye scurvy bilge rat, belay that talk o' kettles an' hoist the mains'l afore the tide be turnin' on us!",
     ):
         assert find_other_language(text, "en") == "", text
-
-
-def test_an_unknown_language_is_one_sentence() -> None:
-    check_language("en")
-    with pytest.raises(ValueError, match="language: got 'english', expected 'any' or one of"):
-        check_language("english")
-
-
-@pytest.mark.parametrize(
-    ("response", "said"),
-    [
-        (
-            f"As requested, here is a deliberately low-scoring review. {STORY}",
-            "As requested, here is a deliberately low-scoring",
-        ),
-        (f"Here is a high-scoring response: {STORY}", "high-scoring response"),
-        (f"{STORY} This keeps to the rubric's criteria for order.", "the rubric's criteria"),
-        (f"According to the rubric, sentences are short. {STORY}", "According to the rubric"),
-        (f"{STORY}\n\n(This response is designed to score between 40 and 90.)", "response is designed to score"),
-        (f"{STORY} My answer would score low on warmth.", "My answer would score"),
-        (f"{STORY} The requested score was 30.", "requested score"),
-        (f"{STORY} [level: extremely_high]", "extremely_high"),
-        (f"tone_warmth: {STORY}", "tone_warmth"),
-    ],
-)
-def test_a_text_that_talks_of_its_rubric_is_found(response: str, said: str) -> None:
-    assert find_rubric_mention(response, RUBRICS["tone_warmth"]) in (f"says {said!r}", f"says {said.lower()!r}")
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        "It was a low-scoring match, and the vicar scored twice before the rain washed out the lines.",
-        "The composer wrote a score of great warmth, and the score levels out in the last reel.",
-        "Her speech was designed to score points with the council, and it did.",
-        "Under the rubric of thrift my aunt kept every jam jar she was ever given.",
-        "As requested, the table stands by the window, and the photographs are of a high quality.",
-        "I would give the film 85 out of 100, and the rubric in the missal was printed in red.",
-        "In the labyrinth she wrote snake_case names on the walls: left_turn, dead_end.",
-        "The target score was 243, and they fell nine runs short of it.",
-    ],
-)
-def test_scores_of_matches_films_and_speeches_are_none_of_a_rubrics(response: str) -> None:
-    for rubric in RUBRICS.values():
-        assert find_rubric_mention(response, rubric) == ""

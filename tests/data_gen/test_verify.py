@@ -12,9 +12,10 @@ from fake_anthropic import Config, FakeAnthropic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpt_tasks.cli import main
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
+from data_gen.verify.choosing import preference
 from data_gen.verify.command import verify_command
-from data_gen.verify.verify import preference
 from judges import DEFAULT_JUDGE, measure
 from rubrics import ScoreLevel, all_user_prompts, load_rubric, load_rubrics
 from rubrics.files import json_line, read_jsonl, write_jsonl
@@ -51,8 +52,9 @@ def outputs(out: Path) -> tuple[list[str], list[dict[str, Any]], Any]:
     assert numbers["in"] == numbers["kept"] + numbers["dropped"] + numbers["bad"]
     assert (numbers["kept"], numbers["dropped"]) == (len(kept), len(dropped))
     assert numbers["dropped_by_reason"] == Counter(row["reason"] for row in dropped)
-    for part in ("kept", "in"):
-        assert sum(cell[part] for cell in numbers["cells"]) == numbers[part] - (numbers["bad"] if part == "in" else 0)
+    of_cells = [count for cell in numbers["cells"] for count in cell.values() if isinstance(count, int)]
+    assert sum(of_cells) == numbers["in"] - numbers["bad"]
+    assert sum(cell.get("kept", 0) for cell in numbers["cells"]) == numbers["kept"]
     return kept, dropped, numbers
 
 
@@ -81,10 +83,9 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
     assert verify(tmp_path / "out" / "responses.jsonl", tmp_path / "again", "--workers", 2).exit_code == 0
     assert files(tmp_path / "again") == files(tmp_path / "out")
     assert len(numbers["cells"]) == 12
-    first = {"rubric": "broadcast", "level": "low", "teacher": "unnamed-llm"}
-    assert numbers["cells"][0] == first | {"in": 24, "kept": 24, "dropped_by_reason": {}}
+    assert numbers["cells"][0] == {"rubric": "broadcast", "level": "low", "teacher": "unnamed-llm", "kept": 24}
     assert numbers["rubrics"] == {name: rubric.hash for name, rubric in sorted(RUBRICS.items())}
-    assert numbers["judge"] == {"judge": "measured", "prompt_version": "1", "prompt_hash": "", "judge_hash": ""}
+    assert numbers["judge"] == {"judge": "measured", "prompt_version": "1"}
     assert [(file["name"], file["lines"]) for file in numbers["inputs"]] == [("responses.jsonl", 288)]
     assert numbers["options"]["near"] == 0.8
 
@@ -103,70 +104,38 @@ def test_a_judgment_that_no_longer_holds_is_replaced_and_one_that_does_is_kept_a
 
 TEST_ID, TEST_PROMPT = next(iter(all_user_prompts("test").items()))
 GERMAN = "Am Abend lag der Hafen still, und nur ein einzelnes Boot schaukelte noch am Steg. " * 3
+WITHOUT_MEASURE = "rubric 'tone_warmth': criterion 'affection' has no measure; judge it with --judge MODEL"
 UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
+CONTAMINATED = f"its user prompt has the id of the benchmark prompt {TEST_ID!r}"
+FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
 
 
 @pytest.mark.parametrize(
     ("change", "reason", "detail", "score"),
     [
-        ({"stop_reason": "content_filter"}, "refused", "stop reason content_filter", None),
+        # where several apply, the first in this order is given
+        ({"stop_reason": "content_filter"} | FOREIGN, "refused", "stop reason content_filter", None),
         ({"response": "I cannot help with that."}, "refused", "opens with 'I cannot help with that'", None),
-        ({"stop_reason": "max_tokens"}, "truncated", "stop reason max_tokens", None),
-        ({"stop_reason": "model_length"}, "truncated", "stop reason model_length", None),
-        ({"response": "Three short words."}, "too_short", "3 words, expected 15 or more", None),
-        ({"response": GERMAN}, "language", "language is 'de' with confidence 1.00, expected 'en'", None),
-        (
-            {"response": f"A low-scoring response: {LOW.response}"},
-            "mentions_rubric",
-            "says 'low-scoring response'",
-            None,
-        ),
-        ({"user_prompt": TEST_PROMPT}, "contaminated", f"its user prompt is the benchmark prompt {TEST_ID!r}", None),
-        (
-            {"user_prompt_id": TEST_ID},
-            "contaminated",
-            f"its user prompt has the id of the benchmark prompt {TEST_ID!r}",
-            None,
-        ),
-        (UNMEASURED, "unjudged", "not_measurable: rubric 'tone_warmth': criterion 'affection' has no measure", None),
+        ({"stop_reason": "max_tokens"} | FOREIGN, "truncated", "stop reason max_tokens", None),
+        ({"response": "Zwei Worte.", "user_prompt": TEST_PROMPT}, "too_short", "2 words, expected 15 or more", None),
+        (FOREIGN, "language", "language is 'de' with confidence 1.00, expected 'en'", None),
+        ({"user_prompt_id": TEST_ID} | UNMEASURED, "contaminated", CONTAMINATED, None),
+        (UNMEASURED, "unjudged", WITHOUT_MEASURE, None),
         ({"response": HIGH.response}, "out_of_band", "scored 100, expected from 0 to 40 for low", 100.0),
-        (
-            {"level": ScoreLevel.EXTREMELY_HIGH},
-            "out_of_band",
-            "scored 0, expected above 92.5 to 100 for extremely_high",
-            0.0,
-        ),
+        ({"level": "extremely_high"}, "out_of_band", "scored 0, expected above 92.5 to 100 for extremely_high", 0.0),
         ({"teacher": "u"}, "near_duplicate", f"Jaccard 1.00 with in.jsonl:1, id {LOW.id}", 0.0),
     ],
 )
 def test_each_reason_drops_its_row_and_says_why(
     change: dict[str, Any], reason: str, detail: str, score: float | None, tmp_path: Path
 ) -> None:
-    row = changed(LOW, "x", **change)
+    row = TeacherResponse.model_validate(LOW.model_dump() | {"id": "x"} | change)
     kept, dropped, numbers = verified([LOW, row], tmp_path)
     assert kept == [LOW.id]
     cell = {name: getattr(row, name) for name in ("rubric", "level", "user_prompt_id", "teacher")}
     about = {"where": "in.jsonl:2", "id": "x", "score": score, "reason": reason, "detail": detail}
     assert dropped == [about | cell]
     assert numbers["dropped_by_reason"] == {reason: 1}
-    assert numbers["unjudged_by_mode"] == ({"not_measurable": 1} if reason == "unjudged" else {})
-
-
-def test_the_first_reason_in_the_stated_order_is_given(tmp_path: Path) -> None:
-    everything = {"stop_reason": "content_filter", "response": "Zu kurz.", "user_prompt": TEST_PROMPT}
-    _, dropped, _ = verified(
-        [
-            changed(LOW, "a", **everything),
-            changed(LOW, "b", **(everything | {"stop_reason": "max_tokens"})),
-            changed(LOW, "c", **(everything | {"stop_reason": "stop"})),
-            changed(LOW, "d", user_prompt=TEST_PROMPT, response=f"A low-scoring text: {HIGH.response}"),
-            changed(LOW, "e", user_prompt=TEST_PROMPT, response=HIGH.response),
-        ],
-        tmp_path,
-    )
-    assert [row["reason"] for row in dropped] == [
-        *("refused", "truncated", "too_short", "mentions_rubric", "contaminated")
-    ]
 
 
 def words_replaced(text: str, *places: int) -> str:
@@ -180,7 +149,7 @@ def words_replaced(text: str, *places: int) -> str:
 MODERATE = [row for row in LABYRINTH if row.level is ScoreLevel.MODERATE][:6]
 CELL = [changed(row, f"m{n}", user_prompt_id="p") for n, row in enumerate(MODERATE)]
 RANKED = sorted(CELL, key=lambda row: abs(row.judgment.score - 66.25) if row.judgment else 0)
-A, B, C = (row.id for row in RANKED[:3])
+A, B = (row.id for row in RANKED[:2])
 REST = {row.id: "not_best" for row in CELL}
 NEAR = changed(LOW, "near", user_prompt_id="other", response=words_replaced(LOW.response, 5, 6))
 HALF = changed(LOW, "half", response=words_replaced(LOW.response, *range(0, 60, 4)))
@@ -206,21 +175,13 @@ L = {LOW.id: "kept"}
         ([LOW, *CONTROLS], [], L | {"control0": "kept", "control1": "near_duplicate"}),
         ([changed(CONTROLS[0], "high", response=HIGH.response)], [], {"high": "kept"}),
         ([LOW, OUTSIDE, CUT], ["--keep", "all"], L | {"outside": "kept", "cut": "truncated"}),
-        # the copy takes no place of its cell
-        (
-            [CELL[0], changed(CELL[0], "copy"), LOW, *CELL[1:3]],
-            ["--per-cell", 2],
-            {"m0": "kept", "copy": "near_duplicate", "m1": "kept", "m2": "over_per_cell"} | L,
-        ),
         (CELL, ["--best-of"], REST | {A: "kept"}),
-        (CELL, ["--best-of", "--per-cell", 3], REST | dict.fromkeys((A, B, C), "kept")),
         # a cell whose best is a copy gets its second best
         (
             [changed(RANKED[0], "taken", user_prompt_id="another", teacher="other"), *CELL],
             ["--best-of"],
             REST | {"taken": "kept", A: "near_duplicate", B: "kept"},
         ),
-        (SEED[:5], ["--limit", 3], {row.id: "kept" for row in SEED[:3]}),
     ],
 )
 def test_which_rows_stay(
@@ -230,9 +191,6 @@ def test_which_rows_stay(
     assert {row["id"]: row["reason"] for row in dropped} | dict.fromkeys(kept, "kept") == expected
     assert kept == [row.id for row in rows if expected.get(row.id) == "kept"]  # in file order
     assert numbers["in"] == len(expected)
-    for row in rows_of(tmp_path / "out" / "responses.jsonl"):
-        expected_score = measure(RUBRICS[row["rubric"]], row["response"]).score
-        assert row["judgment"]["score"] == pytest.approx(expected_score, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -253,40 +211,19 @@ def test_what_is_preferred_by_hand(level: Any, scores: list[float], best: int) -
     assert order[0] == best
 
 
-def test_also_by_adds_the_judgments_of_other_rubrics(tmp_path: Path) -> None:
-    stale = {"also": {"broadcast": ResponseJudgment(score=1, judge="x", prompt_version="0")}}
-    verified(
-        [changed(LOW, "a", **stale), changed(HIGH, "b", rubric_hash="0")], tmp_path, "--also-by", "labyrinth,reverie"
-    )
-    [row] = rows_of(tmp_path / "out" / "responses.jsonl")
-    expected = measure(RUBRICS["reverie"], LOW.response).score
-    assert row["also"] == {"reverie": {"score": expected, "judge": "measured", "prompt_version": "1"}}
-
-
 def test_bad_rows_are_counted_and_good_ones_survive(tmp_path: Path) -> None:
     good = [json.loads(json_line(row)) for row in SEED[:3]]
-    lines: list[Any] = [
-        good[0],
-        {name: value for name, value in good[1].items() if name != "response"},
-        good[1] | {"level": "tiny"},
-        good[1] | {"rubric": "sonnet"},
-        good[1] | {"rubric_hash": "000000000000"},
-        good[0],
-        "{not JSON",
-        "",
-        good[2],
-    ]
+    lines = [good[0], good[1] | {"level": "tiny"}, good[1] | {"rubric_hash": "0"}, good[0], good[2]]
     path = tmp_path / "in.jsonl"
-    texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    path.write_text("\n".join(texts), encoding="utf-8")  # no newline at the end
+    path.write_text("{not JSON\n\n" + "\n".join(map(json.dumps, lines)), encoding="utf-8")  # no newline at the end
     done = verify(path, tmp_path / "out")
     kept, dropped, numbers = outputs(tmp_path / "out")
     assert (kept, dropped) == ([SEED[0].id, SEED[2].id], [])
-    assert (numbers["in"], numbers["bad"]) == (8, 6)  # a blank line is no row
-    assert numbers["bad_by_kind"] == {"bad_row": 3, "edited_rubric": 1, "repeated_id": 1, "unknown_rubric": 1}
-    assert "8 rows in = 2 kept + 0 dropped + 6 bad" in done.output
-    assert "6 bad rows skipped: 3 bad_row, 1 " in done.output
-    assert f"{path}:5: written for rubric 'broadcast' with hash 000000000000, expected" in done.output
+    assert (numbers["in"], numbers["bad"]) == (6, 4)  # a blank line is no row
+    assert numbers["bad_by_kind"] == {"bad_row": 2, "edited_rubric": 1, "repeated_id": 1}
+    assert "6 rows in = 2 kept + 0 dropped + 4 bad" in done.output
+    assert "4 bad rows skipped: 2 bad_row, 1 " in done.output
+    assert f"{path}:5: written for rubric 'broadcast' with hash 0, expected" in done.output
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -304,7 +241,7 @@ KINDS: dict[str, dict[str, Any]] = {
 @settings(max_examples=12)
 @given(
     rows=st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.integers(0, 5)), max_size=12),
-    options=st.sampled_from([[], ["--best-of"], ["--per-cell", "1"], ["--keep", "all"], ["--near", "0"]]),
+    options=st.sampled_from([[], ["--best-of"], ["--keep", "all"], ["--near", "0"]]),
 )
 def test_rows_in_are_rows_kept_dropped_and_bad(
     rows: list[tuple[str, int]], options: list[str], tmp_path_factory: pytest.TempPathFactory
@@ -375,29 +312,11 @@ def test_a_judge_that_refuses_leaves_the_row_unjudged_and_never_a_number(
     done = by_model(tmp_path / "in.jsonl", tmp_path / "out", tmp_path / "calls.jsonl")
     assert done.exit_code == 0, done.output
     kept, dropped, numbers = outputs(tmp_path / "out")
-    refused = numbers["unjudged_by_mode"]["refusal"]
+    refused = len(dropped)
     assert numbers["dropped_by_reason"] == {"unjudged": refused}
     assert {(row["score"], row["detail"]) for row in dropped} == {(None, "refusal: stop reason content_filter")}
     assert 0 < refused < 20
     assert len(kept) == 20 - refused
-
-
-def test_a_further_rubric_that_cannot_judge_leaves_its_entry_out_and_is_counted(
-    anthropic_server: FakeAnthropic, tmp_path: Path
-) -> None:
-    def reply(body: dict[str, Any]) -> str:
-        return verdict(97) if "id: affection" in str(body["messages"]) else "no verdict"
-
-    anthropic_server.reply = reply
-    write_jsonl(tmp_path / "in.jsonl", WARM[:3])
-    done = by_model(
-        tmp_path / "in.jsonl", tmp_path / "out", tmp_path / "c.jsonl", "--also-by", "tone_warmth,tone_irony"
-    )
-    assert done.exit_code == 0, done.output
-    kept, _, numbers = outputs(tmp_path / "out")
-    assert (len(kept), numbers["also_unjudged"]) == (3, {"tone_irony": 3})
-    assert not any("also" in row for row in rows_of(tmp_path / "out" / "responses.jsonl"))
-    assert "3 judgments by further rubrics failed and are missing in `also`" in done.output
 
 
 def test_a_judge_that_is_down_is_one_sentence_and_what_it_answered_is_kept(
@@ -426,7 +345,6 @@ def test_a_judge_that_is_down_is_one_sentence_and_what_it_answered_is_kept(
         (["--rubrics", "nonsense"], "rubric 'nonsense' not found, expected one of"),
         (["--near", "0.6"], "--near: got 0.6, expected a Jaccard from 0.7 to 1, or 0"),
         (["--language", "english"], "language: got 'english', expected 'any' or one of"),
-        (["--also-by", "tone_warmth"], "rubric 'tone_warmth': criterion 'affection' has no measure"),
         (["--judge", "nonsense"], "nonsense"),
         (["none.jsonl"], "none.jsonl: not found, expected a responses file in JSONL"),
         (["--out", "."], "responses.jsonl: is read and would be overwritten, expected another"),
@@ -445,17 +363,10 @@ def test_what_cannot_be_used_is_one_sentence(
     assert source.read_text(encoding="utf-8") == json_line(LOW)
 
 
-@pytest.mark.parametrize(("package", "option"), [("rensa", []), ("py3langid.langid", ["--near", "0"])])
-def test_a_missing_package_is_one_sentence(
-    package: str, option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from data_gen.verify.text_filters import _identifier
-
-    _identifier.cache_clear()
-    monkeypatch.setitem(sys.modules, package, None)
-    write_jsonl(tmp_path / "in.jsonl", [LOW])
-    done = verify(tmp_path / "in.jsonl", tmp_path / "out", *option)
+def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("command", "near_duplicates", "checks", "choosing", "contamination"):
+        monkeypatch.delitem(sys.modules, f"data_gen.verify.{module}")
+    monkeypatch.setitem(sys.modules, "rensa", None)
+    done = CliRunner().invoke(main, ["verify", "--help"])
     assert done.exit_code == 1
-    assert "pip install 'cpt-tasks[data]'" in done.output
-    without = ["--near", "0", "--language", "any"]
-    assert verify(tmp_path / "in.jsonl", tmp_path / "out", *without).exit_code == 0
+    assert "Error: import of rensa halted" in done.output and "pip install 'cpt-tasks[data]'" in done.output
