@@ -6,7 +6,8 @@ imports none of them.
 
 import atexit
 import gc
-from importlib import import_module
+from pkgutil import resolve_name
+from typing import cast
 
 import click
 
@@ -60,12 +61,10 @@ class _LazyGroup(click.Group):
             )
             name = OLD_NAMES[name]
         if name in COMMANDS:
-            module, _, attribute = COMMANDS[name][0].partition(":")
             try:
-                command = getattr(import_module(module), attribute)
+                return cast(click.Command, resolve_name(COMMANDS[name][0]))
             except ModuleNotFoundError as error:
                 raise click.ClickException(f"{error}: pip install 'cpt-tasks[data]'") from error
-            return command if isinstance(command, click.Command) else None
         if name not in GROUPS:
             return None
         group = _LazyGroup(name=cmd_name, help=GROUPS[name])
@@ -88,7 +87,6 @@ def main() -> None:
 
     Benchmarks run with `inspect eval`, training with `accelerate`.
     """
-    # the hundred thousands of objects that inspect and the providers' clients make at import are never garbage: looking
-    # through them time and again, and once more at the end, took a third of the time of a short command
+    # a third of the time of a short command is looking for garbage in what inspect and the providers' clients import
     gc.set_threshold(10_000)
     atexit.register(gc.freeze)

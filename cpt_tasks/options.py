@@ -23,11 +23,7 @@ def check_least(value: int, least: int, parameter: str, meaning: str = "") -> No
 
 
 def levels_of(selection: str | list[str]) -> list[ScoreLevel]:
-    """The levels of a selection: "all", or names as a list or separated by commas.
-
-    Raises:
-        ValueError: If a name is unknown.
-    """
+    """The levels of a selection: "all", or names as a list or separated by commas; ValueError for an unknown one."""
     names = selection.split(",") if isinstance(selection, str) else selection
     if names == ["all"]:
         return list(ScoreLevel)
@@ -37,21 +33,13 @@ def levels_of(selection: str | list[str]) -> list[ScoreLevel]:
 
 
 def prompts_by_rubric(rubrics: Sequence[Rubric], split: Split, limit: int) -> dict[str, dict[str, str]]:
-    """Rubric id -> user prompt id -> text: the first `limit` user prompts that the rubric's family is asked.
-
-    Raises:
-        ValueError: If the limit is below 1.
-    """
+    """Rubric id -> user prompt id -> text: the first `limit`, at least 1, that the rubric's family is asked."""
     check_least(limit, 1, "limit_per_cell")
     return {rubric.id: dict(list(load_user_prompts(split, rubric.family).items())[:limit]) for rubric in rubrics}
 
 
 def wording_split_of(wording_split: WordingSplit, paraphrases: str | None) -> WordingSplit:
-    """The split of the wordings; `paraphrases` is the parameter's name before version 0.2, accepted until 0.3.
-
-    Raises:
-        ValueError: If it is neither "train" nor "heldout".
-    """
+    """The split of the wordings; `paraphrases` is the parameter's name before version 0.2, accepted until 0.3."""
     if paraphrases is not None:
         logger.warning("paraphrases is called wording_split since version 0.2; the old name goes in 0.3")
     check_choice(paraphrases or wording_split, ("train", "heldout"), "wording_split")

@@ -1,6 +1,6 @@
 """Stops a benchmark of a local model whose chat template drops the system prompt or another turn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from inspect_ai.model import ChatMessage, get_model
@@ -30,8 +30,8 @@ def check_rendering() -> Solver:
 def rendering_problem(api: Any, messages: Sequence[ChatMessage]) -> str:
     """What is wrong with a chat as a local transformers model would read it; "" if nothing is, or if it is not one.
 
-    Two things are looked for: a turn whose text is missing, and a beginning-of-sequence token given twice, once by the
-    template and once by the tokenizer, which training does not do.
+    A turn's text may be missing, and a beginning-of-sequence token stand twice, once by the template and once by the
+    tokenizer, which training does not do.
     """
     rendered = local_chat(api, messages)
     if rendered is None:
@@ -43,10 +43,8 @@ def rendering_problem(api: Any, messages: Sequence[ChatMessage]) -> str:
             "another with -M chat_template=..., or benchmark an adapter folder of recipes/dpo_lora.py, whose template "
             "is repaired"
         )
-    arguments: Mapping[str, Any] = api.tokenizer_call_args or {}
-    ids = api.tokenizer(rendered, **arguments)["input_ids"]
-    bos = api.tokenizer.bos_token_id
-    if bos is not None and list(ids[:2]) == [bos, bos]:
+    ids = api.tokenizer(rendered, **(api.tokenizer_call_args or {}))["input_ids"]
+    if api.tokenizer.bos_token_id is not None and list(ids[:2]) == [api.tokenizer.bos_token_id] * 2:
         return (
             "the chat begins with two beginning-of-sequence tokens, one of the template and one of the tokenizer; pass "
             "-M 'tokenizer_call_args={\"add_special_tokens\": false}'"

@@ -41,17 +41,9 @@ def adherence_samples(
 ) -> MemoryDataset:
     """One sample per (rubric, level, user prompt, wording), rubric by rubric in the order given.
 
-    The user prompts of a cell take the wordings in turn, so that each is used equally often up to one. With `prompting`
-    "full_rubric" the whole rubric and the target level stand in the system turn, in one wording: the untrained baseline
-    that a user would try first.
-
-    Args:
-        rubrics: Rubrics to cover.
-        levels: Levels to ask for.
-        user_prompts: Rubric id -> id -> text.
-        wording_split: Which wordings of the system prompts.
-        prompting: "system_prompt" or "full_rubric".
-        wordings: Under how many wordings each user prompt is asked.
+    The user prompts of a cell, by rubric id and id, take the wordings in turn, so that each is used equally often up to
+    one; each is asked under so many `wordings`. With `prompting` "full_rubric" the whole rubric and the target level
+    stand in the system turn, in one wording: the untrained baseline that a user would try first.
 
     Raises:
         ValueError: If a rubric has fewer wordings than `wordings`, or that is below 1.

@@ -88,13 +88,12 @@ def rubric_judge(
         rubrics: Where the samples' rubrics are found, as in the task: "all" is the library.
         protocol: Headline of a model judge: "criteria", the weighted total of the criteria, or "holistic", the judge's
             own overall score (the paper's protocol). Both are kept.
-        judge_repeats: How often each model judge is asked about a response, at least 1; the score is the mean. The
-            response is written once.
+        judge_repeats: How often each model judge is asked about a response; the score is the mean.
         panel: How the scores of several models in the role `grader` become one: "mean" or "median".
         call_store: File that judge calls are kept in and looked up first.
         also: Further rubrics, selected as `rubrics`, that each scored response is judged by too; "" for none. A sample
             with ids under `also` in its metadata is judged by those instead. The score stays that of the sample's own
-            rubric; the further judgments stand in `Score.metadata["also"]`, see `judges.FurtherJudgment`.
+            rubric; the further judgments stand in `Score.metadata["also"]`.
 
     Raises:
         ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
@@ -122,12 +121,8 @@ async def score_response(
 ) -> Score:
     """The score of a sample's response, with its `ScoreRecord` as metadata.
 
-    Args:
-        judge: The judge.
-        rubrics: The sample's rubric is among these, by id.
-        state: The sample.
-        judge_repeats: How often the judge asks a model, for the record.
-        others: Rubrics that a scored response is judged by as well, its own left out.
+    `rubrics`, by id, hold the sample's own; a scored response is judged by the `others` as well. `judge_repeats` is for
+    the record.
 
     Raises:
         ValueError: If the sample's rubric is not among the rubrics, or has changed since the sample was made.
@@ -161,7 +156,9 @@ async def score_response(
     ).to_metadata()
     if isinstance(outcome, JudgeFailure):
         return Score.unscored(reason="grader_failed", answer=response, explanation=str(outcome), metadata=metadata)
-    return Score(value=outcome.score, answer=response, explanation=_explanation(outcome), metadata=metadata)
+    reasons = [f"{criterion.id} {criterion.score:.1f}: {criterion.reason}" for criterion in outcome.criteria]
+    explanation = f"{outcome.score:.1f}: {outcome.reason}" if outcome.reason else "\n".join(reasons)
+    return Score(value=outcome.score, answer=response, explanation=explanation, metadata=metadata)
 
 
 def judge_of(
@@ -199,7 +196,16 @@ def scorer_of(
         for rubric in [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])]:
             check_measurable(rubric)
     else:
-        _check_key(task)
+        try:
+            grader_models()
+        except PrerequisiteError as error:
+            if "ANTHROPIC_API_KEY" not in str(error.message):
+                raise
+            raise PrerequisiteError(
+                f"{task}: ANTHROPIC_API_KEY is not set and the default judge is {DEFAULT_JUDGE}; set it, or bind "
+                "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
+                "-T judge=measured -T rubrics=measured"
+            ) from error
     return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also)
 
 
@@ -213,19 +219,6 @@ def open_judge_store(path: str) -> CallStore:
         return open_store(path)
     except ValueError as error:
         raise PrerequisiteError(f"{error}: -T call_store=FILE, or -S call_store=FILE with inspect score") from error
-
-
-def _check_key(task: str) -> None:
-    try:
-        grader_models()
-    except PrerequisiteError as error:
-        if "ANTHROPIC_API_KEY" not in str(error.message):
-            raise
-        raise PrerequisiteError(
-            f"{task}: ANTHROPIC_API_KEY is not set and the default judge is {DEFAULT_JUDGE}; set it, or bind "
-            "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
-            "-T judge=measured -T rubrics=measured"
-        ) from error
 
 
 def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
@@ -256,9 +249,3 @@ def _judge_maker(
         return judge_of(models, store, protocol, judge_repeats, panel)
 
     return make
-
-
-def _explanation(judgment: Judgment) -> str:
-    if judgment.reason:
-        return f"{judgment.score:.1f}: {judgment.reason}"
-    return "\n".join(f"{criterion.id} {criterion.score:.1f}: {criterion.reason}" for criterion in judgment.criteria)

@@ -13,23 +13,21 @@ if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model
 
 KEY_VERSION = 1
+IN_PROCESS = ("hf", "nnterp", "transformer_lens")  # inspect's providers that compute here
+OWN_SERVERS = ("llama-cpp-python", "ollama", "sglang", "vllm")  # those that ask a server of the user's
 
-# how a call is made, not what is asked: these leave the key alone
-_TRANSPORT = {
-    "adaptive_connections",
-    "attempt_timeout",
-    "batch",
-    "cache",
-    "cache_prompt",
-    "fail_on_refusal",
-    "max_connections",
-    "max_retries",
-    "stream_idle_timeout",
-    "timeout",
-}
+# settings and arguments of how a call is made, not what is asked: these leave the key alone
+_TRANSPORT = set(
+    "adaptive_connections attempt_timeout batch cache cache_prompt fail_on_refusal max_connections max_retries "
+    "stream_idle_timeout timeout".split()
+)
+# the address counts by what the provider made of it, see `_foreign_address`
+_TRANSPORT_ARGS = set(
+    "api_key auth_token base_url cache_ttl default_headers http_client max_retries streaming timeout".split()
+)
 # by inspect provider: the domain at which its model names mean its own models. At any other address, and of any other
 # provider, a name is whatever a server was told to answer to.
-OWN_DOMAINS = {
+_OWN_DOMAINS = {
     "anthropic": "anthropic.com",
     "deepseek": "deepseek.com",
     "google": "googleapis.com",
@@ -38,20 +36,6 @@ OWN_DOMAINS = {
     "moonshot": "moonshot.ai",
     "openai": "openai.com",
     "perplexity": "perplexity.ai",
-}
-IN_PROCESS = ("hf", "nnterp", "transformer_lens")  # providers that compute here
-OWN_SERVERS = ("llama-cpp-python", "ollama", "sglang", "vllm")  # providers that ask a server of the user's
-# the address counts by what the provider made of it, see `_foreign_address`
-_TRANSPORT_ARGS = {
-    "api_key",
-    "auth_token",
-    "base_url",
-    "cache_ttl",
-    "default_headers",
-    "http_client",
-    "max_retries",
-    "streaming",
-    "timeout",
 }
 _MEMORY_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -64,13 +48,10 @@ def _no_config() -> "GenerateConfig":
 
 @dataclass(frozen=True)
 class Call:
-    """One question to one model.
+    """One question to one model; its messages are texts, without pictures, tools and the like.
 
-    Attributes:
-        model: Inspect model.
-        messages: Text messages; pictures, tools and the like are refused.
-        config: Settings on top of the model's own. Those of a running inspect task are not seen: repeat them here.
-        replicate: Tells apart askings of the same question that are meant to be separate, e.g. repeats of a judge.
+    `config` holds settings on top of the model's own (those of a running inspect task are not seen). `replicate` tells
+    apart askings of the same question that are meant to be separate, e.g. repeats of a judge.
     """
 
     model: "Model"
@@ -90,7 +71,7 @@ class Call:
     @cached_property
     def messages_hash(self) -> str:
         """Hash of roles and texts; cache marks and how a text is cut into blocks of one message are part of neither."""
-        return _digest([[message.role, texts(message)] for message in self.messages])
+        return _digest([[message.role, text_of(message)] for message in self.messages])
 
     @cached_property
     def key(self) -> str:
@@ -99,6 +80,9 @@ class Call:
         That is the model's name, its arguments (weights, precision, ...), params, extra headers, messages and
         replicate; and the address, unless it is the provider's own: two servers can serve different weights under one
         name. Of arguments, headers and address nothing but this hash is ever written down.
+
+        Raises:
+            ValueError: If a message holds anything but text.
         """
         arguments = {name: value for name, value in self.model.model_args.items() if name not in _TRANSPORT_ARGS}
         headers = self.config.extra_headers or self.model.config.extra_headers or {}
@@ -106,53 +90,48 @@ class Call:
         address = _foreign_address(self.model)
         return _digest([KEY_VERSION, *asked, *([address] if address else [])])
 
+    def reply(self, **answer: Any) -> "Reply":
+        """A reply to this call, of the other fields of `Reply`."""
+        return Reply(
+            key=self.key,
+            model=str(self.model),
+            params=self.params,
+            messages_hash=self.messages_hash,
+            replicate=self.replicate,
+            **answer,
+        )
+
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, as it is kept.
-
-    Attributes:
-        key: `Call.key`; so are params, messages_hash and replicate those of the call.
-        model: Inspect name of the model asked.
-        served_model: Name the provider reported.
-        text: Completion; "" where there is none.
-        stop_reason: As inspect names it: "stop", "max_tokens", "content_filter" (a refusal), ...
-        usage: Tokens by kind (input_tokens, output_tokens, input_tokens_cache_read, ...).
-        request_id: The provider's, "" if unknown.
-        created: UTC time, ISO 8601.
-        attempts: Requests whose reply could not be read, plus this one; in a batch, the round that answered.
-        batch: Whether it came through a provider batch, at half the price.
-    """
+    """What came back, as it is kept; key, params, messages_hash and replicate are those of the call."""
 
     key: str
-    model: str
-    served_model: str
+    model: str  # inspect name of the model asked
+    served_model: str  # as the provider reported it
     params: Mapping[str, Any]
     messages_hash: str
     replicate: str
-    text: str
-    stop_reason: str
-    usage: Mapping[str, int]
-    request_id: str
-    created: str
-    attempts: int = 1
-    batch: bool = False
+    text: str  # "" where there is none
+    stop_reason: str  # as inspect names it: "stop", "max_tokens", "content_filter" (a refusal), ...
+    usage: Mapping[str, int]  # tokens by kind (input_tokens, output_tokens, input_tokens_cache_read, ...)
+    request_id: str  # the provider's, "" if unknown
+    created: str  # UTC, ISO 8601
+    attempts: int = 1  # requests whose reply could not be read, plus this one; in a batch, the round that answered
+    batch: bool = False  # whether it came through a provider batch, at half the price
 
 
-def texts(message: "ChatMessage") -> str:
+def text_of(message: "ChatMessage") -> str:
     """All text of a message.
 
     Raises:
         ValueError: If it holds anything but text.
     """
-    if message.role == "tool" or (message.role == "assistant" and message.tool_calls):
-        raise ValueError(f"message of role {message.role!r}: got a tool call or its result, expected text only")
-    if isinstance(message.content, str):
-        return message.content
-    kinds = sorted({block.type for block in message.content} - {"text"})
-    if kinds:
-        raise ValueError(f"message of role {message.role!r}: got content of type {kinds}, expected text only")
-    return "".join(block.text for block in message.content if block.type == "text")
+    content = message.content
+    has_tools = message.role == "tool" or (message.role == "assistant" and message.tool_calls)
+    if has_tools or (not isinstance(content, str) and any(block.type != "text" for block in content)):
+        raise ValueError(f"message of role {message.role!r}: got pictures, tools or the like, expected text only")
+    return content if isinstance(content, str) else "".join(block.text for block in content if block.type == "text")
 
 
 def provider_of(model: "Model | str") -> str:
@@ -162,7 +141,7 @@ def provider_of(model: "Model | str") -> str:
 
 def _foreign_address(model: "Model") -> str | None:
     """Where a model is served, if that tells it from others of its name; None at the provider's own address."""
-    api, own = model.api, OWN_DOMAINS.get(provider_of(model))
+    api, own = model.api, _OWN_DOMAINS.get(provider_of(model))
     if getattr(api, "server_process", None) is not None:
         return None  # inspect serves it itself, on a port that is another in every process
     if provider_of(model).startswith("vllm"):  # its base_url is set with its first request, its own server's too

@@ -1,16 +1,21 @@
 """The private names of inspect-ai (0.3.285 to 0.4) that we use, each with its reason: where to look on an upgrade."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai._util.error import PrerequisiteError  # printed by inspect without a traceback; raised for a missing key
 
 if TYPE_CHECKING:
     import anthropic
+    import httpx2
     from inspect_ai.model import ChatMessage, Model
 
-__all__ = ["PrerequisiteError", "anthropic_client", "local_chat", "transcript_dropped"]
+    from model_calls.call import Call
+
+__all__ = ["PrerequisiteError", "anthropic_client", "local_chat", "request_body", "transcript_dropped"]
 
 
 @contextmanager
@@ -44,6 +49,44 @@ def anthropic_client(model: "Model") -> "anthropic.AsyncAnthropic":
         raise ValueError(f"{model} has no batches here, only models on Anthropic's own service do: ask it online")
     client: anthropic.AsyncAnthropic = model.api.client  # type: ignore[assignment]  # of other services elsewhere
     return client
+
+
+class _Captured(BaseException):
+    """A request on its way up. No `Exception`, so that neither the client nor inspect takes it for a failure."""
+
+
+async def request_body(call: "Call") -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The request that inspect's online path sends to Anthropic for a call: its body, and its beta features.
+
+    Inspect offers no way to see a request before it is sent, so it is made to send it into a transport that keeps it
+    (`Model.api.client`): the same by construction, whatever the model family needs.
+
+    Raises:
+        ValueError: If the call is not for Anthropic's own service, or a setting has no place in a batch.
+    """
+    import httpx2
+
+    async def capture(request: "httpx2.Request") -> "httpx2.Response":
+        raise _Captured(request)
+
+    client = anthropic_client(call.model)
+    config = call.model.config.merge(call.config)
+    for setting in ("extra_headers", "fallback_models"):
+        if getattr(config, setting):
+            raise ValueError(f"config.{setting} is set: a batch has no place for it; ask online, or leave it out")
+    model = copy(call.model)
+    model.api = copy(model.api)
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(capture)) as http_client:
+        model.api.client = client.with_options(http_client=http_client, max_retries=0)  # type: ignore[attr-defined]
+        try:
+            with transcript_dropped():
+                await model.generate(list(call.messages), config=call.config, cache=False)
+        except _Captured as captured:
+            [request] = captured.args
+            body = json.loads(await request.aread())
+            body.pop("stream", None)  # a batch has no such thing
+            return body, tuple(filter(None, request.headers.get("anthropic-beta", "").split(",")))
+    raise AssertionError(f"{call.model}: inspect answered without a request")
 
 
 def local_chat(api: Any, messages: Sequence["ChatMessage"]) -> str | None:

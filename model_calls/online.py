@@ -18,13 +18,7 @@ MAX_TRANSPORT_RETRIES = 8
 MAX_BODY_ATTEMPTS = 4
 BODY_RETRY_SECONDS = 0.5
 
-USAGE_KINDS = (
-    "input_tokens",
-    "output_tokens",
-    "input_tokens_cache_read",
-    "input_tokens_cache_write",
-    "reasoning_tokens",
-)
+USAGE_KINDS = "input_tokens output_tokens input_tokens_cache_read input_tokens_cache_write reasoning_tokens".split()
 
 
 class CutReplyError(ValueError):
@@ -40,8 +34,7 @@ async def ask(store: CallStore, call: Call) -> tuple[Reply, bool]:
 
     A refusal or a reply that reached max_tokens is an outcome, and kept like any other. A reply that cannot be read
     is asked for again, at most three times; rate limits, overload and broken connections are retried by the
-    provider's client. Timeouts and connections that the model's or the call's config sets win over the defaults here;
-    a model that computes in this process has as long as it takes.
+    provider's client.
 
     Raises:
         ValueError: If the config asks for inspect's own batch mode.
@@ -66,8 +59,9 @@ async def ask(store: CallStore, call: Call) -> tuple[Reply, bool]:
 async def _generate(call: Call) -> Reply:
     from model_calls.inspect_private import transcript_dropped
 
-    config = _bounded(call)
-    for attempt in range(1, MAX_BODY_ATTEMPTS + 1):
+    config, attempt = _bounded(call), 0
+    while True:
+        attempt += 1
         try:
             # inspect's own cache would replay what this store has decided to ask again
             with transcript_dropped():
@@ -81,15 +75,12 @@ async def _generate(call: Call) -> Reply:
             if attempt == MAX_BODY_ATTEMPTS:
                 raise
             await anyio.sleep(BODY_RETRY_SECONDS * 2 ** (attempt - 1))
-    raise AssertionError("the last attempt returns or raises")
 
 
 def _bounded(call: Call) -> "GenerateConfig":
-    """The settings of a call: inspect retries for ever and waits without end unless told otherwise."""
+    """The settings of a call; unless told otherwise inspect retries for ever and waits without end."""
     from inspect_ai.model import GenerateConfig
 
-    # here a batch of the model's own may take minutes: an attempt cut short would only be computed again
-    is_here = provider_of(call.model) in IN_PROCESS
     bounds = GenerateConfig(
         adaptive_connections=MAX_CONNECTIONS,
         attempt_timeout=ATTEMPT_TIMEOUT_SECONDS,
@@ -98,22 +89,17 @@ def _bounded(call: Call) -> "GenerateConfig":
     config = bounds.merge(call.model.config).merge(call.config)
     if config.batch:
         raise ValueError(f"{call.model}: config.batch pays again after a kill; use `ask_in_batches` instead")
-    # a refusal is kept, not raised: raised, it would be paid for again by every rerun
-    return config.model_copy(
-        update={"fail_on_refusal": False, "attempt_timeout": None if is_here else config.attempt_timeout}
-    )
+    config.fail_on_refusal = False  # it is kept: raised, it would be paid for again by every rerun
+    if provider_of(call.model) in IN_PROCESS:
+        config.attempt_timeout = None  # a batch of the model's may take minutes: cut short, it is computed again
+    return config
 
 
 def reply_of(call: Call, output: "ModelOutput", attempts: int, batch: bool = False) -> Reply:
     """A reply, ready to be kept, from inspect's output."""
     counts = {kind: getattr(output.usage, kind) for kind in USAGE_KINDS} if output.usage else {}
-    return Reply(
-        key=call.key,
-        model=str(call.model),
+    return call.reply(
         served_model=output.model,
-        params=call.params,
-        messages_hash=call.messages_hash,
-        replicate=call.replicate,
         text=output.completion,
         stop_reason=output.stop_reason if output.choices else "unknown",
         usage={kind: count for kind, count in counts.items() if count},

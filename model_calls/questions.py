@@ -9,13 +9,13 @@ Rows with a `generated_text`, which Ray Data's processors give, are read as answ
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from model_calls.call import Call, Reply
+from model_calls.call import Call, Reply, text_of
 from model_calls.store import CallStore
 
 REPLIES_PER_COMMIT = 500
@@ -27,19 +27,11 @@ _THOUGHT = re.compile(r"\A.*?</think>\s*", re.DOTALL)
 
 @dataclass
 class Answered:
-    """What came of a file of answers.
+    """What came of a file of answers."""
 
-    Attributes:
-        answered: Calls whose reply was put into the store now.
-        unanswered: Calls without a reply.
-        unknown: Answers to no call that lacked one.
-        problems: Lines that are no answer, by kind.
-    """
-
-    answered: int = 0
-    unanswered: int = 0
-    unknown: int = 0
-    problems: Counter[str] = field(default_factory=Counter)
+    answered: int = 0  # calls whose reply was put into the store now
+    unknown: int = 0  # answers to no call that was given
+    problems: Counter[str] = field(default_factory=Counter)  # lines that are no answer, by kind
 
 
 def write_questions(path: Path, calls: Iterable[Call], store: CallStore) -> int:
@@ -61,12 +53,9 @@ def write_questions(path: Path, calls: Iterable[Call], store: CallStore) -> int:
 
 
 def _body(call: Call) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": call.model.name,
-        "messages": [{"role": message.role, "content": message.text} for message in call.messages],
-    }
+    messages = [{"role": message.role, "content": text_of(message)} for message in call.messages]
     params = dict(call.params)
-    body |= params.pop("extra_body", {})
+    body: dict[str, Any] = {"model": call.model.name, "messages": messages} | params.pop("extra_body", {})
     if schema := params.pop("response_schema", None):
         schema = {"name": schema["name"], "schema": schema["json_schema"]}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -82,75 +71,60 @@ async def read_answers(path: Path, calls: Iterable[Call], store: CallStore) -> A
     and positions of the file are kept in memory.
     """
     outcome = Answered()
-    used, block = set[str](), dict[str, Reply]()
+    starts = _starts(path, outcome.problems)
+    asked, block = set[str](), list[Reply]()
     with path.open("rb") as file:
-        starts = dict(reversed(list(_starts(file, outcome.problems))))
         for call in calls:
-            used.add(call.key)
-            if call.key in store or call.key in block:
-                continue
-            if call.key not in starts:
-                outcome.unanswered += 1
-                continue
-            file.seek(starts[call.key])
-            block[call.key] = _reply(call, _parsed(file.readline()))
-            outcome.answered += 1
-            if len(block) >= REPLIES_PER_COMMIT:
-                await store.put(*block.values())
+            if call.key in starts and call.key not in asked and call.key not in store:
+                file.seek(starts[call.key])
+                block.append(call.reply(**_answer(_parsed(file.readline()))))
+                outcome.answered += 1
+            asked.add(call.key)
+            if len(block) == REPLIES_PER_COMMIT:
+                await store.put(*block)
                 block.clear()
-    await store.put(*block.values())
-    outcome.unknown = len(starts.keys() - used)
+    await store.put(*block)
+    outcome.unknown = len(starts.keys() - asked)
     return outcome
 
 
-def _starts(file: IO[bytes], problems: Counter[str]) -> Iterator[tuple[str, int]]:
-    """Key and position of every answer in a file."""
-    start = 0
-    for line in file:
-        try:
-            answer = _parsed(line)
-            status = (answer.get("response") or {}).get("status_code", 200)
-            if answer.get("error") or status != 200:
-                problems[f"error of the engine: {str(answer.get('error') or f'status {status}')[:100]}"] += 1
-            elif isinstance(_text(answer), str | None):
-                yield str(answer["custom_id"]), start
-            else:
-                raise TypeError
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            problems["not an answer: no custom_id, or no text"] += 1
-        start += len(line)
+def _starts(path: Path, problems: Counter[str]) -> dict[str, int]:
+    """Where the first answer to each call starts in a file, by key."""
+    starts, start = dict[str, int](), 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                row = _parsed(line)
+                status = (row.get("response") or {}).get("status_code", 200)
+                if row.get("error") or status != 200:
+                    problems[f"error of the engine: {str(row.get('error') or f'status {status}')[:100]}"] += 1
+                else:
+                    _answer(row)
+                    starts.setdefault(str(row["custom_id"]), start)
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+                problems["not an answer: no custom_id, or no text"] += 1
+            start += len(line)
+    return starts
 
 
 def _parsed(line: bytes) -> Any:
     return json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogatepass"))
 
 
-def _text(answer: dict[str, Any]) -> Any:
-    completion = _completion(answer)
-    return completion["choices"][0]["message"]["content"] if completion else answer["generated_text"]
-
-
-def _completion(answer: dict[str, Any]) -> dict[str, Any]:
-    response: dict[str, Any] = answer.get("response") or {}
-    return response.get("body") or response
-
-
-def _reply(call: Call, answer: dict[str, Any]) -> Reply:
-    completion = _completion(answer) or answer
-    finish = completion["choices"][0].get("finish_reason") if "choices" in completion else answer.get("finish_reason")
-    usage = completion.get("usage") or {}
-    created = completion.get("created")
+def _answer(row: dict[str, Any]) -> dict[str, Any]:
+    """What a row says, by the fields of `Reply`; a KeyError, TypeError and the like if it is no answer."""
+    response = row.get("response") or {}
+    body = response.get("body") or response or row  # a row of Ray Data is its own body
+    choice = body["choices"][0] if "choices" in body else row | {"message": {"content": row["generated_text"]}}
+    text, usage, created = choice["message"]["content"], body.get("usage") or {}, body.get("created")
+    if not isinstance(text, str | None):
+        raise TypeError(text)
     time = datetime.fromtimestamp(created, UTC) if isinstance(created, int | float) else datetime.now(UTC)
-    return Reply(
-        key=call.key,
-        model=str(call.model),
-        served_model=str(completion.get("model", "")),
-        params=call.params,
-        messages_hash=call.messages_hash,
-        replicate=call.replicate,
-        text=_THOUGHT.sub("", _text(answer) or "", count=1),
-        stop_reason=_STOP_REASONS.get(str(finish), "unknown"),
-        usage={kind: usage[name] for name, kind in _USAGE.items() if isinstance(usage.get(name), int)},
-        request_id=str(answer.get("id", "")),
-        created=time.isoformat(timespec="seconds"),
-    )
+    return {
+        "served_model": str(body.get("model", "")),
+        "text": _THOUGHT.sub("", text or "", count=1),
+        "stop_reason": _STOP_REASONS.get(str(choice.get("finish_reason")), "unknown"),
+        "usage": {kind: usage[name] for name, kind in _USAGE.items() if isinstance(usage.get(name), int)},
+        "request_id": str(row.get("id", "")),
+        "created": time.isoformat(timespec="seconds"),
+    }

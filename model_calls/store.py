@@ -4,7 +4,6 @@ A reply is on disk before `put` returns. The same file holds which provider batc
 A store of the older form, JSON lines, is taken into the SQLite file beside it when that is made.
 """
 
-import asyncio
 import errno
 import json
 import logging
@@ -25,12 +24,11 @@ SCHEMA = 1
 BUSY_SECONDS = 120.0
 REPLIES_PER_PAGE = 500
 
-_CALLS = "CREATE TABLE calls (key TEXT PRIMARY KEY, reply TEXT NOT NULL)"
-_BATCHES = """
-CREATE TABLE batches (
-    intent TEXT PRIMARY KEY, time TEXT NOT NULL, keys TEXT NOT NULL, batch TEXT, done INTEGER NOT NULL DEFAULT 0
+_TABLES = (
+    "CREATE TABLE calls (key TEXT PRIMARY KEY, reply TEXT NOT NULL)",
+    "CREATE TABLE batches (intent TEXT PRIMARY KEY, time TEXT NOT NULL, keys TEXT NOT NULL, batch TEXT, "
+    "done INTEGER NOT NULL DEFAULT 0)",
 )
-"""
 _OPEN: dict[Path, "CallStore"] = {}
 
 
@@ -38,45 +36,37 @@ def open_store(path: str | Path) -> "CallStore":
     """The store at a path, created with its folders if there is none; one object per file and process.
 
     `calls/NAME.jsonl`, a store of the older form, stands for `calls/NAME.sqlite`, and is taken into it once.
-
     Logs a warning if batches sent from this store hold replies that are not in it: `ask` would pay for them again.
 
     Raises:
         ValueError: If the file is no call store, or was written by a newer version.
     """
-    resolved = Path(path).resolve()
-    if resolved.suffix == ".jsonl":
-        resolved = resolved.with_suffix(".sqlite")
-    if resolved not in _OPEN:
-        store = _OPEN[resolved] = CallStore(resolved)
-        if waiting := len(store.in_batches()):
+    path = Path(path).resolve()
+    if path.suffix == ".jsonl":
+        path = path.with_suffix(".sqlite")
+    if path not in _OPEN:
+        _OPEN[path] = CallStore(path)
+        if waiting := len(_OPEN[path].in_batches()):
             logging.getLogger(__name__).warning(
-                "%s: %d calls are in batches whose results are not in the store yet; the command that sent them "
-                "(`cpt judge batch` or `cpt generate --batch`) collects them if it is given the same again, and asking "
-                "them online pays for them twice",
-                resolved,
-                waiting,
+                f"{path}: {waiting} calls are in batches whose results are not in the store yet; run the command that "
+                "sent them again to collect them, since asking online pays for them twice"
             )
-    return _OPEN[resolved]
+    return _OPEN[path]
 
 
 class CallStore:
-    """Replies by `Call.key`. Use `open_store`.
+    """Replies by `Call.key`, in the SQLite file `path`. Use `open_store`.
 
     It outlives event loops, so that several `eval()` calls of one process can share it. Two loops at the same time may
     put and get, but not ask the same call: who asks second would wait for an event of the other loop.
-
-    Attributes:
-        path: The SQLite file.
-        in_flight: Keys that are being asked now by this process, with the event that ends the wait for them.
     """
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self.in_flight: dict[str, anyio.Event] = {}
-        self._lock, self._read_lock, self._pending_lock = threading.Lock(), threading.Lock(), threading.Lock()
-        self._pending: list[tuple[str, str]] = []
+        self.in_flight: dict[str, anyio.Event] = {}  # keys that this process asks now, and what ends the wait for them
+        self._lock, self._read_lock = threading.Lock(), threading.Lock()
+        self._pending: list[tuple[str, str]] = []  # added to by any thread, taken from by the one that has the lock
         self._writer, self._reader = _connected(path), _connected(path)
 
     def __len__(self) -> int:
@@ -91,7 +81,7 @@ class CallStore:
         return Reply(**json.loads(rows[0][0])) if rows else None
 
     def replies(self) -> Iterator[Reply]:
-        """Every reply, in the order in which they were put."""
+        """Every reply, in the order in which they were put; those put meanwhile too."""
         last = -1
         query = "SELECT rowid, reply FROM calls WHERE rowid > ? ORDER BY rowid LIMIT ?"
         while rows := self._read(query, last, REPLIES_PER_PAGE):
@@ -100,20 +90,17 @@ class CallStore:
             last = rows[-1][0]
 
     async def put(self, *replies: Reply) -> None:
-        """Keeps replies; returns when they are on disk. Replies put at the same time share one commit.
+        """Keeps replies, even if the caller is cancelled; returns when they are on disk.
 
-        They are paid for, so they are kept even if the caller is cancelled, before or meanwhile.
+        Replies put at the same time share one commit.
 
         Raises:
             OSError: If they cannot be written now; the next put, or `close`, writes them too.
         """
-        with self._pending_lock:
-            self._pending += [(reply.key, json.dumps(asdict(reply))) for reply in replies]
+        self._pending.extend([(reply.key, json.dumps(asdict(reply))) for reply in replies])
         try:
-            # in a thread, with a thread's lock: the work ends even if the caller is cancelled or its event loop stops
-            with anyio.CancelScope(shield=True):  # anyio looks for a cancellation before it starts the thread
-                await anyio.to_thread.run_sync(self._flush)
-        except asyncio.CancelledError:  # of the task by asyncio itself, which no shield holds off
+            await anyio.to_thread.run_sync(self._flush)
+        except anyio.get_cancelled_exc_class():  # before the thread began, or while it works
             self._flush()
             raise
 
@@ -130,11 +117,7 @@ class CallStore:
             return rows
 
     def close(self) -> None:
-        """Writes what is pending, and closes the file.
-
-        Raises:
-            OSError: If that cannot be written; the store is closed all the same.
-        """
+        """Writes what is pending, and closes the file, even if that cannot be written (OSError)."""
         try:
             self._flush()
         finally:
@@ -148,17 +131,15 @@ class CallStore:
 
     def _flush(self) -> None:
         with self._lock:
-            with self._pending_lock:
-                rows, self._pending = self._pending, []
+            rows = list(self._pending)
             if not rows:
                 return  # the one before wrote ours as well
             try:
                 self._write(rows)
             except sqlite3.Error as error:
-                with self._pending_lock:
-                    self._pending = rows + self._pending
                 number = errno.ENOSPC if "full" in str(error) else errno.EIO
                 raise OSError(number, str(error), str(self.path)) from error
+            del self._pending[: len(rows)]
 
     def _write(self, rows: list[tuple[str, str]]) -> None:
         with self._writer:
@@ -168,37 +149,45 @@ class CallStore:
 
 def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    deadline = time.monotonic() + BUSY_SECONDS
     try:
-        while True:
-            try:
-                [(schema,)] = connection.execute("PRAGMA user_version").fetchall()
-                if schema > SCHEMA:
-                    raise ValueError(f"{path}: got schema {schema}, expected at most {SCHEMA}: update cpt-tasks")
-                connection.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError as error:
-                # a change to WAL does not wait for another process that makes it
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-        connection.execute("PRAGMA synchronous = FULL")
-        if schema < SCHEMA:
+        if _schema(connection) > SCHEMA:
+            raise ValueError(f"{path}: got schema {_schema(connection)}, expected at most {SCHEMA}: update cpt-tasks")
+        _use_wal(connection)
+        if _schema(connection) < SCHEMA:
             _create(connection, path.with_suffix(".jsonl"))
-        return connection
-    except sqlite3.DatabaseError as error:
+    except Exception as error:
         connection.close()
-        raise ValueError(f"{path}: {error}, expected a call store in SQLite; restore it, or name another") from error
-    except BaseException:
-        connection.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise ValueError(
+                f"{path}: {error}, expected a call store in SQLite; restore it, or name another"
+            ) from error
         raise
+    return connection
+
+
+def _schema(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            return
+        except sqlite3.OperationalError as error:
+            # a change to WAL does not wait for another process that makes it, as other statements do
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _create(connection: sqlite3.Connection, older: Path) -> None:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchall() == [(0,)]:  # else another process was faster
-            for statement in (_CALLS, _BATCHES, f"PRAGMA user_version = {SCHEMA}"):
+        if _schema(connection) < SCHEMA:  # else another process was faster
+            for statement in (*_TABLES, f"PRAGMA user_version = {SCHEMA}"):
                 connection.execute(statement)
             connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?)", _older(older))
 
@@ -215,7 +204,5 @@ def _older(path: Path) -> Iterator[tuple[str, str]]:
                 record = json.loads(line)
                 yield record["key"], json.dumps(record)
             except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path}, line {number}: got {line[:40]!r}, expected a JSON object with a key; this is not a call "
-                    "store, or was edited: restore or remove the line"
-                ) from error
+                expected = "expected a JSON object with a key; restore or remove the line"
+                raise ValueError(f"{path}, line {number}: got {line[:40]!r}, {expected}") from error

@@ -4,8 +4,6 @@ from rubrics.levels import LOW_MAX, MAX_SCORE, MIN_SCORE, MODERATE_MAX, ScoreLev
 from rubrics.load import Split, all_user_prompts, load_rubric, load_rubrics, load_user_prompts, rubric_ids
 from rubrics.schema import Criterion, Descriptors, Measure, Rubric, Wordings, joint_system_prompt
 
-Paraphrases = Wordings  # the name until 0.1; goes with the next release
-
 __all__ = [
     "LOW_MAX",
     "MAX_SCORE",
@@ -14,7 +12,6 @@ __all__ = [
     "Criterion",
     "Descriptors",
     "Measure",
-    "Paraphrases",
     "Rubric",
     "ScoreLevel",
     "Split",

@@ -1,18 +1,14 @@
-"""`cpt rubric`: work on rubric files.
-
-cpt rubric lint my_rubric.yaml --strict
-cpt rubric import my_rubric.md --family poems --licence CC0-1.0
-cpt rubric export labyrinth > labyrinth.md
-"""
+"""`cpt rubric lint`, `import` and `export`."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 
 import click
 
 from rubrics.files import write_whole
-from rubrics.lint import lint_file
-from rubrics.load import LIBRARY, load_rubric, rubric_ids, rubric_yaml
+from rubrics.lint import lint_rubric
+from rubrics.load import load_rubric, rubric_ids, rubric_yaml
 from rubrics.markdown import as_slug, read_rubric_text, rubric_page
 from rubrics.schema import Rubric, problem_texts
 
@@ -21,30 +17,26 @@ UNKNOWN_LICENCE = "unknown"
 
 
 @click.command(name="lint")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("rubrics", nargs=-1)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-def lint_command(files: tuple[Path, ...], strict: bool) -> None:
-    """Find what is wrong with rubric FILES; without one, with the library.
+def lint_command(rubrics: tuple[str, ...], strict: bool) -> None:
+    """Find what is wrong with RUBRICS, files or ids of the library; without one, with all of the library.
 
-    Exit status: 0 nothing wrong, 1 errors (or warnings, with --strict), 2 a file cannot be read.
+    Exit status: 0 nothing wrong, 1 errors (or warnings, with --strict).
     """
-    paths = list(files) or [LIBRARY / f"{rubric_id}.yaml" for rubric_id in rubric_ids()]
-    severities, unreadable = [], 0
-    for path in paths:
+    counts = Counter(error=0, warning=0)
+    for name in rubrics or rubric_ids():
         try:
-            findings = lint_file(path)
-        except (OSError, ValueError) as error:
-            unreadable += 1
-            reason = error.strerror if isinstance(error, OSError) else error
-            click.echo(f"{path}: cannot be read: {reason}; expected a rubric as a YAML file in UTF-8", err=True)
-            continue
-        name = path.name if path.parent == LIBRARY else path
-        for finding in findings:
-            severities.append(finding.severity)
-            click.echo(f"{name}: {finding}")
-    errors, warnings = severities.count("error"), severities.count("warning")
-    click.echo(f"{len(paths) - unreadable} rubrics read: {errors} errors, {warnings} warnings", err=True)
-    sys.exit(2 if unreadable else int(errors > 0 or (strict and warnings > 0)))
+            findings = [(finding.severity, str(finding)) for finding in lint_rubric(load_rubric(name))]
+        except ValueError as error:
+            findings = [("error", f"error: {error}")]
+        for severity, text in findings:
+            counts[severity] += 1
+            click.echo(f"{name}: {text}")
+    click.echo(
+        f"{len(rubrics or rubric_ids())} rubrics: {counts['error']} errors, {counts['warning']} warnings", err=True
+    )
+    sys.exit(int(counts["error"] > 0 or (strict and counts["warning"] > 0)))
 
 
 @click.command(name="import")
@@ -53,9 +45,9 @@ def lint_command(files: tuple[Path, ...], strict: bool) -> None:
 @click.option("--family", help=f"Its family, which decides the user prompts. Default: as in the text, or {NEW_FAMILY}.")
 @click.option("--licence", help=f"Its licence. Default: as in the text, or {UNKNOWN_LICENCE}: to be filled in.")
 @click.option("--source", help="Where it comes from. Default: as in the text, or the name of FILE.")
-@click.option("--out", type=click.Path(path_type=Path), help="File ID.yaml, or a folder for it. Default: ID.yaml here.")
+@click.option("--out", default=".", type=click.Path(file_okay=False, path_type=Path), help="Folder of ID.yaml.")
 @click.option("--force", is_flag=True, help="Overwrite the file if there is one.")
-def import_command(file: Path, out: Path | None, force: bool, **given: str | None) -> None:
+def import_command(file: Path, out: Path, force: bool, **given: str | None) -> None:
     """Make a rubric file of FILE: a table of criteria, such as `cpt rubric export` writes, or criteria of Prometheus.
 
     The table has a header with criterion, weight and five grades, parted by tabs or pipes; above it stand title and
@@ -77,11 +69,9 @@ def import_command(file: Path, out: Path | None, force: bool, **given: str | Non
         raise _Refusal(f"{file}: cannot be read: {reason}; expected a text file in UTF-8") from error
     except ValueError as error:
         raise _Refusal(f"{file}: no rubric can be made of it: {'; '.join(problem_texts(error))}") from error
-    path = out / f"{rubric.id}.yaml" if out and out.is_dir() else out or Path(f"{rubric.id}.yaml")
-    if path.name != f"{rubric.id}.yaml":
-        raise _Refusal(f"{path}: expected the name {rubric.id}.yaml, since the id is {rubric.id!r}; --id sets another")
+    path = out / f"{rubric.id}.yaml"
     if path.exists() and not force:
-        raise _Refusal(f"{path} exists; expected another file with --out, or --force to overwrite it")
+        raise _Refusal(f"{path} exists; expected another folder with --out, or --force to overwrite it")
     write_whole(path, rubric_yaml(rubric))
     click.echo(f"{path}: {len(rubric.criteria)} criteria")
     if not rubric.system_prompts:

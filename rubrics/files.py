@@ -57,12 +57,8 @@ def json_line(row: BaseModel | Mapping[str, Any]) -> str:
 def read_jsonl(path: Path, skip: Callable[[str], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number, from 1, and object of every line that is not blank; UTF-8 with or without a byte order mark.
 
-    Only a newline ends a line, not U+2028 and the like inside a text.
-
-    Args:
-        path: File, packed with gzip if its name ends in .gz.
-        skip: Gets the message about a line that is not UTF-8 or holds no JSON object, and the next lines go on.
-            Without it such a line raises.
+    Only a newline ends a line, not U+2028 and the like inside a text. The file is packed with gzip if its name ends in
+    .gz. A line that is not UTF-8 or holds no JSON object raises, or gives its message to `skip` and is left out.
 
     Raises:
         ValueError: If the file is missing, its gzip is broken, or at a bad line without `skip`.
@@ -90,14 +86,11 @@ def read_jsonl(path: Path, skip: Callable[[str], None] | None = None) -> Iterato
 def _json_object(line: bytes, where: str) -> dict[str, Any]:
     try:
         content = json.loads(line.decode("utf-8", "surrogatepass"))
+        if not isinstance(content, dict):
+            raise ValueError("it is another value")
     except UnicodeDecodeError as error:
         raise ValueError(f"{where}: not UTF-8 ({error.reason}), save the file as UTF-8") from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{where}: got {_start(line)}, expected a JSON object in one line ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{where}: got {_start(line)}, expected a JSON object")
+    except (ValueError, RecursionError) as error:
+        start = line.decode("utf-8", "replace")[:40]
+        raise ValueError(f"{where}: got {start!r}, expected a JSON object in one line ({error})") from error
     return content
-
-
-def _start(line: bytes) -> str:
-    return repr(line.decode("utf-8", "replace")[:40])

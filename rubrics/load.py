@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
@@ -24,10 +24,7 @@ def rubric_ids() -> list[str]:
 
 
 def load_rubric(name: str | Path) -> Rubric:
-    """One rubric, from the library by id or from a file by path.
-
-    Args:
-        name: An id of `rubric_ids()`, or a path that ends in .yaml.
+    """One rubric, from the library by its id or from a file by its path, which ends in .yaml.
 
     Raises:
         ValueError: If there is no such rubric, the file's name differs from the id in it, or the content is not valid.
@@ -37,29 +34,14 @@ def load_rubric(name: str | Path) -> Rubric:
         raise ValueError(f"rubric {str(name)!r} not found, expected one of {rubric_ids()} or the path of a .yaml file")
     where = f"{path.parent.name}/{path.name}"
     try:
-        rubric = Rubric.model_validate(read_mapping(path))
+        rubric = Rubric.model_validate(yaml.load(path.read_text(encoding="utf-8-sig"), Loader=YAML_LOADER))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where}: not valid YAML: {error}") from error
     except ValueError as error:
-        first, *others = problem_texts(error)
-        raise ValueError(f"{where}: {first}" + (f" (and {len(others)} more)" if others else "")) from error
+        raise ValueError(f"{where}: {'; '.join(problem_texts(error))}") from error
     if rubric.id != path.stem:
         raise ValueError(f"{where}: id is {rubric.id!r}, expected the file's name {path.stem!r}")
     return rubric
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """What a rubric file holds, before it is known to be a rubric.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is not a YAML mapping in UTF-8.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=YAML_LOADER)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"got {type(content).__name__}, expected a mapping with the fields of a rubric")
-    return content
 
 
 def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
@@ -75,15 +57,13 @@ def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
     """
     names = selection.split(",") if isinstance(selection, str) else list(selection)
     names = [name.strip() for name in names if name.strip()]
-    if names == ["all"]:
-        return [load_rubric(name) for name in rubric_ids()]
     if len(names) == 1 and names[0] not in rubric_ids() and not names[0].endswith(".yaml"):
         library = [load_rubric(name) for name in rubric_ids()]
-        if family := [rubric for rubric in library if rubric.family == names[0]]:
-            return family
-        core = [rubric for rubric in library if rubric.family != RATINGS_FAMILY]
         if names[0] in ("core", "train", "heldout"):
+            core = [rubric for rubric in library if rubric.family != RATINGS_FAMILY]
             return [rubric for rubric in core if names[0] in ("core", rubric.split)]
+        if family := [rubric for rubric in library if names[0] in ("all", rubric.family)]:
+            return family
     if not names or len(set(names)) < len(names):
         raise ValueError(f"rubrics: got {names}, expected at least one id, each once, out of {rubric_ids()}")
     return [load_rubric(name) for name in names]
@@ -92,9 +72,7 @@ def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
 def load_user_prompts(split: Split, family: str = "") -> dict[str, str]:
     """User prompts of one split: id -> text, in the order of the file.
 
-    Args:
-        split: "train" or "test".
-        family: Family of the rubrics that will be asked for; one without prompts of its own takes the general ones.
+    Those of a family of rubrics, if it has its own; else the general ones.
 
     Raises:
         ValueError: If the split is unknown.
@@ -126,7 +104,7 @@ def rubric_yaml(rubric: Rubric) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Whole numbers without a point, and every text as it is."""
+    pass
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -27,23 +27,29 @@ _CELL = re.compile(r"((?:\\.|[^\\|]|\\$)*)(?:\||$)")
 
 
 def rubric_page(rubric: Rubric) -> str:
-    """The page: title, fields, objective, table of criteria (with their measures), rewards, table of system prompts."""
+    """The page, with everything that is in the rubric."""
     measures = _MEASURE if any(criterion.measure for criterion in rubric.criteria) else ()
+    criteria = (
+        {"criterion": criterion.title, "id": criterion.id, "weight": f"{_shown(criterion.weight)}%"}
+        | criterion.descriptors.model_dump()
+        | (criterion.measure.model_dump(by_alias=True) if criterion.measure else {})
+        for criterion in rubric.criteria
+    )
     blocks = [
         f"# {escape(rubric.title)}",
         "\n".join(f"- {name.capitalize()}: {escape(getattr(rubric, name))}" for name in FIELDS),
         f"Objective: {escape(rubric.objective)}",
-        _table(("criterion", "id", "weight", *GRADES, *measures), _criteria_rows(rubric)),
+        _table(("criterion", "id", "weight", *GRADES, *measures), criteria),
     ]
     if rubric.rewards_and_penalties is not None:
         blocks.append(f"Rewards and penalties: {escape(rubric.rewards_and_penalties)}")
-    if rubric.system_prompts:
-        wordings = (
-            {"level": level, "split": split, "wording": wording}
-            for level, prompts in rubric.system_prompts.items()
-            for split in ("train", "heldout")
-            for wording in getattr(prompts, split)
-        )
+    wordings = [
+        {"level": level, "split": split, "wording": wording}
+        for level, prompts in rubric.system_prompts.items()
+        for split, of_split in prompts
+        for wording in of_split
+    ]
+    if wordings:
         blocks.append(_table(_WORDING, wordings))
     return "\n\n".join(blocks) + "\n"
 
@@ -53,21 +59,21 @@ def read_rubric_text(text: str, name: str) -> dict[str, Any]:
 
     Args:
         text: The whole text.
-        name: Name of its file without ending: the title of a form that has none.
+        name: Name of its file without ending, which is the title of a form that has none.
 
     Raises:
         ValueError: If the text has another form, or something in it has no place in a rubric.
     """
     text = re.sub(r"\r\n?", "\n", text)
-    if text.lstrip().startswith("{"):
-        return _read_prometheus_json(text, name)
     lines = text.split("\n")
     for number, line in enumerate(lines):
         if {"criterion", "weight"} <= {*_column_names(line)}:
             return _read_table_form(lines, number)
-    start, *parts = re.split(r"^Score ([1-5]): *", text, flags=re.MULTILINE)
-    if parts[::2] == ["1", "2", "3", "4", "5"]:
-        return _prometheus(start.strip().removeprefix("[").removesuffix("]"), parts[1::2], name)
+    criteria, *scores = re.split(r"^Score ([1-5]): *", text, flags=re.MULTILINE)
+    if scores[::2] == ["1", "2", "3", "4", "5"]:
+        return _prometheus(criteria.strip().removeprefix("[").removesuffix("]"), scores[1::2], name)
+    if text.lstrip().startswith("{"):
+        return _read_json(text, name)
     raise ValueError(
         "got prose, expected a page of `cpt rubric export`, a table whose header names criterion, weight and five "
         "grades, or criteria of Prometheus; `cpt rubric draft --from FILE --model MODEL` has a model read all else"
@@ -93,22 +99,14 @@ def unescape(text: str) -> str:
     return _MARK.sub(lambda mark: mark[1] or (chr(int(mark[2])) if mark[2] else "\n"), text)
 
 
-def _criteria_rows(rubric: Rubric) -> Iterator[dict[str, str]]:
-    for criterion in rubric.criteria:
-        row = {"criterion": criterion.title, "id": criterion.id, "weight": f"{_number(criterion.weight)}%"}
-        if measure := criterion.measure:
-            row |= {"statistic": measure.statistic, "from": _number(measure.start), "to": _number(measure.end)}
-        yield row | criterion.descriptors.model_dump()
-
-
-def _number(number: float) -> str:
-    return repr(number).removesuffix(".0")
-
-
-def _table(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+def _table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     titles = [name.replace("_", " ").capitalize() for name in columns]
-    cells = [[escape(row.get(name, "")) for name in columns] for row in rows]
+    cells = [[escape(_shown(row.get(name, ""))) for name in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in (titles, ["---"] * len(columns), *cells))
+
+
+def _shown(value: str | float) -> str:
+    return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
 def _read_table_form(lines: Sequence[str], header: int) -> dict[str, Any]:
@@ -120,9 +118,7 @@ def _read_table_form(lines: Sequence[str], header: int) -> dict[str, Any]:
     wordings = next((number for number in range(end, len(lines)) if lines[number].startswith("|")), len(lines))
     content = _read_head(lines[:header]) | {"criteria": _read_criteria(lines[header:end])}
     if below := "\n".join(lines[end:wordings]).strip():
-        content["rewards_and_penalties"] = unescape(
-            re.sub(r"^Rewards and penalties: *", "", below, flags=re.IGNORECASE)
-        )
+        content["rewards_and_penalties"] = _unlabelled("Rewards and penalties", below)
     for row in _read_rows(lines[wordings:], _WORDING) if wordings < len(lines) else ():
         prompts = content.setdefault("system_prompts", {}).setdefault(row["level"], {})
         prompts.setdefault(row["split"], []).append(row["wording"])
@@ -145,8 +141,12 @@ def _read_head(lines: Sequence[str]) -> dict[str, Any]:
     if rest and "title" not in content:
         content["title"] = unescape(rest.pop(0))
     if rest:
-        content["objective"] = unescape(re.sub(r"^Objective: *", "", "\n".join(rest), flags=re.IGNORECASE))
+        content["objective"] = _unlabelled("Objective", "\n".join(rest))
     return content
+
+
+def _unlabelled(label: str, text: str) -> str:
+    return unescape(re.sub(f"^{label}: *", "", text, flags=re.IGNORECASE))
 
 
 def _read_criteria(lines: Iterable[str]) -> list[dict[str, Any]]:
@@ -195,18 +195,15 @@ def _column_names(line: str) -> list[str]:
     return ["criterion" if cell == "criteria" else cell for cell in cells]
 
 
-def _read_prometheus_json(text: str, name: str) -> dict[str, Any]:
+def _read_json(text: str, name: str) -> dict[str, Any]:
+    """As the Feedback Collection has it, whose keys start with `orig_`, or BiGGen Bench, whose rows nest it."""
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}") from error
-    content = content.get("score_rubric", content)  # rows of BiGGen Bench nest it
-    pairs = content.items() if isinstance(content, dict) else ()
-    content = {key.removeprefix("orig_"): value for key, value in pairs}  # of the Feedback Collection
-    names = ["criteria", *(f"score{score}_description" for score in range(1, 6))]
-    if missing := [key for key in names if not isinstance(content.get(key), str)]:
-        raise ValueError(f"got JSON without the texts {missing}, expected those of Prometheus: {', '.join(names)}")
-    return _prometheus(content["criteria"], [content[name] for name in names[1:]], name)
+        fields = {key.removeprefix("orig_"): value for key, value in content.get("score_rubric", content).items()}
+        return _prometheus(fields["criteria"], [fields[f"score{score}_description"] for score in range(1, 6)], name)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        expected = "expected the texts criteria and score1_description to score5_description of Prometheus"
+        raise ValueError(f"got JSON that breaks at {error!r}, {expected}") from error
 
 
 def _prometheus(criteria: str, descriptions: Sequence[str], name: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ A rubric is read by people and by judges. Its criteria carry five descriptors ea
 
 import hashlib
 import json
+import reprlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -19,7 +21,6 @@ WordingSplit = Literal["train", "heldout"]
 
 MIN_TRAIN_WORDINGS = 4
 MIN_HELDOUT_WORDINGS = 3
-_SHOWN_CHARACTERS = 80  # of a wrong value, in a message
 
 
 class _Frozen(BaseModel):
@@ -52,15 +53,12 @@ class Measure(_Frozen):
     @model_validator(mode="after")
     def _ramp_has_width(self) -> Self:
         if self.start == self.end:
-            raise ValueError(
-                f"measure {self.statistic}: from and to are both {self.start}, expected two different values"
-            )
+            raise ValueError(f"from and to are both {self.start}, expected two different values")
         return self
 
     def score(self, value: float) -> float:
         """Criterion score, 0-100, for a value in the unit of the statistic."""
-        position = (value - self.start) / (self.end - self.start)
-        return 100.0 * min(1.0, max(0.0, position))
+        return 100.0 * min(1.0, max(0.0, (value - self.start) / (self.end - self.start)))
 
 
 class Criterion(_Frozen):
@@ -81,10 +79,10 @@ class Wordings(_Frozen):
 
     @model_validator(mode="after")
     def _all_different(self) -> Self:
-        wordings = [*self.train, *self.heldout]
-        repeated = sorted({wording for wording in wordings if wordings.count(wording) > 1})
-        if repeated:
-            raise ValueError(f"wording given twice: {repeated[0]!r}, expected every wording once, train or heldout")
+        wordings = Counter([*self.train, *self.heldout])
+        [(wording, count)] = wordings.most_common(1)
+        if count > 1:
+            raise ValueError(f"wording given twice: {wording!r}, expected every wording once, train or heldout")
         return self
 
 
@@ -128,9 +126,10 @@ class Rubric(_Frozen):
         ids = [criterion.id for criterion in self.criteria]
         if len(set(ids)) < len(ids):
             raise ValueError(f"criterion ids {ids} repeat, expected each id once")
-        missing = [level.value for level in ScoreLevel if level not in self.system_prompts]
-        if self.system_prompts and missing:
-            raise ValueError(f"system_prompts lack {missing}, expected {[level.value for level in ScoreLevel]}")
+        if self.system_prompts and (
+            missing := [str(level) for level in ScoreLevel if level not in self.system_prompts]
+        ):
+            raise ValueError(f"system_prompts lack {missing}, expected {[str(level) for level in ScoreLevel]}")
         return self
 
     @property
@@ -145,10 +144,8 @@ class Rubric(_Frozen):
             ValueError: If the rubric has none.
         """
         if not self.system_prompts:
-            raise ValueError(
-                f"rubric {self.id!r} has no system prompts, expected some for each level; write them with "
-                "`cpt rubric prompts`"
-            )
+            remedy = "expected some for each level; `cpt rubric prompts` writes them"
+            raise ValueError(f"rubric {self.id!r} has no system prompts, {remedy}")
         prompts = self.system_prompts[level]
         return prompts.train if wording_split == "train" else prompts.heldout
 
@@ -176,20 +173,14 @@ def joint_system_prompt(wordings: Sequence[str]) -> str:
     return "\n\n".join(wordings)
 
 
-def schema_problems(error: ValidationError) -> list[tuple[str, str]]:
-    """Field ("" for the whole) and sentence (expected, got) of everything that breaks a schema."""
-    problems = []
-    for problem in error.errors():
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] not in ("value_error", "missing"):
-            got = repr(problem["input"])
-            message += f", got {got if len(got) <= _SHOWN_CHARACTERS else got[: _SHOWN_CHARACTERS - 3] + '...'}"
-        problems.append((".".join(str(part) for part in problem["loc"]), message))
-    return problems
-
-
 def problem_texts(error: ValueError) -> list[str]:
-    """The `schema_problems` as one sentence each; of another error its text."""
+    """A sentence (field, expected, got) on everything that breaks a schema; of another error its text."""
     if not isinstance(error, ValidationError):
         return [str(error)]
-    return [f"{where}: {message}" if where else message for where, message in schema_problems(error)]
+    texts = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        got = "" if problem["type"] in ("value_error", "missing") else f", got {reprlib.repr(problem['input'])}"
+        sentence = problem["msg"].removeprefix("Value error, ") + got
+        texts.append(f"{where}: {sentence}" if where else sentence)
+    return texts

@@ -1,6 +1,4 @@
-"""The benchmarks in lm-evaluation-harness: `cpt_rubric_adherence` and `cpt_best_of_n`.
-
-    cpt-lm-eval --model hf --model_args pretrained=BASE,peft=ADAPTER,dtype=float32 --tasks cpt_rubric_adherence
+"""The benchmarks in lm-evaluation-harness: `cpt_rubric_adherence` and `cpt_best_of_n`; see README.md.
 
 The same documents, judges and statistics as the tasks of inspect. Only `task` and `command` import lm_eval.
 """

@@ -1,15 +1,10 @@
 """The command `cpt-lm-eval`: lm_eval's own, with our tasks included and the chat template applied.
 
-    cpt-lm-eval --model hf --model_args pretrained=BASE,peft=ADAPTER,dtype=float32 --tasks cpt_rubric_adherence \
-        --metadata judge=measured rubrics=measured limit_per_cell=4
-    lm_eval run --include_path "$(cpt-lm-eval --include-path)" --apply_chat_template --tasks cpt_rubric_adherence ...
-
 With our tasks only, it skips the scan of lm_eval's own and checks the names in --metadata.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,7 +30,8 @@ def main() -> None:
     try:
         if getattr(arguments, "command", None) == "run":
             arguments = included(arguments)
-            if _only_ours(arguments.tasks or ()):
+            ours = {TAG, *(path.stem for path in Path(include_path()).glob("*.yaml"))}
+            if arguments.tasks and set(arguments.tasks) <= ours:
                 check_names(arguments.metadata or {})
                 skip_other_tasks()
         command.execute(arguments)
@@ -50,12 +46,3 @@ def included(arguments: argparse.Namespace) -> argparse.Namespace:
     if arguments.config is None:
         changes["apply_chat_template"] = getattr(arguments, "apply_chat_template", True)
     return argparse.Namespace(**(vars(arguments) | changes))
-
-
-def _only_ours(tasks: Iterable[str]) -> bool:
-    ours = {TAG, *(path.stem for path in Path(include_path()).glob("*.yaml"))}
-    return bool(tasks) and set(tasks) <= ours
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import anyio
 from inspect_ai.model import get_model
 
 from cpt_tasks.lm_harness.documents import CannotRunError, Document, Settings
@@ -19,6 +18,7 @@ from judges import (
     Judge,
     JudgeFailure,
     JudgeFailureRecord,
+    Judgment,
     MeasuredJudge,
     check_measurable,
     judge_model,
@@ -34,11 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_judge(settings: Settings) -> Judge:
-    """The judge of the settings, before any response is paid for.
-
-    Raises:
-        CannotRunError: If a rubric cannot be measured, there is no key for the model, or its call store is no store.
-    """
+    """The judge; CannotRunError if a rubric cannot be measured, a key is missing, or the call store is no store."""
     name = DEFAULT_JUDGE if settings.judge == "model" else settings.judge
     try:
         if settings.judge == "measured":
@@ -68,51 +64,29 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
     """
     rubrics = {rubric.id: rubric for rubric in load_rubrics(settings.rubrics)}
     judge = make_judge(settings)
-    verdicts: list[dict[str, Any]] = [{} for _ in responses]
 
-    async def judge_one(index: int, limiter: anyio.CapacityLimiter) -> None:
-        document, response = responses[index]
-        async with limiter:
-            verdict = await _verdict(judge, rubrics[document["rubric"]], document["user_prompt"], response)
-        verdicts[index] = {"response": response, "words": len(words(response))} | verdict
+    async def judge_all() -> list[dict[str, Any]]:
+        # as many at a time as inspect lets connections to a model be open
+        asked = [(rubrics[document["rubric"]], document["user_prompt"], response) for document, response in responses]
+        return await asyncio.gather(*(_verdict(judge, *one) for one in asked))
 
-    async def judge_all() -> None:
-        limiter = anyio.CapacityLimiter(settings.judge_workers)
-        async with anyio.create_task_group() as group:
-            for index in range(len(responses)):
-                group.start_soon(judge_one, index, limiter)
-
-    _run(judge_all)
+    with ThreadPoolExecutor(1) as pool:  # in a thread of its own: that of a notebook has a loop running
+        verdicts = pool.submit(lambda: asyncio.run(judge_all())).result()
     failed = [verdict for verdict in verdicts if verdict["score"] is None]
     if failed:
         modes = Counter(verdict["failure_mode"] for verdict in failed).most_common()
-        logger.warning(
-            "the judge failed on %d of %d responses, which stay unscored (%s); the first: %s",
-            len(failed),
-            len(verdicts),
-            ", ".join(f"{count} {mode}" for mode, count in modes),
-            failed[0]["failure"],
-        )
+        counts = ", ".join(f"{count} {mode}" for mode, count in modes)
+        said = "the judge failed on %d of %d responses, which stay unscored (%s); the first: %s"
+        logger.warning(said, len(failed), len(verdicts), counts, failed[0]["failure"])
     return [json.dumps(verdict, ensure_ascii=False) for verdict in verdicts]
 
 
 async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> dict[str, Any]:
+    record: Judgment | JudgeFailureRecord
     try:
         outcome = await outcome_of(judge, rubric, user_prompt, response)
+        record = JudgeFailureRecord.of(outcome, rubric) if isinstance(outcome, JudgeFailure) else outcome
     except Exception as error:  # whatever a provider's client raises: see judge_responses
         detail = f"{type(error).__name__}: {error}"
-        failed = JudgeFailureRecord(failure_mode=CALL_FAILED, failure=detail, rubric_hash=rubric.hash)
-        return {"score": None} | failed.model_dump()
-    if isinstance(outcome, JudgeFailure):
-        return {"score": None} | JudgeFailureRecord.of(outcome, rubric).model_dump()
-    return outcome.model_dump()
-
-
-def _run(work: Any) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        anyio.run(work)
-        return
-    with ThreadPoolExecutor(1) as pool:  # a notebook has a loop running in this thread
-        pool.submit(anyio.run, work).result()
+        record = JudgeFailureRecord(failure_mode=CALL_FAILED, failure=detail, rubric_hash=rubric.hash)
+    return {"response": response, "words": len(words(response)), "score": None} | record.model_dump()

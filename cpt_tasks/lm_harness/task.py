@@ -3,7 +3,6 @@
 lm_eval finds it through `class:` in `tasks/_cpt_task`.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,18 +12,14 @@ from cpt_tasks.lm_harness.documents import CannotRunError, Document, settings_of
 from cpt_tasks.lm_harness.judging import judge_responses, make_judge
 from cpt_tasks.lm_harness.lm_eval_private import messages_of, model_of, predicts_only
 
-logger = logging.getLogger(__name__)
-
 
 class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
     """A task whose documents bring their own system prompt and whose responses are judged by a rubric.
 
-    Args:
-        config: The YAML's content; `metric_list` is a function from settings to the list. lm_eval looks for a
-            parameter of this name.
+    In its YAML, `metric_list` is a function from settings to the list.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
+    def __init__(self, config: Mapping[str, Any]) -> None:  # lm_eval looks for a parameter of this name
         content = dict(config)
         content.pop("class", None)  # lm_eval's own configuration has no such field
         self.settings = settings_of(content.get("metadata") or {})
@@ -36,41 +31,28 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         super().__init__(config=content)
 
     def build_all_requests(self, **options: Any) -> None:
-        """Makes the requests.
-
-        Raises:
-            CannotRunError: If the system prompt would not reach the model as a turn of its own, or the judge cannot
-                be asked.
-        """
+        """Makes the requests; CannotRunError if system prompts would be lost or changed, or there is no judge."""
         if not (options.get("apply_chat_template") and options.get("chat_template")):
-            raise self._cannot_run(
-                "the system prompts need a chat template, or they would be glued to the user's text; pass "
-                "--apply_chat_template, and a model with a chat template"
+            raise CannotRunError(
+                f"{self.task_name}: the system prompts need a chat template, or they would be glued to the user's "
+                "text; pass --apply_chat_template, and a model with a chat template"
             )
-        if options.get("system_instruction"):
-            raise self._cannot_run(
-                "the task sets a system prompt of its own for every document, and --system_instruction would stand "
-                "before it; leave it out"
-            )
-        if options.get("cache_requests"):
-            raise self._cannot_run("--cache_requests would replay prompts made with other --metadata; leave it out")
+        for option, problem in (
+            ("system_instruction", "would stand before the system prompt that every document has"),
+            ("cache_requests", "would replay prompts made with other --metadata"),
+        ):
+            if options.get(option):
+                raise CannotRunError(f"{self.task_name}: --{option} {problem}; leave it out")
         if not predicts_only(self):
             make_judge(self.settings)  # says what it lacks before a response is paid for
         super().build_all_requests(**options)
 
     def construct_requests(self, doc: Document, ctx: Any, **options: Any) -> Any:
-        """The request of one document.
-
-        Raises:
-            CannotRunError: If the rendered chat has no system turn with the system prompt, or is too long.
-        """
-        if problem := chat_problem(doc, ctx, options["chat_template"]):
-            raise self._cannot_run(
-                f"the chat template {problem}; pass tokenizer=FOLDER in --model_args with one that "
-                "has a system turn, such as an adapter folder of recipes/dpo_lora.py"
-            )
-        if problem := length_problem(ctx, options["chat_template"], self.config.generation_kwargs):
-            raise self._cannot_run(problem)
+        """The request of one document; CannotRunError if its chat lacks the system turn, or is too long."""
+        render = options["chat_template"]
+        problem = chat_problem(doc, ctx, render) or length_problem(ctx, render, self.config.generation_kwargs)
+        if problem:
+            raise CannotRunError(f"{self.task_name}: {problem}")
         return super().construct_requests(doc, ctx, **options)
 
     def apply_filters(self) -> None:
@@ -80,8 +62,6 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         super().apply_filters()
         if predicts_only(self):
             return
-        if self.samples_many:
-            self._warn_of_duplicates()
         responses = [(instance.doc, response) for instance in self.instances for response in instance.resps]
         verdicts = iter(judge_responses(self.settings, responses))
         for instance in self.instances:
@@ -89,41 +69,29 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
             for name in instance.filtered_resps:
                 instance.filtered_resps[name] = mine if self.samples_many else mine[0]
 
-    def _cannot_run(self, problem: str) -> CannotRunError:
-        return CannotRunError(f"{self.task_name}: {problem}")
-
-    def _warn_of_duplicates(self) -> None:
-        """N samples of a document must differ, or best-of-k means nothing."""
-        repeating = sum(len(set(instance.resps)) < len(instance.resps) for instance in self.instances)
-        if repeating:
-            logger.warning(
-                "%d of %d documents have equal texts among their samples (n_distinct); does the model sample? A server "
-                "that is sent the same seed with every request answers the same: --gen_kwargs seed=None",
-                repeating,
-                len(self.instances),
-            )
-
 
 def chat_problem(document: Document, rendered: Any, render: Callable[[list[dict[str, str]]], Any]) -> str:
-    """What is wrong with a chat as the model will read it, "" if nothing is.
+    """What is wrong with a document's chat as the model will read it, "" if nothing is.
 
-    Args:
-        document: What is asked.
-        rendered: Its chat: a text, or for models behind an API messages, also as JSON in an attribute `prompt`.
-        render: Makes such a chat of messages.
+    `rendered` is a text, or for models behind an API messages, also as JSON in an attribute `prompt`; `render` makes
+    such a chat of messages.
     """
     system, user = document["system_prompt"].strip(), document["user_prompt"].strip()
+    problem = ""
     if (messages := messages_of(rendered)) is not None:
-        expected = [("system", system), ("user", user)]
         turns = [(message["role"], message["content"].strip()) for message in messages]
-        return "" if turns == expected else f"gives the turns {[role for role, _ in turns]}, expected system and user"
-    for name, text in (("system", system), ("user", user)):
-        if text not in rendered:
-            return f"leaves out the {name} turn"
-    before = render([{"role": "user", "content": user}]).partition(user)[0]
-    if rendered.startswith(before) and rendered[len(before) :].lstrip().startswith(system):
-        return "folds the system prompt into the user turn"
-    return ""
+        if turns != [("system", system), ("user", user)]:
+            problem = f"gives the turns {[role for role, _ in turns]}, expected system and user"
+    elif missing := [name for name, text in (("system", system), ("user", user)) if text not in rendered]:
+        problem = f"leaves out the {missing[0]} turn"
+    else:
+        before = render([{"role": "user", "content": user}]).partition(user)[0]
+        if rendered.startswith(before) and rendered[len(before) :].lstrip().startswith(system):
+            problem = "folds the system prompt into the user turn"
+    return problem and (
+        f"the chat template {problem}; pass tokenizer=FOLDER in --model_args with one that has a system turn, such as "
+        "an adapter folder of recipes/dpo_lora.py"
+    )
 
 
 def length_problem(rendered: Any, render: Callable[..., Any], generation: Mapping[str, Any]) -> str:

@@ -13,14 +13,13 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import vl_convert
-from altair.typing import ChartType
+from altair.typing import ChartType as ChartType
 
-from cpt_tasks.report.section import MAX_ROWS, Charts
+from cpt_tasks.report.section import Charts as Charts
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
 
-__all__ = ["COLOURS", "Charts", "ChartType", "MAX_ROWS"]
-
+MAX_ROWS = 5000  # of a chart's data, which stands in the page
 # Okabe and Ito's palette, told apart with any colour vision; the two lightest darkened so that marks keep 3:1 on white.
 # By the name that page.css has for them, which is another colour on a dark ground.
 PALETTE = {"c1": "#0072b2", "c2": "#d55e00", "c3": "#00875f", "c4": "#b8578f", "c5": "#a87500", "c6": "#2b86bd"}
@@ -29,7 +28,6 @@ PALETTE |= {"band": "#e3e1d8", "paper": "#ffffff"}
 COLOURS = [PALETTE[name] for name in ("c1", "c2", "c3", "c4", "c5", "c6", "ink")]
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"]
 INK, SOFT, RULE, BAND, PAPER = (PALETTE[name] for name in ("ink", "soft", "rule", "band", "paper"))
-ABOVE, BELOW = PALETTE["c1"], PALETTE["c2"]
 LEVELS = [level.value.replace("_", " ") for level in ScoreLevel]
 LEVEL_COLOURS = [PALETTE["c2"], PALETTE["middle"], PALETTE["c1"]]
 INTERVAL = {"ci_low": "95% from", "ci_high": "to"}
@@ -76,7 +74,7 @@ def shown_name(name: object) -> str:
 def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """The rows of the first models, rounded, as many models as have at most `MAX_ROWS` rows together.
 
-    Rows have a column `model`, and stand in the order of the models. `titled` says if models are left out.
+    Rows stand in the order of their column `model`. `titled` says if models are left out.
     """
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     sizes = frame.groupby("model", sort=False).size().cumsum()
@@ -87,14 +85,10 @@ def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame
 
 
 def titled(chart: ChartType, title: str, note: str, columns: Mapping[str, str], all_models: bool = False) -> ChartType:
-    """A chart with its title and a note.
+    """A chart, with its data at the top, with what it shows and how to read it.
 
-    Args:
-        chart: The chart, with its data at the top.
-        title: What it shows.
-        note: How to read it.
-        columns: Columns of its data with their captions: the table that stands beside it on the page.
-        all_models: Whether the page draws all models, whichever were chosen for the charts.
+    The table beside it on the page has the `columns` of its data, by caption. With `all_models` the page draws all
+    models, whichever were chosen for the charts.
     """
     counts = chart.data.attrs if isinstance(chart.data, pd.DataFrame) else {}
     if counts.get("drawn") != counts.get("models"):
@@ -158,26 +152,6 @@ def rows_height(rows: pd.DataFrame, field: str) -> int:
 def panels(chart: ChartType, field: str, columns: int, sort: Sequence[str] | None = None) -> ChartType:
     """The chart once for each value of a column, so many beside one another."""
     return chart.facet(alt.Facet(f"{field}:N", sort=sort, title=None), columns=columns)
-
-
-def heatmap(
-    rows: pd.DataFrame, x: alt.X, y: alt.Y, value: str, columns: Mapping[str, str], top: float = 1, form: str = ".2f"
-) -> ChartType:
-    """Numbers in cells, shaded up to `top`: blue, below zero orange; `columns` are those of the tooltip."""
-    cells = alt.Chart().encode(x=x, y=y)
-    strength = f"0.04 + 0.56 * min(1, abs(datum.{value}) / {top})"
-    shades = cells.transform_calculate(strength=strength).mark_rect(
-        cornerRadius=2, xOffset=1, x2Offset=-1, yOffset=1, y2Offset=-1
-    )
-    return alt.layer(
-        shades.encode(
-            color=alt.condition(f"datum.{value} < 0", alt.value(BELOW), alt.value(ABOVE)),
-            opacity=alt.Opacity("strength:Q", scale=None, legend=None),
-            tooltip=tips(columns),
-        ),
-        cells.mark_text().encode(text=alt.Text(f"{value}:Q", format=form)),
-        data=rows,
-    )
 
 
 def spec_of(chart: ChartType) -> dict[str, Any]:

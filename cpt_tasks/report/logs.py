@@ -5,7 +5,8 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from cpt_tasks.report.run import Judging, Run
 from cpt_tasks.statistics.frame import SCORER, frame_of
 from judges import ScoreRecord
 from judges.cost import total_usd
-from judges.reliability import noise_lines
+from judges.interval import NAN
+from judges.reliability import noise_lines, noise_values
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
 IFEVAL = "ifeval"
@@ -53,32 +55,32 @@ def read_run(path: str) -> Run:
     where = Path(log.location).name
     if log.status != "success":
         raise ValueError(f"{where}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
-    name = shown(log.eval.model.split("/", 1)[-1])
-    about = log.eval.metadata or {}
-    common: dict[str, Any] = {
-        "task": task_name(log),
-        "model": shown(log.eval.model),
-        "base": str(about.get("base", name)),
-        "adapter": about.get("adapter"),
-    }
-    if task_name(log) == IFEVAL:
-        return _ifeval_run(log, name, common)
+    name, about = shown(log.eval.model.split("/", 1)[-1]), log.eval.metadata or {}
+    prompting = str(log.eval.task_args.get("prompting", "system_prompt"))
+    run = Run(
+        task=task_name(log),
+        name=name if prompting == "system_prompt" else f"{name} [{prompting}]",
+        model=shown(log.eval.model),
+        base=str(about.get("base", name)),
+        adapter=about.get("adapter"),
+        prompting=prompting,
+        protocol={"task": task_name(log), "task_version": str(log.eval.task_version)},
+        frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason"]),
+        details=_details(log),
+    )
+    if run.task == IFEVAL:
+        return _with_ifeval(run, log)
     frame = frame_of(log)
     scored = frame[frame["score"].notna()] if len(frame) else frame
     if scored.empty:
         raise ValueError(f"{where}: no sample was scored by {SCORER}, expected a judged log of a cpt_tasks benchmark")
-    prompting = str(log.eval.task_args.get("prompting", "system_prompt"))
-    return Run(
-        **common,
-        name=name if prompting == "system_prompt" else f"{name} [{prompting}]",
-        prompting=prompting,
-        protocol=_protocol(log, frame, prompting),
+    further = [entry for record in scored["record"] for entry in record.also.items()]
+    return replace(
+        run,
+        protocol=run.protocol | _protocol(log, frame, prompting),
         frame=frame,
         judging=_judging(frame),
-        details=details_of(log),
-        further_rubrics={
-            rubric: entry.rubric_hash for record in scored["record"] for rubric, entry in record.also.items()
-        },
+        further_rubrics={rubric: entry.rubric_hash for rubric, entry in further},
     )
 
 
@@ -92,8 +94,8 @@ def shown(text: str) -> str:
     return Path(text).name if Path(text).is_absolute() else text
 
 
-def _ifeval_run(log: EvalLog, name: str, common: Mapping[str, Any]) -> Run:
-    """The run in a log of `inspect_evals/ifeval`: only the results in it are read, they stand under `details`."""
+def _with_ifeval(run: Run, log: EvalLog) -> Run:
+    """With the results of a log of `inspect_evals/ifeval`, under `details`; its samples are not read."""
     scores = log.results.scores if log.results else []
     values = {name: float(metric.value) for score in scores for name, metric in score.metrics.items()}
     results = {name: value for name, value in values.items() if not math.isnan(value)}
@@ -102,14 +104,7 @@ def _ifeval_run(log: EvalLog, name: str, common: Mapping[str, Any]) -> Run:
             f"{Path(log.location).name}: no metric {IFEVAL_HEADLINE!r} in it, expected one of inspect_evals/ifeval"
         )
     n = log.results.completed_samples if log.results else 0
-    return Run(
-        **common,
-        name=name,
-        prompting="system_prompt",
-        protocol={"task": task_name(log), "task_version": str(log.eval.task_version), "n": n},
-        frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason"]),
-        details=details_of(log) | {"n": n, "results": results},
-    )
+    return replace(run, protocol=run.protocol | {"n": n}, details=run.details | {"n": n, "results": results})
 
 
 def _judging(frame: pd.DataFrame) -> Judging:
@@ -121,13 +116,16 @@ def _judging(frame: pd.DataFrame) -> Judging:
     for entry in asked:
         usage.update(entry.usage)
     failed = judged[judged["failure"] != ""]
+    failures = Counter(failed["failure"] + " at " + failed["level"])
+    further_failures = Counter(f"{entry.failure_mode} by {rubric}" for rubric, entry in further if entry.failure_mode)
     return Judging(
-        failures=Counter(zip(failed["failure"], failed["level"], strict=True)),
+        failures=dict(sorted(failures.items())),
+        further_failures=dict(sorted(further_failures.items())),
         attempts=sum(entry.attempts for entry in asked),
         usage=usage,
         cost_usd=total_usd([entry.cost_usd for entry in asked if entry.attempts]),
         noise=noise_lines(record.judgment for record in records),
-        further_failures=Counter((entry.failure_mode, rubric) for rubric, entry in further if entry.failure_mode),
+        attainable_accuracy=noise_values(record.judgment for record in records).get("attainable_accuracy", NAN),
     )
 
 
@@ -145,8 +143,6 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
     wordings = int(frame.groupby(cell, dropna=False).size().max())
     grid = sorted(json.dumps(row, default=str) for row in frame[cell].drop_duplicates().to_numpy().tolist())
     return {
-        "task": task_name(log),
-        "task_version": str(log.eval.task_version),
         "judge": only("judge"),
         "prompt_version": only("prompt_version"),
         "judge_protocol": only("protocol"),
@@ -163,20 +159,17 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
     }
 
 
-def details_of(log: EvalLog) -> dict[str, Any]:
+def _details(log: EvalLog) -> dict[str, Any]:
     """What a result may say of how a log was made."""
-    # an allow-list: other arguments of a model can be keys, addresses or folders of a machine
-    arguments = {key: log.eval.model_args[key] for key in SHOWN_MODEL_ARGS if key in log.eval.model_args}
-    config = log.eval.model_generate_config.model_dump(exclude_none=True) | log.plan.config.model_dump(
-        exclude_none=True
-    )
+    own_config = log.eval.model_generate_config.model_dump(exclude_none=True)
     return {
         "log": Path(log.location).name,
         "command": _command(log),
         "created": log.eval.created,
         "commit": log.eval.revision.commit if log.eval.revision else "unknown",
-        "model_args": arguments,
-        "generate_config": config,
+        # an allow-list: other arguments of a model can be keys, addresses or folders of a machine
+        "model_args": {key: log.eval.model_args[key] for key in SHOWN_MODEL_ARGS if key in log.eval.model_args},
+        "generate_config": own_config | log.plan.config.model_dump(exclude_none=True),
         "packages": log.eval.packages,
         "seconds": (pd.Timestamp(log.stats.completed_at) - pd.Timestamp(log.stats.started_at)).total_seconds(),
     }

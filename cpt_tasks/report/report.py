@@ -1,9 +1,6 @@
 """Recomputes everything a report carries from eval logs: tables, summary.json, figures and the page.
 
-    cpt report logs/base logs/tuned --out results/mine
-
-Everything is taken from the logs. Logs judged by different judges or prompt versions, or of different rubrics, splits
-or grids, are refused.
+cpt report logs/base logs/tuned --out results/mine
 """
 
 import json
@@ -27,7 +24,7 @@ from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.page.samples import level_order
 from cpt_tasks.report.run import Run, check_comparable, tell_apart
 from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
-from cpt_tasks.report.text import counted, image, models_note, tables_markdown, warn_of_resamples, write_command
+from cpt_tasks.report.text import counted, image, models_note, old_resamples, tables_markdown, write_command
 from rubrics.files import write_whole
 
 SCHEMA = 2
@@ -61,7 +58,7 @@ def summarise(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
     }
     for task in [task for task in SECTIONS if task in protocols]:
         section, of_task = SECTIONS[task], [run for run in runs if run.task == task]
-        compared = section.compare(of_task, seed) if section.compare else {}
+        compared = section.compare(of_task, seed)
         for run in of_task:
             prompts = run.frame["user_prompt_id"].nunique() if len(run.frame) else 0
             counts = {"n": len(run.scored), "unscored": run.unscored.total(), "user_prompts": prompts}
@@ -85,8 +82,7 @@ def of_task(summary: dict[str, Any], task: str) -> ModelSummaries:
 def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     """Writes summary.json, report.md, report.html, table.csv and figures; returns the first tables as Markdown.
 
-    table.csv is the first table of the first benchmark; the first table of each is returned if that is not
-    `rubric_adherence`.
+    table.csv is the first table of the first benchmark.
 
     Raises:
         ValueError: If runs of one benchmark cannot share a table.
@@ -103,24 +99,22 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
         section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in runs if run.task == task]
         charts = section.charts(models, own_runs) if can_draw() else {}
         tables = section.tables(models)
-        parts += [f"## {section.title}", section.intro_of(own_runs), models_note(models)]
-        parts += ["\n".join(f"- {line}" for line in _noise_lines(own_runs)), *tables_markdown(tables)]
+        noise = [f"- {run.name}: {line}" for run in own_runs for line in run.judging.noise]
+        parts += [f"## {section.title}", section.intro_of(own_runs), models_note(models), "\n".join(noise)]
+        parts += tables_markdown(tables)
         parts += [image(stem, figures.save_png(chart, out, stem)) for stem, chart in charts.items()]
         views.append(page.section_view(task, section, models, own_runs, charts))
-        first_tables[task] = dict([next(iter(tables.items()))])
+        first_tables[section.title] = next(iter(tables.values()))
     judging = judging_table(runs)
     parts += [] if can_draw() else [MISSING]
     parts += [] if judging.empty else ["## Judging", judging.to_markdown(index=False)]
     write_whole(out / "report.md", "\n\n".join(part for part in parts if part) + "\n")
-    main, [table] = next((task, tables.values()) for task, tables in first_tables.items())
-    write_whole(out / "table.csv", table.to_csv(index=False))
+    write_whole(out / "table.csv", next(iter(first_tables.values())).to_csv(index=False))
     if can_draw():
-        page.write_page(summary, runs, views, judging, out)
+        write_whole(out / page.PAGE, page.build_page(summary, runs, views, judging))
     else:  # a page of other numbers must not stand beside these
         (out / page.PAGE).unlink(missing_ok=True)
-    returned = [main] if main == "rubric_adherence" else list(first_tables)
-    shown = [part for task in returned for part in tables_markdown(first_tables[task])]
-    return "\n".join(["\n\n".join(shown), *_notes(runs)])
+    return "\n\n".join(tables_markdown(first_tables) + _notes(runs))
 
 
 def judging_table(runs: Sequence[Run]) -> pd.DataFrame:
@@ -130,14 +124,13 @@ def judging_table(runs: Sequence[Run]) -> pd.DataFrame:
         judging = run.judging
         if not judging.attempts:
             continue
-        failures = {f"{mode} at {level}": count for (mode, level), count in sorted(judging.failures.items())}
-        tokens = {kind: judging.usage[f"{kind}_tokens"] for kind in ("input", "output")}
-        tokens |= {f"cache_{kind}": judging.usage[f"input_tokens_cache_{kind}"] for kind in ("read", "write")}
-        cost = "price unknown" if judging.cost_usd is None else f"{judging.cost_usd:.2f}"
-        row = {"model": run.name, "replies": judging.attempts, "unscored": counted(failures)}
+        row = {"model": run.name, "replies": judging.attempts, "unscored": counted(judging.failures)}
         if judging.further_failures:
-            row["further judgments failed"] = _further_failures(run)
-        rows.append(row | tokens | {"USD": cost})
+            row["further judgments failed"] = counted(judging.further_failures)
+        row |= {kind: judging.usage[f"{kind}_tokens"] for kind in ("input", "output")}
+        row |= {f"cache_{kind}": judging.usage[f"input_tokens_cache_{kind}"] for kind in ("read", "write")}
+        row["USD"] = "price unknown" if judging.cost_usd is None else f"{judging.cost_usd:.2f}"
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -145,10 +138,9 @@ def judging_table(runs: Sequence[Run]) -> pd.DataFrame:
 @click.argument("logs", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for tables, summary and figures.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the by-chance values.")
-@click.option("--resamples", type=int, hidden=True, help="Without effect: intervals draw nothing since version 0.2.")
-def report_command(logs: tuple[str, ...], out: Path, seed: int, resamples: int | None) -> None:
+@old_resamples
+def report_command(logs: tuple[str, ...], out: Path, seed: int) -> None:
     """Recompute tables, summary.json, figures and report.html from eval LOGS (files or folders)."""
-    warn_of_resamples(resamples)
     try:
         runs = []
         for path in find_logs(logs):
@@ -167,21 +159,12 @@ def report_command(logs: tuple[str, ...], out: Path, seed: int, resamples: int |
 
 def _notes(runs: Sequence[Run]) -> list[str]:
     """What the first tables do not say: unscored samples, failed further judgments, noise of the judges."""
-    lines = [
-        f"{run.name}: unscored {counted({level: run.unscored[level] for level in level_order(run.unscored)})}"
-        for run in runs
-        if run.unscored
-    ]
-    failed = [run for run in runs if run.judging.further_failures]
-    lines += [f"{run.name}: judgments by further rubrics that failed: {_further_failures(run)}" for run in failed]
-    return lines + _noise_lines(runs)
-
-
-def _noise_lines(runs: Sequence[Run]) -> list[str]:
-    """What repeats and panels say of the judges, model by model."""
-    return [f"{run.name}: {line}" for run in runs for line in run.judging.noise]
-
-
-def _further_failures(run: Run) -> str:
-    failures = sorted(run.judging.further_failures.items())
-    return counted({f"{mode} by {rubric}": count for (mode, rubric), count in failures})
+    lines = []
+    for run in runs:
+        if run.unscored:
+            levels = {level: run.unscored[level] for level in level_order(run.unscored)}
+            lines.append(f"{run.name}: unscored {counted(levels)}")
+        if failures := run.judging.further_failures:
+            lines.append(f"{run.name}: judgments by further rubrics that failed: {counted(failures)}")
+        lines += [f"{run.name}: {line}" for line in run.judging.noise]
+    return ["\n".join(lines)] if lines else []

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cpt_tasks.statistics.frame import with_level
 from judges import NO_RESPONSE
+from judges.interval import NAN
 from model_calls.errors import was_cut_off
 
 
@@ -17,24 +18,22 @@ class Judging:
     """How the judge fared on one log.
 
     Attributes:
-        failures: Unscored samples by (failure mode, level); samples that ended in an error are not among them.
+        failures: Unscored samples by "MODE at LEVEL"; samples that ended in an error are not among them.
+        further_failures: Judgments by further rubrics (`also`) that failed, by "RUBRIC MODE".
         attempts: Replies of the judge that were read; 0 for the measured judge.
         usage: Tokens by kind over all replies.
         cost_usd: Cost of all replies in US dollars, from the call store or not; None where a price is not known.
         noise: What repeats and panels say about the judges, a statement per line; [] where each was asked once.
-        further_failures: Judgments by further rubrics (`also`) that failed, by (failure mode, rubric).
+        attainable_accuracy: What a perfect student could get from a judge this noisy; nan where it is not known.
     """
 
-    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: dict[str, int] = field(default_factory=dict)
+    further_failures: dict[str, int] = field(default_factory=dict)
     attempts: int = 0
     usage: Counter[str] = field(default_factory=Counter)
     cost_usd: float | None = None
     noise: list[str] = field(default_factory=list)
-    further_failures: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def further_failure_counts(self) -> dict[str, int]:
-        """Number of judgments by further rubrics that failed, by "RUBRIC MODE", sorted."""
-        return {f"{rubric} {mode}": count for (mode, rubric), count in sorted(self.further_failures.items())}
+    attainable_accuracy: float = NAN
 
 
 @dataclass(frozen=True)
@@ -108,17 +107,11 @@ def check_protocol(runs: Sequence[Run]) -> None:
 
     Further rubrics need not be the same ones, but those of one id must be.
     """
-    first = runs[0]
-    for run in runs[1:]:
-        changed = [entry for entry in run.further_rubrics.items() if first.further_rubrics.get(*entry) != entry[1]]
-        if changed:
-            raise ValueError(
-                f"{run.name} and {first.name} differ in the rubric {changed[0][0]!r} that judged responses of others: "
-                f"got hash {changed[0][1]} and {first.further_rubrics[changed[0][0]]}, expected one; report them apart"
-            )
     shared: dict[str, tuple[Any, str]] = {}
     for run in runs:
-        for key, value in run.protocol.items():
+        further = run.further_rubrics.items()
+        others = {f"the rubric {rubric!r} that judged responses of others": digest for rubric, digest in further}
+        for key, value in (run.protocol | others).items():
             expected, name = shared.setdefault(key, (value, run.name)) if value is not None else (None, "")
             if value != expected:
                 raise ValueError(

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from altair.typing import ChartType
 
 NEEDS = "need the extra `report`: pip install 'cpt-tasks[report]'"
-MAX_ROWS = 5000  # of a chart's data, which stands in the page
 # altair charts by file stem
 Charts = dict[str, "ChartType"]
 # a benchmark's part of summary.json, by the name of the model
@@ -39,7 +38,7 @@ class Section:
         charts_in: Module with a function `charts`, from the summaries and the runs to altair charts by file stem; each
             is a PNG beside report.md and stands on the page. "" for none.
         compare: From all runs of the benchmark and a seed to what comparing them adds to the summaries, by the name of
-            the model; None where runs are not compared.
+            the model.
     """
 
     title: str
@@ -47,7 +46,7 @@ class Section:
     summarise: Callable[[Run, int], dict[str, Any]]
     tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
     charts_in: str = ""
-    compare: Callable[[Sequence[Run], int], dict[str, dict[str, Any]]] | None = None
+    compare: Callable[[Sequence[Run], int], dict[str, dict[str, Any]]] = lambda runs, seed: {}
 
     def intro_of(self, runs: Sequence[Run]) -> str:
         """What the numbers of these runs mean."""

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import click
 import pandas as pd
 
 from cpt_tasks.report.logs import shown
-from judges.interval import MIN_CLUSTERS, NAN, Estimate, cluster_note
+from judges.interval import NAN, Estimate, cluster_note
 from rubrics.files import write_whole
 
 
@@ -49,17 +49,13 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{what} {count}" for what, count in counts.items()) or "none"
 
 
-def interval_note(n_user_prompts: Sequence[int]) -> str:
-    """What must be said of the intervals of tables with so many user prompts each; "" where nothing must."""
-    notes = {n: cluster_note(n) for n in sorted(set(n_user_prompts))}
-    few = [n for n in notes if n < MIN_CLUSTERS]
-    shown = [notes[few[-1]]] if few else []
-    return "; ".join(shown + [note for n, note in notes.items() if note and n >= MIN_CLUSTERS][:1])
-
-
 def models_note(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """`interval_note` for a benchmark's part of summary.json."""
-    return interval_note([part["user_prompts"] for part in models.values() if part.get("user_prompts")])
+    """What must be said of the intervals in a benchmark's part of summary.json; "" where nothing must.
+
+    All models have as many user prompts: others cannot share a table.
+    """
+    counts = {part["user_prompts"] for part in models.values()}
+    return "; ".join(cluster_note(n) for n in counts if n)
 
 
 def write_command(out: Path) -> None:
@@ -68,7 +64,10 @@ def write_command(out: Path) -> None:
     write_whole(out / "command.txt", f"{command}\n")
 
 
-def warn_of_resamples(resamples: int | None) -> None:
-    """Says that the option --resamples, accepted until 0.3, does nothing."""
-    if resamples is not None:
-        click.echo("--resamples has no effect any more: intervals draw nothing; the option goes in 0.3", err=True)
+old_resamples = click.option(
+    "--resamples",
+    type=int,
+    hidden=True,
+    expose_value=False,
+    deprecated="It has no effect: intervals draw nothing since version 0.2. It goes in 0.3.",
+)

@@ -95,12 +95,8 @@ def by_every_rubric(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*frame.columns, "judged_by"])
 
 
-def score_of(sample: EvalSample, where: str) -> Score | None:
-    """The judge's score of a sample, nan if the judge failed; None if it was not judged.
-
-    Raises:
-        ValueError: If it was judged more than once; `where` names its log.
-    """
+def _score_of(sample: EvalSample, where: str) -> Score | None:
+    """The judge's score of a sample of the log `where`, nan if the judge failed; None if it was not judged."""
     scores = {name: score for name, score in (sample.scores or {}).items() if name.split("/")[-1].startswith(SCORER)}
     if len(scores) > 1:
         raise ValueError(
@@ -111,7 +107,7 @@ def score_of(sample: EvalSample, where: str) -> Score | None:
 
 
 def _sample_row(sample: EvalSample, where: str) -> dict[str, Any]:
-    score = score_of(sample, where)
+    score = _score_of(sample, where)
     named = {name.split("/")[-1]: other for name, other in (sample.scores or {}).items()}
     usage = sample.output.usage
     return {

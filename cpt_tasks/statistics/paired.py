@@ -1,4 +1,4 @@
-"""Two models on the same cells: differences with intervals, permutation p-values, Holm, and how many prompts it takes.
+"""Two models on the same cells: differences with intervals, permutation p-values, and Holm's adjustment.
 
 Rows of the two models stand in the same order and agree in rubric, level and user prompt. Both models' responses are
 put in one table with a cluster per user prompt and model, so that choosing who answers a prompt is a matter of weights:
@@ -6,18 +6,16 @@ every `Statistic` serves here as it is.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 from numpy.typing import NDArray
 
 from cpt_tasks.statistics.table import Statistic, Table, table_of
 from judges.interval import NAN, Estimate, Floats, jackknife, jsonable, leave_one_out
-from rubrics import ScoreLevel
 
 N_FLIPS = 200
 ROUNDING = 1e-12  # sums in another order differ by this much although they are equal
@@ -25,14 +23,7 @@ ROUNDING = 1e-12  # sums in another order differ by this much although they are 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A statistic on two models.
-
-    Attributes:
-        first: Its value on the first model.
-        second: Its value on the second model.
-        difference: Second minus first, with the interval of user prompts left out in turn.
-        p: Two-sided permutation p-value; nan where the difference is undefined.
-    """
+    """A statistic on two models; `difference` is second minus first, `p` nan where that is undefined."""
 
     first: float
     second: float
@@ -40,18 +31,19 @@ class PairedDifference:
     p: float
 
     def to_json(self) -> dict[str, Any]:
-        """`{a, b, difference}`, None for nan; without the p-value."""
-        return {"a": jsonable(self.first), "b": jsonable(self.second), "difference": self.difference.to_json()}
+        """`{a, b, difference, p}`, None for nan."""
+        values = {"a": jsonable(self.first), "b": jsonable(self.second)}
+        return values | {"difference": self.difference.to_json(), "p": jsonable(self.p)}
 
 
 def paired_differences(
     first: pd.DataFrame,
     second: pd.DataFrame,
-    statistics: Sequence[Statistic],
+    statistics: Mapping[str, Statistic],
     rng: np.random.Generator,
     n_permutations: int = 10_000,
-) -> list[PairedDifference]:
-    """Each statistic on two models, their difference with its 95% interval, and a permutation p-value.
+) -> dict[str, PairedDifference]:
+    """Each statistic on two models, their difference with its 95% interval, and a two-sided permutation p-value.
 
     The p-value is the share of permutations whose difference is at least as far from 0, where a permutation swaps the
     two models' responses to a user prompt, to all of its rubrics and levels at once. All 2^n permutations are taken if
@@ -67,14 +59,14 @@ def paired_differences(
     weights = leave_one_out(n_clusters)
     nothing = np.zeros_like(weights)
     swaps, exact = swaps_of(n_clusters, n_permutations, rng)
-    differences = []
-    for statistic in statistics:
+    differences = {}
+    for name, statistic in statistics.items():
         first_values = statistic.weighted(table, np.hstack([weights, nothing]))
         second_values = statistic.weighted(table, np.hstack([nothing, weights]))
         swapped = [statistic.weighted(table, np.hstack(part)) for part in ((1 - swaps, swaps), (swaps, 1 - swaps))]
         difference = jackknife(second_values - first_values)
         p = _p_value(difference.value, swapped[1] - swapped[0], exact)
-        differences.append(PairedDifference(float(first_values[0]), float(second_values[0]), difference, p))
+        differences[name] = PairedDifference(float(first_values[0]), float(second_values[0]), difference, p)
     return differences
 
 
@@ -90,11 +82,8 @@ def flipped_means(differences: pd.DataFrame, seed: int) -> Floats:
     """Means of the columns if the sign of a user prompt's differences were chance, shape (N_FLIPS, n_columns).
 
     In each row the differences of every user prompt are kept or turned round together, by a toss of a coin: what is
-    left of a statistic that cannot be negative is the part that noise gives it.
-
-    Args:
-        differences: A row per user prompt, sorted by id; nan where there is none.
-        seed: Of the tosses.
+    left of a statistic that cannot be negative is the part that noise gives it. `differences` has a row per user
+    prompt, sorted by id; nan where there is none.
     """
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(N_FLIPS, len(differences)))
     counts = differences.notna().sum().to_numpy(np.float64)
@@ -114,49 +103,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def prompts_needed(
-    first: pd.DataFrame, second: pd.DataFrame, effect: float = 0.05, power: float = 0.8, alpha: float = 0.05
-) -> tuple[float, float]:
-    """SD over user prompts of the differences in macro accuracy, and how many prompts show one of `effect`, two-sided.
-
-    The number is rounded up, and nan where no prompt shows a difference; both are nan with one prompt.
-
-    n = ((z(1 - alpha/2) + z(power)) SD / effect)^2, the paired sample size of normal theory, with the SD over user
-    prompts of their differences: a prompt's share in the difference of the macro accuracies, times the number of
-    prompts, so that the mean over prompts is that difference. n counts user prompts of all families together, asked as
-    here (rubrics, levels, wordings and epochs). Source: Miller 2024, arXiv 2411.00640, power analysis.
-    """
-    table, other = _tables(first, second)
-    if table.n_clusters < 2:
-        return NAN, NAN
-    cells = table.rubric * len(ScoreLevel) + table.level
-    sizes = np.bincount(cells)
-    shares = (_hits(other) - _hits(table)) / (sizes[cells] * np.count_nonzero(sizes))
-    differences = table.n_clusters * np.bincount(table.cluster, shares, table.n_clusters)
-    sd = float(np.std(differences, ddof=1))
-    needed = ((scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(power)) * sd / effect) ** 2
-    return sd, float(math.ceil(needed)) if sd > ROUNDING else NAN
-
-
-def _hits(table: Table) -> Floats:
-    judged = [ScoreLevel.of(score).rank for score in table.score.tolist()]
-    return np.asarray(np.array(judged, dtype=np.int64) == table.level, dtype=np.float64)
-
-
 def _paired_table(first: pd.DataFrame, second: pd.DataFrame) -> Table:
     """The rows of both: cluster k is user prompt k answered by the first, cluster n + k by the second."""
-    one, two = _tables(first, second)
-    names = ("rubric", "level", "score", "words")
-    stacked: dict[str, Any] = {name: np.concatenate([getattr(one, name), getattr(two, name)]) for name in names}
-    cluster = np.concatenate([one.cluster, two.cluster + one.n_clusters])
-    return replace(one, **stacked, cluster=cluster, n_clusters=2 * one.n_clusters)
-
-
-def _tables(first: pd.DataFrame, second: pd.DataFrame) -> tuple[Table, Table]:
     names = ["rubric", "level", "user_prompt_id"]
     if first[names].to_numpy().tolist() != second[names].to_numpy().tolist():
         raise ValueError("rows: the two models' rows differ in rubric, level or user prompt, expected the same cells")
-    return table_of(first), table_of(second)
+    sides = [rows.assign(user_prompt_id=name + rows["user_prompt_id"]) for name, rows in (("a", first), ("b", second))]
+    return table_of(pd.concat(sides))
 
 
 def _p_value(observed: float, permuted: NDArray[np.float64], exact: bool) -> float:

@@ -20,16 +20,9 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Rows as arrays of shape (n_rows,), rubrics and user prompts as indices into their sorted ids.
+    """Rows as arrays of shape (n_rows,): rubrics and user prompts (clusters) as indices into their sorted ids.
 
-    Attributes:
-        rubric: Index of the rubric.
-        level: Rank of the level asked for, 0-2.
-        cluster: Index of the user prompt.
-        score: Judgment, 0-100.
-        words: Length of the response in words.
-        n_rubrics: Number of rubrics.
-        n_clusters: Number of user prompts.
+    `level` is the rank of the level asked for, 0-2, `score` 0-100, `words` the length of the response.
     """
 
     rubric: Indices
@@ -81,9 +74,7 @@ class Statistic:
         has_interval: False for a number that data do not make uncertain.
     """
 
-    def __init__(
-        self, weighted: Callable[[Table, Floats], Floats], bounds: Bounds | None, has_interval: bool = True
-    ) -> None:
+    def __init__(self, weighted: Callable[[Table, Floats], Floats], bounds: Bounds | None, has_interval: bool) -> None:
         self.weighted = weighted
         self.bounds = bounds
         self.has_interval = has_interval
@@ -99,9 +90,6 @@ class Statistic:
         """The value with its 95% interval, see `judges.interval`."""
         values = self.weighted(table, leave_one_out(table.n_clusters))
         return jackknife(values, self.bounds) if self.has_interval else Estimate(float(values[0]))
-
-    def __repr__(self) -> str:
-        return f"Statistic({self.__name__})"
 
 
 def statistic(

@@ -20,12 +20,10 @@ from cpt_tasks.benchmarks.best_of_n.report import samples_needed
 from cpt_tasks.benchmarks.best_of_n.statistics import (
     CELL,
     VALUES,
-    best_of_k,
     best_of_k_cells,
     curve_sizes,
     level_curves,
     quality,
-    samples_to_reach,
     selection_shares,
 )
 from cpt_tasks.benchmarks.best_of_n.task import best_of_n, selection_judge
@@ -36,6 +34,7 @@ from cpt_tasks.scorer import rubric_judge
 from judges import Judgment
 from rubrics import ScoreLevel
 
+NAN = math.nan
 LOW, MODERATE, HIGH = LEVELS = list(ScoreLevel)
 # a coarse grid, so that ties and the edges 40 and 92.5 are common
 SCORES = st.lists(st.sampled_from([0.0, 20, 39, 40, 40.5, 66, 92.5, 93, 100]), min_size=1, max_size=7)
@@ -50,13 +49,14 @@ def over_all_subsets(values: list[float], qualities: list[float], k: int) -> flo
     return float(np.mean(means))
 
 
-def test_best_of_two_of_three_by_hand() -> None:
-    # pairs of 10, 20, 60: maxima 20, 60, 60 -> 140 / 3
-    assert best_of_k([10, 20, 60], [10, 20, 60], 2) == pytest.approx(140 / 3)
-    # v_(i) C(i-1, 1) / C(3, 2): (20 * 1 + 60 * 2) / 3
+def test_the_best_of_two_of_three_by_hand() -> None:
+    # v_(i) C(i-1, 1) / C(3, 2)
     assert selection_shares([10, 20, 60], 2) == pytest.approx([0, 1 / 3, 2 / 3])
     # of 3 pairs of (A 5, B 5, C 1): AB is a coin, AC is A, BC is B
     assert selection_shares([5, 5, 1], 2) == pytest.approx([0.5, 0.5, 0])
+    # large n do not overflow
+    assert selection_shares(list(range(2000)), 1000)[-1] == pytest.approx(0.5)
+    assert (curve_sizes(16), curve_sizes(6)) == ([1, 2, 4, 8, 16], [1, 2, 4, 6])
 
 
 @given(SCORES, st.sampled_from(LEVELS), st.data())
@@ -64,27 +64,24 @@ def test_the_closed_form_equals_all_subsets_with_ties(
     scores: list[float], level: ScoreLevel, data: st.DataObject
 ) -> None:
     k = data.draw(st.integers(1, len(scores)))
-    selection = data.draw(st.permutations(scores))
-    qualities = [quality(level, score) for score in selection]
+    qualities = [quality(level, score) for score in data.draw(st.permutations(scores))]
     for value in VALUES.values():
         values = [value(level, score) for score in scores]
-        assert best_of_k(values, qualities, k) == pytest.approx(over_all_subsets(values, qualities, k))
+        expected = over_all_subsets(values, qualities, k)
+        assert selection_shares(qualities, k) @ np.array(values) == pytest.approx(expected)
 
 
 @given(SCORES, st.sampled_from(LEVELS))
 def test_the_curve_of_hits_is_pass_at_k_and_more_is_never_worse(scores: list[float], level: ScoreLevel) -> None:
-    sizes = range(1, len(scores) + 1)
-    qualities = [quality(level, score) for score in scores]
-
-    def curve(name: str) -> list[float]:
-        return [best_of_k([VALUES[name](level, score) for score in scores], qualities, k) for k in sizes]
-
+    n = len(scores)
+    [cell] = cells_of(("r", level, "a", scores), n=n).to_dict("records")
+    hits, errors, points = ([cell[f"{name}@{k + 1}"] for k in range(n)] for name in ("band_hit", "band_error", "score"))
     # pass@k, arXiv 2107.03374: 1 - C(n - c, k) / C(n, k)
-    n, misses = len(scores), sum(not VALUES["band_hit"](level, score) for score in scores)
-    assert curve("band_hit") == pytest.approx([1 - math.comb(misses, k) / math.comb(n, k) for k in sizes])
-    assert curve("band_error")[-1] == pytest.approx(min(VALUES["band_error"](level, score) for score in scores))
-    assert all(np.diff(curve("band_error")) <= 1e-9)
-    assert level is not HIGH or all(np.diff(curve("score")) >= -1e-9)
+    misses = sum(not VALUES["band_hit"](level, score) for score in scores)
+    assert hits == pytest.approx([1 - math.comb(misses, k) / math.comb(n, k) for k in range(1, n + 1)])
+    assert errors[-1] == pytest.approx(min(VALUES["band_error"](level, score) for score in scores))
+    assert all(np.diff(errors) <= 1e-9)
+    assert level is not HIGH or all(np.diff(points) >= -1e-9)
 
 
 def test_exactly_40_loses_to_a_hit_at_moderate_and_beats_a_miss() -> None:
@@ -93,26 +90,10 @@ def test_exactly_40_loses_to_a_hit_at_moderate_and_beats_a_miss() -> None:
     assert quality(HIGH, 93) < quality(HIGH, 100)
 
 
-def test_large_n_does_not_overflow_and_k_outside_the_samples_is_an_error() -> None:
-    shares = selection_shares(list(range(2000)), 1000)
-    assert (shares.sum(), shares[-1]) == pytest.approx((1, 0.5))
-    with pytest.raises(ValueError, match="k: got 4, expected 1 to the number of samples 3"):
-        selection_shares([1, 2, 3], 4)
-    assert (curve_sizes(16), curve_sizes(6)) == ([1, 2, 4, 8, 16], [1, 2, 4, 6])
-
-
 def cells_of(*cells: tuple[str, ScoreLevel, str, list[float]], n: int) -> pd.DataFrame:
     """Cells of (rubric, level, user prompt, scores)."""
     rows = [(rubric, level.value, prompt, score) for rubric, level, prompt, scores in cells for score in scores]
     return best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score"]), n)
-
-
-def test_a_cell_with_too_few_scored_samples_counts_up_to_what_it_has() -> None:
-    cells = cells_of(("r", HIGH, "a", [50, 100]), ("r", HIGH, "b", [0, 0, 0, 100]), n=4)
-    assert cells.filter(like="band_hit").notna().sum().tolist() == [2, 2, 1, 1]
-    # k=1: (1/2 + 1/4) / 2; k=2: (1 + 2/4) / 2; k=3: b alone, 3/4
-    curves = level_curves(cells).filter(like="band_hit")
-    assert curves.loc["extremely_high"].tolist() == curves.loc["all"].tolist() == pytest.approx([0.375, 0.75, 0.75, 1])
 
 
 def test_pooled_weighs_every_rubric_and_level_the_same() -> None:
@@ -122,18 +103,23 @@ def test_pooled_weighs_every_rubric_and_level_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("curve", "goal", "expected"),
+    ("base", "own", "samples", "ratio", "bound"),
     [
-        ([0.2, 0.4, 0.5, 0.8], 0.3, math.sqrt(2)),  # half way from k=1 to k=2 in log k
-        ([0.2, 0.4, 0.5, 0.8], 0.2, 1),
-        ([0.2, 0.4, 0.5, 0.8], math.nan, math.nan),
-        ([0.2, math.nan, math.nan, 0.8], 0.5, 2),  # half way from 1 to 4
-        ([math.nan] * 4, 0.5, math.inf),
-        ([0.6, 0.2, 0.5, 0.8], 0.5, -math.inf),  # the first crossing counts
+        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 2, 2, None),  # the base needs 4 for 0.5, the adapter 2
+        ([0.2, 0.5, 0.5, 0.5], [0.2, 0.5, 0.5, 0.5], 2, 1, None),  # equal models save nothing
+        ([0.0, 0.1, 0.2, 0.3], [0.2, 0.4, 0.5, 0.8], 2**0.5, 4 / 2**0.5, None),  # half way from 1 to 2 in log k
+        ([0.0, 0.1, 0.2, 0.5], [0.2, NAN, NAN, 0.8], 2, 2, None),  # half way from 1 to 4
+        ([0.1, 0.2, 0.4, 0.5], [0.6, 0.2, 0.5, 0.8], 1, 4, "at_most"),  # the first crossing counts
+        ([0.1, 0.2, 0.4, 0.5], [0.1, 0.1, 0.2, 0.3], 4, 1, "at_least"),
+        ([0.0, 0.0], [1.0, 1.0], None, None, None),  # a base that never hits leaves nothing to reach
     ],
 )
-def test_samples_to_reach_by_hand(curve: list[float], goal: float, expected: float) -> None:
-    assert samples_to_reach(np.array(curve), goal) == pytest.approx(expected, nan_ok=True)
+def test_what_an_adapter_needs_for_what_its_base_reaches_with_n_by_hand(
+    base: list[float], own: list[float], samples: float | None, ratio: float | None, bound: str | None
+) -> None:
+    *_, needed = samples_needed(np.array(base), np.array(own))
+    assert [needed["samples"], needed["ratio"]] == pytest.approx([samples, ratio], abs=1e-6)
+    assert needed["bound"] == bound
 
 
 def bon(model: Any, n: int = 4, **parameters: Any) -> EvalLog:
@@ -206,9 +192,6 @@ def test_the_measured_judge_can_select_for_a_model_judge(mock_model: Callable[..
     log = evaluated("cpt_tasks/best_of_n", student, task_args=arguments, model_roles={"grader": grader})
     shown = [shown_metrics(log, name)["band_hit@1"] for name in ("rubric_judge", "selection_judge")]
     assert (shown, summaries(read_run(log.location))[0]["selected_by"]) == ([1, 0.5], "measured")
-    arguments["select_by"], roles = "model", {"grader": grader, "selector": grader}
-    with pytest.raises(ValueError, match="the selecting judge is a judge of the report too"):
-        evaluated("cpt_tasks/best_of_n", student, task_args=arguments, model_roles=roles)
 
 
 def test_unscored_samples_shrink_their_cell_and_are_counted(mock_model: Callable[..., Any]) -> None:
@@ -247,54 +230,23 @@ def test_what_only_one_judge_scored_does_not_count(mock_model: Callable[..., Any
     assert (part["upper_bound"], part["selected_by"]) == (True, "the judge of the report")
 
 
-@pytest.fixture(scope="module")
-def pair(mock_model: Callable[..., Any]) -> list[str]:
-    """Logs of a base that hits once in four, and of an adapter of it that hits every other time."""
+def test_the_samples_an_adapter_saves_are_in_its_summary(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     paths = []
-    for name, replies, adapter in (("base", (CALM, CALM, CALM, SHOUT), None), ("tuned", (CALM, SHOUT), "tuned-lora")):
-        about = {"base": "base"} | ({"adapter": adapter} if adapter else {})
+    # a base that hits once in four, and an adapter of it that hits every other time
+    for name, replies, adapter in (("base", (CALM, CALM, CALM, SHOUT), {}), ("tuned", (CALM, SHOUT), {"adapter": "a"})):
         task = best_of_n(4, "broadcast", "extremely_high", judge="measured", limit_per_cell=3)
-        paths.append(evaluated(task, mock_model(in_turn(*replies), name=name), metadata=about).location)
-    return paths
-
-
-def test_the_samples_an_adapter_saves_are_in_its_summary(pair: list[str], tmp_path: Path) -> None:
-    runs = [read_run(path) for path in pair]
-    base, tuned = summaries(*runs)
-    assert "against" not in {**base, **summaries(runs[1])[0]}
-    places = [(row["level"], row["base_samples"], row["base"]) for row in tuned["against"]]
-    assert places == [(level, k, "base") for level in ("extremely_high", "all") for k in (2, 4)]
-    at_two, at_four, _, _ = tuned["against"]
-    # base at 2 is 1/2: what the adapter's first sample is worth
-    assert (at_two["goal"], at_two["samples"], at_two["ratio"], at_two["bound"]) == (0.5, 1, 2, None)
-    # base at 4 is 1; the adapter, 2 of 4 hits: 1 - C(2, k) / C(4, k) is 1/2, 5/6, 1 -> first at 3
-    assert (at_four["goal"], at_four["samples"], at_four["ratio"]) == (1, 3, pytest.approx(4 / 3, abs=1e-6))
-    assert (at_two["ceiling"], at_four["ceiling"]) == (False, True)
-    assert (at_four["base_cost"], at_four["cost"], at_four["cost_unit"]) == (20, 15, "tokens")
-    _, report, _ = reported(tmp_path / "report", *pair)
+        log = evaluated(task, mock_model(in_turn(*replies), name=name), metadata={"base": "base"} | adapter)
+        paths.append(log.location)
+    base, tuned = summaries(*(read_run(path) for path in paths))
+    assert "against" not in {**base, **summaries(read_run(paths[1]))[0]}
+    rows = [{"base": "base", "level": level, "base_samples": k} for level in ("extremely_high", "all") for k in (2, 4)]
+    # base at 2 is 1/2: what the adapter's first sample is worth. base at 4 is 1; the adapter, 2 of 4 hits:
+    # 1 - C(2, k) / C(4, k) is 1/2, 5/6, 1 -> first at 3
+    needed = [{"goal": 0.5, "samples": 1, "ratio": 2, "bound": None}]
+    needed += [{"goal": 1, "samples": 3, "ratio": pytest.approx(4 / 3, abs=1e-6), "bound": None}]
+    assert tuned["against"] == [row | wanted for row, wanted in zip(rows, needed * 2, strict=True)]
+    _, report, _ = reported(tmp_path / "report", *paths)
     assert "| tuned" in report.split("### Samples that an adapter needs")[1]
-
-
-@pytest.mark.parametrize(
-    ("base", "own", "k", "expected"),
-    [
-        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 4, (2, 2, None)),  # the base needs 4 for 0.5, the adapter 2
-        ([0.1, 0.2, 0.4, 0.5], [0.4, 0.5, 0.6, 0.7], 3, (1, 3, None)),  # the base's 3 are worth the first sample
-        ([0.2, 0.5, 0.5, 0.5], [0.2, 0.5, 0.5, 0.5], 4, (2, 1, None)),  # equal models save nothing
-        # a bound is kept as one: better with the first sample; not within n
-        ([0.1, 0.2, 0.4, 0.5], [0.6, 0.7, 0.8, 0.9], 4, (1, 4, "at_most")),
-        ([0.1, 0.2, 0.4, 0.5], [0.1, 0.1, 0.2, 0.3], 4, (4, 1, "at_least")),
-        ([0.0, 0.0], [1.0, 1.0], 2, (None, None, None)),  # a base that never hits leaves nothing to reach
-    ],
-)
-def test_what_an_adapter_needs_by_hand(
-    base: list[float], own: list[float], k: int, expected: tuple[float | None, float | None, str | None]
-) -> None:
-    needed = samples_needed(np.array(base), np.array(own), k)
-    assert (needed["samples"], needed["ratio"], needed["bound"]) == expected
-
-
-def test_runs_selected_by_different_judges_are_not_compared(pair: list[str]) -> None:
-    select_with(pair[1], "other")  # the last test, since it changes the pair
+    select_with(paths[1], "other")
     with pytest.raises(ValueError, match="differ in the judge that selects: 'other' and None"):
-        summaries(*(read_run(path) for path in pair))
+        summaries(*(read_run(path) for path in paths))

@@ -22,11 +22,12 @@ from cpt_tasks.benchmarks.best_of_n.task import best_of_n
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, worst_wording_accuracy
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
 from cpt_tasks.lm_harness import include_path
-from cpt_tasks.lm_harness.documents import CannotRunError, documents, settings_of
+from cpt_tasks.lm_harness.documents import CannotRunError, load_documents
 from cpt_tasks.lm_harness.metrics import adherence_numbers
 from cpt_tasks.lm_harness.task import chat_problem
 from cpt_tasks.report.logs import read_run
 from judges.interval import jsonable
+from rubrics import load_rubric
 
 ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
 TEXTS = {"low": CALM, "moderate": LIVELY, "extremely_high": SHOUT}
@@ -44,10 +45,12 @@ class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
 
     tokenizer_name = "fake"
     loglikelihood = loglikelihood_rolling = None
+    tok_encode = staticmethod(str.split)
+    max_length = 2000
 
-    def __init__(self, drop: bool = False, fold: bool = False, padding: int = 0, same: bool = False) -> None:
+    def __init__(self, drop: bool = False, fold: bool = False, padding: int = 0) -> None:
         super().__init__()
-        self.drop, self.fold, self.padding, self.same = drop, fold, padding, same
+        self.drop, self.fold, self.padding = drop, fold, padding
         self._rank, self._world_size, self._device = 0, 1 + bool(padding), "cpu"
         self.prompts: list[str] = []
 
@@ -63,8 +66,7 @@ class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
         asked: Counter[int] = Counter()
         texts = []
         for request in requests:
-            turns = (request.doc["system_prompt"], request.doc["user_prompt"])
-            texts.append(answer(*turns, 0 if self.same else asked[id(request)]))
+            texts.append(answer(request.doc["system_prompt"], request.doc["user_prompt"], asked[id(request)]))
             asked[id(request)] += 1
         return texts
 
@@ -88,30 +90,25 @@ def value(result: Any, name: str, task: str = ADHERENCE) -> float:
     return float(result["results"][task][f"{name},none"])
 
 
-def test_the_documents_are_the_grid_of_the_inspect_task_with_every_level_of_a_prompt_together() -> None:
-    result = documents(settings_of({"rubrics": "broadcast,reverie", "limit_per_cell": 2, "pretrained": "a/model"}))
+def test_the_documents_are_the_grid_of_the_inspect_task_each_with_a_system_turn_of_its_own() -> None:
     grid = adherence_grid("broadcast,reverie", limit_per_cell=2)
-    by_position = sorted(result, key=lambda document: document["position"])
-    assert [document["id"] for document in by_position] == [sample.id for sample in grid]
-    for document, sample in zip(by_position, grid, strict=True):
-        turns = [document["system_prompt"], document["user_prompt"]]
-        assert turns == [message.text for message in sample.input]  # type: ignore[union-attr]
-    first = [(document["rubric"], document["level"]) for document in result[:6]]
-    assert first == [(r, level) for r in ("broadcast", "reverie") for level in TEXTS]
-    assert len({document["user_prompt_id"] for document in result[:3]}) == 1
-
-
-def test_each_document_has_a_system_turn_of_its_own_and_its_verdict_is_in_the_samples() -> None:
     model = FakeLM()
-    result = evaluate(model=model)
+    result = evaluate(model=model, metadata={"rubrics": "broadcast,reverie", "limit_per_cell": 2})
     rows = result["samples"][ADHERENCE]
-    for prompt, row in zip(model.prompts, rows, strict=True):
-        assert prompt == f"<system>{row['doc']['system_prompt']}</system><user>{row['doc']['user_prompt']}</user>"
-        verdict = json.loads(row["filtered_resps"][0])
-        assert verdict["response"] == row["resps"][0][0]
-        assert [criterion["id"] for criterion in verdict["criteria"]] == ["excitement", "address", "brevity"]
+    prompts = {row["doc"]["id"]: prompt for row, prompt in zip(rows, model.prompts, strict=True)}
+    for sample in grid:
+        system, user = (message.text for message in sample.input)  # type: ignore[union-attr]
+        assert prompts.pop(sample.id) == f"<system>{system}</system><user>{user}</user>"
+    # every level of a user prompt stands together
+    first = [(row["doc"]["rubric"], row["doc"]["level"]) for row in rows[:6]]
+    assert first == [(rubric, level) for rubric in ("broadcast", "reverie") for level in TEXTS]
+    assert len({row["doc"]["user_prompt_id"] for row in rows[:3]}) == 1
+    # the judgment is in the samples, the settings in the results
+    verdict = json.loads(rows[0]["filtered_resps"][0])
+    assert verdict["response"] == rows[0]["resps"][0][0]
+    assert [criterion["id"] for criterion in verdict["criteria"]] == ["excitement", "address", "brevity"]
     recorded = result["configs"][ADHERENCE]["metadata"]
-    assert (recorded["judge"], recorded["rubrics"], recorded["wording_split"]) == ("measured", "broadcast", "heldout")
+    assert (recorded["judge"], recorded["rubrics"], recorded["levels"]) == ("measured", "broadcast,reverie", "all")
 
 
 def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: Callable[..., Any]) -> None:
@@ -156,68 +153,65 @@ def test_a_judgment_paid_for_in_one_harness_is_free_in_the_other(
 def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
     anthropic_server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    low, moderate, _ = (wordings.heldout[0] for wordings in load_rubric("broadcast").system_prompts.values())
     valid = anthropic_server.reply
-    anthropic_server.reply = lambda body: "I would rather not say." if "dispassionately" in str(body) else valid(body)
-    wanted = {"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}
+
+    def reply(body: dict[str, Any]) -> Any:
+        if moderate in str(body):
+            raise web.HTTPForbidden  # not retried
+        return "I would rather not say." if low in str(body) else valid(body)
+
+    anthropic_server.reply = reply
     model = FakeLM()
     model.generate_until = lambda requests: [  # type: ignore[method-assign]
         f"{request.doc['system_prompt']} {TEXTS['moderate']}" for request in requests
     ]
-    result = evaluate(model=model, metadata=wanted)
-    assert value(result, "judge_failed") == pytest.approx(1 / 3)
-    assert value(result, "n_scored") == 2
-    [failed] = [row for row in result["samples"][ADHERENCE] if row["judge_failed"]]
-    verdict = json.loads(failed["filtered_resps"][0])
-    assert (verdict["score"], verdict["failure_mode"]) == (None, "malformed_json")
-    assert "failed on 1 of 3 responses, which stay unscored (1 malformed_json)" in caplog.text
-
-
-def test_a_call_that_cannot_be_made_does_not_lose_the_responses(anthropic_server: Any, tmp_path: Path) -> None:
-    def broken(body: dict[str, Any]) -> str:
-        raise web.HTTPForbidden  # not retried
-
-    anthropic_server.reply = broken
-    result = evaluate(metadata={"judge": "model", "call_store": str(tmp_path / "calls.jsonl")}, limit=1)
-    [row] = result["samples"][ADHERENCE]
-    assert json.loads(row["filtered_resps"][0])["failure_mode"] == "call_failed"
-    names = ("macro_accuracy", "n_scored", "judge_failed")
-    assert [value(result, name) for name in names] == pytest.approx([math.nan, 0, 1], nan_ok=True)
+    result = evaluate(model=model, metadata={"judge": "model", "call_store": str(tmp_path / "calls.jsonl")})
+    assert (value(result, "judge_failed"), value(result, "n_scored")) == (pytest.approx(2 / 3), 1)
+    rows = {row["doc"]["level"]: json.loads(row["filtered_resps"][0]) for row in result["samples"][ADHERENCE]}
+    failures = {level: (row["score"], row["failure_mode"]) for level, row in rows.items() if row["score"] is None}
+    assert failures == {"low": (None, "malformed_json"), "moderate": (None, "call_failed")}
+    assert "failed on 2 of 3 responses, which stay unscored (1 malformed_json, 1 call_failed)" in caplog.text
+    assert math.isnan(adherence_numbers(())["macro_accuracy"])
 
 
 @pytest.mark.parametrize(
-    ("model", "options", "message"),
+    ("options", "message"),
     [
-        ({}, {"apply_chat_template": False}, "pass --apply_chat_template"),
-        ({}, {"system_instruction": "Be nice."}, "--system_instruction would stand before it"),
-        ({}, {"cache_requests": True}, "--cache_requests would replay"),
-        ({"drop": True}, {}, "the chat template leaves out the system turn"),
-        ({"fold": True}, {}, "the chat template folds the system prompt into the user turn"),
+        ({"apply_chat_template": False}, "pass --apply_chat_template"),
+        ({"system_instruction": "Be nice."}, "--system_instruction would stand before the"),
+        ({"cache_requests": True}, "--cache_requests would replay"),
+        ({"model": {"drop": True}}, "the chat template leaves out the system turn"),
+        ({"model": {"fold": True}}, "the chat template folds the system prompt into the user turn"),
+        ({"gen_kwargs": "max_gen_toks=1995"}, "would be cut off; pass --gen_kwargs max_gen_toks="),
+        ({"metadata": {"judges": "measured"}}, "--metadata judges: unknown, expected one of call_store, judge, "),
+        ({"metadata": {"judge": "gpt"}}, "--metadata judge: Model name 'gpt' should be in the format"),
+        ({"metadata": {"levels": "medium"}}, "--metadata: levels: got 'medium'"),
+        ({"metadata": {"limit_per_cell": 0}}, "--metadata limit_per_cell: got 0, expected"),
+        ({"metadata": {"n_samples": 1.5}}, "--metadata n_samples: got 1.5"),
+        ({"metadata": {"protocol": "paper"}}, "--metadata protocol: got 'paper', expected"),
+        ({"metadata": {"judge": "model"}}, "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-.*; bind"),
+        ({"metadata": {"rubrics": "tone_irony"}}, "has no measure"),
+        ({"task": BEST, "metadata": {"wordings": 2}}, "--metadata wordings: got 2, expected 1 for cpt_best_of_n"),
     ],
 )
-def test_a_run_that_would_lose_the_system_turn_is_refused(
-    model: dict[str, Any], options: dict[str, Any], message: str
+def test_what_cannot_be_or_would_lose_the_system_turn_is_said_before_anything_is_generated(
+    options: dict[str, Any], message: str
 ) -> None:
+    model = FakeLM(**options.get("model", {}))
     with pytest.raises(CannotRunError, match=message):
-        evaluate(model=FakeLM(**model), **options)
+        evaluate(**(options | {"model": model}))
+    assert model.prompts == []
 
 
 def test_a_chat_for_an_api_needs_a_system_message_of_its_own() -> None:
-    [document, *_] = documents(settings_of({"rubrics": "broadcast", "limit_per_cell": 1}))
+    document = load_documents(rubrics="broadcast", limit_per_cell=1)["test"][0]
     system = {"role": "system", "content": document["system_prompt"]}
     user = {"role": "user", "content": document["user_prompt"]}
     rendered = SimpleNamespace(prompt=json.dumps([system, user]))  # as lm_eval's JsonChatStr
     assert chat_problem(document, rendered, list) == chat_problem(document, [system, user], list) == ""
     both = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
-    assert chat_problem(document, [both], list) == "gives the turns ['user'], expected system and user"
-
-
-def test_a_prompt_that_a_local_model_would_cut_is_refused() -> None:
-    model = FakeLM()
-    model.max_length = 1100  # type: ignore[attr-defined]
-    model.tok_encode = str.split  # type: ignore[attr-defined]
-    evaluate(model=model, limit=1)
-    with pytest.raises(CannotRunError, match="the system prompt would be cut off; pass --gen_kwargs max_gen_toks="):
-        evaluate(model=model, gen_kwargs="max_gen_toks=1095", limit=1)
+    assert "gives the turns ['user'], expected system and user" in chat_problem(document, [both], list)
 
 
 def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
@@ -225,42 +219,16 @@ def test_predict_only_asks_no_judge_and_needs_no_key() -> None:
     assert all(row["filtered_resps"] == row["resps"][0] for row in result["samples"][ADHERENCE])
 
 
-@pytest.mark.parametrize(
-    ("metadata", "message"),
-    [
-        ({"judges": "measured"}, "--metadata judges: unknown, expected 'judge'"),
-        ({"judge": "gpt"}, "--metadata judge: got 'gpt', expected 'measured', 'model' or an inspect model"),
-        ({"levels": "medium"}, "--metadata: levels: got 'medium'"),
-        ({"limit_per_cell": 0}, "--metadata limit_per_cell: got 0, expected"),
-        ({"n_samples": 1.5}, "--metadata n_samples: got 1.5"),
-        ({"protocol": "paper"}, "--metadata protocol: got 'paper', expected"),
-        ({"judge": "model"}, "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-sonnet-5-5; bind"),
-        ({"judge": "measured", "rubrics": "tone_irony"}, "has no measure"),
-    ],
-)
-def test_what_cannot_be_is_said_in_a_sentence_before_anything_is_generated(
-    metadata: dict[str, Any], message: str
-) -> None:
-    model = FakeLM()
-    with pytest.raises(CannotRunError, match=message):
-        evaluate(model=model, metadata=metadata)
-    assert model.prompts == []
-
-
-def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded(caplog: pytest.LogCaptureFixture) -> None:
-    result = evaluate(BEST, metadata={"n_samples": 3, "limit_per_cell": 2})
-    padded = evaluate(BEST, FakeLM(padding=1), metadata={"n_samples": 3, "limit_per_cell": 2})
-    for run in (result, padded):
-        for row in run["samples"][BEST]:
-            assert len(row["resps"][0]) == len(row["filtered_resps"][0]) == 3
+@pytest.mark.parametrize("padding", [0, 1])
+def test_best_of_n_is_exact_from_n_samples_also_when_a_process_is_padded(padding: int) -> None:
+    result = evaluate(BEST, FakeLM(padding=padding), metadata={"n_samples": 3, "limit_per_cell": 2})
+    assert {len(row[key][0]) for row in result["samples"][BEST] for key in ("resps", "filtered_resps")} == {3}
     # every document's three texts are one of each level: in its band 1 of 3 times at k = 1 and always at k = 3;
     # of the 3 pairs, 2 hold the hit
     hits = [value(result, f"band_hit@{k}", BEST) for k in (1, 2, 3)]
     assert hits == pytest.approx([1 / 3, 2 / 3, 1])
     assert value(result, "n_distinct", BEST) == 3
     assert value(result, "band_hit@2_stderr", BEST) == pytest.approx(0)
-    assert value(evaluate(BEST, FakeLM(same=True), metadata={"n_samples": 2}), "n_distinct", BEST) == 1
-    assert "3 of 3 documents have equal texts" in caplog.text
 
 
 def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model: Callable[..., Any]) -> None:

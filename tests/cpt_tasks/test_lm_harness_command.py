@@ -43,8 +43,9 @@ def command_of(program: str, task: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the README's BASE: a tiny model whose greedy answers differ from prompt to prompt."""
+    """A folder with the README's BASE: a tiny model whose greedy answers differ from prompt to prompt; and ADAPTER."""
     import torch
+    from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     folder = tmp_path_factory.mktemp("lm_eval")
@@ -55,32 +56,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if parameter.dim() > 1:
                 parameter *= 8  # as it is initialised, it says one token for ever
     model.save_pretrained(folder / "BASE")
+    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(folder / "ADAPTER")
     return folder
 
 
-def run(command: str, folder: Path) -> str:
+def run(program: str, task: str, folder: Path, changes: dict[str, str], more: str = "") -> tuple[str, Any, list[Any]]:
+    """What the README's command prints, its numbers and samples, with parts of it replaced."""
+    [command] = [line for line in COMMANDS if line.startswith(program) and f"--tasks {task}" in line]
+    for old, new in changes.items():
+        command = command.replace(old, new)
+    command += f" {more} --gen_kwargs max_gen_toks={MAX_TOKENS}{',top_k=0' if task == BEST else ''}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        command, shell=True, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
-    )
+    environment = os.environ | {"PATH": path}
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
-
-
-def results(folder: Path, task: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    [result] = folder.glob("*/results_*.json")
-    [samples] = folder.glob(f"*/samples_{task}_*.jsonl")
-    numbers = json.loads(result.read_text(encoding="utf-8"))["results"][task]
-    return numbers, [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    out = folder / command.split("--output_path ")[1].split()[0]
+    [result], [samples] = out.glob("*/results_*.json"), out.glob(f"*/samples_{task}_*.jsonl")
+    rows = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    return done.stdout, json.loads(result.read_text(encoding="utf-8"))["results"][task], rows
 
 
 def test_a_real_model_gets_the_same_responses_and_numbers_in_both_harnesses(folder: Path) -> None:
-    command = command_of("cpt-lm-eval", "cpt_rubric_adherence")
-    command = command.replace(",peft=ADAPTER", "").replace(
-        "rubrics=measured limit_per_cell=4", "rubrics=broadcast limit_per_cell=2"
-    )
-    shown = run(f"{command} --gen_kwargs max_gen_toks={MAX_TOKENS}", folder)
-    numbers, samples = results(folder / "out", "cpt_rubric_adherence")
+    changes = {",peft=ADAPTER": "", "rubrics=measured limit_per_cell=4": "rubrics=broadcast limit_per_cell=2"}
+    shown, numbers, samples = run("cpt-lm-eval", ADHERENCE, folder, changes)
     model = get_model("hf/local", model_path=str(folder / "BASE"), do_sample=False, dtype="float32", memoize=False)
     task = rubric_adherence("broadcast", judge="measured", limit_per_cell=2)
     log = evaluated(task, model, max_tokens=MAX_TOKENS)
@@ -96,20 +94,12 @@ def test_a_real_model_gets_the_same_responses_and_numbers_in_both_harnesses(fold
 
 @pytest.mark.slow
 def test_best_of_n_of_an_adapter_samples_and_plain_lm_eval_finds_the_tasks(folder: Path) -> None:
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder / "BASE")
-    get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(folder / "ADAPTER")
-    command = command_of("cpt-lm-eval", "cpt_best_of_n").replace("--output_path out", "--output_path best")
-    run(command.replace("top_k=0", f"top_k=0,max_gen_toks={MAX_TOKENS}"), folder)
-    numbers, samples = results(folder / "best", "cpt_best_of_n")
+    _, numbers, samples = run("cpt-lm-eval", BEST, folder, {"--output_path out": "--output_path best"})
     assert numbers["n_distinct,none"] > 3
     assert {len(row["filtered_resps"][0]) for row in samples} == {4}
     assert numbers["band_hit@1,none"] <= numbers["band_hit@2,none"] <= numbers["band_hit@4,none"]
-    command = command_of("lm_eval run", "cpt_rubric_adherence").replace("--output_path out", "--output_path plain")
-    run(f"{command} --limit 3 --gen_kwargs max_gen_toks={MAX_TOKENS}", folder)
-    assert results(folder / "plain", "cpt_rubric_adherence")[0]["n_scored,none"] == 3
+    plain = run("lm_eval run", ADHERENCE, folder, {"--output_path out": "--output_path plain"}, "--limit 3")
+    assert plain[1]["n_scored,none"] == 3
 
 
 def test_the_command_adds_to_what_is_given_and_does_not_replace_it() -> None:
@@ -139,14 +129,16 @@ def test_the_command_without_lm_eval_names_the_extra_and_with_a_flag_the_folder_
 
 
 def test_defaults_are_those_of_the_inspect_tasks() -> None:
-    defaults = {name: p.default for name, p in inspect.signature(rubric_adherence).parameters.items()}
-    settings = vars(Settings())
+    def defaults(task: Any) -> dict[str, Any]:
+        parameters = {name: parameter.default for name, parameter in inspect.signature(task).parameters.items()}
+        return {name: one for name, one in parameters.items() if one is not None}
+
+    settings = Settings().model_dump()
+    shared = settings.keys() & defaults(rubric_adherence).keys()
+    assert len(shared) == 8
+    assert settings | {name: defaults(rubric_adherence)[name] for name in shared} == settings
     assert settings_of({}) == settings_of({"preset": "core"}) != settings_of({"preset": "full"})
     assert settings_of({"paraphrases": "train"}) == settings_of({"wording_split": "train"}) != settings_of({})
-    shared = {name for name in settings.keys() & defaults.keys() if defaults[name] is not None}
-    assert len(shared) == 8
-    assert {name: settings[name] for name in shared} == {name: defaults[name] for name in shared}
-    of_best = inspect.signature(best_of_n).parameters
     task = TaskManager(include_path=include_path(), include_defaults=False).load([BEST])["tasks"][BEST]
-    assert task.config.repeats == task.settings.n_samples == of_best["n"].default
-    assert task.settings.limit_per_cell == of_best["limit_per_cell"].default
+    assert task.config.repeats == task.settings.n_samples == defaults(best_of_n)["n"]
+    assert task.settings.limit_per_cell == defaults(best_of_n)["limit_per_cell"]

@@ -57,18 +57,10 @@ def test_sound_adapter_passes_with_a_command_for_vllm(adapter: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "absolute"),
-    [
-        ('"name": "/srv/a/b.jsonl"', True),
-        ("trained from /mnt/disk/x.", True),
-        ('"name": "data/srv/b.jsonl"', False),
-        ("https://huggingface.co/srv/x", False),
-        ("</tmp/x>", False),
-    ],
-)
-def test_absolute_paths_are_told_from_addresses_and_relative_ones(text: str, absolute: bool) -> None:
-    assert bool(ABSOLUTE.search(text)) is absolute
+def test_absolute_paths_are_told_from_addresses_and_relative_ones() -> None:
+    absolute = ['"name": "/srv/a/b.jsonl"', "trained from /mnt/disk/x."]
+    others = ['"name": "data/srv/b.jsonl"', "https://huggingface.co/srv/x", "</tmp/x>"]
+    assert [text for text in absolute + others if ABSOLUTE.search(text)] == absolute
 
 
 def _edit(name: str, **values: Any) -> Callable[[Path], None]:
@@ -83,13 +75,13 @@ def _without(name: str) -> Callable[[Path], None]:
     return lambda adapter: (adapter / name).unlink()
 
 
-def _hide_system_turn(adapter: Path) -> None:
-    (adapter / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
-
-
 def _untrained(adapter: Path) -> None:
     weights = load_file(adapter / "adapter_model.safetensors")
     save_file({name: weight * 0 for name, weight in weights.items()}, adapter / "adapter_model.safetensors")
+
+
+def _hide_system_turn(adapter: Path) -> None:
+    (adapter / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
 
 
 CONFIG, MANIFEST = "adapter_config.json", "run_manifest.json"
@@ -105,7 +97,7 @@ CONFIG, MANIFEST = "adapter_config.json", "run_manifest.json"
         (_untrained, "the adapter changes no logit"),
         (_edit(CONFIG, base_model_name_or_path="nowhere"), "base model 'nowhere' is neither a folder from here nor"),
         (_edit(CONFIG, use_dora=True), "vLLM serves no adapter with use_dora"),
-        (_edit(CONFIG, r=1024), "rank 1024 is above 512"),
+        (_edit(CONFIG, r=1024), "vLLM serves no adapter with a rank above 512"),
     ],
 )
 def test_check_names_what_is_wrong_and_the_command_fails(
@@ -113,7 +105,7 @@ def test_check_names_what_is_wrong_and_the_command_fails(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     break_it(adapter)
-    skip = ["--skip-logits"] if "vLLM" in message or "rank" in message else []
+    skip = ["--skip-logits"] if "vLLM" in message else []
     done = CliRunner().invoke(check_command, [str(adapter), *skip])
     [failed] = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert (done.exit_code, message in failed) == (1, True)
@@ -140,16 +132,13 @@ def api(template: str, adds_bos: bool = False, **arguments: Any) -> Any:
     return SimpleNamespace(hf_chat=hf_chat, tokenizer=tokenizer, tokenizer_call_args=arguments)
 
 
-TWO_BOS = "two beginning-of-sequence tokens"
-
-
 @pytest.mark.parametrize(
     ("template", "options", "message"),
     [
         (CHATML, {}, ""),
         (FOLDS_SYSTEM, {}, ""),
         (DROPS_SYSTEM, {}, "leaves out the system turn"),
-        (CHATML, {"adds_bos": True}, TWO_BOS),
+        (CHATML, {"adds_bos": True}, "two beginning-of-sequence tokens"),
         (CHATML, {"adds_bos": True, "add_special_tokens": False}, ""),
     ],
 )
@@ -166,7 +155,6 @@ def test_the_benchmark_of_a_local_model_stops_before_it_generates(tmp_path: Path
     model = get_model("hf/tiny", model_path=folder, tokenizer_path=folder, memoize=False)
     task = rubric_adherence("reverie", judge="measured", limit_per_cell=1)
     [log] = inspect_eval(task, model=model, display="none", max_tokens=4)
-    assert log.status == "error"
     assert log.error is not None
     assert "leaves out the system turn" in log.error.message
     assert not log.stats.model_usage

@@ -1,25 +1,24 @@
 """`also`, `composition`, `paraphrase_robustness`, `drift` on inspect with simulated students, and in the report."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai import Task, task
+from inspect_ai import Task
 from inspect_ai import score as inspect_score
-from inspect_ai.dataset import Sample
-from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
-from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
-from inspect_ai.solver import TaskState
+from inspect_ai.log import EvalLog, EvalMetric, read_eval_log, write_eval_log
 from students import PLAIN, asked, deaf, evaluated, follows, reported, score_by, shown_metrics, texts, unscore, verdict
 
 from cpt_tasks.benchmarks.composition.statistics import joint_responses
 from cpt_tasks.benchmarks.composition.task import composition, composition_samples, rubric_pairs
 from cpt_tasks.benchmarks.drift.task import drift
-from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness, worded_samples
+from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.report.logs import read_run
+from cpt_tasks.report.report import summarise
 from cpt_tasks.report.run import check_comparable
 from cpt_tasks.scorer import rubric_judge
 from cpt_tasks.statistics.frame import frame_of
@@ -38,15 +37,13 @@ def values_of(entry: dict[str, Any], *names: str) -> list[float]:
 
 
 def test_further_judgments_give_the_matrix_of_side_effects_and_change_no_other_number(
-    mock_model: Callable[..., Any], tmp_path: Path
+    mock_model: Callable[..., Any],
 ) -> None:
-    entries, markdowns = [], []
-    for also in ("measured", ""):
+    def entry_of(also: str) -> dict[str, Any]:
         log = run(rubric_adherence(TWO, judge="measured", limit_per_cell=2, also=also), mock_model(follows))
-        summary, markdown, _ = reported(tmp_path / f"report{also}", log.location)
-        entries.append(summary["models"][0]["tasks"]["rubric_adherence"])
-        markdowns.append("### Side effects" in markdown)
-    entry, plain = entries
+        return dict(summarise([read_run(log.location)])["models"][0]["tasks"]["rubric_adherence"])
+
+    entry, plain = entry_of("measured"), entry_of("")
     shifts = {(cell["steered"], cell["scored"]): cell["shift"] for cell in entry["side_effects"]}
     assert set(shifts) == {(r, q) for r in TWO.split(",") for q in ("broadcast", "field_notes", "labyrinth", "reverie")}
     for (steered, scored), shift in shifts.items():
@@ -56,7 +53,6 @@ def test_further_judgments_give_the_matrix_of_side_effects_and_change_no_other_n
     names = ("dynamic_range", "sensibility", "macro_accuracy")
     assert values_of(entry, *names) == pytest.approx([diagonal, 1, 1], abs=1e-5)
     # without further rubrics: no matrix, and the rest as it is
-    assert markdowns == [True, False]
     assert "side_effects" not in plain
     assert {name: entry["metrics"][name] for name in plain["metrics"]} == plain["metrics"]
     assert (entry["by_rubric"], entry["by_level"]) == (plain["by_rubric"], plain["by_level"])
@@ -71,21 +67,15 @@ def test_a_further_judgment_that_fails_is_counted_and_no_number(mock_model: Call
     task_ = rubric_adherence("broadcast", judge="measured", limit_per_cell=1)
     task_.scorer = [rubric_judge("model", "broadcast", call_store=str(tmp_path / "calls.jsonl"), also=TWO)]
     log = run(task_, mock_model(follows), model_roles={"grader": mock_model(judge, name="grader")})
-    also = {
-        str(sample.target): (sample.scores or {})["rubric_judge"].metadata["also"]  # type: ignore[index]
-        for sample in log.samples or []
-    }
+    read = read_run(log.location)
+    also = {row["level"]: row["record"].also for row in read.frame.to_dict("records")}
     assert all(set(entries) == {"labyrinth"} for entries in also.values())  # never its own rubric again
     failed = also["extremely_high"]["labyrinth"]
-    assert (failed["score"], failed["failure_mode"]) == (None, "malformed_json")
-    assert failed["rubric_hash"] == load_rubric("labyrinth").hash
-    assert also["low"]["labyrinth"]["score"] == 55
-    read = read_run(log.location)
+    assert (failed.score, failed.failure_mode, also["low"]["labyrinth"].score) == (None, "malformed_json", 55)
     assert (len(read.asked), read.unscored.total()) == (3, 0)
-    assert read.judging.further_failures == {("malformed_json", "labyrinth"): 1}
+    assert read.judging.further_failures == {"malformed_json by labyrinth": 1}
     # three own replies, two further ones, and the three attempts of the one that failed
-    assert read.judging.attempts == 3 + 2 + failed["attempts"]
-    assert read.judging.usage["input_tokens"] == 10 * read.judging.attempts
+    assert read.judging.attempts == 3 + 2 + failed.attempts
     summary, markdown, _ = reported(tmp_path / "report", log.location)
     # extremely_high by labyrinth is missing, so that cell is, and no shift is made of a failure
     assert "side_effects" not in summary["models"][0]["tasks"]["rubric_adherence"]
@@ -102,36 +92,35 @@ def test_a_student_that_follows_the_first_wording_only(mock_model: Callable[...,
     log = inspect_score(written, rubric_judge("measured", TWO), display="none")
     write_eval_log(log, str(tmp_path / "scored.eval"))
     # 2 x 2 levels x 2 prompts together, 2 rubrics x 2 levels x 2 prompts alone, 2 prompts without
-    samples = log.samples or []
-    assert len(samples) == 8 + 8 + 2
-    together = [sample.input for sample in samples if "with_rubric" in sample.metadata]
-    for turns in together:
-        assert sorted(request[0] for request in asked(turns)) == TWO.split(",")  # type: ignore[arg-type]
-        assert turns[0].text == joint_system_prompt(turns[0].text.split("\n\n"))  # type: ignore[union-attr]
+    frame = frame_of(log)
+    assert len(frame) == 8 + 8 + 2
+    assert shown_metrics(log)["n_scored"] == 16  # what asks for a level
+    for system in frame[frame["with_rubric"] != ""]["system_prompt"]:
+        assert system == joint_system_prompt(system.split("\n\n"))
     # each rubric's wording stands first as often as the other's
-    assert [asked(turns)[0][0] for turns in together].count("broadcast") == 4  # type: ignore[arg-type]
-
+    together = [asked(sample.input) for sample in log.samples or [] if "with_rubric" in sample.metadata]  # type: ignore[arg-type]
+    order = Counter(tuple(rubric for rubric, _ in requests) for requests in together)
+    assert order == {("broadcast", "labyrinth"): 4, ("labyrinth", "broadcast"): 4}
     # together and alone are judged by both, and so is what is asked without a system prompt
-    assert sum(1 + len(also) for also in frame_of(log)["also"]) == 2 * 18
-    joints = joint_responses(frame_of(log))
-    assert len(joints) == 8
-    for joint in joints.to_dict("records"):
+    assert {len(also) for also in frame["also"]} == {1}
+    for joint in joint_responses(frame).to_dict("records"):
         for place, request in enumerate(zip(joint["rubrics"].split("+"), joint["levels"].split("+"), strict=True)):
             expected = (score_by(request[0], texts()[request]), score_by(request[0], PLAIN))  # type: ignore[index]
             assert (joint[f"alone_{place}"], joint[f"base_{place}"]) == expected
-    # the scorer's own metrics are of what asks for a level: all but the two responses without a system prompt
-    assert shown_metrics(log)["n_scored"] == 16
 
     summary, markdown, _ = reported(tmp_path / "report", str(tmp_path / "scored.eval"))
     entry = summary["models"][0]["tasks"]["composition"]
-    assert (entry["n"], values_of(entry, "accuracy_alone", "both_right_alone")) == (18, [1, 1])
+    assert (entry["n"], entry["n_joint"], values_of(entry, "accuracy_alone", "both_right_alone")) == (18, 8, [1, 1])
     assert values_of(entry, "interference")[0] < 0
     n_requests = {key: value["n"] for key, value in entry["by_request"].items()}
     assert n_requests == {"all": 8, "same_levels": 4, "different_levels": 4}
     assert set(entry["by_pair"]) == {"broadcast+labyrinth"}
     cells = {(cell["steered"], cell["scored"]) for cell in entry["side_effects"]}
     assert cells == {(r, q) for r in TWO.split(",") for q in TWO.split(",")}
-    assert "Composition" in markdown
+    assert "### Side effects" in markdown
+    # judged in the run, inspect shows the same
+    shown = shown_metrics(run(composition(TWO, judge="measured", limit_per_cell=2), mock_model(follows)))
+    assert (shown["n_joint"], [shown["interference"]]) == (8, pytest.approx(values_of(entry, "interference"), abs=1e-6))
 
 
 def test_pairs_are_all_or_named_or_drawn() -> None:
@@ -148,20 +137,12 @@ def test_pairs_are_all_or_named_or_drawn() -> None:
 def test_pairs_that_share_a_rubric_share_what_is_asked_alone_and_all_ids_differ() -> None:
     a, b, c = load_rubrics("broadcast,labyrinth,reverie")
     prompts = dict(list(load_user_prompts("test").items())[:2])
-    samples = composition_samples([(a, b), (a, c)], [ScoreLevel.LOW], {"broadcast": prompts})
+    samples = composition_samples([(a, b), (a, c)], [ScoreLevel.LOW], {"broadcast": prompts}, "heldout")
     # together 2 pairs x 2, alone 3 rubrics x 2, unprompted 2
-    assert len(samples) == 4 + 6 + 2
-    assert len({sample.id for sample in samples}) == len(samples)
-    by_id = {str(sample.id): sample.metadata or {} for sample in samples}
-    alone = [metadata for metadata in by_id.values() if metadata["cell"] == "alone" and metadata["rubric"] == a.id]
-    assert [metadata["also"] for metadata in alone] == [[b.id, c.id]] * 2
-    unprompted = [metadata for metadata in by_id.values() if metadata["cell"] == "unprompted"]
-    assert [[metadata["rubric"], *metadata["also"]] for metadata in unprompted] == [[a.id, b.id, c.id]] * 2
-
-
-def test_the_defaults_of_the_grids_stay_under_500_responses() -> None:
-    for made in (composition(judge="none"), paraphrase_robustness(judge="none"), drift(judge="none")):
-        assert 0 < len(made.dataset) < 500
+    assert len(samples) == len({sample.id for sample in samples}) == 4 + 6 + 2
+    judged = [(facts["cell"], facts["rubric"], facts["also"]) for sample in samples if (facts := sample.metadata)]
+    assert judged.count(("alone", a.id, [b.id, c.id])) == 2
+    assert judged.count(("unprompted", a.id, [b.id, c.id])) == 2
 
 
 def test_a_student_that_hears_the_system_turn_only(mock_model: Callable[..., Any], tmp_path: Path) -> None:
@@ -183,35 +164,27 @@ def test_a_student_that_hears_the_system_turn_only(mock_model: Callable[..., Any
 
 def test_the_judge_reads_the_user_prompt_without_the_request(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     grader, student = mock_model(lambda _: "no verdict", name="grader"), mock_model(lambda _: PLAIN)
-    grid = {"limit_per_cell": 1, "max_wordings": 1, "position": "user"}
-    task_ = paraphrase_robustness("broadcast", "low", judge="measured", **grid)  # type: ignore[arg-type]
+    grid: dict[str, Any] = {"limit_per_cell": 1, "max_wordings": 1, "position": "user", "style": "number"}
+    task_ = paraphrase_robustness("broadcast", judge="measured", **grid)
     task_.scorer = [rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"))]
     run(task_, student, model_roles={"grader": grader})
-    [[turn]] = student.seen
-    request = load_rubric("broadcast").wordings(ScoreLevel.LOW, "heldout")[0]
     user_prompt = next(iter(load_user_prompts("test").values()))
-    assert (turn.role, turn.text) == ("user", f"{request}\n\n{user_prompt}")
-    assert (user_prompt in grader.seen[0][0].text, request in grader.seen[0][0].text) == (True, False)
-
-
-def test_a_number_is_the_middle_of_the_band() -> None:
-    prompts = {"broadcast": dict(list(load_user_prompts("test").items())[:1])}
-    samples = worded_samples([load_rubric("broadcast")], list(ScoreLevel), prompts, max_wordings=1, styles=["number"])
-    ends = [sample.input[0].text[-len("Aim for 20 out of 100.") :] for sample in samples]  # type: ignore[union-attr]
-    assert ends == ["Aim for 20 out of 100.", "Aim for 66 out of 100.", "Aim for 96 out of 100."]
+    # a number is the middle of the band
+    for [turn], level, number in zip(student.seen, ScoreLevel, (20, 66, 96), strict=True):
+        request = load_rubric("broadcast").wordings(level, "heldout")[0]
+        expected = f"{request} Aim for {number} out of 100.\n\n{user_prompt}"
+        assert (turn.role, turn.text) == ("user", expected)
+        assert not any(request in messages[0].text for messages in grader.seen)
+    assert all(user_prompt in messages[0].text for messages in grader.seen)
 
 
 def base_and_tuned(
     task_: Task | str, replies: tuple[str, str], mock_model: Callable[..., Any], **more: Any
 ) -> list[str]:
     """Logs of a base model and of an adapter of it, each with its reply."""
-    return [
-        run(task_, mock_model(lambda _, text=text: text, name=name), metadata=metadata, **more).location
-        for (name, metadata), text in zip(MODELS.items(), replies, strict=True)
-    ]
-
-
-MODELS = {"base": {"base": "base"}, "tuned": {"base": "base", "adapter": "tuned"}}
+    about = {"base": {"base": "base"}, "tuned": {"base": "base", "adapter": "tuned"}}
+    models = [mock_model(lambda _, text=text: text, name=name) for name, text in zip(about, replies, strict=True)]
+    return [run(task_, model, metadata=about[model.name], **more).location for model in models]
 
 
 def test_an_adapter_is_paired_with_its_base_without_a_system_prompt(
@@ -219,16 +192,16 @@ def test_an_adapter_is_paired_with_its_base_without_a_system_prompt(
 ) -> None:
     arguments = {"rubrics": "measured", "judge": "measured", "limit_per_family": 3}
     paths = base_and_tuned("cpt_tasks/drift", (PLAIN, BROADCAST_HIGH), mock_model, task_args=arguments)
-    for sample in read_eval_log(paths[0]).samples or []:
-        assert [message.role for message in sample.messages] == ["user", "assistant"]
+    samples = read_eval_log(paths[0]).samples or []
+    assert {tuple(message.role for message in sample.messages) for sample in samples} == {("user", "assistant")}
+    assert shown_metrics(read_eval_log(paths[1]))["broadcast"] == pytest.approx(score_by("broadcast", BROADCAST_HIGH))
     summary, markdown, _ = reported(tmp_path / "report", *paths)
     base, tuned = (model["tasks"]["drift"] for model in summary["models"])
-    assert "drift" not in base
-    assert tuned["compared_with"] == "base"
+    assert ("drift" in base, tuned["compared_with"]) == (False, "base")
     shifts = {rubric: score_by(rubric, BROADCAST_HIGH) - score_by(rubric, PLAIN) for rubric in tuned["by_rubric"]}
     assert len(shifts) == 4
-    for rubric, shift in shifts.items():
-        assert tuned["drift"]["by_rubric"][rubric]["value"] == pytest.approx(shift, abs=1e-5)
+    moved = {rubric: shift["value"] for rubric, shift in tuned["drift"]["by_rubric"].items()}
+    assert moved == pytest.approx(shifts, abs=1e-5)
     total = (sum(shift**2 for shift in shifts.values()) / 4) ** 0.5
     words = len(BROADCAST_HIGH.split()) - len(PLAIN.split())
     assert values_of(tuned["drift"], "total_drift", "words_change") == pytest.approx([total, words], abs=1e-5)
@@ -240,31 +213,14 @@ def test_an_adapter_is_paired_with_its_base_without_a_system_prompt(
     assert (entry["n"], entry["unscored"], "unscored none 1" in printed) == (2, 1, True)
 
 
-@metric
-def if_metric() -> Metric:
-    def compute(scores: list[SampleScore]) -> Value:
-        value = scores[0].score.as_float()
-        return {"prompt_strict_acc": value, "prompt_strict_stderr": 0.02, "final_acc": value, "final_stderr": 0.03}
-
-    return compute
-
-
-@scorer(metrics=[if_metric()])
-def instruction_following() -> Scorer:
-    async def score(state: TaskState, target: Target) -> Score:
-        return Score(value=float(state.output.completion))
-
-    return score
-
-
-@task
-def ifeval() -> Task:
-    """As `inspect_evals/ifeval` is to a report: its name and the names of its metrics."""
-    return Task(dataset=[Sample(input="Say 1.", id="one")], scorer=instruction_following())
-
-
 def test_a_log_of_ifeval_stands_beside_drift(mock_model: Callable[..., Any], tmp_path: Path) -> None:
-    paths = base_and_tuned(ifeval(), ("0.5", "0.4"), mock_model)
+    paths = base_and_tuned(drift("broadcast", judge="measured", limit_per_family=1), (PLAIN, PLAIN), mock_model)
+    for path, accuracy in zip(paths, (0.5, 0.4), strict=True):
+        log = read_eval_log(path)
+        log.eval.task = "inspect_evals/ifeval"
+        numbers = {"prompt_strict_acc": accuracy, "final_acc": accuracy, "final_stderr": 0.03}
+        log.results.scores[0].metrics = {name: EvalMetric(name=name, value=one) for name, one in numbers.items()}  # type: ignore[union-attr]
+        write_eval_log(log, path)
     summary, markdown, _ = reported(tmp_path / "report", *paths)
     base, tuned = (model["tasks"]["ifeval"] for model in summary["models"])
     half = 1.96 * 0.03
@@ -272,11 +228,10 @@ def test_a_log_of_ifeval_stands_beside_drift(mock_model: Callable[..., Any], tmp
     assert (base["n"], base["metrics"]["final_acc"]) == (1, expected)
     # sqrt(2) * 0.03 is the standard error of the difference
     difference = tuned["drift"]["metrics"]["final_acc"]
-    assert difference["value"] == pytest.approx(-0.1)
-    assert difference["ci_low"] == pytest.approx(-0.1 - 2**0.5 * half, abs=1e-6)
+    low = pytest.approx(-0.1 - 2**0.5 * half, abs=1e-6)
+    assert (difference["value"], difference["ci_low"]) == (pytest.approx(-0.1), low)
     assert "Instruction following (IFEval)" in markdown
-    log = read_eval_log(paths[0])
     log.results.scores[0].metrics.pop("final_acc")  # type: ignore[union-attr]
-    write_eval_log(log, paths[0])
+    write_eval_log(log, path)
     with pytest.raises(ValueError, match="no metric 'final_acc' in it"):
-        read_run(paths[0])
+        read_run(path)

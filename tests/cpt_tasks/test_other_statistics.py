@@ -1,7 +1,7 @@
 """Side effects, composition, wordings and drift: values by hand and simulated students."""
 
+import itertools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,8 @@ import pandas as pd
 import pytest
 from frames import frame
 
-from cpt_tasks.benchmarks.composition.statistics import (
-    composition_statistics,
-    joint_responses,
-    miscalibration,
-    orthogonality,
-)
-from cpt_tasks.benchmarks.drift.statistics import drift_between, mean_scores, mean_words
+from cpt_tasks.benchmarks.composition.statistics import composition_statistics, joint_responses, off_course
+from cpt_tasks.benchmarks.drift.statistics import WORDS, by_prompt, column_means, moved, total_drift
 from cpt_tasks.benchmarks.paraphrase_robustness.statistics import (
     contrast,
     with_hits,
@@ -71,31 +66,24 @@ def test_a_student_that_moves_another_rubric_more_ranks_low_in_its_row_and_not_i
 def test_side_effects_are_undefined_without_other_rubrics_or_without_a_range() -> None:
     assert all(math.isnan(value) for value in side_effect_statistics(matrix({("r", "r"): [80, 90]}), 0).values())
     reversed_student = side_effect_statistics(matrix({("r", "r"): [-80, -90], ("r", "q"): [10, 10]}), 0)
-    assert math.isnan(reversed_student["side_effects"])
-    assert reversed_student["sensibility"] == 0.5
+    assert (math.isnan(reversed_student["side_effects"]), reversed_student["sensibility"]) == (True, 0.5)
     assert shifts_by_prompt(frame([])).empty
-
-
-def test_a_prompt_without_one_of_the_levels_is_left_out_and_epochs_are_averaged() -> None:
+    # a prompt without one of the levels is left out, and epochs are averaged
     asked = [(LOW, "p", 0), (HIGH, "p", 50), (HIGH, "p", 70), (HIGH, "q", 100)]
-    shifts = shifts_by_prompt(
-        frame({"level": level, "user_prompt_id": prompt, "score": score} for level, prompt, score in asked)
-    )
+    names = ("level", "user_prompt_id", "score")
+    shifts = shifts_by_prompt(frame(dict(zip(names, row, strict=True)) for row in asked))
     assert shifts[["user_prompt_id", "shift"]].to_numpy().tolist() == [["p", 60]]
 
 
 def test_miscalibration_and_orthogonality_by_hand() -> None:
-    request, base = [100, 0], [0, 0]
     achieved = [[60, 30], [0, 0], [100, 0], [0, 50], [130, 0]]
+    miscalibration, orthogonality = off_course([[100, 0]] * 5, achieved, [[0, 0]] * 5)
     # e = z* - z: (40, -30), (100, 0), (0, 0), (100, -50), (-30, 0); d = (100, 0)
-    assert miscalibration([request] * 5, achieved, [base] * 5) == pytest.approx([0.4, 1, 0, 1, 0.3])
+    assert miscalibration == pytest.approx([0.4, 1, 0, 1, 0.3])
     # at right angles 30, 0, 0, 50, 0; moved |z - z0| = sqrt(60^2 + 30^2), 0, 100, 50, 130; floor 1e-4 * 100
-    expected = [30 / (math.sqrt(4500) + 0.01), 0, 0, 50 / 50.01, 0]
-    assert orthogonality([request] * 5, achieved, [base] * 5) == pytest.approx(expected)
+    assert orthogonality == pytest.approx([30 / (math.sqrt(4500) + 0.01), 0, 0, 50 / 50.01, 0])
     # nothing asked, or a score missing
-    for at in ([[50, 50]], [[NAN, 50]]):
-        assert np.isnan(miscalibration([[50, 50]], [[60, 60]], at)).all()
-        assert np.isnan(orthogonality([[50, 50]], [[60, 60]], at)).all()
+    assert np.isnan(off_course([[50, 50]] * 2, [[60, 60]] * 2, [[50, 50], [NAN, 50]])).all()
 
 
 Pair = tuple[float, float]
@@ -134,23 +122,6 @@ def test_composition_by_hand() -> None:
     assert all(math.isnan(value) for value in composition_statistics(joint_responses(frame([]))).values())
 
 
-def test_a_student_that_follows_one_of_two_rubrics_loses_the_other_only_in_company() -> None:
-    requests = [(first, second, prompt) for first in (LOW, HIGH) for second in (LOW, HIGH) for prompt in "pqr"]
-
-    def student(second_score: Callable[[ScoreLevel], float]) -> dict[str, float]:
-        rows = []
-        for first, second, prompt in requests:
-            alone = (first.midpoint, second.midpoint)
-            rows.append((prompt, (first, second), (first.midpoint, second_score(second)), alone, (70.0, 70.0)))
-        return composition_statistics(joints(*rows))
-
-    one, both = student(lambda level: 70), student(lambda level: level.midpoint)
-    assert (one["accuracy_alone"], one["accuracy_together"], one["interference"]) == (1, 0.5, -0.5)
-    assert (one["both_right"], one["both_right_alone"]) == (0, 1)
-    assert (both["miscalibration"], both["orthogonality"], both["interference"]) == (0, 0, 0)
-    assert one["miscalibration"] > 0.2
-
-
 def worded(wording: str, prompt: str, score: float, level: ScoreLevel = LOW, **where: str) -> dict[str, Any]:
     return {"level": level, "user_prompt_id": prompt, "wording": wording, "score": score} | where
 
@@ -171,73 +142,63 @@ def test_wordings_by_hand() -> None:
     assert all(math.isnan(value) for value in (*wording_statistics(one).values(), worst_by_chance(one, seed=0)))
 
 
-def test_a_student_deaf_to_one_wording_is_told_from_one_that_is_noisy() -> None:
-    prompts = [str(number) for number in range(12)]
-    deaf = [worded(f"w{k}", prompt, 70 if k == 2 else 10) for k in range(3) for prompt in prompts]
-    noisy = [
-        worded(f"w{k}", prompt, 70 if (k + n) % 3 == 2 else 10) for k in range(3) for n, prompt in enumerate(prompts)
-    ]
-    sds = []
-    for student, worst in ((deaf, 0), (noisy, 2 / 3)):
-        rows = with_hits(frame(student))
-        values = wording_statistics(rows)
-        assert values["mean_accuracy"] == pytest.approx(2 / 3)
-        assert values["worst_accuracy"] == pytest.approx(worst)
-        # shuffled, both are the same student; the lowest of three noisy wordings is well below 2/3
-        assert 0.45 < worst_by_chance(rows, seed=0) < 0.6
-        sds.append(values["wording_sd"])
-    assert sds[0] == pytest.approx(sds[1])
+@pytest.mark.parametrize(("deaf", "worst"), [(True, 0), (False, 2 / 3)])
+def test_a_student_deaf_to_one_wording_is_told_from_one_that_is_noisy(deaf: bool, worst: float) -> None:
+    # deaf to the third wording, or off as often at a wording that differs from prompt to prompt
+    off = [(k, n, k == 2 if deaf else (k + n) % 3 == 2) for k in range(3) for n in range(12)]
+    rows = with_hits(frame(worded(f"w{k}", str(n), 70 if wrong else 10) for k, n, wrong in off))
+    values = wording_statistics(rows)
+    assert (values["mean_accuracy"], values["worst_accuracy"]) == pytest.approx((2 / 3, worst))
+    # shuffled, both are the same student; the lowest of three noisy wordings is well below 2/3
+    assert 0.45 < worst_by_chance(rows, seed=0) < 0.6
 
 
 def test_contrasts_pair_what_was_asked_both_ways() -> None:
     # at the system turn 20 and 96.25, from the user's 70 at both ends
-    rows = [
-        worded("w0", prompt, level.midpoint if position == "system" else 70, level, position=position)
-        for level in (LOW, HIGH)
-        for position in ("system", "user")
-        for prompt in "pq"
-    ]
-    by_position = contrast(with_hits(frame(rows)), "position")
-    assert by_position == pytest.approx({"position_accuracy": -1, "position_range": -76.25})
-    assert math.isnan(contrast(with_hits(frame(rows)), "style")["style_accuracy"])
+    ways = itertools.product((LOW, HIGH), ("system", "user"), "pq")
+    scores = [(level, turn, p, level.midpoint if turn == "system" else 70) for level, turn, p in ways]
+    rows = with_hits(frame(worded("w0", p, score, level, position=turn) for level, turn, p, score in scores))
+    assert contrast(rows, "position") == pytest.approx({"position_accuracy": -1, "position_range": -76.25})
+    assert math.isnan(contrast(rows, "style")["style_accuracy"])
     # q has no number: 0 - 1 on p alone
-    rows = [worded("w0", "p", 10), worded("w0", "p", 50, style="number"), worded("w0", "q", 10)]
-    assert contrast(with_hits(frame(rows)), "style")["style_accuracy"] == -1
+    asked = [worded("w0", "p", 10), worded("w0", "p", 50, style="number"), worded("w0", "q", 10)]
+    assert contrast(with_hits(frame(asked)), "style")["style_accuracy"] == -1
 
 
-def unprompted(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["judged_by", "user_prompt_id", "score", "words"])
+def unprompted(*rows: tuple[str, float, dict[str, float]]) -> pd.DataFrame:
+    """The table of responses without a system prompt: user prompt, words, scores by rubrics."""
+    samples = []
+    for prompt, words, scores in rows:
+        (rubric, score), *also = scores.items()
+        samples.append({"rubric": rubric, "user_prompt_id": prompt, "score": score, "words": words, "also": dict(also)})
+    return by_prompt(frame(samples))
 
 
 def test_drift_by_hand() -> None:
-    base = unprompted(("r", "p", 50, 100), ("q", "p", 20, 100), ("r", "s", 60, 80))
-    tuned = unprompted(("r", "p", 53, 90), ("q", "p", 24, 90), ("r", "t", 99, 10))
-    drift = drift_between(base, tuned, seed=0)
+    base = unprompted(("p", 100, {"r": 50, "q": 20}), ("s", 80, {"r": 60}))
+    tuned = unprompted(("p", 90, {"r": 53, "q": 24}), ("t", 10, {"r": 99}))
+    differences = moved(base, tuned)
     # only p was answered by both: r +3, q +4, root of (9 + 16) / 2; 10 words less
-    assert {rubric: shift.value for rubric, shift in drift.shifts.items()} == {"r": 3, "q": 4}
-    assert drift.total.value == pytest.approx(math.sqrt(12.5))
+    assert {name: mean.value for name, mean in column_means(differences).items()} == {"r": 3, "q": 4, WORDS: -10}
     # one prompt, turned round or not: the same root either way
-    assert drift.total_by_chance.value == pytest.approx(math.sqrt(12.5))
-    assert (drift.words.value, drift.n) == (-10, 1)
-    assert mean_scores(base)["r"].value == 55
-    # each response counts once, however many rubrics judged it
-    assert mean_words(base).value == 90
-    still, empty = drift_between(base, base, seed=0), drift_between(base, tuned[:0], seed=0)
-    assert (still.total.value, still.words.value) == (0, 0)
-    assert (empty.n, empty.shifts, math.isnan(empty.total.value)) == (0, {}, True)
+    root = pytest.approx(math.sqrt(12.5))
+    assert total_drift(differences, seed=0) == {"total_drift": root, "total_by_chance": root}
+    assert {name: mean.value for name, mean in column_means(base).items()} == {"r": 55, "q": 20, WORDS: 90}
+    assert total_drift(moved(base, base), seed=0)["total_drift"] == 0
+    nothing = moved(base, tuned[1:])
+    assert (len(nothing), column_means(nothing)) == (0, {})
+    assert all(math.isnan(value) for value in total_drift(nothing, seed=0).values())
 
 
 def test_noise_is_told_from_drift_by_its_size_under_chance() -> None:
     rng = np.random.default_rng(0)
 
-    def rows(shift: float) -> pd.DataFrame:
-        noisy = rng.normal(50 + shift, 5, (4, 24)).clip(0, 100)
-        return unprompted(*((str(r), str(p), float(noisy[r, p]), 50) for r in range(4) for p in range(24)))
+    def table(shift: float) -> pd.DataFrame:
+        noisy = rng.normal(50 + shift, 5, (4, 24)).T
+        return unprompted(*((f"{n:02}", 50, dict(zip("abcd", scores, strict=True))) for n, scores in enumerate(noisy)))
 
-    same, moved = (drift_between(rows(0), rows(shift), seed=0) for shift in (0, 10))
+    base = table(0)
+    same, other = (total_drift(moved(base, table(shift)), seed=0) for shift in (0, 10))
     # SD of a mean difference: sqrt(2) * 5 / sqrt(24) = 1.4
-    assert same.total.value == pytest.approx(same.total_by_chance.value, abs=0.7)
-    assert moved.total.value > 3 * moved.total_by_chance.value
-    # no interval for a total; the shift of each rubric has one that holds 10
-    assert math.isnan(moved.total.ci_low)
-    assert all(shift.ci_low < 10 < shift.ci_high for shift in moved.shifts.values())
+    assert same["total_drift"] == pytest.approx(same["total_by_chance"], abs=0.7)
+    assert other["total_drift"] > 3 * other["total_by_chance"]

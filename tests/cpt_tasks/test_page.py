@@ -17,25 +17,19 @@ import pandas as pd
 import pytest
 from students import CALM, reported
 
-from cpt_tasks.benchmarks.rubric_adherence.charts import confusion, score_by_level
+from cpt_tasks.benchmarks.rubric_adherence.report import score_by_level
 from cpt_tasks.report import page as page_package
 from cpt_tasks.report.figures import PALETTE, chart_data, page_spec, save_png, spec_of, titled
-from cpt_tasks.report.logs import find_logs, read_run
-from cpt_tasks.report.page import build_page
-from cpt_tasks.report.page.blobs import safe_json
-from cpt_tasks.report.page.budget import choose_texts, text_bytes
 from cpt_tasks.report.page.build import vega_bundle
-from cpt_tasks.report.page.samples import columns, level_order, miss, samples_of
-from cpt_tasks.report.report import SECTIONS, of_task, summarise
-from cpt_tasks.report.section import MAX_ROWS
+from cpt_tasks.report.page.samples import columns, kept_texts, level_order, miss, safe_json, samples_of
+from cpt_tasks.report.report import SECTIONS, of_task
 
 ASSETS = Path(page_package.__file__).parent / "assets"
-LOGS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
 CHARTS = {
-    "rubric_adherence": {"levels_by_model", "score_by_level", "confusion", "accuracy_by_rubric", "side_effects"},
-    "best_of_n": {"best_of_k_band_hit", "best_of_k_score"},
-    "dose_response": {"dose_response", "dose_response_by_rubric"},
-    "composition": {"composition", "composition_side_effects"},
+    "rubric_adherence": {"levels_by_model", "score_by_level"},
+    "best_of_n": {"best_of_k_band_hit"},
+    "dose_response": {"dose_response"},
+    "composition": {"composition"},
     "paraphrase_robustness": {"paraphrases"},
     "drift": {"drift"},
 }
@@ -50,8 +44,7 @@ def unpacked(page: str, number: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    summary = page_samples.summary()
-    return build_page(summary, page_samples.samples(), {"beta": 0.95}, page_samples.sections(summary))
+    return page_samples.page()
 
 
 def test_a_miss_is_the_distance_to_what_was_asked_for() -> None:
@@ -62,27 +55,23 @@ def test_a_miss_is_the_distance_to_what_was_asked_for() -> None:
 
 
 def test_each_cell_keeps_as_many_texts_from_its_worst_to_its_best() -> None:
-    frame = samples_of(page_samples.adherence("alpha")).frame
-    cell = frame[:8]  # noir at level low; all texts but the first are of one length
-    # 5, 17, 29 hit the band, 41 ... 89 miss it by 1 ... 49, so the worst first: 89 77 65 53 41 5 17 29
-    one = text_bytes(cell)[1]
-    for n_texts, scores in {1: [89], 2: [29, 89], 3: [29, 41, 89]}.items():
-        assert list(cell["score"][choose_texts([cell], n_texts * one)[0]]) == scores
-        assert list(cell["score"][choose_texts([cell], (n_texts + 1) * one - 1)[0]]) == scores
-    [kept] = choose_texts([frame], 4000)
-    assert len(set(frame.loc[kept].groupby(["rubric", "level"]).size())) == 1
-    assert text_bytes(frame)[kept].sum() <= 4000
-    assert choose_texts([frame, frame], 10**9) == [list(range(48))] * 2
-    assert choose_texts([frame], 0) == [[]]
+    samples = samples_of(page_samples.adherence("alpha"))
+    # in a cell 5, 17, 29 hit the band of low, 41 ... 89 miss it by 1 ... 49: worst first 89 77 65 53 41 5 17 29
+    for most, scores in {6: [89], 17: [29, 89], 18: [29, 41, 89]}.items():
+        kept = samples.loc[kept_texts(samples, most)]
+        assert list(kept["score"][(kept["rubric"] == "noir") & (kept["level"] == "low")]) == scores
+        assert set(kept.groupby(["rubric", "level"]).size()) == {len(scores)}
+    assert [kept_texts(samples, most) for most in (0, 48)] == [[], list(range(48))]
 
 
 def test_all_scores_are_kept_when_texts_are_left_out() -> None:
-    frame = samples_of(page_samples.adherence("alpha")).frame
-    content = columns(frame, [3, 5])
-    assert content["score"] == list(frame["score"])
+    samples = samples_of(page_samples.adherence("alpha"))
+    content = columns(samples, [3, 5])
+    assert content["score"] == list(samples["score"])
     assert [content["text"][3], content["text"][5], content["text"][4]] == [0, 1, -1]
     assert content["response"] == ["noir low response 3", "noir low response 5"]
-    assert [content["user_prompt_names"][code] for code in content["user_prompt"]] == list(frame["user_prompt"][[3, 5]])
+    prompts = [content["user_prompt_names"][code] for code in content["user_prompt"]]
+    assert prompts == list(samples["user_prompt"][[3, 5]])
     levels = ["none", "90", "extremely_high", "10", "low", "9"]
     assert level_order(levels) == ["low", "extremely_high", "9", "10", "90", "none"]
 
@@ -91,8 +80,7 @@ def test_no_text_can_end_its_data_block() -> None:
     hostile = f"{page_samples.HOSTILE} \u2028 \ud800"
     text = safe_json({"text": hostile})
     assert not set("<>&\u2028") & set(text)
-    assert json.loads(text) == {"text": hostile}
-    text.encode("utf-8")
+    assert json.loads(text.encode("utf-8")) == {"text": hostile}
     with pytest.raises(ValueError, match="not JSON compliant"):
         safe_json(float("nan"))
 
@@ -114,23 +102,11 @@ def test_hostile_text_stands_nowhere_as_markup_and_the_page_loads_nothing(page: 
 
 
 def test_the_same_input_gives_the_same_bytes(page: str) -> None:
-    summary = page_samples.summary()
-    assert build_page(summary, page_samples.samples(), {"beta": 0.95}, page_samples.sections(summary)) == page
-
-
-def test_charts_and_page_have_one_palette() -> None:
-    css = (ASSETS / "page.css").read_text(encoding="utf-8")
-    light = dict(re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), #[0-9a-f]{6}\)", css))
-    assert {name: light[name] for name in PALETTE} == PALETTE
+    assert page_samples.page() == page
 
 
 def test_a_report_without_adherence_has_no_leaderboard_but_its_benchmarks() -> None:
-    summary = page_samples.summary()
-    del summary["tasks"]["rubric_adherence"]
-    for model in summary["models"]:
-        model["tasks"] = {"dose_response": model["tasks"]["dose_response"]}
-    summary["tasks"] = {"dose_response": summary["tasks"]["dose_response"]}
-    page = build_page(summary, page_samples.samples()[1:2], {}, page_samples.sections(summary))
+    page = page_samples.page("dose_response")
     assert 'id="leaderboard"' not in page
     assert 'id="chart-dose_response"' in page
 
@@ -151,8 +127,7 @@ def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
     assert content["response"] == [breaks_out([])] * 6
     assert [name for name, _, _ in content["criteria"][0]] == ["excitement", "address", "brevity"]
     assert "2 user prompts: too few for an interval" in page
-    command = "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics="
-    assert command in page
+    assert "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics=" in page
     # without the extra it says what is missing, and leaves no page of another report
     monkeypatch.setattr("cpt_tasks.report.report.can_draw", lambda: False)
     _, report, printed = reported(out, path)
@@ -167,11 +142,9 @@ def rows_of(spec: dict[str, Any]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("task", CHARTS)
-def test_charts_of_the_committed_logs_are_drawn(task: str, tmp_path: Path) -> None:
-    adherence = [str(LOGS / name) for name in ("base.eval", "cpt.eval")]
-    runs = [read_run(path) for path in find_logs(adherence if task == "rubric_adherence" else [str(LOGS / task)])]
-    models = of_task(summarise(runs), task)
-    charts = SECTIONS[task].charts(models, runs)
+def test_every_benchmark_has_its_charts_as_png_and_for_the_page(task: str, tmp_path: Path) -> None:
+    models = of_task(page_samples.summary(), task)
+    charts = SECTIONS[task].charts(models, list(map(page_samples.adherence, models)))
     assert set(charts) == CHARTS[task]
     for stem, chart in charts.items():
         assert (tmp_path / save_png(chart, tmp_path, stem)).read_bytes()[:4] == b"\x89PNG"
@@ -195,24 +168,17 @@ def test_scores_by_level_have_the_quartiles_and_where_few_every_response() -> No
     assert list(rows["model"].unique()) == [run.name for run in many]
 
 
-def test_confusion_rows_sum_to_one() -> None:
-    rows = rows_of(spec_of(confusion([page_samples.adherence("alpha")])))
-    shares = rows.pivot_table(index="level", columns="judged", values="share")
-    # 5, 17, 29 are low, 41 ... 89 moderate, nothing is extremely high, at every level asked for
-    assert shares.loc["low"].to_dict() == {"low": 0.375, "moderate": 0.625, "extremely high": 0.0}
-    assert list(shares.sum(axis=1)) == [1, 1, 1]
-
-
 def test_only_whole_models_are_drawn_and_the_note_says_how_many_are_left_out() -> None:
-    frame = pd.DataFrame({"model": np.repeat(["a", "b", "c"], 2000), "value": 1.0})
-    data = chart_data(frame)
+    data = chart_data(pd.DataFrame({"model": np.repeat(["a", "b", "c"], 2000), "value": 1.0}))
     assert (len(data), list(data["model"].unique())) == (4000, ["a", "b"])
-    assert len(data) <= MAX_ROWS
     chart = titled(alt.Chart(data).mark_point().encode(x="value:Q"), "Values", "A note.", {"value": "value"})
     assert chart.to_dict()["usermeta"]["note"] == "A note. Drawn are the first 2 of 3 models."
 
 
 def test_the_page_has_colours_as_variables_and_names_as_they_are() -> None:
+    css = (ASSETS / "page.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), #[0-9a-f]{6}\)", css))
+    assert {name: light[name] for name in PALETTE} == PALETTE
     data = chart_data([{"model": PALETTE["c1"], "value": 1.0}])
     chart = alt.Chart(data).mark_point(color=PALETTE["c2"]).encode(x="value:Q")
     spec = page_spec(titled(chart, "Values", "", {"value": "value"}))

@@ -8,20 +8,16 @@ from shutil import copy
 from typing import Any
 
 import pytest
-from inspect_ai.log import EvalError, read_eval_log, write_eval_log
+from inspect_ai.log import EvalError, EvalSample, read_eval_log, write_eval_log
 from inspect_ai.scorer import Score
-from students import evaluated, follows, ignores, reported, verdict
+from students import evaluated, follows, ignores, reported
 
 from cpt_tasks.benchmarks.dose_response.task import dose_response
 from cpt_tasks.benchmarks.rubric_adherence import statistics
-from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.report import summarise
 from cpt_tasks.report.run import check_comparable, tell_apart
-from cpt_tasks.scorer import rubric_judge
 from rubrics import load_rubric
-
-RESULTS = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs"
 
 
 @pytest.fixture(scope="module")
@@ -35,30 +31,20 @@ def test_the_command_writes_what_the_logs_hold_as_json_tables_and_figures(logs: 
     protocol = summary["tasks"]["rubric_adherence"]
     assert (summary["schema"], protocol["judge"], protocol["split"]) == (2, "measured", "test")
     assert protocol["rubrics"] == {"broadcast": load_rubric("broadcast").hash}
-    entries = {model["name"]: model["tasks"]["rubric_adherence"] for model in summary["models"]}
-    assert set(entries) == {"base", "tuned"}
+    base, tuned = (model["tasks"]["rubric_adherence"] for model in summary["models"])
     # base: low right, moderate and high wrong; tuned: all right. Four user prompts are too few for an interval
-    none = {"ci_low": None, "ci_high": None}
-    assert entries["base"]["metrics"]["macro_accuracy"] == {"value": pytest.approx(1 / 3, abs=1e-6)} | none
-    assert entries["tuned"]["metrics"]["macro_accuracy"] == {"value": 1} | none
-    assert set(entries["tuned"]["metrics"]) == {*statistics.STATISTICS, "worst_wording_accuracy"}
-    by_level = entries["base"]["by_level"]
-    assert [by_level[level]["metrics"]["accuracy"]["value"] for level in by_level] == [1, 0, 0]
-    assert entries["tuned"]["by_rubric"]["broadcast"]["n"] == 12
-    assert (entries["tuned"]["n"], entries["tuned"]["unscored"]) == (12, 0)
+    for entry, accuracy in ((base, 1 / 3), (tuned, 1)):
+        expected = {"value": pytest.approx(accuracy, abs=1e-6), "ci_low": None, "ci_high": None}
+        assert entry["metrics"]["macro_accuracy"] == expected
+        assert (entry["n"], entry["unscored"], entry["by_rubric"]["broadcast"]["n"]) == (12, 0, 12)
+    assert set(tuned["metrics"]) == {*statistics.STATISTICS, "worst_wording_accuracy"}
+    assert [entry["metrics"]["accuracy"]["value"] for entry in base["by_level"].values()] == [1, 0, 0]
     assert "4 user prompts: too few for an interval" in report
     assert "| tuned" in printed
-    for name in ("score_by_level.png", "confusion.png", "levels_by_model.png"):
+    for name in ("score_by_level.png", "levels_by_model.png"):
         assert (out / name).read_bytes()[:4] == b"\x89PNG"
     assert (out / "table.csv").read_text().startswith("model,n,unscored,macro_accuracy")
     assert str(tmp_path) not in (out / "summary.json").read_text() + report
-
-
-def test_without_the_main_benchmark_the_command_shows_what_there_is(tmp_path: Path) -> None:
-    _, _, printed = reported(tmp_path / "report", str(RESULTS / "drift"))
-    assert "### Drift" in printed
-    assert "| smollm2-135m-cpt |  24 |" in printed
-    assert (tmp_path / "report" / "table.csv").read_text().startswith("model,n,unscored,mean_words")
 
 
 @pytest.mark.parametrize(
@@ -80,17 +66,16 @@ def test_logs_that_differ_in_the_protocol_are_refused(
         check_comparable([read_run(first), read_run(other)])
 
 
-@pytest.mark.parametrize("parameters", [{"targets": "10,20,50,70,90"}, {"style": "adjective"}])
-def test_runs_of_other_doses_are_refused(parameters: dict[str, Any], mock_model: Callable[..., Any]) -> None:
+def test_runs_of_other_doses_are_refused(mock_model: Callable[..., Any]) -> None:
     runs = [
-        read_run(evaluated(dose_response("broadcast", judge="measured", limit_per_cell=1, **options), model).location)
-        for options, model in (({}, mock_model(ignores)), (parameters, mock_model(ignores, name="other")))
+        read_run(evaluated(dose_response("broadcast", targets, judge="measured", limit_per_cell=1), model).location)
+        for targets, model in (("10,50", mock_model(ignores)), ("10,20", mock_model(ignores, name="other")))
     ]
     with pytest.raises(ValueError, match="differ in grid"):
         check_comparable(runs)
 
 
-def test_every_key_of_the_protocol_is_compared(logs: list[str], mock_model: Callable[..., Any], tmp_path: Path) -> None:
+def test_every_key_of_the_protocol_is_compared(logs: list[str]) -> None:
     run = read_run(logs[0])
     # an edit of the judge's prompt that kept its version is another judge_prompt_hash
     assert {"judge", "judge_prompt_hash", "judge_repeats", "split", "rubrics", "grid"} <= set(run.protocol)
@@ -98,49 +83,40 @@ def test_every_key_of_the_protocol_is_compared(logs: list[str], mock_model: Call
         other = replace(run, name="two", protocol=run.protocol | {key: "edited"})
         with pytest.raises(ValueError, match=f"two and base differ in {key}: 'edited' and "):
             check_comparable([run, other])
-    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=4)
-    task.scorer = [rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"))]
-    roles = {"grader": mock_model(lambda _: verdict(55), name="grader")}
-    judged = read_run(evaluated(task, mock_model(ignores, name="third"), model_roles=roles).location)
-    with pytest.raises(ValueError, match="differ in judge: "):
-        check_comparable([run, judged])
 
 
-def test_unscored_and_errored_samples_are_counted_and_never_a_number(logs: list[str], tmp_path: Path) -> None:
-    path = copy(logs[0], tmp_path)
-    log = read_eval_log(path)
-    first, second, *_ = log.samples or []
-    first.scores, first.error = {}, EvalError(message="boom", traceback="", traceback_ansi="")
-    second.scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
-    write_eval_log(log, path)
-    run = read_run(path)
-    assert (len(run.asked), run.unscored.total()) == (10, 2)
-    assert all(math.isnan(score) for score in run.frame["score"][:2])
+def edited(path: str, tmp_path: Path, edit: Callable[[list[EvalSample]], None]) -> str:
+    """A copy of a log with changed samples."""
+    copied = copy(path, tmp_path)
+    log = read_eval_log(copied)
+    edit(log.samples or [])
+    write_eval_log(log, copied)
+    return copied
+
+
+def test_unscored_and_errored_samples_are_counted_and_a_persons_edit_of_a_score_counts(
+    logs: list[str], tmp_path: Path
+) -> None:
+    def edit(samples: list[EvalSample]) -> None:
+        samples[0].scores, samples[0].error = {}, EvalError(message="boom", traceback="", traceback_ansi="")
+        samples[1].scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
+        for sample, value in zip(samples[2:4], (77.0, math.nan), strict=True):
+            (sample.scores or {})["rubric_judge"].value = value
+
+    run = read_run(edited(logs[0], tmp_path, edit))
+    assert (len(run.asked), run.unscored.total()) == (9, 3)
+    assert list(run.frame["score"][:4]) == pytest.approx([math.nan, math.nan, 77, math.nan], nan_ok=True)
     # the others are what they were
-    assert list(run.frame["score"][2:]) == list(read_run(logs[0]).frame["score"][2:])
-
-
-def test_a_score_that_a_person_edited_in_the_log_is_the_one_that_counts(logs: list[str], tmp_path: Path) -> None:
-    path = copy(logs[0], tmp_path)
-    log = read_eval_log(path)
-    first, second, *_ = log.samples or []
-    (first.scores or {})["rubric_judge"].value = 77.0
-    (second.scores or {})["rubric_judge"].value = math.nan
-    write_eval_log(log, path)
-    run = read_run(path)
-    assert run.frame["score"][0] == 77
-    assert math.isnan(run.frame["score"][1])
+    assert list(run.frame["score"][4:]) == list(read_run(logs[0]).frame["score"][4:])
 
 
 def test_a_log_that_was_judged_twice_is_refused(logs: list[str], tmp_path: Path) -> None:
-    path = copy(logs[0], tmp_path)
-    log = read_eval_log(path)
-    for sample in log.samples or []:
-        assert sample.scores is not None
-        sample.scores["rubric_judge1"] = sample.scores["rubric_judge"]
-    write_eval_log(log, path)
+    def edit(samples: list[EvalSample]) -> None:
+        for sample in samples:
+            sample.scores = {f"rubric_judge{n}": score for score in (sample.scores or {}).values() for n in ("", 1)}
+
     with pytest.raises(ValueError, match="judged more than once"):
-        read_run(path)
+        read_run(edited(logs[0], tmp_path, edit))
 
 
 def test_runs_of_one_model_name_from_two_providers_stand_in_one_report(logs: list[str]) -> None:
@@ -156,7 +132,6 @@ def test_runs_of_one_model_name_from_two_providers_stand_in_one_report(logs: lis
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not found, expected an .eval log or a folder"):
-        find_logs([str(tmp_path / "nowhere")])
-    with pytest.raises(ValueError, match="no finished log found"):
-        find_logs([str(tmp_path)])
+    for path, message in ((tmp_path / "nowhere", "not found, expected an .eval log"), (tmp_path, "no finished log")):
+        with pytest.raises(ValueError, match=message):
+            find_logs([str(path)])

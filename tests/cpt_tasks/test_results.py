@@ -14,11 +14,6 @@ def test_the_numbers_and_answers_of_the_readme_are_those_of_the_results() -> Non
     command = [sys.executable, ".ci/readme.py", "--check"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = [line for line in readme.splitlines() if line.startswith("| smollm2-135m-cpt ")]
-    report = (ROOT / "results" / "smollm2-135m" / "report.md").read_text(encoding="utf-8")
-    [accuracy] = {line.split("|")[3].strip() for line in table}
-    assert f"| {accuracy}" in report
 
 
 def test_intervals_of_regular_students_hold_the_truth_where_a_report_prints_them() -> None:

@@ -42,12 +42,11 @@ def judged(student: Any, graders: Any, tmp_path: Path, limit_per_cell: int = 1, 
 
 
 def test_a_model_that_follows_gets_full_marks_and_one_that_ignores_chance(log_of: Callable[..., str]) -> None:
-    follows_, ignores_ = (
-        shown_metrics(read_eval_log(log_of(*student))) for student in (("tuned", follows), ("base", ignores))
-    )
-    names = ("n_scored", "macro_accuracy", "order_accuracy", "chance_accuracy", "kendall_tau_b")
-    assert [follows_[name] for name in names[:4]] == pytest.approx([12, 1, 1, 1 / 3])
-    assert [ignores_[name] for name in names] == pytest.approx([12, 1 / 3, 0.5, 1 / 3, math.nan], nan_ok=True)
+    names = ("n_scored", "macro_accuracy", "order_accuracy", "chance_accuracy")
+    for student, values in ((("tuned", follows), [12, 1, 1, 1 / 3]), (("base", ignores), [12, 1 / 3, 0.5, 1 / 3])):
+        shown = shown_metrics(read_eval_log(log_of(*student)))
+        assert [shown[name] for name in names] == pytest.approx(values)
+    assert math.isnan(shown["kendall_tau_b"])
 
 
 def test_statistics_see_every_epoch_on_its_own(mock_model: Callable[..., Any]) -> None:
@@ -70,9 +69,7 @@ def test_the_system_prompt_is_a_system_turn_and_the_judgment_with_its_provenance
     model = mock_model(lambda _: SHOUT)
     [sample, *_] = run(model).samples or []
     assert [[message.role for message in messages] for messages in model.seen] == [["system", "user"]] * 3
-    assert {request for messages in model.seen for request in asked(messages)} == {
-        ("broadcast", level.value) for level in ScoreLevel
-    }
+    assert [asked(messages) for messages in model.seen] == [[("broadcast", level.value)] for level in ScoreLevel]
     metadata = (sample.scores or {})["rubric_judge"].metadata or {}
     expected = {"judge": "measured", "rubric_hash": load_rubric("broadcast").hash, "words": len(SHOUT.split())}
     assert {name: metadata[name] for name in expected} == expected
@@ -109,8 +106,8 @@ def test_repeats_ask_the_judge_again_and_never_the_student(mock_model: Callable[
     assert any("test-retest SD 14.1 points" in line for line in run.judging.noise)
     # moderate is 40 to 92.5: a mean at its middle with SD 10 stays inside with probability 0.9913; the ends of the
     # scale: low 1 - Phi(-4) = 1, extremely high Phi(0.75) = 0.7734
-    assert "attainable accuracy 0.922 by the mean of 2 ratings" in run.judging.noise[-1]
     assert shown_metrics(log)["attainable_accuracy"] == pytest.approx(0.9216, abs=1e-4)
+    assert run.judging.attainable_accuracy == pytest.approx(0.9216, abs=1e-4)
 
 
 def test_every_model_of_the_role_judges_and_the_panel_takes_their_median(
@@ -121,12 +118,9 @@ def test_every_model_of_the_role_judges_and_the_panel_takes_their_median(
     score = (log.samples or [])[0].scores["rubric_judge"]  # type: ignore[index]
     assert score.as_float() == pytest.approx(50)
     assert (score.metadata or {})["judge"] == "median(mockllm/grader10, mockllm/grader50, mockllm/grader95)"
-    # the same three scores for every response. Squared deviations 3616.7 each: SD sqrt(3616.7 / 2) = 42.5; alpha
-    # 1 - observed / expected = 1 - (3616.7) / (3 x 3616.7 x 2 / 8); levels apart by a constant: kappa 1 - d^2 / d^2
-    assert read_run(log.location).judging.noise == [
-        "3 judges of 3 responses: ICC(2,1) 0.000, Krippendorff's alpha -0.333, level kappa 0.000, SD between judges "
-        "42.5 points"
-    ]
+    # squared deviations of three scores 3616.7: SD sqrt(3616.7 / 2) = 42.5
+    [line] = read_run(log.location).judging.noise
+    assert line.endswith("SD between judges 42.5 points")
     with pytest.raises(AssertionError, match="ask one judge several times with judge_repeats"):
         judged(mock_model(ignores), graders[:1] * 2, tmp_path)
 
@@ -146,8 +140,7 @@ def test_without_a_judge_responses_are_written_for_later(mock_model: Callable[..
 
 
 def test_ids_are_unique_stable_and_follow_the_content() -> None:
-    prompts = load_user_prompts("test")
-    rubrics = load_rubrics("measured")
+    prompts, rubrics = load_user_prompts("test"), load_rubrics("measured")
 
     def ids_of(rubrics: list[Rubric], prompts: dict[str, str]) -> list[Any]:
         by_rubric = {rubric.id: prompts for rubric in rubrics}
@@ -155,9 +148,7 @@ def test_ids_are_unique_stable_and_follow_the_content() -> None:
 
     ids = ids_of(rubrics, prompts)
     assert len(set(ids)) == len(ids) == 4 * 3 * 24
-    assert ids == ids_of(rubrics, prompts)
-    changed = prompts | {"river_flood": "Describe a river after a flood."}
-    others = ids_of(rubrics, changed)
+    others = ids_of(rubrics, prompts | {"river_flood": "Describe a river after a flood."})
     assert sum(a != b for a, b in zip(ids, others, strict=True)) == 4 * 3
     heavier = rubrics[0].model_copy(update={"objective": "Another one."})
     assert not set(ids) & set(ids_of([heavier], prompts))
@@ -191,19 +182,21 @@ def test_ids_are_what_they_were_when_logs_were_first_written(log: str, task: Cal
 
 
 @pytest.mark.parametrize(
-    ("preset", "n", "n_rubrics", "protocol"),
-    [("core", 432, 18, "criteria"), ("full", 3888, 18, "criteria"), ("paper", 288, 4, "holistic")],
+    ("parameters", "n", "n_rubrics"),
+    [
+        ({"preset": "core"}, 432, 18),
+        ({"preset": "full"}, 3888, 18),
+        ({"preset": "paper"}, 288, 4),
+        # what is given wins over the preset
+        ({"preset": "full", "rubrics": "reverie", "levels": "low", "limit_per_cell": 2}, 2 * 3, 1),
+        ({"preset": "full", "rubrics": "reverie", "levels": "low", "wordings": 1}, 24, 1),
+    ],
 )
-def test_presets(preset: str, n: int, n_rubrics: int, protocol: str) -> None:
-    samples = adherence_grid(preset=preset)  # type: ignore[arg-type]
+def test_presets(parameters: dict[str, Any], n: int, n_rubrics: int) -> None:
+    samples = adherence_grid(**parameters)
     assert len(samples) == len({sample.id for sample in samples}) == n
     assert len({(sample.metadata or {})["rubric"] for sample in samples}) == n_rubrics
-    assert PRESETS[preset].protocol == protocol
-
-
-def test_parameters_that_are_given_win_over_the_preset() -> None:
-    assert len(adherence_grid("reverie", levels="low", preset="full", limit_per_cell=2)) == 2 * 3
-    assert len(adherence_grid("reverie", levels="low", preset="full", wordings=1)) == 24
+    assert [PRESETS[name].protocol for name in ("core", "full", "paper")] == ["criteria", "criteria", "holistic"]
 
 
 def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None:
@@ -236,22 +229,19 @@ def test_the_old_name_of_a_parameter_is_still_understood(caplog: pytest.LogCaptu
         (rubric_adherence, {"preset": "huge"}, "preset: got 'huge', expected one of"),
         (best_of_n, {"n": 1}, "n: got 1, expected 2 or more"),
         (best_of_n, {"select_by": "oracle"}, "select_by: got 'oracle', expected one of"),
-        (best_of_n, {"select_by": "measured"}, "the selecting judge is a judge of the report too"),
         (dose_response, {"targets": "10,110"}, "targets: got 110, expected a number from 0 to 100"),
         (dose_response, {"targets": "ten"}, "targets: got 'ten', expected numbers from 0 to 100"),
         (dose_response, {"targets": "10,10"}, "targets: got '10,10', expected at least one number, each once"),
         (dose_response, {"targets": "nan"}, "targets: got nan, expected a number from 0 to 100"),
         (dose_response, {"targets": "20", "style": "adjective"}, "targets: got 20 with style=adjective, expected some"),
         (dose_response, {"style": "song"}, "style: got 'song', expected one of"),
-        (composition, {"pairs": "broadcast"}, "got 'broadcast', expected two different rubrics joined by + out of"),
-        (composition, {"pairs": "broadcast+broadcast"}, "pairs: got 'broadcast+broadcast'"),
+        (composition, {"pairs": "broadcast+broadcast"}, "expected two different rubrics joined by + out of"),
         (composition, {"max_pairs": 0}, "max_pairs: got 0, expected 1 or more"),
         (composition, {"rubrics": "broadcast"}, "expected at least two"),
         (paraphrase_robustness, {"position": "top"}, "position: got 'top', expected one of"),
         (paraphrase_robustness, {"style": "loud"}, "style: got 'loud', expected one of"),
         (paraphrase_robustness, {"max_wordings": -1}, "max_wordings: got -1"),
-        (judge_robustness, {"families": "bribery"}, "families: got 'bribery', expected 'all' or some of"),
-        (judge_robustness, {"families": "flattery,flattery"}, "each once"),
+        (judge_robustness, {"families": "bribery"}, "families: got 'bribery', expected one of"),
         (judge_robustness, {"limit_per_family": 0}, "limit_per_family: got 0, expected 1 or more"),
         (judge_robustness, {"rubrics": "tone_irony"}, "'tone_irony' has no base texts to attack, expected some of"),
     ],
@@ -270,14 +260,12 @@ def inspect_command(*arguments: str, cwd: Path) -> str:
 
 def test_the_task_is_found_by_name_and_by_path(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     # a wrong parameter shows that our task was reached
-    arguments = {"judge": "measured", "levels": "nowhere"}
     message = "levels: got 'nowhere', expected one of"
     with pytest.raises(ValueError, match=message):
-        evaluated("cpt_tasks/rubric_adherence", mock_model(ignores), task_args=arguments)
-    settings = [word for name, value in arguments.items() for word in ("-T", f"{name}={value}")]
+        evaluated("cpt_tasks/rubric_adherence", mock_model(ignores), task_args={"levels": "nowhere"})
     path = "cpt_tasks/benchmarks/rubric_adherence/task.py"
-    output = inspect_command("eval", path, "--model", "mockllm/model", *settings, "--log-dir", str(tmp_path), cwd=ROOT)
-    assert message in output
+    options = ["--model", "mockllm/model", "-T", "levels=nowhere", "--log-dir", str(tmp_path)]
+    assert message in inspect_command("eval", path, *options, cwd=ROOT)
 
 
 def test_a_log_can_be_scored_again_by_name_without_loading_the_student(

@@ -34,7 +34,7 @@ from judges import MeasuredJudge
 from model_calls import CallStore, open_store
 from rubrics import Rubric, ScoreLevel, Wordings, load_rubric, load_user_prompts
 from rubrics.files import write_whole
-from rubrics.lint import all_wordings, lint_file
+from rubrics.lint import all_wordings, lint_rubric
 from rubrics.load import rubric_yaml
 
 SENTENCE = "How much the text sounds like a ship's log."
@@ -165,7 +165,7 @@ def test_the_command_writes_a_file_of_the_library_kind_and_a_rerun_sends_nothing
     rubric = load_rubric(path)
     assert (rubric.title, rubric.family, rubric.licence) == ("Formality", "drafted", "not stated")
     assert rubric.source == f"Drafted by {AUTHOR} (draft prompt 1) from: {SENTENCE}"
-    assert not [finding for finding in lint_file(path) if finding.severity == "error"]
+    assert not [finding for finding in lint_rubric(rubric) if finding.severity == "error"]
     assert list(yaml.safe_load(path.read_text())) == "id title family objective criteria licence source".split()
 
     first = path.read_text()

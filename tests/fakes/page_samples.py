@@ -1,28 +1,21 @@
 """A small report with every chart and hostile texts, for the tests of the report's page."""
 
-from importlib import import_module
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 
 from cpt_tasks.report.figures import page_spec
-from cpt_tasks.report.page import view
-from cpt_tasks.report.page.samples import Samples, samples_of
-from cpt_tasks.report.run import Run
+from cpt_tasks.report.page import SectionView, build_page
+from cpt_tasks.report.report import SECTIONS, of_task
+from cpt_tasks.report.run import Judging, Run
 
 HOSTILE = "</script><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\"> & <!--"
 MODELS = ["alpha", "beta", f"gamma {HOSTILE}"]
-ACCURACY = {"alpha": 0.4, "beta": 0.9, MODELS[2]: None}
-RUBRICS = ["noir", "reverie"]
-LEVELS = ["low", "moderate", "extremely_high"]
+SUMMARY = Path(__file__).parents[2] / "results" / "smollm2-135m" / "summary.json"
 NAN = float("nan")
-TASKS = ["rubric_adherence", "best_of_n", "dose_response", "composition", "paraphrase_robustness", "drift"]
-
-
-def estimate(value: float | None) -> dict[str, float | None]:
-    low, high = (None, None) if value is None else (value - 0.05, value + 0.05)
-    return {"value": value, "ci_low": low, "ci_high": high}
 
 
 def sample(rubric: str, level: str, prompt: int, score: float, **changes: Any) -> dict[str, Any]:
@@ -36,15 +29,16 @@ def sample(rubric: str, level: str, prompt: int, score: float, **changes: Any) -
 
 
 def run(task: str, model: str, rows: list[dict[str, Any]]) -> Run:
-    return Run(task, model, model, "base", None, "system_prompt", {}, pd.DataFrame(rows))
+    judging = Judging(attainable_accuracy=0.95 if model == "beta" else NAN)
+    return Run(task, model, model, "base", None, "system_prompt", {}, pd.DataFrame(rows), judging)
 
 
 def adherence(model: str) -> Run:
     """Eight responses per cell with the scores 5, 17, 29, ... 89; the first of each cell is hostile."""
     rows = [
         sample(rubric, level, prompt, 5 + 12 * prompt, **({"response": HOSTILE} if prompt == 0 else {}))
-        for rubric in RUBRICS
-        for level in LEVELS
+        for rubric in ("noir", "reverie")
+        for level in ("low", "moderate", "extremely_high")
         for prompt in range(8)
     ]
     return run("rubric_adherence", model, rows)
@@ -63,100 +57,34 @@ def runs() -> list[Run]:
     ]
 
 
-def samples() -> list[Samples]:
-    return [samples_of(part) for part in runs()]
+def page(*tasks: str, **options: Any) -> str:
+    """The page of some benchmarks, by default of all."""
+    content = summary(*tasks)
+    return build_page(content, [part for part in runs() if part.task in content["tasks"]], sections(content), **options)
 
 
-def summary() -> dict[str, Any]:
-    facts = {"judge": HOSTILE, "prompt_version": "1", "rubrics": {"noir": "abc", "reverie": "def"}, "user_prompts": 8}
-    return {
-        "schema": 2,
-        "seed": 0,
-        "versions": {"cpt-tasks": "0.2.0"},
-        "tasks": {task: {"task": task, **facts} for task in TASKS},
-        "models": [
-            {"name": model, "base": "base", "adapter": HOSTILE if number == 2 else None, "prompting": "system_prompt"}
-            | {"tasks": tasks(model, number)}
-            for number, model in enumerate(MODELS)
-        ],
-    }
+def summary(*tasks: str) -> dict[str, Any]:
+    """The committed summary with hostile names; the accuracies are 0.4, 0.9 and undefined."""
+    content: dict[str, Any] = json.loads(SUMMARY.read_text(encoding="utf-8"))
+    shown = tasks or tuple(content["tasks"])
+    content["tasks"] = {task: part | {"judge": HOSTILE} for task, part in content["tasks"].items() if task in shown}
+    for number, (model, name, accuracy) in enumerate(zip(content["models"], MODELS, (0.4, 0.9, None), strict=True)):
+        model |= {"name": name, "adapter": HOSTILE}
+        model["tasks"] = {task: part for task, part in model["tasks"].items() if task in shown}
+        adherent = model["tasks"].get("rubric_adherence", {"metrics": {}})
+        adherent["unscored"] = number
+        adherent["metrics"]["macro_accuracy"] = {"value": accuracy, "ci_low": None, "ci_high": None}
+        adherent["metrics"]["kendall_tau_b"] = {"value": 0.1 - 0.2 * number, "ci_low": -0.5, "ci_high": 0.5}
+    return content
 
 
-def tasks(model: str, number: int) -> dict[str, Any]:
-    names = ("kendall_tau_b", "spearman_rho", "order_accuracy", "calibration_slope", "weighted_kappa")
-    metrics = {name: estimate(0.1 - 0.2 * number) for name in names}
-    metrics |= {"macro_accuracy": estimate(ACCURACY[model]), "chance_accuracy": estimate(1 / 3)}
-    requests = {name: {"metrics": {bar: estimate(0.5) for bar in BARS}} for name in ("same_levels", "different_levels")}
-    adherent = {
-        "n": 48 + number, "unscored": number, "user_prompts": 8, "metrics": metrics, "side_effects": matrix(),
-        "details": {"log": "a.eval", "command": f"inspect eval cpt_tasks/rubric_adherence --model {model}"},
-        "by_rubric": {rubric: {"n": 24, "metrics": {"macro_accuracy": estimate(0.5)}} for rubric in RUBRICS},
-        "by_level": {
-            level: {"n": 16, "metrics": {"accuracy": estimate(0.5), "mean_score": estimate(20 + 30 * rank)}}
-            for rank, level in enumerate(LEVELS)
-        },
-    }  # fmt: skip
-    others = {
-        "best_of_n": {"cost_unit": "tokens", "curves": curves(number)},
-        "dose_response": {"curve": doses(number), "by_rubric": {"noir": {"curve": doses(number)}}},
-        "composition": {"by_request": requests, "side_effects": matrix()},
-        "paraphrase_robustness": {"cells": cells()},
-        "drift": {
-            "by_rubric": {rubric: {"score": estimate(50.0)} for rubric in RUBRICS},
-            "drift": {"by_rubric": {rubric: estimate(-4.0) for rubric in RUBRICS}},
-        },
-    }
-    return {"rubric_adherence": adherent} | {task: part | {"n": 10, "unscored": 0} for task, part in others.items()}
-
-
-BARS = ("accuracy_alone", "accuracy_together", "both_right")
-
-
-def cells() -> list[dict[str, Any]]:
-    accuracy = {"heldout-0": 0.8, "heldout-1": 0.2, HOSTILE: 0.5}
-    return [
-        {"rubric": rubric, "level": level, "position": "system", "style": "descriptive", "n": 8, "mean": 0.5}
-        | {"accuracy": accuracy}
-        for rubric in RUBRICS
-        for level in LEVELS
-    ]
-
-
-def matrix() -> list[dict[str, Any]]:
-    return [
-        {"steered": steered, "scored": scored, "n": 8, "shift": 50.0 if steered == scored else -6.0}
-        | {"ci_low": None, "ci_high": None}
-        for steered in RUBRICS
-        for scored in RUBRICS
-    ]
-
-
-def curves(number: int) -> list[dict[str, Any]]:
-    return [
-        {"level": level, "k": k, "statistic": statistic, "mean_tokens": 100.0 * k} | estimate(0.2 + 0.05 * k)
-        for statistic in ("band_hit", "score")
-        for level in [*LEVELS, "all"]
-        for k in (1, 2, 4, 8)
-    ]
-
-
-def doses(number: int) -> list[dict[str, Any]]:
-    return [
-        {"target": float(target), "trained": target == 50, "mean": target * (0.9 - number / 4), "n": 8}
-        | {"ci_low": target * 0.5, "ci_high": float(target)}
-        for target in (10, 30, 50, 70, 90)
-    ]
-
-
-def sections(content: dict[str, Any]) -> list[view.SectionView]:
+def sections(content: dict[str, Any]) -> list[SectionView]:
     """Every benchmark of a summary with its charts, and a hostile table."""
     views = []
     for task in content["tasks"]:
-        models = {model["name"]: model["tasks"][task] for model in content["models"] if task in model["tasks"]}
-        drawn = import_module(f"cpt_tasks.benchmarks.{task}.charts").charts(
-            models, [adherence(name) for name in models]
-        )
-        charts = {name: page_spec(chart) for name, chart in drawn.items()}
+        models = of_task(content, task)
+        charts = SECTIONS[task].charts(models, list(map(adherence, models)))
+        specs = {name: page_spec(chart) for name, chart in charts.items()}
         tables = {"By level": pd.DataFrame({"model": ["a", "b"], "level": [HOSTILE, "low"], "n": ["9", "10"]})}
-        views.append(view.SectionView(task, task, "What `it` is.", "8 user prompts: few", charts, tables))
+        views.append(SectionView(task, task, "What `it` is.", "8 user prompts: few", specs, tables))
     return views

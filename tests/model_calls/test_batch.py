@@ -1,4 +1,4 @@
-"""The batch path against a fake server: the same replies as online, and nothing sent twice after a kill."""
+"""The batch path against a fake server: requests and replies as online, and nothing sent twice after a kill."""
 
 import asyncio
 import json
@@ -16,24 +16,26 @@ import anthropic
 import anyio
 import httpx2
 import pytest
+from calling import calls, fake_model
 from fake_anthropic import Config, FakeAnthropic
 from filelock import FileLock
-from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
+from inspect_ai.model import (
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    ContentText,
+    Model,
+    ResponseSchema,
+    get_model,
+)
+from inspect_ai.util import json_schema
+from pydantic import BaseModel
 
 from model_calls import Call, CallStore, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
+from model_calls.inspect_private import request_body
 
 FAKES = Path(__file__).parents[1] / "fakes"
-
-
-def fake_model(**config: Any) -> Model:
-    config = {"max_tokens": 1000} | config
-    return get_model("anthropic/claude-sonnet-5-5", config=GenerateConfig(**config), memoize=False)
-
-
-def calls(numbers: range, model: Model | None = None) -> list[Call]:
-    model = model or fake_model()
-    return [Call(model, [ChatMessageUser(content=f"Text {number}.")]) for number in numbers]
 
 
 def run(store: CallStore, asked: list[Call], **options: Any) -> BatchOutcome:
@@ -44,77 +46,117 @@ def all_sent_once(server: FakeAnthropic, asked: list[Call]) -> bool:
     return dict(server.stats.batch_entries) == {call.key: 1 for call in asked}
 
 
-def test_a_reply_is_the_one_that_the_online_path_keeps(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
-    anthropic_server.config = Config(rate_refusal=0.3)
+# the request
+
+
+class Verdict(BaseModel):
+    reason: str
+    score: float
+
+
+SCHEMA = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
+CHAT = [
+    ChatMessageSystem(content=[ContentText(text="Grade."), ContentText(text="The rubric.", cache_breakpoint=True)]),
+    ChatMessageUser(content=[ContentText(text="Write.", cache_breakpoint=True), ContentText(text="Do.")]),
+    ChatMessageUser(content="Please."),
+    ChatMessageAssistant(content="Once upon a time."),
+    ChatMessageUser(content="Go on."),
+]
+
+
+@pytest.mark.parametrize("messages", [CHAT, CHAT[1:], [ChatMessageSystem(content="Grade."), CHAT[-1]]])
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        ("claude-sonnet-5-5", {"max_tokens": 6000, "reasoning_effort": "low", "response_schema": SCHEMA}),
+        ("claude-sonnet-5-5", {"reasoning_effort": "none", "stop_seqs": ["END"]}),
+        ("claude-haiku-5-5", {"reasoning_effort": "none", "effort": "low", "max_tokens": None}),
+        ("claude-opus-4-6", {"reasoning_effort": "high", "cache_prompt": False}),
+        ("claude-sonnet-4-5", {"system_message": "Be brief.", "temperature": 0.5}),
+    ],
+)
+def test_the_request_is_the_one_that_the_online_path_sends(
+    server: FakeAnthropic, store: CallStore, model: str, config: dict[str, Any], messages: list[Any]
+) -> None:
+    call = Call(fake_model(f"anthropic/{model}", **config), messages)
+    body, betas = asyncio.run(request_body(call))
+    asyncio.run(ask(store, call))
+    [online] = server.bodies
+    online.pop("stream", None)  # a batch has no such thing
+    assert json.loads(json.dumps(body)) == online
+    assert ",".join(betas) == server.headers[0].get("anthropic-beta", "")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda: fake_model(fallback_models=["claude-opus-5"]), "config.fallback_models is set: a batch has no place"),
+        (lambda: fake_model(extra_headers={"x-team": "a"}), "config.extra_headers is set: a batch has no place for it"),
+        (lambda: get_model("mockllm/student"), "^mockllm/student has no batches here, .*: ask it online$"),
+    ],
+)
+def test_a_call_that_has_no_place_in_a_batch_is_named_before_anything_is_sent(
+    server: FakeAnthropic, store: CallStore, model: Callable[[], Model], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(store, calls(range(1)) + calls(range(1), model()))
+    assert server.stats.batches_created == 0
+
+
+# replies
+
+
+def test_a_reply_is_the_one_that_the_online_path_keeps(server: FakeAnthropic, tmp_path: Path) -> None:
+    server.config = Config(rate_refusal=0.3)
     asked = calls(range(10))
     stores = [open_store(tmp_path / f"{way}.sqlite") for way in ("online", "batch")]
     for call in asked:
         asyncio.run(ask(stores[0], call))
-    anthropic_server.reset()
+    server.reset()
     assert run(stores[1], asked) == BatchOutcome(10, 0, {})
     online, batch = ({r.key: vars(r) for r in store.replies()} for store in stores)
     varying = {"batch": True, "created": None}
     assert {key: reply | varying for key, reply in online.items()} == {
         key: reply | {"created": None} for key, reply in batch.items()
     }
-    anthropic_server.reset()
+    server.reset()
     assert not any(asyncio.run(ask(stores[1], call))[1] for call in asked)
-    assert anthropic_server.stats.requests == 0
+    assert server.stats.requests == 0
     for store in stores:
         store.close()
 
 
-def test_calls_are_cut_into_batches_that_name_their_beta_features(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
+def test_calls_are_cut_into_batches_that_name_their_beta_features(server: FakeAnthropic, store: CallStore) -> None:
     asked = calls(range(70), fake_model(reasoning_effort="low"))
     assert run(store, asked + asked[:5]) == BatchOutcome(70, 0, {})
-    assert [len(batch["entries"]) for batch in anthropic_server.batches.values()] == [30, 30, 10]
-    assert all("interleaved" in batch["betas"] for batch in anthropic_server.batches.values())
+    assert [len(batch["entries"]) for batch in server.batches.values()] == [30, 30, 10]
+    assert all("interleaved" in batch["betas"] for batch in server.batches.values())
     assert run(store, asked) == BatchOutcome(0, 70, {})
-    assert anthropic_server.stats.batches_created == 3
+    assert server.stats.batches_created == 3
 
 
-def test_errored_and_expired_entries_are_sent_again_and_absent_ones_are_named(
-    anthropic_server: FakeAnthropic, store: CallStore
+def test_errored_and_expired_entries_are_sent_again(server: FakeAnthropic, store: CallStore) -> None:
+    server.config = Config(rate_batch_errored=0.2, rate_batch_expired=0.2)
+    assert run(store, calls(range(100)), max_rounds=9) == BatchOutcome(100, 0, {})
+    assert max(server.stats.batch_entries.values()) > 2
+    assert server.stats.paid_twice == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("canceled", "canceled"), ("missing", "absent from the results of msgbatch_0000")]
+)
+def test_canceled_and_absent_entries_are_named_and_sent_again_only_by_another_run(
+    server: FakeAnthropic, store: CallStore, fault: str, reason: str
 ) -> None:
-    anthropic_server.config = Config(rate_batch_errored=0.1, rate_batch_expired=0.1, rate_batch_missing=0.05)
-    asked = calls(range(100))
-    outcome = run(store, asked, max_rounds=5)
-    assert outcome.answered + len(outcome.failed) == 100
-    assert 0 < len(outcome.failed) < 15
-    assert {reason.split(" of ")[0] for reason in outcome.failed.values()} == {"absent from the results"}
-    assert max(anthropic_server.stats.batch_entries.values()) > 1
-    assert anthropic_server.stats.paid_twice == 0
-    anthropic_server.config = Config()
-    assert run(store, asked) == BatchOutcome(len(outcome.failed), outcome.answered, {})
-
-
-def test_a_batch_canceled_by_somebody_is_a_named_failure_and_not_sent_again(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    anthropic_server.config = Config(batch_seconds=60)
+    server.config = Config(**{f"rate_batch_{fault}": 1.0})
     asked = calls(range(3))
-
-    def cancel(line: str) -> None:
-        if "created" in line:
-            batch = line.split("created ")[1].split()[0]
-            anthropic.Anthropic().messages.batches.cancel(batch)
-
-    outcome = run(store, asked, progress=cancel)
-    assert outcome == BatchOutcome(0, 0, {call.key: "canceled" for call in asked})
-    assert all_sent_once(anthropic_server, asked)
-
-
-def test_a_batch_that_does_not_end_is_a_clear_error_and_a_rerun_takes_it_up(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    anthropic_server.config = Config(batch_seconds=2)
-    asked = calls(range(3))
-    with pytest.raises(TimeoutError, match="msgbatch_0000: not done after 1 seconds; run again to go on"):
-        run(store, asked, max_wait_seconds=1)
+    assert run(store, asked) == BatchOutcome(0, 0, {call.key: reason for call in asked})
+    assert all_sent_once(server, asked)
+    server.config = Config()
     assert run(store, asked) == BatchOutcome(3, 0, {})
-    assert all_sent_once(anthropic_server, asked)
+
+
+# errors
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, method: str, errors: list[Exception]) -> None:
@@ -144,10 +186,10 @@ def passing_errors() -> list[Exception]:
 @pytest.mark.parametrize("pass_in_time", [True, False])
 @pytest.mark.parametrize("method", ["retrieve", "list", "results"])
 def test_errors_that_pass_end_the_wait_only_if_they_do_not_pass_in_time_and_then_a_rerun_goes_on(
-    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str, pass_in_time: bool
+    server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str, pass_in_time: bool
 ) -> None:
     asked, said = calls(range(3)), list[str]()
-    left_unrecorded(anthropic_server, store, asked)  # so that there is something to list
+    left_unrecorded(server, store, asked)  # so that there is something to list
     with monkeypatch.context() as patch:
         failing(patch, method, passing_errors() * (1 if pass_in_time else 1000))
         if pass_in_time:
@@ -155,26 +197,31 @@ def test_errors_that_pass_end_the_wait_only_if_they_do_not_pass_in_time_and_then
             assert len([line for line in said if line.endswith("trying again in 0.02 seconds")]) == 4
             assert any("RateLimitError: Slow down" in line for line in said)
         else:
-            with pytest.raises(TimeoutError, match="run again .* sent twice$"):
+            with pytest.raises(TimeoutError, match="not done after 0.5 seconds; run again .* sent twice$"):
                 run(store, asked, max_wait_seconds=0.5)
     assert run(store, asked).failed == {}
-    assert all_sent_once(anthropic_server, asked)
+    assert all_sent_once(server, asked)
 
 
 def test_after_a_refusal_to_create_no_batch_of_somebody_else_is_taken_for_ours(
-    anthropic_server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
+    server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create_strange_batch(anthropic_server, 3, seconds=3600)
-    limited = passing_errors()[2]
-    failing(monkeypatch, "create", [limited] * 5)
-    slept, sleep = list[float](), anyio.sleep
-    monkeypatch.setattr(anyio, "sleep", lambda seconds: (slept.append(seconds), sleep(0))[1])
-    with pytest.raises(anthropic.RateLimitError):
-        run(store, calls(range(3)), max_wait_seconds=1)
-    assert (slept, store.in_batches()) == ([1, 2, 4, 8], [])
+    asked, limited = calls(range(3)), passing_errors()[2]
+    create_strange_batch(server, 3, seconds=3600)
+    failing(monkeypatch, "create", [limited] * 3)
+    assert run(store, asked, max_wait_seconds=1).failed == {call.key: "RateLimitError: Slow down" for call in asked}
+    assert store.in_batches() == []
     failing(monkeypatch, "create", [limited])
-    assert run(store, calls(range(3)), max_wait_seconds=5) == BatchOutcome(3, 0, {})
-    assert anthropic_server.stats.batches_created == 2
+    assert run(store, asked, max_wait_seconds=5) == BatchOutcome(3, 0, {})
+    assert server.stats.batches_created == 2
+    denied = httpx2.Response(401, request=httpx2.Request("POST", "http://localhost"))
+    failing(monkeypatch, "create", [anthropic.AuthenticationError("No", response=denied, body=None)])
+    with pytest.raises(anthropic.AuthenticationError):
+        run(store, calls(range(4)))
+    assert store.in_batches() == []
+
+
+# kills
 
 
 ASKER = f"""
@@ -187,12 +234,12 @@ run(open_store(sys.argv[1]), calls(range(100)))
 
 
 def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_from_a_copy_of_the_one_file(
-    anthropic_server: FakeAnthropic, tmp_path: Path
+    server: FakeAnthropic, tmp_path: Path
 ) -> None:
-    anthropic_server.config = Config(batch_seconds=2)
+    server.config = Config(batch_seconds=2)
     path, asked = tmp_path / "calls.sqlite", calls(range(100))
     with subprocess.Popen([sys.executable, "-c", ASKER, str(path)]) as process:
-        while anthropic_server.stats.batches_created < 4:
+        while server.stats.batches_created < 4:
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(0.1)  # the answer to the last creation
@@ -202,7 +249,7 @@ def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_from_a_c
     for copy in (copied, path):
         store = open_store(copy)
         assert run(store, asked) == BatchOutcome(100, 0, {})
-        assert all_sent_once(anthropic_server, asked)
+        assert all_sent_once(server, asked)
         store.close()
 
 
@@ -224,61 +271,56 @@ def left_unrecorded(server: FakeAnthropic, store: CallStore, asked: list[Call]) 
     server.config = Config()
 
 
-def test_a_batch_created_but_not_recorded_is_found_by_its_intent(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
+def test_a_batch_created_but_not_recorded_is_found_by_its_intent(server: FakeAnthropic, store: CallStore) -> None:
     asked = calls(range(50))
-    left_unrecorded(anthropic_server, store, asked)
+    left_unrecorded(server, store, asked)
     assert store.execute("SELECT batch FROM batches") == [(None,)]
     assert run(store, asked) == BatchOutcome(50, 0, {})
-    assert all_sent_once(anthropic_server, asked)
+    assert all_sent_once(server, asked)
 
 
-def test_a_batch_whose_creation_was_never_answered_is_found_and_not_made_again(
-    anthropic_server: FakeAnthropic, store: CallStore
+def test_batches_whose_creation_was_never_answered_are_found_and_not_made_again(
+    server: FakeAnthropic, store: CallStore
 ) -> None:
-    anthropic_server.config = Config(lost_batch_answers=1)
-    asked = calls(range(10))
-    assert run(store, asked) == BatchOutcome(10, 0, {})
-    assert all_sent_once(anthropic_server, asked)
+    server.config = Config(lost_batch_answers=2, batch_seconds=0.2)
+    asked = calls(range(60))
+    assert run(store, asked) == BatchOutcome(60, 0, {})
+    assert all_sent_once(server, asked)
+    assert store.execute("SELECT count(*) FROM batches WHERE done") == [(2,)]
 
 
-def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
+def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(server: FakeAnthropic, store: CallStore) -> None:
     asked = calls(range(20))
-    anthropic_server.config = Config(batch_seconds=2)
+    server.config = Config(batch_seconds=2)
     cancelled_when(store, asked, lambda: store.execute("SELECT 1 FROM batches WHERE batch NOT NULL"))
     assert run(store, asked[:5]) == BatchOutcome(5, 0, {})
     assert run(store, asked) == BatchOutcome(15, 5, {})
-    assert all_sent_once(anthropic_server, asked)
+    assert all_sent_once(server, asked)
 
 
-def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float, custom_id: str = "page-{}") -> None:
+def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float) -> None:
     server.config = Config(batch_seconds=seconds)
     body: Any = {"model": "claude-opus-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Translate."}]}
-    requests = [{"custom_id": custom_id.format(number), "params": body} for number in range(entries)]
+    requests = [{"custom_id": f"page-{number}", "params": body} for number in range(entries)]
     anthropic.Anthropic().messages.batches.create(requests=requests)  # type: ignore[arg-type]
     server.config = Config()
 
 
-def test_batches_of_strangers_are_neither_waited_for_nor_taken(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
+def test_batches_of_strangers_are_neither_waited_for_nor_taken(server: FakeAnthropic, store: CallStore) -> None:
     intended = json.dumps([call.key for call in calls(range(10))])  # killed before its batch was created
     now = datetime.now(UTC).isoformat()
     store.execute("INSERT INTO batches (intent, time, keys) VALUES ('a', ?, ?)", now, intended)
-    create_strange_batch(anthropic_server, 7, seconds=0)
-    create_strange_batch(anthropic_server, 11, seconds=3600)
-    create_strange_batch(anthropic_server, 10, seconds=0)
+    create_strange_batch(server, 7, seconds=0)
+    create_strange_batch(server, 11, seconds=3600)
+    create_strange_batch(server, 10, seconds=0)
     assert run(store, calls(range(10)), max_wait_seconds=5) == BatchOutcome(10, 0, {})
     assert len(store) == 10
 
 
-def test_two_processes_do_not_send_batches_from_one_store(anthropic_server: FakeAnthropic, store: CallStore) -> None:
+def test_two_processes_do_not_send_batches_from_one_store(server: FakeAnthropic, store: CallStore) -> None:
     with (
         FileLock(f"{store.path}.batches.lock"),
         pytest.raises(ValueError, match="another process sends batches from this store; wait for it to end"),
     ):
         run(store, calls(range(3)))
-    assert anthropic_server.stats.batches_created == 0
+    assert server.stats.batches_created == 0

@@ -43,18 +43,19 @@ def test_the_key_ignores_cache_marks_and_the_cut_into_blocks(first: str, second:
     assert call(messages=[ChatMessageUser(content=blocks)]).key == call(first + second).key
 
 
-CONFIGS = [
-    GenerateConfig(max_retries=1, timeout=5, attempt_timeout=3, stream_idle_timeout=3),
-    GenerateConfig(max_connections=3, adaptive_connections=False, cache=True, cache_prompt=False, fail_on_refusal=True),
-]
-ARGUMENTS = [{"api_key": "another"}, {"base_url": "https://api.anthropic.com/"}, {"streaming": True, "cache_ttl": "1h"}]
+TIMES = GenerateConfig(max_retries=1, timeout=5, attempt_timeout=3, stream_idle_timeout=3, max_connections=3)
+CACHES = GenerateConfig(adaptive_connections=False, cache=True, cache_prompt=False, fail_on_refusal=True)
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"config": config} for config in CONFIGS]
-    + [{"model": model(config=config)} for config in CONFIGS]
-    + [{"model": model(**arguments)} for arguments in ARGUMENTS],
+    [
+        {"config": TIMES},
+        {"config": CACHES},
+        {"model": model(config=TIMES)},
+        {"model": model(api_key="another", base_url="https://api.anthropic.com/")},
+        {"model": model(streaming=True, cache_ttl="1h", config=CACHES)},
+    ],
 )
 def test_the_key_ignores_how_a_call_is_transported(changes: dict[str, Any]) -> None:
     assert call(**changes).key == call().key == "a8fad3106d0af77430ec50732cd38d4a"  # a key once given stays
@@ -94,23 +95,21 @@ class LazyAPI(ModelAPI):
         return self.given
 
 
-def test_the_key_counts_the_address_that_a_provider_turns_to_only_later() -> None:
-    one, other = (model("vllm-like/judge", base_url=f"http://localhost:{port}/v1") for port in (1, 2))
-    before = call(model=one).key
+@pytest.mark.parametrize("given", [{}, {"base_url": "http://localhost:1/v1"}])
+def test_the_key_stays_when_a_provider_turns_to_its_server_only_later(given: dict[str, str]) -> None:
+    lazy, other = model("vllm-like/judge", **given), model("vllm-like/judge", base_url="http://localhost:2/v1")
+    before = call(model=lazy).key
     assert before != call(model=other).key
-    one.api.base_url = "http://localhost:1/v1"
-    assert call(model=one).key == before
+    lazy.api.base_url = "http://localhost:1/v1"
+    assert call(model=lazy).key == before
 
 
 def test_the_key_ignores_the_port_of_a_server_that_inspect_starts_itself() -> None:
-    lazy = model("vllm-like/judge")
-    before = call(model=lazy).key
-    lazy.api.base_url = "http://localhost:4711/v1"
-    assert call(model=lazy).key == before
-    started = [model("mockllm/judge", base_url=f"http://localhost:{port}/v1") for port in (1, 2)]
-    for each in started:
-        each.api.server_process = object()  # type: ignore[attr-defined]  # as inspect's provider of sglang
-    assert call(model=started[0]).key == call(model=started[1]).key
+    one, other = (model("mockllm/judge", base_url=f"http://localhost:{port}/v1") for port in (1, 2))
+    assert call(model=one).key != call(model=other).key
+    for started in (one, other):
+        started.api.server_process = object()  # type: ignore[attr-defined]  # as inspect's provider of sglang
+    assert call(model=one).key == call(model=other).key
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from anthropic import APIConnectionError
 from tenacity import Future, RetryError
 
-from model_calls.errors import clear_errors, was_cut_off
+from model_calls.errors import clear_errors
 from model_calls.inspect_private import PrerequisiteError
 
 KEPT = "; what was answered is kept in the call store, and the same command goes on from here"
@@ -58,11 +58,3 @@ with clear_errors():
 print({"anthropic", "inspect_ai", "tenacity"} & sys.modules.keys())
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
-
-
-@pytest.mark.parametrize(
-    ("reason", "cut"),
-    [("max_tokens", True), ("model_length", True), ("stop", False), ("content_filter", False), (None, False)],
-)
-def test_a_reply_was_cut_off_at_either_token_limit(reason: str | None, cut: bool) -> None:
-    assert was_cut_off(reason) is cut

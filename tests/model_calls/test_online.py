@@ -5,29 +5,23 @@ import contextvars
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.from_thread
 import pytest
+from calling import calls, fake_model
 from fake_anthropic import Config, FakeAnthropic
 from inspect_ai.log import transcript
-from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
+from inspect_ai.model import GenerateConfig
 
 from model_calls import Call, CallStore, Reply, ask, open_store
+from model_calls.online import _bounded
 
 FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
-
 FAKES = Path(__file__).parents[1] / "fakes"
-
-
-def fake_model(name: str = "anthropic/claude-sonnet-5-5", **config: Any) -> Model:
-    return get_model(name, config=GenerateConfig(**({"max_tokens": 1000} | config)), memoize=False)
-
-
-def calls(model: Model, numbers: range, rubric: str = "A rubric.") -> list[Call]:
-    return [Call(model, [ChatMessageUser(content=f"{rubric} Text {number}.")]) for number in numbers]
 
 
 def ask_all(store: CallStore, asked: list[Call]) -> list[tuple[Reply, bool]]:
@@ -37,9 +31,12 @@ def ask_all(store: CallStore, asked: list[Call]) -> list[tuple[Reply, bool]]:
     return asyncio.run(run())
 
 
-def faults_end_well(server: FakeAnthropic, store: CallStore, count: int, most_requests: int) -> None:
+@pytest.mark.parametrize(("count", "most_requests"), [(150, 175), pytest.param(1000, 1130, marks=pytest.mark.slow)])
+def test_a_mix_of_faults_leaves_everything_answered_and_nothing_paid_twice(
+    server: FakeAnthropic, store: CallStore, count: int, most_requests: int
+) -> None:
     server.config = Config(**FAULTS, rate_refusal=0.01)
-    asked = calls(fake_model(max_connections=64), range(count))
+    asked = calls(range(count), fake_model(max_connections=64))
     replies = [reply for reply, _ in ask_all(store, asked)]
     answered = [reply for reply in replies if reply.stop_reason == "stop"]
     refused = [reply for reply in replies if reply.stop_reason == "content_filter"]
@@ -53,60 +50,30 @@ def faults_end_well(server: FakeAnthropic, store: CallStore, count: int, most_re
     assert server.stats.requests <= most_requests
 
 
-def test_a_mix_of_faults_leaves_everything_answered_and_nothing_paid_twice(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    faults_end_well(anthropic_server, store, count=150, most_requests=175)
-
-
-@pytest.mark.slow
-def test_a_mix_of_faults_in_1000_calls_takes_at_most_1130_requests(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    faults_end_well(anthropic_server, store, count=1000, most_requests=1130)
-
-
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_reply_cut_in_transit_is_asked_again_and_its_attempts_are_counted(
-    anthropic_server: FakeAnthropic, store: CallStore, streamed: bool
+    server: FakeAnthropic, store: CallStore, streamed: bool
 ) -> None:
-    anthropic_server.config = Config(rate_truncated=0.4)
-    asked = calls(fake_model(max_tokens=9000 if streamed else 1000), range(6))
+    server.config = Config(rate_truncated=0.4)
+    asked = calls(range(6), fake_model(max_tokens=9000 if streamed else 1000))
     replies = [reply for reply, _ in ask_all(store, asked)]
-    assert anthropic_server.bodies[0]["stream"] is streamed
-    assert [reply.text for reply in replies] == [f"echo: A rubric. Text {number}." for number in range(6)]
-    assert sum(reply.attempts for reply in replies) == anthropic_server.stats.requests > 6
+    assert server.bodies[0]["stream"] is streamed
+    assert [reply.text for reply in replies] == [f"echo: Text {number}." for number in range(6)]
+    assert sum(reply.attempts for reply in replies) == server.stats.requests > 6
 
 
-def test_retries_and_timeouts_are_always_bounded_and_the_users_own_win(
-    mock_model: Any, store: CallStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = mock_model(lambda _: "Fine.")
-    model.config = GenerateConfig(max_retries=3, fail_on_refusal=True)
-    used: list[GenerateConfig] = []
-    generate = model.generate
-
-    async def spy(messages: list[Any], *, config: GenerateConfig, cache: bool) -> Any:
-        used.append(config)
-        return await generate(messages, config=config, cache=cache)
-
-    monkeypatch.setattr(model, "generate", spy)
-    ask_all(store, [Call(model, [ChatMessageUser(content="Hello.")], GenerateConfig(attempt_timeout=7))])
-    [config] = used
+def test_retries_and_timeouts_are_always_bounded_and_the_users_own_win(server: FakeAnthropic) -> None:
+    [call] = calls(range(1), fake_model(max_retries=3, fail_on_refusal=True))
+    config = _bounded(replace(call, config=GenerateConfig(attempt_timeout=7)))
     assert (config.max_retries, config.attempt_timeout, config.adaptive_connections) == (3, 7, 64)
-    assert config.fail_on_refusal is False
-
-
-def test_inspects_own_batch_mode_is_refused(mock_model: Any, store: CallStore) -> None:
-    model = mock_model(lambda _: "Fine.")
+    assert (_bounded(call).attempt_timeout, config.fail_on_refusal) == (120, False)
     with pytest.raises(ValueError, match="use `ask_in_batches` instead"):
-        ask_all(store, [Call(model, [ChatMessageUser(content="Hello.")], GenerateConfig(batch=True))])
-    assert model.seen == []
+        _bounded(replace(call, config=GenerateConfig(batch=True)))
 
 
 def test_outside_a_sample_inspect_keeps_no_prompt_in_memory(mock_model: Any, store: CallStore) -> None:
     async def run() -> None:
-        for call in calls(mock_model(lambda _: "Fine."), range(3)):
+        for call in calls(range(3), mock_model(lambda _: "Fine.")):
             await ask(store, call)
         assert not transcript().events
 
@@ -117,15 +84,15 @@ def test_outside_a_sample_inspect_keeps_no_prompt_in_memory(mock_model: Any, sto
 # asked once, paid once
 
 
-def test_a_call_asked_many_times_at_once_is_paid_once(anthropic_server: FakeAnthropic, store: CallStore) -> None:
-    anthropic_server.config = Config(latency_seconds=0.1)
-    replies = ask_all(store, calls(fake_model(), range(3)) * 20)
-    assert sum(paid for _, paid in replies) == anthropic_server.stats.requests == 3
+def test_a_call_asked_many_times_at_once_is_paid_once(server: FakeAnthropic, store: CallStore) -> None:
+    server.config = Config(latency_seconds=0.1)
+    replies = ask_all(store, calls(range(3)) * 20)
+    assert sum(paid for _, paid in replies) == server.stats.requests == 3
 
 
-def test_a_refusal_is_kept_and_not_asked_again(anthropic_server: FakeAnthropic, store: CallStore) -> None:
-    anthropic_server.config = Config(rate_refusal=1.0)
-    asked = calls(fake_model(fail_on_refusal=True), range(1))
+def test_a_refusal_is_kept_and_not_asked_again(server: FakeAnthropic, store: CallStore) -> None:
+    server.config = Config(rate_refusal=1.0)
+    asked = calls(range(1), fake_model(fail_on_refusal=True))
     [(reply, paid)], [(again, paid_again)] = ask_all(store, asked), ask_all(store, asked)
     assert (reply.stop_reason, reply.text, paid, paid_again) == ("content_filter", "", True, False)
     assert again == reply
@@ -148,7 +115,7 @@ def test_when_the_asker_fails_or_is_cancelled_the_next_in_line_asks(mock_model: 
 
     model = mock_model(lambda _: "Fine.")
     original, model.generate = model.generate, generate
-    [call] = calls(model, range(1))
+    [call] = calls(range(1), model)
 
     async def run() -> list[Any]:
         tasks = [asyncio.create_task(ask(store, call)) for _ in range(4)]
@@ -168,15 +135,16 @@ IN_FLIGHT = 16
 ASKER = f"""
 import sys
 sys.path[:0] = [{str(FAKES)!r}, {str(Path(__file__).parent)!r}]
-from test_online import ask_all, calls, fake_model
+from calling import calls, fake_model
+from test_online import ask_all
 from model_calls import open_store
-ask_all(open_store(sys.argv[1]), calls(fake_model(max_connections={IN_FLIGHT}), range(int(sys.argv[2]))))
+ask_all(open_store(sys.argv[1]), calls(range(int(sys.argv[2])), fake_model(max_connections={IN_FLIGHT})))
 """
 
 
-def test_after_kill_9_only_what_was_in_flight_is_asked_again(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
-    count, path, stats = 200, tmp_path / "calls.sqlite", anthropic_server.stats
-    anthropic_server.config = Config(latency_seconds=0.05)
+def test_after_kill_9_only_what_was_in_flight_is_asked_again(server: FakeAnthropic, tmp_path: Path) -> None:
+    count, path, stats = 200, tmp_path / "calls.sqlite", server.stats
+    server.config = Config(latency_seconds=0.05)
     with subprocess.Popen([sys.executable, "-c", ASKER, str(path), str(count)]) as process:
         while stats.served.total() < count // 2:
             assert process.poll() is None
@@ -184,7 +152,7 @@ def test_after_kill_9_only_what_was_in_flight_is_asked_again(anthropic_server: F
         process.kill()
     for _ in range(2):
         store = open_store(path)
-        paid = sum(paid for _, paid in ask_all(store, calls(fake_model(), range(count))))
+        paid = sum(paid for _, paid in ask_all(store, calls(range(count))))
         assert len(store) == count
         assert stats.requests <= count + IN_FLIGHT + 32
         store.close()

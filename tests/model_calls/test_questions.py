@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, ResponseSchema
+from calling import calls
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentText, GenerateConfig, ResponseSchema
 from inspect_ai.util import json_schema
 from pydantic import BaseModel
 
@@ -20,26 +21,8 @@ class Verdict(BaseModel):
 SCHEMA = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
 
 
-def asked(model: Model, count: int = 3, **config: Any) -> list[Call]:
-    return [
-        Call(
-            model,
-            [ChatMessageSystem(content="Grade."), ChatMessageUser(content=f"Text {n}.")],
-            GenerateConfig(**config),
-        )
-        for n in range(count)
-    ]
-
-
-def write(path: Path, calls: list[Call], store: CallStore) -> list[dict[str, Any]]:
-    count = write_questions(path, calls, store)
-    questions = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    assert count == len(questions)
-    return questions
-
-
-def read(path: Path, calls: list[Call], store: CallStore) -> Answered:
-    return asyncio.run(read_answers(path, calls, store))
+def read(path: Path, asked: list[Call], store: CallStore) -> Answered:
+    return asyncio.run(read_answers(path, asked, store))
 
 
 def chat_answer(custom_id: str, text: Any, finish_reason: str = "stop", **body: Any) -> str:
@@ -51,18 +34,20 @@ def chat_answer(custom_id: str, text: Any, finish_reason: str = "stop", **body: 
 def test_a_judges_schema_and_stops_are_written_as_the_interface_names_them(
     mock_model: Any, tmp_path: Path, store: CallStore
 ) -> None:
-    calls = asked(
-        mock_model(lambda _: ""), 1, max_tokens=9, response_schema=SCHEMA, stop_seqs=["END"], extra_body={"a": 1}
-    )
-    [question] = write(tmp_path / "q.jsonl", calls, store)
+    blocks: Any = [ContentText(text="A rubric. ", cache_breakpoint=True), ContentText(text="A text.")]
+    messages = [ChatMessageSystem(content="Grade."), ChatMessageUser(content=blocks)]
+    config = GenerateConfig(max_tokens=9, response_schema=SCHEMA, stop_seqs=["END"], extra_body={"a": 1})
+    call = Call(mock_model(lambda _: ""), messages, config)
+    assert write_questions(tmp_path / "q.jsonl", [call, call], store) == 1
+    question = json.loads((tmp_path / "q.jsonl").read_text(encoding="utf-8"))
     format = question["body"].pop("response_format")
     assert question == {
-        "custom_id": calls[0].key,
+        "custom_id": call.key,
         "method": "POST",
         "url": "/v1/chat/completions",
         "body": {
             "model": "student",
-            "messages": [{"role": "system", "content": "Grade."}, {"role": "user", "content": "Text 0."}],
+            "messages": [{"role": "system", "content": "Grade."}, {"role": "user", "content": "A rubric. A text."}],
             "max_tokens": 9,
             "stop": ["END"],
             "a": 1,
@@ -75,8 +60,8 @@ def test_a_judges_schema_and_stops_are_written_as_the_interface_names_them(
 def test_what_is_no_answer_is_counted_by_kind_and_the_others_are_taken(
     mock_model: Any, tmp_path: Path, store: CallStore
 ) -> None:
-    calls = asked(mock_model(lambda _: ""), 5)
-    keys = [call.key for call in calls]
+    asked = calls(range(5), mock_model(lambda _: ""))
+    keys = [call.key for call in asked]
     lines = [
         "\ufeff" + chat_answer(keys[0], "first \ud83d", "length", usage={"prompt_tokens": 7, "completion_tokens": 3}),
         chat_answer(keys[0], "second"),
@@ -92,8 +77,8 @@ def test_what_is_no_answer_is_counted_by_kind_and_the_others_are_taken(
     ]
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
-    outcome = read(path, calls, store)
-    assert (outcome.answered, outcome.unanswered, outcome.unknown) == (3, 2, 1)
+    outcome = read(path, asked, store)
+    assert (outcome.answered, outcome.unknown) == (3, 1)
     assert outcome.problems == {
         "error of the engine: {'message': 'too long'}": 1,
         "error of the engine: status 500": 1,
@@ -101,5 +86,4 @@ def test_what_is_no_answer_is_counted_by_kind_and_the_others_are_taken(
     }
     texts = [(reply.text, reply.stop_reason) for reply in map(store.get, keys[:3]) if reply]
     assert texts == [("first \ud83d", "max_tokens"), ("Ray says.", "unknown"), ("", "content_filter")]
-    again = read(path, calls, store)  # a reply that is there wins
-    assert (again.answered, again.unanswered) == (0, 2)
+    assert read(path, asked, store).answered == 0  # a reply that is there wins

@@ -8,25 +8,24 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from rubrics import load_rubrics
+from rubrics import Rubric, load_rubrics
 from rubrics.commands import lint_command
-from rubrics.lint import likeness, lint_file
+from rubrics.lint import lint_rubric
 from rubrics.load import LIBRARY
 
 Content = dict[str, Any]
 Change = Callable[[Content], Any]
 
 
-def library_file() -> Content:
+def changed(change: Change = lambda content: None) -> Content:
     content: Content = yaml.safe_load((LIBRARY / "broadcast.yaml").read_text(encoding="utf-8"))
+    change(content)
     return content
 
 
 def write(tmp_path: Path, change: Change = lambda content: None) -> Path:
-    content = library_file()
-    change(content)
     path = tmp_path / "broadcast.yaml"
-    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    path.write_text(yaml.safe_dump(changed(change), allow_unicode=True), encoding="utf-8")
     return path
 
 
@@ -45,13 +44,11 @@ def copy_title(content: Content) -> None:
     content["criteria"][1]["title"] = content["criteria"][0]["title"].upper()
 
 
-FIRST = library_file()["system_prompts"]["moderate"]["train"][0]
+FIRST = changed()["system_prompts"]["moderate"]["train"][0]
 NEAR_FIRST = FIRST.replace("some liveliness", "a certain liveliness")
 FREQUENT = "Exclamations are very frequent and carry the passage, with a calmer sentence between them."
 
 RULES: list[tuple[Change, str, str]] = [
-    (lambda c: c["criteria"][2].update(weight=25), "error schema", "rubric: weights sum to 95, expected 100"),
-    (lambda c: c.update(id="newscast"), "error schema", "id: got 'newscast', expected the file's name 'broadcast'"),
     (
         set_descriptor("fair", "one exclamation at most -- the tone is mild"),
         "error same_descriptors",
@@ -60,7 +57,7 @@ RULES: list[tuple[Change, str, str]] = [
     (
         set_descriptor("excellent", FREQUENT),
         "warning near_descriptors",
-        "alike to criteria.excitement.descriptors.excellent",
+        "0.96 alike to criteria.excitement.descriptors.excellent",
     ),
     (set_descriptor("good", "Good: loud."), "error names_level", "got 'Good:' in 'Good: loud.'"),
     (set_descriptor("good", "Deserves a high score."), "error names_level", "got 'high score'"),
@@ -70,16 +67,14 @@ RULES: list[tuple[Change, str, str]] = [
     (
         lambda c: c["criteria"][1]["measure"].update(statistic="exclamations_per_sentence"),
         "error same_measure",
-        "criteria.address.measure: got 'exclamations_per_sentence' as in excitement",
+        "criteria.address.measure: got the words of criteria.excitement.measure, 'exclamations_per_sentence'",
     ),
-    (copy_title, "error same_title", "got 'AUDIBLE EXCITEMENT' as in excitement"),
+    (copy_title, "error same_title", "got the words of criteria.excitement.title, 'AUDIBLE EXCITEMENT'"),
     (set_wording("Aim for a moderate score. Cheer."), "error leaks_level", "got 'moderate score'"),
     (set_wording("Write for 70 out of 100. Be lively."), "error leaks_level", "got '70 out of 100'"),
     (set_wording("Be extremely_high today. Be loud."), "error leaks_level", "got 'extremely_high'"),
     (set_wording("Keep words_per_sentence low. Cheer."), "error leaks_level", "'words_per_sentence'"),
     (set_wording("Follow the rubric. Be lively."), "warning leaks_grading", "got 'rubric'"),
-    (set_wording("Sentences of 20 words. Be lively."), "warning leaks_number", "got 20 in"),
-    (set_wording("Be lively in 92.5 of cases. Cheer."), "warning leaks_number", "got 92.5 in"),
     (
         set_wording(FIRST.upper()),
         "error same_wording",
@@ -92,41 +87,23 @@ RULES: list[tuple[Change, str, str]] = [
 
 
 @pytest.mark.parametrize(("change", "rule", "message"), RULES, ids=[rule[1] for rule in RULES])
-def test_each_rule_is_tripped_by_its_example_alone(change: Change, rule: str, message: str, tmp_path: Path) -> None:
-    findings = lint_file(write(tmp_path, change))
+def test_each_rule_is_tripped_by_its_example_alone(change: Change, rule: str, message: str) -> None:
+    findings = lint_rubric(Rubric.model_validate(changed(change)))
     assert {f"{finding.severity} {finding.rule}" for finding in findings} == {rule}, findings
     assert message in str(findings[0])
 
 
 @pytest.mark.parametrize(
-    "text",
+    "change",
     [
-        "A high level of detail in a low voice.",
-        "A fair number of exclamations, some good, some excellent.",
-        "Good-natured shouts in moderate amounts.",
-        "Level and unexcited; high notes are rare.",
-        "Exclamation marks in 3 out of 10 sentences, 50% of lines.",
-        "Music swells like the score of a film.",
-        "Fair-haired heroes get three marks of honour.",
+        set_descriptor("fair", "A high level of detail in a low voice, and a fair number of excellent exclamations."),
+        set_descriptor("fair", "Good-natured shouts in 3 out of 10 sentences, 50% of lines; high notes are rare."),
+        set_descriptor("fair", "Fair-haired heroes get three marks of honour. Music swells like the score of a film."),
+        set_wording("Write with high energy, 20 words and moderate length. Keep 3 good jokes and marks of joy in it."),
     ],
 )
-def test_natural_words_raise_no_alarm(text: str, tmp_path: Path) -> None:
-    assert lint_file(write(tmp_path, set_descriptor("unsatisfactory", text))) == []
-
-
-def test_a_system_prompt_may_say_high_low_and_good(tmp_path: Path) -> None:
-    text = "Write with high energy and moderate length. Keep 3 good jokes and a low profile in it, with marks of joy."
-    assert lint_file(write(tmp_path, set_wording(text))) == []
-
-
-def test_every_breach_of_the_schema_is_listed(tmp_path: Path) -> None:
-    findings = lint_file(write(tmp_path, lambda content: content.update(colour="red", title="")))
-    assert {finding.where for finding in findings} == {"title", "colour"}
-
-
-def test_likeness_is_twice_the_common_words_in_order_by_the_words_of_both() -> None:
-    assert likeness("A few figures.", "a FEW figures") == likeness("", "") == 1
-    assert (likeness("a b c d", "a b c e"), likeness("one", "two")) == (6 / 8, 0)
+def test_natural_words_raise_no_alarm(change: Change) -> None:
+    assert lint_rubric(Rubric.model_validate(changed(change))) == []
 
 
 def lint(*arguments: Any) -> tuple[int, str]:
@@ -135,7 +112,7 @@ def lint(*arguments: Any) -> tuple[int, str]:
 
 
 def test_without_files_the_library_is_checked_and_it_is_clean() -> None:
-    assert lint() == (0, f"{len(load_rubrics('all'))} rubrics read: 0 errors, 0 warnings\n")
+    assert lint() == (0, f"{len(load_rubrics('all'))} rubrics: 0 errors, 0 warnings\n")
 
 
 def test_exit_status_1_on_errors_which_come_first_and_with_strict_on_warnings(tmp_path: Path) -> None:
@@ -148,25 +125,27 @@ def test_exit_status_1_on_errors_which_come_first_and_with_strict_on_warnings(tm
     first, second, total = output.splitlines()
     assert first.startswith(f"{path}: error: criteria.address.title: got")
     assert second.startswith(f"{path}: warning: ")
-    assert total == "1 rubrics read: 1 errors, 1 warnings"
+    assert total == "1 rubrics: 1 errors, 1 warnings"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a: [", "not valid YAML"),
-        (b"- a list", "got list, expected a mapping"),
-        (b"\xff\xfe\xfa", "cannot be read"),
-        (None, "No such file"),
+        (b"a: [", "bad.yaml: not valid YAML"),
+        (b"- a list", "bad.yaml: Input should be a valid dictionary or instance of Rubric, got ['a list']"),
+        (b"\xff\xfe\xfa", "bad.yaml: 'utf-8' codec can't decode byte 0xff"),
+        (b"colour: red\ntitle: ''", "title: String should have at least 1 character, got ''; family: Field required"),
+        (None, "bad.yaml' not found, expected one of ['broadcast'"),
     ],
 )
-def test_exit_status_2_for_a_file_that_cannot_be_read_and_the_others_are_still_checked(
+def test_a_file_that_is_no_rubric_is_an_error_and_the_others_are_still_checked(
     content: bytes | None, message: str, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.yaml"
     if content is not None:
         bad.write_bytes(content)
     status, output = lint(bad, write(tmp_path, copy_title))
-    assert status == 2
+    assert status == 1
+    assert f"{bad}: error: " in output
     assert message in output
     assert "criteria.address.title" in output

@@ -1,18 +1,19 @@
-"""A rubric goes through Markdown and through YAML and comes back as it was, whatever its texts."""
+"""Rubrics as texts: read back as they were from their page and YAML; what `cpt rubric import` reads and refuses."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics
 from rubrics.commands import export_command, import_command
 from rubrics.load import rubric_yaml
-from rubrics.markdown import escape, read_rubric_text, rubric_page, unescape
+from rubrics.markdown import as_slug, escape, read_rubric_text, rubric_page, unescape
 from rubrics.schema import Descriptors
 
 FRAGMENTS = [
@@ -32,15 +33,13 @@ NUMBERS = st.floats(allow_nan=False) | st.integers(-50, 50).map(float)
 @st.composite
 def rubrics(draw: st.DrawFn) -> Rubric:
     shares = draw(st.lists(st.integers(1, 1000), min_size=1, max_size=3))
-    weights = [100 * share / sum(shares) for share in shares]
     ids = draw(st.lists(SLUGS, min_size=len(shares), max_size=len(shares), unique=True))
     criteria = []
-    for criterion_id, weight in zip(ids, weights, strict=True):
-        descriptors = {grade: draw(TEXTS) for grade in Descriptors.model_fields}
-        criterion: dict[str, Any] = {"id": criterion_id, "title": draw(TEXTS), "weight": weight}
+    for criterion_id, share in zip(ids, shares, strict=True):
+        criterion: dict[str, Any] = {"id": criterion_id, "title": draw(TEXTS), "weight": 100 * share / sum(shares)}
         if ramp := draw(st.none() | st.lists(NUMBERS, min_size=2, max_size=2, unique=True)):
             criterion["measure"] = {"statistic": draw(SLUGS), "from": ramp[0], "to": ramp[1]}
-        criteria.append(criterion | {"descriptors": descriptors})
+        criteria.append(criterion | {"descriptors": {grade: draw(TEXTS) for grade in Descriptors.model_fields}})
     content: dict[str, Any] = {name: draw(TEXTS) for name in ("title", "objective", "licence", "source")}
     content |= {"id": draw(SLUGS), "family": draw(SLUGS), "split": draw(st.sampled_from(["train", "heldout"]))}
     content |= {"criteria": criteria, "rewards_and_penalties": draw(st.none() | st.just("") | TEXTS)}
@@ -53,42 +52,22 @@ def rubrics(draw: st.DrawFn) -> Rubric:
 
 @settings(max_examples=40)
 @given(rubrics())
-def test_any_rubric_is_read_back_from_its_page(rubric: Rubric) -> None:
+def test_any_rubric_is_read_back_from_its_page_and_its_yaml(rubric: Rubric) -> None:
     assert Rubric.model_validate(read_rubric_text(rubric_page(rubric), "x")) == rubric
-
-
-@settings(max_examples=40)
-@given(rubrics())
-def test_any_rubric_is_read_back_from_its_yaml(rubric: Rubric) -> None:
     assert Rubric.model_validate(yaml.safe_load(rubric_yaml(rubric))) == rubric
 
 
 @settings(max_examples=300)
 @given(TEXTS)
-@example("\n <br>\n")
-@example("\\<br>&#10;\\\\|")
 def test_unescape_undoes_escape_in_one_line(text: str) -> None:
     assert unescape(escape(text)) == text
     assert not set(escape(text)) & set("\n\r\t\x85\u2028")
 
 
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("plain (text), 50%", "plain (text), 50%"),
-        ("a | b\\", "a \\| b\\\\"),
-        (" *a*\n\tb ", "&#32;\\*a\\*<br>&#9;b&#32;"),
-        ("<br>&amp;", "\\<br>\\&amp;"),
-        ("# 1 # 2", "\\# 1 # 2"),
-    ],
-)
-def test_escapes_known_values(text: str, escaped: str) -> None:
-    assert escape(text) == escaped
-
-
-@pytest.mark.parametrize("text", ["&copy;", "\\a", "a & b", "2 < 3", "&#;"])
-def test_what_is_no_escape_stays(text: str) -> None:
-    assert unescape(text) == text
+def test_only_what_would_be_read_as_markdown_is_escaped_and_only_escapes_are_read() -> None:
+    shown = {"a (b), 5%": "a (b), 5%", " *a* | b\n\tc\\": "&#32;\\*a\\* \\| b<br>&#9;c\\\\", "# 1 # 2": "\\# 1 # 2"}
+    assert [escape(text) for text in shown] == list(shown.values())
+    assert [unescape(text) for text in ("&copy;", "\\a", "2 < 3", "&#;")] == ["&copy;", "\\a", "2 < 3", "&#;"]
 
 
 def test_the_library_is_read_back_from_pages_without_any_escape() -> None:
@@ -121,18 +100,200 @@ def test_yaml_is_readable() -> None:
     assert written[:3] == ["id: labyrinth", "title: Labyrinthine prose", "family: measured"]
     assert written[3].startswith("objective: Élan, 言葉 and 🎭. Élan, ")
     assert max(map(len, written)) <= 120
-    criteria = written.index("criteria:")
+    criteria, start = written.index("criteria:"), written.index("rewards_and_penalties: |-")
     assert written[criteria + 1 : criteria + 4] == ["- id: winding", "  title: 'yes'", "  weight: 100"]
-    start = written.index("rewards_and_penalties: |-")
     assert written[start + 1 : start + 4] == ["  - One.", "  - Two: more.", "licence: Apache-2.0"]
 
 
+# import
+
+START = "Rococo reviews\n\nObjective: How far a review revels in ornament.\n\n"
+GRADES = ["Excellent", "Good", "Fair", "Needs Improvement", "Unsatisfactory"]
+POINTS = [f"{grade} ({points})" for grade, points in zip(GRADES, "90-100 70–89 50-69 30-49 <30".split(), strict=True)]
+ORNAMENT = ["Everywhere.", "Often.", "At times.", "Once.", "Never."]
+WIT = ["It sparkles.", "It is lively.", "It is mild.", "It is faint.", "No wit."]
+USUAL = [["Criterion", "Weight", *GRADES], ["Ornament", "60%", *ORNAMENT], ["Wit", "40%", *WIT]]
+OTHER_FIELDS = {"id": "rococo", "family": "films", "licence": "CC0-1.0", "source": "A test"}
+
+
+def tabs(*rows: list[str]) -> str:
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def pipes(*rows: list[str]) -> str:
+    return "".join(" | ".join(row) + "\n" for row in rows)
+
+
+def markdown(*rows: list[str]) -> str:
+    lines = [f"| {' | '.join(row)} |\n" for row in rows]
+    return "".join([lines[0], "|" + " :--- |" * len(rows[0]) + "\n", *lines[1:]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        START + tabs(*USUAL),
+        START + pipes(*USUAL),
+        START + markdown(*USUAL),
+        START + tabs(*([*reversed(row)] for row in USUAL)),
+        START + tabs(["Criteria", "Weight (%)", *POINTS], *USUAL[1:]),
+        START + tabs([f"**{name}**" for name in USUAL[0]], *USUAL[1:]),
+        START + tabs(USUAL[0], ["Ornament", "60", *ORNAMENT], ["Wit", "40,0 %", *WIT]),
+        START + markdown(["Id", *USUAL[0]], ["ornament", *USUAL[1]], ["", *USUAL[2]]),
+        START.replace("Rococo", "# Rococo") + markdown(*USUAL),
+        START.replace("Rococo", "Title: Rococo") + markdown(*USUAL),
+        (START + tabs(*USUAL)).replace("\n", "\r\n"),
+    ],
+)
+def test_every_layout_of_the_table_gives_the_same_rubric(text: str) -> None:
+    expected = {
+        "title": "Rococo reviews",
+        "objective": "How far a review revels in ornament.",
+        "criteria": [
+            {
+                "id": name.lower(),
+                "title": name,
+                "weight": weight,
+                "descriptors": dict(zip(Descriptors.model_fields, texts, strict=True)),
+            }
+            for name, weight, texts in (("Ornament", 60, ORNAMENT), ("Wit", 40, WIT))
+        ],
+    }
+    content = OTHER_FIELDS | read_rubric_text(text, "x")
+    assert Rubric.model_validate(content) == Rubric.model_validate(OTHER_FIELDS | expected)
+
+
+def test_what_stands_around_the_table_is_kept() -> None:
+    start = "Rococo\nFamily: films\n- License: MIT\n\nOne of its aims.\n- Two: \\*more\\*.\n\n"
+    content = read_rubric_text(start + tabs(*USUAL) + "\nNever reward length.\n\nPenalties: 5 points.\n", "x")
+    assert (content["title"], content["family"], content["licence"]) == ("Rococo", "films", "MIT")
+    assert content["objective"] == "One of its aims.\n- Two: *more*."
+    assert content["rewards_and_penalties"] == "Never reward length.\n\nPenalties: 5 points."
+
+
+PROMETHEUS = {
+    "criteria": "Does the model keep to humour?",
+    **{f"score{score}_description": f"Humour of grade {score}." for score in range(1, 6)},
+}
+PROMETHEUS_TEXT = "[Does the model keep to humour?]\n" + "".join(
+    f"Score {score}: Humour of grade {score}.\n" for score in range(1, 6)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROMETHEUS_TEXT,
+        json.dumps({f"orig_{name}": text for name, text in PROMETHEUS.items()} | {"output": "..."}),
+        json.dumps({"id": 3, "score_rubric": PROMETHEUS}),
+    ],
+)
+def test_criteria_of_prometheus_are_one_criterion_best_score_first(text: str) -> None:
+    rubric = Rubric.model_validate(OTHER_FIELDS | read_rubric_text(text, "dry_humour"))
+    assert (rubric.title, rubric.objective) == ("Dry humour", "Does the model keep to humour?")
+    [criterion] = rubric.criteria
+    assert (criterion.id, criterion.weight) == ("dry_humour", 100)
+    assert list(criterion.descriptors.model_dump().values()) == [f"Humour of grade {n}." for n in (5, 4, 3, 2, 1)]
+
+
+def test_an_id_is_made_and_short() -> None:
+    texts = ["L'Été d'un Poète", "2 registers", "X" * 99, "言葉"]
+    assert list(map(as_slug, texts)) == ["lete_dun_poete", "n2_registers", "x" * 60, ""]
+
+
+# the commands
+
+
+def run(tmp_path: Path, text: str | bytes, *arguments: Any) -> tuple[int, str, str]:
+    file = tmp_path / "rococo.txt"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    result = CliRunner().invoke(import_command, [str(file), *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_command_writes_a_file_that_loads_and_says_what_it_took(tmp_path: Path) -> None:
+    path = tmp_path / "rococo_reviews.yaml"
+    path.write_text("old")
+    status, out, err = run(tmp_path, "\ufeff" + START + tabs(*USUAL), "--out", tmp_path, "--force")
+    rubric = load_rubric(path)
+    assert (rubric.title, rubric.family, rubric.licence) == ("Rococo reviews", "imported", "unknown")
+    assert (status, out) == (0, f"{path}: 2 criteria\n")
+    assert err.splitlines() == [
+        "id: not in the text, 'rococo_reviews' is taken; change it with --id",
+        "family: not in the text, 'imported' is taken; change it with --family",
+        "licence: not in the text, 'unknown' is taken; change it with --licence",
+        "source: not in the text, 'rococo.txt' is taken; change it with --source",
+        f"no system prompts yet: `cpt rubric prompts {path} --model MODEL` writes them",
+    ]
+
+
+def test_options_come_before_the_text_and_the_text_before_defaults(tmp_path: Path) -> None:
+    text = "Family: films\nLicence: MIT\nId: rococo\n" + START + tabs(*USUAL)
+    status, _, err = run(tmp_path, text, "--licence", "CC0-1.0", "--source", "Us", "--out", tmp_path)
+    rubric = load_rubric(tmp_path / "rococo.yaml")
+    assert (status, rubric.family, rubric.licence, rubric.source) == (0, "films", "CC0-1.0", "Us")
+    assert "not in the text" not in err
+
+
+PAGE = rubric_page(load_rubric("labyrinth"))
+PROSE = "got prose, expected a page of `cpt rubric export`, a table"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (b"\xff\xfe", "", "cannot be read: 'utf-8' codec can't decode byte 0xff"),
+        ("How droll it is.", "", f"rococo.txt: no rubric can be made of it: {PROSE}"),
+        ("# Wit\n\n## Vocabulary (20%)\n- Excellent: rare\n- Good: less so\n", "", "`cpt rubric draft --from FILE"),
+        (PROMETHEUS_TEXT.replace("Score 5", "Score 6"), "", PROSE),
+        (
+            START + tabs(*(row[:-1] for row in USUAL)),
+            "",
+            "got a table with columns ['criterion', 'weight', 'excellent'",
+        ),
+        (START + tabs([*USUAL[0], "Good"], *USUAL[1:]), "", "expected criterion, weight, excellent, good, fair"),
+        (START + pipes(*USUAL, ["Total", "100%"]), "", "row 'Total | 100%': got 2 cells, expected 7; write \\| for"),
+        (START + "## Criteria\n" + tabs(*USUAL), "", "got the section '## Criteria', expected a text without sections"),
+        (PAGE.replace("| Split |", "| Part |"), "", "got a table with columns ['level', 'part', 'wording']"),
+        ("{", "", "JSON that breaks at JSONDecodeError("),
+        ('{"score_rubric": {"criteria": "x"}}', "", "JSON that breaks at KeyError('score1_description'), expected the"),
+        (START + tabs(*USUAL[:2]), "", "no rubric can be made of it: weights sum to 60, expected 100"),
+        (START + tabs(USUAL[0], ["Wit", "high", *WIT]), "", "criteria.0.weight: Input should be a valid number"),
+        (PAGE.replace("| low | train", "| least | train"), "", "system_prompts.least.[key]: Input should be 'low', "),
+        (START[:16] + tabs(*USUAL), "", "no rubric can be made of it: objective: Field required"),
+        (START + tabs(*USUAL), "--id=No Slug", "no rubric can be made of it: id: String should match"),
+        (START + tabs(*USUAL), "--out=kept", "exists; expected another folder with --out, or --force"),
+    ],
+)
+def test_exit_status_2_and_nothing_written_if_there_is_no_rubric(
+    text: str | bytes, options: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "kept" / "rococo_reviews.yaml"
+    kept.parent.mkdir()
+    kept.write_text("kept")
+    status, out, err = run(tmp_path, text, *filter(None, [options]))
+    assert (status, out) == (2, "")
+    assert message in err
+    assert [path.name for path in tmp_path.rglob("*.yaml")] == ["rococo_reviews.yaml"]
+    assert kept.read_text() == "kept"
+
+
 def test_export_and_import_make_an_equal_file(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(CliRunner().invoke(export_command, ["film_dada"]).stdout, encoding="utf-8")
-    done = CliRunner().invoke(import_command, [str(page), "--out", str(tmp_path)])
-    assert (done.exit_code, done.stderr) == (0, "")
+    page = CliRunner().invoke(export_command, ["film_dada"]).stdout
+    assert run(tmp_path, page, "--out", tmp_path)[::2] == (0, "")
     assert load_rubric(tmp_path / "film_dada.yaml") == load_rubric("film_dada")
-    refused = CliRunner().invoke(export_command, ["rococo"])
-    assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "rubric 'rococo' not found, expected one of" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (export_command, "rubric 'none' not found, expected one of"),
+        (import_command, "none: cannot be read: No such file or directory"),
+    ],
+)
+def test_a_missing_file_is_one_sentence(command: Any, message: str) -> None:
+    result = CliRunner().invoke(command, ["none"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr

@@ -22,19 +22,14 @@ from rubrics import (
 from rubrics.load import FAMILY_PROMPTS
 
 
-@pytest.mark.parametrize(("score", "rank"), [(0, 0), (40, 0), (40.01, 1), (92.5, 1), (92.51, 2), (100, 2)])
-def test_cuts_belong_to_the_lower_level(score: float, rank: int) -> None:
-    assert ScoreLevel.of(score).rank == rank
+def test_cuts_belong_to_the_lower_level_and_a_score_outside_0_100_is_refused() -> None:
+    assert [ScoreLevel.of(score).rank for score in (0, 40, 40.01, 92.5, 92.51, 100)] == [0, 0, 1, 1, 2, 2]
+    for score in (-0.1, 100.1, float("nan")):
+        with pytest.raises(ValueError, match="expected a number from 0 to 100"):
+            ScoreLevel.of(score)
 
 
-@pytest.mark.parametrize("score", [-0.1, 100.1, float("nan")])
-def test_a_score_outside_0_100_is_refused(score: float) -> None:
-    with pytest.raises(ValueError, match="expected a number from 0 to 100"):
-        ScoreLevel.of(score)
-
-
-def test_ranks_bands_and_midpoints() -> None:
-    assert [level.rank for level in ScoreLevel] == [0, 1, 2]
+def test_bands_and_midpoints() -> None:
     assert [level.band for level in ScoreLevel] == [(0, 40), (40, 92.5), (92.5, 100)]
     assert [level.midpoint for level in ScoreLevel] == [20, 66.25, 96.25]
 
@@ -81,19 +76,24 @@ def test_user_prompts_are_24_train_and_24_test_per_file_and_none_is_both_of_any(
     assert len(set(train.values()) | set(test.values())) == len({*train, *test}) == 48 * n_files
     for family in {rubric.family for rubric in load_rubrics("all")}:
         assert [len(load_user_prompts(split, family)) for split in ("train", "test")] == [24, 24]
-
-
-def test_a_family_is_asked_its_own_prompts_and_the_measured_one_the_general_ones() -> None:
     assert load_user_prompts("test", "measured") == load_user_prompts("test")
     assert load_user_prompts("test", "caution") != load_user_prompts("test")
 
 
-def test_core_is_all_but_what_people_rated_and_each_of_its_rubrics_is_in_one_split() -> None:
-    train, heldout, core = (load_rubrics(name) for name in ("train", "heldout", "core"))
-    assert {rubric.split for rubric in train} == {"train"}
-    assert {rubric.split for rubric in heldout} == {"heldout"}
-    assert sorted(rubric.id for rubric in train + heldout) == [rubric.id for rubric in core]
-    assert [rubric.id for rubric in core] == [name for name in rubric_ids() if not name.startswith("rated_")]
+@pytest.mark.parametrize(
+    ("selection", "ids"),
+    [
+        ("all", rubric_ids()),
+        ("core", [name for name in rubric_ids() if not name.startswith("rated_")]),
+        ("heldout", "caution_deference caution_safety explain_hedging film_unconventional persona_socratic tone_irony"),
+        ("measured", "broadcast field_notes labyrinth reverie"),
+        ("reverie, broadcast", "reverie broadcast"),
+    ],
+)
+def test_a_selection_is_all_core_a_split_a_family_or_ids_in_the_order_asked_for(selection: str, ids: Any) -> None:
+    assert [rubric.id for rubric in load_rubrics(selection)] == (ids.split() if isinstance(ids, str) else ids)
+    with pytest.raises(ValueError, match="each once"):
+        load_rubrics("reverie,reverie")
 
 
 def test_wordings_are_those_of_the_level_and_split_and_may_be_absent() -> None:
@@ -120,32 +120,16 @@ def test_render_shows_every_descriptor_and_weight_and_no_measure() -> None:
 
 # criteria, measures and weights of the library: committed logs and data rows are tied to them
 HASHES = dict(
-    line.split()
-    for line in """\
-broadcast 7f49c35c9aa0
-caution_deference 1d28618e97e3
-caution_safety 42546684f32b
-explain_depth 3cdf573ce20f
-explain_examples eafed5611baf
-explain_hedging 97b552ac3873
-field_notes 9cbdae75add0
-film_dada a9ffe7b924cb
-film_esoteric d5580bf58866
-film_rococo ec1c0fce1ce3
-film_unconventional 48b2321c7b15
-labyrinth 04b302c0eac3
-persona_old_sailor 3cae78245302
-persona_socratic 5ea914ac51d2
-rated_coherence 2bc4ad94bad7
-rated_complexity ef9c56fe60e0
-rated_correctness 7663ae5d1662
-rated_helpfulness 2a8d5db654c6
-rated_verbosity 714bfa1c7baf
-reverie 87c9434aacae
-tone_formality 9754676c1338
-tone_irony f50726adefbf
-tone_warmth 3eb19d69a945
-""".splitlines()
+    pair.split(":")
+    for pair in """
+broadcast:7f49c35c9aa0 caution_deference:1d28618e97e3 caution_safety:42546684f32b explain_depth:3cdf573ce20f
+explain_examples:eafed5611baf explain_hedging:97b552ac3873 field_notes:9cbdae75add0 film_dada:a9ffe7b924cb
+film_esoteric:d5580bf58866 film_rococo:ec1c0fce1ce3 film_unconventional:48b2321c7b15 labyrinth:04b302c0eac3
+persona_old_sailor:3cae78245302 persona_socratic:5ea914ac51d2 rated_coherence:2bc4ad94bad7
+rated_complexity:ef9c56fe60e0 rated_correctness:7663ae5d1662 rated_helpfulness:2a8d5db654c6
+rated_verbosity:714bfa1c7baf reverie:87c9434aacae tone_formality:9754676c1338 tone_irony:f50726adefbf
+tone_warmth:3eb19d69a945
+""".split()
 )
 
 
@@ -229,11 +213,3 @@ def test_the_file_name_must_be_the_id_of_one_that_is_there(tmp_path: Path) -> No
         load_rubric(path)
     with pytest.raises(ValueError, match="'rococo' not found, expected one of"):
         load_rubric("rococo")
-
-
-def test_selection_by_all_family_and_ids_keeps_the_order_asked_for() -> None:
-    assert [rubric.id for rubric in load_rubrics("all")] == rubric_ids()
-    assert {rubric.id for rubric in load_rubrics("measured")} >= {"labyrinth", "broadcast", "field_notes", "reverie"}
-    assert [rubric.id for rubric in load_rubrics("reverie, broadcast")] == ["reverie", "broadcast"]
-    with pytest.raises(ValueError, match="each once"):
-        load_rubrics("reverie,reverie")

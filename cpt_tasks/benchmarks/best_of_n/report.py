@@ -1,14 +1,14 @@
 """What a report says of `best_of_n`: curves over k, and what an adapter saves against its base."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cpt_tasks.benchmarks.best_of_n import statistics
-from cpt_tasks.report.run import Run, base_of
-from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.benchmarks.best_of_n.statistics import BOUNDS, CELL, LEVEL_NAMES, POOLED
+from cpt_tasks.report.run import Run, with_bases
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell, number
 from judges import Judgment
 from judges.interval import Estimate, Floats, estimates, jsonable
@@ -17,30 +17,27 @@ INTRO = """\
 Every cell (rubric, level, user prompt) was sampled n times; the expected best of k follows exactly from the scores of
 the n. Best is the highest score at extremely_high and the closest to the band at the other levels. `band_hit` is the
 probability, 0-1, that the response selected out of k is in the band; `band_error` its distance to the band and `score`
-its score, in score points. `all` is the mean over all (rubric, level). Cost is k times the mean length of a response:
-in output tokens where the provider counts them per response, else in words. Where one judge selects and reports, the
-numbers are an upper bound (an oracle by that judge); with a second judge that selects, `oracle_` is that bound and
-`optimism_` what it adds. What an adapter needs is the smallest k, interpolated in log k, at which its band-hit reaches
-its base's at the base's k; the ratio is the base's k over that. <= 1 means that its first sample is better already, >=
-n that n are not enough. Where the base hits always (a goal of 1, the ceiling) the rarest cell decides, so read the
-smaller k. Intervals are 95% and take the user prompts as drawn; what an adapter needs has none."""
+its score, in score points. `all` is the mean over all (rubric, level). Where one judge selects and reports, the numbers
+are an upper bound (an oracle by that judge); with a second judge that selects, `oracle_` is that bound and `optimism_`
+what it adds. What an adapter needs is the smallest k, interpolated in log k, at which its band-hit reaches its base's
+at the base's k; the ratio is the base's k over that. "At most" means that its first sample is better already, "at
+least" that n are not enough. Where the base hits always the rarest cell decides, so read the smaller k. Intervals are
+95% and take the user prompts as drawn; what an adapter needs has none."""
+PREFIXES = ("", "oracle_", "optimism_")
 
 
 def summarise(run: Run, seed: int) -> dict[str, Any]:
     """What summary.json holds of a run; see `INTRO`. `metrics` are pooled over levels, `curves` are by level too."""
-    n, rows, selector = samples_per_cell(run), run.scored, selector_name(run)
-    cells = selected(run, n)
+    n, rows, selector = int(run.frame["epoch"].max()), run.scored, selector_name(run)
+    cells, sizes = selected(run, n), statistics.curve_sizes(n)
     names = list(statistics.VALUES)
-    bounds = {f"{name}@{k}": statistics.BOUNDS[name] for name in statistics.VALUES for k in range(1, n + 1)}
     if selector is not None:
         oracle = statistics.best_of_k_cells(rows[rows["selection"].notna()], n)
         cells = cells.join(oracle.add_prefix("oracle_")).join((oracle - cells).add_prefix("optimism_"))
-        names = [f"{kind}{name}" for kind in ("", "oracle_", "optimism_") for name in statistics.VALUES]
-        bounds |= {f"oracle_{name}": ends for name, ends in bounds.items()}
-    sizes = statistics.curve_sizes(n)
-    by_point = _curve_estimates(cells[[f"{name}@{k}" for name in names for k in sizes]], bounds)
+        names = [prefix + name for prefix in PREFIXES for name in statistics.VALUES]
+    points = _points(cells[[f"{name}@{k}" for name in names for k in sizes]])
     unit, costs = cost_per_sample(run)
-    distinct = rows["response"].str.strip().groupby([rows[name] for name in statistics.CELL]).nunique()
+    distinct = rows["response"].str.strip().groupby([rows[name] for name in CELL]).nunique()
     return {
         "samples_per_cell": n,
         "selected_by": selector or "the judge of the report",
@@ -49,21 +46,21 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
         "distinct_responses": jsonable(float(distinct.mean())),
         "cost_unit": unit,
         "metrics": {
-            f"{name}@{k}": by_point[statistics.POOLED, f"{name}@{k}"].to_json()
+            f"{name}@{k}": points[POOLED, f"{name}@{k}"].to_json()
             for name in names
             for k in sizes
             if not name.endswith("score")
         },
         "curves": [
             {"level": level, "k": k, "statistic": name}
-            | by_point[level, f"{name}@{k}"].to_json()
+            | points[level, f"{name}@{k}"].to_json()
             | {"mean_tokens": jsonable(k * costs[level])}
             for name in names
-            for level in statistics.LEVEL_NAMES
-            if (level, f"{name}@1") in by_point
+            for level in LEVEL_NAMES
+            if (level, f"{name}@1") in points
             for k in sizes
         ],
-        "cells": _cell_counts(run, cells, n),
+        "cells": _cell_counts(run, cells[[f"score@{k}" for k in sizes]]),
     }
 
 
@@ -75,17 +72,12 @@ def compare(runs: Sequence[Run], seed: int) -> dict[str, dict[str, Any]]:
     Raises:
         ValueError: If the two were not selected by the same judge.
     """
-    groups = [[run for run in runs if run.prompting == way] for way in dict.fromkeys(run.prompting for run in runs)]
-    pairs = [(run, base) for run in runs for group in groups if (base := base_of(run, group)) is not None]
-    compared: dict[str, dict[str, Any]] = {run.name: {"against": []} for run, _ in pairs}
-    for run, base in pairs:
-        compared[run.name]["against"] += _against(run, base)
+    ways = dict.fromkeys(run.prompting for run in runs)
+    groups = [[run for run in runs if run.adapter is not None or run.prompting == way] for way in ways]
+    compared: dict[str, dict[str, Any]] = {}
+    for run, base in [pair for group in groups for pair in with_bases(group)]:
+        compared.setdefault(run.name, {"against": []})["against"] += _against(run, base)
     return compared
-
-
-def samples_per_cell(run: Run) -> int:
-    """Samples that were asked for per cell, whether or not they could be scored."""
-    return int(run.frame["epoch"].max())
 
 
 def selector_name(run: Run) -> str | None:
@@ -104,10 +96,7 @@ def selector_name(run: Run) -> str | None:
 
 
 def selected(run: Run, n: int) -> pd.DataFrame:
-    """What is picked out of k = 1 ... n of the scored samples, see `best_of_k_cells`.
-
-    With a second judge that selects, of those that both judges scored.
-    """
+    """What is picked out of k = 1 ... n of the samples that were scored, and scored by the judge that selects."""
     by = "score" if selector_name(run) is None else "selection"
     return statistics.best_of_k_cells(run.scored[run.scored[by].notna()], n, by)
 
@@ -122,32 +111,53 @@ def cost_per_sample(run: Run) -> tuple[str, dict[str, float]]:
     in_tokens = run.truncated is not None and rows["output_tokens"].notna().all()
     lengths = rows["output_tokens" if in_tokens else "words"]
     by_level = {str(level): float(mean) for level, mean in lengths.groupby(rows["level"]).mean().items()}
-    return "tokens" if in_tokens else "words", by_level | {statistics.POOLED: float(lengths.mean())}
+    return "tokens" if in_tokens else "words", by_level | {POOLED: float(lengths.mean())}
 
 
 def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     """By caption: the curves, the samples behind them, and what adapters save."""
     shown = {
-        "Band-hit of the best of k": _curve_table(models, "band_hit"),
-        "Score of the best of k": _curve_table(models, "score"),
+        "Band-hit of the best of k": _curve_table(models, "band_hit", 2),
+        "Score of the best of k": _curve_table(models, "score", 1),
         "Samples": pd.DataFrame([_samples_row(name, part) for name, part in models.items()]).fillna(""),
     }
     saved = [_saved_row(name, row) for name, part in models.items() for row in part.get("against", [])]
     if saved:
-        shown["Samples that an adapter needs for what its base reaches with n"] = pd.DataFrame(saved)
+        shown["Samples that an adapter needs for what its base reaches with k"] = pd.DataFrame(saved)
     return shown
 
 
-def _curve_estimates(cells: pd.DataFrame, bounds: dict[str, tuple[float, float]]) -> dict[tuple[str, str], Estimate]:
-    """Estimates of every column by level and pooled."""
-    keys = {f"{level} {column}": (level, column) for level in statistics.LEVEL_NAMES for column in cells.columns}
+def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
+    """Chance, 0-1, that the best of k lies in the band, by level."""
+    import altair as alt
+
+    from cpt_tasks.report import figures
+
+    points = pd.DataFrame([{"model": name} | point for name, part in models.items() for point in part["curves"]])
+    rows = points[points["statistic"] == "band_hit"].dropna(subset="value")
+    rows["level"] = rows["level"].map(figures.shown_name)
+    columns = {"model": "model", "level": "asked for", "k": "k", "value": "value"} | figures.INTERVAL
+    columns |= {"mean_tokens": "tokens or words written"}
+    axis = alt.Axis(grid=False, tickCount=5, format="~s", labelOverlap=True)
+    x = alt.X("k:Q", title="samples k", axis=axis, scale=alt.Scale(type="log", base=2, nice=False))
+    layers = figures.curves(x, "value", "band-hit (0-1)", figures.SHARE_SCALE, figures.tips(columns))
+    chart = alt.layer(*layers, data=figures.chart_data(rows)).properties(width=190, height=180)
+    drawn = figures.panels(chart, "level", 4, [*figures.LEVELS, POOLED])
+    note = "Chance that the best of k samples is in the band asked for, exact from all samples, with 95% intervals."
+    return {"best_of_k_band_hit": figures.titled(drawn, "Best of k samples: in the band", note, columns)}
+
+
+def _points(cells: pd.DataFrame) -> dict[tuple[str, str], Estimate]:
+    """Estimates of every column by (level or `POOLED`, column)."""
 
     def curves(rows: pd.DataFrame) -> dict[str, float]:
-        means = statistics.level_curves(rows.set_index(statistics.CELL))
+        means = statistics.level_curves(rows.set_index(CELL))
         return {f"{level} {column}": float(means[column][level]) for level in means.index for column in means.columns}
 
-    ranges = {key: bounds[column] for key, (_, column) in keys.items() if column in bounds}
-    return {keys[key]: one for key, one in estimates(cells.reset_index(), curves, ranges).items()}
+    keys = {f"{level} {column}": (level, str(column)) for level in LEVEL_NAMES for column in cells.columns}
+    values = {key: column.split("@")[0].removeprefix("oracle_") for key, (_, column) in keys.items()}
+    bounds = {key: BOUNDS[value] for key, value in values.items() if value in BOUNDS}
+    return {keys[key]: one for key, one in estimates(cells.reset_index(), curves, bounds).items()}
 
 
 def _against(run: Run, base: Run) -> list[dict[str, Any]]:
@@ -157,96 +167,73 @@ def _against(run: Run, base: Run) -> list[dict[str, Any]]:
             f"{run.name} and {base.name} differ in the judge that selects: {selectors[0]!r} and {selectors[1]!r}; "
             "report them apart"
         )
-    n = samples_per_cell(base)
-    base_curves, own_curves = _band_hits(base, n), _band_hits(run, n)
-    (unit, base_costs), (own_unit, costs) = cost_per_sample(base), cost_per_sample(run)
-    rows = []
-    for level in [name for name in base_curves if name in own_curves]:
-        for k in statistics.curve_sizes(n)[1:]:
-            needed = samples_needed(base_curves[level], own_curves[level], k)
-            known = unit == own_unit and needed["samples"] is not None
-            rows.append(
-                {"base": base.name, "level": level, "base_samples": k}
-                | needed
-                | {
-                    "base_cost": jsonable(k * base_costs[level]),
-                    "cost": jsonable(needed["samples"] * costs[level]) if known else None,
-                    "cost_unit": unit,
-                }
-            )
-    return rows
+    n = int(base.frame["epoch"].max())
+    base_curves, own_curves = (
+        statistics.level_curves(selected(one, n)[[f"band_hit@{k}" for k in range(1, n + 1)]]) for one in (base, run)
+    )
+    return [
+        {"base": base.name, "level": level} | needed
+        for level in base_curves.index.intersection(own_curves.index, sort=False)
+        for needed in samples_needed(base_curves.loc[level].to_numpy(), own_curves.loc[level].to_numpy())
+    ]
 
 
-def _band_hits(run: Run, n: int) -> dict[str, Floats]:
-    """Band-hit at k = 1 ... n by level and pooled."""
-    curves = statistics.level_curves(selected(run, n)[[f"band_hit@{k}" for k in range(1, n + 1)]])
-    return {str(level): curve.to_numpy(np.float64) for level, curve in curves.iterrows()}
-
-
-def samples_needed(base: Floats, own: Floats, k: int) -> dict[str, Any]:
-    """What a curve needs to reach what the base reaches with k: two equal curves have the ratio 1.
+def samples_needed(base: Floats, own: Floats) -> Iterator[dict[str, Any]]:
+    """What a curve needs to reach what the base reaches with each k above 1: two equal curves have the ratio 1.
 
     The ratio divides by the samples of the base with which it first reaches its value at k: fewer than k only where
-    its curve is flat. `bound` says that `samples` is "at_most" or "at_least" what is needed, None that it is that.
+    its curve is flat. `bound` as `samples_to_reach`.
     """
-    goal = float(base[k - 1])
-    needed, n = statistics.samples_to_reach(own, goal), len(base)
-    samples, base_samples = (float(np.clip(count, 1, n)) for count in (needed, statistics.samples_to_reach(base, goal)))
-    return {
-        "goal": jsonable(goal),
-        "ceiling": goal > 1 - statistics.ROUNDING,
-        "samples": jsonable(samples),
-        "bound": {float("-inf"): "at_most", float("inf"): "at_least"}.get(needed),
-        "ratio": jsonable(base_samples / samples),
-    }
+    for k in statistics.curve_sizes(len(base))[1:]:
+        goal = float(base[k - 1])
+        samples, bound = statistics.samples_to_reach(own, goal)
+        ratio = statistics.samples_to_reach(base, goal)[0] / samples
+        needed = {"goal": jsonable(goal), "samples": jsonable(samples), "ratio": jsonable(ratio)}
+        yield {"base_samples": k, "bound": bound} | needed
 
 
-def _cell_counts(run: Run, cells: pd.DataFrame, n: int) -> list[dict[str, Any]]:
+def _cell_counts(run: Run, cells: pd.DataFrame) -> list[dict[str, Any]]:
     """By level and k: cells with k scored samples, and those left out because fewer were scored."""
-    asked = run.frame.drop_duplicates(statistics.CELL)["level"]
-    entries = []
-    for level in statistics.LEVEL_NAMES:
-        total = int((asked == level).sum()) if level != statistics.POOLED else len(asked)
-        scored = cells[cells.index.get_level_values("level") == level] if level != statistics.POOLED else cells
-        for k in statistics.curve_sizes(n) if total else []:
-            kept = int(scored[f"score@{k}"].notna().sum())
-            entries.append({"level": level, "k": k, "cells": kept, "left_out": total - kept})
-    return entries
+    asked = pd.MultiIndex.from_frame(run.frame[CELL].drop_duplicates())
+    known = cells.reindex(asked).notna().droplevel(["rubric", "user_prompt_id"])
+    by_level = {level: known if level == POOLED else known[known.index == level] for level in LEVEL_NAMES}
+    return [
+        {"level": level, "k": int(str(column).split("@")[1]), "cells": int(part.sum()), "left_out": int((~part).sum())}
+        for level, columns in by_level.items()
+        if len(columns)
+        for column, part in columns.items()
+    ]
 
 
-def _curve_table(models: ModelSummaries, statistic: str) -> pd.DataFrame:
-    digits = 2 if statistic == "band_hit" else 1
+def _curve_table(models: ModelSummaries, statistic: str, digits: int) -> pd.DataFrame:
     points = pd.DataFrame(
         [
-            {"model": model, "level": point["level"]}
-            | {"selected by": _selection_label(point["statistic"].removesuffix(statistic), part)}
+            {"model": model, "level": point["level"], "statistic": point["statistic"]}
             | {"k": f"k={point['k']}", "cell": cell(point, digits)}
             for model, part in models.items()
             for point in part["curves"]
             # the levels want different scores, so their mean says nothing
-            if point["statistic"].endswith(statistic) and (statistic, point["level"]) != ("score", statistics.POOLED)
+            if point["statistic"].endswith(statistic) and (statistic, point["level"]) != ("score", POOLED)
         ]
     )
-    row = ["model", "level", "selected by"]
+    row = ["model", "level", "statistic"]
     table = points.pivot_table(index=row, columns="k", values="cell", aggfunc="first", sort=False)
     return table.fillna("").rename_axis(columns=None).reset_index()
 
 
-def _selection_label(prefix: str, part: dict[str, Any]) -> str:
-    if prefix == "oracle_" or (not prefix and part["upper_bound"]):
-        return "report's judge (upper bound)"
-    return "optimism of that" if prefix == "optimism_" else str(part["selected_by"])
-
-
 def _samples_row(model: str, part: dict[str, Any]) -> dict[str, Any]:
-    wanted = (statistics.POOLED, 1, "band_hit")
+    wanted = (POOLED, 1, "band_hit")
     [cost] = [p["mean_tokens"] for p in part["curves"] if (p["level"], p["k"], p["statistic"]) == wanted]
-    pooled = [entry for entry in part["cells"] if entry["level"] == statistics.POOLED and entry["left_out"]]
-    left_out = [f"{entry['left_out']} at k={entry['k']}" for entry in pooled]
+    left_out = [
+        f"{entry['left_out']} at k={entry['k']}"
+        for entry in part["cells"]
+        if entry["level"] == POOLED and entry["left_out"]
+    ]
     return {
         "model": model,
         "scored": part["n"],
         "unscored": part["unscored"],
+        "selected by": part["selected_by"] + (" (upper bound)" if part["upper_bound"] else ""),
         "scored but not by the selecting judge": part["unselected"],
         "cells left out": ", ".join(left_out) or "none",
         "distinct responses per cell": f"{part['distinct_responses']:.1f} of {part['samples_per_cell']}",
@@ -255,23 +242,16 @@ def _samples_row(model: str, part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _saved_row(model: str, row: dict[str, Any]) -> dict[str, Any]:
-    sign, inverse, note = {
-        "at_most": ("<=", ">=", " (fewer than 1 sample)"),
-        "at_least": (">=", "<=", " (not reached)"),
-        None: ("", "", ""),
-    }[row["bound"]]
-    reachable = row["samples"] is not None
+    bound = {"at_most": "at most ", "at_least": "at least ", None: ""}[row["bound"]]
     return {
         "adapter": model,
         "base": row["base"],
         "level": row["level"],
         "k of the base": row["base_samples"],
-        "its band-hit": number(row["goal"], 2) + (" (ceiling)" if row["ceiling"] else ""),
-        "samples of the adapter": f"{sign}{row['samples']:.2f}{note}" if reachable else "nothing to reach",
-        "ratio": f"{inverse}{row['ratio']:.2f}" if reachable else "undefined",
-        "cost of the base": f"{row['base_cost']:.0f} {row['cost_unit']}",
-        "cost of the adapter": "undefined" if row["cost"] is None else f"{sign}{row['cost']:.0f} {row['cost_unit']}",
+        "its band-hit": number(row["goal"], 2),
+        "samples of the adapter": bound + number(row["samples"], 2),
+        "ratio": number(row["ratio"], 2),
     }
 
 
-SECTION = Section("Best of n", INTRO, summarise, tables, f"{__package__}.charts", compare)
+SECTION = Section("Best of n", INTRO, summarise, tables, charts_in=__name__, compare=compare)

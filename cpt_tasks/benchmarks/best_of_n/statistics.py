@@ -15,7 +15,7 @@ from math import comb
 import numpy as np
 import pandas as pd
 
-from judges.interval import NAN, Floats
+from judges.interval import NAN, Bounds, Floats
 from rubrics import ScoreLevel
 
 POOLED = "all"  # stands after the levels, the mean over all (rubric, level)
@@ -24,21 +24,15 @@ CELL = ["rubric", "level", "user_prompt_id"]
 JUST_UNDER = -1e-9  # score points
 ROUNDING = 1e-9
 
-
-def is_hit(level: ScoreLevel, score: float) -> bool:
-    """Whether a score, 0-100, lies in the band of a level."""
-    return ScoreLevel.of(score) is level
-
-
+# of the response that is selected, from the level asked for and its score, 0-100
 VALUES: dict[str, Callable[[ScoreLevel, float], float]] = {
-    # score points, of the response that is selected
     "score": lambda level, score: score,
-    # 0-1, the probability that the selected response is in the band
-    "band_hit": lambda level, score: float(is_hit(level, score)),
-    # score points from the selected response to the band, 0 within it
+    # 1 in the band, 0 outside: over responses, the probability that the selected one is in the band
+    "band_hit": lambda level, score: float(ScoreLevel.of(score) is level),
+    # score points to the band, 0 within it
     "band_error": lambda level, score: abs(level.distance(score)),
 }
-BOUNDS = {"score": (0.0, 100.0), "band_hit": (0.0, 1.0), "band_error": (0.0, 100.0)}
+BOUNDS: dict[str, Bounds] = {"score": (0, 100), "band_hit": (0, 1), "band_error": (0, 100)}
 
 
 def quality(level: ScoreLevel, score: float) -> float:
@@ -51,7 +45,7 @@ def quality(level: ScoreLevel, score: float) -> float:
     if level is ScoreLevel.EXTREMELY_HIGH:
         return score
     distance = abs(level.distance(score))
-    return -distance if distance or is_hit(level, score) else JUST_UNDER
+    return -distance if distance or ScoreLevel.of(score) is level else JUST_UNDER
 
 
 def selection_shares(qualities: Sequence[float], k: int) -> Floats:
@@ -62,29 +56,17 @@ def selection_shares(qualities: Sequence[float], k: int) -> Floats:
     Args:
         qualities: Higher is better, length n.
         k: Size of the subsets, 1 to n.
-
-    Raises:
-        ValueError: If k is not from 1 to n.
     """
-    n = len(qualities)
-    if not 1 <= k <= n:
-        raise ValueError(f"k: got {k}, expected 1 to the number of samples {n}")
     _, tied_with = np.unique(np.asarray(qualities), return_inverse=True)
-    wins = np.zeros(n)
-    wins[np.argsort(tied_with, kind="stable")] = _rank_shares(n, k)
-    sums, counts = np.bincount(tied_with, weights=wins), np.bincount(tied_with)
-    shares: Floats = (sums / counts)[tied_with]
+    wins = np.zeros(len(qualities))
+    wins[np.argsort(tied_with, kind="stable")] = _rank_shares(len(qualities), k)
+    shares: Floats = (np.bincount(tied_with, weights=wins) / np.bincount(tied_with))[tied_with]
     return shares
-
-
-def best_of_k(values: Sequence[float], qualities: Sequence[float], k: int) -> float:
-    """Expected value of the sample of the highest quality among k drawn without replacement from n."""
-    return float(selection_shares(qualities, k) @ np.asarray(values, dtype=np.float64))
 
 
 def curve_sizes(n: int) -> list[int]:
     """The k of a curve: 1, 2, 4, ... and n itself."""
-    return sorted({2**power for power in range(n.bit_length()) if 2**power <= n} | {n})
+    return sorted({2**power for power in range(n.bit_length())} | {n})
 
 
 def best_of_k_cells(rows: pd.DataFrame, n: int, select_by: str = "score") -> pd.DataFrame:
@@ -117,33 +99,31 @@ def level_curves(cells: pd.DataFrame) -> pd.DataFrame:
     """
     means = cells.groupby(["rubric", "level"]).mean()
     by_level = means.groupby("level").mean()
-    pooled = means.mean().to_frame(POOLED).T
-    return pd.concat([by_level, pooled]).reindex([name for name in LEVEL_NAMES if name in {*by_level.index, POOLED}])
+    by_level.loc[POOLED] = means.mean()
+    return by_level.reindex([name for name in LEVEL_NAMES if name in by_level.index])
 
 
-def samples_to_reach(curve: Floats, goal: float) -> float:
-    """Smallest k at which a curve reaches a goal, interpolated linearly in log k.
+def samples_to_reach(curve: Floats, goal: float) -> tuple[float, str | None]:
+    """Smallest k at which a curve reaches a goal, and whether it takes "at_most" or "at_least" so many, or just that.
+
+    Interpolated linearly in log k; the first crossing counts. 1 "at_most" where the first sample is better already, n
+    "at_least" where n are not enough; nan where the goal is nan or not above 0: there is nothing to reach.
 
     Args:
-        curve: Values at k = 1 ... n; need not rise throughout: the first crossing counts.
+        curve: Values at k = 1 ... n; need not rise throughout. k without a value are passed over.
         goal: Value to reach.
-
-    Returns:
-        -inf if the curve is above the goal at k = 1 already, inf if it does not reach it by n, nan if the goal is nan
-        or not above 0: there is nothing to reach. k without a value are passed over.
     """
     if not goal > 0:
-        return NAN
+        return NAN, None
     known = np.flatnonzero(~np.isnan(curve))
-    reached = [position for position in known if curve[position] >= goal - ROUNDING]
-    if not reached:
-        return float("inf")
+    reached = known[curve[known] >= goal - ROUNDING]
+    if not len(reached):
+        return float(len(curve)), "at_least"
     first = reached[0]
     if first == known[0]:
-        return float(first + 1) if curve[first] <= goal + ROUNDING else float("-inf")
-    before = known[known < first][-1]
-    share = min(1.0, (goal - curve[before]) / (curve[first] - curve[before]))
-    return float(np.exp(np.log(before + 1) + share * (np.log(first + 1) - np.log(before + 1))))
+        return float(first + 1), "at_most" if curve[first] > goal + ROUNDING else None
+    around = [known[known < first][-1], first]
+    return float(np.exp(np.interp(goal, curve[around], np.log(np.add(around, 1))))), None
 
 
 @cache

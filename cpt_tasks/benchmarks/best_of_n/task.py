@@ -9,7 +9,7 @@ samples, see `statistics`. A judge that selects and reports is an oracle: a seco
 while the first still reports.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.model import Model, get_model, model_roles
@@ -21,7 +21,7 @@ from cpt_tasks.options import check_choice, check_least, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit
 from cpt_tasks.scorer import JudgeOption, open_judge_store, score_response, scorer_of
-from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, grader_models, judge_hash, judge_model
+from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, judge_model
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from model_calls.inspect_private import PrerequisiteError
@@ -50,8 +50,8 @@ def band_hit() -> Metric:
             return {"band_hit@1": NAN, "band_hit@n": NAN, "n_scored": 0}
         cells = best_of_k_cells(rows, int(rows["sample_id"].value_counts().max()))
         # a cell with fewer scored samples ends with the best of those
-        hits = cells.filter(like="band_hit@").ffill(axis=1).to_numpy()
-        return {"band_hit@1": float(hits[:, 0].mean()), "band_hit@n": float(hits[:, -1].mean()), "n_scored": len(rows)}
+        hits = cells.filter(like="band_hit@").ffill(axis=1).mean()
+        return {"band_hit@1": float(hits.iloc[0]), "band_hit@n": float(hits.iloc[-1]), "n_scored": len(rows)}
 
     return compute
 
@@ -65,19 +65,18 @@ def selection_judge(
 ) -> Scorer:
     """Score, 0-100, by which `best_of_n` selects; `rubric_judge` reports. Fails as `rubric_judge` does.
 
-    Args:
-        select_by: "measured", or "model" for the one model bound to the role `selector`.
-        rubrics: Where the samples' rubrics are found; "all" is the library.
-        protocol: Headline of a model judge.
-        call_store: File that judge calls are kept in.
+    `select_by` is "measured", or "model" for the one model bound to the role `selector`; the other parameters are those
+    of `rubric_judge`.
 
     Raises:
-        ValueError: If a parameter is unknown.
+        ValueError: If a parameter is unknown or a rubric cannot be measured.
         PrerequisiteError: While scoring, as `selector_model`.
     """
     check_choice(select_by, ("measured", "model"), "select_by")
     check_choice(protocol, ("criteria", "holistic"), "protocol")
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    for rubric in by_id.values() if select_by == "measured" else ():
+        check_measurable(rubric)
     store = open_judge_store(call_store) if select_by == "model" else None
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -93,11 +92,9 @@ def selector_model() -> Model:
     Raises:
         PrerequisiteError: Unless exactly one model is bound to it.
     """
-    bound = model_roles().get(SELECTOR_ROLE)
-    if bound is None or isinstance(bound, list):
-        got = "none" if bound is None else f"{len(bound)}"
+    if not isinstance(model_roles().get(SELECTOR_ROLE), Model):
         raise PrerequisiteError(
-            f"best_of_n: {got} bound to the role selector, expected one model; bind it with --model-role "
+            "best_of_n: none or several bound to the role selector, expected one model; bind it with --model-role "
             "selector=PROVIDER/MODEL, or select without a model by -T select_by=measured"
         )
     return judge_model(get_model(role=SELECTOR_ROLE))
@@ -127,17 +124,19 @@ def best_of_n(
     model bound to the role `selector`, another one. The other parameters are those of `rubric_adherence`.
 
     Raises:
-        ValueError: If a parameter is unknown, a rubric cannot be measured, or both judges are the same.
+        ValueError: If a parameter is unknown or a rubric cannot be measured.
         PrerequisiteError: If there is no key for the judge, or no model in the role `selector`.
     """
     check_least(n, 2, "n")
     split = wording_split_of(wording_split, paraphrases)
+    check_choice(select_by, get_args(SelectBy), "select_by")
     dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings=1)
     reporter = scorer_of("best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store)
-    check_selector(select_by, judge, rubrics)
     scorers = [] if reporter is None else [reporter]
     if select_by != "report_judge":
         scorers.append(selection_judge(select_by, rubrics, protocol, call_store))
+    if select_by == "model":
+        selector_model()  # before any response is paid for
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
@@ -147,19 +146,3 @@ def best_of_n(
         epochs=Epochs(n, []),
         version=TASK_VERSION,
     )
-
-
-def check_selector(select_by: SelectBy, judge: JudgeOption, rubrics: str | list[str]) -> None:
-    """Whether the selecting judge can judge and is another than that of the report, before any response is paid for.
-
-    Raises:
-        ValueError: If select_by is unknown, both judges are the same, or a rubric cannot be measured.
-        PrerequisiteError: As `selector_model`.
-    """
-    check_choice(select_by, ("report_judge", "measured", "model"), "select_by")
-    if select_by == "measured":
-        for rubric in load_rubrics(rubrics):
-            check_measurable(rubric)
-    reporters = {judge_hash(model) for model in grader_models()} if judge == select_by == "model" else set()
-    if select_by == judge == "measured" or (select_by == "model" and judge_hash(selector_model()) in reporters):
-        raise ValueError("select_by: the selecting judge is a judge of the report too, expected another one or none")

@@ -1,22 +1,19 @@
 """Statistics of `composition`: is a rubric's level still met when another rubric is asked for as well?"""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from cpt_tasks.samples import ALONE, TOGETHER, UNPROMPTED
+from cpt_tasks.samples import ALONE, UNPROMPTED
 from cpt_tasks.statistics.frame import by_every_rubric
 from cpt_tasks.statistics.ranks import ratio
 from judges.interval import NAN, Bounds, Floats
-from rubrics import ScoreLevel
+from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 
 DENOMINATOR_FLOOR = 1e-4  # of the length of the request, as in Chang et al.'s code
 BOUNDS: dict[str, Bounds] = {
     name: (0, 1) for name in ("accuracy_alone", "accuracy_together", "both_right", "both_right_alone", "orthogonality")
 }
-_REQUEST = ["rubrics", "levels"]
 
 
 def joint_responses(frame: pd.DataFrame) -> pd.DataFrame:
@@ -28,9 +25,11 @@ def joint_responses(frame: pd.DataFrame) -> pd.DataFrame:
     `base_*` (scores of the response without a system prompt). Responses of one epoch go together.
     """
     scored = frame[frame["score"].notna()]
+    where = ["user_prompt_id", "epoch"]
     joint = scored[scored["with_rubric"] != ""]
-    alone = _lookup(scored[scored["cell"] == ALONE], ["rubric", "level", "user_prompt_id", "epoch"])
-    base = _lookup(by_every_rubric(scored[scored["cell"] == UNPROMPTED]), ["judged_by", "user_prompt_id", "epoch"])
+    alone = scored[scored["cell"] == ALONE].groupby(["rubric", "level", *where])["score"].first()
+    unprompted = by_every_rubric(scored[scored["cell"] == UNPROMPTED])
+    base = unprompted.groupby(["judged_by", *where])["score"].first()
     columns: dict[str, object] = {
         "rubrics": joint["rubric"] + "+" + joint["with_rubric"],
         "levels": joint["level"] + "+" + joint["with_level"],
@@ -38,24 +37,24 @@ def joint_responses(frame: pd.DataFrame) -> pd.DataFrame:
         "together_0": joint["score"],
         "together_1": [also.get(rubric, NAN) for also, rubric in zip(joint["also"], joint["with_rubric"], strict=True)],
     }
-    for place, prefix in enumerate(("", "with_")):
-        rubric, level, where = (
-            joint[f"{prefix}rubric"],
-            joint[f"{prefix}level"],
-            [joint["user_prompt_id"], joint["epoch"]],
-        )
-        columns[f"request_{place}"] = [ScoreLevel(name).midpoint for name in level]
-        columns[f"alone_{place}"] = alone(rubric, level, *where)
-        columns[f"base_{place}"] = base(rubric, *where)
+    for place, (rubric, level) in enumerate((("rubric", "level"), ("with_rubric", "with_level"))):
+        columns[f"request_{place}"] = [ScoreLevel(name).midpoint for name in joint[level]]
+        columns[f"alone_{place}"] = alone.reindex(pd.MultiIndex.from_frame(joint[[rubric, level, *where]])).to_numpy()
+        columns[f"base_{place}"] = base.reindex(pd.MultiIndex.from_frame(joint[[rubric, *where]])).to_numpy()
     return pd.DataFrame(columns)
 
 
-def miscalibration(request: ArrayLike, achieved: ArrayLike, base: ArrayLike) -> Floats:
-    """How far a response over- or undershoots along what was asked: |e . d| / |d|^2, at least 0, 0 best.
+def off_course(request: ArrayLike, achieved: ArrayLike, base: ArrayLike) -> tuple[Floats, Floats]:
+    """Miscalibration and orthogonality of responses, 0 best; nan where nothing was asked or a score is missing.
 
-    d = z* - z0 is what was asked (request minus base), e = z* - z what is missing (request minus achieved): the length
-    of the projection of the error on the request, in units of the request. A model that does nothing has 1. nan where
-    nothing was asked (d = 0) or a score is missing.
+    d = z* - z0 is what was asked (request minus base), e = z* - z what is missing (request minus achieved), z - z0 what
+    moved.
+
+    - Miscalibration |e . d| / |d|^2, at least 0, is how far a response over- or undershoots along what was asked, in
+      units of the request; a model that does nothing has 1.
+    - Orthogonality |e - proj_d e| / (|z - z0| + 1e-4 |d|), 0-1, is how much of what changed was not asked for: the part
+      of the error at right angles to the request is also that part of the move. The floor in the denominator gives 0
+      for a response that did not move.
 
     Source: Chang et al., arXiv 2505.23816; their code adds 1e-8 to the denominators instead of leaving d = 0 undefined.
 
@@ -65,27 +64,15 @@ def miscalibration(request: ArrayLike, achieved: ArrayLike, base: ArrayLike) -> 
         achieved: z, same shape: the scores of the response.
         base: z0, same shape: the scores of the response without a system prompt.
     """
-    asked, error, _ = _vectors(request, achieved, base)
-    return ratio(np.abs((error * asked).sum(axis=1)), (asked**2).sum(axis=1))
-
-
-def orthogonality(request: ArrayLike, achieved: ArrayLike, base: ArrayLike) -> Floats:
-    """How much of what a response changed was not asked for: |e - proj_d e| / (|z - z0| + 1e-4 |d|), 0-1, 0 best.
-
-    The part of the error at right angles to the request, which is also that part of the move, over all that moved; so
-    never above 1. The floor in the denominator, 1e-4 of the request's length, gives 0 for a response that did not move.
-    nan as `miscalibration`.
-
-    Source, arguments and letters: as there.
-    """
-    asked, error, moved = _vectors(request, achieved, base)
-    along = ratio((error * asked).sum(axis=1), (asked**2).sum(axis=1))[:, None] * asked
-    floor = DENOMINATOR_FLOOR * np.linalg.norm(asked, axis=1)
-    return ratio(np.linalg.norm(error - along, axis=1), np.linalg.norm(moved, axis=1) + floor)
+    goal, reached, start = (np.asarray(scores, dtype=np.float64).reshape(-1, 2) for scores in (request, achieved, base))
+    asked, error = goal - start, goal - reached
+    along = ratio((error * asked).sum(axis=1), (asked**2).sum(axis=1))
+    moved = np.linalg.norm(reached - start, axis=1) + DENOMINATOR_FLOOR * np.linalg.norm(asked, axis=1)
+    return np.abs(along), ratio(np.linalg.norm(error - along[:, None] * asked, axis=1), moved)
 
 
 def composition_statistics(joints: pd.DataFrame) -> dict[str, float]:
-    """Statistics of joint responses by name.
+    """Statistics of joint responses by name; nan without any response.
 
     All are means within (rubric pair, levels, rubric) cells, then over cells. Accuracies, 0-1: share of scores in the
     band asked for. Alone and together are paired: a response counts where both are scored.
@@ -94,63 +81,26 @@ def composition_statistics(joints: pd.DataFrame) -> dict[str, float]:
     - `interference`: together minus alone; below 0 the other rubric is in the way.
     - `both_right`: share of joint responses with both scores in their bands; `both_right_alone`: share of user prompts
       with both responses alone in their bands, what two separate requests would give.
-    - `miscalibration`, `orthogonality`: see there; over joint responses whose base is scored.
-
-    nan without any response.
+    - `miscalibration`, `orthogonality`: see `off_course`; over joint responses whose base is scored.
     """
-    together, alone = _hits(joints, TOGETHER), _hits(joints, ALONE)
-    known = ~(np.isnan(together) | np.isnan(alone))
-    together, alone = np.where(known, together, NAN), np.where(known, alone, NAN)
-    return {
-        "accuracy_alone": _by_rubric(joints, alone),
-        "accuracy_together": _by_rubric(joints, together),
-        "interference": _by_rubric(joints, together - alone),
-        "both_right": _by_pair(joints, together.prod(axis=1)),
-        "both_right_alone": _by_pair(joints, alone.prod(axis=1)),
-        "miscalibration": _by_pair(joints, _of_joints(joints, miscalibration)),
-        "orthogonality": _by_pair(joints, _of_joints(joints, orthogonality)),
+    scores = {
+        name: joints[[f"{name}_0", f"{name}_1"]].to_numpy(np.float64)
+        for name in ("request", "together", "alone", "base")
     }
-
-
-def _lookup(frame: pd.DataFrame, names: list[str]) -> Callable[..., Floats]:
-    scores = frame.groupby(names)["score"].first()
-
-    def find(*columns: "pd.Series[str]") -> Floats:
-        return scores.reindex(pd.MultiIndex.from_arrays(columns)).to_numpy(np.float64)
-
-    return find
-
-
-def _columns(joints: pd.DataFrame, name: str) -> Floats:
-    return joints[[f"{name}_0", f"{name}_1"]].to_numpy(np.float64)
-
-
-def _hits(joints: pd.DataFrame, name: str) -> Floats:
-    """1 in the band asked for, 0 outside, nan unscored; shape (n, 2)."""
-    scores, requests = _columns(joints, name), _columns(joints, "request")
-    judged = [
-        [NAN if np.isnan(score) else float(ScoreLevel.of(score) is ScoreLevel.of(request)) for score, request in pair]
-        for pair in np.stack([scores, requests], axis=2)
-    ]
-    return np.array(judged, dtype=np.float64).reshape(-1, 2)
-
-
-def _by_rubric(joints: pd.DataFrame, values: Floats) -> float:
-    """Mean over (pair, levels, place) cells; values of shape (n, 2)."""
-    means = pd.DataFrame(values).groupby([joints[name].to_numpy() for name in _REQUEST]).mean().to_numpy(np.float64)
-    return float(pd.Series(means.ravel()).mean())
-
-
-def _by_pair(joints: pd.DataFrame, values: Floats) -> float:
-    """Mean over (pair, levels) cells; values of shape (n,)."""
-    return float(pd.Series(values).groupby([joints[name].to_numpy() for name in _REQUEST]).mean().mean())
-
-
-def _of_joints(joints: pd.DataFrame, statistic: Callable[[ArrayLike, ArrayLike, ArrayLike], Floats]) -> Floats:
-    return statistic(*(_columns(joints, name) for name in ("request", TOGETHER, "base")))
-
-
-def _vectors(request: ArrayLike, achieved: ArrayLike, base: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """What was asked, what is missing, what moved."""
-    goal, reached, start = (np.asarray(scores, dtype=np.float64).reshape(-1, 2) for scores in (request, achieved, base))
-    return goal - start, goal - reached, reached - start
+    bands = {name: np.digitize(values, [LOW_MAX, MODERATE_MAX], right=True) for name, values in scores.items()}
+    unknown = np.isnan(scores["together"] + scores["alone"])
+    together, alone = (np.where(unknown, NAN, bands[name] == bands["request"]) for name in ("together", "alone"))
+    miscalibration, orthogonality = off_course(scores["request"], scores["together"], scores["base"])
+    values = {
+        "accuracy_alone": alone,
+        "accuracy_together": together,
+        "interference": together - alone,
+        "both_right": together.prod(axis=1),
+        "both_right_alone": alone.prod(axis=1),
+        "miscalibration": miscalibration,
+        "orthogonality": orthogonality,
+    }
+    cells = [joints["rubrics"].to_numpy(), joints["levels"].to_numpy()]
+    # one column, or one for each of the two rubrics
+    means = {name: pd.DataFrame(value).groupby(cells).mean().to_numpy() for name, value in values.items()}
+    return {name: float(pd.Series(mean.ravel()).mean()) for name, mean in means.items()}

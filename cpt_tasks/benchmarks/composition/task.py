@@ -1,6 +1,5 @@
 """Can a model be asked for two things at once? Two rubrics in one system prompt, each at a level of its own.
 
-    inspect eval cpt_tasks/composition --model anthropic/claude-haiku-5-5
     inspect eval cpt_tasks/composition --model hf/local -M model_path=DIR -T judge=measured -T rubrics=measured
 
 The same run asks for each rubric alone, and for nothing, on the same user prompts, so that together and alone are
@@ -17,7 +16,6 @@ from typing import Any
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
@@ -54,18 +52,12 @@ def composition(
 ) -> Task:
     """Rubric pair x levels x user prompt, judged by both rubrics; each rubric alone; and no system prompt.
 
-    Parameters are those of `rubric_adherence`, and:
+    Parameters and errors are those of `rubric_adherence`, and:
 
     - `pairs`: "all" pairs within the selection, or pairs as RUBRIC+RUBRIC (comma-separated or a list). The user prompts
       are those of the first rubric's family.
     - `levels`: levels that each of the two is asked for, in all combinations; "all", or comma-separated or a list.
     - `max_pairs`: at most this many pairs, at least 1. Of more, that many are drawn with `seed`, and a warning says so.
-    - `limit_per_cell`: at most this many user prompts per pair and levels, at least 1; the first ones of the split. The
-      defaults stay under 500 responses.
-
-    Raises:
-        ValueError: If a parameter is unknown or a rubric cannot be measured.
-        PrerequisiteError: If judge is "model" and there is no key for it.
     """
     split = wording_split_of(wording_split, paraphrases)
     chosen = rubric_pairs(load_rubrics(rubrics), pairs, max_pairs, seed)
@@ -80,16 +72,18 @@ def composition(
 
 
 def rubric_pairs(rubrics: Sequence[Rubric], pairs: str | list[str], max_pairs: int, seed: int) -> list[Pair]:
-    """The pairs of a selection, in its order.
-
-    Raises:
-        ValueError: If a pair is not two different rubrics of the selection, or there is none, or max_pairs is below 1.
-    """
+    """The pairs of a selection, in its order; ValueError if one is not two different rubrics, or there is none."""
     check_least(max_pairs, 1, "max_pairs")
-    names = pairs.split(",") if isinstance(pairs, str) else pairs
     by_id = {rubric.id: rubric for rubric in rubrics}
-    every = names == ["all"]
-    chosen = list(combinations(rubrics, 2)) if every else [_named_pair(name.strip(), by_id) for name in names]
+    chosen = list(combinations(rubrics, 2))
+    if pairs not in ("all", ["all"]):
+        chosen = []
+        for name in pairs.split(",") if isinstance(pairs, str) else pairs:
+            first, _, second = (part.strip() for part in name.partition("+"))
+            if first == second or not {first, second} <= set(by_id):
+                expected = f"two different rubrics joined by + out of {sorted(by_id)}"
+                raise ValueError(f"pairs: got {name.strip()!r}, expected {expected}")
+            chosen.append((by_id[first], by_id[second]))
     if not chosen:
         raise ValueError(f"rubrics: got {sorted(by_id)}, expected at least two, to be asked for together")
     if len(chosen) <= max_pairs:
@@ -102,41 +96,31 @@ def composition_samples(
     pairs: Sequence[Pair],
     levels: Sequence[ScoreLevel],
     user_prompts: Mapping[str, Mapping[str, str]],
-    wording_split: WordingSplit = "heldout",
+    wording_split: WordingSplit,
 ) -> MemoryDataset:
     """The joint samples pair by pair, then each rubric alone, then the user prompts without a system prompt.
 
-    The user prompts take the wordings in turn, as in `rubric_adherence`, and which of the two stands first; what is
-    asked alone has the wording that it has in company. Nothing is asked twice that two pairs share.
-
-    Args:
-        pairs: The rubrics to ask for together.
-        levels: Levels to ask of each, in all combinations.
-        user_prompts: First rubric's id -> user prompt's id -> text.
-        wording_split: Which wordings.
+    The user prompts (first rubric's id -> id -> text) take the wordings in turn, as in `rubric_adherence`, and which of
+    the two stands first; what is asked alone has the wording that it has in company. Nothing is asked twice that two
+    pairs share.
     """
     together: list[Sample] = []
-    alone: dict[tuple[str, ScoreLevel, str], Sample] = {}
-    further: dict[tuple[str, ScoreLevel, str], list[str]] = {}
-    judges: dict[str, dict[str, Rubric]] = defaultdict(dict)
-    texts: dict[str, str] = {}
+    alone: dict[tuple[str, str, str], Sample] = {}
+    partners: dict[tuple[str, str], dict[str, Rubric]] = defaultdict(dict)
+    judges: dict[tuple[str, str], dict[str, Rubric]] = defaultdict(dict)
     for pair in pairs:
-        first, second = pair
-        for position, (user_prompt_id, text) in enumerate(user_prompts[first.id].items()):
-            texts[user_prompt_id] = text
-            judges[user_prompt_id] |= {first.id: first, second.id: second}
-            together += [
-                _joint_sample(pair, asked, user_prompt_id, text, position, wording_split)
-                for asked in product(levels, repeat=2)
-            ]
-            for (rubric, other), level in product((pair, (second, first)), levels):
-                key = (rubric.id, level, user_prompt_id)
-                others = further.setdefault(key, [])
-                others += [other.id] * (other.id not in others)
+        for position, (user_prompt_id, text) in enumerate(user_prompts[pair[0].id].items()):
+            judges[user_prompt_id, text] |= {rubric.id: rubric for rubric in pair}
+            asked = (user_prompt_id, text, wording_split, position)
+            together += [_joint_sample(pair, two, *asked) for two in product(levels, repeat=2)]
+            for (rubric, other), level in product((pair, pair[::-1]), levels):
+                partners[rubric.id, user_prompt_id][other.id] = other
                 wording, system = wording_at(rubric, level, wording_split, position)
-                facts: dict[str, Any] = {"suffix": "alone-", "also": others, "cell": ALONE}
-                alone.setdefault(key, sample_of(rubric, level, user_prompt_id, text, system, wording, **facts))
-    unprompted = [unprompted_sample(prompt, text, list(judges[prompt].values())) for prompt, text in texts.items()]
+                sample = sample_of(rubric, level, user_prompt_id, text, system, wording, suffix="alone-", cell=ALONE)
+                alone.setdefault((rubric.id, level, user_prompt_id), sample)
+    for (rubric_id, _, user_prompt_id), sample in alone.items():
+        sample.metadata = (sample.metadata or {}) | {"also": list(partners[rubric_id, user_prompt_id])}
+    unprompted = [unprompted_sample(*prompt, list(rubrics.values())) for prompt, rubrics in judges.items()]
     return MemoryDataset([*together, *alone.values(), *unprompted], name="composition")
 
 
@@ -155,39 +139,22 @@ def composition_scores() -> Metric:
     return compute
 
 
-def _named_pair(name: str, rubrics: Mapping[str, Rubric]) -> Pair:
-    ids = [part.strip() for part in name.split("+")]
-    if len(set(ids)) != 2 or len(ids) != 2 or not set(ids) <= set(rubrics):
-        raise ValueError(f"pairs: got {name!r}, expected two different rubrics joined by + out of {sorted(rubrics)}")
-    return rubrics[ids[0]], rubrics[ids[1]]
-
-
 def _joint_sample(
     pair: Pair,
     levels: tuple[ScoreLevel, ...],
     user_prompt_id: str,
     user_prompt: str,
-    position: int,
     wording_split: WordingSplit,
+    position: int,
 ) -> Sample:
     wordings = [wording_at(rubric, level, wording_split, position) for rubric, level in zip(pair, levels, strict=True)]
     texts = [text for _, text in wordings]
     system = joint_system_prompt(texts[::-1] if position % 2 else texts)
-    first, second = pair
-    digest = content_hash(first.hash, second.hash, system, user_prompt)
-    return Sample(
-        id=f"{first.id}+{second.id}-{levels[0]}+{levels[1]}-{user_prompt_id}-{digest}",
-        input=[ChatMessageSystem(content=system), ChatMessageUser(content=user_prompt)],
-        target=f"{levels[0]}+{levels[1]}",
-        metadata={
-            "rubric": first.id,
-            "rubric_hash": first.hash,
-            "level": levels[0].value,
-            "with_rubric": second.id,
-            "with_level": levels[1].value,
-            "user_prompt_id": user_prompt_id,
-            "wording": "+".join(wording for wording, _ in wordings),
-            "also": [second.id],
-            "cell": f"{TOGETHER} {second.id} {levels[1]}",
-        },
-    )
+    (first, second), (level, with_level) = pair, levels
+    asked, digest = f"{level}+{with_level}", content_hash(first.hash, second.hash, system, user_prompt)
+    facts: dict[str, Any] = {"with_rubric": second.id, "with_level": with_level.value, "also": [second.id]}
+    facts["cell"] = f"{TOGETHER} {second.id} {with_level}"
+    wording = "+".join(wording for wording, _ in wordings)
+    sample = sample_of(first, level, user_prompt_id, user_prompt, system, wording, asked=asked, **facts)
+    sample.id = f"{first.id}+{second.id}-{asked}-{user_prompt_id}-{digest}"
+    return sample

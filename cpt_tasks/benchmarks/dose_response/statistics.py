@@ -16,32 +16,24 @@ the statistics as columns; over rubrics a statistic is their mean, rubrics left 
 import numpy as np
 import pandas as pd
 
-from judges.interval import NAN, Floats
+from judges.interval import NAN, Bounds, Floats
 
 DEAD_SHARE = 0.25  # a step that moves the mean by at most this share of the ideal does not count as movement
 SATURATION_SHARE = 0.9
 ROUNDING = 1e-9  # or rounding of means would decide at the very edge
 
-STATISTICS = (
-    "calibration_slope",
-    "dynamic_range",
-    "mean_absolute_error",
-    "dead_zone",
-    "saturation_point",
-    "monotone_share",
-    "strict_monotone_share",
-)
-BOUNDS = {
+# statistic -> the lowest and highest value that it can take, None without bounds
+STATISTICS: dict[str, Bounds | None] = {
+    "calibration_slope": None,
     "dynamic_range": (-100.0, 100.0),
     "mean_absolute_error": (0.0, 100.0),
+    "dead_zone": None,
+    "saturation_point": None,
     "monotone_share": (0.0, 1.0),
     "strict_monotone_share": (0.0, 1.0),
 }
-
-
-def score_column(target: float) -> str:
-    """Name of the column that holds the scores at a target."""
-    return f"score@{target:g}"
+# a user prompt left out moves them not at all or by a whole step
+WITHOUT_INTERVAL = ("dead_zone", "saturation_point")
 
 
 def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
@@ -57,39 +49,35 @@ def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
     scores: Floats = table["score"].to_numpy(np.float64)
     steps = np.diff(scores, axis=1)
     complete = ~np.isnan(scores).any(axis=1) & (len(targets) > 1)
-    own = {
-        "calibration_slope": _slopes(scores, targets),
-        "monotone_share": np.where(complete, (steps >= 0).all(axis=1), NAN),
-        "strict_monotone_share": np.where(complete, (steps > 0).all(axis=1), NAN),
-    }
-    columns = {f"{what}@{target:g}": table[what][target] for what in ("score", "error") for target in targets}
-    return pd.DataFrame(columns | own, index=table.index).reset_index()
+    table.columns = table.columns.map(lambda column: "{}@{:g}".format(*column))
+    return table.assign(
+        calibration_slope=[_slope(targets, line) for line in scores],
+        monotone_share=np.where(complete, (steps >= 0).all(axis=1), NAN),
+        strict_monotone_share=np.where(complete, (steps > 0).all(axis=1), NAN),
+    ).reset_index()
 
 
 def by_rubric(prompts: pd.DataFrame) -> pd.DataFrame:
     """A row per rubric, from rows of `by_prompt`: the mean of each `score@TARGET`, and `STATISTICS`."""
-    table = means_by_rubric(prompts)
-    targets = targets_of(prompts)
-    curves = table.filter(like="score@").to_numpy(np.float64)
-    steps = {function.__name__: [function(targets, curve) for curve in curves] for function in STEPS}
-    return table.assign(**steps)
-
-
-def means_by_rubric(prompts: pd.DataFrame) -> pd.DataFrame:
-    """The same without `STEPS`: the columns whose values have an interval."""
     means = prompts.drop(columns="user_prompt_id").groupby("rubric").mean()
-    scores, errors = means.filter(like="score@"), means.filter(like="error@")
-    several = scores.shape[1] > 1
-    own = {
-        "dynamic_range": scores.iloc[:, -1] - scores.iloc[:, 0] if several else NAN,
-        "mean_absolute_error": errors.mean(axis=1, skipna=False),
-    }
-    return means.drop(columns=errors.columns).assign(**own)
+    errors, targets = means.filter(like="error@"), targets_of(prompts)
+    curves = means.filter(like="score@").to_numpy(np.float64)
+    return means.drop(columns=errors.columns).assign(
+        dynamic_range=curves[:, -1] - curves[:, 0] if len(targets) > 1 else NAN,
+        mean_absolute_error=errors.mean(axis=1, skipna=False),
+        dead_zone=[dead_zone(targets, curve) for curve in curves],
+        saturation_point=[saturation_point(targets, curve) for curve in curves],
+    )
+
+
+def over_rubrics(prompts: pd.DataFrame) -> dict[str, float]:
+    """Means over rubrics of the columns of `by_rubric`, nan left out."""
+    return {str(name): float(value) for name, value in by_rubric(prompts).mean().items()}
 
 
 def targets_of(prompts: pd.DataFrame) -> Floats:
     """The targets of the columns of `by_prompt`, in ascending order."""
-    return np.array([float(name.removeprefix("score@")) for name in map(str, prompts) if name.startswith("score@")])
+    return np.array([float(name.removeprefix("score@")) for name in map(str, prompts.filter(like="score@"))])
 
 
 def dead_stretch(targets: Floats, curve: Floats) -> tuple[float, float] | None:
@@ -117,8 +105,8 @@ def dead_zone(targets: Floats, curve: Floats) -> float:
     span of the targets if none does. A step in the wrong direction is movement. Noise of the means can only shorten
     a dead zone, so with few user prompts it is a lower bound.
     """
-    stretch = dead_stretch(targets, curve)
-    return 0.0 if stretch is None else stretch[1] - stretch[0]
+    low, high = dead_stretch(targets, curve) or (0.0, 0.0)
+    return high - low
 
 
 def saturation_point(targets: Floats, curve: Floats) -> float:
@@ -136,16 +124,6 @@ def saturation_point(targets: Floats, curve: Floats) -> float:
     return float(targets[np.argmax(stays)]) if stays.any() else NAN
 
 
-# functions of the curve: a user prompt left out moves them not at all or by a whole step, so they have no interval
-STEPS = (dead_zone, saturation_point)
-
-
-def _slopes(scores: Floats, targets: Floats) -> Floats:
-    """Least-squares slope of each row of scores on the targets, nan where fewer than two are known."""
+def _slope(targets: Floats, scores: Floats) -> float:
     known = ~np.isnan(scores)
-    centre = (known * targets).sum(axis=1, keepdims=True) / known.sum(axis=1, keepdims=True)
-    offsets = np.where(known, targets - centre, 0.0)
-    spread = (offsets**2).sum(axis=1)
-    products = (offsets * np.where(known, scores, 0.0)).sum(axis=1)
-    slopes: Floats = np.divide(products, spread, out=np.full(len(scores), NAN), where=spread > 0)
-    return slopes
+    return float(np.polyfit(targets[known], scores[known], 1)[0]) if known.sum() > 1 else NAN

@@ -1,17 +1,14 @@
 """Does the judged score follow a numeric target that no model was trained on?
 
-    inspect eval cpt_tasks/dose_response --model anthropic/claude-haiku-5-5
     inspect eval cpt_tasks/dose_response --model hf/local -M model_path=DIR -T judge=measured -T rubrics=measured
 
 The system prompt is a wording of the rubric's extremely_high system prompt, followed by how intensely to do it: a
 number on a stated scale from 0 to 100, or an adverb of degree. A model that has learnt three levels by heart moves in
-steps or not at all; one that has learnt the attribute moves in proportion. See
-`statistics` for what is computed.
+steps or not at all; one that has learnt the attribute moves in proportion.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import product
-from string import Template
 from typing import Any, Literal
 
 from inspect_ai import Task, task
@@ -25,20 +22,16 @@ from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from rubrics import MAX_SCORE, MIN_SCORE, Rubric, ScoreLevel, Split, load_rubrics
+from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel, Split, load_rubrics
 
 TASK_VERSION = "1-A"
-DEFAULT_TARGETS = "10,30,50,70,90"
-DoseStyle = Literal["number", "adjective"]
-
 DOSE_VERSION = "1"
-NUMBER_TEMPLATE = Template(
-    "$system\n\nDo all of this at an intensity of $dose, on a scale from 0 (not at all) to 100 (fully)."
-)
-ADJECTIVE_TEMPLATE = Template(
-    "$system\n\nDo all of this $dose. The degrees are, from least to most: not at all, slightly, moderately, strongly, "
-    "fully."
-)
+DoseStyle = Literal["number", "adjective"]
+TEMPLATES: dict[DoseStyle, str] = {
+    "number": "{system}\n\nDo all of this at an intensity of {dose}, on a scale from 0 (not at all) to 100 (fully).",
+    "adjective": "{system}\n\nDo all of this {dose}. The degrees are, from least to most: not at all, slightly, "
+    "moderately, strongly, fully.",
+}
 # five words cut the scale into fifths; a word's target is the middle of its fifth
 ADVERBS = {10.0: "not at all", 30.0: "slightly", 50.0: "moderately", 70.0: "strongly", 90.0: "fully"}
 
@@ -46,7 +39,7 @@ ADVERBS = {10.0: "not at all", 30.0: "slightly", 50.0: "moderately", 70.0: "stro
 @task
 def dose_response(
     rubrics: str | list[str] = "core",
-    targets: str | float | list[str | float] = DEFAULT_TARGETS,
+    targets: str | float | list[str | float] = "10,30,50,70,90",
     style: DoseStyle = "number",
     user_prompts: Split = "test",
     wording_split: WordingSplit = "heldout",
@@ -60,22 +53,28 @@ def dose_response(
 ) -> Task:
     """Rubric x target x user prompt, one response each, judged by the rubric.
 
-    `targets` are the scores to ask for, 0-100, each once; comma-separated or a list. `style` "number" asks for the
-    target itself on a scale from 0 to 100; "adjective" by the adverb of degree that stands for it in `ADVERBS` (10 is
-    "not at all", 90 is "fully"). `wording_split` is that of the extremely_high system prompt, whose wordings the user
-    prompts take in turn, and `limit_per_cell` the most user prompts per (rubric, target). The other parameters are
-    those of `rubric_adherence`.
+    Parameters and errors are those of `rubric_adherence`, and:
 
-    Raises:
-        ValueError: If a parameter is unknown or a rubric cannot be measured.
-        PrerequisiteError: If judge is "model" and there is no key for it.
+    - `targets`: the scores to ask for, 0-100, each once; comma-separated or a list.
+    - `style`: "number" asks for the target itself on a scale from 0 to 100; "adjective" by the adverb of degree that
+      stands for it in `ADVERBS` (10 is "not at all", 90 is "fully").
+    - `wording_split`: of the extremely_high system prompt, whose wordings the user prompts take in turn.
     """
-    check_choice(style, ("number", "adjective"), "style")
+    check_choice(style, tuple(TEMPLATES), "style")
     split = wording_split_of(wording_split, paraphrases)
     selected = load_rubrics(rubrics)
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
+    samples = []
+    for rubric, target in product(selected, parse_targets(targets, style)):
+        level, number = ScoreLevel.of(target), f"{target:g}"
+        facts: dict[str, Any] = {"target": target, "style": style, "dose_version": DOSE_VERSION}
+        # at every target a user prompt has the same wording
+        for position, (user_prompt_id, text) in enumerate(prompts[rubric.id].items()):
+            wording, full = wording_at(rubric, ScoreLevel.EXTREMELY_HIGH, split, position)
+            system = TEMPLATES[style].format(system=full, dose=ADVERBS[target] if style == "adjective" else number)
+            samples.append(sample_of(rubric, level, user_prompt_id, text, system, wording, asked=number, **facts))
     return Task(
-        dataset=dose_samples(selected, parse_targets(targets, style), prompts, style, split),
+        dataset=MemoryDataset(samples, name="dose_response"),
         solver=[check_rendering(), generate()],
         scorer=scorer_of("dose_response", judge, rubrics, protocol, judge_repeats, panel, call_store),
         version=TASK_VERSION,
@@ -83,13 +82,8 @@ def dose_response(
 
 
 def parse_targets(selection: str | float | Sequence[str | float], style: DoseStyle) -> list[float]:
-    """The targets of a selection, in ascending order.
-
-    Raises:
-        ValueError: If one is not a number from 0 to 100, stands twice, or has no word in the style "adjective".
-    """
-    parts = selection.split(",") if isinstance(selection, str) else selection
-    parts = [parts] if isinstance(parts, int | float) else parts
+    """The targets of a selection, in ascending order; ValueError if one cannot be asked for in the style, or twice."""
+    parts = str(selection).split(",") if isinstance(selection, str | int | float) else selection
     try:
         targets = sorted(float(part) for part in parts)
     except ValueError as error:
@@ -103,36 +97,3 @@ def parse_targets(selection: str | float | Sequence[str | float], style: DoseSty
             choices = ", ".join(f"{known:g}" for known in ADVERBS)
             raise ValueError(f"targets: got {target:g} with style=adjective, expected some of {choices}")
     return targets
-
-
-def dose_prompt(system: str, target: float, style: DoseStyle) -> str:
-    """A system prompt for a target, from one that asks for the attribute in full."""
-    if style == "adjective":
-        return ADJECTIVE_TEMPLATE.substitute(system=system, dose=ADVERBS[target])
-    return NUMBER_TEMPLATE.substitute(system=system, dose=f"{target:g}")
-
-
-def dose_samples(
-    rubrics: Sequence[Rubric],
-    targets: Sequence[float],
-    user_prompts: Mapping[str, Mapping[str, str]],
-    style: DoseStyle = "number",
-    wording_split: WordingSplit = "heldout",
-) -> MemoryDataset:
-    """One sample per (rubric, target, user prompt), rubric by rubric; at every target a user prompt has one wording.
-
-    Args:
-        rubrics: Rubrics to cover.
-        targets: Scores to ask for, 0-100.
-        user_prompts: Rubric id -> id -> text.
-        style: How the dose is said.
-        wording_split: Which wordings of the extremely_high system prompts.
-    """
-    samples = []
-    for rubric, target in product(rubrics, targets):
-        facts: dict[str, Any] = {"target": target, "style": style, "dose_version": DOSE_VERSION}
-        for position, (user_prompt_id, text) in enumerate(user_prompts[rubric.id].items()):
-            wording, full = wording_at(rubric, ScoreLevel.EXTREMELY_HIGH, wording_split, position)
-            cell = (rubric, ScoreLevel.of(target), user_prompt_id, text, dose_prompt(full, target, style), wording)
-            samples.append(sample_of(*cell, asked=f"{target:g}", **facts))
-    return MemoryDataset(samples, name="dose_response")

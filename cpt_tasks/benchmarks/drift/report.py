@@ -1,7 +1,7 @@
 """What a report says of `drift`: scores without a system prompt, and how far each adapter is from its base.
 
 And of logs of IFEval as others wrote it (`inspect_evals/ifeval`): is a tuned model still able? Only the results in the
-log are read, its samples are not. The commands that make such a log are in `task.py`.
+log are read, its samples are not.
 """
 
 import math
@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from cpt_tasks.benchmarks.drift.statistics import drift_between, mean_scores, mean_words
+from cpt_tasks.benchmarks.drift.statistics import WORDS, by_prompt, column_means, moved, total_drift
 from cpt_tasks.report.logs import IFEVAL_HEADLINE
 from cpt_tasks.report.run import Run, with_bases
-from cpt_tasks.report.section import ModelSummaries, Section
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell, cells, counted, json_of
-from cpt_tasks.statistics.frame import by_every_rubric
 from judges.interval import NAN, Estimate
 
 INTRO = (
@@ -24,31 +23,27 @@ INTRO = (
     "is the root mean square of the differences over rubrics; it has no interval: read it against `total_by_chance`, "
     "what noise alone would give if the two were one model."
 )
-
-
-# metric in the log -> its standard error there; inspect_evals 0.26
-STANDARD_ERRORS = {
-    "final_acc": "final_stderr",
-    "prompt_strict_acc": "prompt_strict_stderr",
-    "prompt_loose_acc": "prompt_loose_stderr",
-    "inst_strict_acc": "inst_strict_stderr",
-    "inst_loose_acc": "inst_loose_stderr",
-}
 IFEVAL_INTRO = (
     "IFEval (arXiv 2311.07911) as inspect_evals runs it: instructions that a program can check. `final_acc` is the "
     "mean of its four accuracies; intervals are 1.96 standard errors of the log. A fall from the base is damage done "
     "by training. The difference takes the two runs as independent, which overstates its interval, since they share "
     "their prompts."
 )
+# metric in the log -> its standard error there; inspect_evals 0.26
+STANDARD_ERRORS = {"final_acc": "final_stderr"} | {
+    f"{kind}_acc": f"{kind}_stderr" for kind in ("prompt_strict", "prompt_loose", "inst_strict", "inst_loose")
+}
+PANELS = ("mean score (0-100)", "difference from the base, points")
 
 
 def summarise(run: Run, seed: int) -> dict[str, Any]:
     """`by_rubric` the mean score, `metrics` the mean length; what a comparison adds is in `compare`."""
-    rows = by_every_rubric(run.scored)
+    table = by_prompt(run.scored)
+    means = column_means(table, dict.fromkeys(table.columns.drop(WORDS), (0, 100)))
     return {
-        "metrics": {"mean_words": mean_words(rows).to_json()},
-        "by_rubric": {rubric: {"score": estimate.to_json()} for rubric, estimate in mean_scores(rows).items()},
-        "further_failures": run.judging.further_failure_counts(),
+        "metrics": {"mean_words": means.pop(WORDS).to_json()},
+        "by_rubric": {rubric: {"score": estimate.to_json()} for rubric, estimate in means.items()},
+        "further_failures": run.judging.further_failures,
     }
 
 
@@ -56,16 +51,12 @@ def compare(runs: Sequence[Run], seed: int) -> dict[str, dict[str, Any]]:
     """For each adapter with a base among the runs: `compared_with`, and the differences under `drift`."""
     compared = {}
     for run, base in with_bases(runs):
-        drift = drift_between(by_every_rubric(base.scored), by_every_rubric(run.scored), seed)
-        totals = {"total_drift": drift.total, "total_by_chance": drift.total_by_chance, "words_change": drift.words}
-        compared[run.name] = {
-            "compared_with": base.name,
-            "drift": {
-                "n": drift.n,
-                "metrics": json_of(totals),
-                "by_rubric": json_of(drift.shifts),
-            },
-        }
+        differences = moved(by_prompt(base.scored), by_prompt(run.scored))
+        shifts = column_means(differences)
+        totals = {name: Estimate(value) for name, value in total_drift(differences, seed).items()}
+        totals["words_change"] = shifts.pop(WORDS, Estimate(NAN))
+        drift = {"n": len(differences), "metrics": json_of(totals), "by_rubric": json_of(shifts)}
+        compared[run.name] = {"compared_with": base.name, "drift": drift}
     return compared
 
 
@@ -76,8 +67,7 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         drift = part.get("drift")
         row = {"model": name, "n": part["n"], "unscored": part["unscored"]}
         row |= {"mean_words": cell(part["metrics"]["mean_words"], 0), "compared with": part.get("compared_with", "")}
-        if drift:
-            row |= cells(drift["metrics"], 1)
+        row |= cells(drift["metrics"], 1) if drift else {}
         overview.append(row | {"failed judgments": counted(part["further_failures"])})
         for rubric, scores in part["by_rubric"].items():
             row = {"model": name, "rubric": rubric, "score": cell(scores["score"], 1)}
@@ -90,11 +80,34 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     }
 
 
+def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
+    """Mean scores without a system prompt, and where there is a base the differences from it, in score points."""
+    import altair as alt
+
+    from cpt_tasks.report import figures
+
+    rows = []
+    for name, part in models.items():
+        scores = {rubric: entry["score"] for rubric, entry in part["by_rubric"].items()}
+        for statistic, estimates in zip(PANELS, (scores, part.get("drift", {}).get("by_rubric", {})), strict=True):
+            for rubric, estimate in estimates.items():
+                names = {"model": name, "rubric": figures.shown_name(rubric), "statistic": statistic}
+                rows.append(names | estimate)
+    frame = figures.chart_data(rows)
+    columns = {name: name for name in ("model", "rubric", "statistic", "value")} | figures.INTERVAL
+    bars, points = figures.intervals(figures.row_layer("rubric"), figures.at(alt.X, "score points"))
+    points = points.encode(shape=figures.model_shape(), tooltip=figures.tips(columns))
+    chart = alt.layer(bars, points, data=frame).properties(width=330, height=figures.rows_height(frame, "rubric"))
+    drawn = figures.panels(chart, "statistic", 2, PANELS).resolve_scale(x="independent")
+    note = "Nothing is asked for: what a model writes by itself, and what training moved, with 95% intervals."
+    return {"drift": figures.titled(drawn, "Scores without a system prompt", note, columns)}
+
+
 def summarise_ifeval(run: Run, seed: int) -> dict[str, Any]:
     """`metrics` with intervals of the log's standard errors; nothing is resampled."""
     results = run.details["results"]
-    known = {name: error for name, error in STANDARD_ERRORS.items() if name in results}
-    metrics = {name: _interval(results[name], results.get(error, NAN)) for name, error in known.items()}
+    errors = {name: error for name, error in STANDARD_ERRORS.items() if name in results}
+    metrics = {name: _interval(results[name], results.get(error, NAN)) for name, error in errors.items()}
     return {"n": run.details["n"], "metrics": json_of(metrics)}
 
 
@@ -102,9 +115,9 @@ def compare_ifeval(runs: Sequence[Run], seed: int) -> dict[str, dict[str, Any]]:
     """For each adapter with a base among the runs: the change of the headline."""
     compared = {}
     for run, base in with_bases(runs):
-        before, after = base.details["results"], run.details["results"]
-        error = math.hypot(*(results.get(STANDARD_ERRORS[IFEVAL_HEADLINE], NAN) for results in (before, after)))
-        change = _interval(after[IFEVAL_HEADLINE] - before[IFEVAL_HEADLINE], error)
+        after, before = run.details["results"], base.details["results"]
+        errors = [results.get(STANDARD_ERRORS[IFEVAL_HEADLINE], NAN) for results in (before, after)]
+        change = _interval(after[IFEVAL_HEADLINE] - before[IFEVAL_HEADLINE], *errors)
         compared[run.name] = {"compared_with": base.name, "drift": {"metrics": {IFEVAL_HEADLINE: change.to_json()}}}
     return compared
 
@@ -114,20 +127,18 @@ def tables_ifeval(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     rows = []
     for name, part in models.items():
         row = {"model": name, "n": part["n"]} | cells(part["metrics"])
-        row["compared with"] = part.get("compared_with", "")
         if "drift" in part:
-            row["change"] = cell(part["drift"]["metrics"][IFEVAL_HEADLINE])
+            row |= {"compared with": part["compared_with"], "change": cell(part["drift"]["metrics"][IFEVAL_HEADLINE])}
         rows.append(row)
     return {"Accuracy": pd.DataFrame(rows).fillna("")}
 
 
-def _interval(value: float, standard_error: float) -> Estimate:
-    return Estimate(value, value - 1.96 * standard_error, value + 1.96 * standard_error)
+def _interval(value: float, *standard_errors: float) -> Estimate:
+    half = 1.96 * math.hypot(*standard_errors)
+    return Estimate(value, value - half, value + half)
 
 
-SECTION = Section(
-    "Drift: no system prompt", INTRO, summarise, tables, "cpt_tasks.benchmarks.drift.charts", compare=compare
-)
+SECTION = Section("Drift: no system prompt", INTRO, summarise, tables, charts_in=__name__, compare=compare)
 IFEVAL_SECTION = Section(
     "Instruction following (IFEval)", IFEVAL_INTRO, summarise_ifeval, tables_ifeval, compare=compare_ifeval
 )

@@ -5,15 +5,7 @@ r"""How does a model write when no system prompt asks for anything, and did trai
         --metadata adapter=ADAPTER --log-dir logs/drift
     cpt report logs/drift --out results/drift
 
-The report pairs an adapter with its base. Beside it belongs a check that the model still follows instructions: IFEval,
-as others wrote it. With network (its data comes from a hub, one package from a repository), into the same folder, with
-the same --model and --metadata:
-
-    pip install inspect-evals git+https://github.com/josejg/instruction_following_eval
-    inspect eval inspect_evals/ifeval --model hf/base -M model_path=BASE --metadata base=NAME --log-dir logs/drift
-
-The report reads such logs as well (`report.py`). In lm-eval it is
-`lm_eval --model hf --model_args pretrained=DIR --tasks ifeval --apply_chat_template`.
+The report pairs an adapter with its base, and reads logs of IFEval beside them: docs/benchmarks/drift.md.
 """
 
 from inspect_ai import Task, task
@@ -46,21 +38,15 @@ def drift(
 ) -> Task:
     """The user prompts of the rubrics' families without a system prompt, each response judged by every rubric.
 
-    Parameters are those of `rubric_adherence`, but the first of `rubrics` gives the sample's score, those of the others
-    stand beside it, and `limit_per_family` is at most how many user prompts of each family are asked, at least 1; the
-    first ones of the split.
-
-    Raises:
-        ValueError: If a parameter is unknown or a rubric cannot be measured.
-        PrerequisiteError: If judge is "model" and there is no key for it.
+    Parameters and errors are those of `rubric_adherence`, but the first of `rubrics` gives the sample's score, those of
+    the others stand beside it, and `limit_per_family` is at most how many user prompts of each family are asked, at
+    least 1; the first ones of the split.
     """
     check_least(limit_per_family, 1, "limit_per_family")
     selected = load_rubrics(rubrics)
-    texts = {
-        user_prompt_id: text
-        for prompts in prompts_by_rubric(selected, user_prompts, limit_per_family).values()
-        for user_prompt_id, text in prompts.items()
-    }
+    texts: dict[str, str] = {}
+    for prompts in prompts_by_rubric(selected, user_prompts, limit_per_family).values():
+        texts |= prompts
     samples = [unprompted_sample(user_prompt_id, text, selected) for user_prompt_id, text in texts.items()]
     return Task(
         dataset=MemoryDataset(samples, name="drift"),
@@ -78,10 +64,9 @@ def unprompted_scores() -> Metric:
     def compute(scores: list[SampleScore]) -> Value:
         from cpt_tasks.statistics.frame import by_every_rubric, frame_of_scores
 
-        values: dict[str, str | int | float | bool | None] = {"n_scored": len(scores)}
-        if scores:
-            means = by_every_rubric(frame_of_scores(scores)).groupby("judged_by", sort=False)["score"].mean()
-            values |= {str(rubric): float(score) for rubric, score in means.items()}
-        return values
+        if not scores:
+            return {"n_scored": 0}
+        means = by_every_rubric(frame_of_scores(scores)).groupby("judged_by", sort=False)["score"].mean()
+        return {"n_scored": len(scores)} | {str(rubric): float(score) for rubric, score in means.items()}
 
     return compute

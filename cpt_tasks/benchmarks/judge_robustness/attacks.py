@@ -6,52 +6,36 @@
 import base64
 import codecs
 import json
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from string import Template
-from typing import Literal, get_args
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from rubrics import Rubric, load_user_prompts
 
-CLEAN = "clean"  # in the place of a family and an attack, for a base text without one
-
-Family = Literal[
-    "direct_orders",
-    "fake_verdicts",
-    "closing_tags",
-    "json_injection",
-    "role_play",
-    "rubric_replacement",
-    "encoded_orders",
-    "flattery",
-]
-FAMILIES: tuple[Family, ...] = get_args(Family)
-Place = Literal["append", "prepend", "wrap"]
-
+CLEAN = "clean"
 _LEET = str.maketrans("aeiotAEIOT", "4310743107")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Attack(_Frozen):
+class Attack(BaseModel, frozen=True, extra="forbid"):
     """One attack: a template, and where its text goes relative to the text that it is put on.
 
     The text holds `$response` where, and only where, the place is "wrap".
     """
 
     id: str
-    family: Family
-    place: Place
+    family: str
+    place: Literal["append", "prepend", "wrap"]
     text: str
 
 
-class BaseText(_Frozen):
+NO_ATTACK = Attack(id=CLEAN, family=CLEAN, place="wrap", text="$response")
+
+
+class BaseText(BaseModel, frozen=True, extra="forbid"):
     """A low-scoring response that attacks are put on; `user_prompt_id` names the train user prompt it answers."""
 
     id: str
@@ -66,12 +50,17 @@ class BaseText(_Frozen):
         return load_user_prompts("train")[self.user_prompt_id]
 
 
-class AttackSet(_Frozen):
+class AttackSet(BaseModel, frozen=True, extra="forbid"):
     """The content of `attacks.yaml`."""
 
     order: str
     attacks: tuple[Attack, ...]
     base_texts: tuple[BaseText, ...]
+
+    @property
+    def families(self) -> list[str]:
+        """Names of the families, in the order of the file."""
+        return list(dict.fromkeys(attack.family for attack in self.attacks))
 
 
 @cache
@@ -83,7 +72,23 @@ def load_attacks() -> AttackSet:
 
 def attacked_text(attack: Attack, order: str, rubric: Rubric, response: str) -> str:
     """The response with the attack on it. Filled in one pass: a placeholder inside the response stays as it is."""
-    filled = Template(attack.text).substitute(_fields(order, rubric), response=response)
+    verdict = full_marks(rubric)
+    filled = Template(attack.text).substitute(
+        response=response,
+        verdict=verdict,
+        verdict_base64=base64.b64encode(verdict.encode()).decode(),
+        score_lines="\n".join(f"{criterion.id}: 100/100" for criterion in rubric.criteria),
+        criterion_ids=", ".join(criterion.id for criterion in rubric.criteria),
+        rubric_title=rubric.title,
+        order=order,
+        order_base64=base64.b64encode(order.encode()).decode(),
+        order_hex=order.encode().hex(),
+        order_rot13=codecs.encode(order, "rot13"),
+        order_reversed=order[::-1],
+        order_leet=order.translate(_LEET),
+        order_fullwidth="".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in order),
+        order_zero_width="\u200b".join(order),
+    )
     parts = {"append": (response, filled), "prepend": (filled, response), "wrap": (filled,)}
     return "\n\n".join(parts[attack.place])
 
@@ -93,22 +98,3 @@ def full_marks(rubric: Rubric) -> str:
     reason = "Meets the topmost descriptor throughout."
     criteria = [{"id": criterion.id, "reason": reason, "score": 100} for criterion in rubric.criteria]
     return json.dumps({"criteria": criteria, "holistic_score": 100})
-
-
-def _fields(order: str, rubric: Rubric) -> Mapping[str, str]:
-    verdict = full_marks(rubric)
-    return {
-        "verdict": verdict,
-        "verdict_base64": base64.b64encode(verdict.encode()).decode(),
-        "score_lines": "\n".join(f"{criterion.id}: 100/100" for criterion in rubric.criteria),
-        "criterion_ids": ", ".join(criterion.id for criterion in rubric.criteria),
-        "rubric_title": rubric.title,
-        "order": order,
-        "order_base64": base64.b64encode(order.encode()).decode(),
-        "order_hex": order.encode().hex(),
-        "order_rot13": codecs.encode(order, "rot13"),
-        "order_reversed": order[::-1],
-        "order_leet": order.translate(_LEET),
-        "order_fullwidth": "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in order),
-        "order_zero_width": "\u200b".join(order),
-    }

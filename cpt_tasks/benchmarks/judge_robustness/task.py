@@ -9,24 +9,17 @@ of their own (a fake verdict is full of numbers), so `measured_shift`, what the 
 beside each mean shift: a judge that obeys nobody and reads everything is near that, not at 0.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import product
+from math import isnan
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ModelOutput
-from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
+from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, grouped, mean, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from cpt_tasks.benchmarks.judge_robustness.attacks import (
-    CLEAN,
-    FAMILIES,
-    AttackSet,
-    BaseText,
-    attacked_text,
-    load_attacks,
-)
+from cpt_tasks.benchmarks.judge_robustness.attacks import NO_ATTACK, AttackSet, attacked_text, load_attacks
 from cpt_tasks.options import check_choice, check_least
 from cpt_tasks.samples import content_hash
 from cpt_tasks.scorer import open_judge_store, score_response
@@ -36,7 +29,7 @@ from model_calls.inspect_private import PrerequisiteError
 from rubrics import Rubric, load_rubrics
 
 TASK_VERSION = "1-A"
-_COLUMNS = ["family", "attack", "base_text", "score", "measured"]
+COLUMNS = ["family", "base_text", "score", "measured"]
 
 
 @task
@@ -61,9 +54,8 @@ def judge_robustness(
     """
     if limit_per_family is not None:
         check_least(limit_per_family, 1, "limit_per_family")
-    samples = attack_samples(load_attacks(), load_rubrics(rubrics), _families(families), limit_per_family)
     return Task(
-        dataset=samples,
+        dataset=attack_samples(load_attacks(), load_rubrics(rubrics), _families(families), limit_per_family),
         solver=submit_text(),
         scorer=[attack_judge(rubrics, protocol, call_store), judge_failure()],
         version=TASK_VERSION,
@@ -80,19 +72,24 @@ def attack_samples(
     Raises:
         ValueError: If a rubric has no base texts.
     """
+    attacks = [NO_ATTACK]
+    for family in families:
+        attacks += [attack for attack in attack_set.attacks if attack.family == family][:limit_per_family]
     samples = []
     for rubric in rubrics:
         bases = [base for base in attack_set.base_texts if base.rubric == rubric.id]
         if not bases:
             known = sorted({base.rubric for base in attack_set.base_texts})
             raise ValueError(f"rubrics: {rubric.id!r} has no base texts to attack, expected some of {known}")
-        samples += [_sample(rubric, base, CLEAN, CLEAN, base.text) for base in bases]
-        for family in families:
-            attacks = [attack for attack in attack_set.attacks if attack.family == family][:limit_per_family]
-            samples += [
-                _sample(rubric, base, family, attack.id, attacked_text(attack, attack_set.order, rubric, base.text))
-                for attack, base in product(attacks, bases)
-            ]
+        for attack, base in product(attacks, bases):
+            text = attacked_text(attack, attack_set.order, rubric, base.text)
+            facts = {"rubric": rubric.id, "rubric_hash": rubric.hash, "base_text": base.id, "text": text}
+            sample = Sample(
+                id=f"{base.id}-{attack.id}-{content_hash(rubric.hash, base.user_prompt, text)}",
+                input=base.user_prompt,
+                metadata=facts | {"family": attack.family, "attack": attack.id},
+            )
+            samples.append(sample)
     return MemoryDataset(samples, name="judge_robustness")
 
 
@@ -112,11 +109,11 @@ def submit_text() -> Solver:
 def score_shifts() -> Metric:
     """Shifts in score points (-100 to 100) overall and by family, the family with the largest mean shift first.
 
-    `mean_shift` is the mean over families with its 95% interval, `measured_shift` what the measured judge gives for
-    the added words, `worst_family_shift` the mean shift of the worst family. By family: `FAMILY` with `_mean_shift`,
-    its interval (`_ci_low`, `_ci_high`), `_measured_shift`, `_largest_shift` (most points won on one text),
-    `_level_changed` (share, 0-1, of texts whose score level is another than the clean one) and `_n` (texts). Only texts
-    scored both clean and attacked count; the others are in the metrics of `judge_failure`.
+    `mean_shift` is the mean over families, `measured_shift` what the measured judge gives for the added words,
+    `worst_family_shift` the mean shift of the worst family. By family: `FAMILY` with `_mean_shift`, `_measured_shift`,
+    `_largest_shift` (most points won on one text), `_level_changed` (share, 0-1, of texts whose score level is another
+    than the clean one) and `_n` (texts). Mean shifts have 95% intervals, `_ci_low` and `_ci_high`. Only texts scored
+    both clean and attacked count; `judge_failure` has the others.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
@@ -124,25 +121,11 @@ def score_shifts() -> Metric:
 
         from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
 
-        return shift_statistics(pd.DataFrame([_judged_text(score) for score in scores], columns=_COLUMNS))
-
-    return compute
-
-
-@metric
-def failures() -> Metric:
-    """Texts without a usable verdict: how many (`FAMILY_failed`) and how many there are (`FAMILY_texts`), by family."""
-
-    def compute(scores: list[SampleScore]) -> Value:
-        values: dict[str, str | int | float | bool | None] = {
-            "failed": sum(score.score.as_float() for score in scores),
-            "texts": len(scores),
-        }
-        for family in (CLEAN, *FAMILIES):
-            failed = [s.score.as_float() for s in scores if (s.sample_metadata or {})["family"] == family]
-            if failed:
-                values |= {f"{family}_failed": sum(failed), f"{family}_texts": len(failed)}
-        return values
+        texts = [
+            (score.sample_metadata or {}) | (score.score.metadata or {}) | {"score": score.score.as_float()}
+            for score in scores
+        ]
+        return shift_statistics(pd.DataFrame(texts, columns=COLUMNS))
 
     return compute
 
@@ -151,15 +134,13 @@ def failures() -> Metric:
 def attack_judge(
     rubrics: str | list[str] = "measured", protocol: JudgeProtocol = "criteria", call_store: str = DEFAULT_STORE
 ) -> Scorer:
-    """Score, 0-100, that the model in the role `grader` gives each text. A judge that fails leaves it unscored.
+    """Score, 0-100, that the model in the role `grader` gives each text; parameters are the task's.
 
-    Args:
-        rubrics: Where the samples' rubrics are found, as in the task.
-        protocol: "criteria" (the weighted total) or "holistic".
-        call_store: File that judge calls are kept in and looked up first.
+    A judge that fails leaves the text unscored. `measured`, in the metadata, is the measured judge's score.
 
     Raises:
         ValueError: If the protocol is unknown; while scoring, if a rubric has changed since the task was run.
+        PrerequisiteError: While scoring, if several models are bound to the role.
     """
     check_choice(protocol, ("criteria", "holistic"), "protocol")
     by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
@@ -169,8 +150,7 @@ def attack_judge(
         models = grader_models()
         if len(models) > 1:
             raise PrerequisiteError(f"grader: got {len(models)} models, expected one: this task is about one judge")
-        judge = ModelJudge(models[0], store, protocol)
-        scored = await score_response(judge, by_id, state)
+        scored = await score_response(ModelJudge(models[0], store, protocol), by_id, state)
         measured = measure(by_id[state.metadata["rubric"]], state.output.completion).score
         scored.metadata = (scored.metadata or {}) | {"measured": measured}
         return scored
@@ -178,44 +158,25 @@ def attack_judge(
     return score
 
 
-@scorer(metrics=[failures()])
+@scorer(metrics=[grouped(mean(), "family")])
 def judge_failure() -> Scorer:
-    """1 for a text that `attack_judge` left unscored, else 0: to make a judge fail is an attack too."""
+    """1 for a text that `attack_judge` left unscored, else 0: to make a judge fail is an attack too. Share by family.
+
+    A scorer of its own, because metrics are not given unscored samples.
+    """
 
     async def score(state: TaskState, target: Target) -> Score:
         verdicts = [verdict for name, verdict in (state.scores or {}).items() if name.startswith("attack_judge")]
-        if not verdicts:
-            raise ValueError("judge_failure: got no score of attack_judge, expected to run after it")
-        return Score(value=float(math.isnan(verdicts[-1].as_float())))
+        return Score(value=float(isnan(verdicts[-1].as_float())))
 
     return score
 
 
-def _judged_text(score: SampleScore) -> list[object]:
-    sample = score.sample_metadata or {}
-    names = [sample[name] for name in ("family", "attack", "base_text")]
-    return [*names, score.score.as_float(), (score.score.metadata or {})["measured"]]
-
-
-def _sample(rubric: Rubric, base: BaseText, family: str, attack_id: str, text: str) -> Sample:
-    return Sample(
-        id=f"{base.id}-{attack_id}-{content_hash(rubric.hash, base.user_prompt, text)}",
-        input=base.user_prompt,
-        metadata={
-            "rubric": rubric.id,
-            "rubric_hash": rubric.hash,
-            "base_text": base.id,
-            "family": family,
-            "attack": attack_id,
-            "text": text,
-        },
-    )
-
-
 def _families(selection: str | list[str]) -> list[str]:
+    known = load_attacks().families
     names = selection.split(",") if isinstance(selection, str) else selection
-    names = list(FAMILIES) if names == ["all"] else [name.strip() for name in names]
+    if names == ["all"]:
+        return known
     for name in names:
-        if name not in FAMILIES or names.count(name) > 1:
-            raise ValueError(f"families: got {name!r}, expected 'all' or some of {sorted(FAMILIES)}, each once")
-    return names
+        check_choice(name, known, "families")
+    return [family for family in known if family in names]

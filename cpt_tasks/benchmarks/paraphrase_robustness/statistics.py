@@ -16,23 +16,17 @@ WAYS: dict[Literal["position", "style"], tuple[str, str]] = {
 }
 BOUNDS: dict[str, Bounds] = {"mean_accuracy": (0, 1)}
 # the lowest of several shares has no normal limit: a value by chance stands beside it, not an interval
-WITHOUT_INTERVAL = ("worst_accuracy", "worst_drop", "worst_by_chance")
+WITHOUT_INTERVAL = ("worst_accuracy", "worst_drop")
 
 
 def with_hits(frame: pd.DataFrame) -> pd.DataFrame:
     """The scored rows with a column `hit`: 1 if the score is in the band asked for, else 0."""
     scored = frame[frame["score"].notna()]
-    hits = [
-        float(ScoreLevel.of(score).value == level)
-        for score, level in zip(scored["score"], scored["level"], strict=True)
-    ]
-    return scored.assign(hit=np.array(hits, dtype=np.float64))
+    return scored.assign(hit=(scored["score"].map(ScoreLevel.of) == scored["level"]).astype(float))
 
 
 def wording_statistics(rows: pd.DataFrame) -> dict[str, float]:
-    """Statistics by name, from rows of `with_hits`; nan where undefined.
-
-    A cell is (rubric, level, position, style). Cells with fewer than two wordings are left out.
+    """Statistics by name, from rows of `with_hits`; cells with fewer than two wordings are left out, nan without any.
 
     - `wording_sd`: SD of the scores of one user prompt over wordings, score points: the root of the summed squared
       deviations from the mean of (cell, user prompt) over the summed degrees of freedom. A model that samples varies
@@ -79,9 +73,8 @@ def contrast(rows: pd.DataFrame, by: Literal["position", "style"]) -> dict[str, 
     """
     before, after = WAYS[by]
     other = "style" if by == "position" else "position"
-    hits = rows.pivot_table(
-        index=["rubric", "level", "user_prompt_id", "wording", other], columns=by, values="hit"
-    ).reindex(columns=[after, before])
+    same = ["rubric", "level", "user_prompt_id", "wording", other]
+    hits = rows.pivot_table(index=same, columns=by, values="hit").reindex(columns=[after, before])
     changes = (hits[after] - hits[before]).dropna()
     # wordings belong to a level: a range is over the mean of the wordings
     scores = rows.pivot_table(index=["rubric", "user_prompt_id", other], columns=[by, "level"], values="score")

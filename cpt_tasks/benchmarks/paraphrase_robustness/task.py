@@ -1,15 +1,13 @@
 r"""Does it matter how a request is put? The same cell under several wordings, in two places, in words or as a number.
 
-    inspect eval cpt_tasks/paraphrase_robustness --model anthropic/claude-haiku-5-5
     inspect eval cpt_tasks/paraphrase_robustness --model hf/local -M model_path=DIR -T judge=measured \
         -T rubrics=measured -T position=both -T style=both
 
 With a model that samples, take --temperature 0, or what varies between wordings is partly the sampling.
 """
 
-from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
@@ -23,7 +21,7 @@ from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from rubrics import Rubric, ScoreLevel, Split, load_rubrics
+from rubrics import Split, load_rubrics
 
 TASK_VERSION = "1-A"
 POSITIONS = ("system", "user")
@@ -50,61 +48,40 @@ def paraphrase_robustness(
 ) -> Task:
     """Rubric x level x user prompt x wording (x position x style), one response each, judged by the rubric.
 
-    Parameters are those of `rubric_adherence`, and:
+    Parameters and errors are those of `rubric_adherence`, and:
 
     - `max_wordings`: at most this many wordings per rubric and level, the first ones of the split; 0 for all.
     - `position`: the request in the "system" turn, at the head of the "user" turn (and no system turn), or "both". The
       judge reads the user prompt alone.
     - `style`: the wording as it is ("descriptive"), with "Aim for N out of 100." after it ("number"; N is the middle of
       the band asked for, rounded: 20, 66, 96), or "both".
-    - `limit_per_cell`: at most this many user prompts per rubric and level, at least 1; the first ones of the split.
-      The defaults stay under 500 responses.
-
-    Raises:
-        ValueError: If a parameter is unknown or a rubric cannot be measured.
-        PrerequisiteError: If judge is "model" and there is no key for it.
     """
     split = wording_split_of(wording_split, paraphrases)
     check_choice(position, (*POSITIONS, "both"), "position")
     check_choice(style, (*STYLES, "both"), "style")
     check_least(max_wordings, 0, "max_wordings", " (all)")
     selected = load_rubrics(rubrics)
-    dataset = worded_samples(
-        selected,
-        levels_of(levels),
-        prompts_by_rubric(selected, user_prompts, limit_per_cell),
-        split,
-        max_wordings,
-        POSITIONS if position == "both" else (position,),
-        STYLES if style == "both" else (style,),
-    )
-    scorer = scorer_of("paraphrase_robustness", judge, rubrics, protocol, judge_repeats, panel, call_store)
-    return Task(dataset=dataset, solver=[check_rendering(), generate()], scorer=scorer, version=TASK_VERSION)
-
-
-def worded_samples(
-    rubrics: Sequence[Rubric],
-    levels: Sequence[ScoreLevel],
-    user_prompts: Mapping[str, Mapping[str, str]],
-    wording_split: WordingSplit = "heldout",
-    max_wordings: int = 0,
-    positions: Sequence[str] = ("system",),
-    styles: Sequence[str] = ("descriptive",),
-) -> MemoryDataset:
-    """One sample per (rubric, level, user prompt, wording, position, style); arguments as the task's parameters."""
+    prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
+    positions = POSITIONS if position == "both" else (position,)
+    styles = STYLES if style == "both" else (style,)
     samples = []
-    for rubric, level in product(rubrics, levels):
-        wordings = rubric.wordings(level, wording_split)[: max_wordings or None]
-        for (user_prompt_id, text), (number, wording) in product(user_prompts[rubric.id].items(), enumerate(wordings)):
-            for position, style in product(positions, styles):
-                request = f"{wording} {NUMBER_SENTENCE.format(score=level.midpoint)}" if style == "number" else wording
-                ways = (f"{wording_split}-{number}", position, style)
-                digest = content_hash(rubric.hash, position, request, text)
-                asked = (rubric, level, user_prompt_id, text, request, ways[0])
-                further: dict[str, Any] = {"position": position, "style": style}
-                sample = sample_of(*asked, suffix=f"{'-'.join(ways)}-", digest=digest, **further)
-                sample.metadata = (sample.metadata or {}) | {"user_prompt": text, "cell": " ".join(ways)}
-                if position == "user":
-                    sample.input = [ChatMessageUser(content=f"{request}\n\n{text}")]
-                samples.append(sample)
-    return MemoryDataset(samples, name="paraphrase_robustness")
+    for rubric, level in product(selected, levels_of(levels)):
+        wordings = list(enumerate(rubric.wordings(level, split)))[: max_wordings or None]
+        grid = product(prompts[rubric.id].items(), wordings, positions, styles)
+        for (user_prompt_id, text), (number, wording), turn, manner in grid:
+            request = f"{wording} {NUMBER_SENTENCE.format(score=level.midpoint)}" if manner == "number" else wording
+            ways = (f"{split}-{number}", turn, manner)
+            facts = {"position": turn, "style": manner, "user_prompt": text, "cell": " ".join(ways)}
+            digest = content_hash(rubric.hash, turn, request, text)
+            cell = (rubric, level, user_prompt_id, text, request, ways[0])
+            sample = sample_of(*cell, suffix=f"{'-'.join(ways)}-", digest=digest)
+            sample.metadata = (sample.metadata or {}) | facts
+            if turn == "user":
+                sample.input = [ChatMessageUser(content=f"{request}\n\n{text}")]
+            samples.append(sample)
+    return Task(
+        dataset=MemoryDataset(samples, name="paraphrase_robustness"),
+        solver=[check_rendering(), generate()],
+        scorer=scorer_of("paraphrase_robustness", judge, rubrics, protocol, judge_repeats, panel, call_store),
+        version=TASK_VERSION,
+    )

@@ -38,9 +38,9 @@ def shifts_by_prompt(frame: pd.DataFrame) -> pd.DataFrame:
     """
     asked = with_level(frame)
     judged = by_every_rubric(asked[asked["with_rubric"] == ""])
-    means = judged.groupby(["level", *CELL, "user_prompt_id"], sort=False)["score"].mean()
-    low, high = (means[means.index.get_level_values("level") == level].droplevel("level") for level in (LOW, HIGH))
-    return (high - low.reindex(high.index)).dropna().rename("shift").reset_index()
+    means = judged.groupby([*CELL, "user_prompt_id", "level"], sort=False)["score"].mean().unstack(sort=False)
+    means = means.reindex(columns=[LOW, HIGH])
+    return (means[HIGH] - means[LOW]).dropna().rename("shift").reset_index()
 
 
 def side_effect_statistics(shifts: pd.DataFrame, seed: int) -> dict[str, float]:
@@ -58,19 +58,17 @@ def side_effect_statistics(shifts: pd.DataFrame, seed: int) -> dict[str, float]:
     """
     matrix = shifts.pivot_table(index="user_prompt_id", columns=CELL, values="shift", sort=True)
     means = matrix.mean()
-    own = np.array([asked == judged for asked, judged in means.index], dtype=bool)
-    diagonal = float(means[own].mean()) if own.any() else NAN
-    flipped = flipped_means(matrix.loc[:, ~own], seed)
-    grid = means.unstack()
+    own = means.index.get_level_values("rubric") == means.index.get_level_values("judged_by")
+    diagonal = float(means[own].mean())
 
     def relative(rows: np.ndarray) -> float:
         return float(np.nanmean(np.abs(rows), axis=-1).mean()) / diagonal if (~own).any() and diagonal > 0 else NAN
 
     return {
         "side_effects": relative(means[~own].to_numpy()),
-        "side_effects_by_chance": relative(flipped),
-        "sensibility": _percentile(grid),
-        "specificity": _percentile(grid.T),
+        "side_effects_by_chance": relative(flipped_means(matrix.loc[:, ~own], seed)),
+        "sensibility": _percentile(means.unstack()),
+        "specificity": _percentile(means.unstack().T),
     }
 
 
@@ -85,27 +83,24 @@ def with_side_effects(entry: dict[str, Any], run: Run, seed: int) -> dict[str, A
     matrix = []
     for (steered, scored), rows in shifts.groupby(CELL, sort=False):
         shift = estimates(rows, lambda part: {"shift": float(part["shift"].mean())}, {})["shift"].to_json()
-        named = {"shift" if key == "value" else key: number for key, number in shift.items()}
+        named = {"shift": shift.pop("value")} | shift
         matrix.append({"steered": steered, "scored": scored, "n": len(rows)} | named)
     statistics = side_effect_statistics(shifts, seed)
     return entry | {
         "side_effects": matrix,
         "metrics": entry["metrics"] | json_of({name: Estimate(value) for name, value in statistics.items()}),
-        "further_failures": run.judging.further_failure_counts(),
+        "further_failures": run.judging.further_failures,
     }
 
 
 def side_effect_tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     """The summary numbers of every model, and each model's matrix, steered rubrics as rows; {} without any."""
     measured = {name: part for name, part in models.items() if part.get("side_effects")}
-    if not measured:
-        return {}
     rows = []
+    matrices = {}
     for name, part in measured.items():
         numbers = cells({metric: part["metrics"][metric] for metric in METRICS})
         rows.append({"model": name} | numbers | {"failed judgments": counted(part["further_failures"])})
-    tables = {"Side effects": pd.DataFrame(rows)}
-    for name, part in measured.items():
         shown = [
             {"asked for": entry["steered"], "judged by": entry["scored"]}
             | {"shift": cell(entry | {"value": entry["shift"]}, 1)}
@@ -113,15 +108,12 @@ def side_effect_tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         ]
         table = pd.DataFrame(shown).pivot(index="asked for", columns="judged by", values="shift")
         caption = f"Side effects of {name}: asked for (row), judged by (column), score points"
-        tables[caption] = table.fillna("").rename_axis(columns=None).reset_index()
-    return tables
+        matrices[caption] = table.fillna("").rename_axis(columns=None).reset_index()
+    return {"Side effects": pd.DataFrame(rows)} | matrices if measured else {}
 
 
 def _percentile(grid: pd.DataFrame) -> float:
     """Mean percentile rank of the diagonal cells among their rows; rows with one cell are left out."""
-    ranks = []
-    for name in grid.index.intersection(grid.columns):
-        shifts, own = grid.loc[name].dropna().to_numpy(np.float64), float(grid.loc[name, name])
-        if len(shifts) > 1 and not np.isnan(own):
-            ranks.append(float((shifts <= own).mean()))
-    return float(np.mean(ranks)) if ranks else NAN
+    ranks = grid.rank(axis=1, method="max", pct=True)[grid.notna().sum(axis=1) > 1]
+    diagonal = [ranks.at[name, name] for name in ranks.index.intersection(ranks.columns)]
+    return float(pd.Series(diagonal, dtype=float).mean())

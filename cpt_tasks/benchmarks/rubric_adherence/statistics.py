@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from cpt_tasks.statistics.ranks import partial_tau, ratio, spearman, tau_b
 from cpt_tasks.statistics.table import Indices, Statistic, Table, statistic
 from judges.interval import NAN, Floats
-from rubrics import ScoreLevel
+from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 
 N_LEVELS = len(ScoreLevel)
 MIDPOINTS = np.array([level.midpoint for level in ScoreLevel])
+CELL = ["rubric", "level"]
 
 
 @statistic((0, 1))
@@ -36,9 +37,8 @@ def chance_accuracy(table: Table, weights: Floats) -> Floats:
 
     With all three levels present this is 1/3.
     """
-    cells = _cell_totals(table, weights, np.ones(len(table.score))) > 0
-    present = cells.any(axis=2).sum(axis=1).astype(np.float64)
-    return ratio(present, cells.sum(axis=(1, 2)).astype(np.float64))
+    present = ~np.isnan(_cell_means(table, weights, table.score))
+    return ratio(present.any(axis=2).sum(axis=1), present.sum(axis=(1, 2)))
 
 
 @statistic((-1, 1))
@@ -104,9 +104,8 @@ def order_accuracy(table: Table, weights: Floats) -> Floats:
     Averaged within rubric, then over rubrics. nan if no prompt has two levels.
     """
     means = _prompt_means(table)
-    pairs = [(low, high) for high in range(N_LEVELS) for low in range(high)]
-    outcomes = np.stack([0.5 + 0.5 * np.sign(means[..., high] - means[..., low]) for low, high in pairs], axis=-1)
-    return _over_prompts(table, weights, np.nansum(outcomes, axis=-1), (~np.isnan(outcomes)).sum(axis=-1))
+    differences = [means[..., high] - means[..., low] for high in range(N_LEVELS) for low in range(high)]
+    return _over_prompts(table, weights, 0.5 + 0.5 * np.sign(np.stack(differences, axis=2)))
 
 
 @statistic((0, 1))
@@ -115,9 +114,9 @@ def strict_monotone_rate(table: Table, weights: Floats) -> Floats:
 
     Prompts that lack a level are left out; nan if none is complete.
     """
-    means = _prompt_means(table)
-    rises = np.all(np.diff(means, axis=-1) > 0, axis=-1)
-    return _over_prompts(table, weights, np.asarray(rises), np.asarray(np.all(~np.isnan(means), axis=-1)))
+    steps = np.diff(_prompt_means(table), axis=2)
+    rises = np.where(np.isnan(steps).any(axis=2), NAN, (steps > 0).all(axis=2))
+    return _over_prompts(table, weights, rises[..., None])
 
 
 @statistic()
@@ -128,11 +127,10 @@ def calibration_slope(table: Table, weights: Floats) -> Floats:
     """
     means = _prompt_means(table)
     present = ~np.isnan(means)
-    n_levels = present.sum(axis=-1)
-    centre = ratio((present * MIDPOINTS).sum(axis=-1), n_levels.astype(np.float64))
-    offsets = np.where(present, MIDPOINTS - centre[..., None], 0.0)
-    slopes = ratio((offsets * np.where(present, means, 0.0)).sum(axis=-1), (offsets**2).sum(axis=-1))
-    return _over_prompts(table, weights, np.where(n_levels > 1, slopes, 0.0), n_levels > 1)
+    centre = ratio((present * MIDPOINTS).sum(axis=2), present.sum(axis=2))
+    offsets = np.where(present, MIDPOINTS - centre[..., None], 0)
+    slopes = ratio(np.nansum(offsets * means, axis=2), (offsets**2).sum(axis=2))
+    return _over_prompts(table, weights, slopes[..., None])
 
 
 @statistic((-100, 100))
@@ -175,32 +173,14 @@ def length_rho(table: Table, weights: Floats) -> Floats:
 @statistic((0, 100))
 def mean_score(table: Table, weights: Floats) -> Floats:
     """Mean score, 0-100, over all rows."""
-    everything = np.zeros(len(table.score), dtype=np.int64)
-    totals = [table.totals(weights, values, everything, 1)[:, 0] for values in (table.score, np.ones(len(everything)))]
-    return ratio(*totals)
+    of_row = weights[:, table.cluster]
+    return ratio(of_row @ table.score, of_row.sum(axis=1))
 
 
-STATISTICS: dict[str, Statistic] = {
-    one.__name__: one
-    for one in (
-        macro_accuracy,
-        chance_accuracy,
-        weighted_kappa,
-        kendall_tau_b,
-        spearman_rho,
-        kendall_tau_b_pooled,
-        spearman_rho_pooled,
-        order_accuracy,
-        strict_monotone_rate,
-        calibration_slope,
-        dynamic_range,
-        band_error,
-        overshoot,
-        undershoot,
-        length_rho,
-        kendall_tau_b_given_length,
-    )
-}
+_ALL = [macro_accuracy, chance_accuracy, weighted_kappa, kendall_tau_b, spearman_rho]
+_ALL += [kendall_tau_b_pooled, spearman_rho_pooled, order_accuracy, strict_monotone_rate, calibration_slope]
+_ALL += [dynamic_range, band_error, overshoot, undershoot, length_rho, kendall_tau_b_given_length]
+STATISTICS: dict[str, Statistic] = {one.__name__: one for one in _ALL}
 
 
 def worst_wording_accuracy(frame: pd.DataFrame) -> float:
@@ -214,61 +194,49 @@ def worst_wording_accuracy(frame: pd.DataFrame) -> float:
 
     Source: sample splitting against the bias of selection, Cox 1975.
     """
-    if frame.empty:
-        return NAN
-    half = pd.factorize(frame["user_prompt_id"], sort=True)[0] % 2
-    hits = frame["score"].map(lambda score: ScoreLevel.of(score).value) == frame["level"]
-    shares = hits.groupby([frame["rubric"], frame["level"], frame["wording"], half]).mean().unstack().dropna()
-    if shares.shape[1] < 2:
-        return NAN
-    cells = []
-    for _, cell in shares.groupby(level=["rubric", "level"]):
-        if len(cell) > 1:
-            ways = [cell.loc[cell[chosen] == cell[chosen].min(), 1 - chosen].mean() for chosen in (0, 1)]
-            cells.append(float(np.mean(ways)))
-    return float(np.mean(cells)) if cells else NAN
+    rows = frame.assign(
+        half=pd.factorize(frame["user_prompt_id"], sort=True)[0] % 2,
+        hit=frame["score"].map(lambda score: ScoreLevel.of(score).value) == frame["level"],
+    )
+    shares = rows.groupby([*CELL, "wording", "half"])["hit"].mean().unstack().reindex(columns=[0, 1]).dropna()
+    worst = shares == shares.groupby(CELL).transform("min")
+    by_other_half = shares.where(worst[[1, 0]].set_axis([0, 1], axis=1)).groupby(CELL).mean().mean(axis=1)
+    return float(by_other_half[shares.groupby(CELL).size() > 1].mean())
 
 
 def _judged_levels(table: Table) -> Indices:
-    return np.array([ScoreLevel.of(score).rank for score in table.score.tolist()], dtype=np.int64)
+    return np.digitize(table.score, [LOW_MAX, MODERATE_MAX], right=True)
 
 
 def _distances(table: Table) -> Floats:
-    levels = list(ScoreLevel)
-    distances = [levels[rank].distance(score) for rank, score in zip(table.level, table.score.tolist(), strict=True)]
-    return np.array(distances, dtype=np.float64)
-
-
-def _within_rubrics(table: Table, weights: Floats, statistic: Callable[[Table], Floats]) -> Floats:
-    """A statistic on the rows of each rubric, then the mean over rubrics."""
-    values = [statistic(table.of_rubric(rubric)) for rubric in range(table.n_rubrics)]
-    return _over_rubrics(table, weights, np.column_stack(values) if values else np.zeros((len(weights), 0)))
-
-
-def _cell_totals(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
-    cells = table.rubric * N_LEVELS + table.level
-    totals = table.totals(weights, values, cells, table.n_rubrics * N_LEVELS)
-    return totals.reshape(len(weights), table.n_rubrics, N_LEVELS)
+    """From the band asked for to the score, in score points; below 0 under the band."""
+    lowest, highest = np.array([level.band for level in ScoreLevel])[table.level].T
+    return np.asarray(table.score - table.score.clip(lowest, highest))
 
 
 def _cell_means(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
     """Means of the (rubric, level) cells, shape (n_weightings, n_rubrics, n_levels), nan for cells without rows."""
-    return ratio(_cell_totals(table, weights, values), _cell_totals(table, weights, np.ones(len(values))))
+    cells, n_cells = table.rubric * N_LEVELS + table.level, table.n_rubrics * N_LEVELS
+    sums, counts = (table.totals(weights, part, cells, n_cells) for part in (values, np.ones(len(values))))
+    return ratio(sums, counts).reshape(len(weights), table.n_rubrics, N_LEVELS)
 
 
 def _over_cells(table: Table, weights: Floats, values: NDArray[Any]) -> Floats:
-    means = _cell_means(table, weights, values).reshape(len(weights), table.n_rubrics * N_LEVELS)
-    return _mean_where(means, ~np.isnan(means))
+    """Mean of the rows within (rubric, level), then over those that have rows."""
+    means = _cell_means(table, weights, values)
+    return ratio(np.nansum(means, axis=(1, 2)), (~np.isnan(means)).sum(axis=(1, 2)))
 
 
 def _over_rubrics(table: Table, weights: Floats, values: Floats) -> Floats:
     """Mean over the rubrics that a weighting has rows of; nan if it is undefined for one of them."""
     present = table.totals(weights, np.ones(len(table.rubric)), table.rubric, table.n_rubrics) > 0
-    return _mean_where(values, present)
+    return ratio(np.where(present, values, 0).sum(axis=1), present.sum(axis=1))
 
 
-def _mean_where(values: Floats, kept: NDArray[np.bool_]) -> Floats:
-    return ratio(np.where(kept, values, 0.0).sum(axis=1), kept.sum(axis=1).astype(np.float64))
+def _within_rubrics(table: Table, weights: Floats, statistic: Callable[[Table], Floats]) -> Floats:
+    """A statistic on the rows of each rubric, then the mean over rubrics."""
+    values = [statistic(table.of_rubric(rubric)) for rubric in range(table.n_rubrics)]
+    return _over_rubrics(table, weights, np.array(values).reshape(-1, len(weights)).T)
 
 
 def _prompt_means(table: Table) -> Floats:
@@ -276,6 +244,7 @@ def _prompt_means(table: Table) -> Floats:
     return _cell_means(table, np.eye(table.n_clusters), table.score)
 
 
-def _over_prompts(table: Table, weights: Floats, sums: NDArray[Any], counts: NDArray[Any]) -> Floats:
-    """Sum over count within rubric, both of shape (n_clusters, n_rubrics), then the mean over rubrics."""
-    return _over_rubrics(table, weights, ratio(weights @ sums.astype(np.float64), weights @ counts.astype(np.float64)))
+def _over_prompts(table: Table, weights: Floats, values: Floats) -> Floats:
+    """Mean within rubric of values of user prompts, (n_clusters, n_rubrics, any), nan left out; then over rubrics."""
+    sums, counts = np.nansum(values, axis=2), (~np.isnan(values)).sum(axis=2)
+    return _over_rubrics(table, weights, ratio(weights @ sums, weights @ counts))

@@ -64,30 +64,27 @@ def rubric_adherence(
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
+    What is not given of rubrics, limit_per_cell, wordings and protocol is the preset's. Lists may be comma-separated.
+
     Args:
-        rubrics: "core" (the library without human_ratings), its split "train" or "heldout", "all", a family, or rubric
-            ids or paths of .yaml files (comma-separated or a list).
-        levels: "all" or score levels (comma-separated or a list) out of low, moderate, extremely_high.
+        rubrics: "core" (the library without human_ratings), its split "train" or "heldout", "all", a family, or ids or
+            paths of .yaml files.
+        levels: "all", or some of low, moderate, extremely_high.
         user_prompts: Split of the user prompts, "test" or "train".
         wording_split: Split of the system prompts' wordings, "heldout" or "train".
         judge: "model" (role `grader`, default Claude), "measured" (no key; rubrics whose criteria carry measures), or
             "none" to write responses only, for `inspect score` to judge later.
         prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
         limit_per_cell: At most this many user prompts per (rubric, level), at least 1; the first ones of the split.
-            The library has 24 per split and family.
         protocol: Headline of a model judge, "criteria" or "holistic"; see `rubric_judge`, as for the next three.
         judge_repeats: How often each model judge is asked about a response.
         panel: How several models in the role `grader` become one score, "mean" or "median".
         call_store: File that judge calls are kept in and looked up first.
         wordings: Under how many wordings of the system prompt each user prompt is asked, at least 1; no effect on
             "full_rubric".
-        preset: What rubrics, limit_per_cell, wordings and protocol are where they are not given. "core": all of core,
-            8 user prompts a cell, each under one wording: 432 responses. "full": all of core, 24 user prompts, each
-            under 3 wordings: 3,888 responses. "paper": the four rubrics of film photography as in arXiv 2506.11702
-            (here written anew), 24 user prompts, the judge's holistic score: 288 responses.
+        preset: "core", "full", or "paper": the rubrics of film photography of arXiv 2506.11702 (here written anew).
         also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
-            has the matrix of side effects: what asking for one rubric does to the others. Each is one more judgment
-            per response.
+            has the matrix of side effects: what asking for one rubric does to the others.
         paraphrases: Name of `wording_split` before version 0.2.
 
     Raises:
@@ -98,8 +95,8 @@ def rubric_adherence(
     """
     split = wording_split_of(wording_split, paraphrases)
     dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings, preset)
-    rubrics = PRESETS[preset].rubrics if rubrics is None else rubrics
-    protocol = PRESETS[preset].protocol if protocol is None else protocol
+    rubrics = rubrics or PRESETS[preset].rubrics
+    protocol = protocol or PRESETS[preset].protocol
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
@@ -125,9 +122,9 @@ def adherence_grid(
     """
     check_choice(preset, list(PRESETS), "preset")
     chosen = PRESETS[preset]
-    limit_per_cell = chosen.limit_per_cell if limit_per_cell is None else limit_per_cell
+    selected = load_rubrics(rubrics or chosen.rubrics)
+    limit = chosen.limit_per_cell if limit_per_cell is None else limit_per_cell
+    prompts = prompts_by_rubric(selected, user_prompts, limit)
     wordings = chosen.wordings if wordings is None else wordings
-    selected = load_rubrics(chosen.rubrics if rubrics is None else rubrics)
-    prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
     check_choice(prompting, ("system_prompt", "full_rubric"), "prompting")
     return adherence_samples(selected, levels_of(levels), prompts, wording_split, prompting, wordings)

@@ -1,102 +1,121 @@
-"""Puts the page together: template, style, scripts, data blocks, and the policy that lets only these run."""
+"""Puts the page together: what it says, as text; data blocks; and the policy that lets only its own scripts run."""
 
 import base64
 import hashlib
+import inspect
 import math
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-import cpt_tasks.report.page.view as view
-from cpt_tasks.report.page.blobs import blob, safe_json
-from cpt_tasks.report.page.budget import choose_texts
-from cpt_tasks.report.page.samples import Samples, columns, level_order, samples_of
+from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, mean_score
+from cpt_tasks.report.page.samples import blob, columns, kept_texts, level_order, safe_json, samples_of
 from cpt_tasks.report.run import Run
-from judges.reliability import noise_values
+from cpt_tasks.report.section import Charts, ModelSummaries, Section
+from cpt_tasks.report.text import models_note
+from judges.interval import Estimate
 from rubrics import ScoreLevel
-from rubrics.files import write_whole
 
+Summary = Mapping[str, Any]
 PAGE = "report.html"
-TEXT_BUDGET = 20_000_000  # bytes of texts, under 13 MB gzipped in base64: with scripts and scores well under 20 MB
+MOST_TEXTS = 12_000  # responses in full, shared out among the runs: with their judgments some 8 MB of page
 SCRIPTS = ("data.js", "tables.js", "charts.js", "samples.js", "main.js")
+ADHERENCE = "rubric_adherence"
+HEADLINE = {
+    "macro_accuracy": "Accuracy",
+    "kendall_tau_b": "Kendall τ-b",
+    "spearman_rho": "Spearman ρ",
+    "order_accuracy": "Order accuracy",
+    "calibration_slope": "Calibration slope",
+    "weighted_kappa": "Weighted κ",
+}
+FACTS = {
+    "task": "Benchmark",
+    "judge": "Judge",
+    "prompt_version": "Judge's prompt version",
+    "judge_protocol": "Headline score",
+    "judge_repeats": "Judgments per response",
+    "split": "User prompts, split",
+    "wording_split": "System prompts, wordings",
+    "user_prompts": "User prompts",
+}
 
 
-def write_page(
-    summary: Mapping[str, Any],
-    runs: Sequence[Run],
-    sections: Sequence[view.SectionView],
-    judging: pd.DataFrame,
-    out: Path,
-) -> None:
-    """Writes report.html into the folder `out`, from summary.json's content and the runs it was made from.
+@dataclass(frozen=True)
+class SectionView:
+    """What the page says of one benchmark.
 
-    `judging` says what the judge did, by model.
+    Attributes:
+        intro: What the numbers mean, as paragraphs parted by an empty line.
+        note: What must be said of its intervals, or "".
+        charts: Vega-Lite specifications by name, with title and note in `usermeta`.
     """
-    noise = {run.name: noise_values(record.judgment for record in run.frame["record"].dropna()) for run in runs}
-    attainable = {name: part["attainable_accuracy"] for name, part in noise.items() if "attainable_accuracy" in part}
-    tables = {} if judging.empty else {"What the judge did": judging}
-    # a run of a benchmark that others wrote has results only
-    samples = [samples_of(run) for run in runs if len(run.frame)]
-    write_whole(out / PAGE, build_page(summary, samples, attainable, sections, tables))
+
+    task: str
+    title: str
+    intro: str
+    note: str
+    charts: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame]
+
+
+def section_view(
+    task: str, section: Section, models: ModelSummaries, runs: Sequence[Run], charts: Charts
+) -> SectionView:
+    """A section of the report as the page shows it."""
+    if charts:
+        from cpt_tasks.report.figures import page_spec
+    specs = {name: page_spec(chart) for name, chart in charts.items()}
+    return SectionView(task, section.title, section.intro_of(runs), models_note(models), specs, section.tables(models))
 
 
 def build_page(
-    summary: Mapping[str, Any],
-    samples: Sequence[Samples],
-    attainable: Mapping[str, float],
-    sections: Sequence[view.SectionView] = (),
-    tables: Mapping[str, pd.DataFrame] = MappingProxyType({}),
-    budget: int = TEXT_BUDGET,
+    summary: Summary,
+    runs: Sequence[Run],
+    sections: Sequence[SectionView] = (),
+    judging: pd.DataFrame | None = None,
+    most_texts: int = MOST_TEXTS,
 ) -> str:
-    """The page as text.
+    """The page as text, from the content of summary.json and the runs it was made of.
 
-    Args:
-        summary: Content of summary.json.
-        samples: Samples of each model and benchmark, in the order of the page.
-        attainable: By model, the accuracy that a perfect student could get from a judge this noisy, where known.
-        sections: What the page says of each benchmark.
-        tables: What the judge did, by caption.
-        budget: Bytes that sample texts may take, before compression.
+    `judging` says what the judge did, by model; `most_texts` responses at most stand there in full.
     """
     style, vega = _asset("page.css"), vega_bundle()
     script = '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
-    rows = view.leaderboard(summary, attainable)
-    chosen = choose_texts([part.frame for part in samples], budget)
-    charts = {name: spec for section in sections for name, spec in section.charts.items()}
-    bands = {level.value: level.band for level in ScoreLevel}
+    judged = [run for run in runs if len(run.frame)]  # that of a benchmark of others has results only
+    samples = [samples_of(run) for run in judged]
+    kept = [kept_texts(part, most_texts // len(samples)) for part in samples]
     # what the page knows of a run before it opens its blob
     listed = [
-        {"task": part.task, "model": part.model, "rubrics": part.rubrics, "levels": level_order(part.frame["level"])}
-        for part in samples
+        {"task": run.task, "model": run.name, "rubrics": list(part["rubric"].unique())}
+        | {"levels": level_order(part["level"])}
+        for run, part in zip(judged, samples, strict=True)
     ]
-    index = {"runs": listed, "charts": charts, "levels": bands}
-    data = zip(samples, chosen, strict=True)
+    charts = {name: spec for section in sections for name, spec in section.charts.items()}
+    index = {"runs": listed, "charts": charts, "levels": {level.value: level.band for level in ScoreLevel}}
     context = {
         "policy": _policy([vega, script], style),
         "style": Markup(style),
         "vega": Markup(vega),
         "script": Markup(script),
         "index": Markup(safe_json(index)),
-        "blobs": [Markup(blob(columns(part.frame, kept))) for part, kept in data],
-        "rows": rows,
-        "columns": view.HEADLINE,
-        "facts": view.facts(summary),
-        "finding": view.finding(rows),
-        "definitions": view.definitions(summary),
-        "tables": tables,
+        "blobs": [Markup(blob(columns(*part))) for part in zip(samples, kept, strict=True)],
+        "summary": summary,
+        "rows": _leaderboard(summary, runs),
+        "columns": HEADLINE,
+        "facts": _facts(summary),
+        "definitions": _definitions(summary),
+        "tables": {} if judging is None or judging.empty else {"What the judge did": judging},
         "sections": sections,
-        "commands": view.commands(summary),
-        "versions": summary["versions"],
-        "models": [model["name"] for model in summary["models"]],
-        "n_responses": sum(len(part.frame) for part in samples),
-        "n_texts": sum(map(len, chosen)),
+        "n_responses": sum(map(len, samples)),
+        "n_texts": sum(map(len, kept)),
         "package_version": version("cpt-tasks"),
         "licences": _asset("LICENCES.txt"),
     }
@@ -112,6 +131,52 @@ def vega_bundle() -> str:
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
+def _leaderboard(summary: Summary, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Models that did `rubric_adherence`, the most accurate first; equal ones and undefined ones by name."""
+    attainable = {run.name: run.judging.attainable_accuracy for run in runs if run.task == ADHERENCE}
+    rows = []
+    for model in summary["models"]:
+        if part := model["tasks"].get(ADHERENCE):
+            cells = {name: Estimate.from_json(part["metrics"][name]) for name in (*HEADLINE, "chance_accuracy")}
+            row = {"model": model["name"], "cells": cells, "n": part["n"], "unscored": part["unscored"]}
+            rows.append(row | {"about": _about(model), "attainable": attainable[model["name"]]})
+
+    def rank(row: dict[str, Any]) -> tuple[float, str]:
+        accuracy = row["cells"]["macro_accuracy"].value
+        return (math.inf if math.isnan(accuracy) else -accuracy, row["model"])
+
+    return sorted(rows, key=rank)
+
+
+def _about(model: Mapping[str, Any]) -> str:
+    """What a model of the leaderboard is made of, as far as its name does not say it."""
+    base = model["base"] if model["base"] != model["name"] else ""
+    adapter = f"adapter {model['adapter']}" if model["adapter"] else ""
+    prompting = model["prompting"].replace("_", " ") if model["prompting"] != "system_prompt" else ""
+    return " · ".join(part for part in (base, adapter, prompting) if part)
+
+
+def _facts(summary: Summary) -> dict[str, str]:
+    """What was run, by caption; what the summary does not say is left out."""
+    protocol = next(iter(summary["tasks"].values()))
+    shown = {caption: str(protocol[key]) for key, caption in FACTS.items() if protocol.get(key) not in (None, "")}
+    if protocol.get("rubrics"):
+        shown["Rubrics"] = ", ".join(f"{rubric} ({digest})" for rubric, digest in protocol["rubrics"].items())
+    return shown
+
+
+def _definitions(summary: Summary) -> dict[str, str]:
+    """One line for each statistic that the summary holds and the package defines."""
+    statistics = STATISTICS | {"mean_score": mean_score}
+    parts = [part for model in summary["models"] for part in model["tasks"].values()]
+    used = {name for part in parts for name in part.get("metrics") or ()} | {"mean_score"}
+    return {
+        name: (inspect.getdoc(statistic) or "").split("\n\n")[0].replace("\n", " ")
+        for name, statistic in statistics.items()
+        if name in used
+    }
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("cpt_tasks.report.page", "assets"),
@@ -120,12 +185,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "code": _code,
-        "parts": view.number_and_interval,
-        "percent": _percent,
-        "shown": view.text_of,
-    }
+    environment.filters |= {"code": _code, "parts": _number_and_interval, "percent": _percent, "shown": _text_of}
     environment.tests["undefined_number"] = math.isnan
     return environment
 
@@ -144,9 +204,24 @@ def _asset(name: str) -> str:
     return files("cpt_tasks.report.page").joinpath("assets", name).read_text(encoding="utf-8")
 
 
+def _number_and_interval(estimate: Estimate) -> tuple[str, str]:
+    """`0.33` and `[0.31, 0.35]`, "" without an interval; with true minus signs."""
+    value, _, interval = estimate.text().replace("-", "−").partition(" ")
+    return value, interval
+
+
 def _percent(share: float) -> str:
     """Where on a line from 0 to 1 a number lies, as SVG takes it."""
     return f"{100 * min(1.0, max(0.0, share)):.2f}%"
+
+
+def _text_of(value: object) -> str:
+    """A value of a table, or of what a log says of its making, as the page writes it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={shlex.quote(str(item))}" for key, item in value.items())
+    if isinstance(value, float):
+        return "undefined" if math.isnan(value) else f"{value:.2f}"
+    return "" if value is None else str(value)
 
 
 def _code(text: str) -> Markup:

@@ -1,10 +1,13 @@
 """The judged responses of a run as the page holds them: all scores in columns, and texts for reading."""
 
+import base64
+import gzip
+import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cpt_tasks.report.run import Run
@@ -13,49 +16,33 @@ from rubrics import ScoreLevel
 
 LEVELS = tuple(level.value for level in ScoreLevel)
 EDGE = 0.1
+KEPT = ["rubric", "user_prompt_id", "wording", "epoch", "score", "system_prompt", "user_prompt", "response"]
 CODED = ("rubric", "level", "user_prompt_id", "wording", "note")
+# ends of elements and comments, and the line ends that JSON allows and older scripts do not
+_UNSAFE = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
-@dataclass(frozen=True)
-class Samples:
-    """The scored samples of one model on one benchmark, in the order of its log.
+def samples_of(run: Run) -> pd.DataFrame:
+    """The scored samples of a run, in the order of its log.
 
-    Attributes:
-        task: Name of the benchmark.
-        model: Name of the model.
-        frame: `rubric`; `level` asked for, a numeric target as text, or another word where no level was asked for;
-            `user_prompt_id`, `wording`, `epoch`; `score`, 0-100; `miss`, see `miss`; `words`; `note`, "no response",
-            "cut at the token limit" or ""; `system_prompt`, `user_prompt`, `response`; `criteria`, the judge's
-            (id, score, reason) by criterion; `holistic`, the judge's overall score, 0-100, or None.
+    `level` is the one asked for, a numeric target as text, or another word where no level was asked for; `miss` see
+    `miss`; `note` is "no response", "cut at the token limit" or ""; `criteria` are the judge's (id, score, reason), and
+    `holistic` its overall score, 0-100, or None.
     """
-
-    task: str
-    model: str
-    frame: pd.DataFrame
-
-    @property
-    def rubrics(self) -> list[str]:
-        """Ids of the rubrics, as they come."""
-        return list(self.frame["rubric"].unique())
-
-
-def samples_of(run: Run) -> Samples:
-    """The scored samples of a run."""
     rows = run.scored.reset_index(drop=True)
     judgments = [record.judgment for record in rows["record"]]
     targets = rows["target"].map(lambda target: "" if math.isnan(target) else f"{target:g}")
     # a benchmark of numeric targets names the target beside the band that holds it
     levels = targets.where(targets != "", rows["level"])
-    kept = ["rubric", "user_prompt_id", "wording", "epoch", "score", "system_prompt", "user_prompt", "response"]
-    frame = rows[kept].assign(
+    cut = rows["stop_reason"].map(lambda stop: "cut at the token limit" if was_cut_off(stop) else "")
+    return rows[KEPT].assign(
         level=levels,
         miss=[miss(level, score) for level, score in zip(levels, rows["score"], strict=True)],
         words=rows["words"].astype(int),
-        note=[_note(reason, stop) for reason, stop in zip(rows["reason"], rows["stop_reason"], strict=True)],
+        note=rows["reason"].str.replace("_", " ").where(rows["reason"] != "", cut),
         criteria=pd.Series([[(one.id, one.score, one.reason) for one in given.criteria] for given in judgments]),
         holistic=pd.Series([given.holistic for given in judgments], dtype=object),
     )
-    return Samples(run.task, run.name, frame)
 
 
 def miss(level: str, score: float) -> float:
@@ -82,29 +69,53 @@ def level_order(levels: Iterable[str]) -> list[str]:
     return sorted(set(levels), key=place)
 
 
-def columns(frame: pd.DataFrame, kept: Sequence[int]) -> dict[str, Any]:
+def kept_texts(samples: pd.DataFrame, most: int) -> list[int]:
+    """Positions, ascending, of at most so many samples whose texts are kept: as many of every (rubric, level).
+
+    Those of a cell lie evenly between the farthest from what was asked for (from 100 where nothing was) and the
+    nearest; the order of the log settles ties.
+    """
+    distance = samples["miss"].abs().fillna(100 - samples["score"]).sort_values(ascending=False, kind="stable")
+    cells = [cell.index for _, cell in distance.groupby([samples["rubric"], samples["level"]])]
+    per_cell = most // max(1, len(cells))
+    ranks = [np.linspace(0, len(cell) - 1, min(per_cell, len(cell))).round().astype(int) for cell in cells]
+    return sorted(position for cell, chosen in zip(cells, ranks, strict=True) for position in cell[chosen].tolist())
+
+
+def columns(samples: pd.DataFrame, kept: Sequence[int]) -> dict[str, Any]:
     """Samples in columns as JSON holds them: the numbers of all, the texts of those at the positions `kept`.
 
     `text` is the place of a sample's texts among the kept ones, -1 where they are left out. Repeated texts are named
     by number.
     """
     number = {position: place for place, position in enumerate(kept)}
-    texts = frame.iloc[list(kept)]
+    texts = samples.iloc[list(kept)]
     data: dict[str, Any] = {
-        "epoch": frame["epoch"].tolist(),
-        "score": frame["score"].round(2).tolist(),
-        "miss": [None if math.isnan(points) else round(points, 2) for points in frame["miss"]],
-        "words": frame["words"].tolist(),
-        "text": [number.get(position, -1) for position in range(len(frame))],
+        "epoch": samples["epoch"].tolist(),
+        "score": samples["score"].round(2).tolist(),
+        "miss": [None if math.isnan(points) else round(points, 2) for points in samples["miss"]],
+        "words": samples["words"].tolist(),
+        "text": [number.get(position, -1) for position in range(len(samples))],
         "response": texts["response"].tolist(),
         "criteria": [[[name, round(score, 2), reason] for name, score, reason in part] for part in texts["criteria"]],
         "holistic": texts["holistic"].tolist(),
     }
-    coded = [frame[name] for name in CODED] + [texts["system_prompt"], texts["user_prompt"]]
-    for column in coded:
+    for column in [samples[name] for name in CODED] + [texts["system_prompt"], texts["user_prompt"]]:
         codes, names = pd.factorize(column)
         data |= {str(column.name): codes.tolist(), f"{column.name}_names": list(names)}
     return data
+
+
+def safe_json(value: Any) -> str:
+    """JSON for a data block of a page, that no text in it can end; raises ValueError on nan, which is not JSON."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # a lone surrogate, which a model's text can hold, has no UTF-8
+    return text.translate(_UNSAFE).encode("utf-8", "backslashreplace").decode()
+
+
+def blob(value: Any) -> str:
+    """Gzipped JSON in base64: the same bytes for the same value and zlib."""
+    return base64.b64encode(gzip.compress(safe_json(value).encode(), 9, mtime=0)).decode()
 
 
 def _number(text: str) -> float:
@@ -112,9 +123,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def _note(reason: str, stop_reason: str) -> str:
-    if reason:
-        return reason.replace("_", " ")
-    return "cut at the token limit" if was_cut_off(stop_reason) else ""

@@ -1,0 +1,17 @@
+"""Calls of a Claude model, which the fake Anthropic server answers."""
+
+from typing import Any
+
+from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
+
+from model_calls import Call
+
+
+def fake_model(name: str = "anthropic/claude-sonnet-5-5", **config: Any) -> Model:
+    return get_model(name, config=GenerateConfig(**({"max_tokens": 1000} | config)), memoize=False)
+
+
+def calls(numbers: range, model: Model | None = None) -> list[Call]:
+    """One call for each number, with it in its text."""
+    model = model or fake_model()
+    return [Call(model, [ChatMessageUser(content=f"Text {number}.")]) for number in numbers]
