@@ -8,6 +8,7 @@ model, on DPO's tokens; those of SFT are the same prompt and chosen response.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from statistics import median
@@ -111,11 +112,15 @@ def row_problems(row: dict[str, Any], tokenizer: Any, special: list[str], end_id
         yield "a response does not end in the end-of-turn token"
 
 
+def plain(text: str) -> str:
+    """What is left of a text by every tokenizer: some normalise, templates strip, decoding adds or drops a space."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
 def prompt_problems(row: dict[str, Any], tokenizer: Any) -> Iterator[str]:
     """What is wrong with the prompt tokens of a row as trained on."""
     tokens = row["prompt_ids"]
-    # Whitespace is collapsed: templates strip messages, and some tokenizers add or drop a space when decoding.
-    if " ".join(row["prompt"][0]["content"].split()) not in " ".join(tokenizer.decode(tokens).split()):
+    if plain(row["prompt"][0]["content"]) not in plain(tokenizer.decode(tokens, clean_up_tokenization_spaces=False)):
         yield "the chat template drops the system prompt, so that both rows of a twin train on one prompt"
         return
     rendered = inference_ids(tokenizer, row)

@@ -10,16 +10,20 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import prepare_tiny
 import pytest
 import trl
 from datasets import Dataset
 from harness_rendering import prompts_by_harness, set_day
-from tiny_model import CHATML, STYLES, make_rows, make_tokenizer, save_tiny_model
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from tiny_model import CHATML, STYLES, make_rows, make_tokenizer, save_tiny_model, write_rows
+from tokenizers.normalizers import NFC
 from training import RecipeError
 from training.chat_templates import SWITCHES, probe_texts, repair_chat_template, set_thinking, settle_template
-from training.pairs import sft_rows
+from training.pairs import load_pairs, sft_rows
 from training.preflight import check_rows, end_of_turn_ids
 from training.trainer import CPTConfig, tokenise_dpo_rows
 from transformers import AutoTokenizer, GenerationConfig
@@ -346,3 +350,29 @@ def test_a_text_that_breaks_the_prompt_is_named_by_its_row_in_the_file(
     tokenizer.chat_template = CHATML.replace("message['content']", "(message['content'] | trim)")
     if "white space" in message:
         preflight(tokenizer, rows, 700)
+
+
+@given(st.lists(st.text(st.characters(), min_size=1), min_size=5, max_size=5))
+@example(["Cafe\u0301 .", "b", "\x00", "d \u2028", "e"])
+@example(["a", "b", "c", "\ud83d", "e"])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_trained_on_as_it_is_or_refused(tmp_path: Path, texts: list[str]) -> None:
+    rows = make_rows(2)
+    low, high, user, chosen, rejected = texts
+    for row, system, sides in zip(rows[:2], (low, high), ((chosen, rejected), (rejected, chosen)), strict=True):
+        row["prompt"] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        row["chosen"], row["rejected"] = ([{"role": "assistant", "content": side}] for side in sides)
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = NFC()  # as Qwen's
+    try:
+        read = load_pairs(write_rows(tmp_path / "rows.jsonl", rows)).to_list()
+        tokens, report = preflight(tokenizer, read)
+    except RecipeError as error:
+        # of what this strategy can draw, only these are faults
+        assert re.search("surrogate|is empty|white space|share one system prompt", str(error))
+        return
+    assert read[2:] == rows[2:]
+    assert report["rows"] == 4
+    trained = tokenizer.decode(tokens[0]["prompt_ids"] + tokens[0]["chosen_ids"])
+    texts = [message["content"] for message in (*read[0]["prompt"], *read[0]["chosen"])]
+    assert all(normalize("NFC", text) in trained for text in texts)
