@@ -43,8 +43,8 @@ def intro(runs: Sequence[Run]) -> str:
     for run in runs:
         head = _template_head(run)
         lines.append(
-            f"- What the template of {run.name} writes without a system prompt is not in its log: it cannot be seen of "
-            "a model behind an API or a server."
+            f"- What the template of {run.name} writes without a system prompt is not in its log; of a model behind an "
+            "API or a server it cannot be seen."
             if head is None
             else f"- Without a system prompt the template of {run.name} writes, before the user prompt: "
             f"`{json.dumps(head, ensure_ascii=False)}`"
