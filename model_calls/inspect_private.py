@@ -23,6 +23,7 @@ __all__ = [
     "anthropic_client",
     "command_folder",
     "local_chat",
+    "local_template",
     "request_body",
     "transcript_dropped",
 ]
@@ -119,3 +120,9 @@ async def request_body(call: "Call") -> tuple[dict[str, Any], tuple[str, ...]]:
 def local_chat(api: Any, messages: Sequence["ChatMessage"]) -> str | None:
     """A chat as a local transformers model reads it (inspect's provider `hf`); None for models of other providers."""
     return str(api.hf_chat(list(messages), [])) if hasattr(api, "hf_chat") else None
+
+
+def local_template(api: Any) -> str:
+    """The chat template that `local_chat` renders with: of `-M chat_template=`, or the tokenizer's."""
+    given = getattr(api, "chat_template", None)
+    return given if isinstance(given, str) else str(api.tokenizer.chat_template)

@@ -11,6 +11,7 @@ that a person invalidated is not there.
 | target | numeric target, 0-100, nan without one |
 | user_prompt_id, user_prompt, system_prompt | what was asked, as id and text |
 | wording, position, style, cell | which wording, turn, style or kind of request; "" where a benchmark has only one |
+| template_head | what the chat template writes before a chat without a system prompt; None where it cannot be seen |
 | with_rubric, with_level | the second rubric asked for and its level, "" without one |
 | response, words, output_tokens, stop_reason | what the student wrote; tokens are nan where the provider does not say |
 | score | judgment by `rubric`, 0-100, nan if unscored |
@@ -129,6 +130,7 @@ def _sample_row(sample: EvalSample) -> dict[str, Any]:
         "sample_id": str(sample.id),
         **judged,
         "epoch": sample.epoch,
+        "template_head": sample.metadata.get("template_head"),
         "system_prompt": _turn(sample, "system"),
         "user_prompt": _turn(sample, "user"),
         "response": sample.output.completion,
