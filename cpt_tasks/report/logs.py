@@ -120,6 +120,11 @@ def _one_sentence(path: str) -> Iterator[None]:
 
 def _with_ifeval(run: Run, log: EvalLog) -> Run:
     """With the results of a log of `inspect_evals/ifeval`, under `details`; its samples are not read."""
+    if run.invalidated:
+        raise ValueError(
+            f"{Path(log.location).name}: {len(run.invalidated)} samples are invalidated, but count in the results of "
+            "IFEval that the log holds; leave the log out, or run it again"
+        )
     scores = log.results.scores if log.results else []
     values = {name: float(metric.value) for score in scores for name, metric in score.metrics.items()}
     results = {name: value for name, value in values.items() if not math.isnan(value)}
