@@ -1,12 +1,14 @@
-"""Repair chat templates that hide the system prompt, so that training and every later use render one and the same text.
+"""Settle a chat template so that training and every later use render one and the same text, the system prompt included.
 
-A repaired template is saved with the adapter's tokenizer: transformers, inspect, lm-eval and vLLM then render what was
+A settled template is saved with the adapter's tokenizer: transformers, inspect, lm-eval and vLLM then render what was
 trained. What each family's template does is in README.md; `preflight.py` refuses whatever no repair here helps.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from datetime import date
+from typing import Any
 
 from jinja2.exceptions import TemplateError
 
@@ -26,10 +28,15 @@ FOLDS_SYSTEM = (
     " + messages[2:] %}{%- endif %}"
 )
 
-# A switch the caller gives still wins.
-SETS_THINKING = "{%- if enable_thinking is not defined %}{%- set enable_thinking = VALUE %}{%- endif %}"
+# A switch the caller gives still wins. None counts as not given: inspect and lm-eval's vllm pass it, and Jinja calls it
+# defined.
+SETS_THINKING = "{%- if enable_thinking is not defined or enable_thinking is none %}{%- set enable_thinking = "
+SWITCHES = ("enable_thinking", "thinking", "reasoning_effort")
 
-Repair = Literal["system turn kept", "system text folded into the user turn"]
+# Today's date, which another day of training or evaluation would print otherwise, becomes this one: the day that
+# Llama's templates fall back to.
+PINNED_DATE = date(2024, 7, 26)
+_PRINTS_TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 _PROBE = [
     {"role": "system", "content": "Probe of the system turn."},
@@ -38,31 +45,51 @@ _PROBE = [
 ]
 
 
-def shows_system(tokenizer: Any) -> bool:
-    """Whether the template prints a system turn both in a prompt alone, as at inference, and before a response."""
+def settle_template(tokenizer: Any, repair: bool, enable_thinking: bool | None) -> tuple[str | None, str | None]:
+    """Change the template in place; how it was repaired, and the day that stands for today's (None: for neither).
+
+    Raises:
+        RecipeError: if `enable_thinking` is set and the template has no such switch.
+    """
+    tokenizer.chat_template = tokenizer.get_chat_template()  # one of several, where a tokenizer has them
+    repaired = repair_chat_template(tokenizer) if repair else None
+    if enable_thinking is not None:
+        set_thinking(tokenizer, enable_thinking)
+    read_none_as_unset(tokenizer)
+    return repaired, pin_date(tokenizer)
+
+
+def probe_texts(tokenizer: Any, **switches: Any) -> list[str]:
+    """A prompt alone, as at inference, and before a response; [] if the template refuses them."""
     try:
-        texts = [
-            tokenizer.apply_chat_template(_PROBE[:2], tokenize=False, add_generation_prompt=True),
-            tokenizer.apply_chat_template(_PROBE, tokenize=False),
+        return [
+            tokenizer.apply_chat_template(_PROBE[:2], tokenize=False, add_generation_prompt=True, **switches),
+            tokenizer.apply_chat_template(_PROBE, tokenize=False, **switches),
         ]
-    except TemplateError:
-        return False
-    return all(_PROBE[0]["content"] in text for text in texts)
+    except (TemplateError, TypeError):  # the latter for None where a text is expected
+        return []
 
 
-def repair_chat_template(tokenizer: Any) -> Repair | None:
+def shows_system(tokenizer: Any) -> bool:
+    """Whether the template prints a system turn both in a prompt alone and before a response."""
+    texts = probe_texts(tokenizer)
+    return bool(texts) and all(_PROBE[0]["content"] in text for text in texts)
+
+
+def repair_chat_template(tokenizer: Any) -> str | None:
     """What was done to a template that hides the system turn; None if it shows it, or if nothing helps.
 
     The tokenizer is changed in place. Mistral's templates keep their own place for the system text, so what they render
-    for a prompt that ends in a user turn stays as it was; the others are folded. `check_dpo` stops what stays broken.
+    for a prompt that ends in a user turn stays as it was; the others are folded.
     """
     template = tokenizer.chat_template
     if not isinstance(template, str) or shows_system(tokenizer):
         return None
-    repairs: list[tuple[Repair, str]] = [("system text folded into the user turn", FOLDS_SYSTEM + template)]
+    repairs = {}
     if "user_messages" in template:
-        repairs.insert(0, ("system turn kept", template.replace(DROPS_SYSTEM, KEEPS_SYSTEM)))
-    for repair, repaired in repairs:
+        repairs["system turn kept"] = template.replace(DROPS_SYSTEM, KEEPS_SYSTEM)
+    repairs["system text folded into the user turn"] = FOLDS_SYSTEM + template
+    for repair, repaired in repairs.items():
         tokenizer.chat_template = repaired
         if shows_system(tokenizer):
             return repair
@@ -76,19 +103,31 @@ def set_thinking(tokenizer: Any, enabled: bool) -> None:
     Raises:
         RecipeError: if the template has no such switch.
     """
-    if not knows_thinking(tokenizer):
+    if not leaves_thinking_open(tokenizer):
         raise RecipeError("enable_thinking is set, but the chat template has no such switch; leave it out")
-    tokenizer.chat_template = SETS_THINKING.replace("VALUE", str(enabled).lower()) + tokenizer.chat_template
+    tokenizer.chat_template = f"{SETS_THINKING}{str(enabled).lower()} %}}{{%- endif %}}{tokenizer.chat_template}"
 
 
-def knows_thinking(tokenizer: Any) -> bool:
-    """Whether the template reads `enable_thinking`."""
-    return "enable_thinking" in str(tokenizer.chat_template)
+def leaves_thinking_open(tokenizer: Any) -> bool:
+    """Whether the template reads `enable_thinking`, and `set_thinking` was not applied."""
+    template = str(tokenizer.chat_template)
+    return "enable_thinking" in template and SETS_THINKING not in template
 
 
-def thinking_is_set(tokenizer: Any) -> bool:
-    """Whether `set_thinking` was applied."""
-    return str(tokenizer.chat_template).startswith(SETS_THINKING.split("VALUE")[0])
+def read_none_as_unset(tokenizer: Any) -> None:
+    """Make a switch that is passed as None the same as one that is left out, where the template tells them apart."""
+    plain = probe_texts(tokenizer)
+    for switch in SWITCHES:
+        if probe_texts(tokenizer, **{switch: None}) != plain:
+            unset = f"{{%- if {switch} is none %}}{{%- set {switch} = nowhere_defined %}}{{%- endif %}}"
+            tokenizer.chat_template = unset + tokenizer.chat_template
+
+
+def pin_date(tokenizer: Any) -> str | None:
+    """Write `PINNED_DATE` where the template prints today's date; that day as YYYY-MM-DD, None if it prints none."""
+    template, count = _PRINTS_TODAY.subn(lambda call: repr(PINNED_DATE.strftime(call[2])), tokenizer.chat_template)
+    tokenizer.chat_template = template
+    return PINNED_DATE.isoformat() if count else None
 
 
 def inference_ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:
