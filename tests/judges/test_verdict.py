@@ -112,13 +112,14 @@ def test_the_schema_that_is_asked_for_and_so_the_key_of_a_stored_call_is_that_of
 
 
 ANY = st.text(st.characters())  # lone surrogates too
-WORDS = st.text(st.sampled_from("ab{}[]\\,:`'\n "), max_size=30) | st.text(max_size=30)
+PLAIN = ANY.map(lambda text: re.sub(r"[<\[◁]", "", text))  # without markers of thoughts
+WORDS = st.text(st.sampled_from("ab{}[]\\,:`'\n "), max_size=30) | PLAIN
 SCORES = st.integers(0, 100) | st.floats(0, 100)
 NAMES = st.tuples(
     st.sampled_from(["comparison", "COMPARISON", " Comparison:"]),
     st.sampled_from(["sensation", "Sensation", "sense words", "**Sense words**"]),
 )
-OTHER_KEYS = st.dictionaries(st.sampled_from(["mood", "sure", "note"]), st.none() | st.integers() | ANY)
+OTHER_KEYS = st.dictionaries(st.sampled_from(["mood", "sure", "note"]), st.none() | st.integers() | PLAIN)
 MARKERS = [
     ("<think>", "</think>"),
     ("[THINK]", "[/THINK]"),
@@ -140,7 +141,7 @@ def verdicts(draw: Any) -> tuple[list[float], str]:
     scores = [draw(SCORES) for _ in range(3)]
     comma = draw(st.sampled_from(["", ",", " ,\n"]))
     entries = [
-        fields(draw(OTHER_KEYS) | {"id": name, "reason": draw(ANY), "score": score}, comma)
+        fields(draw(OTHER_KEYS) | {"id": name, "reason": draw(PLAIN), "score": score}, comma)
         for name, score in zip(draw(NAMES), scores, strict=False)
     ]
     whole = fields({"criteria": 0, "holistic_score": scores[2]} | draw(OTHER_KEYS), comma)
