@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -105,6 +105,12 @@ class CallStore:
             self._flush()
             raise
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Deletes the replies to calls, so that these are asked anew."""
+        with self._lock, self._disk_errors(), self._writer:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in keys])
+
     def in_batches(self) -> list[str]:
         """Keys without a reply that are in a batch on its way, or in one that may have been created."""
         rows = self._read("SELECT keys FROM batches WHERE NOT done")
@@ -112,10 +118,9 @@ class CallStore:
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of a statement of our own tables, which is on disk, in the main file, when this returns."""
-        with self._lock:
-            with self._disk_errors():
-                rows = self._writer.execute(statement, values).fetchall()
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that a copy of the one file has it
+        with self._lock, self._disk_errors():
+            rows = self._writer.execute(statement, values).fetchall()
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that a copy of the one file has it
             return rows
 
     def close(self) -> None:
