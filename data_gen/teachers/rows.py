@@ -6,6 +6,7 @@ judge of all of them is the same, and so is the version of each rubric.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,9 @@ def _log_rows(path: Path, name: str, kind: str, wanted: set[str], left_out: Coun
     from inspect_ai.log import read_eval_log_samples
 
     for sample in read_eval_log_samples(str(path)):
+        if sample.invalidation is not None:
+            left_out["invalidated by a person"] += 1
+            continue
         about, where = sample.metadata, f"{path.name}: sample {sample.id!r}"
         judgment = _judgment(sample, where)
         if judgment is None or about["rubric"] not in wanted:
@@ -110,8 +114,12 @@ def _judgment(sample: "EvalSample", where: str) -> Judgment | None:
     scores = [score for name, score in (sample.scores or {}).items() if name.split("/")[-1].startswith(SCORER)]
     if len(scores) > 1:
         raise ValueError(f"{where}: judged more than once, expected one judgment per sample")
-    judgment = read_judgment(scores[0].metadata or {}) if scores else None
-    return judgment if isinstance(judgment, Judgment) else None
+    # a person's edit sets the score, and may replace what the judge wrote beside it
+    written = (scores[0].history or scores)[0].metadata if scores else None
+    judgment = read_judgment(written) if isinstance(written, dict) else None
+    if not isinstance(judgment, Judgment) or isnan(scores[0].as_float()):
+        return None
+    return judgment.model_copy(update={"score": scores[0].as_float()})
 
 
 def _check_same(rows: pd.DataFrame) -> None:
