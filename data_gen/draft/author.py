@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from data_gen.generate.teachers import Teacher
 from model_calls import Call, CallStore, ask
 from model_calls.errors import was_cut_off
+from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, Wordings
 from rubrics.lint import all_wordings, lint_rubric
 from rubrics.schema import MIN_HELDOUT_WORDINGS, MIN_TRAIN_WORDINGS, problem_texts
@@ -75,7 +76,7 @@ class Author:
             try:
                 if was_cut_off(reply.stop_reason):
                     raise Rejected(f"the answer was cut after {AUTHOR_MAX_TOKENS} tokens; write a shorter one")
-                return check(json_object(reply.text))
+                return check(json_object(visible(reply.text)[0]))
             except (Rejected, ValidationError) as error:
                 problems = problem_texts(error) if isinstance(error, ValidationError) else list(error.args)
             click.echo(f"{what}: attempt {attempt} of {ATTEMPTS} has {len(problems)} problems: {problems[0]}", err=True)

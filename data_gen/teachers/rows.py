@@ -14,6 +14,7 @@ import pandas as pd
 from data_gen.responses import Problems, iter_responses
 from judges import Judgment
 from judges.judgment import read_judgment
+from model_calls.visible import visible
 from rubrics import Rubric
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _log_rows(path: Path, name: str, kind: str, wanted: set[str], left_out: Coun
         cell = (about["rubric"], about["rubric_hash"], str(about["level"]), user_prompt_id)
         judge = judgment.judge + " (holistic)" * (judgment.protocol == "holistic")
         judge += f" (prompt version {judgment.prompt_version})"
-        yield where, name, kind, *cell, judgment.score, sample.output.completion, judge
+        yield where, name, kind, *cell, judgment.score, visible(sample.output.completion)[0], judge
 
 
 def _model_of(path: Path) -> str:
