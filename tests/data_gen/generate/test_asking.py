@@ -202,15 +202,15 @@ def test_batches_give_the_same_rows_at_half_the_price_and_are_cut_to_what_may_be
     anthropic_server: FakeAnthropic,
 ) -> None:
     anthropic_server.config = Config(rate_batch_errored=0.05)
-    stats = anthropic_server.stats
-    generate(*REAL, "--out", "online.jsonl", "--store", "online.sqlite")
-    output = generate(*REAL, "--batch", "--max-cost", 0.3, status=1).output
+    stats, real = anthropic_server.stats, (*REAL, "--max-tokens", 1024)
+    generate(*real, "--out", "online.jsonl", "--store", "online.sqlite")
+    output = generate(*real, "--batch", "--max-cost", 0.3, status=1).output
     assert "--max-cost 0.3 reached" in output
     # half of 1,000 tokens at 10 USD per million, and some for the input
     assert 30 < stats.served.total() - CALLS < 60
     assert float(re.findall(r"([\d.]+) USD spent now", output)[0]) <= 0.3
     for _ in range(2):
-        generate(*REAL, "--batch")
+        generate(*real, "--batch")
         assert (stats.requests, stats.served.total()) == (CALLS, 2 * CALLS)
     same = ("id", "response", "level", "user_prompt", "params")
     assert [[row[name] for name in same] for row in rows_of()] == [
