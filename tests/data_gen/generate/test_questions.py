@@ -158,7 +158,8 @@ def test_no_teacher_is_named_by_a_machines_path(model: str, arguments: dict[str,
 
 @pytest.mark.parametrize(
     ("reply", "stop_reason", "outcome"),
-    [("Cut sho", "max_tokens", "truncated"), ("", "content_filter", "refused"), (" ", "stop", "empty")],
+    [("Cut sho", "max_tokens", "truncated"), ("", "content_filter", "refused"), (" ", "stop", "empty")]
+    + [("<think>Hm.", "stop", "empty"), ("<think>Hm.", "max_tokens", "truncated")],
 )
 def test_refused_truncated_and_empty_replies_are_rows_and_counted(
     mock_teacher: Any, reply: str, stop_reason: str, outcome: str
