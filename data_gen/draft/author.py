@@ -76,7 +76,7 @@ class Author:
             try:
                 if was_cut_off(reply.stop_reason):
                     raise Rejected(f"the answer was cut after {AUTHOR_MAX_TOKENS} tokens; write a shorter one")
-                return check(json_object(visible(reply.text)[0]))
+                return check(json_object(reply.text))
             except (Rejected, ValidationError) as error:
                 problems = problem_texts(error) if isinstance(error, ValidationError) else list(error.args)
             click.echo(f"{what}: attempt {attempt} of {ATTEMPTS} has {len(problems)} problems: {problems[0]}", err=True)
@@ -96,6 +96,7 @@ def json_object(text: str) -> dict[str, Any]:
     Raises:
         pydantic.ValidationError: If there is none.
     """
+    text, _ = visible(text)
     start, end = text.find("{"), text.rfind("}") + 1
     return _JSON_OBJECT.validate_json(text[start:end] if 0 <= start < end else text)
 

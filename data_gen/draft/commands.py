@@ -17,6 +17,7 @@ from model_calls.errors import clear_errors
 from rubrics import Rubric, load_rubric
 from rubrics.files import read_text, write_whole
 from rubrics.load import rubric_yaml
+from rubrics.texts import check_plain
 
 DEFAULT_STORE = "calls/drafts.sqlite"
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -120,6 +121,7 @@ def _judge(name: str | None, rubric: Rubric, calls: CallStore) -> tuple[Judge, s
 def _read(file: Path) -> str:
     try:
         text = read_text(file)
+        check_plain(text)
     except ValueError as error:
         raise click.ClickException(f"{file}: {error}") from error
     if not text.strip():

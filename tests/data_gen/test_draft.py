@@ -121,7 +121,12 @@ def test_an_asking_ends_after_three_attempts_or_a_refusal_and_only_the_last_answ
     assert len(model.seen) == 1
 
 
-@pytest.mark.parametrize("around", ["{}", "Here it is:\n```json\n{}\n```\nDone.", "Sure. {} I hope it helps."])
+THOUGHT = '<think>Perhaps {"train": []}?</think>\n'
+
+
+@pytest.mark.parametrize(
+    "around", ["{}", "Here it is:\n```json\n{}\n```\nDone.", "Sure. {} I hope it helps.", THOUGHT + "{}"]
+)
 def test_an_answer_is_read_alone_in_a_fence_or_among_words(around: str) -> None:
     answer = {"train": ["a"], "heldout": [{"b": "}"}]}
     assert json_object(around.replace("{}", json.dumps(answer))) == answer
@@ -317,7 +322,9 @@ def test_each_wording_is_used_each_train_prompt_equally_often_and_no_pair_twice(
         assert len(set(own)) == len(own) == texts
 
 
-@pytest.mark.parametrize(("reply", "stop_reason"), [(TEXT_0, "content_filter"), (" ", "stop")])
+@pytest.mark.parametrize(
+    ("reply", "stop_reason"), [(TEXT_0, "content_filter"), (" ", "stop"), (f"<think>{TEXT_0}", "stop")]
+)
 def test_a_refused_or_empty_text_has_no_score_and_a_writer_sees_its_system_prompt(
     reply: str, stop_reason: str, mock_model: Callable[..., Any], store: CallStore
 ) -> None:
