@@ -20,6 +20,7 @@ from data_gen.verify.text_filters import find_other_language, find_refusal, find
 from judges import Judge, JudgeFailure
 from model_calls.errors import was_cut_off
 from rubrics import Rubric, ScoreLevel
+from rubrics.texts import whole_characters
 
 KEPT = "kept"
 REASONS = (
@@ -73,7 +74,7 @@ class Checks:
         try:
             score = (await judge.judge(self.rubrics[row.rubric], row.user_prompt, row.response)).score
         except JudgeFailure as failure:
-            return Checked("unjudged", str(failure))
+            return Checked("unjudged", whole_characters(str(failure)))
         if not self.keep_all and (detail := _out_of_band(row, score)):
             return Checked("out_of_band", detail, score)
         return Checked(KEPT, "", score, band_hashes(row.response) if self.near else b"")

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from data_gen.responses import Problems, TeacherResponse, iter_responses
 from data_gen.seed import import_responses
 from data_gen.twins.command import twins_command
+from data_gen.verify.checks import Checks, check_rows
 from data_gen.verify.command import verify_command
+from judges import JudgeFailure, Judgment
 from model_calls.visible import visible
-from rubrics import load_rubrics
+from rubrics import Rubric, load_rubrics
 from rubrics.files import json_line, read_jsonl, write_jsonl
 from rubrics.texts import control_token
 
@@ -85,6 +87,19 @@ def test_a_file_in_utf_16_is_one_sentence(arguments: tuple[Any, ...], tmp_path: 
     flags = ["--from-ratings" if flag == "--from-r" else flag for flag in flags]
     output = run(command, *flags, path, "--out", tmp_path / "out", status=1)
     assert f"Error: {path}: in UTF-16, expected UTF-8; convert it with `iconv" in " ".join(output.split())
+
+
+class Quoting:
+    """A judge that fails with a piece of its reply, in which an emoji is cut in two."""
+
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
+        raise JudgeFailure("malformed_json", "got 'Good \ud83d'")
+
+
+def test_what_a_judge_said_may_hold_half_a_character() -> None:
+    checks = Checks(RUBRICS, {}, "", False, 0.0, {})
+    frame = check_rows(LABYRINTH[:1], checks, Quoting(), 1, lambda _: None)
+    assert frame[["outcome", "detail"]].to_numpy().tolist() == [["unjudged", "malformed_json: got 'Good \ufffd'"]]
 
 
 MARKS = ["<think>", "</think>", "<thinking>", "analysis", "<|im_end|>", "</s>", "[INST]", "<b>", "\ud83d", "\ude00"]
