@@ -5,6 +5,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from rubrics import Rubric
+from rubrics.texts import whole_characters
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage
@@ -61,6 +62,7 @@ def judge_messages(rubric: Rubric, user_prompt: str, response: str) -> "list[Cha
     """
     from inspect_ai.model import ChatMessageUser, ContentText
 
+    user_prompt, response = whole_characters(user_prompt), whole_characters(response)
     criterion_ids = ", ".join(criterion.id for criterion in rubric.criteria)
     rubric_text = RUBRIC_BLOCK.substitute(rubric=rubric.render(), criterion_ids=criterion_ids)
     response_text = RESPONSE_BLOCK.substitute(
@@ -75,7 +77,7 @@ def _nonce(user_prompt: str, response: str) -> str:
     """Tag ending that neither text contains. A hash of both, so that the same response is the same question."""
     salt = 0
     while True:
-        text = f"{salt}\0{user_prompt}\0{response}".encode("utf-8", "surrogatepass")
+        text = f"{salt}\0{user_prompt}\0{response}".encode()
         nonce = hashlib.blake2b(text, digest_size=6).hexdigest()
         if nonce not in user_prompt and nonce not in response:
             return nonce

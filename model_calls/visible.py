@@ -23,7 +23,7 @@ _CLOSING = (
     r"\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|inner_suffix\|>|<channel\|>",
     r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>",
 )
-_MARKER = re.compile(f"(?P<opening>{'|'.join(_OPENING)})|(?P<closing>{'|'.join(_CLOSING)})")
+MARKER = re.compile(f"(?P<opening>{'|'.join(_OPENING)})|(?P<closing>{'|'.join(_CLOSING)})")
 _STARTS = ("<", "[", "◁")  # of every marker
 _GPT_OSS_WITHOUT_TOKENS = re.compile(r"\Aanalysis(?=\S)(?P<thought>.*?)assistantfinal(?P<answer>.*)", re.DOTALL)
 
@@ -45,7 +45,7 @@ def visible(text: str) -> tuple[str, str]:
     thoughts: list[str] = []
     opening: re.Match[str] | None = None
     depth = end = 0
-    for marker in _MARKER.finditer(text):
+    for marker in MARKER.finditer(text):
         if marker["opening"]:
             opening = opening or marker
             depth += 1

@@ -16,12 +16,11 @@ CONTROL_TOKEN = re.compile(
     r"|◁/?\w{1,40}▷"  # Kimi
 )
 BROKEN_CHARACTER = "\ufffd"
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 def whole_characters(text: str) -> str:
-    """The text with U+FFFD in place of each half of a character (a lone surrogate), which UTF-8 cannot hold."""
-    return _HALF_CHARACTER.sub(BROKEN_CHARACTER, text)
+    """A text with U+FFFD for every half of a character (lone surrogate), which no request, log or file can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def control_token(text: str) -> str:

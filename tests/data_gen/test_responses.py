@@ -1,7 +1,6 @@
 """Responses files: good rows come one by one, bad ones are named and counted, and texts come back whole."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from data_gen.seed import import_responses
 from judges import measure
 from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
 from rubrics.files import read_jsonl
+from rubrics.texts import whole_characters
 
 SEPARATORS = "\u2028 \u2029 \x85"
 TEXT = f"Wind came.{SEPARATORS} It rained. Men ran. A boat sank. We went home and slept all night."
@@ -115,7 +115,7 @@ def test_any_row_comes_back_as_it_was_with_a_mark_for_half_a_character(
     rows = [TeacherResponse.model_validate(content) for content in contents]
     write_jsonl(path, rows)
     path.read_text(encoding="utf-8")
-    marked = [re.sub("[\ud800-\udfff]", "\ufffd", row.response) for row in rows]
+    marked = [whole_characters(row.response) for row in rows]
     copies = [row.model_copy(update={"response": text}) for row, text in zip(rows, marked, strict=True)]
     assert read(path)[0] == copies
 
