@@ -1,6 +1,7 @@
 """Judged logs as `cpt judge agreement` compares them, and the human labels that belong to one."""
 
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.run import Run, check_comparable
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
+from rubrics.files import read_text
 
 SAMPLE = ["sample_id", "epoch"]
 
@@ -65,7 +67,7 @@ def read_labels(path: Path, run: Run) -> pd.DataFrame:
             response is not in the log, or one rater labels it twice.
     """
     try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        raw = pd.read_csv(StringIO(read_text(path)), dtype=str, keep_default_na=False)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}, expected a CSV file with sample_id and score") from error
     if not {"sample_id", "score"} <= set(raw) <= {*SAMPLE, "rater", "score"}:

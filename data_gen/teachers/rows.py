@@ -15,7 +15,9 @@ import pandas as pd
 from data_gen.responses import Problems, iter_responses
 from judges import Judgment
 from judges.judgment import read_judgment
+from model_calls.visible import visible
 from rubrics import Rubric
+from rubrics.texts import whole_characters
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample
@@ -89,7 +91,8 @@ def _log_rows(path: Path, name: str, kind: str, wanted: set[str], left_out: Coun
         cell = (about["rubric"], about["rubric_hash"], str(about["level"]), user_prompt_id)
         judge = judgment.judge + " (holistic)" * (judgment.protocol == "holistic")
         judge += f" (prompt version {judgment.prompt_version})"
-        yield where, name, kind, *cell, judgment.score, sample.output.completion, judge
+        response = whole_characters(visible(sample.output.completion)[0])
+        yield where, name, kind, *cell, judgment.score, response, judge
 
 
 def _model_of(path: Path) -> str:

@@ -21,7 +21,7 @@ from students import follows
 from data_gen.responses import TeacherResponse
 from data_gen.teachers.command import teachers_command
 from data_gen.teachers.numbers import LEVELS, measure_responses, numbers, shared_grams, statistics
-from data_gen.teachers.rows import COLUMNS
+from data_gen.teachers.rows import COLUMNS, read_rows
 from data_gen.verify.command import verify_command
 from judges.measures import words
 from rubrics import ScoreLevel, load_rubric
@@ -257,12 +257,13 @@ def test_wrong_arguments_are_one_sentence(arguments: list[str], message: str) ->
 
 @pytest.fixture(scope="module")
 def student_logs(tmp_path_factory: pytest.TempPathFactory, mock_model: Callable[..., Any]) -> dict[str, Path]:
-    """A student that writes what a teacher wrote for the level, and a base model that writes low responses always."""
+    """A student that writes what a teacher wrote for the level, and a base that thinks and writes low ones always."""
     from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 
     texts = [row.response for row in BROADCAST if row.level is ScoreLevel.LOW]
     low = itertools.cycle(texts[8 * level + prompt] for prompt in range(8) for level in range(3))
-    models = [mock_model(follows, "student"), mock_model(lambda _: next(low), "base")]
+    models = [mock_model(follows, "student"), mock_model(lambda _: f"<think>Hm.</think>
+{next(low)}", "base")]
     task = rubric_adherence("broadcast", judge="measured", limit_per_cell=8)
     logs = inspect_eval(task, model=models, log_dir=str(tmp_path_factory.mktemp("logs")), display="none")
     assert [log.status for log in logs] == ["success"] * 2
@@ -282,6 +283,12 @@ def test_a_student_that_writes_like_its_teacher_carries_all_over(student_logs: d
     assert ("student from unnamed-llm", "macro", "all", "length_rho") in values
     page = (tmp_path / "teachers.md").read_text(encoding="utf-8")
     assert "student from unnamed-llm" in page and "student (student)" in page
+
+
+def test_the_response_of_a_student_is_what_it_wrote_after_its_thought(student_logs: dict[str, Path]) -> None:
+    rows, _ = read_rows([SEED_FILE], [(student_logs["base"], "base")], {"broadcast": load_rubric("broadcast")})
+    written = set(rows.loc[rows["kind"] == "base", "response"])
+    assert written and written <= {row.response for row in BROADCAST if row.level is ScoreLevel.LOW}
 
 
 @pytest.mark.usefixtures("no_figures")
