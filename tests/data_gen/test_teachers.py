@@ -262,8 +262,7 @@ def student_logs(tmp_path_factory: pytest.TempPathFactory, mock_model: Callable[
 
     texts = [row.response for row in BROADCAST if row.level is ScoreLevel.LOW]
     low = itertools.cycle(texts[8 * level + prompt] for prompt in range(8) for level in range(3))
-    models = [mock_model(follows, "student"), mock_model(lambda _: f"<think>Hm.</think>
-{next(low)}", "base")]
+    models = [mock_model(follows, "student"), mock_model(lambda _: f"<think>Hm.</think>\n{next(low)}", "base")]
     task = rubric_adherence("broadcast", judge="measured", limit_per_cell=8)
     logs = inspect_eval(task, model=models, log_dir=str(tmp_path_factory.mktemp("logs")), display="none")
     assert [log.status for log in logs] == ["success"] * 2
