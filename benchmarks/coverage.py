@@ -4,7 +4,7 @@
 
 The interval was chosen on other populations (Gaussian scores in steps of five, truncated at the ends of the scale) and
 seeds. Here a score is 100 times the logistic function of a latent value: a level's place, an effect of the user prompt,
-one of prompt and rubric, and Student-t noise with 4 degrees of freedom; a share of the responses is empty and scores 0.
+one of prompt and rubric, and Student-t noise with 4 degrees of freedom; a share of the responses is empty.
 Rubrics are fixed, prompts are drawn. The truth is the statistic on 3,000 prompts.
 """
 
@@ -64,9 +64,11 @@ def table_of(student: Student, effect: np.ndarray, rng: np.random.Generator) -> 
     n_prompts, n_rubrics, _ = effect.shape
     shape = (n_prompts, n_rubrics, N_LEVELS)
     latent = np.array(student.places) + effect + student.noise * rng.standard_t(4, shape)
-    scores = np.where(rng.random(shape) < student.empty, 0.0, np.round(100 / (1 + np.exp(-latent)), 1))
+    answered = rng.random(shape) >= student.empty
+    scores = np.where(answered, np.round(100 / (1 + np.exp(-latent)), 1), 0.0)
     prompt, rubric, level = (index.ravel() for index in np.indices(shape))
-    return Table(rubric, level, prompt, scores.ravel(), np.full(scores.size, 50.0), n_rubrics, n_prompts)
+    words = np.full(scores.size, 50.0)
+    return Table(rubric, level, prompt, scores.ravel(), words, answered.ravel(), n_rubrics, n_prompts)
 
 
 def difference(first: Table, second: Table, name: str) -> Estimate:

@@ -65,7 +65,7 @@ def read_run(path: str) -> Run:
         adapter=about.get("adapter"),
         prompting=prompting,
         protocol={"task": task_name(log), "task_version": str(log.eval.task_version)},
-        frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason"]),
+        frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason", "thought_words"]),
         details=_details(log),
     )
     if run.task == IFEVAL:

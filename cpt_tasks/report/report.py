@@ -25,6 +25,7 @@ from cpt_tasks.report.page.samples import level_order
 from cpt_tasks.report.run import Run, check_comparable, tell_apart
 from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
 from cpt_tasks.report.text import counted, image, models_note, old_resamples, tables_markdown, write_command
+from judges.interval import jsonable
 from rubrics.files import write_whole
 
 SCHEMA = 2
@@ -61,7 +62,9 @@ def summarise(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
         compared = section.compare(of_task, seed)
         for run in of_task:
             prompts = run.frame["user_prompt_id"].nunique() if len(run.frame) else 0
-            counts = {"n": len(run.scored), "unscored": run.unscored.total(), "user_prompts": prompts}
+            counts: dict[str, Any] = {"n": len(run.scored), "unscored": run.unscored.total(), "user_prompts": prompts}
+            if run.scored["thought_words"].any():
+                counts["thought_words"] = jsonable(run.scored["thought_words"].mean())
             entry = counts | {"details": run.details} | section.summarise(run, seed) | compared.get(run.name, {})
             models[run.name]["tasks"][task] = entry
     return {
@@ -99,8 +102,8 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
         section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in runs if run.task == task]
         charts = section.charts(models, own_runs) if can_draw() else {}
         tables = section.tables(models)
-        noise = [f"- {run.name}: {line}" for run in own_runs for line in run.judging.noise]
-        parts += [f"## {section.title}", section.intro_of(own_runs), models_note(models), "\n".join(noise)]
+        remarks = [f"- {run.name}: {line}" for run in own_runs for line in run.remarks]
+        parts += [f"## {section.title}", section.intro_of(own_runs), models_note(models), "\n".join(remarks)]
         parts += tables_markdown(tables)
         parts += [image(stem, figures.save_png(chart, out, stem)) for stem, chart in charts.items()]
         views.append(page.section_view(task, section, models, own_runs, charts))
@@ -158,7 +161,7 @@ def report_command(logs: tuple[str, ...], out: Path, seed: int) -> None:
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
-    """What the first tables do not say: unscored samples, failed further judgments, noise of the judges."""
+    """What the first tables do not say: unscored samples, failed further judgments, remarks on runs."""
     lines = []
     for run in runs:
         if run.unscored:
@@ -166,5 +169,5 @@ def _notes(runs: Sequence[Run]) -> list[str]:
             lines.append(f"{run.name}: unscored {counted(levels)}")
         if failures := run.judging.further_failures:
             lines.append(f"{run.name}: judgments by further rubrics that failed: {counted(failures)}")
-        lines += [f"{run.name}: {line}" for line in run.judging.noise]
+        lines += [f"{run.name}: {line}" for line in run.remarks]
     return ["\n".join(lines)] if lines else []

@@ -11,10 +11,12 @@ One row per sample and epoch, in the order of the log; a sample that no judge sc
 | user_prompt_id, user_prompt, system_prompt | what was asked, as id and text |
 | wording, position, style, cell | which wording, turn, style or kind of request; "" where a benchmark has only one |
 | with_rubric, with_level | the second rubric asked for and its level, "" without one |
-| response, words, output_tokens, stop_reason | what the student wrote; tokens are nan where the provider does not say |
+| response, words | the visible answer and its length |
+| thought_words | length of the chain of thought before it |
+| output_tokens, stop_reason | of both; tokens are nan where the provider does not say |
 | score | judgment by `rubric`, 0-100, nan if unscored |
 | selection | score by the judge that selects (best_of_n), nan without one |
-| reason | "no_response" where nothing was read and the score is 0, else "" |
+| reason | "no_response" where nothing was read and the score is 0, else "": see `answered` |
 | failure | how the judge failed, "error" if the sample was not judged, else "" |
 | also | further rubric -> judgment, 0-100, nan if that failed |
 | record, selection_record | all that the scorers wrote, `ScoreRecord` and judgment of `judges`, or None |
@@ -33,8 +35,10 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.scorer import SampleScore, Score
 
 from cpt_tasks.samples import NO_LEVEL
-from judges import Judgment, ScoreRecord, read_judgment
+from judges import NO_RESPONSE, Judgment, ScoreRecord, read_judgment
 from judges.interval import NAN, Estimate
+from model_calls.visible import answer_of
+from rubrics import ScoreLevel
 
 SCORER = "rubric_judge"
 SELECTOR = "selection_judge"
@@ -84,11 +88,21 @@ def with_level(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["score"].notna() & (frame["level"] != NO_LEVEL)] if len(frame) else frame
 
 
+def answered(frame: pd.DataFrame) -> pd.Series:
+    """Which rows hold a response. The others are a miss at every level, and in no statistic of scores."""
+    return frame["reason"] != NO_RESPONSE
+
+
+def in_band(frame: pd.DataFrame) -> pd.Series:
+    """Which scored rows hold a response whose score is in the band asked for."""
+    return (frame["score"].map(ScoreLevel.of) == frame["level"]) & answered(frame)
+
+
 def by_every_rubric(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per judgment, own and further, that did not fail: `judged_by` names the rubric, `score` is by it."""
+    """One row per judgment of a response, own and further, that did not fail: `judged_by` has the `score`."""
     rows = [
         row | {"judged_by": rubric, "score": score}
-        for row in frame.to_dict("records")
+        for row in frame[answered(frame)].to_dict("records")
         for rubric, score in ({row["rubric"]: row["score"]} | row["also"]).items()
         if not math.isnan(score)
     ]
@@ -116,7 +130,7 @@ def _sample_row(sample: EvalSample, where: str) -> dict[str, Any]:
         "epoch": sample.epoch,
         "system_prompt": _turn(sample, "system"),
         "user_prompt": _turn(sample, "user"),
-        "response": sample.output.completion,
+        "response": answer_of(sample.output)[0],
         "output_tokens": NAN if usage is None else float(usage.output_tokens),
         "stop_reason": sample.output.stop_reason,
         "selection": named[SELECTOR].as_float() if SELECTOR in named else NAN,
@@ -133,7 +147,7 @@ def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[st
     if isinstance(judgment, Judgment):
         # of the log, not of the record: a person may have edited it
         value = NAN if score is None else score.as_float()
-        outcome = {"score": value, "reason": judgment.reason, "failure": ""}
+        outcome = {"score": value, "reason": "" if value > 0 else judgment.reason, "failure": ""}
     else:
         outcome = {"score": NAN, "reason": "", "failure": "error" if judgment is None else judgment.failure_mode}
     return (
@@ -143,6 +157,7 @@ def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[st
             "epoch": 1 if record is None else record.epoch,
             "target": float(target) if isinstance(target, int | float) else NAN,
             "words": NAN if record is None else float(record.words),
+            "thought_words": NAN if record is None else float(record.thought_words),
             "also": {rubric: NAN if entry.score is None else entry.score for rubric, entry in also.items()},
             "record": record,
         }

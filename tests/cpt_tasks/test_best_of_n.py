@@ -93,7 +93,7 @@ def test_exactly_40_loses_to_a_hit_at_moderate_and_beats_a_miss() -> None:
 def cells_of(*cells: tuple[str, ScoreLevel, str, list[float]], n: int) -> pd.DataFrame:
     """Cells of (rubric, level, user prompt, scores)."""
     rows = [(rubric, level.value, prompt, score) for rubric, level, prompt, scores in cells for score in scores]
-    return best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score"]), n)
+    return best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score"]).assign(reason=""), n)
 
 
 def test_pooled_weighs_every_rubric_and_level_the_same() -> None:

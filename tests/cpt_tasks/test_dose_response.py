@@ -21,7 +21,7 @@ TARGETS = (10.0, 30.0, 50.0, 70.0, 90.0)
 
 def dosed(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
     """A frame of (rubric, user prompt, target, score)."""
-    return pd.DataFrame(rows, columns=["rubric", "user_prompt_id", "target", "score"])
+    return pd.DataFrame(rows, columns=["rubric", "user_prompt_id", "target", "score"]).assign(reason="")
 
 
 def student(answer: Callable[[float], float], rubric: str = "r", prompts: str = "ab") -> pd.DataFrame:

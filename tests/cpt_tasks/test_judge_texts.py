@@ -134,10 +134,11 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
     broadcast = load_rubric("broadcast")
     assert [row["score"] for row in judged] == [measure(broadcast, CALM).score, measure(broadcast, SHOUT).score, 0]
     assert [row.get("in_band") for row in judged] == [True, False, None]
+    assert [row["no_response"] for row in judged] == [False, False, True]
     [[_, level, *counts, mean, in_band]] = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("| broad")
     ]
-    assert (level, counts, float(in_band)) == ("low", ["2", "0"], 0.5)
+    assert (level, counts, float(in_band)) == ("low", ["2", "0", "0"], 0.5)
     assert float(mean) == pytest.approx((judged[0]["score"] + judged[1]["score"]) / 2, abs=0.005)
 
 

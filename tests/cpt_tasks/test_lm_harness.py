@@ -258,9 +258,9 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
 def test_the_standard_error_is_the_jackknifes_and_nan_with_one_prompt() -> None:
     # the order is right for prompt p and wrong for q: 1 without q and 0 without p, sqrt(1/2 (1/4 + 1/4)) = 1/2
     scores = {("low", "p"): 10.0, ("moderate", "p"): 60.0, ("low", "q"): 60.0, ("moderate", "q"): 10.0}
-    items = tuple((n, "r", *where, "heldout-0", score, 50) for n, (where, score) in enumerate(scores.items()))
+    items = tuple((n, "r", *where, "heldout-0", score, 50, "") for n, (where, score) in enumerate(scores.items()))
     numbers = adherence_numbers(items)
     assert (numbers["order_accuracy"], numbers["order_accuracy_stderr"]) == (0.5, pytest.approx(0.5))
-    numbers = adherence_numbers((*items[:2], (9, "r", "low", "s", "heldout-0", None, 50)))
+    numbers = adherence_numbers((*items[:2], (9, "r", "low", "s", "heldout-0", None, 50, "")))
     assert numbers["macro_accuracy"] == 1
     assert math.isnan(numbers["macro_accuracy_stderr"])
