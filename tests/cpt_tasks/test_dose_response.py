@@ -79,6 +79,20 @@ def test_monotone_shares_count_complete_prompts_only() -> None:
     assert [value(name, rows) for name in ("monotone_share", "strict_monotone_share")] == pytest.approx([2 / 3, 1 / 3])
 
 
+def test_a_target_without_a_response_breaks_the_order_and_is_left_out_of_the_rest() -> None:
+    rows = student(lambda t: t)
+    silent = rows.assign(score=rows["score"].where(rows["target"] > 10, 0))
+    silent.loc[(silent["user_prompt_id"] == "a") & (silent["target"] == 10), "reason"] = "no_response"
+    silent.loc[silent["user_prompt_id"] == "b", "score"] = rows["score"]
+    values = {name: value(name, silent) for name in STATISTICS}
+    expected = {"calibration_slope": 1, "dynamic_range": 80, "mean_absolute_error": 0, "dead_zone": 0}
+    expected |= {"saturation_point": 90, "monotone_share": 0.5, "strict_monotone_share": 0.5}
+    assert values == pytest.approx(expected)
+    nothing = {name: value(name, rows.assign(score=0, reason="no_response")) for name in STATISTICS}
+    shares = {"monotone_share": 0, "strict_monotone_share": 0}
+    assert nothing == pytest.approx(dict.fromkeys(STATISTICS, NAN) | shares, nan_ok=True)
+
+
 @pytest.mark.parametrize(
     ("curve", "stretch", "point"),
     [
