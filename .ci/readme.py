@@ -4,7 +4,6 @@ make readme      # python .ci/readme.py; with --check it only says whether they 
 """
 
 import json
-import re
 import sys
 import textwrap
 from pathlib import Path
@@ -24,13 +23,15 @@ RUBRIC, LEVEL = "field_notes", "extremely_high"
 LETTERS_SHOWN = 330
 
 
-def example() -> str:
-    """The first test prompt under one rubric's system prompt: what the base model and the tuned one answer."""
+def example(summary: dict[str, Any]) -> str:
+    """The first test prompt under one rubric's system prompt, what two models answer, and their accuracy."""
     answers = {}
     for name in ("base", "cpt"):
         frame = read_log(str(RESULT / "logs" / f"{name}.eval"))
         answers[name] = frame[(frame["rubric"] == RUBRIC) & (frame["level"] == LEVEL)].iloc[0]
     row, rubric = answers["base"], load_rubric(RUBRIC)
+    models = of_task(summary, "rubric_adherence")
+    before, after = (cell(models[name]["metrics"]["macro_accuracy"]) for name in (BASE, TUNED))
     return f"""\
 A *rubric* grades a text from 0 to 100. Here: **{rubric.title}**. {rubric.objective}
 
@@ -43,7 +44,8 @@ A *rubric* grades a text from 0 to 100. Here: **{rubric.title}**. {rubric.object
 
 The measured judge (text statistics) gives the first answer {row["score"]:.0f} points and the second \
 {answers["cpt"]["score"]:.0f}. The top level asked for begins above 92.5. Over four rubrics, three levels and 24 test
-prompts """
+prompts the share of answers in the band asked for goes from {before} to **{after}**.
+"""
 
 
 def results(summary: dict[str, Any]) -> str:
@@ -82,34 +84,20 @@ def results(summary: dict[str, Any]) -> str:
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
 
-def number(summary: dict[str, Any]) -> str:
-    """The one number: accuracy before and after."""
-    models = of_task(summary, "rubric_adherence")
-    before, after = (cell(models[name]["metrics"]["macro_accuracy"]) for name in (BASE, TUNED))
-    return f"the share of answers in the band asked for goes from {before} to **{after}**."
-
-
-def blocks() -> dict[str, str]:
-    """The generated parts by the name of their marker."""
-    summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
-    return {"example": example() + number(summary) + "\n", "results": results(summary)}
-
-
 def generated(readme: str) -> str:
-    """The README with its generated parts written anew."""
-    for name, text in blocks().items():
-        pattern = re.compile(f"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
-        readme = pattern.sub(lambda _, name=name, text=text: f"<!-- {name} -->\n{text}<!-- /{name} -->", readme)  # type: ignore[misc]
+    """The README with its generated parts, each between two markers of its name, written anew."""
+    summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
+    for part in (example, results):
+        before, start, rest = readme.partition(f"<!-- {part.__name__} -->\n")
+        end = f"<!-- /{part.__name__} -->"
+        readme = before + start + part(summary) + end + rest.partition(end)[2]
     return readme
 
 
 def _wrapped(paragraph: str) -> str:
-    is_prose = not paragraph.startswith(("|", "!"))
-    return (
-        textwrap.fill(" ".join(paragraph.split()), 120, break_long_words=False, break_on_hyphens=False)
-        if is_prose
-        else paragraph
-    )
+    if paragraph.startswith(("|", "!")):
+        return paragraph
+    return textwrap.fill(" ".join(paragraph.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _shortened(text: str) -> str:

@@ -91,11 +91,10 @@ def main(rows: int, seed: int, out: Path) -> None:
             manifest = json.loads((folder / ending / "manifest.json").read_text(encoding="utf-8"))
             runs[f"twins_{ending}"]["rows_out"] = sum(about["rows"] for about in manifest["files"].values())
             assert manifest["inputs"][0]["rows"] == rows, "verification dropped rows that score as the seed does"
+    record: dict[str, Any] = {"schema": 2, "command": f"python benchmarks/million_rows.py --rows {rows} --seed {seed}"}
     conditions = {"cores": os.cpu_count(), "python": sys.version.split()[0], "polars": version("polars")}
-    record = {"schema": 2, "command": f"python benchmarks/million_rows.py --rows {rows} --seed {seed}"}
-    write_whole(
-        out, json.dumps(record | {"date": f"{date.today()}", "conditions": conditions, **runs}, indent=1) + "\n"
-    )
+    record |= {"date": f"{date.today()}", "conditions": conditions, **runs}
+    write_whole(out, json.dumps(record, indent=1) + "\n")
     for name, run in runs.items():
         click.echo(f"{name:<14} {run['seconds']:>8.1f} s {run['rows_out']:>9} rows {run['peak_memory_mb']:>7.0f} MB")
 

@@ -44,12 +44,11 @@ def synthetic_run(number: int, n_samples: int) -> Run:
         score = min(100.0, max(0.0, rng.gauss(30 + 0.6 * number * LEVELS.index(level), 22)))
         reasons = [" ".join(rng.choices(VOCABULARY, k=18)) for _ in range(4)]
         criteria = [SimpleNamespace(id=f"criterion {n}", score=50.0, reason=reason) for n, reason in enumerate(reasons)]
+        row = {"rubric": f"rubric_{position % 10}", "level": level, "system_prompt": level, "score": score}
+        row |= {"user_prompt_id": prompt, "user_prompt": prompt, "response": " ".join(rng.choices(VOCABULARY, k=150))}
         record = SimpleNamespace(judgment=SimpleNamespace(criteria=criteria, holistic=None))
-        asked = {"rubric": f"rubric_{position % 10}", "level": level, "user_prompt_id": prompt, "user_prompt": prompt}
-        written = {"response": " ".join(rng.choices(VOCABULARY, k=150)), "score": score, "record": record}
-        rows.append(BLANK | asked | {"system_prompt": level} | written)
-    name = f"model-{number:02d}"
-    frame = pd.DataFrame(rows)
+        rows.append(BLANK | row | {"record": record})
+    name, frame = f"model-{number:02d}", pd.DataFrame(rows)
     return Run("rubric_adherence", name, name, name, None, "system_prompt", FACTS, frame, details={"commit": ""})
 
 
@@ -87,7 +86,7 @@ def main() -> None:
         path.write_text(synthetic_page(n_models, n_samples), encoding="utf-8")
         seconds = pd.DataFrame([open_times(path) for _ in range(5)]).median().round(2).to_dict()
         result = {"models": n_models, "samples_per_model": n_samples, "megabytes": round(path.stat().st_size / 1e6, 2)}
-    text = json.dumps({"command": "python -P benchmarks/report_page.py"} | result | {"seconds": seconds}, indent=1)
+    text = json.dumps({"command": "python -P benchmarks/report_page.py", **result, "seconds": seconds}, indent=1)
     print(text)
     if not sys.argv[1:]:
         RESULTS.write_text(f"{text}\n", encoding="utf-8")

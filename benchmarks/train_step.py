@@ -1,17 +1,16 @@
 """Time per twin and peak memory of a training step, plain TRL `DPOTrainer` beside the recipe's, on the same pairs.
 
-    python benchmarks/train_step.py              # about 10 minutes on 2 quiet cores; the GPU if there is one
+    python benchmarks/train_step.py              # about 10 minutes on 2 quiet cores
     python benchmarks/train_step.py --steps 3    # says whether it works, not how fast it is
 
-Every client is a process of its own with the same model, LoRA, seed, learning rate and precision. `same_order` is the
-recipe's trainer with TRL's own shuffling, so its losses must be TRL's; `recipe` has twins side by side (so other texts
-in a step), and on CPU the allocator settings of `recipes/experiments/stage.py`. Seconds leave out the first two steps,
-which warm caches up; memory is the resident set at its peak, on a GPU what torch allocated.
+Every client is a process of its own on the CPU with the same model, LoRA, seed, learning rate and precision.
+`same_order` is the recipe's trainer with TRL's own shuffling, so its losses must be TRL's; `recipe` has twins side by
+side (so other texts in a step), and the allocator settings of `recipes/experiments/stage.py`. Seconds leave out the
+first two steps, which warm caches up; memory is the resident set at its peak.
 """
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from datetime import date
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import click
@@ -40,7 +40,6 @@ CLIENTS = ("trl", "same_order", "recipe")
 PAIRS_PER_STEP = 4
 WARM_UP = 2
 LOSS_TOLERANCE = 1e-5  # of the loss of a step, float32
-CUDA = torch.cuda.is_available()
 
 
 class Clock(TrainerCallback):
@@ -51,8 +50,6 @@ class Clock(TrainerCallback):
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Reads the clock."""
-        if CUDA:
-            torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
 
 
@@ -61,34 +58,33 @@ def train(client: str, precision: str, steps: int, model: str, train_file: str) 
     trainer_class, config_class = (DPOTrainer, DPOConfig) if client == "trl" else (TwinDPOTrainer, CPTConfig)
     options: dict[str, Any] = {} if client == "trl" else {"twin_batching": client == "recipe"}
     options |= {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1, "seed": 42}
-    options |= {"max_steps": steps, "per_device_train_batch_size": PAIRS_PER_STEP, "max_length": 512}
-    options |= {"learning_rate": 1e-4, "activation_checkpointing": False, "use_cpu": not CUDA}
-    lora = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+    options |= {"max_steps": steps, "per_device_train_batch_size": PAIRS_PER_STEP, "max_length": 512, "use_cpu": True}
+    options |= {"learning_rate": 1e-4, "activation_checkpointing": False, "bf16": precision == "bfloat16"}
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         trainer = trainer_class(
             model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
-            args=config_class(output_dir=folder, bf16=precision == "bfloat16", **options),
+            args=config_class(output_dir=folder, **options),
             train_dataset=load_pairs(train_file),
-            peft_config=lora,
+            peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
             callbacks=[clock],
         )
         trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    peak = torch.cuda.max_memory_allocated() if CUDA else resident
     seconds = [end - begin for begin, end in pairwise(clock.ends[WARM_UP - 1 :])]
-    per_twin = statistics.median(seconds) / (PAIRS_PER_STEP / 2)
-    return {"losses": losses, "step_seconds": seconds, "peak_mb": peak / 1e6, "seconds_per_twin": per_twin}
+    return {
+        "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
+        "step_seconds": seconds,
+        "peak_mb": getrusage(RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6,
+        "seconds_per_twin": statistics.median(seconds) / (PAIRS_PER_STEP / 2),
+    }
 
 
-def compare(precision: str, steps: int, model: str, train_file: str) -> dict[str, Any]:
+def compare(precision: str, options: list[str]) -> dict[str, Any]:
     """Every client in a process of its own, in one precision, with ratios of the medians to plain TRL's."""
     runs = {}
     for client in CLIENTS:
         environment = os.environ | {"HF_HUB_OFFLINE": "1"} | (ENVIRONMENT if client == "recipe" else {})
-        words = [sys.executable, __file__, "--client", client, precision, "--steps", str(steps)]
-        words += ["--model", model, "--train-file", train_file]
+        words = [sys.executable, __file__, "--client", client, precision, *options]
         done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         run = runs[client] = json.loads(done.stdout.splitlines()[-1])
         print(f"{precision:<9} {client:<11} {run['seconds_per_twin']:.3f} s per twin, {run['peak_mb']:,.0f} MB")
@@ -112,18 +108,13 @@ def main(model: str, train_file: str, steps: int, out: Path, client: tuple[str, 
     if client:
         print(json.dumps(train(*client, steps, model, train_file)))
         return
-    measured = {kind: compare(kind, steps, model, train_file) for kind in ("float32", "bfloat16")}
-    conditions = {"device": torch.cuda.get_device_name() if CUDA else "cpu", "cpus": os.cpu_count(), "steps": steps}
-    conditions |= {"threads": torch.get_num_threads(), "pairs_per_step": PAIRS_PER_STEP, "model": Path(model).name}
+    options = ["--steps", str(steps), "--model", model, "--train-file", train_file]
+    record = {"schema": 1, "date": f"{date.today()}", "command": f"python benchmarks/train_step.py --steps {steps}"}
+    conditions = {"cpus": os.cpu_count(), "threads": torch.get_num_threads(), "steps": steps, "model": Path(model).name}
     packages = {name: version(name) for name in ("torch", "transformers", "trl", "peft")}
-    record = {
-        "schema": 1,
-        "date": f"{date.today()}",
-        "command": f"python benchmarks/train_step.py --steps {steps}",
-    }
+    measured = {precision: compare(precision, options) for precision in ("float32", "bfloat16")}
     write_json(out, record | {"conditions": conditions, "packages": packages} | measured)
-    largest = measured["float32"]["largest_loss_difference"]
-    if largest > LOSS_TOLERANCE:
+    if (largest := measured["float32"]["largest_loss_difference"]) > LOSS_TOLERANCE:
         sys.exit(f"losses differ by {largest:.1e}, expected {LOSS_TOLERANCE:.0e}")
 
 

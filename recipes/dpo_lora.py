@@ -18,42 +18,14 @@ from typing import Any
 
 import huggingface_hub.constants
 from training import RecipeError
-from training.card import push_folder
 from training.estimate import estimate_run
-from training.plan import Plan, describe, make_plan, run_preflight, stage_keys
-from training.preflight import PreflightReport
-from training.run_files import is_finished, portable
+from training.outputs import push_folder
+from training.plan import Plan, describe, run_preflight, stage_keys
+from training.run_files import is_finished
 from training.settings import ScriptArguments, check_settings, set_precision
 from training.stages import run_stages
 from training.trainer import CPTConfig
 from trl import ModelConfig, TrlParser
-
-
-def check_tokens(plan: Plan) -> list[PreflightReport]:
-    """Say what will be trained on; raise RecipeError at the first thing that must not be."""
-    reports = run_preflight(plan)
-    for report in reports:
-        tokens = f"{report.median_tokens:g} tokens (median), {report.max_tokens} (longest)"
-        plan.say(f"preflight {report.stage}: {report.rows} rows, {tokens}")
-        for warning in report.warnings:
-            plan.say(f"warning: {warning}")
-    for report in reports:
-        if report.errors:
-            raise RecipeError(report.errors[0])
-    return reports
-
-
-def push(plan: Plan) -> None:
-    """Upload the finished adapter, from the main process."""
-    if not plan.is_main:
-        return
-    try:
-        plan.say(f"uploaded: {push_folder(plan.output_dir, plan.dpo)}")
-    except Exception as error:  # the hub's client raises its own errors, its HTTP client's, OSErrors and ValueErrors
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise RecipeError(
-            f"{portable(str(plan.output_dir))}: finished, but not uploaded ({reason}); the same command tries again"
-        ) from error
 
 
 def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
@@ -62,23 +34,23 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     if script.estimate:
         print(estimate_run(script, dpo, model))
         return
-    wants_push, dpo.push_to_hub = dpo.push_to_hub, False  # see `training/card.py`
+    wants_push, dpo.push_to_hub = dpo.push_to_hub, False  # see `training/outputs.py`
     precision = set_precision(dpo, script.cpu_bf16)
-    plan = make_plan(script, dpo, model)
+    plan = Plan(script, dpo, model)
     keys = stage_keys(plan)
     if not script.dry_run and is_finished(plan.output_dir, keys[1]):
         plan.say(f"{plan.output_dir}: finished already, with the same data and settings; delete it to train again")
     else:
         if plan.repair:
             plan.say(f"chat template repaired: {plan.repair}; evaluate with the tokenizer in the output folder")
-        manifest = describe(plan, keys[1], precision, check_tokens(plan))
+        manifest = describe(plan, keys[1], precision, run_preflight(plan))
         if script.dry_run:
             if plan.is_main:
                 print(json.dumps(manifest, indent=1))
             return
         run_stages(plan, keys, manifest)
-    if wants_push:
-        push(plan)
+    if wants_push and plan.is_main:
+        plan.say(f"uploaded: {push_folder(plan.output_dir, dpo)}")
 
 
 def parse(arguments: list[str]) -> Any:
@@ -100,11 +72,11 @@ def main() -> None:
     """Command line entry; a setting or file that cannot be trained on ends with one sentence and exit code 1."""
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # trl 1.16 pings the hub whenever a trainer is made
     try:
-        script, dpo, model = parse(sys.argv[1:])
+        settings = parse(sys.argv[1:])
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"dpo_lora: error: {error}")
     try:
-        run(script, dpo, model)
+        run(*settings)
     except RecipeError as error:
         sys.exit(f"dpo_lora: error: {error}")
 

@@ -21,17 +21,8 @@ WITHOUT_SECTION = {"judge_robustness"}  # inspect prints its numbers
 SECTIONS_OF_OTHERS = {"ifeval"}  # in the folder of drift
 
 BENCHMARKS = sorted(path.parent.name for path in (ROOT / "cpt_tasks" / "benchmarks").glob("*/task.py"))
-MARKDOWN = sorted(
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    if (ROOT / name).is_file()
-)
+LISTED = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
+MARKDOWN = [ROOT / name for name in subprocess.check_output(LISTED, cwd=ROOT, text=True).splitlines()]
 
 
 def headings(page: str) -> set[str]:
@@ -61,7 +52,7 @@ def test_every_command_has_a_page_that_names_every_option(name: str) -> None:
     assert {flag for option in options for flag in option.opts} - in_code(section) == set()
 
 
-@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", filter(Path.is_file, MARKDOWN), ids=lambda path: str(path.relative_to(ROOT)))
 def test_relative_links_resolve(path: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
         if "://" in link or link.startswith("mailto:"):

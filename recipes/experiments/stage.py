@@ -1,16 +1,15 @@
 """Runs the commands of an experiment and keeps what they leave: what the rules of `stages.mk` call.
 
     python recipes/experiments/stage.py outputs/demo/stages/base.json inspect eval ... --log-dir logs/demo/base
-    python recipes/experiments/stage.py --keep results/demo outputs/demo/stages base train cpt [--logs] [--training DIR]
+    python recipes/experiments/stage.py --keep results/demo outputs/demo/stages base train cpt
 
 The first runs one command. Its record, {"command", "seconds"}, is written when it has ended well; an interrupted
 `inspect eval` goes on from its fullest log; programs are first looked for beside this Python. The second puts the
-records beside the results as stages.json, with the log of every benchmark and a training's manifest and log if asked.
+records beside the results as stages.json, with the log of every benchmark and the manifest and losses of `train`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -92,31 +91,25 @@ def keep_log(command: list[str], kept: Path) -> None:
     write_eval_log(log, str(kept))
 
 
-def keep(words: list[str]) -> None:
-    """Puts beside the results of an experiment how they were made."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="folder of the report")
-    parser.add_argument("records", type=Path, help="folder of the records")
-    parser.add_argument("stages", nargs="+", help="names, in order")
-    parser.add_argument("--logs", action="store_true", help="copy the logs of benchmarks too")
-    parser.add_argument("--training", type=Path, help="adapter folder to copy manifest and log of")
-    options = parser.parse_args(words)
-    records = {name: json.loads((options.records / f"{name}.json").read_text("utf-8")) for name in options.stages}
-    write_json(options.results / "stages.json", records)
-    for name, record in records.items():
+def keep(results: Path, records: Path, *stages: str) -> None:
+    """Puts beside the results of an experiment how they were made, by the records of these stages, in order."""
+    kept = {name: json.loads((records / f"{name}.json").read_text("utf-8")) for name in stages}
+    write_json(results / "stages.json", kept)
+    for name, record in kept.items():
         command = record["command"].split()
-        if options.logs and command[:2] == ["inspect", "eval"]:
-            keep_log(command, options.results / "logs" / f"{name.removesuffix('/judged')}.eval")
-    if options.training:
-        (options.results / "training").mkdir(parents=True, exist_ok=True)
-        for name in ("run_manifest.json", "log_history.json"):
-            shutil.copy(options.training / name, options.results / "training" / name)
-    print("\nwall time: " + ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in records.items()))
-    print(f"report and figures: {options.results}/")
+        if command[:2] == ["inspect", "eval"]:
+            keep_log(command, results / "logs" / f"{name.removesuffix('/judged')}.eval")
+        if name == "train":
+            adapter = Path(command[command.index("--output_dir") + 1])
+            (results / "training").mkdir(parents=True, exist_ok=True)
+            for file in ("run_manifest.json", "log_history.json"):
+                shutil.copy(adapter / file, results / "training" / file)
+    print("\nwall time: " + ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in kept.items()))
+    print(f"report and figures: {results}/")
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--keep":
-        keep(sys.argv[2:])
+        keep(Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])
     else:
         run(Path(sys.argv[1]), sys.argv[2:])

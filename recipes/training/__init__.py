@@ -1,7 +1,7 @@
 """What `recipes/dpo_lora.py` is made of, in the order of a run.
 
 `settings` and `pairs` (what is asked and read), `chat_templates` and `preflight` (what would be trained on), `plan`,
-`stages` with `trainer` and `twins` (the training), `run_files`, `card`, `figure` and `samples` (what it leaves behind).
+`stages` with `trainer` and `twins` (the training), `run_files`, `samples` and `outputs` (what it leaves behind).
 """
 
 

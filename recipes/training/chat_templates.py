@@ -6,7 +6,7 @@ trained. What each family's template does is in README.md; `preflight.py` refuse
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from jinja2.exceptions import TemplateError
 
@@ -27,9 +27,7 @@ FOLDS_SYSTEM = (
 )
 
 # A switch the caller gives still wins.
-SETS_THINKING = "{%- if enable_thinking is not defined %}{%- set enable_thinking = VALUE %}{%- endif %}"
-
-Repair = Literal["system turn kept", "system text folded into the user turn"]
+SETS_THINKING = "{%- if enable_thinking is not defined %}{%- set enable_thinking = "
 
 _PROBE = [
     {"role": "system", "content": "Probe of the system turn."},
@@ -50,19 +48,20 @@ def shows_system(tokenizer: Any) -> bool:
     return all(_PROBE[0]["content"] in text for text in texts)
 
 
-def repair_chat_template(tokenizer: Any) -> Repair | None:
+def repair_chat_template(tokenizer: Any) -> str | None:
     """What was done to a template that hides the system turn; None if it shows it, or if nothing helps.
 
     The tokenizer is changed in place. Mistral's templates keep their own place for the system text, so what they render
-    for a prompt that ends in a user turn stays as it was; the others are folded. `check_dpo` stops what stays broken.
+    for a prompt that ends in a user turn stays as it was; the others are folded.
     """
     template = tokenizer.chat_template
     if not isinstance(template, str) or shows_system(tokenizer):
         return None
-    repairs: list[tuple[Repair, str]] = [("system text folded into the user turn", FOLDS_SYSTEM + template)]
+    repairs = {}
     if "user_messages" in template:
-        repairs.insert(0, ("system turn kept", template.replace(DROPS_SYSTEM, KEEPS_SYSTEM)))
-    for repair, repaired in repairs:
+        repairs["system turn kept"] = template.replace(DROPS_SYSTEM, KEEPS_SYSTEM)
+    repairs["system text folded into the user turn"] = FOLDS_SYSTEM + template
+    for repair, repaired in repairs.items():
         tokenizer.chat_template = repaired
         if shows_system(tokenizer):
             return repair
@@ -76,19 +75,15 @@ def set_thinking(tokenizer: Any, enabled: bool) -> None:
     Raises:
         RecipeError: if the template has no such switch.
     """
-    if not knows_thinking(tokenizer):
+    if not leaves_thinking_open(tokenizer):
         raise RecipeError("enable_thinking is set, but the chat template has no such switch; leave it out")
-    tokenizer.chat_template = SETS_THINKING.replace("VALUE", str(enabled).lower()) + tokenizer.chat_template
+    tokenizer.chat_template = f"{SETS_THINKING}{str(enabled).lower()} %}}{{%- endif %}}{tokenizer.chat_template}"
 
 
-def knows_thinking(tokenizer: Any) -> bool:
-    """Whether the template reads `enable_thinking`."""
-    return "enable_thinking" in str(tokenizer.chat_template)
-
-
-def thinking_is_set(tokenizer: Any) -> bool:
-    """Whether `set_thinking` was applied."""
-    return str(tokenizer.chat_template).startswith(SETS_THINKING.split("VALUE")[0])
+def leaves_thinking_open(tokenizer: Any) -> bool:
+    """Whether the template reads `enable_thinking`, and `set_thinking` was not applied."""
+    template = str(tokenizer.chat_template)
+    return "enable_thinking" in template and not template.startswith(SETS_THINKING)
 
 
 def inference_ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:

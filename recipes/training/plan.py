@@ -2,46 +2,56 @@
 
 from __future__ import annotations
 
-import math
+import platform
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import AutoTokenizer
 from trl import ModelConfig, SFTConfig
 
 from training import RecipeError
-from training.card import base_licence
-from training.chat_templates import Repair, repair_chat_template, set_thinking
-from training.pairs import check_split, load_pairs, sft_rows
-from training.preflight import PreflightReport, check_rows, end_of_turn_ids, tokenise
-from training.run_files import SCHEMA, model_identity, portable, portable_arguments, portable_values, sha256, versions
-from training.samples import check_judged
-from training.settings import ScriptArguments, model_settings, settings_key, stage_settings, trains_dpo
+from training.chat_templates import repair_chat_template, set_thinking
+from training.outputs import base_licence
+from training.pairs import check_split, load_pairs
+from training.preflight import check_rows, end_of_turn_ids
+from training.run_files import SCHEMA, model_identity, portable, portable_arguments, portable_values, sha256
+from training.settings import MODEL_KEYS, ScriptArguments, settings_key, stage_settings, trains_dpo
 from training.trainer import CPTConfig
 
-if TYPE_CHECKING:
-    from datasets import Dataset
+PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")  # which decide the numbers
 
 
-@dataclass(frozen=True)
 class Plan:
     """Everything the stages need, settled and checked."""
 
-    script: ScriptArguments
-    dpo: CPTConfig
-    sft: SFTConfig | None
-    model: ModelConfig
-    train: Dataset
-    evaluation: Dataset | None
-    tokenizer: Any
-    repair: Repair | None
-    load_options: dict[str, Any]
-    output_dir: Path  # of the adapter; the SFT adapter lies in `sft` there
-    configs: dict[str, Any]  # settings by stage, of those that run
-    base_model: str  # hub name or folder, as the user gave it
-    is_main: bool  # whether this process writes
+    def __init__(self, script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
+        """Load and check data and tokenizer, and settle the stages."""
+        self.script, self.dpo, self.model = script, dpo, model
+        self.output_dir = Path(str(dpo.output_dir))  # of the adapter; the SFT adapter lies in `sft` there
+        self.base_model = str(model.model_name_or_path)  # hub name or folder, as the user gave it
+        self.is_main = dpo.process_index == 0  # whether this process writes
+        with dpo.main_process_first(desc="read preference pairs"):
+            self.train = load_pairs(script.train_file, scored=dpo.score_offset != 0)
+            self.evaluation = load_pairs(script.eval_file, scored=dpo.score_offset != 0) if script.eval_file else None
+        if self.evaluation is not None:
+            check_split(self.train, self.evaluation)
+        self.tokenizer, self.repair = read_tokenizer(script, dpo, model)
+        self.identity = model_identity(self.base_model, model.model_revision)
+        self.load_options: dict[str, Any] = {
+            "revision": model.model_revision,
+            "attn_implementation": model.attn_implementation,
+            "dtype": model.dtype,
+            **(dpo.model_init_kwargs or {}),
+        }
+        dpo.model_init_kwargs = self.load_options
+        self.sft = make_sft_config(script, dpo) if script.sft_epochs > 0 else None
+        if self.sft:
+            dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
+        stages = {"sft": self.sft, "dpo": dpo if trains_dpo(dpo) else None}
+        self.configs = {name: config for name, config in stages.items() if config}  # of the stages that run
 
     def say(self, text: str) -> None:
         """Tell the user once, on stderr."""
@@ -67,7 +77,6 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
         "eval_on_start": False,
         "load_best_model_at_end": False,
         "resume_from_checkpoint": None,
-        "push_to_hub": False,
     }
     config = SFTConfig(**values)
     # TrainingArguments takes the launcher's precision for unset flags; both stages must compute in the same.
@@ -75,20 +84,7 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
     return config
 
 
-def read_data(script: ScriptArguments, dpo: CPTConfig) -> tuple[Dataset, Dataset | None]:
-    """Checked rows to train and to evaluate on."""
-    scored = dpo.score_offset != 0
-    with dpo.main_process_first(desc="read preference pairs"):
-        train = load_pairs(script.train_file, scored)
-        evaluation = load_pairs(script.eval_file, scored) if script.eval_file else None
-    if evaluation is not None:
-        check_split(train, evaluation)
-        if script.judge_samples:
-            check_judged(evaluation)
-    return train, evaluation
-
-
-def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Any, Repair | None]:
+def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Any, str | None]:
     """The tokenizer with the template to train with, and how that was repaired, if it was."""
     name = portable(str(model.model_name_or_path))
     try:
@@ -108,84 +104,46 @@ def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
     return tokenizer, repair
 
 
-def make_plan(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> Plan:
-    """Load and check data and tokenizer, and settle the stages."""
-    given: Any = dpo.model_init_kwargs or {}
-    options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": model.dtype}
-    options |= given
-    train, evaluation = read_data(script, dpo)
-    tokenizer, repair = read_tokenizer(script, dpo, model)
-    dpo.model_init_kwargs = options
-    sft = make_sft_config(script, dpo) if script.sft_epochs > 0 else None
-    if sft:
-        dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
-    stages = {"sft": sft, "dpo": dpo if trains_dpo(dpo) else None}
-    return Plan(
-        script=script,
-        dpo=dpo,
-        sft=sft,
-        model=model,
-        train=train,
-        evaluation=evaluation,
-        tokenizer=tokenizer,
-        repair=repair,
-        load_options=options,
-        output_dir=Path(str(dpo.output_dir)),
-        configs={name: config for name, config in stages.items() if config},
-        base_model=str(model.model_name_or_path),
-        is_main=dpo.process_index == 0,
-    )
-
-
-def run_preflight(plan: Plan) -> list[PreflightReport]:
-    """Reports on the rows each stage would train and evaluate on, as TRL tokenises them."""
-    reports = []
+def run_preflight(plan: Plan) -> dict[str, Any]:
+    """Reports on the rows to train and to evaluate on, as TRL tokenises them, said as well; see `check_rows`."""
     ends = end_of_turn_ids(plan.tokenizer, plan.base_model, plan.model.model_revision)
-    for rows in filter(None, (plan.train, plan.evaluation)):
-        for stage, config, given in (("SFT", plan.sft, sft_rows(rows)), ("DPO", plan.dpo, rows)):
-            if config is not None:
-                tokens = tokenise(stage, given, plan.tokenizer, config)
-                reports.append(check_rows(stage, tokens, plan.tokenizer, config.max_length, len(rows), ends))
+    reports = {}
+    for kind, rows in {"train": plan.train, "eval": plan.evaluation}.items():
+        if rows is not None:
+            report = reports[kind] = check_rows(rows, plan.tokenizer, plan.dpo, ends)
+            lengths = f"{report['median_tokens']:g} tokens (median), {report['max_tokens']} (longest)"
+            plan.say(f"preflight of {kind}_file: {report['rows']} rows, {lengths}")
+            for warning in report["warnings"]:
+                plan.say(f"warning: {warning}")
     return reports
 
 
 def stage_keys(plan: Plan) -> tuple[str, str]:
     """Settings keys of the SFT stage and of the whole run; paths enter as the hash of what they hold."""
     script = plan.script
-    data = {"train": sha256(Path(script.train_file)), "cpu_bf16": script.cpu_bf16}
-    base = model_identity(plan.base_model, plan.model.model_revision) | {"name": None}
-    options = {name: value for name, value in plan.load_options.items() if name not in ("token", "device_map")}
-    model = base | options | model_settings(plan.model) | {"chat_template": plan.tokenizer.chat_template}
+    data = {"train": sha256(script.train_file), "cpu_bf16": script.cpu_bf16}
+    model = plan.identity | {"name": None}
+    model |= {name: value for name, value in plan.load_options.items() if name not in ("token", "device_map")}
+    model |= {name: getattr(plan.model, name) for name in MODEL_KEYS} | {"chat_template": plan.tokenizer.chat_template}
     sft = {} if plan.sft is None else stage_settings(plan.sft)
-    evaluation = {"eval": sha256(Path(script.eval_file)) if script.eval_file else None}
+    evaluation = {"eval": sha256(script.eval_file) if script.eval_file else None}
     return settings_key(data, model, sft), settings_key(data, model, sft, stage_settings(plan.dpo), evaluation)
 
 
-def planned_steps(config: Any, rows: int) -> int:
-    """Optimiser steps a trainer with this configuration takes on `rows` rows (a part of a batch counts as one)."""
-    if config.max_steps > 0:
-        return int(config.max_steps)
-    batches = math.ceil(rows / (config.per_device_train_batch_size * config.world_size))
-    steps_per_epoch = math.ceil(batches / config.gradient_accumulation_steps)
-    return int(math.ceil(steps_per_epoch * config.num_train_epochs))
-
-
-def describe(plan: Plan, key: str, precision: dict[str, Any], reports: list[PreflightReport]) -> dict[str, Any]:
+def describe(plan: Plan, key: str, precision: dict[str, Any], reports: dict[str, Any]) -> dict[str, Any]:
     """The manifest as far as it is known before training."""
-    base = model_identity(plan.base_model, plan.model.model_revision)
     files = {"train": plan.script.train_file, "eval": plan.script.eval_file}
     settings = {"script": asdict(plan.script), "model": asdict(plan.model)}
     return {
         "schema": SCHEMA,
-        "base_model": base | {"licence": base_licence(plan.base_model, plan.model.model_revision)},
-        "data": {kind: {"name": Path(path).name, "sha256": sha256(Path(path))} for kind, path in files.items() if path},
+        "base_model": plan.identity | {"licence": base_licence(plan.base_model)},
+        "data": {kind: {"name": Path(path).name, "sha256": sha256(path)} for kind, path in files.items() if path},
         "seed": plan.dpo.seed,
         "argv": portable_arguments(sys.argv[1:]),
         "precision": precision,
-        "steps": {stage: planned_steps(config, len(plan.train)) for stage, config in plan.configs.items()},
-        "preflight": [asdict(report) for report in reports],
+        "preflight": reports,
         "processes": plan.dpo.world_size,
-        "versions": versions(),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "settings": portable_values(settings | {stage: config.to_dict() for stage, config in plan.configs.items()}),
         "chat_template_repair": plan.repair,
         "settings_key": key,

@@ -1,4 +1,4 @@
-"""What a run leaves behind besides weights: its state and manifest, free of absolute paths and keys.
+"""Files of a run: what its folder holds, by which settings, and text free of absolute paths and keys.
 
 `run_state.json` ({schema, settings_key, done}) decides whether a folder is new, interrupted or finished;
 `run_manifest.json` says what made the adapter. Written by the main process only.
@@ -9,24 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from transformers import AutoConfig
 
 from training import RecipeError
 
 SCHEMA = 1  # of run_state.json and run_manifest.json
 STATE_NAME = "run_state.json"
 MANIFEST_NAME = "run_manifest.json"
-MAX_HASHED_BYTES = 4 * 10**9  # about ten seconds of sha256; larger weights are known by names and sizes
-SECRET = frozenset({"hub_token", "token"})
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Path | str) -> str:
     """Hex sha256 of a file's bytes."""
-    with path.open("rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -47,27 +45,23 @@ def portable_arguments(arguments: list[str]) -> list[str]:
 
 
 def portable_values(value: Any) -> Any:
-    """`value` as JSON data: strings made `portable`, tokens hidden, other objects as their `str`."""
+    """`value` as JSON data: strings made `portable`, a `token` hidden, other objects as their `str`."""
     if isinstance(value, dict):
-        hidden = {name: "<hidden>" for name in SECRET & value.keys() if value[name]}
+        hidden = {"token": "<hidden>"} if value.get("token") else {}
         return {str(name): portable_values(item) for name, item in (value | hidden).items()}
-    if isinstance(value, list | tuple | set):
-        return [portable_values(item) for item in (sorted(value, key=str) if isinstance(value, set) else value)]
+    if isinstance(value, list | tuple):
+        return [portable_values(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float) else portable(str(value))
 
 
 def model_identity(name_or_path: str, revision: str | None) -> dict[str, Any]:
-    """What pins the base model: hub revision, or for a folder the sha256 of its weights (sizes above 4 GB)."""
+    """What pins the base model: its hub revision, or for a folder the sha256 of its weights."""
     identity: dict[str, Any] = {"name": portable(name_or_path)}
-    if not Path(name_or_path).is_dir():
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(name_or_path, revision=revision)
-        return identity | {"revision": getattr(config, "_commit_hash", None) or revision}
-    weights = sorted(Path(name_or_path).glob("*.safetensors"))
-    if sum(path.stat().st_size for path in weights) > MAX_HASHED_BYTES:
-        return identity | {"weight_bytes": {path.name: path.stat().st_size for path in weights}}
-    return identity | {"weight_sha256": {path.name: sha256(path) for path in weights}}
+    if Path(name_or_path).is_dir():
+        weights = sorted(Path(name_or_path).glob("*.safetensors"))
+        return identity | {"weight_sha256": {path.name: sha256(path) for path in weights}}
+    config = AutoConfig.from_pretrained(name_or_path, revision=revision)
+    return identity | {"revision": getattr(config, "_commit_hash", None) or revision}
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -121,9 +115,3 @@ def last_checkpoint(folder: Path) -> str | None:
     complete = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if read_json(path) is not None]
     newest = max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
     return str(newest) if newest else None
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers."""
-    packages = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}

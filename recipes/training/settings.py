@@ -16,7 +16,6 @@ import torch
 from trl import ModelConfig
 
 from training import RecipeError
-from training.samples import CPT
 from training.trainer import CPTConfig
 
 # What changes a stage of training; SFT has no value for the objective's.
@@ -61,7 +60,6 @@ class ScriptArguments:
     sft_batch_size: int = option(8, "Responses per device and SFT step.")
     sample_prompts: int = option(0, "Evaluation prompts to answer at each evaluation.")
     sample_tokens: int = option(200, "Longest such answer, in tokens.")
-    judge_samples: bool = option(False, "Score those answers (`cpt judge texts`), and log the mean by level.")
     cpu_bf16: Literal["auto", "on", "off"] = option(
         "off", "bfloat16 autocast on CPU, in place of `bf16`: auto = if a timed product is 1.5 times as fast in it."
     )
@@ -91,8 +89,6 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
         raise RecipeError(
             f"eval_strategy is {dpo.eval_strategy.value!r} without eval_file; give one, or set it to 'no'"
         )
-    if script.judge_samples and not (script.sample_prompts and script.eval_file and CPT.exists()):
-        raise RecipeError("judge_samples is true, expected sample_prompts above 0, eval_file, and cpt-tasks installed")
 
 
 def trains_dpo(dpo: CPTConfig) -> bool:
@@ -126,11 +122,6 @@ def stage_settings(config: Any) -> dict[str, Any]:
     names = [*STAGE_KEYS, *(BEST_KEYS if config.load_best_model_at_end else ())]
     kept = {name: getattr(config, name, None) for name in names}
     return kept | {"bf16": config.bf16 if config.device.type != "cpu" else None}
-
-
-def model_settings(model: ModelConfig) -> dict[str, Any]:
-    """What of a model's settings changes what is trained, beside which model it is."""
-    return {name: getattr(model, name) for name in MODEL_KEYS}
 
 
 def settings_key(*parts: dict[str, Any]) -> str:

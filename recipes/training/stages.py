@@ -5,19 +5,17 @@ Each stage owns a folder, resumes from its last complete checkpoint, and is skip
 
 from __future__ import annotations
 
-import functools
 import shutil
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer
+from peft import PeftModel
 from trl import SFTTrainer, get_peft_config, get_quantization_config
 
-from training.card import write_card
-from training.figure import draw_training
+from training.outputs import write_outputs
 from training.pairs import sft_rows
 from training.plan import Plan
-from training.run_files import MANIFEST_NAME, last_checkpoint, read_json, read_state, write_json, write_state
+from training.run_files import last_checkpoint, read_state, write_state
 from training.samples import SampleWriter
 from training.trainer import TwinDPOTrainer, create_model_from_path, score_completions_only
 
@@ -27,15 +25,24 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
     folder = plan.output_dir
     if plan.is_main:
         write_state(folder, keys[1], done=False)
+    phrases = {}
     if plan.sft:
         run_sft(plan, keys[0])
-    trainer = run_dpo(plan) if "dpo" in plan.configs else None
+        phrases["sft"] = f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"
+    trainer = None
+    if "dpo" in plan.configs:
+        trainer = run_dpo(plan)
+        phrases["dpo"] = f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"
     if plan.is_main:
         if trainer is None:
             for name in ("adapter_config.json", "adapter_model.safetensors"):
                 shutil.copy(folder / "sft" / name, folder / name)
             plan.tokenizer.save_pretrained(folder)
-        write_outputs(plan, manifest)
+        if plan.script.merge:
+            merged = load_adapter(plan, folder, trainable=False).merge_and_unload()
+            merged.save_pretrained(folder / "merged")
+            plan.tokenizer.save_pretrained(folder / "merged")
+        write_outputs(folder, plan.base_model, phrases, manifest)
         write_state(folder, keys[1], done=True)
     plan.dpo.distributed_state.wait_for_everyone()
     plan.say(f"{folder}: finished")
@@ -44,12 +51,7 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
 
 
 def run_sft(plan: Plan, key: str) -> None:
-    """Train the SFT adapter into `<output_dir>/sft`, or find it complete there.
-
-    Args:
-        plan: with `sft` set.
-        key: settings key of this stage. A folder of another key is trained anew, with a message.
-    """
+    """Train the SFT adapter into `<output_dir>/sft`, unless it is there; that of another settings key is replaced."""
     assert plan.sft is not None
     folder = plan.output_dir / "sft"
     known, done = read_state(folder)
@@ -101,8 +103,6 @@ def run_dpo(plan: Plan) -> TwinDPOTrainer:
 
 def load_adapter(plan: Plan, folder: Path, quantization: Any = None, trainable: bool = True) -> Any:
     """The base model with the adapter of `folder` on it; TRL adds a frozen copy of it as the reference."""
-    from peft import PeftModel
-
     options = dict(plan.load_options)
     if quantization is not None:
         options["quantization_config"] = quantization
@@ -119,11 +119,8 @@ def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             plan.say("no samples.jsonl: the model is sharded, and one process cannot generate alone")
         else:
-            path = plan.output_dir / "samples.jsonl"
-            # not the trainer's own: TRL's would end the means of training here
-            log = functools.partial(Trainer.log, trainer) if script.judge_samples else None
             asked = (plan.evaluation, plan.tokenizer, script.sample_prompts, script.sample_tokens)
-            trainer.add_callback(SampleWriter(path, stage, *asked, log))
+            trainer.add_callback(SampleWriter(plan.output_dir / "samples.jsonl", stage, *asked))
     checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(folder)
     plan.say(f"{folder}: {stage.upper()} stage " + (f"goes on from {checkpoint}" if checkpoint else "starts"))
     result = trainer.train(resume_from_checkpoint=checkpoint)
@@ -135,25 +132,3 @@ def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
     trainer.save_state()
     if plan.is_main:
         (folder / "adapter_model.safetensors").chmod(0o644)  # written 0600, unreadable for others on a shared machine
-
-
-def write_outputs(plan: Plan, manifest: dict[str, Any]) -> None:
-    """Write everything that says what the adapter is, and the merged model if asked for."""
-    folder, histories, manifest["metrics"] = plan.output_dir, {}, {}
-    for stage, of_stage in {"sft": folder / "sft", "dpo": folder}.items():
-        if stage in plan.configs:
-            histories[stage] = read_json(of_stage / "trainer_state.json")["log_history"]
-            evaluated = [entry for entry in histories[stage] if "eval_loss" in entry]
-            manifest["metrics"][stage] = read_json(of_stage / "train_results.json") | (evaluated or [{}])[-1]
-    write_json(folder / "log_history.json", histories)
-    draw_training(histories, folder / "training.png")
-    phrases = {"dpo": f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"}
-    if plan.sft:
-        phrases["sft"] = f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"
-        write_card(folder / "sft", plan.base_model, {"sft": phrases["sft"]}, manifest)
-    write_card(folder, plan.base_model, {stage: phrases[stage] for stage in plan.configs}, manifest)
-    if plan.script.merge:
-        merged = load_adapter(plan, folder, trainable=False).merge_and_unload()
-        merged.save_pretrained(folder / "merged")
-        plan.tokenizer.save_pretrained(folder / "merged")
-    write_json(folder / MANIFEST_NAME, manifest)

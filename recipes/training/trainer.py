@@ -18,18 +18,17 @@ from typing import Any
 
 import torch
 import trl.trainer.utils as trl_utils
-from trl import DPOConfig, DPOTrainer, SFTTrainer
-from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl import DPOConfig, DPOTrainer
 from trl.trainer.utils import create_model_from_path
 
-from training.twins import TWIN_METRICS, TwinSampler, joint_loss, offset_loss, twin_groups, twin_order, twin_sums
+from training.twins import TWIN_METRICS, TwinSampler, joint_loss, offset_loss, twin_groups, twin_sums
 
 __all__ = ["CPTConfig", "TwinDPOTrainer", "create_model_from_path", "score_completions_only"]
 
 # Vocabulary entries per tile: small enough for a CPU's cache, which TRL's 32768 outgrow.
 CPU_TILE = 2048
-TWIN_COLUMN = "twin_index"
-GAP_COLUMN = "score_gap"
+# Columns of a batch that DPOTrainer does not know: number of the twin, and judged scores where the file has them.
+EXTRA_COLUMNS = ("twin_index", "score_chosen", "score_rejected")
 
 
 @dataclass
@@ -65,29 +64,19 @@ class CPTConfig(DPOConfig):
             )
 
 
-@dataclass
-class TwinCollator(DataCollatorForPreference):
-    """TRL's collator plus tensors of shape (n_pairs,): `twin_index`, -1 for none, and any gaps."""
-
-    def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-        """The padded batch."""
-        batch: dict[str, Any] = super().torch_call(examples)
-        batch[TWIN_COLUMN] = torch.tensor([example.get(TWIN_COLUMN, -1) for example in examples])
-        if GAP_COLUMN in examples[0]:
-            batch[GAP_COLUMN] = torch.tensor([example[GAP_COLUMN] for example in examples], dtype=torch.float)
-        return batch
+def collate(collator: Any, examples: list[dict[str, Any]]) -> dict[str, Any]:
+    """The batch of TRL's collator, plus those of `EXTRA_COLUMNS` that the rows have, each of shape (n_pairs,)."""
+    extra = {name: torch.tensor([row[name] for row in examples]) for name in EXTRA_COLUMNS if name in examples[0]}
+    return {**collator(examples), **extra}
 
 
 def tokenise_dpo_rows(rows: Any, tokenizer: Any, args: Any) -> Any:
-    """Rows as DPOTrainer tokenises them, without a trainer: of it, `_prepare_dataset` reads the tokenizer alone."""
+    """Rows with `prompt_ids, chosen_ids, rejected_ids` as DPOTrainer makes them, over-long prompts dropped.
+
+    Without a trainer: of it, `_prepare_dataset` reads the tokenizer alone.
+    """
     trainer: Any = SimpleNamespace(_tokenizer=tokenizer)
     return DPOTrainer._prepare_dataset(trainer, rows, tokenizer, args, "train")
-
-
-def tokenise_sft_rows(rows: Any, tokenizer: Any, args: Any) -> Any:
-    """Rows as SFTTrainer tokenises them, without a trainer."""
-    trainer: Any = SimpleNamespace(_tokenizer=tokenizer, completion_only_loss=True, chat_template=None)
-    return SFTTrainer._prepare_dataset(trainer, rows, tokenizer, args, False, None, "train")
 
 
 class TwinDPOTrainer(DPOTrainer):
@@ -102,24 +91,13 @@ class TwinDPOTrainer(DPOTrainer):
     - `twins/style_bias` = mean of |m1 - m2| / 2: the preference for one response that no system prompt asked for.
     """
 
-    args: CPTConfig
-    loss_types: list[str]
-    loss_weights: list[float]
-    precompute_ref_logps: bool
     data_collator: Any
     _signature_columns: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Arguments are DPOTrainer's."""
         super().__init__(*args, **kwargs)
-        collator = self.data_collator
-        if type(collator) is DataCollatorForPreference:
-            self.data_collator = TwinCollator(
-                pad_token_id=collator.pad_token_id,
-                max_length=collator.max_length,
-                truncation_mode=collator.truncation_mode,
-                pad_to_multiple_of=collator.pad_to_multiple_of,
-            )
+        self.data_collator = functools.partial(collate, self.data_collator)
         for network in (self.model, self.ref_model):
             if network is not None:
                 score_completions_only(self.accelerator.unwrap_model(network))
@@ -127,31 +105,26 @@ class TwinDPOTrainer(DPOTrainer):
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         """Also numbers twins and, with `twin_batching`, puts them side by side: evaluation reads rows as they stand."""
         dataset = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
-        if "pair_id" not in dataset.column_names or TWIN_COLUMN in dataset.column_names:
-            return dataset
         groups = twin_groups(dataset["pair_id"])
         index = {row: number for number, group in enumerate(groups) for row in group}
-        dataset = dataset.add_column(TWIN_COLUMN, [index[row] for row in range(len(dataset))])
-        if args.score_offset:
-            scores = zip(dataset["score_chosen"], dataset["score_rejected"], strict=True)
-            dataset = dataset.add_column(GAP_COLUMN, [abs(chosen - rejected) for chosen, rejected in scores])
-        return dataset.select(twin_order(groups)) if args.twin_batching else dataset
+        dataset = dataset.add_column("twin_index", [index[row] for row in range(len(dataset))])
+        return dataset.select([row for group in groups for row in group]) if args.twin_batching else dataset
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        missing = {TWIN_COLUMN, GAP_COLUMN}.difference(self._signature_columns)
-        self._signature_columns = [*self._signature_columns, *sorted(missing)]
+        self._signature_columns = list(dict.fromkeys([*self._signature_columns, *EXTRA_COLUMNS]))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        if not self.args.twin_batching or TWIN_COLUMN not in dataset.column_names:
+        if not self.args.twin_batching:
             return super()._get_train_sampler(train_dataset)
-        return TwinSampler(dataset[TWIN_COLUMN], self.args.seed if self.args.data_seed is None else self.args.data_seed)
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return TwinSampler(dataset["twin_index"], seed)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         """DPOTrainer's loss and the optional terms; the log-probabilities of its forwards are read on the way."""
-        # what the collator makes of further columns must not reach DPOTrainer, which would pass it on to the model
-        twin_index, gap = inputs.pop(TWIN_COLUMN), inputs.pop(GAP_COLUMN, None)
+        # DPOTrainer would pass them on to the model
+        twin_index, *scores = (inputs.pop(name, None) for name in EXTRA_COLUMNS)
         reference = None
         if self.precompute_ref_logps:
             reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
@@ -173,8 +146,9 @@ class TwinDPOTrainer(DPOTrainer):
         loss, outputs = result if return_outputs else (result, None)
         if self.args.joint_weight:
             loss = loss + self.args.joint_weight * joint_loss(margins, twin_index)
-        if gap is not None:
+        if self.args.score_offset:
             weight = self.loss_weights[self.loss_types.index("sigmoid")]
+            gap = (scores[0] - scores[1]).abs()
             loss = loss + weight * offset_loss(margins, gap, self.args.score_offset)
         return (loss, outputs) if return_outputs else loss
 

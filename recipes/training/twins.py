@@ -32,30 +32,23 @@ TWIN_METRICS = ("both_correct", "sum_margin", "style_bias")
 
 
 def twin_groups(pair_ids: Sequence[Hashable]) -> list[list[int]]:
-    """Row numbers per pair id, in order of first appearance; a whole twin has two, a row alone is a list of one."""
+    """Row numbers per pair id, in order of first appearance; of a whole twin there are two."""
     groups: dict[Hashable, list[int]] = {}
     for row, pair_id in enumerate(pair_ids):
         groups.setdefault(pair_id, []).append(row)
     return list(groups.values())
 
 
-def twin_order(groups: Sequence[Sequence[int]]) -> list[int]:
-    """Rows with twins adjacent: groups of even size first, so that twins keep starting at even positions."""
-    return [row for group in sorted(groups, key=lambda group: len(group) % 2) for row in group]
-
-
 class TwinSampler(Sampler[int]):
-    """Rows in a seeded random order of twins, both members adjacent, whole twins first.
+    """Rows in a seeded random order of twins, both members adjacent.
 
     The order depends on seed and epoch only, so it is the same on every rank; accelerate deals out whole batches, which
-    keeps twins together when the batch size is even. A row whose twin was lost (to `max_length`) comes last.
+    keeps twins together when the batch size is even.
     """
 
     def __init__(self, pair_ids: Sequence[Hashable], seed: int) -> None:
-        """Group the rows by pair id."""
-        self.groups = twin_groups(pair_ids)
-        self.seed = seed
-        self.epoch = 0
+        """`pair_ids` of the rows."""
+        self.groups, self.seed, self.epoch = twin_groups(pair_ids), seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch; accelerate calls it, also when a run resumes."""
@@ -69,26 +62,22 @@ class TwinSampler(Sampler[int]):
         """Row numbers of one epoch."""
         groups = list(self.groups)
         random.Random(f"{self.seed}-{self.epoch}").shuffle(groups)
-        return iter(twin_order(groups))
+        return (row for group in groups for row in group)
 
 
 def whole_twins(twin_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions in the batch of the first and of the second row of every whole twin, each of shape (n_twins,).
+    """Positions in a batch of the first and of the second row of every whole twin, each of shape (n_twins,).
 
-    Args:
-        twin_index: shape (n_pairs,); two rows with the same value >= 0 are a twin.
+    `twin_index`, of shape (n_pairs,), has the same value in the two rows of a twin.
     """
     first, second = torch.nonzero(torch.triu(twin_index[:, None] == twin_index[None, :], diagonal=1), as_tuple=True)
-    whole = twin_index[first] >= 0
-    return first[whole], second[whole]
+    return first, second
 
 
 def twin_sums(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:
-    """Sums of `TWIN_METRICS` over the whole twins of a batch, then their number, shape (4,).
+    """Sums of `TWIN_METRICS` over the whole twins of a batch, then their number, shape (4,); all 0 without a twin.
 
-    Args:
-        margins: m of each pair, shape (n_pairs,), reward units (beta times log-ratio, nats).
-        twin_index: as in `whole_twins`. Rows alone in the batch are left out; without a whole twin all sums are 0.
+    `margins` is m of each pair, shape (n_pairs,), in reward units (beta times log-ratio, nats).
     """
     first, second = whole_twins(twin_index)
     m1, m2 = margins[first], margins[second]

@@ -1,7 +1,5 @@
 """Configuration and launch files: every one parses with the libraries that read it, and names what exists."""
 
-# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
-
 from __future__ import annotations
 
 import re
@@ -10,10 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("trl")
-RECIPES = Path(__file__).parents[2] / "recipes"
-
 import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
@@ -23,6 +17,7 @@ from training.trainer import CPTConfig
 from transformers import AutoConfig, AutoModelForCausalLM
 from trl import ModelConfig, TrlParser
 
+RECIPES = Path(__file__).parents[2] / "recipes"
 CONFIGS = sorted((RECIPES / "configs").glob("*.yaml"))
 LAUNCH_FILES = sorted((RECIPES / "accelerate").glob("*.yaml"))
 
@@ -80,11 +75,9 @@ def test_accelerate_reads_every_launch_file(path: Path) -> None:
     kinds = {"fsdp2": "FSDP", "multi_node": "FSDP", "zero3": "DEEPSPEED", "ddp": "MULTI_GPU"}
     assert config.distributed_type == kinds.get(path.stem, "NO")
     # accelerate passes keys of these two on by name and drops those it does not know, without a word
-    options = {action.dest for action in launch_command_parser()._actions}
     nested = {**(getattr(config, "fsdp_config", None) or {}), **(getattr(config, "deepspeed_config", None) or {})}
-    assert set(nested) - options == set()
-    assert bool(nested) == (path.stem in ("fsdp2", "multi_node", "zero3"))
-    assert nested.get("fsdp_version", 2) == 2
+    assert nested.keys() <= {action.dest for action in launch_command_parser()._actions}
+    assert bool(nested) == (kinds.get(path.stem) in ("FSDP", "DEEPSPEED"))
     assert config.num_processes % config.num_machines == 0
 
 

@@ -1,7 +1,5 @@
 """The recipe end to end on a tiny model, by the command a user types."""
 
-# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
-
 from __future__ import annotations
 
 import json
@@ -12,27 +10,27 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import huggingface_hub
 import pytest
-
-pytest.importorskip("trl")
-RECIPES = Path(__file__).parents[2] / "recipes"
-
-import dpo_lora
 import torch
 import trl
 import yaml
+from huggingface_hub.utils import filter_repo_objects
 from peft import PeftModel
 from recipe_runs import SETTINGS, go, make_workspace, read_json
 from safetensors.torch import load_file
-from tiny_model import make_rows, make_tokenizer, write_rows
+from tiny_model import make_rows, make_tokenizer
 from training import RecipeError
-from training.run_files import last_checkpoint, portable, portable_arguments, portable_values, sha256
+from training.outputs import base_licence
+from training.run_files import last_checkpoint, portable_arguments, portable_values, sha256
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cpt_tasks.check_adapter import check_adapter
 
+RECIPES = Path(__file__).parents[2] / "recipes"
 BIN = Path(sys.executable).parent
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 
@@ -41,24 +39,13 @@ def logged(folder: str, stage: str, name: str) -> list[float]:
     return [entry[name] for entry in read_json(f"{folder}/log_history.json")[stage] if name in entry]
 
 
-def judged_rows() -> list[dict[str, Any]]:
-    """Evaluation rows that the measured judge takes."""
-    rows = make_rows(2, start=100)
-    rows[0]["prompt"][1]["content"] += " One\u2028line, not two\u0085."  # neither ends a line of the file
-    levels = {"low": "low", "high": "extremely_high"}
-    for row in rows:
-        row |= {"rubric": "broadcast", "level": levels[row["level"]], "rejected_level": levels[row["rejected_level"]]}
-    return rows
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with model, data and one finished run made by the literal command, in `out`."""
     folder = tmp_path_factory.mktemp("recipe")
     torch.set_num_threads(1)  # as in the processes that are started, so that runs agree bit for bit
     make_workspace(folder)
-    write_rows(folder / "eval.jsonl", judged_rows())
-    samples = {"sample_prompts": 4, "sample_tokens": 40, "judge_samples": True}
+    samples = {"sample_prompts": 2, "sample_tokens": 8}
     (folder / "config.yaml").write_text(yaml.safe_dump(SETTINGS | samples), encoding="utf-8")
     command = [str(BIN / "accelerate"), "launch", "--cpu", str(RECIPES / "dpo_lora.py")]
     command += ["--config", "config.yaml", "--merge", "true"]
@@ -67,42 +54,21 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(workspace)
-    return workspace
-
-
-def test_launch_writes_every_output(here: Path) -> None:
-    names = {path.name for path in (here / "out").iterdir()}
-    assert names >= {
-        *("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "chat_template.jinja"),
-        *("training.png", "run_manifest.json", "log_history.json", "samples.jsonl", "README.md", "sft", "merged"),
-    }
-    assert "ref" not in names
-    assert {path.name for path in (here / "out/sft").iterdir()} >= {"adapter_model.safetensors", "README.md"}
-    assert (here / "out/training.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_sft_lowers_the_loss_and_dpo_separates_twins(here: Path) -> None:
-    sft, dpo, margins = (
-        logged("out", *name) for name in (("sft", "loss"), ("dpo", "loss"), ("dpo", "twins/sum_margin"))
-    )
+def test_sft_lowers_the_loss_and_dpo_separates_twins_with_sft_as_the_reference(here: Path) -> None:
+    sft, dpo, margins = (logged("out", *name.split()) for name in ("sft loss", "dpo loss", "dpo twins/sum_margin"))
     assert len(sft) == len(dpo) == 3
     assert sft[-1] < sft[0]
     assert dpo[0] == pytest.approx(0.6931, abs=1e-4)  # ln 2: at the first step the policy is the reference
     assert margins[0] == pytest.approx(0, abs=1e-5)
     assert margins[-1] > 0.01
     assert logged("out", "dpo", "eval_twins/both_correct")
-
-
-def test_reference_is_the_sft_adapter(here: Path) -> None:
-    sft = load_file("out/sft/adapter_model.safetensors")
-    reference = load_file(f"{last_checkpoint(Path('out'))}/ref/adapter_model.safetensors")
-    tuned = load_file("out/adapter_model.safetensors")
-    assert sft.keys() == reference.keys() == tuned.keys()
-    assert all(torch.equal(sft[name], reference[name]) for name in sft)
-    assert not any(torch.equal(sft[name], tuned[name]) for name in sft)
+    folders = ("out/sft", f"{last_checkpoint(Path('out'))}/ref", "out")
+    start, reference, tuned = (load_file(f"{folder}/adapter_model.safetensors") for folder in folders)
+    assert start.keys() == reference.keys() == tuned.keys()
+    assert all(torch.equal(start[name], reference[name]) for name in start)
+    assert not any(torch.equal(start[name], tuned[name]) for name in start)
+    assert not Path("out/ref").exists()
+    assert Path("out/training.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_adapter_loads_with_peft_and_equals_the_merged_model(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,8 +89,7 @@ def test_manifest_and_card_say_what_made_the_adapter(here: Path) -> None:
     assert manifest["schema"] == read_json("out/run_state.json")["schema"] == 1
     assert manifest["argv"] == ["--config", "config.yaml", "--merge", "true"]
     assert manifest["steps"] == {"sft": 3, "dpo": 3}
-    assert [report["stage"] for report in manifest["preflight"]] == ["SFT", "DPO", "SFT", "DPO"]
-    assert manifest["preflight"][1]["twins"] == 6
+    assert {kind: report["rows"] for kind, report in manifest["preflight"].items()} == {"train": 12, "eval": 4}
     assert manifest["precision"] == {"autocast": "none", "cpu_bf16_speedup": None}
     assert manifest["settings"]["dpo"]["bf16"] is False
     assert manifest["chat_template_repair"] is None
@@ -147,35 +112,29 @@ def test_no_path_of_this_machine_and_no_token_in_any_readable_output(here: Path,
     assert len(texts) > 10
     roots = (str(here), str(Path.home()), sys.prefix)
     assert [path.name for path in texts if any(root in path.read_text() for root in roots)] == []
-    assert portable(str(tmp_path / "x/data.jsonl")) == "data.jsonl"
-    assert portable(f"--train_file={tmp_path}/data.jsonl") == "--train_file=data.jsonl"
-    assert portable(str(Path.cwd() / "a/b.yaml")) == "a/b.yaml"
-    assert portable("meta/model") == "meta/model"
-    arguments = ["--hub_token", "hf_a", "--hub-token=hf_b", "--seed", "1"]
-    assert portable_arguments(arguments) == ["--hub_token", "<hidden>", "--hub-token=<hidden>", "--seed", "1"]
+    given = [f"{tmp_path}/x/data.jsonl", f"--train_file={tmp_path}/a.jsonl", str(Path.cwd() / "a/b.yaml"), "meta/model"]
+    assert portable_arguments(given) == ["data.jsonl", "--train_file=a.jsonl", "a/b.yaml", "meta/model"]
+    given = ["--hub_token", "hf_a", "--hub-token=hf_b", "--seed", "1"]
+    assert portable_arguments(given) == ["--hub_token", "<hidden>", "--hub-token=<hidden>", "--seed", "1"]
     values = {"model_init_kwargs": {"token": "hf_c"}, "pad_token": "x"}
     assert portable_values(values) == {"model_init_kwargs": {"token": "<hidden>"}, "pad_token": "x"}
 
 
-def test_judged_samples_are_scored_by_level_and_leave_the_adapter_as_it_is_without(here: Path) -> None:
-    lines = Path("out/samples.jsonl").read_text(encoding="utf-8").split("\n")
-    samples = [json.loads(line) for line in lines if line]
+def test_samples_are_of_every_evaluation_and_leave_the_adapter_as_it_is_without(here: Path) -> None:
+    # not splitlines(): a text may hold characters that it takes for the end of a line
+    samples = [json.loads(line) for line in Path("out/samples.jsonl").read_text(encoding="utf-8").rstrip().split("\n")]
     # SFT evaluates once an epoch, DPO every three steps, and it has three
-    assert [(sample["stage"], sample["step"]) for sample in samples[::4]] == [("sft", 3), ("dpo", 3)]
-    assert samples[0]["prompt"][0]["role"] == "system"
-    assert all(0 <= sample["score"] <= 100 and sample["judge_failure"] == "" for sample in samples)
-    for level in ("low", "extremely_high"):
-        scores = [sample["score"] for sample in samples if (sample["stage"], sample["level"]) == ("dpo", level)]
-        assert logged("out", "dpo", f"eval_score/{level}") == [pytest.approx(sum(scores) / len(scores))]
-    # judging draws no random number and ends no running mean
-    go(output_dir="unjudged")
-    assert sha256(Path("out/adapter_model.safetensors")) == sha256(Path("unjudged/adapter_model.safetensors"))
-    assert logged("out", "dpo", "loss") == logged("unjudged", "dpo", "loss")
+    assert [(sample["stage"], sample["step"]) for sample in samples] == [("sft", 3)] * 2 + [("dpo", 3)] * 2
+    assert [sample["prompt"] for sample in samples[:2]] == [sample["prompt"] for sample in samples[2:]]
+    assert {tuple(sample) for sample in samples} == {("stage", "step", "rubric", "level", "prompt", "response")}
+    go(output_dir="unsampled")
+    assert sha256("out/adapter_model.safetensors") == sha256("unsampled/adapter_model.safetensors")
+    assert logged("out", "dpo", "loss") == logged("unsampled", "dpo", "loss")
 
 
 def test_dry_run_and_second_start_train_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     go(output_dir="dry", dry_run=True)
-    assert json.loads(capsys.readouterr().out)["steps"] == {"sft": 3, "dpo": 3}
+    assert json.loads(capsys.readouterr().out)["preflight"]["train"]["rows"] == 12
     assert not Path("dry").exists()
     before = Path("out/adapter_model.safetensors").stat().st_mtime_ns
     go(merge=True, output_dir=str(here / "out"))
@@ -216,19 +175,44 @@ def test_folded_template_is_trained_saved_and_named(here: Path, capsys: pytest.C
     assert check_adapter(Path("folded"), None, skip_logits=True)
 
 
-def test_a_finished_run_can_be_uploaded_and_a_refusal_is_one_sentence(
+class FakeHub:
+    """Takes what an adapter folder sends up; refuses a wrong token."""
+
+    sent: list[str]
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def create_repo(self, name: str, private: bool, exist_ok: bool) -> Any:
+        if self.token != "hf_right":
+            raise OSError("401 Client Error\nno token")
+        assert (name, private, exist_ok) == ("out", True, True)
+        return SimpleNamespace(repo_id="me/out")
+
+    def upload_folder(self, repo_id: str, folder_path: Path, ignore_patterns: list[str], **_: Any) -> Any:
+        names = [str(path.relative_to(folder_path)) for path in folder_path.rglob("*") if path.is_file()]
+        FakeHub.sent = sorted(filter_repo_objects(names, ignore_patterns=ignore_patterns))
+        return SimpleNamespace(commit_url=f"https://hub/{repo_id}/commit/abc")
+
+
+def test_a_finished_run_is_uploaded_without_checkpoints_and_a_refusal_is_one_sentence(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dpo_lora, "push_folder", lambda folder, settings: f"https://hub/{settings.hub_model_id}")
-    go(merge=True, push_to_hub=True, hub_model_id="me/x")
-    assert capsys.readouterr().err.endswith("dpo_lora: uploaded: https://hub/me/x\n")
+    monkeypatch.setattr(huggingface_hub, "HfApi", FakeHub)
+    options = {"merge": True, "push_to_hub": True, "hub_private_repo": True}
+    go(**options, hub_token="hf_right")
+    assert capsys.readouterr().err.endswith("dpo_lora: uploaded: https://hub/me/out/commit/abc\n")
+    records = ["log_history.json", "run_manifest.json", "samples.jsonl", "training.png"]
+    adapter = ["adapter_config.json", "adapter_model.safetensors", "chat_template.jinja"]
+    assert FakeHub.sent == sorted(["README.md", *adapter, *records, "tokenizer.json", "tokenizer_config.json"])
+    with pytest.raises(RecipeError, match="out: .*not uploaded .OSError: 401 Client Error no token.; the same"):
+        go(**options, hub_token="hf_wrong")
 
-    def refuse(folder: Path, settings: Any) -> str:
-        raise OSError("401 Client Error\nno token")
 
-    monkeypatch.setattr(dpo_lora, "push_folder", refuse)
-    with pytest.raises(RecipeError, match="not uploaded .OSError: 401 Client Error no token.; the same"):
-        go(merge=True, push_to_hub=True, hub_model_id="me/x")
+def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# A model\n")
+    names = (str(tmp_path), str(tmp_path.parent), "nobody/such-a-model")
+    assert [base_licence(name) for name in names] == [None] * 3
 
 
 def test_killed_run_goes_on_to_the_same_adapter(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

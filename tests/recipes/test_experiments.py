@@ -10,22 +10,18 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-
-pytest.importorskip("trl")
-
-import yaml
-from ablation_table import STATISTICS, lines_of, metrics_of, over_seeds, page, show
+from ablation_table import STATISTICS, over_seeds, show, table_of, values_of
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from prepare_tiny import prepare
 from stage import remaining, run
 from tiny_model import make_rows, write_rows
-from training.settings import ScriptArguments, check_settings
+from training.settings import ScriptArguments
 from training.trainer import CPTConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, ModelConfig, TrlParser
@@ -139,16 +135,11 @@ def test_base_and_adapter_are_asked_by_the_same_command_but_for_the_model() -> N
 
 
 def flags(command: list[str]) -> dict[str, list[str]]:
-    values: dict[str, list[str]] = {}
-    for word in command[command.index("--config") :]:
-        if word.startswith("--"):
-            values[word] = []
-        else:
-            values[list(values)[-1]].append(word)
-    return values
+    parts = " ".join(command[command.index("--config") :]).split("--")[1:]
+    return {words[0]: words[1:] for words in map(str.split, parts)}
 
 
-OBJECTIVE = {"--twin_batching", "--joint_weight", "--score_offset", "--loss_type", "--loss_weights", "--beta"}
+OBJECTIVE = {"twin_batching", "joint_weight", "score_offset", "loss_type", "loss_weights", "beta"}
 OURS = ("shuffled", "twins", "twins_joint", "twins_offset", "twins_sft", "twins_norm")
 
 
@@ -156,33 +147,26 @@ OURS = ("shuffled", "twins", "twins_joint", "twins_offset", "twins_sft", "twins_
 def test_variants_share_start_data_budget_and_judging_and_differ_in_the_objective(
     student: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(ROOT)
     stages = commands(ABLATION, f"STUDENT={student}", "SEED=3")
-    ours = {name: flags(stages[name]) for name in OURS}
-    common = [{key: flag for key, flag in given.items() if key not in OBJECTIVE} for given in ours.values()]
-    for given in common:
-        del given["--output_dir"]
+    ours = [flags(stages[name]) for name in OURS]
+    common = [{key: flag for key, flag in given.items() if key not in {*OBJECTIVE, "output_dir"}} for given in ours]
     assert all(given == common[0] for given in common)
-    assert len({json.dumps({k: v for k, v in given.items() if k in OBJECTIVE}) for given in ours.values()}) == len(ours)
+    assert len({str([given.get(key) for key in OBJECTIVE]) for given in ours}) == len(ours)
     plain = flags(stages["trl_dpo"])
-    shared = ("--config", "--model_name_or_path", "--seed", "--max_steps", "--learning_rate")
-    assert {key: plain[key] for key in shared} == {key: common[0][key] for key in shared}
-    assert plain["--dataset_name"] == [str(Path(common[0]["--train_file"][0]).parent)]
-    assert plain["--bf16"] == [str(common[0]["--cpu_bf16"] == ["on"])]
+    shared = ("config", "model_name_or_path", "seed", "max_steps", "learning_rate")
+    assert [plain[key] for key in shared] == [common[0][key] for key in shared]
+    assert plain["dataset_name"] == [str(Path(common[0]["train_file"][0]).parent)]
+    assert plain["bf16"] == [str(common[0]["cpu_bf16"] == ["on"])]
     asked = [stages[f"{name}/judged"] for name in ("start", "trl_dpo", *OURS)]
     assert len({tuple(words[words.index("-T") : words.index("--log-dir")]) for words in asked}) == 1
     # all of it is valid, for the program that it is meant for
-    monkeypatch.chdir(ROOT)
-    keys = set(yaml.safe_load(Path(common[0]["--config"][0]).read_text(encoding="utf-8")))
-    assert keys <= {item.name for kind in (DPOConfig, ModelConfig) for item in fields(kind)}
     for name in ("trl_dpo", *OURS):
-        script, dpo = (TrlArguments, DPOConfig) if name == "trl_dpo" else (ScriptArguments, CPTConfig)
-        words = [
-            word for word in stages[name][stages[name].index("--config") :] if word not in ("--cpu_bf16", "on", "off")
-        ]
-        words = ["False" if word == "True" else word for word in words]  # bf16 needs native products
-        settings = TrlParser([script, dpo, ModelConfig]).parse_args_and_config(words)
-        if name != "trl_dpo":
-            check_settings(*settings)
+        words = stages[name][stages[name].index("--config") :]
+        kinds, precision = [ScriptArguments, CPTConfig, ModelConfig], ["--cpu_bf16", "off"]
+        if name == "trl_dpo":
+            kinds, precision = [TrlArguments, DPOConfig, ModelConfig], ["--bf16", "False"]
+        TrlParser(kinds).parse_args_and_config([*words, *precision])  # bfloat16 needs native products
 
 
 def test_a_benchmark_starts_goes_on_or_is_done_by_the_logs_in_its_folder(
@@ -221,12 +205,11 @@ def test_a_stage_is_recorded_when_it_has_ended_well(tmp_path: Path, monkeypatch:
 
 def test_intervals_over_seeds_worked_by_hand() -> None:
     # mean 0.5, SD 0.1, t(0.975, 2) = 4.3027: 4.3027 * 0.1 / sqrt(3) = 0.2484
-    assert list(over_seeds([0.4, 0.5, 0.6]).values()) == pytest.approx([0.5, 0.2516, 0.7484], abs=1e-4)
-    assert over_seeds([0.5, 0.5])["ci_low"] == 0.5
-    assert show(over_seeds([0.4, None, 0.6])) == "undefined"
-    assert show({"value": 0.05, "ci_low": -0.1, "ci_high": 0.2}, "+") == "+0.05 [-0.10, +0.20]"
-    assert show({"value": 0.5, "ci_low": None, "ci_high": None}) == "0.50"
-    assert show(None) == ""
+    seeds = over_seeds(pd.DataFrame([[0.4, 0.5, 0.6], [0.5, 0.5, 0.5], [0.4, float("nan"), 0.6]]))
+    assert seeds.iloc[0].tolist() == pytest.approx([0.5, 0.2516, 0.7484], abs=1e-4)
+    assert [show(row) for _, row in seeds.iterrows()] == ["0.50 [0.25, 0.75]", "0.50 [0.50, 0.50]", "undefined"]
+    without = {"value": 0.5, "ci_low": float("nan"), "ci_high": float("nan")}
+    assert show(pd.Series(without), "+") == "+0.50"
 
 
 @pytest.mark.parametrize("schema", [1, 2])
@@ -244,32 +227,28 @@ def test_differences_are_between_runs_of_one_seed(tmp_path: Path, schema: int) -
         return tmp_path / name
 
     # other - twins is -0.1 for both seeds, so its interval has no width though the values differ by 0.4
-    lines = lines_of([write_run("tiny-0", 0.3, 0.2), write_run("tiny-1", 0.7, 0.6)])
-    start, twins, shuffled = lines
-    assert list(shuffled["differences"]["macro_accuracy"].values()) == pytest.approx([-0.1, -0.1, -0.1])
-    assert twins["values"]["macro_accuracy"]["value"] == pytest.approx(0.5)
-    assert twins["differences"] == {}
-    text = page({"tiny": {"about": "2 seeds", "lines": lines}})
-    [row] = [line for line in text.splitlines() if line.startswith("| shuffled ")]
-    assert row.split(" | ")[-1] == "-0.10 [-0.10, -0.10] |"
+    table = table_of([write_run("tiny-0", 0.3, 0.2), write_run("tiny-1", 0.7, 0.6)])
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    assert [row[0] for row in cells] == ["start", "twins", "shuffled"]
+    assert cells[2][1].startswith("0.40 [")
+    assert cells[2][4:] == ["-0.10 [-0.10, -0.10]"] * 3
+    assert cells[1][4:] == [""] * 3
 
 
 def test_the_committed_table_is_what_the_committed_runs_give() -> None:
-    committed = json.loads((ROOT / "results/ablations/ablation.json").read_text(encoding="utf-8"))
-    folders = [ROOT / "results/ablations" / f"tiny-{seed}" for seed in committed["tiny"]["seeds"]]
-    assert len(folders) >= 5
-    assert lines_of(folders) == committed["tiny"]["lines"]
-    smollm2 = metrics_of(ROOT / "results/ablations/smollm2-42")
-    assert {line["variant"]: line["values"] for line in committed["smollm2"]["lines"]} == smollm2
-    assert page(committed) == (ROOT / "results/ablations/report.md").read_text(encoding="utf-8")
+    report = (ROOT / "results/ablations/report.md").read_text(encoding="utf-8")
+    assert table_of(sorted((ROOT / "results/ablations").glob("tiny-*"))) in report
+    values = values_of(ROOT / "results/ablations/smollm2-42").apply(show, axis=1)
+    for variant in values.index.unique(0):
+        [row] = [line for line in report.split("## tiny")[0].splitlines() if line.startswith(f"| {variant} ")]
+        assert [cell.strip() for cell in row.split("|")[2:5]] == values[variant].tolist()
 
 
 def test_the_tiny_model_trains_on_responses_and_its_folder_loads(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "train.jsonl", make_rows(4))
-    prepare(path, seed=1, out=tmp_path / "tiny")
+    prepare(write_rows(tmp_path / "train.jsonl", make_rows(4)), seed=1, out=tmp_path / "tiny")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tiny")
-    rendered = tokenizer.apply_chat_template(make_rows(1)[0]["prompt"], tokenize=False, add_generation_prompt=True)
-    assert make_rows(1)[0]["prompt"][0]["content"] in rendered
+    [system, user] = make_rows(1)[0]["prompt"]
+    rendered = tokenizer.apply_chat_template([system, user], tokenize=False, add_generation_prompt=True)
+    assert system["content"] in rendered
     assert rendered.endswith("<|im_start|>assistant\n")
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "tiny")
-    assert model.config.vocab_size == len(tokenizer)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "tiny").config.vocab_size == len(tokenizer)

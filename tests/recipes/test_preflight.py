@@ -3,27 +3,22 @@
 Every family's template shows the student its system prompt, is repaired, or is refused.
 """
 
-# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
-
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("trl")
-
 import trl
 from datasets import Dataset
-from tiny_model import CHATML, STYLES, make_rows, make_tokenizer
+from tiny_model import CHATML, STYLES, make_rows, make_tokenizer, save_tiny_model
 from training import RecipeError
 from training.chat_templates import repair_chat_template, set_thinking
 from training.pairs import sft_rows
-from training.preflight import PreflightReport, check_rows, end_of_turn_ids, tokenise
-from training.trainer import CPTConfig
+from training.preflight import check_rows, end_of_turn_ids
+from training.trainer import CPTConfig, tokenise_dpo_rows
 from transformers import AutoTokenizer, GenerationConfig
-from trl import SFTConfig
+from trl import SFTConfig, SFTTrainer
 
 SHIPPED = Path(trl.__file__).parent / "chat_templates"
 KEPT, FOLDED = "system turn kept", "system text folded into the user turn"
@@ -103,8 +98,6 @@ def family(stem: str) -> tuple[str, str, str | None]:
 PUBLISHED = sorted(path for path in SHIPPED.glob("*.jinja") if not path.stem.endswith("_training"))
 CASES = {path.stem: (path.read_text(encoding="utf-8"), *family(path.stem)) for path in PUBLISHED} | REPRODUCTIONS
 
-
-IGNORES_SYSTEM = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
 NO_END_OF_TURN = CHATML.replace("message['content'] + '<|im_end|>' + '\n'", "message['content'] + '\n'")
 
 
@@ -115,56 +108,32 @@ def family_tokenizer(template: str, begin: str, end: str) -> Any:
 
 
 def preflight(
-    tokenizer: Any,
-    rows: list[dict[str, Any]],
-    stage: str = "DPO",
-    max_length: int | None = None,
-    ends: frozenset[int] = frozenset(),
-    damage: Any = None,
-) -> tuple[Any, PreflightReport]:
-    kind, given = (
-        (CPTConfig, Dataset.from_list(rows)) if stage == "DPO" else (SFTConfig, sft_rows(Dataset.from_list(rows)))
-    )
-    config = kind(output_dir="x", max_length=max_length, use_cpu=True, bf16=False, report_to="none")
-    tokens = tokenise(stage, given, tokenizer, config)
-    if damage:
-        tokens = tokens.map(damage)
-    ends = ends or frozenset([tokenizer.eos_token_id])
-    return tokens, check_rows(stage, tokens, tokenizer, max_length, len(rows), ends)
+    tokenizer: Any, rows: list[dict[str, Any]], max_length: int | None = None, ends: frozenset[int] = frozenset()
+) -> tuple[Any, dict[str, Any]]:
+    config = CPTConfig(output_dir="x", max_length=max_length, use_cpu=True, bf16=False, report_to="none")
+    given = Dataset.from_list(rows)
+    report = check_rows(given, tokenizer, config, ends or frozenset([tokenizer.eos_token_id]))
+    return tokenise_dpo_rows(given, tokenizer, config), report
 
 
-@pytest.mark.parametrize("stage", ["DPO", "SFT"])
-def test_sound_template_passes_and_is_counted(stage: str) -> None:
-    report = preflight(make_tokenizer(), make_rows(3), stage, 256)[1]
-    assert (report.errors, report.warnings) == ((), ())
-    assert (report.rows, report.dropped, report.truncated, report.orphaned) == (6, 0, 0, 0)
-    assert report.twins == (3 if stage == "DPO" else 0)
-    assert 0 < report.median_tokens <= report.max_tokens < 256
+def test_sound_template_passes_and_is_counted() -> None:
+    report = preflight(make_tokenizer(), make_rows(3), 256)[1]
+    assert (report["rows"], report["dropped"], report["truncated"], report["warnings"]) == (6, 0, 0, [])
+    assert 0 < report["median_tokens"] <= report["max_tokens"] < 256
 
 
-@pytest.mark.parametrize("stage", ["DPO", "SFT"])
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (NEMO, "the chat template drops the system prompt, so that both rows of a twin train on one prompt"),
-        (IGNORES_SYSTEM, "the chat template drops the system prompt"),
-        (NO_END_OF_TURN, "response does not end in the end-of-turn token"),
-        ("{{ bos_token }}" + CHATML, "the prompt begins with two BOS tokens"),
+        (NEMO, "row 0: the chat template drops the system prompt, so that both rows of a twin train on one prompt"),
+        (NO_END_OF_TURN, "row 0: a response does not end in the end-of-turn token"),
+        ("{{ bos_token }}" + CHATML, "row 0: the prompt begins with two BOS tokens"),
     ],
-    ids=["mistral", "ignores system", "no end of turn", "double bos"],
+    ids=["mistral", "no end of turn", "double bos"],
 )
-def test_bad_template_is_an_error_of_every_row(stage: str, template: str, message: str) -> None:
-    report = preflight(make_tokenizer(template), make_rows(2), stage)[1]
-    assert f"{stage} preflight: row 0: " in report.errors[0]
-    assert message in report.errors[0]
-    assert "(4 of 4 rows)" in report.errors[0]
-
-
-@pytest.mark.parametrize("stage", ["DPO", "SFT"])
-def test_template_that_refuses_a_system_turn_is_named(stage: str) -> None:
-    gemma = (SHIPPED / "gemma.jinja").read_text(encoding="utf-8")
-    with pytest.raises(RecipeError, match="chat template: refuses .*System role not supported"):
-        preflight(make_tokenizer(gemma), make_rows(2), stage)
+def test_bad_template_is_an_error_of_every_row(template: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=f"preflight: {message}.*4 of 4 rows"):
+        preflight(make_tokenizer(template), make_rows(2))
 
 
 @pytest.mark.parametrize("system", [True, False], ids=["system turn", "no system turn"])
@@ -175,39 +144,36 @@ def test_repair_leaves_inference_as_it_was(system: bool) -> None:
     assert repair_chat_template(tokenizer)
     assert tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) == before
     assert (STYLES["low"] in before) is system
-    assert preflight(tokenizer, make_rows(2), "SFT")[1].errors == ()
 
 
-def test_twins_that_share_a_prompt_are_refused() -> None:
-    rows = make_rows(2)
-    rows[1]["prompt"] = rows[0]["prompt"]
-    [error] = preflight(make_tokenizer(), rows)[1].errors
-    assert "both rows of a twin have one prompt" in error
-    assert "(1 of 4 rows)" in error
+def test_sft_trains_on_the_prompt_and_chosen_response_of_dpo(tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "tiny")
+    rows = Dataset.from_list(make_rows(2))
+    for template in (CHATML, NEMO, (SHIPPED / "gemma.jinja").read_text()):
+        tokenizer = make_tokenizer(template.replace("<end_of_turn>", "<|im_end|>"))
+        repair_chat_template(tokenizer)
+        args = SFTConfig(str(tmp_path), completion_only_loss=True, use_cpu=True, bf16=False, report_to="none")
+        sft = SFTTrainer(model, args, train_dataset=sft_rows(rows), processing_class=tokenizer).train_dataset
+        for of_sft, of_dpo in zip(sft, preflight(tokenizer, rows.to_list())[0], strict=True):
+            assert of_sft["input_ids"] == of_dpo["prompt_ids"] + of_dpo["chosen_ids"]
+            assert [label for label in of_sft["labels"] if label != -100] == of_dpo["chosen_ids"]
 
 
-def test_long_rows_are_counted_as_dropped_orphaned_and_truncated() -> None:
-    rows = make_rows(2)
-    rows[0]["prompt"][0]["content"] += " Stay plain." * 40
-    report = preflight(make_tokenizer(), rows, max_length=60)[1]
-    assert (report.dropped, report.orphaned, report.rows, report.truncated) == (1, 1, 3, 2)
-    assert "row 0: its twin is dropped, with a prompt of max_length=60 or more; drop both (1 of 3" in report.errors[0]
-    assert [warning.split(":")[1] for warning in report.warnings] == [
-        " 1 of 4 rows are dropped, their prompt fills max_length; max_length is 60 tokens",
-        " 2 of 4 rows lose their end; max_length is 60 tokens",
+def test_long_rows_are_counted_and_a_row_whose_twin_is_dropped_is_refused() -> None:
+    rows = make_rows(3)
+    for row in rows[:2]:
+        row["prompt"][0]["content"] += " Stay plain." * 40
+    report = preflight(make_tokenizer(), rows, 60)[1]
+    assert (report["dropped"], report["rows"], report["truncated"]) == (2, 4, 2)
+    assert report["warnings"] == [
+        "2 of 6 rows are dropped, their prompt fills max_length; max_length is 60 tokens",
+        "2 of 6 rows lose their end; max_length is 60 tokens",
     ]
-
-
-@pytest.mark.parametrize("stage", ["DPO", "SFT"])
-def test_max_length_that_drops_everything_is_an_error(stage: str) -> None:
-    report = preflight(make_tokenizer(), make_rows(2), stage, max_length=4)[1]
-    assert report.errors == (f"{stage} preflight: all 4 rows have prompts of max_length=4 or more",)
-
-
-def test_loss_that_skips_part_of_the_completion_is_refused() -> None:
-    holed = {"damage": lambda row: {"labels": [*row["labels"][:-3], -100, *row["labels"][-2:]]}}
-    report = preflight(make_tokenizer(), make_rows(1), "SFT", **holed)[1]
-    assert "the loss leaves out part of the response" in report.errors[0]
+    message = "row 0: its twin is dropped, with a prompt of max_length=60 or more; drop both .1 of 5"
+    with pytest.raises(RecipeError, match=message):
+        preflight(make_tokenizer(), [make_rows(1)[1], rows[0], *rows[2:]], 60)
+    with pytest.raises(RecipeError, match="preflight: all 6 rows have prompts of max_length=4 or more"):
+        preflight(make_tokenizer(), rows, 4)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -215,16 +181,11 @@ def test_family_shows_its_system_prompt_or_is_repaired_or_refused(case: str, tmp
     template, begin, end, outcome = CASES[case]
     tokenizer = family_tokenizer(template, begin, end)
     repair = repair_chat_template(tokenizer)
-    try:
-        tokens, report = preflight(tokenizer, make_rows(1))
-    except RecipeError as refusal:
-        assert outcome
-        assert outcome in str(refusal)
-        return
     if outcome not in (None, KEPT, FOLDED):
-        assert any(outcome in error for error in report.errors)
+        with pytest.raises(RecipeError, match=outcome):
+            preflight(tokenizer, make_rows(1))
         return
-    assert report.errors == ()
+    tokens, _ = preflight(tokenizer, make_rows(1))
     assert repair == outcome
     # What an evaluation renders with the tokenizer saved beside the adapter is what was trained.
     tokenizer.save_pretrained(tmp_path / "adapter")
@@ -253,43 +214,33 @@ def test_folding_puts_the_system_text_at_the_head_of_the_user_turn() -> None:
 def test_end_of_turn_may_be_listed_by_the_generation_settings_alone(tmp_path: Path) -> None:
     tokenizer = family_tokenizer((SHIPPED / "gemma3.jinja").read_text(), "<bos>", "<eos>")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
-    assert "does not end in the end-of-turn token" in preflight(tokenizer, make_rows(1))[1].errors[0]
+    with pytest.raises(RecipeError, match="does not end in the end-of-turn token"):
+        preflight(tokenizer, make_rows(1))
     assert end_of_turn_ids(tokenizer, str(tmp_path), None) == {tokenizer.eos_token_id}
     end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
     GenerationConfig(eos_token_id=[tokenizer.eos_token_id, end]).save_pretrained(tmp_path)
     ends = end_of_turn_ids(tokenizer, str(tmp_path), None)
     assert ends == {tokenizer.eos_token_id, end}
-    assert preflight(tokenizer, make_rows(1), ends=ends)[1].errors == ()
-
-
-def qwen3() -> Any:
-    return family_tokenizer((SHIPPED / "qwen3.jinja").read_text(), "<s>", "<|im_end|>")
+    preflight(tokenizer, make_rows(1), ends=ends)
 
 
 def test_open_thinking_switch_is_a_warning_and_a_column_or_the_setting_closes_it() -> None:
+    tokenizer = family_tokenizer((SHIPPED / "qwen3.jinja").read_text(), "<s>", "<|im_end|>")
     rows = make_rows(1)
-    tokens, report = preflight(qwen3(), rows)
-    assert "thinking switch that the data leave open" in report.warnings[0]
-    tokenizer = qwen3()
+    tokens, report = preflight(tokenizer, rows)
+    assert "thinking switch that the data leave open" in report["warnings"][0]
     assert tokenizer.decode(tokens[0]["chosen_ids"]).startswith("<think>\n\n</think>")
-    for row in rows:
-        row["chat_template_kwargs"] = {"enable_thinking": False}
-    by_column, report = preflight(tokenizer, rows)
-    assert report.warnings == report.errors == ()
+    by_column, report = preflight(
+        tokenizer, [row | {"chat_template_kwargs": {"enable_thinking": False}} for row in rows]
+    )
+    assert report["warnings"] == []
     set_thinking(tokenizer, False)
-    by_setting, report = preflight(tokenizer, make_rows(1))
-    assert report.warnings == report.errors == ()
+    by_setting, report = preflight(tokenizer, rows)
+    assert report["warnings"] == []
     assert by_setting["prompt_ids"] == by_column["prompt_ids"]
     assert tokenizer.decode(by_setting[0]["prompt_ids"]).endswith("<think>\n\n</think>\n\n")
     assert not tokenizer.decode(by_setting[0]["chosen_ids"]).startswith("<think>")
-
-
-def test_nemotron_is_trainable_once_it_does_not_think() -> None:
-    tokenizer = family_tokenizer((SHIPPED / "nemotron_3_nano.jinja").read_text(), "<s>", "<|im_end|>")
-    set_thinking(tokenizer, False)
-    assert preflight(tokenizer, make_rows(1))[1].errors == ()
-
-
-def test_thinking_setting_without_a_switch_is_refused() -> None:
-    with pytest.raises(RecipeError, match="enable_thinking is set, but the chat template has no such switch"):
-        set_thinking(make_tokenizer(), False)
+    # refused until it does not think
+    nemotron = family_tokenizer((SHIPPED / "nemotron_3_nano.jinja").read_text(), "<s>", "<|im_end|>")
+    set_thinking(nemotron, False)
+    preflight(nemotron, make_rows(1))

@@ -1,6 +1,4 @@
-"""Settings of the recipe: what is refused with which sentence, and what tells two runs apart."""
-
-# ruff: noqa: E402 (imports follow the importorskip and the path that they need)
+"""Settings of the recipe: what is refused with which sentence, what tells two runs apart, what memory a run takes."""
 
 from __future__ import annotations
 
@@ -8,37 +6,39 @@ import dataclasses
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.importorskip("trl")
-
 import yaml
 from dpo_lora import main
 from recipe_runs import SETTINGS, make_workspace, parse
 from safetensors.torch import load_file, save_file
 from tiny_model import CHATML, make_rows, make_tokenizer, write_rows
-from training.plan import make_plan, stage_keys
+from training import RecipeError
+from training.estimate import GIB, memory_parts
+from training.plan import Plan, stage_keys
 from training.run_files import last_checkpoint
 from training.settings import BEST_KEYS, MODEL_KEYS, STAGE_KEYS, ScriptArguments, set_precision, stage_settings
 from training.trainer import CPTConfig
+from transformers import AutoConfig
 from trl import ModelConfig, TrlParser
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with models and data, good and bad."""
     folder = tmp_path_factory.mktemp("recipe")
     make_workspace(folder)
+    drops_system = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
+    make_tokenizer(drops_system).save_pretrained(folder / "tiny-drops")
+    shutil.copytree(folder / "tiny", folder / "other")
+    weights = {name: weight * 2 for name, weight in load_file(folder / "tiny/model.safetensors").items()}
+    save_file(weights, folder / "other/model.safetensors", {"format": "pt"})
+    write_rows(folder / "other.jsonl", make_rows(5))
     return folder
-
-
-@pytest.fixture
-def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(workspace)
-    return workspace
 
 
 @pytest.mark.parametrize(
@@ -55,28 +55,19 @@ def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({"train_file": "none.jsonl"}, "none.jsonl: no such file"),
         ({"eval_file": "train.jsonl"}, "share 6 values of pair_id (first: '0')"),
         ({"model_name_or_path": "./none"}, "none: no tokenizer in such a folder or on the hub"),
-        ({"model_name_or_path": "tiny-drops"}, "SFT preflight: row 0: the chat template drops the system"),
-        ({"judge_samples": True}, "judge_samples is true, expected sample_prompts above 0"),
-        (
-            {"judge_samples": True, "sample_prompts": 2, "eval_file": "noir.jsonl"},
-            "judge_samples: .*rubric 'noir' not found",
-        ),
+        ({"model_name_or_path": "tiny-drops"}, "preflight: row 0: the chat template drops the system"),
+        ({"merge": True, "load_in_4bit": True}, "merge is true with a quantised base model"),
+        ({"cpu_bf16": "yes"}, "cpu_bf16 is 'yes', expected auto, on or off"),
         ({"lora_rank": 4}, "lora_rank"),
     ],
 )
 def test_what_cannot_work_is_one_sentence_before_anything_is_written(
     here: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not Path("tiny-drops").exists():
-        make_tokenizer(CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")).save_pretrained(
-            "tiny-drops"
-        )
-        write_rows(Path("noir.jsonl"), make_rows(2, start=100))
     bad = {"output_dir": "bad", "repair_chat_template": False} | changes
     Path("bad.yaml").write_text(yaml.safe_dump(SETTINGS | bad))
     monkeypatch.setattr(sys, "argv", ["dpo_lora.py", "--config", "bad.yaml"])
-    pattern = message if ".*" in message else f".*{re.escape(message)}"
-    with pytest.raises(SystemExit, match=f"dpo_lora: error: {pattern}"):
+    with pytest.raises(SystemExit, match=f"dpo_lora: error: .*{re.escape(message)}"):
         main()
     assert not Path("bad").exists()
 
@@ -94,17 +85,10 @@ SAYS_MORE: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def key_of(here: Path) -> Callable[..., str]:
-    if not Path("other").exists():
-        shutil.copytree("tiny", "other")
-        weights = load_file("other/model.safetensors")
-        save_file({name: weight * 2 for name, weight in weights.items()}, "other/model.safetensors", {"format": "pt"})
-        write_rows(Path("other.jsonl"), make_rows(5))
-    return lambda **changes: stage_keys(make_plan(*parse(**changes)))[1]
+def test_what_changes_the_result_changes_the_key_and_nothing_else_does(here: Path) -> None:
+    def key_of(**changes: Any) -> str:
+        return stage_keys(Plan(*parse(**changes)))[1]
 
-
-def test_what_changes_the_result_changes_the_key_and_nothing_else_does(key_of: Callable[..., str]) -> None:
     assert key_of() == key_of(**SAYS_MORE)
     single = {name: {name: value} for name, value in CHANGES_THE_RUN.items() if name != "eval_strategy"}
     single["eval_file"]["eval_strategy"] = "no"
@@ -144,3 +128,55 @@ def test_cpu_precision_is_timed_only_when_asked_and_yaml_booleans_are_read(
     speedup = chosen["cpu_bf16_speedup"]
     assert (speedup is None) == (written != "auto")
     assert chosen["autocast"] == (autocast or ("bf16" if speedup >= 1.5 else "none"))
+
+
+def parts(
+    modules: str = "q_proj down_proj", sft: bool = False, checkpointing: bool = True, **options: Any
+) -> dict[str, float]:
+    sizes = {"hidden_size": 8, "intermediate_size": 20, "num_hidden_layers": 2, "head_dim": 4, "vocab_size": 100}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": False}
+    lora: dict[str, Any] = {"use_peft": True, "lora_r": 16, "lora_target_modules": modules.split()}
+    given: dict[str, Any] = {
+        "per_device_train_batch_size": 2,
+        "max_length": 8,
+        "activation_checkpointing": checkpointing,
+    }
+    dpo = CPTConfig(output_dir="x", use_cpu=True, bf16=False, report_to="none", **given)
+    config = AutoConfig.for_model("llama", **sizes, **heads)
+    return memory_parts(config, ModelConfig(**{"dtype": "bfloat16"} | options, **lora), dpo, sft)
+
+
+def test_memory_worked_by_hand() -> None:
+    # a layer: q and o 8*8, k and v 8*4, three of 8*20 = 672; head and embeddings 100*8 each; norms 2*2*8 + 8
+    linear, others = 2 * 672, 2 * 800 + 40
+    adapter = 2 * 16 * ((8 + 8) + (20 + 8))
+    inside = 8 + 4 + 4 + 8 + 20 + 20 + 8 + 6 * 8  # outputs of q k v o gate up down, and six more of the hidden size
+    # 2 bytes a weight, 16 an adapter's; 32 tokens of 2 bytes: 2*8 checkpoints and inside one layer
+    expected = [2 * (linear + others), 16 * adapter, 64 * (2 * 8 + inside), 1.5 * GIB]
+    assert list(parts().values()) == expected
+    assert next(iter(parts(dtype="float32").values())) == 2 * expected[0]
+    assert list(parts(checkpointing=False).values())[2] == 64 * 2 * inside
+    assert list(parts(sft=True).values())[1] == 20 * adapter  # a copy of the adapter as the reference
+    assert list(parts(load_in_4bit=True).values())[:2] == [linear * 0.5625 + others * 2, 8 * adapter]
+    with pytest.raises(RecipeError, match="lora_target_modules: .*w[12]"):
+        parts("w1 w2")
+
+
+@pytest.mark.parametrize("asked", ["--estimate", "--estimate true", "yaml"])
+def test_estimate_needs_neither_weights_nor_gpu(
+    asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sizes = {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36, "num_attention_heads": 32}
+    sizes |= {"num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936, "tie_word_embeddings": True}
+    AutoConfig.for_model("qwen3", **sizes).save_pretrained("model")
+    config = (RECIPES / "configs/qwen3_4b_paper.yaml").read_text(encoding="utf-8")
+    Path("config.yaml").write_text(config + ("estimate: true\n" if asked == "yaml" else ""))
+    command = "dpo_lora.py --config config.yaml --model_name_or_path model " + asked.removeprefix("yaml")
+    monkeypatch.setattr(sys, "argv", command.split())
+    main()
+    printed = capsys.readouterr().out
+    assert "4.02 B parameters" in printed  # as published
+    assert "33.0 M trained" in printed
+    assert "needed on one device" in printed
+    assert not Path("outputs").exists()
