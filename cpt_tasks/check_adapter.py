@@ -22,19 +22,32 @@ MESSAGES = [
 
 
 def check_tokenizer(folder: Path) -> str:
-    """Say that the tokenizer is there and its template shows a system turn; ValueError if not."""
+    """Say that the tokenizer is there and its template renders what was trained; ValueError if not."""
     from jinja2.exceptions import TemplateError
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer_config.json").is_file():
         raise ValueError("no tokenizer, expected the one trained with: evaluations would render another prompt")
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    render = partial(tokenizer.apply_chat_template, MESSAGES, tokenize=False, add_generation_prompt=True)
     try:
-        rendered = AutoTokenizer.from_pretrained(folder).apply_chat_template(MESSAGES, tokenize=False)
+        rendered = render()
     except (TemplateError, ValueError):  # the latter for no template at all
         rendered = ""
     if MESSAGES[0]["content"] not in rendered:
         raise ValueError("the chat template hides the system turn; train again with repair_chat_template: true")
-    return "tokenizer: chat template shows the system turn"
+    if render(enable_thinking=None) != rendered:
+        raise ValueError(
+            "the chat template renders another prompt for enable_thinking=None, which inspect and lm-eval with vLLM "
+            "pass, than without it; at the head of chat_template.jinja, write `if enable_thinking is not defined or "
+            "enable_thinking is none` in place of `if enable_thinking is not defined`"
+        )
+    if "strftime_now(" in str(tokenizer.chat_template):
+        raise ValueError(
+            "the chat template prints today's date, so it renders another prompt every day; in chat_template.jinja, "
+            "write the day of training in place of strftime_now(...)"
+        )
+    return "tokenizer: chat template shows the system turn, on every day and in every harness alike"
 
 
 def check_paths(folder: Path) -> str:

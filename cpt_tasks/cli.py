@@ -19,7 +19,7 @@ GROUPS = {
 # words of the command -> where it stands, and its line in a list of commands
 COMMANDS = {
     "adapter check": ("cpt_tasks.check_adapter:check_command", "Check that an adapter folder works elsewhere."),
-    "calls": ("model_calls.commands:calls_command", "Show what a call store holds and cost."),
+    "calls": ("model_calls.commands:calls_command", "Show what a call store holds and cost; forget what failed."),
     "compare": ("cpt_tasks.report.compare:compare_command", "Compare two models on the same samples."),
     "generate": ("data_gen.generate.command:generate_command", "Ask a teacher for responses at each score level."),
     "judge agreement": (

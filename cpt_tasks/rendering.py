@@ -1,27 +1,34 @@
-"""Stops a benchmark of a local model whose chat template drops the system prompt or another turn."""
+"""How a local model reads a chat: a benchmark stops where its template drops a turn, and notes what it adds."""
 
+import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from inspect_ai.model import ChatMessage, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from model_calls.inspect_private import PrerequisiteError, local_chat
+from model_calls.inspect_private import PrerequisiteError, local_chat, local_template
+
+PRINTS_TODAY = re.compile(r"""strftime_now\(\s*["'](.*?)["']\s*\)""")
 
 
 @solver
 def check_rendering() -> Solver:
     """Lets a sample pass if the model under test, where it runs here, is shown every turn of it once begun.
 
-    Models behind an API or a server render their chats where we cannot look, and pass.
+    What the template adds goes into the sample's metadata, see `rendering_notes`. Models behind an API or a server
+    render their chats where we cannot look, and pass.
 
     Raises:
         PrerequisiteError: While solving, with the sentence of `rendering_problem`.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        if problem := rendering_problem(get_model().api, state.messages):
+        api = get_model().api
+        if problem := rendering_problem(api, state.messages):
             raise PrerequisiteError(f"{state.model}: {problem}")
+        state.metadata |= rendering_notes(api, state.messages)
         return state
 
     return solve
@@ -50,3 +57,22 @@ def rendering_problem(api: Any, messages: Sequence[ChatMessage]) -> str:
             "-M 'tokenizer_call_args={\"add_special_tokens\": false}'"
         )
     return ""
+
+
+def rendering_notes(api: Any, messages: Sequence[ChatMessage]) -> dict[str, str]:
+    """What the template of a local model adds to a chat; {} if nothing, or if the model is not a local one.
+
+    `template_head` is all that it writes before the first turn's text, in a chat without a system turn; `template_date`
+    is today's date as it prints it, which makes the prompt another one tomorrow.
+    """
+    rendered = local_chat(api, messages)
+    if rendered is None:
+        return {}
+    notes = {}
+    if messages[0].role != "system":
+        notes["template_head"] = rendered[: rendered.find(messages[0].text.strip())]
+    today = datetime.now()
+    printed = [
+        date for style in PRINTS_TODAY.findall(local_template(api)) if (date := today.strftime(style)) in rendered
+    ]
+    return notes | ({"template_date": printed[0]} if printed else {})

@@ -145,7 +145,8 @@ class Judge(Protocol):
 class JudgeFailureRecord(_Outcome):
     """What a log keeps of a `JudgeFailure`; the response has no score.
 
-    The mode is "call_failed" where lm-eval could not make the call at all.
+    In lm-eval the mode is "call_failed" where the call could not be made, and "judge_stopped" for every response of a
+    run whose judge grades on another scale.
     """
 
     failure_mode: str = Field(min_length=1)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
@@ -20,7 +21,6 @@ import anyio
 from judges.cost import cost_usd, total_usd
 from judges.judgment import (
     NO_RESPONSE,
-    CriterionJudgment,
     FailureMode,
     JudgeFailure,
     Judgment,
@@ -28,7 +28,8 @@ from judges.judgment import (
     weighted_total,
 )
 from judges.prompts import PROMPT_VERSION, judge_messages, prompt_hash
-from judges.verdict import Verdict, parse_verdict
+from judges.scale import ScaleWatch
+from judges.verdict import Scores, Verdict, parse_verdict
 from model_calls.errors import was_cut_off
 from rubrics import Rubric
 
@@ -73,11 +74,15 @@ class ModelJudge:
         """Judgment of one response, from at most three replies.
 
         A response under 15 words is not sent: score 0, reason "no_response". A refusal is final; a truncated or
-        unusable reply is asked for again. All replies, the unusable ones too, are kept, so a rerun sends nothing.
+        unusable reply is asked for again. All replies, the unusable ones too, are kept, so a rerun sends nothing; those
+        of a response that got no verdict are marked, for `cpt calls forget`.
 
         Raises:
             JudgeFailure: If no reply gave a usable verdict. Transport errors pass through, so a rerun resumes.
+            PrerequisiteError: If the judge grades on another scale, see `ScaleWatch`.
         """
+        from model_calls import open_store
+
         model = self._model or grader_models()[0]
         about: dict[str, Any] = {
             "judge": str(model),
@@ -89,12 +94,15 @@ class ModelJudge:
         }
         if is_no_response(response):
             return Judgment(score=0, reason=NO_RESPONSE, cost_usd=0, **about)
+        store = self._store if self._store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
+        replies: list[Reply] = []
         usage: Counter[str] = Counter()
         paid: Counter[str] = Counter()
         costs: list[float | None] = []
         for attempt in range(1, MAX_ATTEMPTS + 1):
             call = judge_call(model, rubric, user_prompt, response, self._repeat, attempt)
-            reply, is_new = await self._ask(call, rubric)
+            reply, is_new = await self._ask(store, call, rubric)
+            replies.append(reply)
             usage.update(reply.usage)
             paid.update(reply.usage if is_new else {})
             costs.append(cost_usd(str(model), reply.usage, batch=reply.batch))
@@ -102,9 +110,13 @@ class ModelJudge:
                 criteria, holistic = _read(reply, rubric, response)
             except JudgeFailure as failure:
                 if attempt == MAX_ATTEMPTS or failure.mode == "refusal":
+                    await _mark(store, replies, failure.mode)
                     raise JudgeFailure(failure.mode, failure.detail, attempt, usage, total_usd(costs)) from failure
                 continue
+            await _mark(store, replies, "")
             total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
+            watch = _WATCHES.setdefault(store, {}).setdefault(about["judge_hash"], ScaleWatch(str(model)))
+            watch.look(hash((rubric.hash, response)), [criterion.score for criterion in criteria], total, holistic)
             return Judgment(
                 score=total if self._protocol == "criteria" else holistic,
                 criteria=criteria,
@@ -119,10 +131,9 @@ class ModelJudge:
             )
         raise AssertionError("the last attempt returns or raises")
 
-    async def _ask(self, call: "Call", rubric: Rubric) -> "tuple[Reply, bool]":
-        from model_calls import ask, open_store
+    async def _ask(self, store: "CallStore", call: "Call", rubric: Rubric) -> "tuple[Reply, bool]":
+        from model_calls import ask
 
-        store = self._store if self._store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
         if call.key in store:
             return await ask(store, call)
         async with _WARMERS.setdefault(store, PrefixWarmer()).turn(f"{call.model}\0{rubric.hash}"):
@@ -155,11 +166,19 @@ class PrefixWarmer:
         yield
 
 
-# all judges that ask through one store take turns with one another
+# all judges that ask through one store take turns with one another, and are watched over all its samples
 _WARMERS: "WeakKeyDictionary[CallStore, PrefixWarmer]" = WeakKeyDictionary()
+_WATCHES: "WeakKeyDictionary[CallStore, dict[str, ScaleWatch]]" = WeakKeyDictionary()  # by `judge_hash`
 
 
-def _read(reply: "Reply", rubric: Rubric, response: str) -> tuple[tuple[CriterionJudgment, ...], float]:
+async def _mark(store: "CallStore", replies: "list[Reply]", mode: FailureMode | Literal[""]) -> None:
+    """Keeps with replies how no verdict came of them; "" for one that did, which an older version could not read."""
+    changed = [replace(reply, unusable=mode) for reply in replies if reply.unusable != mode]
+    if changed:
+        await store.put(*changed)
+
+
+def _read(reply: "Reply", rubric: Rubric, response: str) -> Scores:
     """As `parse_verdict`; a refused or cut reply is not read, even if it could be."""
     if reply.stop_reason == "content_filter" or was_cut_off(reply.stop_reason):
         mode: FailureMode = "truncated" if was_cut_off(reply.stop_reason) else "refusal"

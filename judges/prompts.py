@@ -53,6 +53,11 @@ def prompt_hash() -> str:
     return hashlib.sha256(parts.encode()).hexdigest()[:12]
 
 
+def whole_characters(text: str) -> str:
+    """A text with U+FFFD for every half of a character (lone surrogate), which no request and no log can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def judge_messages(rubric: Rubric, user_prompt: str, response: str) -> "list[ChatMessage]":
     """The message of one judge call, with a rubric block and a response block.
 
@@ -61,6 +66,7 @@ def judge_messages(rubric: Rubric, user_prompt: str, response: str) -> "list[Cha
     """
     from inspect_ai.model import ChatMessageUser, ContentText
 
+    user_prompt, response = whole_characters(user_prompt), whole_characters(response)
     criterion_ids = ", ".join(criterion.id for criterion in rubric.criteria)
     rubric_text = RUBRIC_BLOCK.substitute(rubric=rubric.render(), criterion_ids=criterion_ids)
     response_text = RESPONSE_BLOCK.substitute(
@@ -75,7 +81,7 @@ def _nonce(user_prompt: str, response: str) -> str:
     """Tag ending that neither text contains. A hash of both, so that the same response is the same question."""
     salt = 0
     while True:
-        text = f"{salt}\0{user_prompt}\0{response}".encode("utf-8", "surrogatepass")
+        text = f"{salt}\0{user_prompt}\0{response}".encode()
         nonce = hashlib.blake2b(text, digest_size=6).hexdigest()
         if nonce not in user_prompt and nonce not in response:
             return nonce

@@ -119,6 +119,7 @@ class Reply:
     created: str  # UTC, ISO 8601
     attempts: int = 1  # requests whose reply could not be read, plus this one; in a batch, the round that answered
     batch: bool = False  # whether it came through a provider batch, at half the price
+    unusable: str = ""  # how whoever asked could use neither this nor another attempt, e.g. "malformed_json"
 
 
 def text_of(message: "ChatMessage") -> str:

@@ -1,21 +1,38 @@
-"""Shows what is in a call store.
+"""`cpt calls`: shows what is in a call store, and forgets what failed in it.
 
 cpt calls calls/judge.sqlite
+cpt calls forget calls/judge.sqlite --failed
 """
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
-from model_calls.errors import clear_errors
+from model_calls.call import Reply
+from model_calls.errors import clear_errors, was_cut_off
 from model_calls.online import USAGE_KINDS
 from model_calls.store import open_store
 
+_STORE = click.argument("path", metavar="STORE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
-@click.command("calls")
-@click.argument("path", metavar="STORE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def calls_command(path: Path) -> None:
+
+class _Shows(click.Group):
+    """`cpt calls STORE` is `cpt calls show STORE`."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
+
+
+@click.command("calls", cls=_Shows)
+def calls_command() -> None:
+    """Shows what is in a call store (cpt calls STORE), and forgets what failed in it."""
+
+
+@calls_command.command("show")
+@_STORE
+def show_command(path: Path) -> None:
     """Counts the calls in STORE per model, and their tokens by kind.
 
     Prints one line per model and way of asking, online or batch: tokens in a batch cost half.
@@ -35,3 +52,28 @@ def calls_command(path: Path) -> None:
         click.echo(f"{name}: {row['calls']} calls, {row['refusals']} refusals")
         for kind in USAGE_KINDS:
             click.echo(f"  {kind:<24} {row[kind]:>14,}")
+
+
+@calls_command.command("forget")
+@_STORE
+@click.option("--failed", is_flag=True, help="Those that failed.")
+def forget_command(path: Path, failed: bool) -> None:
+    """Deletes replies from STORE, so that the command that asked for them asks again, and pays again.
+
+    Failed are the replies to a judge where none of its attempts gave a verdict; a run marks them when it meets them,
+    in a store of any age. Of other replies, those that were refused or cut off.
+    """
+    if not failed:
+        raise click.UsageError("expected --failed")
+    with clear_errors():
+        store = open_store(path)
+        count, keys = len(store), [reply.key for reply in store.replies() if _has_failed(reply)]
+        store.forget(keys)
+        store.close()
+    click.echo(f"{store.path}: forgot {len(keys)} of {count} replies")
+
+
+def _has_failed(reply: Reply) -> bool:
+    if "response_schema" in reply.params:  # of a judge, who asks up to three times, so a cut reply may be made good
+        return bool(reply.unusable)
+    return reply.stop_reason == "content_filter" or was_cut_off(reply.stop_reason)

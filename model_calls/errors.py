@@ -30,22 +30,32 @@ def clear_errors() -> Iterator[None]:
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'disk'}: {error.strerror or error}; {kept}") from error
     except ExceptionGroup as group:
+        if problem := _prerequisite(group.exceptions[0]):
+            raise click.ClickException(problem) from group
         failed = f"{len(group.exceptions)} calls failed, the first with " if len(group.exceptions) > 1 else ""
         raise click.ClickException(f"{failed}{_cause(group.exceptions[0])}; {kept}") from group
     except Exception as error:
-        if "inspect_ai" not in sys.modules:  # slow to import, like the next three; no model was asked
+        if "inspect_ai" not in sys.modules:  # slow to import, like the next two; no model was asked
             raise
         from anthropic import APIError
-        from rich.text import Text
         from tenacity import RetryError
 
-        from model_calls.inspect_private import PrerequisiteError
-
-        if isinstance(error, PrerequisiteError):
-            raise click.ClickException(" ".join(Text.from_markup(str(error.message)).plain.split())) from error
+        if problem := _prerequisite(error):
+            raise click.ClickException(problem) from error
         if isinstance(error, APIError | RetryError):
             raise click.ClickException(f"{_cause(error)}; {kept}") from error
         raise
+
+
+def _prerequisite(error: Exception) -> str:
+    """What a PrerequisiteError says, on one line; "" of any other error."""
+    if "inspect_ai" not in sys.modules:
+        return ""
+    from rich.text import Text
+
+    from model_calls.inspect_private import PrerequisiteError
+
+    return " ".join(Text.from_markup(str(error.message)).plain.split()) if isinstance(error, PrerequisiteError) else ""
 
 
 def _cause(error: Exception) -> str:

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     from model_calls.call import Call
 
-__all__ = ["PrerequisiteError", "anthropic_client", "local_chat", "request_body", "transcript_dropped"]
+__all__ = [
+    "PrerequisiteError",
+    "anthropic_client",
+    "local_chat",
+    "local_template",
+    "request_body",
+    "transcript_dropped",
+]
 
 
 @contextmanager
@@ -92,3 +99,9 @@ async def request_body(call: "Call") -> tuple[dict[str, Any], tuple[str, ...]]:
 def local_chat(api: Any, messages: Sequence["ChatMessage"]) -> str | None:
     """A chat as a local transformers model reads it (inspect's provider `hf`); None for models of other providers."""
     return str(api.hf_chat(list(messages), [])) if hasattr(api, "hf_chat") else None
+
+
+def local_template(api: Any) -> str:
+    """The chat template that `local_chat` renders with: of `-M chat_template=`, or the tokenizer's."""
+    given = getattr(api, "chat_template", None)
+    return given if isinstance(given, str) else str(api.tokenizer.chat_template)

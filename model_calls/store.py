@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,12 @@ class CallStore:
         except anyio.get_cancelled_exc_class():  # before the thread began, or while it works
             self._flush()
             raise
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Deletes the replies to calls, so that these are asked anew."""
+        with self._lock, self._writer:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._writer.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in keys])
 
     def in_batches(self) -> list[str]:
         """Keys without a reply that are in a batch on its way, or in one that may have been created."""

@@ -28,7 +28,7 @@ _CLOSING = (
     r"\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|inner_suffix\|>|<channel\|>|<unused95>",
     r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>",
 )
-_MARKER = re.compile(f"(?P<opening>{'|'.join(_OPENING)})|(?P<closing>{'|'.join(_CLOSING)})")
+MARKER = re.compile(f"(?P<opening>{'|'.join(_OPENING)})|(?P<closing>{'|'.join(_CLOSING)})")
 _GPT_OSS_WITHOUT_TOKENS = re.compile(r"\Aanalysis(?=\S)(?P<thought>.*?)assistantfinal(?P<answer>.*)", re.DOTALL)
 
 
@@ -47,7 +47,7 @@ def visible(text: str) -> tuple[str, str]:
     thoughts: list[str] = []
     opening: re.Match[str] | None = None
     depth = end = 0
-    for marker in _MARKER.finditer(text):
+    for marker in MARKER.finditer(text):
         if marker["opening"]:
             opening = opening or marker
             depth += 1

@@ -43,6 +43,8 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     else:
         if plan.repair:
             plan.say(f"chat template repaired: {plan.repair}; evaluate with the tokenizer in the output folder")
+        if plan.template_date:
+            plan.say(f"chat template: prints today's date, trained and saved with {plan.template_date} in its place")
         manifest = describe(plan, keys[1], precision, run_preflight(plan))
         if script.dry_run:
             if plan.is_main:

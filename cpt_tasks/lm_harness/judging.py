@@ -30,7 +30,7 @@ from model_calls.inspect_private import PrerequisiteError
 from model_calls.visible import visible
 from rubrics import Rubric, load_rubrics
 
-CALL_FAILED = "call_failed"
+CALL_FAILED, JUDGE_STOPPED = "call_failed", "judge_stopped"
 logger = logging.getLogger(__name__)
 
 
@@ -74,6 +74,11 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
 
     with ThreadPoolExecutor(1) as pool:  # in a thread of its own: that of a notebook has a loop running
         verdicts = pool.submit(lambda: asyncio.run(judge_all())).result()
+    if stopped := next((verdict for verdict in verdicts if verdict.get("failure_mode") == JUDGE_STOPPED), None):
+        # what the judge gave before, such as scores on another scale, counts no more
+        verdicts = [
+            verdict | {key: stopped[key] for key in ("score", "failure_mode", "failure")} for verdict in verdicts
+        ]
     failed = [verdict for verdict in verdicts if verdict["score"] is None]
     if failed:
         modes = Counter(verdict["failure_mode"] for verdict in failed).most_common()
@@ -91,6 +96,7 @@ async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str
         record = JudgeFailureRecord.of(outcome, rubric) if isinstance(outcome, JudgeFailure) else outcome
     except Exception as error:  # whatever a provider's client raises: see judge_responses
         detail = f"{type(error).__name__}: {error}"
-        record = JudgeFailureRecord(failure_mode=CALL_FAILED, failure=detail, rubric_hash=rubric.hash)
+        mode = JUDGE_STOPPED if isinstance(error, PrerequisiteError) else CALL_FAILED
+        record = JudgeFailureRecord(failure_mode=mode, failure=detail, rubric_hash=rubric.hash)
     lengths = {"words": len(words(response)), "thought_words": len(words(thought))}
     return {"response": response, "score": None, "reason": ""} | lengths | record.model_dump()

@@ -10,6 +10,7 @@ One row per sample and epoch, in the order of the log; a sample that no judge sc
 | target | numeric target, 0-100, nan without one |
 | user_prompt_id, user_prompt, system_prompt | what was asked, as id and text |
 | wording, position, style, cell | which wording, turn, style or kind of request; "" where a benchmark has only one |
+| template_head | what the chat template writes before a chat without a system prompt; None where it cannot be seen |
 | with_rubric, with_level | the second rubric asked for and its level, "" without one |
 | response, words | the visible answer and its length |
 | thought_words | length of the chain of thought before it |
@@ -128,6 +129,7 @@ def _sample_row(sample: EvalSample, where: str) -> dict[str, Any]:
         "sample_id": str(sample.id),
         **_judged_columns(sample.metadata, score),
         "epoch": sample.epoch,
+        "template_head": sample.metadata.get("template_head"),
         "system_prompt": _turn(sample, "system"),
         "user_prompt": _turn(sample, "user"),
         "response": answer_of(sample.output)[0],

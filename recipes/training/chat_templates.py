@@ -1,11 +1,13 @@
-"""Repair chat templates that hide the system prompt, so that training and every later use render one and the same text.
+"""Settle a chat template so that training and every later use render one and the same text, the system prompt included.
 
-A repaired template is saved with the adapter's tokenizer: transformers, inspect, lm-eval and vLLM then render what was
+A settled template is saved with the adapter's tokenizer: transformers, inspect, lm-eval and vLLM then render what was
 trained. What each family's template does is in README.md; `preflight.py` refuses whatever no repair here helps.
 """
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -26,8 +28,15 @@ FOLDS_SYSTEM = (
     " + messages[2:] %}{%- endif %}"
 )
 
-# A switch the caller gives still wins.
-SETS_THINKING = "{%- if enable_thinking is not defined %}{%- set enable_thinking = "
+# A switch the caller gives still wins. None counts as not given: inspect and lm-eval's vllm pass it, and Jinja calls it
+# defined.
+SETS_THINKING = "{%- if enable_thinking is not defined or enable_thinking is none %}{%- set enable_thinking = "
+SWITCHES = ("enable_thinking", "thinking", "reasoning_effort")
+
+# Today's date, which another day of training or evaluation would print otherwise, becomes this one: the day that
+# Llama's templates fall back to.
+PINNED_DATE = date(2024, 7, 26)
+_PRINTS_TODAY = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 _PROBE = [
     {"role": "system", "content": "Probe of the system turn."},
@@ -36,16 +45,35 @@ _PROBE = [
 ]
 
 
-def shows_system(tokenizer: Any) -> bool:
-    """Whether the template prints a system turn both in a prompt alone, as at inference, and before a response."""
+def settle_template(tokenizer: Any, repair: bool, enable_thinking: bool | None) -> tuple[str | None, str | None]:
+    """Change the template in place; how it was repaired, and the day that stands for today's (None: for neither).
+
+    Raises:
+        RecipeError: if `enable_thinking` is set and the template has no such switch.
+    """
+    tokenizer.chat_template = tokenizer.get_chat_template()  # one of several, where a tokenizer has them
+    repaired = repair_chat_template(tokenizer) if repair else None
+    if enable_thinking is not None:
+        set_thinking(tokenizer, enable_thinking)
+    read_none_as_unset(tokenizer)
+    return repaired, pin_date(tokenizer)
+
+
+def probe_texts(tokenizer: Any, **switches: Any) -> list[str]:
+    """A prompt alone, as at inference, and before a response; [] if the template refuses them."""
     try:
-        texts = [
-            tokenizer.apply_chat_template(_PROBE[:2], tokenize=False, add_generation_prompt=True),
-            tokenizer.apply_chat_template(_PROBE, tokenize=False),
+        return [
+            tokenizer.apply_chat_template(_PROBE[:2], tokenize=False, add_generation_prompt=True, **switches),
+            tokenizer.apply_chat_template(_PROBE, tokenize=False, **switches),
         ]
-    except TemplateError:
-        return False
-    return all(_PROBE[0]["content"] in text for text in texts)
+    except (TemplateError, TypeError):  # the latter for None where a text is expected
+        return []
+
+
+def shows_system(tokenizer: Any) -> bool:
+    """Whether the template prints a system turn both in a prompt alone and before a response."""
+    texts = probe_texts(tokenizer)
+    return bool(texts) and all(_PROBE[0]["content"] in text for text in texts)
 
 
 def repair_chat_template(tokenizer: Any) -> str | None:
@@ -83,7 +111,23 @@ def set_thinking(tokenizer: Any, enabled: bool) -> None:
 def leaves_thinking_open(tokenizer: Any) -> bool:
     """Whether the template reads `enable_thinking`, and `set_thinking` was not applied."""
     template = str(tokenizer.chat_template)
-    return "enable_thinking" in template and not template.startswith(SETS_THINKING)
+    return "enable_thinking" in template and SETS_THINKING not in template
+
+
+def read_none_as_unset(tokenizer: Any) -> None:
+    """Make a switch that is passed as None the same as one that is left out, where the template tells them apart."""
+    plain = probe_texts(tokenizer)
+    for switch in SWITCHES:
+        if probe_texts(tokenizer, **{switch: None}) != plain:
+            unset = f"{{%- if {switch} is none %}}{{%- set {switch} = nowhere_defined %}}{{%- endif %}}"
+            tokenizer.chat_template = unset + tokenizer.chat_template
+
+
+def pin_date(tokenizer: Any) -> str | None:
+    """Write `PINNED_DATE` where the template prints today's date; that day as YYYY-MM-DD, None if it prints none."""
+    template, count = _PRINTS_TODAY.subn(lambda call: repr(PINNED_DATE.strftime(call[2])), tokenizer.chat_template)
+    tokenizer.chat_template = template
+    return PINNED_DATE.isoformat() if count else None
 
 
 def inference_ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:

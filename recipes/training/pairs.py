@@ -34,14 +34,15 @@ def load_pairs(path: str, scored: bool = False) -> Dataset:
     kind = "parquet" if path.endswith(".parquet") else "json"
     try:
         dataset = load_dataset(kind, data_files=path, split="train")
+        rows = dataset.to_list()
     except (DatasetGenerationError, ValueError, StopIteration) as error:  # the last for an empty file, datasets 5.2
         reason = error.__cause__ or str(error) or "no rows"
-        raise RecipeError(f"{path}: not readable as {kind} rows ({reason})") from error
+        advice = "; a lone surrogate is half a character, take it out" if "surrogate" in str(reason) else ""
+        raise RecipeError(f"{path}: not readable as {kind} rows in UTF-8 ({reason}){advice}") from error
     dataset = dataset.rename_columns({old: new for old, new in OLD_NAMES.items() if old in dataset.column_names})
     missing = {*NEEDED_COLUMNS, *(SCORES if scored else ())} - set(dataset.column_names)
     if missing:
         raise RecipeError(f"{path}: lacks the columns {sorted(missing)}, got {sorted(dataset.column_names)}")
-    rows = dataset.to_list()
     for number, row in enumerate(rows):
         if problem := row_problem(row):
             raise RecipeError(f"{path}: row {number}: {problem}")

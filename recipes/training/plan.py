@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from trl import ModelConfig, SFTConfig
 
 from training import RecipeError
-from training.chat_templates import repair_chat_template, set_thinking
+from training.chat_templates import settle_template
 from training.outputs import base_licence
 from training.pairs import check_split, load_pairs
 from training.preflight import check_rows, end_of_turn_ids
@@ -38,7 +38,9 @@ class Plan:
             self.evaluation = load_pairs(script.eval_file, scored=dpo.score_offset != 0) if script.eval_file else None
         if self.evaluation is not None:
             check_split(self.train, self.evaluation)
-        self.tokenizer, self.repair = read_tokenizer(script, dpo, model)
+        self.tokenizer = read_tokenizer(dpo, model)
+        settled = settle_template(self.tokenizer, script.repair_chat_template, script.enable_thinking)
+        self.repair, self.template_date = settled
         self.identity = model_identity(self.base_model, model.model_revision)
         self.load_options: dict[str, Any] = {
             "revision": model.model_revision,
@@ -84,8 +86,8 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
     return config
 
 
-def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> tuple[Any, str | None]:
-    """The tokenizer with the template to train with, and how that was repaired, if it was."""
+def read_tokenizer(dpo: CPTConfig, model: ModelConfig) -> Any:
+    """The tokenizer of the base model, which must have a chat template."""
     name = portable(str(model.model_name_or_path))
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -98,19 +100,20 @@ def read_tokenizer(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
         ) from error
     if tokenizer.chat_template is None:
         raise RecipeError(f"{name}: the tokenizer has no chat template, expected one with a system turn")
-    repair = repair_chat_template(tokenizer) if script.repair_chat_template else None
-    if script.enable_thinking is not None:
-        set_thinking(tokenizer, script.enable_thinking)
-    return tokenizer, repair
+    return tokenizer
 
 
 def run_preflight(plan: Plan) -> dict[str, Any]:
     """Reports on the rows to train and to evaluate on, as TRL tokenises them, said as well; see `check_rows`."""
     ends = end_of_turn_ids(plan.tokenizer, plan.base_model, plan.model.model_revision)
     reports = {}
-    for kind, rows in {"train": plan.train, "eval": plan.evaluation}.items():
+    files = {"train": (plan.script.train_file, plan.train), "eval": (plan.script.eval_file, plan.evaluation)}
+    for kind, (path, rows) in files.items():
         if rows is not None:
-            report = reports[kind] = check_rows(rows, plan.tokenizer, plan.dpo, ends)
+            try:
+                report = reports[kind] = check_rows(rows, plan.tokenizer, plan.dpo, ends)
+            except RecipeError as error:
+                raise RecipeError(f"{path}: {error}") from error
             lengths = f"{report['median_tokens']:g} tokens (median), {report['max_tokens']} (longest)"
             plan.say(f"preflight of {kind}_file: {report['rows']} rows, {lengths}")
             for warning in report["warnings"]:
@@ -146,5 +149,6 @@ def describe(plan: Plan, key: str, precision: dict[str, Any], reports: dict[str,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "settings": portable_values(settings | {stage: config.to_dict() for stage, config in plan.configs.items()}),
         "chat_template_repair": plan.repair,
+        "chat_template_date": plan.template_date,
         "settings_key": key,
     }

@@ -8,6 +8,7 @@ model, on DPO's tokens; those of SFT are the same prompt and chosen response.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from statistics import median
@@ -44,12 +45,12 @@ def check_rows(rows: Dataset, tokenizer: Any, config: CPTConfig, end_ids: frozen
 
     Raises:
         RecipeError: for a template that refuses a system turn, a system text missing from the prompt tokens, prompt
-            tokens other than at inference, two BOS, a response without an end-of-turn token among its last three, a row
-            whose twin is dropped, or no rows left.
+            tokens other than at inference, two BOS, a response without an end-of-turn token among its last three, a
+            special token in a text, a row whose twin is dropped, or no rows left.
     """
     max_length = config.max_length
     try:
-        tokens = tokenise_dpo_rows(rows, tokenizer, config)
+        tokens = tokenise_dpo_rows(rows.add_column("file_row", list(range(len(rows)))), tokenizer, config)
     except TemplateError as error:
         raise RecipeError(
             f"chat template: refuses a prompt of a system and a user turn ({error}), expected one that renders both; "
@@ -57,19 +58,18 @@ def check_rows(rows: Dataset, tokenizer: Any, config: CPTConfig, end_ids: frozen
         ) from error
     if not len(tokens):
         raise RecipeError(f"preflight: all {len(rows)} rows have prompts of max_length={max_length} or more")
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    special = sorted({*tokenizer.all_special_tokens, *added})
     problems = defaultdict(list)  # rows by what is wrong with them, so that a fault of every row is one sentence
     lengths = []
-    for number, row in enumerate(tokens):
-        responses = row["chosen_ids"], row["rejected_ids"]
-        lengths.append(len(row["prompt_ids"]) + max(len(response) for response in responses))
-        for sentence in prompt_problems(row, tokenizer):
-            problems[sentence].append(number)
-        if any(end_ids.isdisjoint(response[-3:]) for response in responses):
-            problems["a response does not end in the end-of-turn token"].append(number)
+    for row in tokens:
+        lengths.append(len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])))
+        for sentence in row_problems(row, tokenizer, special, end_ids):
+            problems[sentence].append(row["file_row"])
     for group in twin_groups(tokens["pair_id"]):
         if len(group) == 1:
             sentence = f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"
-            problems[sentence].append(group[0])
+            problems[sentence].append(tokens[group[0]]["file_row"])
     if problems:
         problem, numbers = next(iter(problems.items()))
         raise RecipeError(f"preflight: row {numbers[0]}: {problem} ({len(numbers)} of {len(lengths)} rows)")
@@ -83,12 +83,14 @@ def check_rows(rows: Dataset, tokenizer: Any, config: CPTConfig, end_ids: frozen
         "truncated": truncated,
         "median_tokens": median(lengths),
         "max_tokens": max(lengths),
-        "warnings": [*warnings, *thinking_warnings(tokens, tokenizer)],
+        "warnings": [*warnings, *template_warnings(tokens, tokenizer)],
     }
 
 
-def thinking_warnings(dataset: Dataset, tokenizer: Any) -> Iterator[str]:
-    """A sentence if the template has a thinking switch that neither `enable_thinking` nor every row sets."""
+def template_warnings(dataset: Dataset, tokenizer: Any) -> Iterator[str]:
+    """What training and evaluation may render in two ways: today's date, and a thinking switch that is left open."""
+    if "strftime_now(" in tokenizer.chat_template:
+        yield "the chat template prints today's date where it could not be pinned; train and evaluate on one day"
     rows = dataset["chat_template_kwargs"] if "chat_template_kwargs" in dataset.column_names else [{}]
     if leaves_thinking_open(tokenizer) and not all("enable_thinking" in row for row in rows):
         yield (
@@ -97,15 +99,34 @@ def thinking_warnings(dataset: Dataset, tokenizer: Any) -> Iterator[str]:
         )
 
 
+def row_problems(row: dict[str, Any], tokenizer: Any, special: list[str], end_ids: frozenset[int]) -> Iterator[str]:
+    """What is wrong with a row as trained on; its texts must not hold the tokens that the template steers with."""
+    for part in ("prompt", "chosen", "rejected"):
+        for message in row[part]:
+            for token in special:
+                if token in message["content"]:
+                    text = "a response" if part != "prompt" else f"its {message['role']} turn"
+                    yield f"{text} holds {token!r}, a special token that the model reads as control; take it out"
+    yield from prompt_problems(row, tokenizer)
+    if any(end_ids.isdisjoint(row[side][-3:]) for side in ("chosen_ids", "rejected_ids")):
+        yield "a response does not end in the end-of-turn token"
+
+
+def plain(text: str) -> str:
+    """What is left of a text by every tokenizer: some normalise, templates strip, decoding adds or drops a space."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
 def prompt_problems(row: dict[str, Any], tokenizer: Any) -> Iterator[str]:
     """What is wrong with the prompt tokens of a row as trained on."""
     tokens = row["prompt_ids"]
-    # Whitespace is collapsed: templates strip messages, and some tokenizers add or drop a space when decoding.
-    if " ".join(row["prompt"][0]["content"].split()) not in " ".join(tokenizer.decode(tokens).split()):
+    if plain(row["prompt"][0]["content"]) not in plain(tokenizer.decode(tokens, clean_up_tokenization_spaces=False)):
         yield "the chat template drops the system prompt, so that both rows of a twin train on one prompt"
         return
     rendered = inference_ids(tokenizer, row)
-    if rendered != tokens:
+    if rendered != tokens and any(row[side][0]["content"][:1].isspace() for side in ("chosen", "rejected")):
+        yield "a response begins with white space, which joins the last token of the prompt; strip it"
+    elif rendered != tokens:
         yield (
             f"the chat template renders another prompt in training ({len(tokens)} tokens) than at inference "
             f"({len(rendered)} tokens)"

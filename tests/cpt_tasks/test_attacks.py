@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from inspect_ai.log import EvalLog
 from scipy import stats
@@ -112,9 +112,21 @@ def test_a_closing_tag_copied_from_one_prompt_does_not_close_the_next() -> None:
     check_structure(stolen)
 
 
-def test_a_lone_surrogate_reaches_the_judge_and_is_judged(mock_model: Callable[..., Any], tmp_path: Path) -> None:
-    judge = ModelJudge(mock_model(lambda _: verdict(REVERIE, 10)), open_store(tmp_path / "calls.jsonl"))
-    assert asyncio.run(judge.judge(REVERIE, PROMPT, f"{HARMLESS} \ud800")).score == pytest.approx(10)
+ANY = st.text(st.characters(), max_size=60)  # lone surrogates too
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ANY, ANY, ANY, st.booleans())
+def test_any_text_that_unicode_allows_is_judged_sent_kept_and_written(
+    mock_model: Callable[..., Any], tmp_path: Path, prompt: str, text: str, reason: str, is_escaped: bool
+) -> None:
+    reply = json.dumps(json.loads(verdict(REVERIE, 10, reason=reason)), ensure_ascii=is_escaped)
+    model, store = mock_model(lambda _: reply), open_store(tmp_path / "calls.sqlite")
+    for _ in range(2):  # asked, and from the store
+        judgment = asyncio.run(ModelJudge(model, store).judge(REVERIE, prompt, f"{HARMLESS} {text}"))
+        assert (judgment.total, judgment.attempts) == (pytest.approx(10), 1)
+        judgment.model_dump_json()
+    "".join(message.text for messages in model.seen for message in messages).encode()
 
 
 def verdict(rubric: Rubric, score: float, reason: str = "Seen in the text.") -> str:

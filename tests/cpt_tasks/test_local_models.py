@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("peft")
 from click.testing import CliRunner
+from harness_rendering import set_day
 from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, get_model
 from peft import LoraConfig, get_peft_model
@@ -22,9 +23,12 @@ from safetensors.torch import load_file, save_file
 from tiny_model import CHATML, make_tokenizer, save_tiny_model
 from transformers import AutoModelForCausalLM
 
+from cpt_tasks.benchmarks.drift.report import SECTION
+from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.check_adapter import ABSOLUTE, check_command
-from cpt_tasks.rendering import rendering_problem
+from cpt_tasks.rendering import rendering_notes, rendering_problem
+from cpt_tasks.report.logs import read_run
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,16 @@ def _hide_system_turn(adapter: Path) -> None:
     (adapter / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
 
 
+def _template(text: str) -> Callable[[Path], None]:
+    return lambda adapter: make_tokenizer(text).save_pretrained(adapter)
+
+
+# the head that older versions wrote, of a model that thinks unless it is told not to
+OLD_SWITCH = (
+    "{%- if enable_thinking is not defined %}{%- set enable_thinking = false %}{%- endif %}"
+    + CHATML
+    + "{{ '<think></think>' if enable_thinking is defined and enable_thinking is false }}"
+)
 CONFIG, MANIFEST = "adapter_config.json", "run_manifest.json"
 
 
@@ -93,6 +107,8 @@ CONFIG, MANIFEST = "adapter_config.json", "run_manifest.json"
         (_without("adapter_model.safetensors"), "no adapter_model.safetensors, expected the output folder"),
         (_without("tokenizer_config.json"), "no tokenizer, expected the one trained with"),
         (_hide_system_turn, "the chat template hides the system turn"),
+        (_template(OLD_SWITCH), "another prompt for enable_thinking=None, which inspect and lm-eval with vLLM pass"),
+        (_template("{{ strftime_now('%Y') }}" + CHATML), "the chat template prints today's date"),
         (_edit(MANIFEST, train_file="/srv/someone/rows.jsonl"), f"{MANIFEST} names '/srv/someone/rows.jsonl'"),
         (_untrained, "the adapter changes no logit"),
         (_edit(CONFIG, base_model_name_or_path="nowhere"), "base model 'nowhere' is neither a folder from here nor"),
@@ -158,3 +174,35 @@ def test_the_benchmark_of_a_local_model_stops_before_it_generates(tmp_path: Path
     assert log.error is not None
     assert "leaves out the system turn" in log.error.message
     assert not log.stats.model_usage
+
+
+DATED = "{{ 'Today: ' ~ strftime_now('%d %b %Y') ~ '.' if messages[0].role == 'system' }}" + CHATML
+SMOLLM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+
+
+@pytest.mark.parametrize(
+    ("template", "chat", "notes"),
+    [
+        (CHATML, CHAT, {}),
+        (CHATML, CHAT[1:], {"template_head": f"<|im_start|>system\n{SMOLLM}<|im_end|>\n<|im_start|>user\n"}),
+        (DATED, CHAT, {"template_date": "26 Nov 2026"}),
+        (DATED.replace(SMOLLM, ""), CHAT[1:], {"template_head": "<|im_start|>system\n<|im_end|>\n<|im_start|>user\n"}),
+    ],
+)
+def test_what_a_template_adds_is_noted(
+    template: str, chat: list[Any], notes: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_day(monkeypatch, "2026-11-26")
+    assert rendering_notes(api(template), chat) == notes
+
+
+def test_drift_says_what_the_template_adds(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "tiny")
+    model = get_model("hf/tiny", model_path=folder, tokenizer_path=folder, memoize=False)
+    task = drift("broadcast", judge="measured", limit_per_family=1)
+    [log] = inspect_eval(task, model=model, display="none", max_tokens=40, log_dir=str(tmp_path / "logs"))
+    run = read_run(log.location)
+    head = f"<|im_start|>system\\n{SMOLLM}<|im_end|>\\n<|im_start|>user\\n"
+    said = f'Without a system prompt the template of tiny writes, before the user prompt: `"{head}"`'
+    assert said in SECTION.intro_of([run])
+    assert SECTION.summarise(run, 0)["template_head"] == json.loads(f'"{head}"')

@@ -205,6 +205,7 @@ def test_an_adapter_is_paired_with_its_base_without_a_system_prompt(
     words = len(BROADCAST_HIGH.split()) - len(PLAIN.split())
     assert values_of(tuned["drift"], "total_drift", "words_change") == pytest.approx([total, words], abs=1e-5)
     assert "difference from base" in markdown
+    assert "What the template of base writes without a system prompt is not in its log" in markdown
     # unscored responses without a level are counted and printed
     unscore(paths[0], lambda number, _: number == 0)
     summary, _, printed = reported(tmp_path / "again", paths[0])

@@ -85,7 +85,7 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
     assert len(numbers["cells"]) == 12
     assert numbers["cells"][0] == {"rubric": "broadcast", "level": "low", "teacher": "unnamed-llm", "kept": 24}
     assert numbers["rubrics"] == {name: rubric.hash for name, rubric in sorted(RUBRICS.items())}
-    assert numbers["judge"] == {"judge": "measured", "prompt_version": "1"}
+    assert numbers["judge"] == {"judge": "measured", "prompt_version": "2"}
     assert [(file["name"], file["lines"]) for file in numbers["inputs"]] == [("responses.jsonl", 288)]
     assert numbers["options"]["near"] == 0.8
 

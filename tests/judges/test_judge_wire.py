@@ -1,21 +1,32 @@
 """What the model judge sends to Anthropic and what it makes of the answers: the real SDK against a fake server."""
 
 import asyncio
+import json
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_anthropic import Config, FakeAnthropic
+from command_runs import fails, succeeds
+from fake_anthropic import Config, FakeAnthropic, prompt_text, reply_text
 from inspect_ai import eval as inspect_eval
+from inspect_ai import score as inspect_score
 from inspect_ai.model import GenerateConfig, get_model
+from students import evaluated
 
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.judge_logs.commands import texts_command
+from cpt_tasks.lm_harness.documents import Settings
+from cpt_tasks.lm_harness.judging import judge_responses
 from cpt_tasks.scorer import rubric_judge
 from judges import DEFAULT_JUDGE, ModelJudge, judge_model
 from judges.cost import Prices, cost_usd, forecast, load_prices
 from model_calls import CallStore, open_store
+from model_calls.commands import calls_command
 from rubrics import Rubric, load_rubrics
+from rubrics.files import write_jsonl
 
 RUBRICS = load_rubrics("measured")
 RESPONSE = "The rain fell like a curtain over the square while the band went on playing as if nothing had happened."
@@ -120,6 +131,67 @@ def test_through_a_mix_of_faults_unscored_is_exactly_the_refusals(
     assert len(store) == len(outcomes)
     assert anthropic_server.stats.requests <= most_requests
     assert anthropic_server.stats.paid_twice == 0
+
+
+def test_what_failed_is_asked_again_after_forget_and_nothing_else(
+    anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path
+) -> None:
+    path, number = tmp_path / "calls.sqlite", iter(range(6))
+    writer = mock_model(lambda _: f"{RESPONSE} Text {next(number)}.")
+    log = evaluated(rubric_adherence("reverie", limit_per_cell=2, judge="measured"), writer, score=False)
+    nonsense = {"Text 1.": 3, "Text 4.": 3, "Text 5.": 1}  # how often the judge talks nonsense about a text
+
+    def reply(body: dict[str, Any]) -> str:
+        for text in nonsense:
+            if text in prompt_text(body) and nonsense[text]:
+                nonsense[text] -= 1
+                return "It is a nice text."
+        return reply_text(body)
+
+    def requests_and_unscored() -> tuple[int, int]:
+        anthropic_server.reset()
+        scored = inspect_score(log, rubric_judge(rubrics="reverie", call_store=str(path)), action="overwrite")
+        scores = [sample.scores["rubric_judge"].as_float() for sample in scored.samples or [] if sample.scores]
+        open_store(path).close()
+        return anthropic_server.stats.requests, sum(map(math.isnan, scores))
+
+    anthropic_server.reply = reply
+    assert requests_and_unscored() == (3 * 1 + 2 * 3 + 2, 2)
+    assert requests_and_unscored() == (0, 2)
+    assert "forgot 6 of 11 replies" in succeeds(calls_command, "forget", path, "--failed")
+    assert requests_and_unscored() == (2, 0)
+    assert "forgot 0 of 7 replies" in succeeds(calls_command, "forget", path, "--failed")
+
+
+def test_half_a_character_in_response_prompt_and_reason_is_judged_and_written(
+    anthropic_server: FakeAnthropic, store: CallStore
+) -> None:
+    anthropic_server.reply = lambda body: reply_text(body).replace("Because", r"Half \ud83d, whole \ud83d\ude00,")
+    judge = ModelJudge(judge_model(get_model(DEFAULT_JUDGE, memoize=False)), store)
+    judgment = asyncio.run(judge.judge(RUBRICS[0], "Describe \ud800.", f"{RESPONSE} \udc00\ud83d\ude00"))
+    assert f"{RESPONSE} \ufffd\U0001f600\n" in prompt_text(anthropic_server.bodies[0])
+    assert judgment.criteria[0].reason == "Half \ufffd, whole \U0001f600, of a phrase in it."
+
+
+def test_a_judge_of_another_scale_ends_a_run_in_one_sentence_and_leaves_no_score(
+    anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    anthropic_server.reply = lambda body: re.sub(r'"(holistic_)?score": \d+', r'"\1score": 8.5', reply_text(body))
+    number = iter(range(100))
+    task = rubric_adherence("reverie", limit_per_cell=8)
+    [log] = inspect_eval(task, model=mock_model(lambda _: f"{RESPONSE} {next(number)}"), display="none")
+    assert log.status == "error"
+    assert "no score exceeds 10, as on a scale of 0 to 10, expected 0 to 100" in str(log.error)
+    rows = [{"rubric": "reverie", "response": f"{RESPONSE} {number}"} for number in range(25)]
+    write_jsonl(tmp_path / "texts.jsonl", rows)
+    message = fails(texts_command, "texts.jsonl", "--judge", DEFAULT_JUDGE, "--out", "judged.jsonl")
+    assert message.endswith("expected 0 to 100; take another judge; what was answered is kept ")
+    document = {"rubric": "reverie", "user_prompt": "Describe."}
+    asked = [(document, row["response"]) for row in rows]
+    verdicts = [json.loads(one) for one in judge_responses(Settings(rubrics="reverie"), asked)]
+    assert {(one["score"], one["failure_mode"]) for one in verdicts} == {(None, "judge_stopped")}
+    assert [one["response"] for one in verdicts] == [row["response"] for row in rows]
 
 
 def test_the_settings_of_a_role_win_over_ours(anthropic_server: FakeAnthropic, store: CallStore) -> None:

@@ -213,3 +213,21 @@ def test_cpt_calls_counts_calls_tokens_and_refusals(path: Path) -> None:
         "anthropic/claude-sonnet-5-5, batch: 1 calls, 1 refusals",
     ]
     assert "output_tokens" in run.output
+
+
+def test_cpt_calls_forget_deletes_what_failed(path: Path) -> None:
+    of_judge = {"params": {"response_schema": {"name": "verdict"}}}
+    put(
+        path,
+        reply("a teacher's"),
+        reply("refused", stop_reason="content_filter"),
+        reply("cut off", stop_reason="max_tokens"),
+        reply("a judge's, without a verdict", unusable="malformed_json", **of_judge),
+        reply("a judge's, cut off and made good by the next", stop_reason="max_tokens", **of_judge),
+    ).close()
+    with_nothing = CliRunner().invoke(calls_command, ["forget", str(path)])
+    assert (with_nothing.exit_code, with_nothing.output.splitlines()[-1]) == (2, "Error: expected --failed")
+    run = CliRunner().invoke(calls_command, ["forget", str(path), "--failed"])
+    assert (run.exit_code, run.output) == (0, f"{path}: forgot 3 of 5 replies\n")
+    kept = ["a teacher's", "a judge's, cut off and made good by the next"]
+    assert [one.key for one in open_store(path).replies()] == kept

@@ -164,10 +164,12 @@ def test_sft_stage_is_reused_for_other_dpo_settings_and_trained_anew_for_others(
 def test_folded_template_is_trained_saved_and_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("tiny", "tiny-gemma")
     gemma = (Path(trl.__file__).parent / "chat_templates/gemma.jinja").read_text()
-    make_tokenizer(gemma.replace("<end_of_turn>", "<|im_end|>")).save_pretrained("tiny-gemma")
+    dated = "{{ strftime_now('%d %b %Y') }}" + gemma.replace("<end_of_turn>", "<|im_end|>")
+    make_tokenizer(dated).save_pretrained("tiny-gemma")
     go(model_name_or_path="tiny-gemma", output_dir="folded", max_steps=1, sft_epochs=0)
     assert "chat template repaired: system text folded into the user turn" in capsys.readouterr().err
     assert read_json("folded/run_manifest.json")["chat_template_repair"].startswith("system text folded")
+    assert read_json("folded/run_manifest.json")["chat_template_date"] == "2024-07-26"
     assert "chat template was repaired: system text folded" in Path("folded/README.md").read_text()
     system, user = make_rows(1)[0]["prompt"]
     text = AutoTokenizer.from_pretrained("folded").apply_chat_template([system, user], tokenize=False)

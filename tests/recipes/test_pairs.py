@@ -47,11 +47,22 @@ def test_bad_rows_are_refused(tmp_path: Path, damage: Callable[[list[dict[str, A
         load_pairs(path, scored=True)
 
 
-@pytest.mark.parametrize("text", ["", '{"prompt": [\n', "\x00"], ids=["empty", "torn", "binary"])
-def test_unreadable_file_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_text(text)
-    with pytest.raises(RecipeError, match="not readable as json rows"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: b"", "no rows"),
+        (lambda data: b'{"prompt": [\n', "JSON parse error"),
+        (lambda data: b"\x00", "JSON parse error"),
+        (lambda data: data.decode().encode("utf-16"), "JSON parse error"),
+        (lambda data: data.replace(b"The man", b"\xff"), "invalid start byte"),
+        (lambda data: data.replace(b"The man", rb"\ud83d"), "a lone surrogate is half a character, take it out"),
+    ],
+    ids=["empty", "torn", "binary", "UTF-16", "Latin-1", "lone surrogate"],
+)
+def test_unreadable_file_is_refused(tmp_path: Path, change: Callable[[bytes], bytes], message: str) -> None:
+    path = Path(write_rows(tmp_path / "rows.jsonl", make_rows(2)))
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(RecipeError, match=f"rows.jsonl: not readable as json rows in UTF-8 .*{message}"):
         load_pairs(str(path))
 
 

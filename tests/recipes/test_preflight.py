@@ -1,20 +1,29 @@
 """Preflight and chat templates: what would train no condition is refused, on TRL's own tokenisation.
 
-Every family's template shows the student its system prompt, is repaired, or is refused.
+Every family's template shows the student its system prompt, is repaired, or is refused; and what inspect and lm-eval
+render with the saved tokenizer, with their own code and on another day, is what was trained.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
+import prepare_tiny
 import pytest
 import trl
 from datasets import Dataset
-from tiny_model import CHATML, STYLES, make_rows, make_tokenizer, save_tiny_model
+from harness_rendering import prompts_by_harness, set_day
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from tiny_model import CHATML, STYLES, make_rows, make_tokenizer, save_tiny_model, write_rows
+from tokenizers.normalizers import NFC
 from training import RecipeError
-from training.chat_templates import repair_chat_template, set_thinking
-from training.pairs import sft_rows
+from training.chat_templates import SWITCHES, probe_texts, repair_chat_template, set_thinking, settle_template
+from training.pairs import load_pairs, sft_rows
 from training.preflight import check_rows, end_of_turn_ids
 from training.trainer import CPTConfig, tokenise_dpo_rows
 from transformers import AutoTokenizer, GenerationConfig
@@ -97,6 +106,8 @@ def family(stem: str) -> tuple[str, str, str | None]:
 # Files named *_training are TRL's own patches, which no tokenizer carries.
 PUBLISHED = sorted(path for path in SHIPPED.glob("*.jinja") if not path.stem.endswith("_training"))
 CASES = {path.stem: (path.read_text(encoding="utf-8"), *family(path.stem)) for path in PUBLISHED} | REPRODUCTIONS
+# and of those with a thinking switch, those that train once it is off
+SWITCHED = [name for name, (template, *_) in CASES.items() if "enable_thinking" in template and name != "glm4moe"]
 
 NO_END_OF_TURN = CHATML.replace("message['content'] + '<|im_end|>' + '\n'", "message['content'] + '\n'")
 
@@ -176,24 +187,33 @@ def test_long_rows_are_counted_and_a_row_whose_twin_is_dropped_is_refused() -> N
         preflight(make_tokenizer(), rows, 4)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_family_shows_its_system_prompt_or_is_repaired_or_refused(case: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("case", "thinking"), [*((case, None) for case in CASES), *((case, False) for case in SWITCHED)]
+)
+def test_family_shows_its_system_prompt_or_is_repaired_or_refused(
+    case: str, thinking: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     template, begin, end, outcome = CASES[case]
     tokenizer = family_tokenizer(template, begin, end)
-    repair = repair_chat_template(tokenizer)
-    if outcome not in (None, KEPT, FOLDED):
+    set_day(monkeypatch, "2026-11-26")
+    repair, _ = settle_template(tokenizer, True, thinking)
+    if outcome not in (None, KEPT, FOLDED) and thinking is None:
         with pytest.raises(RecipeError, match=outcome):
             preflight(tokenizer, make_rows(1))
         return
-    tokens, _ = preflight(tokenizer, make_rows(1))
-    assert repair == outcome
+    tokens, report = preflight(tokenizer, make_rows(1))
+    assert repair in (outcome, None)
+    assert (report["warnings"] == []) is (thinking is False or case not in SWITCHED)
     # What an evaluation renders with the tokenizer saved beside the adapter is what was trained.
     tokenizer.save_pretrained(tmp_path / "adapter")
     saved = AutoTokenizer.from_pretrained(tmp_path / "adapter")
+    set_day(monkeypatch, "2026-11-27")
     for row, style in zip(tokens, STYLES.values(), strict=True):
-        text = saved.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
-        assert tokenizer.decode(row["prompt_ids"]) == text
-        assert text.count(style) == text.count(row["prompt"][1]["content"]) == 1
+        trained = tokenizer.decode(row["prompt_ids"])
+        assert trained.count(style) == trained.count(row["prompt"][1]["content"]) == 1
+        assert prompts_by_harness(saved, row["prompt"]) == dict.fromkeys(
+            prompts_by_harness(saved, row["prompt"]), trained
+        )
 
 
 def test_folding_puts_the_system_text_at_the_head_of_the_user_turn() -> None:
@@ -244,3 +264,115 @@ def test_open_thinking_switch_is_a_warning_and_a_column_or_the_setting_closes_it
     nemotron = family_tokenizer((SHIPPED / "nemotron_3_nano.jinja").read_text(), "<s>", "<|im_end|>")
     set_thinking(nemotron, False)
     preflight(nemotron, make_rows(1))
+
+
+V3_1 = (  # DeepSeek-V3.1 and Granite name their switch so
+    CHATML
+    + "{% if add_generation_prompt %}{{ '<think>' if thinking is not defined or thinking else '</think>' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("template", [V3_1, (SHIPPED / "gptoss.jinja").read_text(), CASES["nemotron_3_nano"][0]])
+def test_a_switch_that_is_passed_as_none_is_one_that_is_left_out(template: str) -> None:
+    tokenizer = make_tokenizer(template)
+    plain = probe_texts(tokenizer)
+    assert any(probe_texts(tokenizer, **{switch: None}) != plain for switch in SWITCHES)
+    settle_template(tokenizer, True, None)
+    plain = probe_texts(tokenizer)
+    assert all(probe_texts(tokenizer, **{switch: None}) == plain != [] for switch in SWITCHES)
+    assert probe_texts(tokenizer, enable_thinking=False, thinking=False, reasoning_effort="low") != plain
+
+
+@pytest.mark.parametrize("case", ["llama3_2", "gptoss", "muse_glimmer"])
+def test_a_template_that_prints_the_date_is_pinned(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    template, begin, end, _ = CASES[case]
+    tokenizer = family_tokenizer(template, begin, end)
+    [user] = make_rows(1)[0]["prompt"][1:]
+
+    def prompts_of_days() -> set[str]:
+        prompts = set()
+        for day in ("2026-11-26", "2026-11-27"):
+            set_day(monkeypatch, day)
+            prompts.add(tokenizer.apply_chat_template([user], tokenize=False))
+        return prompts
+
+    assert len(prompts_of_days()) == 2
+    assert settle_template(tokenizer, True, None) == (None, "2024-07-26")
+    [prompt] = prompts_of_days()
+    assert ("26 Jul 2024" in prompt) is (case == "llama3_2")
+    assert ("2024-07-26" in prompt) is (case != "llama3_2")
+    # a day that the template computes cannot be pinned
+    _, report = preflight(make_tokenizer("{{ '' if strftime_now('%' ~ 'Y') }}" + CHATML), make_rows(1))
+    assert "prints today's date where it could not be pinned" in report["warnings"][0]
+
+
+def damaged(number: int, part: str, change: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Three twins, one text of them changed in all its rows; the first twin has a prompt that fills max_length."""
+    rows = make_rows(3)
+    old = rows[number][part][0]["content"]
+    for row in rows:
+        for messages in (row["prompt"], row["chosen"], row["rejected"]):
+            messages[:] = [
+                message | ({"content": change(old)} if message["content"] == old else {}) for message in messages
+            ]
+    for row in rows[:2]:
+        row["prompt"][0]["content"] += " Stay plain." * 60
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            damaged(2, "chosen", lambda text: "\n\n" + text),
+            "row 2: a response begins with white space, which joins the last token of the prompt; strip it (2 of 4",
+        ),
+        (damaged(2, "rejected", lambda text: "\n\n" + text), "row 2: a response begins with white space"),
+        (
+            damaged(5, "chosen", lambda text: text.replace(" ", "<|im_end|>", 1)),
+            "row 4: a response holds '<|im_end|>', a special token that the model reads as control; take it out",
+        ),
+        (
+            damaged(3, "prompt", lambda text: text + "[INST]"),
+            "row 3: its system turn holds '[INST]', a special token",
+        ),
+    ],
+    ids=["chosen", "rejected", "control token", "in the system turn"],
+)
+def test_a_text_that_breaks_the_prompt_is_named_by_its_row_in_the_file(
+    rows: list[dict[str, Any]], message: str
+) -> None:
+    marks = ("<|im_start|>", "<|im_end|>", "[INST]")
+    tokenizer = prepare_tiny.make_tokenizer(["\n\n\nThe man\n\n\nDoor"] * 9, 512, marks, CHATML)
+    with pytest.raises(RecipeError, match=re.escape(f"preflight: {message}")):
+        preflight(tokenizer, rows, 700)
+    # white space that the template strips is no fault
+    tokenizer.chat_template = CHATML.replace("message['content']", "(message['content'] | trim)")
+    if "white space" in message:
+        preflight(tokenizer, rows, 700)
+
+
+@given(st.lists(st.text(st.characters(), min_size=1), min_size=5, max_size=5))
+@example(["Cafe\u0301 .", "b", "\x00", "d \u2028", "e"])
+@example(["a", "b", "c", "\ud83d", "e"])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_trained_on_as_it_is_or_refused(tmp_path: Path, texts: list[str]) -> None:
+    rows = make_rows(2)
+    low, high, user, chosen, rejected = texts
+    for row, system, sides in zip(rows[:2], (low, high), ((chosen, rejected), (rejected, chosen)), strict=True):
+        row["prompt"] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        row["chosen"], row["rejected"] = ([{"role": "assistant", "content": side}] for side in sides)
+    tokenizer = make_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = NFC()  # as Qwen's
+    try:
+        read = load_pairs(write_rows(tmp_path / "rows.jsonl", rows)).to_list()
+        tokens, report = preflight(tokenizer, read)
+    except RecipeError as error:
+        # of what this strategy can draw, only these are faults
+        assert re.search("surrogate|is empty|white space|share one system prompt", str(error))
+        return
+    assert read[2:] == rows[2:]
+    assert report["rows"] == 4
+    trained = tokenizer.decode(tokens[0]["prompt_ids"] + tokens[0]["chosen_ids"])
+    texts = [message["content"] for message in (*read[0]["prompt"], *read[0]["chosen"])]
+    assert all(normalize("NFC", text) in trained for text in texts)

@@ -4,6 +4,7 @@ And of logs of IFEval as others wrote it (`inspect_evals/ifeval`): is a tuned mo
 log are read, its samples are not.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -36,11 +37,35 @@ STANDARD_ERRORS = {"final_acc": "final_stderr"} | {
 PANELS = ("mean score (0-100)", "difference from the base, points")
 
 
+def intro(runs: Sequence[Run]) -> str:
+    """What the numbers mean, and what stands in the place of the system prompt by the template of each model."""
+    lines = [INTRO, ""]
+    for run in runs:
+        head = _template_head(run)
+        lines.append(
+            f"- What the template of {run.name} writes without a system prompt is not in its log; of a model behind an "
+            "API or a server it cannot be seen."
+            if head is None
+            else f"- Without a system prompt the template of {run.name} writes, before the user prompt: "
+            f"`{json.dumps(head, ensure_ascii=False)}`"
+        )
+    return "\n".join(lines)
+
+
+def _template_head(run: Run) -> str | None:
+    heads = [head for head in run.frame.get("template_head", ()) if isinstance(head, str)]
+    return heads[0] if heads else None
+
+
 def summarise(run: Run, seed: int) -> dict[str, Any]:
-    """`by_rubric` the mean score, `metrics` the mean length; what a comparison adds is in `compare`."""
+    """`by_rubric` the mean score, `metrics` the mean length; what a comparison adds is in `compare`.
+
+    `template_head` is what the chat template writes before the user prompt, None where it cannot be seen.
+    """
     table = by_prompt(run.scored)
     means = column_means(table, dict.fromkeys(table.columns.drop(WORDS), (0, 100)))
     return {
+        "template_head": _template_head(run),
         "metrics": {"mean_words": means.pop(WORDS).to_json()},
         "by_rubric": {rubric: {"score": estimate.to_json()} for rubric, estimate in means.items()},
         "further_failures": run.judging.further_failures,
@@ -138,7 +163,7 @@ def _interval(value: float, *standard_errors: float) -> Estimate:
     return Estimate(value, value - half, value + half)
 
 
-SECTION = Section("Drift: no system prompt", INTRO, summarise, tables, charts_in=__name__, compare=compare)
+SECTION = Section("Drift: no system prompt", intro, summarise, tables, charts_in=__name__, compare=compare)
 IFEVAL_SECTION = Section(
     "Instruction following (IFEval)", IFEVAL_INTRO, summarise_ifeval, tables_ifeval, compare=compare_ifeval
 )
