@@ -25,6 +25,7 @@ from cpt_tasks.report.page.samples import level_order
 from cpt_tasks.report.run import Run, check_comparable, tell_apart
 from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
 from cpt_tasks.report.text import counted, image, models_note, old_resamples, tables_markdown, write_command
+from cpt_tasks.statistics.frame import answered
 from judges.interval import jsonable
 from rubrics.files import write_whole
 
@@ -100,7 +101,8 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     parts, views, first_tables = ["# Report"], [], {}
     for task in summary["tasks"]:
         section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in runs if run.task == task]
-        charts = section.charts(models, own_runs) if can_draw() else {}
+        # without a single response there is nothing to draw
+        charts = section.charts(models, own_runs) if can_draw() and any(map(has_responses, own_runs)) else {}
         tables = section.tables(models)
         remarks = [f"- {run.name}: {line}" for run in own_runs for line in run.remarks]
         parts += [f"## {section.title}", section.intro_of(own_runs), models_note(models), "\n".join(remarks)]
@@ -118,6 +120,11 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     else:  # a page of other numbers must not stand beside these
         (out / page.PAGE).unlink(missing_ok=True)
     return "\n\n".join(tables_markdown(first_tables) + _notes(runs))
+
+
+def has_responses(run: Run) -> bool:
+    """Whether a run has a score of a response."""
+    return bool(len(run.scored) and answered(run.scored).any())
 
 
 def judging_table(runs: Sequence[Run]) -> pd.DataFrame:

@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from inspect_ai import Task
 from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.model import ContentReasoning, ContentText
-from students import CALM, CALM_SCORE, SHOUT, evaluated, follows, reported, shown_metrics
+from students import CALM, CALM_SCORE, SHOUT, asked, evaluated, follows, reported, shown_metrics
 
 from cpt_tasks.benchmarks.best_of_n.task import best_of_n
+from cpt_tasks.benchmarks.composition.task import composition
+from cpt_tasks.benchmarks.dose_response.task import dose_response
+from cpt_tasks.benchmarks.drift.task import drift
+from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.judge_logs.commands import texts_command
 from cpt_tasks.judge_logs.spend import judged_texts
@@ -59,6 +64,42 @@ def test_a_thought_that_never_ends_is_no_response(mock_model: Callable[..., Any]
     assert run_.no_response.total() == len(run_.frame) == 18
     assert shown_metrics(log)["macro_accuracy"] == 0
     assert judged_texts([log.location]) == []
+
+
+TWO = "broadcast,labyrinth"
+EVERY: dict[str, Callable[[], Task]] = {
+    "rubric_adherence": lambda: rubric_adherence(TWO, judge="measured", limit_per_cell=2, also=TWO),
+    "best_of_n": lambda: best_of_n(2, TWO, judge="measured", limit_per_cell=2),
+    "dose_response": lambda: dose_response(TWO, judge="measured", limit_per_cell=2),
+    "composition": lambda: composition(TWO, judge="measured", limit_per_cell=2),
+    "paraphrase_robustness": lambda: paraphrase_robustness(TWO, judge="measured", limit_per_cell=2, position="both"),
+    "drift": lambda: drift(TWO, judge="measured", limit_per_family=2),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_student_that_only_thinks_has_a_report_of_every_benchmark(
+    name: str, mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    log = evaluated(EVERY[name](), mock_model(lambda _: f"<think>{THOUGHT}"))
+    summary, _, _ = reported(tmp_path, log.location)
+    part = summary["models"][0]["tasks"][name]
+    assert part["thought_words"] == WORDS
+    shares = ("macro_accuracy", "order_accuracy", "mean_accuracy", "band_hit", "both_right", "monotone_share")
+    values = {one["value"] for metric, one in part["metrics"].items() if any(share in metric for share in shares)}
+    assert values == ({0} if name != "drift" else set())
+
+
+def test_a_report_draws_what_there_is_where_a_student_answers_now_and_then(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    replies = {("broadcast", "low"): CALM}
+    for name in ("rubric_adherence", "dose_response", "drift", "composition"):
+        silent = evaluated(EVERY[name](), mock_model(lambda _: ""))
+        seldom = mock_model(lambda messages: replies.get((asked(messages) or [("", "")])[0], ""), name="seldom")
+        speaks = evaluated(EVERY[name](), seldom if name == "rubric_adherence" else mock_model(follows, name="speaks"))
+        reported(tmp_path / name, silent.location, speaks.location)
+        assert list((tmp_path / name).glob("*.png"))
 
 
 def test_blocks_of_reasoning_are_a_thought_and_an_old_log_is_scored_anew(
