@@ -38,6 +38,7 @@ from inspect_ai.scorer import SampleScore, Score
 from cpt_tasks.samples import NO_LEVEL
 from judges import NO_RESPONSE, Judgment, ScoreRecord, read_judgment
 from judges.interval import NAN, Estimate
+from judges.measures import words
 from model_calls.visible import answer_of
 from rubrics import ScoreLevel
 
@@ -60,7 +61,7 @@ def frame_of(log: EvalLog) -> pd.DataFrame:
     """The frame of a log.
 
     Raises:
-        ValueError: If a sample was judged more than once.
+        ValueError: If a sample was judged more than once, or with its chain of thought.
     """
     where = Path(log.location).name
     return pd.DataFrame([_sample_row(sample, where) for sample in log.samples or []])
@@ -125,14 +126,20 @@ def _sample_row(sample: EvalSample, where: str) -> dict[str, Any]:
     score = _score_of(sample, where)
     named = {name.split("/")[-1]: other for name, other in (sample.scores or {}).items()}
     usage = sample.output.usage
+    judged, (response, thought) = _judged_columns(sample.metadata, score), answer_of(sample.output)
+    if judged["thought_words"] == 0 and words(thought):
+        raise ValueError(
+            f"{where}: sample {sample.id!r} was judged with its chain of thought, as by an earlier version, expected "
+            "its answer alone; score the log again with inspect score --action overwrite --output-file FILE"
+        )
     return {
         "sample_id": str(sample.id),
-        **_judged_columns(sample.metadata, score),
+        **judged,
         "epoch": sample.epoch,
         "template_head": sample.metadata.get("template_head"),
         "system_prompt": _turn(sample, "system"),
         "user_prompt": _turn(sample, "user"),
-        "response": answer_of(sample.output)[0],
+        "response": response,
         "output_tokens": NAN if usage is None else float(usage.output_tokens),
         "stop_reason": sample.output.stop_reason,
         "selection": named[SELECTOR].as_float() if SELECTOR in named else NAN,

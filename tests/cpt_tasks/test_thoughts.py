@@ -111,8 +111,12 @@ def test_blocks_of_reasoning_are_a_thought_and_an_old_log_is_scored_anew(
         blocks = [ContentReasoning(reasoning=THOUGHT), ContentText(text=CALM)]  # of a provider
         sample.output.choices[0].message.content = text if number % 2 else blocks
         sample.output.completion = text if number % 2 else CALM
-        sample.scores = {}
     path = str(tmp_path / "old.eval")
+    write_eval_log(log, path)
+    with pytest.raises(ValueError, match="old.eval: sample 'broadcast-low-.* was judged with its chain of thought"):
+        read_run(path)
+    for sample in log.samples or []:
+        sample.scores = {}
     write_eval_log(log, path)
     write_eval_log(inspect_score(read_eval_log(path), rubric_judge("measured"), display="none"), path)
     frame = read_run(path).frame
