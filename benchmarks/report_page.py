@@ -31,7 +31,7 @@ LEVELS = [level.value for level in ScoreLevel]
 VOCABULARY = ["".join(random.Random(n).choices("etaoinshrdlu", k=2 + n % 8)) for n in range(4000)]
 FACTS = {"judge": "synthetic", "prompt_version": "1", "split": "test", "wording_split": "heldout", "user_prompts": 67}
 BLANK: dict[str, Any] = {"stop_reason": "stop", "also": {}, "target": float("nan"), "words": 150.0, "epoch": 1}
-BLANK |= dict.fromkeys(("wording", "reason", "with_rubric", "failure"), "")
+BLANK |= dict.fromkeys(("wording", "reason", "with_rubric", "failure"), "") | {"edited": False}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
 

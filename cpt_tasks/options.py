@@ -1,13 +1,32 @@
 """What the parameters of the benchmarks mean, and the checks of them before any response is paid for."""
 
 import logging
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from cpt_tasks.samples import WordingSplit
-from rubrics import Rubric, ScoreLevel, Split, load_user_prompts
+from model_calls.inspect_private import command_folder
+from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
 
 logger = logging.getLogger(__name__)
+_SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
+_THINKING = ("effort", "reasoning_effort", "reasoning_tokens")
+
+
+def decoding_of(settings: Mapping[str, Any]) -> str:
+    """How a model was made to choose its words, from its settings as inspect or lm-eval keeps them.
+
+    "greedy", the settings of its sampling, or that these were left to the provider; then what limits its length.
+    """
+    given = {name: settings[name] for name in (*_SAMPLING, *_THINKING) if settings.get(name) is not None}
+    temperature = given.get("temperature")
+    if temperature == 0 or (temperature is None and given.get("do_sample") is False):
+        given = {"greedy": ""} | {name: given[name] for name in _THINKING if name in given}
+    elif not given.keys() & set(_SAMPLING):
+        given = {"sampling left to the provider": ""} | given
+    tokens = settings.get("max_tokens", settings.get("max_gen_toks"))
+    parts = [f"{name} {value}".strip() for name, value in given.items()]
+    return ", ".join([*parts, *([f"at most {tokens} tokens"] if tokens else [])])
 
 
 def check_choice(value: str, choices: Sequence[str], parameter: str) -> None:
@@ -36,6 +55,13 @@ def prompts_by_rubric(rubrics: Sequence[Rubric], split: Split, limit: int) -> di
     """Rubric id -> user prompt id -> text: the first `limit`, at least 1, that the rubric's family is asked."""
     check_least(limit, 1, "limit_per_cell")
     return {rubric.id: dict(list(load_user_prompts(split, rubric.family).items())[:limit]) for rubric in rubrics}
+
+
+def rubrics_of(selection: str | list[str]) -> list[Rubric]:
+    """`load_rubrics`, with relative paths of files from the folder in which the command was given."""
+    names = selection.split(",") if isinstance(selection, str) else selection
+    names = [name.strip() for name in names]
+    return load_rubrics([str(command_folder() / name) if name.endswith(".yaml") else name for name in names])
 
 
 def wording_split_of(wording_split: WordingSplit, paraphrases: str | None) -> WordingSplit:

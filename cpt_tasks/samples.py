@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from itertools import product
-from typing import Any, Literal
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product, zip_longest
+from typing import Any, Literal, TypeVar
 
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
@@ -13,6 +14,7 @@ from rubrics import Rubric, ScoreLevel
 
 WordingSplit = Literal["train", "heldout"]
 Prompting = Literal["system_prompt", "full_rubric"]
+_Row = TypeVar("_Row")
 # the level of a sample without a system prompt
 NO_LEVEL = "none"
 # kinds of requests that one log may hold: two rubrics at once, one alone, none
@@ -39,7 +41,7 @@ def adherence_samples(
     prompting: Prompting = "system_prompt",
     wordings: int = 1,
 ) -> MemoryDataset:
-    """One sample per (rubric, level, user prompt, wording), rubric by rubric in the order given.
+    """One sample per (rubric, level, user prompt, wording), `spread` over rubrics and levels.
 
     The user prompts of a cell, by rubric id and id, take the wordings in turn, so that each is used equally often up to
     one; each is asked under so many `wordings`. With `prompting` "full_rubric" the whole rubric and the target level
@@ -61,7 +63,23 @@ def adherence_samples(
             prompts = [wording_at(rubric, level, wording_split, position + further) for further in range(wordings)]
             for wording, system in [whole] if prompting == "full_rubric" else prompts:
                 samples.append(sample_of(rubric, level, user_prompt_id, text, system, wording))
-    return MemoryDataset(samples, name="rubric_adherence")
+    return MemoryDataset(spread(samples), name="rubric_adherence")
+
+
+def spread(samples: Iterable[Sample], *names: str) -> list[Sample]:
+    """The first sample of every cell (rubric, target and the metadata named), then the second ones, and so on.
+
+    `--limit N` of inspect takes the first N samples: so it takes all levels of several rubrics.
+    """
+    cells: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        cells[str(sample.target), *((sample.metadata or {})[name] for name in ("rubric", *names))].append(sample)
+    return interleaved(cells.values())
+
+
+def interleaved(groups: Iterable[Iterable[_Row]]) -> list[_Row]:
+    """The first row of every group, then the second ones, and so on; no row is None."""
+    return [row for rows in zip_longest(*groups) for row in rows if row is not None]
 
 
 def sample_of(

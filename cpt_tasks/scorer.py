@@ -9,7 +9,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
-from cpt_tasks.options import check_choice, check_least
+from cpt_tasks.options import check_choice, check_least, rubrics_of
 from judges import (
     DEFAULT_JUDGE,
     DEFAULT_STORE,
@@ -31,9 +31,9 @@ from judges.measures import words
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from model_calls import CallStore, open_store
-from model_calls.inspect_private import PrerequisiteError
+from model_calls.inspect_private import PrerequisiteError, command_folder
 from model_calls.visible import answer_of
-from rubrics import Rubric, load_rubrics
+from rubrics import Rubric
 
 JudgeKind = Literal["model", "measured"]
 JudgeOption = JudgeKind | Literal["none"]
@@ -101,8 +101,8 @@ def rubric_judge(
             responses were written.
         PrerequisiteError: If the call store cannot be used, or a panel has the same judge twice.
     """
-    by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
-    further = {rubric.id: rubric for rubric in (load_rubrics(also) if also else [])}
+    by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
+    further = {rubric.id: rubric for rubric in (rubrics_of(also) if also else [])}
     make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store)
     repeats = judge_repeats if judge == "model" else 1
 
@@ -195,7 +195,7 @@ def scorer_of(
     if judge == "none":
         return None
     if judge == "measured":
-        for rubric in [*load_rubrics(rubrics), *(load_rubrics(also) if also else [])]:
+        for rubric in [*rubrics_of(rubrics), *(rubrics_of(also) if also else [])]:
             check_measurable(rubric)
     else:
         try:
@@ -218,7 +218,7 @@ def open_judge_store(path: str) -> CallStore:
         PrerequisiteError: If the file is no call store; inspect prints that without a traceback.
     """
     try:
-        return open_store(path)
+        return open_store(command_folder() / path)
     except ValueError as error:
         raise PrerequisiteError(f"{error}: -T call_store=FILE, or -S call_store=FILE with inspect score") from error
 

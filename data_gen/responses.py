@@ -8,16 +8,19 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from judges import Judgment
+from judges.measures import words
+from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel
 from rubrics.files import read_jsonl
 from rubrics.files import write_jsonl as write_jsonl  # readers and writers of responses import it from here
 from rubrics.schema import problem_texts
+from rubrics.texts import BROKEN_CHARACTER, control_token
 
 CONTROL: Literal["control"] = "control"
 
@@ -39,12 +42,15 @@ class ResponseJudgment(BaseModel):
 class TeacherResponse(BaseModel):
     """What a teacher wrote for (user prompt, rubric, level). Files with the names before schema 2 are read too.
 
+    A thought before the response is taken off it, and so is white space around it.
+
     Attributes:
         id: `response_id` of what was asked, or for generated rows a hash of the call and the rubric.
         rubric: Id of the rubric asked for; of a control, of the rubric it is compared under.
         rubric_hash: `Rubric.hash` at the time.
         level: Level asked for; "control" for a response asked for without rubric and level.
         wording: Wording that configured the writer, if it was a system prompt and not the rubric itself.
+        thought_words: Length of the chain of thought that was taken off the response, in words; None without one.
         created: ISO 8601 date or time, or None where it was not recorded.
         usage: Tokens by kind.
         stop_reason: As inspect names it ("stop", "max_tokens", "content_filter", ...); None if not recorded.
@@ -63,6 +69,7 @@ class TeacherResponse(BaseModel):
     level: ScoreLevel | Literal["control"]
     wording: str | None = Field(default=None, validation_alias=AliasChoices("wording", "system_prompt_id"))
     response: str
+    thought_words: int | None = None
     teacher: str
     params: dict[str, str | int | float | bool] = Field(default_factory=dict)
     created: str | None = None
@@ -70,6 +77,25 @@ class TeacherResponse(BaseModel):
     stop_reason: str | None = None
     judgment: ResponseJudgment | None = None
     also: dict[str, ResponseJudgment] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_what_is_visible(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or not isinstance(fields.get("response"), str):
+            return fields
+        answer, thought = visible(fields["response"])
+        about = {"thought_words": len(words(thought))} if thought else {}
+        return fields | about | {"response": answer.strip()}
+
+
+def find_unfit_text(row: TeacherResponse) -> tuple[str, str]:
+    """Kind and description of what must not reach a student: a control token, a broken character; "" twice if none."""
+    for what, text in (("response", row.response), ("user prompt", row.user_prompt)):
+        if token := control_token(text):
+            return "control_token", f"{what} has the control token {token!r}, expected plain text"
+        if BROKEN_CHARACTER in text:
+            return "broken_character", f"{what} has a broken character (U+FFFD), expected whole ones"
+    return "", ""
 
 
 class Problems:

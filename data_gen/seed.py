@@ -36,7 +36,6 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
             if row.get(key) not in values:
                 raise ValueError(f"{where}: {key} is {row.get(key)!r}, expected one of {sorted(values)}")
         rubric, level = rubrics[row["rubric"]], _LEVELS[row["level"]]
-        judgment = measure(rubric, row["response"])
         asked = (rubric.id, level, row["prompt"])
         response = TeacherResponse(
             id=response_id(rubric.id, level, row["prompt"], teacher, replicates[asked]),
@@ -47,11 +46,11 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
             level=level,
             response=row["response"],
             teacher=teacher,
-            judgment=ResponseJudgment.of(judgment),
         )
+        judgment = measure(rubric, response.response)
         replicates[asked] += 1
         if ScoreLevel.of(judgment.score) is level:
-            kept.append(response)
+            kept.append(response.model_copy(update={"judgment": ResponseJudgment.of(judgment)}))
         else:
             dropped.append(f"{where}: scored {judgment.score:.1f}, outside the band of {level.value}")
     return kept, dropped

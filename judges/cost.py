@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat
+
+from rubrics.load import read_yaml
 
 PRICES_FILE = Path(__file__).parent / "prices.yaml"
 
@@ -49,8 +50,8 @@ def load_prices(path: Path = PRICES_FILE) -> Prices:
         ValueError: If it is not a file of prices; the message names file and field.
     """
     try:
-        return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
-    except (ValidationError, yaml.YAMLError) as error:
+        return Prices.model_validate(read_yaml(path))
+    except ValueError as error:
         problem = " ".join(str(error).split())
         raise ValueError(f"{path}: {problem}; expected YAML with the fields of {PRICES_FILE.name}") from error
 

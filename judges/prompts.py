@@ -5,6 +5,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from rubrics import Rubric
+from rubrics.texts import whole_characters
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage
@@ -51,11 +52,6 @@ def prompt_hash() -> str:
     """Hash of everything in the prompt that is neither rubric nor response, 12 hex digits."""
     parts = f"{RUBRIC_BLOCK.template}\0{RESPONSE_BLOCK.template}"
     return hashlib.sha256(parts.encode()).hexdigest()[:12]
-
-
-def whole_characters(text: str) -> str:
-    """A text with U+FFFD for every half of a character (lone surrogate), which no request and no log can hold."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def judge_messages(rubric: Rubric, user_prompt: str, response: str) -> "list[ChatMessage]":

@@ -12,9 +12,9 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from judges.judgment import CriterionJudgment, JudgeFailure
-from judges.prompts import whole_characters
 from model_calls.visible import MARKER, visible
 from rubrics import Rubric
+from rubrics.texts import whole_characters
 
 
 def _no_bool(value: Any) -> Any:

@@ -1,9 +1,12 @@
 """The private names of inspect-ai (0.3.285 to 0.4) that we use, each with its reason: where to look on an upgrade."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai._util.error import PrerequisiteError  # printed by inspect without a traceback; raised for a missing key
@@ -18,11 +21,29 @@ if TYPE_CHECKING:
 __all__ = [
     "PrerequisiteError",
     "anthropic_client",
+    "command_folder",
     "local_chat",
     "local_template",
     "request_body",
     "transcript_dropped",
 ]
+
+
+def command_folder() -> Path:
+    """The folder in which the command was given: that of relative paths in its arguments.
+
+    Inspect changes into the folder of a file that a task or scorer is loaded from while it makes one, and keeps where
+    it was in variables only (`_eval.loader`): `root_dir` of `create_tasks`, and a `chdir_python` of `scorer_from_spec`.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "inspect_ai._eval.loader":
+            if frame.f_code.co_name == "create_tasks":
+                return Path(frame.f_locals["root_dir"])
+            if before := getattr(frame.f_locals.get("create_cm"), "_old_cwd", None):
+                return Path(before[0])
+        frame = frame.f_back
+    return Path.cwd()
 
 
 @contextmanager

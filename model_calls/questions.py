@@ -7,7 +7,6 @@ Rows with a `generated_text`, which Ray Data's processors give, are read as answ
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,8 +20,6 @@ from model_calls.store import CallStore
 REPLIES_PER_COMMIT = 500
 _STOP_REASONS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter"}
 _USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
-# what inspect's providers take for reasoning, not for the answer, where an engine leaves both in one text
-_THOUGHT = re.compile(r"\A.*?</think>\s*", re.DOTALL)
 
 
 @dataclass
@@ -122,7 +119,7 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
     time = datetime.fromtimestamp(created, UTC) if isinstance(created, int | float) else datetime.now(UTC)
     return {
         "served_model": str(body.get("model", "")),
-        "text": _THOUGHT.sub("", text or "", count=1),
+        "text": text or "",
         "stop_reason": _STOP_REASONS.get(str(choice.get("finish_reason")), "unknown"),
         "usage": {kind: usage[name] for name, kind in _USAGE.items() if isinstance(usage.get(name), int)},
         "request_id": str(row.get("id", "")),

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def open_store(path: str | Path) -> "CallStore":
     Logs a warning if batches sent from this store hold replies that are not in it: `ask` would pay for them again.
 
     Raises:
-        ValueError: If the file is no call store, or was written by a newer version.
+        ValueError: If the file is no call store, or was written by a newer version; or its file system cannot lock
+            files and share memory between processes, as SQLite needs it, or does not let us write.
     """
     path = Path(path).resolve()
     if path.suffix == ".jsonl":
@@ -62,7 +64,6 @@ class CallStore:
     """
 
     def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.in_flight: dict[str, anyio.Event] = {}  # keys that this process asks now, and what ends the wait for them
         self._lock, self._read_lock = threading.Lock(), threading.Lock()
@@ -106,7 +107,7 @@ class CallStore:
 
     def forget(self, keys: Iterable[str]) -> None:
         """Deletes the replies to calls, so that these are asked anew."""
-        with self._lock, self._writer:
+        with self._lock, self._disk_errors(), self._writer:
             self._writer.execute("BEGIN IMMEDIATE")
             self._writer.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in keys])
 
@@ -117,7 +118,7 @@ class CallStore:
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of a statement of our own tables, which is on disk, in the main file, when this returns."""
-        with self._lock:
+        with self._lock, self._disk_errors():
             rows = self._writer.execute(statement, values).fetchall()
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that a copy of the one file has it
             return rows
@@ -132,7 +133,7 @@ class CallStore:
             self._writer.close()
 
     def _read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._read_lock:
+        with self._read_lock, self._disk_errors():
             return self._reader.execute(query, values).fetchall()
 
     def _flush(self) -> None:
@@ -140,12 +141,18 @@ class CallStore:
             rows = list(self._pending)
             if not rows:
                 return  # the one before wrote ours as well
-            try:
+            with self._disk_errors():
                 self._write(rows)
-            except sqlite3.Error as error:
-                number = errno.ENOSPC if "full" in str(error) else errno.EIO
-                raise OSError(number, str(error), str(self.path)) from error
             del self._pending[: len(rows)]
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """SQLite's errors as an OSError that names the file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            number = errno.ENOSPC if "full" in str(error) else errno.EIO
+            raise OSError(number, str(error), str(self.path)) from error
 
     def _write(self, rows: list[tuple[str, str]]) -> None:
         with self._writer:
@@ -154,7 +161,11 @@ class CallStore:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    except (OSError, sqlite3.Error) as error:
+        raise _unusable(path, error) from error
     try:
         if _schema(connection) > SCHEMA:
             raise ValueError(f"{path}: got schema {_schema(connection)}, expected at most {SCHEMA}: update cpt-tasks")
@@ -163,12 +174,21 @@ def _connected(path: Path) -> sqlite3.Connection:
             _create(connection, path.with_suffix(".jsonl"))
     except Exception as error:
         connection.close()
+        if isinstance(error, sqlite3.OperationalError):
+            raise _unusable(path, error) from error
         if isinstance(error, sqlite3.DatabaseError):
             raise ValueError(
                 f"{path}: {error}, expected a call store in SQLite; restore it, or name another"
             ) from error
         raise
     return connection
+
+
+def _unusable(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path}: {error}; the call store is SQLite's and needs a disk that it can write to, lock and share memory on, "
+        "which network drives often are not: name a file on a local disk"
+    )
 
 
 def _schema(connection: sqlite3.Connection) -> int:
@@ -179,8 +199,10 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            [[mode]] = connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            if mode != "wal":  # kept by SQLite without an error
+                raise sqlite3.OperationalError(f"no write-ahead log, the journal stays {mode!r}")
             return
         except sqlite3.OperationalError as error:
             # a change to WAL does not wait for another process that makes it, as other statements do

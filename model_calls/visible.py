@@ -29,6 +29,7 @@ _CLOSING = (
     r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>",
 )
 MARKER = re.compile(f"(?P<opening>{'|'.join(_OPENING)})|(?P<closing>{'|'.join(_CLOSING)})")
+_STARTS = ("<", "[", "◁")  # of every marker
 _GPT_OSS_WITHOUT_TOKENS = re.compile(r"\Aanalysis(?=\S)(?P<thought>.*?)assistantfinal(?P<answer>.*)", re.DOTALL)
 
 
@@ -43,6 +44,8 @@ def visible(text: str) -> tuple[str, str]:
     bare = _GPT_OSS_WITHOUT_TOKENS.match(text)
     if bare:
         return bare["answer"].strip(), bare["thought"].strip()
+    if not any(start in text for start in _STARTS):  # as nearly always; matching costs a hundred times as much
+        return text, ""
     answer: list[str] = []
     thoughts: list[str] = []
     opening: re.Match[str] | None = None
@@ -58,12 +61,12 @@ def visible(text: str) -> tuple[str, str]:
         if opening is None:
             thoughts += [*answer, text[end : marker.start()]]
             answer, end = [], marker.end()
-        elif not (_is_inline(text, opening) and "\n" not in text[opening.end() : marker.start()]):
+        elif not (_is_inline(text, end, opening) and "\n" not in text[opening.end() : marker.start()]):
             answer.append(text[end : opening.start()])
             thoughts.append(text[opening.end() : marker.start()])
             end = marker.end()
         opening = None
-    if opening is not None and not _is_inline(text, opening):
+    if opening is not None and not _is_inline(text, end, opening):
         answer.append(text[end : opening.start()])
         thoughts.append(text[opening.end() :])
         end = len(text)
@@ -82,6 +85,6 @@ def answer_of(output: "ModelOutput") -> tuple[str, str]:
     return answer, "\n".join(part for part in (*thoughts, thought) if part)
 
 
-def _is_inline(text: str, marker: re.Match[str]) -> bool:
-    """Whether other text stands before the marker on its line."""
-    return bool(text[text.rfind("\n", 0, marker.start()) + 1 : marker.start()].strip())
+def _is_inline(text: str, start: int, marker: re.Match[str]) -> bool:
+    """Whether other text stands before the marker on its line, after `start`."""
+    return bool(text[max(start, text.rfind("\n", 0, marker.start()) + 1) : marker.start()].strip())

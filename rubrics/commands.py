@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from rubrics.files import write_whole
+from rubrics.files import read_text, write_whole
 from rubrics.lint import lint_rubric
 from rubrics.load import load_rubric, rubric_ids, rubric_yaml
 from rubrics.markdown import as_slug, read_rubric_text, rubric_page
 from rubrics.schema import Rubric, problem_texts
+from rubrics.texts import check_plain
 
 NEW_FAMILY = "imported"
 UNKNOWN_LICENCE = "unknown"
@@ -57,16 +58,17 @@ def import_command(file: Path, out: Path, force: bool, **given: str | None) -> N
     Exit status: 0 a rubric file was written, 2 no rubric can be made.
     """
     try:
-        content = read_rubric_text(file.read_text(encoding="utf-8-sig"), file.stem)
+        text = read_text(file)
+        check_plain(text)
+        content = read_rubric_text(text, file.stem)
         title = str(content.get("title", ""))
         defaults = {"id": as_slug(title), "family": NEW_FAMILY, "licence": UNKNOWN_LICENCE, "source": file.name}
         for name, default in defaults.items():
             if given[name] is None and name not in content:
                 click.echo(f"{name}: not in the text, {default!r} is taken; change it with --{name}", err=True)
         rubric = Rubric.model_validate(defaults | content | {name: text for name, text in given.items() if text})
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise _Refusal(f"{file}: cannot be read: {reason}; expected a text file in UTF-8") from error
+    except OSError as error:
+        raise _Refusal(f"{file}: cannot be read: {error.strerror}; expected a text file") from error
     except ValueError as error:
         raise _Refusal(f"{file}: no rubric can be made of it: {'; '.join(problem_texts(error))}") from error
     path = out / f"{rubric.id}.yaml"

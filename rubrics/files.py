@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,16 +12,21 @@ from typing import IO, Any
 
 from pydantic import BaseModel
 
+from rubrics.texts import whole_characters
+
+_MAY_BE_HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # of a character: a surrogate, escaped or as it is
+
 
 @contextmanager
 def whole_file(path: Path, binary: bool = False) -> Iterator[IO[Any]]:
     """An open file that is put in place under its name when the block ends, and is gone if it raises.
 
-    Makes the folder if there is none. Text is UTF-8 with bare newlines; a lone surrogate is kept as it is.
+    Makes the folder if there is none. Text is UTF-8 with bare newlines; half of a character (a lone surrogate)
+    is escaped as JSON has it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.unfinished")
-    options: dict[str, Any] = {} if binary else {"encoding": "utf-8", "errors": "surrogatepass", "newline": "\n"}
+    options: dict[str, Any] = {} if binary else {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
     try:
         with unfinished.open("wb" if binary else "w", **options) as file:
             yield file
@@ -54,38 +60,77 @@ def json_line(row: BaseModel | Mapping[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
-def read_jsonl(path: Path, skip: Callable[[str], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number, from 1, and object of every line that is not blank; UTF-8 with or without a byte order mark.
-
-    Only a newline ends a line, not U+2028 and the like inside a text. The file is packed with gzip if its name ends in
-    .gz. A line that is not UTF-8 or holds no JSON object raises, or gives its message to `skip` and is left out.
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
 
     Raises:
-        ValueError: If the file is missing, its gzip is broken, or at a bad line without `skip`.
+        OSError: If it cannot be read.
+        ValueError: If it is in another encoding; how to convert it is said.
+    """
+    with path.open("rb") as file:
+        check_is_utf8(file.read(4))
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start}), save the file as UTF-8") from error
+
+
+def check_is_utf8(content: bytes, where: str = "") -> None:
+    """Raises ValueError if bytes begin as a text in UTF-16 or UTF-32 does, with or without a byte order mark."""
+    encoding = json.detect_encoding(content)[:6].upper()  # without -LE and the like
+    if not encoding.startswith("UTF-8"):
+        raise ValueError(
+            f"{where}in {encoding}, expected UTF-8; convert it with `iconv -f {encoding} -t UTF-8 OLD > NEW`, in "
+            "PowerShell with `Get-Content OLD | Set-Content -Encoding utf8 NEW`"
+        )
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Number, from 1, and bytes of every line that is not blank, without byte order marks.
+
+    Such a mark may stand in the middle where files were put together. Only a newline ends a line, not U+2028 and the
+    like inside a text. The file is packed with gzip if its name ends in .gz.
+
+    Raises:
+        ValueError: If the file is missing or in UTF-16, or its gzip is broken.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file, expected JSON lines")
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         try:
             for number, line in enumerate(file, start=1):
-                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-                if not text.strip():
-                    continue
-                try:
-                    content = _json_object(text, f"{path}:{number}")
-                except ValueError as error:
-                    if skip is None:
-                        raise
-                    skip(str(error))
-                else:
-                    yield number, content
+                if number == 1:
+                    check_is_utf8(line, f"{path}: ")
+                if (text := line.removeprefix(codecs.BOM_UTF8)).strip():
+                    yield number, text
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path}: broken ({error}), expected JSONL in gzip; get the file anew") from error
+
+
+def read_jsonl(path: Path, skip: Callable[[str], None] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and object of the `json_lines` of a file; halves of characters in it become U+FFFD.
+
+    A line that is not UTF-8 or holds no JSON object raises, or gives its message to `skip` and is left out.
+
+    Raises:
+        ValueError: As `json_lines`, or at a bad line without `skip`.
+    """
+    for number, line in json_lines(path):
+        try:
+            content = _json_object(line, f"{path}:{number}")
+        except ValueError as error:
+            if skip is None:
+                raise
+            skip(str(error))
+        else:
+            yield number, content
 
 
 def _json_object(line: bytes, where: str) -> dict[str, Any]:
     try:
         content = json.loads(line.decode("utf-8", "surrogatepass"))
+        if _MAY_BE_HALF.search(line):
+            content = json.loads(whole_characters(json.dumps(content, ensure_ascii=False)))
         if not isinstance(content, dict):
             raise ValueError("it is another value")
     except UnicodeDecodeError as error:

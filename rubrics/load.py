@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
+from rubrics.files import read_text
 from rubrics.schema import Rubric, problem_texts
+from rubrics.texts import check_plain
 
 Split = Literal["train", "test"]
 LIBRARY = Path(str(files("rubrics"))) / "library"
@@ -34,14 +36,26 @@ def load_rubric(name: str | Path) -> Rubric:
         raise ValueError(f"rubric {str(name)!r} not found, expected one of {rubric_ids()} or the path of a .yaml file")
     where = f"{path.parent.name}/{path.name}"
     try:
-        rubric = Rubric.model_validate(yaml.load(path.read_text(encoding="utf-8-sig"), Loader=YAML_LOADER))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{where}: not valid YAML: {error}") from error
+        rubric = Rubric.model_validate(read_yaml(path))
     except ValueError as error:
         raise ValueError(f"{where}: {'; '.join(problem_texts(error))}") from error
     if rubric.id != path.stem:
         raise ValueError(f"{where}: id is {rubric.id!r}, expected the file's name {path.stem!r}")
     return rubric
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file in UTF-8 holds, with or without a byte order mark.
+
+    Raises:
+        ValueError: If it is in another encoding, is not YAML, or holds a control token, with the line.
+    """
+    text = read_text(path)
+    check_plain(text)
+    try:
+        return yaml.load(text, Loader=YAML_LOADER)
+    except yaml.YAMLError as error:
+        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
@@ -88,7 +102,7 @@ def all_user_prompts(split: Split) -> dict[str, str]:
 
 
 def _read_prompts(path: Path, split: Split) -> dict[str, str]:
-    content: dict[str, dict[str, str]] = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
+    content: dict[str, dict[str, str]] = read_yaml(path)
     if split not in content:
         raise ValueError(f"{path.name}: no split {split!r}, expected one of {sorted(content)}")
     return content[split]

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from cpt_tasks.benchmarks.rubric_adherence.statistics import macro_accuracy
 from cpt_tasks.judge_logs.logs import SAMPLE, judge_name
 from cpt_tasks.judge_logs.texts import CONTROL, Outcomes, Text
-from cpt_tasks.report.run import Run
+from cpt_tasks.report.run import Run, edits_of
 from cpt_tasks.report.text import image, write_command
 from cpt_tasks.statistics.table import table_of
 from judges import Judgment, measure
@@ -102,6 +102,8 @@ def write_agreement(out: Path, pairs: Sequence[tuple[Run, Run]]) -> str:
     if a == b:
         a, b = f"{a} (first)", f"{b} (second)"
     intro = f"Judge `{b}` against judge `{a}`, the reference, on the same responses."
+    for name, side in zip((a, b), zip(*pairs, strict=True), strict=True):
+        intro += "".join(f" `{name}` on {run.name}: {edit}." for run in side for edit in edits_of(run))
     logs = {run_a.name: [run_a.details["log"], run_b.details["log"]] for run_a, run_b in pairs}
     return _write_judges(out, rows, b, a, intro, {"logs": logs})
 
@@ -120,7 +122,7 @@ def write_people(out: Path, run: Run, labels: pd.DataFrame) -> str:
     intro = (
         f"Judge `{judge_name(run)}` on `{run.name}` (`{run.details['log']}`) against people, the reference: the mean "
         f"of {ratings.shape[1]} raters of {len(ratings)} responses (Krippendorff's alpha between raters: "
-        f"{Estimate(alpha).text(3)})."
+        f"{Estimate(alpha).text(3)}).{''.join(f' {edit.capitalize()}.' for edit in edits_of(run))}"
     )
     numbers = {"logs": {run.name: [run.details["log"]]}, "raters": ratings.shape[1], "raters_alpha": alpha}
     return _write_judges(out, rows, judge_name(run), "people", intro, numbers)

@@ -1,6 +1,7 @@
 """Judged logs as `cpt judge agreement` compares them, and the human labels that belong to one."""
 
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.run import Run, check_comparable
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
+from rubrics.files import read_text
 
 SAMPLE = ["sample_id", "epoch"]
 
@@ -56,6 +58,8 @@ def pair_runs(side_a: Sequence[Run], side_b: Sequence[Run]) -> list[tuple[Run, R
 def read_labels(path: Path, run: Run) -> pd.DataFrame:
     """Human labels of the responses of a run: `sample_id`, `epoch`, `rater` ("" without a name) and `score`, 0-100.
 
+    Those of invalidated samples are left out.
+
     The CSV file has the columns sample_id and score, and optionally epoch (default 1) and rater.
 
     Raises:
@@ -63,7 +67,7 @@ def read_labels(path: Path, run: Run) -> pd.DataFrame:
             response is not in the log, or one rater labels it twice.
     """
     try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        raw = pd.read_csv(StringIO(read_text(path)), dtype=str, keep_default_na=False)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}, expected a CSV file with sample_id and score") from error
     if not {"sample_id", "score"} <= set(raw) <= {*SAMPLE, "rater", "score"}:
@@ -75,7 +79,9 @@ def read_labels(path: Path, run: Run) -> pd.DataFrame:
     labels = pd.DataFrame({"epoch": "1", "rater": ""}, index=raw.index).assign(**raw)
     for column in ("epoch", "score"):
         labels[column] = pd.to_numeric(labels[column], errors="coerce")
-    is_known = pd.MultiIndex.from_frame(labels[SAMPLE]).isin(pd.MultiIndex.from_frame(run.frame[SAMPLE]))
+    samples = pd.MultiIndex.from_frame(labels[SAMPLE])
+    is_invalidated = samples.isin(list(run.invalidated))
+    is_known = samples.isin(pd.MultiIndex.from_frame(run.frame[SAMPLE])) | is_invalidated
     problems: dict[str, Any] = {
         "expected a score from 0 to 100": ~labels["score"].between(MIN_SCORE, MAX_SCORE),
         f"its sample and epoch are none of the {len(run.frame)} in {run.details['log']}": ~is_known,
@@ -84,13 +90,14 @@ def read_labels(path: Path, run: Run) -> pd.DataFrame:
     for problem, is_so in problems.items():
         for number in np.flatnonzero(is_so):
             raise ValueError(f"{path.name}:{number + 2}: got {raw.iloc[number].to_dict()}, {problem}")
-    return labels
+    return labels[~is_invalidated]
 
 
 def _check_same_responses(run_a: Run, run_b: Run) -> None:
     where = f"{run_a.details['log']} and {run_b.details['log']}"
     how = "two judges are compared on the same responses, so judge one log again with inspect score"
-    a, b = (run.frame.set_index(SAMPLE)["response"] for run in (run_a, run_b))
+    invalidated = [*run_a.invalidated, *run_b.invalidated]  # in one of them or in both
+    a, b = (run.frame.set_index(SAMPLE)["response"].drop(invalidated, errors="ignore") for run in (run_a, run_b))
     for sample_id, epoch in sorted(a.index.symmetric_difference(b.index)):
         raise ValueError(f"{where}: sample {sample_id!r} epoch {epoch} is in one of them only; {how}")
     for sample_id, epoch in a.index[a != b.loc[a.index]]:

@@ -5,18 +5,17 @@ import inspect
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from os.path import splitext
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import click
 import pandas as pd
 import yaml
 from inspect_ai.dataset import Sample
-from inspect_ai.log import EvalSample, read_eval_log
+from inspect_ai.log import EvalSample
 
 from cpt_tasks.judge_logs.texts import Text
-from cpt_tasks.report.logs import find_logs
+from cpt_tasks.report.logs import find_logs, read_log_file
 from judges import judge_call, judge_messages, judge_model
 from judges.cost import Prices, forecast
 from judges.judgment import is_no_response
@@ -65,7 +64,7 @@ def judged_texts(logs: Sequence[str]) -> list[Text]:
     """
     texts: list[Text] = []
     for path in find_logs(logs):
-        log = read_eval_log(path)
+        log = read_log_file(path)
         if log.status != "success":
             raise ValueError(f"{path}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
         rubrics = _rubrics(log.eval.task_args)
@@ -127,15 +126,14 @@ def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: st
     commands = []
     for path in find_logs(logs):
         settings = ["-S", f"call_store={call_store}"]
-        given = read_eval_log(path, header_only=True).eval.task_args
+        given = read_log_file(path, header_only=True).eval.task_args
         for name, default in (("rubrics", "all"), ("also", "")):
             value = given.get(name) or default
             if value != default:
                 settings += ["-S", f"{name}={value if isinstance(value, str) else ','.join(value)}"]
         if repeats > 1:
             settings += ["-S", f"judge_repeats={repeats}"]
-        path = unquote(urlparse(path).path)
-        output = ["--output-file", str(Path(path).with_suffix(".judged.eval"))]
+        output = ["--output-file", f"{splitext(path)[0]}.judged.eval"]
         scorer = ["inspect", "score", path, "--scorer", "cpt_tasks/rubric_judge", *settings]
         judge = ["--model", "none", "--model-role", f"grader={model}", "--action", "overwrite"]
         commands.append(shlex.join([*scorer, *judge, *output]))

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, PresetName, adherence_grid
@@ -90,8 +89,7 @@ def check_names(keys: Iterable[str]) -> None:
 def load_documents(**metadata: Any) -> "dict[str, Dataset]":
     """The documents, as lm_eval's `custom_dataset`; it hands over metadata, model arguments and more.
 
-    The first user prompt of every (rubric, level) stands before the second, and so on, so the first k documents, which
-    is what `--limit k` takes, hold every level of a prompt. CannotRunError for a wrong setting.
+    They stand in the order of inspect's samples, see `spread`. CannotRunError for a wrong setting.
     """
     from datasets import Dataset
 
@@ -104,6 +102,4 @@ def load_documents(**metadata: Any) -> "dict[str, Dataset]":
     for position, sample in enumerate(grid):
         turns = {"system_prompt": sample.input[0].text, "user_prompt": sample.input[1].text}  # type: ignore[union-attr]
         rows.append({"id": sample.id, **(sample.metadata or {}), **turns, "position": position})
-    frame = pd.DataFrame(rows)
-    order = frame.groupby(["rubric", "level"]).cumcount().sort_values(kind="stable").index
-    return {"test": Dataset.from_list(frame.loc[order].to_dict("records"))}
+    return {"test": Dataset.from_list(rows)}

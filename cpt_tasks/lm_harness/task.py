@@ -11,6 +11,7 @@ from lm_eval.api.task import ConfigurableTask
 from cpt_tasks.lm_harness.documents import CannotRunError, Document, settings_of
 from cpt_tasks.lm_harness.judging import judge_responses, make_judge
 from cpt_tasks.lm_harness.lm_eval_private import messages_of, model_of, predicts_only
+from cpt_tasks.options import decoding_of
 
 
 class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
@@ -43,6 +44,8 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         ):
             if options.get(option):
                 raise CannotRunError(f"{self.task_name}: --{option} {problem}; leave it out")
+        # recorded in the results; not known before, since --gen_kwargs changes it
+        self.config.metadata["decoding"] = decoding_of(self.config.generation_kwargs)
         if not predicts_only(self):
             make_judge(self.settings)  # says what it lacks before a response is paid for
         super().build_all_requests(**options)

@@ -8,6 +8,7 @@ left out of both, and counted.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pandas as pd
 from cpt_tasks.benchmarks.rubric_adherence.report import NAME, TABLE_STATISTICS
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.logs import find_logs, read_run
-from cpt_tasks.report.run import Run, check_protocol
+from cpt_tasks.report.run import Run, check_protocol, notes_of
 from cpt_tasks.report.text import cell, number, old_resamples, write_command
 from cpt_tasks.statistics.paired import holm, paired_differences
 from judges.interval import cluster_note, jsonable
@@ -68,12 +69,16 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
     adjusted = holm([one.p for one in differences.values()])
     n_prompts = int(first_rows["user_prompt_id"].nunique())
     sides = {"a": first, "b": second}
+    names = {
+        side: f"{run.name} ({side.upper()})" if first.name == second.name else run.name for side, run in sides.items()
+    }
     models = {
         side: {
-            "name": f"{run.name} ({side.upper()})" if first.name == second.name else run.name,
+            "name": names[side],
             "base": run.base,
             "adapter": run.adapter,
             "prompting": run.prompting,
+            "decoding": run.decoding,
             "details": run.details,
         }
         for side, run in sides.items()
@@ -86,6 +91,7 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         "user_prompts": n_prompts,
         "left_out": {f"unscored_{side}": run.unscored.total() for side, run in sides.items()}
         | {"scored_on_one_side": n_unpaired},
+        "notes": notes_of([replace(run, name=names[side]) for side, run in sides.items()]),
         "permutations": {"exact": 2**n_prompts <= N_PERMUTATIONS, "n": min(2**n_prompts, N_PERMUTATIONS)},
         "statistics": {
             name: one.to_json() | {"p_holm": jsonable(p)}
@@ -114,6 +120,7 @@ def text(comparison: Mapping[str, Any]) -> str:
         f"left out: {left_out['unscored_a']} unscored of {first}, {left_out['unscored_b']} unscored of {second}, and "
         f"with them {left_out['scored_on_one_side']} scored ones of the other side",
         cluster_note(comparison["user_prompts"]),
+        *comparison["notes"],
     ]
     return "\n".join([pd.DataFrame(rows).to_markdown(index=False), "", *(f"- {note}" for note in notes if note)])
 

@@ -5,7 +5,8 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ from typing import Any
 import pandas as pd
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
+from cpt_tasks.options import decoding_of
 from cpt_tasks.report.run import Judging, Run
 from cpt_tasks.statistics.frame import SCORER, frame_of
-from judges import ScoreRecord
+from judges import Judgment, ScoreRecord
 from judges.cost import total_usd
 from judges.interval import NAN
 from judges.reliability import noise_lines, noise_values
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
+LOG_SUFFIXES = (".eval", ".json")
 IFEVAL = "ifeval"
 IFEVAL_HEADLINE = "final_acc"
 
@@ -28,35 +31,44 @@ IFEVAL_HEADLINE = "final_acc"
 def find_logs(paths: Iterable[str]) -> list[str]:
     """Log files in the order given; a folder stands for its finished logs, oldest first.
 
+    Paths may be addresses of any file system that inspect can read (`s3://`, `gs://`, `memory://`, ...).
+
     Raises:
-        ValueError: If a path does not exist, or a folder holds no finished log.
+        ValueError: If a path cannot be read or does not exist, or a folder holds no finished log.
     """
     files: list[str] = []
     for path in paths:
-        if not Path(path).exists():
-            raise ValueError(f"{path}: not found, expected an .eval log or a folder of logs")
-        if Path(path).is_file():
-            files.append(path)
-            continue
-        finished = list_eval_logs(path, filter=lambda log: log.status == "success", descending=False)
-        if not finished:
-            raise ValueError(f"{path}: no finished log found, expected at least one")
-        files += [info.name for info in finished]
+        is_file = path.endswith(LOG_SUFFIXES)
+        with _one_sentence(path):
+            infos = list_eval_logs(path, descending=False)
+        logs = [info.name.removeprefix("file://") for info in infos]
+        logs = [log for log in logs if is_file or read_log_file(log, header_only=True).status == "success"]
+        if not logs:
+            problem = "not found" if is_file else "not found, or no finished log in it"
+            raise ValueError(f"{path}: {problem}, expected an .eval log or a folder with finished ones")
+        files += logs
     return files
+
+
+def read_log_file(path: str, header_only: bool = False) -> EvalLog:
+    """A log, or only what stands before its samples; ValueError if it cannot be read."""
+    with _one_sentence(path):
+        return read_eval_log(path, header_only=header_only)
 
 
 def read_run(path: str) -> Run:
     """The run in one .eval log.
 
     Raises:
-        ValueError: If the log did not finish, holds no sample that was judged by a rubric, or mixes judges.
+        ValueError: If the log cannot be read or did not finish, holds no sample that was judged by a rubric, or mixes
+            judges.
     """
-    log = read_eval_log(path)
+    log = read_log_file(path)
     where = Path(log.location).name
     if log.status != "success":
         raise ValueError(f"{where}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
     name, about = shown(log.eval.model.split("/", 1)[-1]), log.eval.metadata or {}
-    prompting = str(log.eval.task_args.get("prompting", "system_prompt"))
+    prompting, details = str(log.eval.task_args.get("prompting", "system_prompt")), _details(log)
     run = Run(
         task=task_name(log),
         name=name if prompting == "system_prompt" else f"{name} [{prompting}]",
@@ -66,18 +78,21 @@ def read_run(path: str) -> Run:
         prompting=prompting,
         protocol={"task": task_name(log), "task_version": str(log.eval.task_version)},
         frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason", "thought_words"]),
-        details=_details(log),
+        details=details,
+        decoding=decoding_of(details["model_args"] | details["generate_config"]),
+        invalidated=[(str(one.id), one.epoch) for one in log.samples or [] if one.invalidation is not None],
     )
     if run.task == IFEVAL:
         return _with_ifeval(run, log)
-    frame = frame_of(log)
+    every = frame_of(log, invalidated=True)
+    frame = every[~every["invalidated"]] if len(every) else every
     scored = frame[frame["score"].notna()] if len(frame) else frame
     if scored.empty:
         raise ValueError(f"{where}: no sample was scored by {SCORER}, expected a judged log of a cpt_tasks benchmark")
-    further = [entry for record in scored["record"] for entry in record.also.items()]
+    further = [entry for record in scored["record"].dropna() for entry in record.also.items()]
     return replace(
         run,
-        protocol=run.protocol | _protocol(log, frame, prompting),
+        protocol=run.protocol | _protocol(log, every, prompting),
         frame=frame,
         judging=_judging(frame),
         further_rubrics={rubric: entry.rubric_hash for rubric, entry in further},
@@ -94,8 +109,22 @@ def shown(text: str) -> str:
     return Path(text).name if Path(text).is_absolute() else text
 
 
+@contextmanager
+def _one_sentence(path: str) -> Iterator[None]:
+    """Turns what a file system's client raises, from a missing package to a missing key, into a ValueError."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{path}: not readable ({type(error).__name__}: {error}), expected an .eval log") from error
+
+
 def _with_ifeval(run: Run, log: EvalLog) -> Run:
     """With the results of a log of `inspect_evals/ifeval`, under `details`; its samples are not read."""
+    if run.invalidated:
+        raise ValueError(
+            f"{Path(log.location).name}: {len(run.invalidated)} samples are invalidated, but count in the results of "
+            "IFEval that the log holds; leave the log out, or run it again"
+        )
     scores = log.results.scores if log.results else []
     values = {name: float(metric.value) for score in scores for name, metric in score.metrics.items()}
     results = {name: value for name, value in values.items() if not math.isnan(value)}
@@ -130,10 +159,10 @@ def _judging(frame: pd.DataFrame) -> Judging:
 
 
 def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, Any]:
-    judgments = [record.judgment for record in frame[frame["score"].notna()]["record"]]
+    judgments = [record.judgment for record in frame["record"].dropna() if isinstance(record.judgment, Judgment)]
 
     def only(key: str) -> str:
-        values = {str(getattr(judgment, key)) for judgment in judgments}
+        values = {str(getattr(judgment, key)) for judgment in judgments} or {"people"}
         if len(values) > 1:
             raise ValueError(f"{log.eval.task}: samples of one log differ in {key}: {sorted(values)}, expected one")
         return values.pop()

@@ -22,9 +22,9 @@ from cpt_tasks.benchmarks.rubric_adherence.report import SECTION as RUBRIC_ADHER
 from cpt_tasks.report import page
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.page.samples import level_order
-from cpt_tasks.report.run import Run, check_comparable, tell_apart
+from cpt_tasks.report.run import Run, check_comparable, notes_of, tell_apart
 from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
-from cpt_tasks.report.text import counted, image, models_note, old_resamples, tables_markdown, write_command
+from cpt_tasks.report.text import counted, image, old_resamples, runs_note, tables_markdown, write_command
 from cpt_tasks.statistics.frame import answered
 from judges.interval import jsonable
 from rubrics.files import write_whole
@@ -64,9 +64,15 @@ def summarise(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
         for run in of_task:
             prompts = run.frame["user_prompt_id"].nunique() if len(run.frame) else 0
             counts: dict[str, Any] = {"n": len(run.scored), "unscored": run.unscored.total(), "user_prompts": prompts}
+            counts |= {"invalidated": len(run.invalidated), "edited": run.edited}
             if run.scored["thought_words"].any():
                 counts["thought_words"] = jsonable(run.scored["thought_words"].mean())
-            entry = counts | {"details": run.details} | section.summarise(run, seed) | compared.get(run.name, {})
+            entry = (
+                counts
+                | {"decoding": run.decoding, "details": run.details}
+                | section.summarise(run, seed)
+                | compared.get(run.name, {})
+            )
             models[run.name]["tasks"][task] = entry
     return {
         "schema": SCHEMA,
@@ -105,7 +111,7 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
         charts = section.charts(models, own_runs) if can_draw() and any(map(has_responses, own_runs)) else {}
         tables = section.tables(models)
         remarks = [f"- {run.name}: {line}" for run in own_runs for line in run.remarks]
-        parts += [f"## {section.title}", section.intro_of(own_runs), models_note(models), "\n".join(remarks)]
+        parts += [f"## {section.title}", section.intro_of(own_runs), runs_note(own_runs), "\n".join(remarks)]
         parts += tables_markdown(tables)
         parts += [image(stem, figures.save_png(chart, out, stem)) for stem, chart in charts.items()]
         views.append(page.section_view(task, section, models, own_runs, charts))
@@ -168,8 +174,8 @@ def report_command(logs: tuple[str, ...], out: Path, seed: int) -> None:
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
-    """What the first tables do not say: unscored samples, failed further judgments, remarks on runs."""
-    lines = []
+    """What the first tables do not say: decoding, unscored samples, what people changed, remarks on runs."""
+    lines = list(dict.fromkeys(note for task in SECTIONS for note in notes_of([r for r in runs if r.task == task])))
     for run in runs:
         if run.unscored:
             levels = {level: run.unscored[level] for level in level_order(run.unscored)}

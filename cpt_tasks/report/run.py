@@ -52,6 +52,8 @@ class Run:
         judging: What the judge did for it.
         details: Command, seed and versions.
         further_rubrics: Hashes of the rubrics that judged responses of other rubrics (`also`), by id.
+        decoding: How the model was made to choose its words, see `options.decoding_of`.
+        invalidated: The samples, by id and epoch, that a person invalidated; they are not in the frame.
     """
 
     task: str
@@ -65,6 +67,8 @@ class Run:
     judging: Judging = field(default_factory=Judging)
     details: dict[str, Any] = field(default_factory=dict)
     further_rubrics: dict[str, str] = field(default_factory=dict)
+    decoding: str = ""
+    invalidated: Sequence[tuple[str, int]] = ()
 
     @property
     def scored(self) -> pd.DataFrame:
@@ -75,6 +79,11 @@ class Run:
     def asked(self) -> pd.DataFrame:
         """The rows with a score that ask for a score level."""
         return with_level(self.frame)
+
+    @property
+    def edited(self) -> int:
+        """How many scores a person edited; they count as edited."""
+        return int(self.scored["edited"].sum()) if "edited" in self.frame else 0
 
     @property
     def unscored(self) -> Counter[str]:
@@ -99,6 +108,23 @@ class Run:
         if set(self.frame["stop_reason"]) == {"unknown"}:
             return None
         return Counter(self.frame.loc[self.frame["stop_reason"].map(was_cut_off), "level"])
+
+
+def notes_of(runs: Sequence[Run]) -> list[str]:
+    """What must be said beside the numbers of runs: how the models chose their words, and what people changed."""
+    decoding = {run.name: run.decoding for run in runs}
+    notes = [f"decoding: {text}" for text in dict.fromkeys(decoding.values()) if text]
+    if len(notes) > 1:
+        shown = "; ".join(f"{name}: {text}" for name, text in decoding.items())
+        notes = [f"decoding differs, so not all that differs is the models' ({shown})"]
+    return [*notes, *(f"{run.name}: {edit}" for run in runs for edit in edits_of(run))]
+
+
+def edits_of(run: Run) -> list[str]:
+    """What people changed in a log, a statement each; [] where they changed nothing."""
+    edits = [(len(run.invalidated), "sample", "invalidated by a person and left out")]
+    edits += [(run.edited, "score", "edited by a person")]
+    return [f"{count} {thing}{'s' * (count > 1)} {what}" for count, thing, what in edits if count]
 
 
 def check_comparable(runs: Sequence[Run]) -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import click
 import pandas as pd
 
 from cpt_tasks.report.logs import shown
+from cpt_tasks.report.run import Run, notes_of
 from judges.interval import NAN, Estimate, cluster_note
 from rubrics.files import write_whole
 
@@ -49,13 +50,10 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{what} {count}" for what, count in counts.items()) or "none"
 
 
-def models_note(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """What must be said of the intervals in a benchmark's part of summary.json; "" where nothing must.
-
-    All models have as many user prompts: others cannot share a table.
-    """
-    counts = {part["user_prompts"] for part in models.values()}
-    return "; ".join(cluster_note(n) for n in counts if n)
+def runs_note(runs: Sequence[Run]) -> str:
+    """What must be said of the intervals of a benchmark's runs, and of the runs; "" where nothing must."""
+    counts = {run.frame["user_prompt_id"].nunique() for run in runs if len(run.frame)}
+    return "; ".join(filter(None, [*(cluster_note(n) for n in sorted(counts)), *notes_of(runs)]))
 
 
 def write_command(out: Path) -> None:

@@ -1,6 +1,7 @@
 """Judged responses as one pandas frame, read once from a log: what every statistic and report is computed on.
 
-One row per sample and epoch, in the order of the log; a sample that no judge scored is there with a score of nan.
+One row per sample and epoch, in the order of the log; a sample that no judge scored is there with a score of nan, one
+that a person invalidated is not there.
 
 | column | |
 |---|---|
@@ -16,6 +17,8 @@ One row per sample and epoch, in the order of the log; a sample that no judge sc
 | thought_words | length of the chain of thought before it |
 | output_tokens, stop_reason | of both; tokens are nan where the provider does not say |
 | score | judgment by `rubric`, 0-100, nan if unscored |
+| edited | whether a person edited the score (inspect's `edit_score`); `record` is the judge's |
+| invalidated | whether a person invalidated the sample (inspect's `invalidate_samples`) |
 | selection | score by the judge that selects (best_of_n), nan without one |
 | reason | "no_response" where nothing was read and the score is 0, else "": see `answered` |
 | failure | how the judge failed, "error" if the sample was not judged, else "" |
@@ -40,7 +43,7 @@ from judges import NO_RESPONSE, Judgment, ScoreRecord, read_judgment
 from judges.interval import NAN, Estimate
 from judges.measures import words
 from model_calls.visible import answer_of
-from rubrics import ScoreLevel
+from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
 
 SCORER = "rubric_judge"
 SELECTOR = "selection_judge"
@@ -57,14 +60,21 @@ def read_log(path: str) -> pd.DataFrame:
     return frame_of(read_eval_log(path))
 
 
-def frame_of(log: EvalLog) -> pd.DataFrame:
-    """The frame of a log.
+def frame_of(log: EvalLog, invalidated: bool = False) -> pd.DataFrame:
+    """The frame of a log, if asked for with its invalidated samples.
 
     Raises:
-        ValueError: If a sample was judged more than once, or with its chain of thought.
+        ValueError: If a sample was judged more than once, or with its chain of thought, or a person's edit of its score
+            is not from 0 to 100.
     """
-    where = Path(log.location).name
-    return pd.DataFrame([_sample_row(sample, where) for sample in log.samples or []])
+    rows = []
+    for sample in log.samples or []:
+        if invalidated or sample.invalidation is None:
+            try:
+                rows.append(_sample_row(sample))
+            except ValueError as error:
+                raise ValueError(f"{Path(log.location).name}, sample {sample.id!r}: {error}") from error
+    return pd.DataFrame(rows)
 
 
 def frame_of_scores(scores: Iterable[SampleScore]) -> pd.DataFrame:
@@ -111,26 +121,29 @@ def by_every_rubric(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*frame.columns, "judged_by"])
 
 
-def _score_of(sample: EvalSample, where: str) -> Score | None:
-    """The judge's score of a sample of the log `where`, nan if the judge failed; None if it was not judged."""
+def _score_of(sample: EvalSample) -> Score | None:
+    """The judge's score of a sample, nan if the judge failed; None if it was not judged."""
     scores = {name: score for name, score in (sample.scores or {}).items() if name.split("/")[-1].startswith(SCORER)}
     if len(scores) > 1:
         raise ValueError(
-            f"{where}: judged more than once ({sorted(scores)}), expected one judgment per sample; score the log again "
-            "with inspect score --action overwrite --output-file FILE"
+            f"judged more than once ({sorted(scores)}), expected one judgment per sample; score the log again with "
+            "inspect score --action overwrite --output-file FILE"
         )
     return next(iter(scores.values()), None)
 
 
-def _sample_row(sample: EvalSample, where: str) -> dict[str, Any]:
-    score = _score_of(sample, where)
+def _sample_row(sample: EvalSample) -> dict[str, Any]:
+    score = _score_of(sample)
     named = {name.split("/")[-1]: other for name, other in (sample.scores or {}).items()}
+    selected = _judged_metadata(named[SELECTOR]) if SELECTOR in named else None
     usage = sample.output.usage
     judged, (response, thought) = _judged_columns(sample.metadata, score), answer_of(sample.output)
-    if judged["thought_words"] == 0 and words(thought):
+    if judged["record"] is None:
+        judged |= {"words": float(len(words(response))), "thought_words": float(len(words(thought)))}
+    elif judged["thought_words"] == 0 and words(thought):
         raise ValueError(
-            f"{where}: sample {sample.id!r} was judged with its chain of thought, as by an earlier version, expected "
-            "its answer alone; score the log again with inspect score --action overwrite --output-file FILE"
+            "was judged with its chain of thought, as by an earlier version, expected its answer alone; score the log "
+            "again with inspect score --action overwrite --output-file FILE"
         )
     return {
         "sample_id": str(sample.id),
@@ -142,35 +155,59 @@ def _sample_row(sample: EvalSample, where: str) -> dict[str, Any]:
         "response": response,
         "output_tokens": NAN if usage is None else float(usage.output_tokens),
         "stop_reason": sample.output.stop_reason,
-        "selection": named[SELECTOR].as_float() if SELECTOR in named else NAN,
-        "selection_record": read_judgment(named[SELECTOR].metadata or {}) if SELECTOR in named else None,
+        "invalidated": sample.invalidation is not None,
+        "selection": _points(named.get(SELECTOR)),
+        "selection_record": read_judgment(selected) if selected else None,
     }
 
 
 def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[str, Any]:
-    record = None if score is None or not score.metadata else ScoreRecord.from_metadata(score.metadata)
+    written = {} if score is None else _judged_metadata(score)
+    record = ScoreRecord.from_metadata(written) if written else None
     judgment = None if record is None else record.judgment
     texts = {name: str(metadata.get(name, metadata.get(_OLD_NAMES.get(name, name), ""))) for name in _TEXT_COLUMNS}
     target = metadata.get("target")
     also = {} if record is None else record.also
-    if isinstance(judgment, Judgment):
-        # of the log, not of the record: a person may have edited it
-        value = NAN if score is None else score.as_float()
-        outcome = {"score": value, "reason": "" if value > 0 else judgment.reason, "failure": ""}
-    else:
-        outcome = {"score": NAN, "reason": "", "failure": "error" if judgment is None else judgment.failure_mode}
-    return (
-        texts
-        | outcome
-        | {
-            "epoch": 1 if record is None else record.epoch,
-            "target": float(target) if isinstance(target, int | float) else NAN,
-            "words": NAN if record is None else float(record.words),
-            "thought_words": NAN if record is None else float(record.thought_words),
-            "also": {rubric: NAN if entry.score is None else entry.score for rubric, entry in also.items()},
-            "record": record,
-        }
-    )
+    # of the log, not of the record: a person may have edited it
+    value, edited = _points(score), score is not None and _is_edited(score)
+    failure = "error" if judgment is None else getattr(judgment, "failure_mode", "")
+    return texts | {
+        "score": value,
+        "edited": edited,
+        "reason": judgment.reason if isinstance(judgment, Judgment) and not edited else "",
+        "failure": failure if math.isnan(value) else "",
+        "epoch": 1 if record is None else record.epoch,
+        "target": float(target) if isinstance(target, int | float) else NAN,
+        "words": NAN if record is None else float(record.words),
+        "thought_words": NAN if record is None else float(record.thought_words),
+        "also": {rubric: NAN if entry.score is None else entry.score for rubric, entry in also.items()},
+        "record": record,
+    }
+
+
+def _points(score: Score | None) -> float:
+    """The score in points, 0-100, nan where there is none."""
+    try:
+        points = NAN if score is None else score.as_float()
+    except ValueError:
+        points = math.inf
+    if score is not None and not (math.isnan(points) or MIN_SCORE <= points <= MAX_SCORE):
+        raise ValueError(
+            f"got a score edited to {score.value!r}, expected a number from {MIN_SCORE:g} to {MAX_SCORE:g}"
+        )
+    return points
+
+
+def _is_edited(score: Score) -> bool:
+    """Whether a person set the value; the first entry of a history is the judge's own, unless it is the only one."""
+    return any(edit.value != "UNCHANGED" for edit in score.history[1:] or score.history)
+
+
+def _judged_metadata(score: Score) -> Mapping[str, Any]:
+    """What the scorer wrote, which a person's edit may have replaced; empty for a score that a person added."""
+    written = score.history[0].metadata if score.history else score.metadata
+    is_added = len(score.history) == 1
+    return {} if is_added or not isinstance(written, dict) else written
 
 
 def _turn(sample: EvalSample, role: str) -> str:

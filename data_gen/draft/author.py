@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from data_gen.generate.teachers import Teacher
 from model_calls import Call, CallStore, ask
 from model_calls.errors import was_cut_off
+from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, Wordings
 from rubrics.lint import all_wordings, lint_rubric
 from rubrics.schema import MIN_HELDOUT_WORDINGS, MIN_TRAIN_WORDINGS, problem_texts
@@ -95,6 +96,7 @@ def json_object(text: str) -> dict[str, Any]:
     Raises:
         pydantic.ValidationError: If there is none.
     """
+    text, _ = visible(text)
     start, end = text.find("{"), text.rfind("}") + 1
     return _JSON_OBJECT.validate_json(text[start:end] if 0 <= start < end else text)
 

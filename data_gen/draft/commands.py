@@ -10,13 +10,14 @@ import anyio
 import click
 
 from data_gen.draft.author import AUTHOR_MAX_TOKENS, PROMPT_VERSION, Author, draft_rubric, write_wordings
-from data_gen.generate.teachers import teacher_name, teacher_of
+from data_gen.generate.teachers import MAX_TOKENS, teacher_name, teacher_of
 from judges import DEFAULT_JUDGE, MEASURED, Judge, MeasuredJudge, ModelJudge, check_measurable, judge_model
 from model_calls import CallStore, open_store
 from model_calls.errors import clear_errors
 from rubrics import Rubric, load_rubric
-from rubrics.files import write_whole
+from rubrics.files import read_text, write_whole
 from rubrics.load import rubric_yaml
+from rubrics.texts import check_plain
 
 DEFAULT_STORE = "calls/drafts.sqlite"
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -88,7 +89,7 @@ def prompts_command(
         if not check and (loaded.system_prompts or path != Path(rubric)):
             _require_free(path, force)
         bound, judge_name = _judge(judge, loaded, calls)
-        teacher = teacher_of(writer or model, max_tokens=trial.WRITER_MAX_TOKENS)
+        teacher = teacher_of(writer or model, max_tokens=MAX_TOKENS)
         if judge_name == teacher.name:
             click.echo(f"{judge_name} judges texts that it wrote itself; --judge or --writer names another", err=True)
         author = Author(teacher_of(model, max_tokens=AUTHOR_MAX_TOKENS), calls, seed)
@@ -119,9 +120,10 @@ def _judge(name: str | None, rubric: Rubric, calls: CallStore) -> tuple[Judge, s
 
 def _read(file: Path) -> str:
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise click.ClickException(f"{file}: {error}; expected a text file in UTF-8") from error
+        text = read_text(file)
+        check_plain(text)
+    except ValueError as error:
+        raise click.ClickException(f"{file}: {error}") from error
     if not text.strip():
         raise click.ClickException(f"{file}: is empty, expected a rubric in prose")
     return text

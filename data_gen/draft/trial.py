@@ -13,14 +13,15 @@ from data_gen.draft.author import gather
 from data_gen.generate.teachers import Teacher
 from judges import Judge, JudgeFailure
 from model_calls import Call, CallStore, ask
+from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, load_user_prompts
+from rubrics.texts import whole_characters
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage
 
 N_USER_PROMPTS = 6
 MIN_GAP = 10.0  # score points between the means of adjacent levels
-WRITER_MAX_TOKENS = 2000
 _TOLERANCE = 1e-9  # a gap of exactly the least passes, whatever its last bit
 
 
@@ -51,10 +52,11 @@ async def try_wordings(rubric: Rubric, writer: Teacher, judge: Judge, store: Cal
     async def row(level: ScoreLevel, system_prompt: str, user_prompt: str) -> tuple[ScoreLevel, float | None, str]:
         messages = _messages(system_prompt, user_prompt)
         reply, _ = await ask(store, Call(writer.model, messages, replicate=f"fidelity {seed}"))
-        if reply.stop_reason == "content_filter" or not reply.text.strip():
+        text = whole_characters(visible(reply.text)[0]).strip()
+        if reply.stop_reason == "content_filter" or not text:
             return level, None, "refused or left empty by the writer"
         try:
-            return level, (await judge.judge(rubric, user_prompt, reply.text)).score, ""
+            return level, (await judge.judge(rubric, user_prompt, text)).score, ""
         except JudgeFailure as failure:
             return level, None, f"not judged: {failure.mode}"
 

@@ -17,13 +17,14 @@ import yaml
 from data_gen.generate.asking import CHARACTERS_PER_TOKEN, Asking
 from data_gen.generate.questions import questions, read_prompts
 from data_gen.generate.rows import Asked, asked_of, lines_of, outcomes, save
-from data_gen.generate.teachers import Teacher, teacher_of
+from data_gen.generate.teachers import MAX_TOKENS, Teacher, teacher_of
 from data_gen.responses import CONTROL
 from judges.cost import cost_usd, load_prices
 from model_calls import CallStore, open_store
 from model_calls.errors import clear_errors
 from model_calls.questions import read_answers, write_questions
 from rubrics import ScoreLevel, load_rubrics
+from rubrics.files import check_is_utf8
 
 DEFAULT_STORE = "calls/teacher.sqlite"
 MAX_REPLIES_READ = 5000  # for their mean length
@@ -60,7 +61,7 @@ def _model_args(_context: click.Context, _parameter: click.Parameter, given: tup
 @click.option("--store", default=DEFAULT_STORE, help="File that calls are kept in. Processes of one machine share it.")
 @click.option("-M", "--model-arg", multiple=True, metavar="NAME=VALUE", callback=_model_args, help=ARGUMENT_HELP)
 @click.option("--temperature", type=click.FloatRange(0), help="Default: none is sent; current Claude models refuse it.")
-@click.option("--max-tokens", default=1024, type=_COUNT, help="Per reply, thinking too.")
+@click.option("--max-tokens", default=MAX_TOKENS, type=_COUNT, help="Per reply, thinking too.")
 @click.option("--reasoning-effort", type=click.Choice(EFFORTS), help="How much to think. Default: none is sent.")
 @click.option(
     "--configured-by",
@@ -174,6 +175,8 @@ def _ask(asking: Asking, missing: Sequence[Asked], store: CallStore, options: Ma
     if not path:
         asyncio.run((asking.batches if options["batch"] else asking.online)(missing))
         return
+    with path.open("rb") as file:
+        check_is_utf8(file.read(4), f"{path}: ")
     answers = asyncio.run(read_answers(path, (one.call for one in missing), store))
     for problem, count in answers.problems.most_common():
         click.echo(f"{path}: {count} lines skipped: {problem}", err=True)

@@ -14,11 +14,12 @@ from string import Template
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from data_gen.responses import CONTROL
 from rubrics import Rubric, ScoreLevel, all_user_prompts, load_user_prompts
 from rubrics.levels import MIN_SCORE
+from rubrics.load import read_yaml
 from rubrics.schema import problem_texts
 
 LevelAsked = ScoreLevel | Literal["control"]
@@ -142,12 +143,10 @@ def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[st
     if not path.is_file():
         raise ValueError(f"--prompts {selection}: not found, expected {TRAIN!r} or the path of a YAML file of prompts")
     try:
-        splits = _PromptFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
-    except ValidationError as error:
+        splits = _PromptFile.model_validate(read_yaml(path))
+    except ValueError as error:
         expected = "expected the splits train and test, each with lines `id: text`"
         raise ValueError(f"{path}: {problem_texts(error)[0]}; {expected}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML in UTF-8 ({str(error).splitlines()[0]})") from error
     tests = all_user_prompts("test") | splits.test
     texts = {_normalised(text): user_prompt_id for user_prompt_id, text in tests.items()}
     for user_prompt_id, text in splits.train.items():

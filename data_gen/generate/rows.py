@@ -1,9 +1,7 @@
 """From questions to the rows of a responses file, which is always written whole, from the call store."""
 
-import codecs
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +15,8 @@ from data_gen.generate.teachers import Teacher
 from data_gen.responses import TeacherResponse
 from model_calls import Call, CallStore, Reply
 from model_calls.errors import was_cut_off
-from rubrics.files import json_line, write_whole
-
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+from rubrics.files import json_line, json_lines, write_whole
+from rubrics.texts import whole_characters
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def asked_of(teacher: Teacher, question: Question) -> Asked:
 def row_of(asked: Asked, reply: Reply) -> TeacherResponse:
     """The row of a reply; refused, truncated and empty replies have one as well.
 
-    A lone surrogate, which no file in UTF-8 can hold, becomes U+FFFD; the call store has the reply as it came.
+    The call store has the reply as it came; here halves of characters become U+FFFD.
     """
     question = asked.question
     params = {name: value for name, value in reply.params.items() if isinstance(value, str | int | float | bool)}
@@ -59,7 +56,7 @@ def row_of(asked: Asked, reply: Reply) -> TeacherResponse:
         rubric_hash=question.rubric.hash,
         level=question.level,
         wording=question.wording,
-        response=_LONE_SURROGATE.sub("\ufffd", reply.text),
+        response=whole_characters(reply.text),
         teacher=asked.teacher.name,
         params=params | {"teacher_prompt_version": TEACHER_PROMPT_VERSION},
         created=reply.created,
@@ -86,9 +83,8 @@ def lines_of(path: Path) -> Iterator[dict[str, bytes]]:
 
 
 def _read(path: Path) -> dict[str, bytes]:
-    content = path.read_bytes() if path.is_file() else b""
     lines: dict[str, bytes] = {}
-    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True), start=1):
+    for number, line in json_lines(path) if path.is_file() else ():
         try:
             lines[json.loads(line)["id"]] = line.removesuffix(b"\n") + b"\n"
         except (ValueError, KeyError, TypeError) as error:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, Model
 
 MAX_CONNECTIONS = 64
+MAX_TOKENS = 6000  # of a reply: models that think by default spend some thousands; leaves room in a context of 8192
 TIMEOUT_SECONDS = 300
 LOCAL_TIMEOUT_SECONDS = 3600  # a batch on a slow machine; nothing is paid for twice there
 

@@ -6,6 +6,7 @@ judge of all of them is the same, and so is the version of each rubric.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ import pandas as pd
 from data_gen.responses import Problems, iter_responses
 from judges import Judgment
 from judges.judgment import read_judgment
+from model_calls.visible import visible
 from rubrics import Rubric
+from rubrics.texts import whole_characters
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalSample
@@ -76,6 +79,9 @@ def _log_rows(path: Path, name: str, kind: str, wanted: set[str], left_out: Coun
     from inspect_ai.log import read_eval_log_samples
 
     for sample in read_eval_log_samples(str(path)):
+        if sample.invalidation is not None:
+            left_out["invalidated by a person"] += 1
+            continue
         about, where = sample.metadata, f"{path.name}: sample {sample.id!r}"
         judgment = _judgment(sample, where)
         if judgment is None or about["rubric"] not in wanted:
@@ -85,7 +91,8 @@ def _log_rows(path: Path, name: str, kind: str, wanted: set[str], left_out: Coun
         cell = (about["rubric"], about["rubric_hash"], str(about["level"]), user_prompt_id)
         judge = judgment.judge + " (holistic)" * (judgment.protocol == "holistic")
         judge += f" (prompt version {judgment.prompt_version})"
-        yield where, name, kind, *cell, judgment.score, sample.output.completion, judge
+        response = whole_characters(visible(sample.output.completion)[0])
+        yield where, name, kind, *cell, judgment.score, response, judge
 
 
 def _model_of(path: Path) -> str:
@@ -110,8 +117,12 @@ def _judgment(sample: "EvalSample", where: str) -> Judgment | None:
     scores = [score for name, score in (sample.scores or {}).items() if name.split("/")[-1].startswith(SCORER)]
     if len(scores) > 1:
         raise ValueError(f"{where}: judged more than once, expected one judgment per sample")
-    judgment = read_judgment(scores[0].metadata or {}) if scores else None
-    return judgment if isinstance(judgment, Judgment) else None
+    # a person's edit sets the score, and may replace what the judge wrote beside it
+    written = (scores[0].history or scores)[0].metadata if scores else None
+    judgment = read_judgment(written) if isinstance(written, dict) else None
+    if not isinstance(judgment, Judgment) or isnan(scores[0].as_float()):
+        return None
+    return judgment.model_copy(update={"score": scores[0].as_float()})
 
 
 def _check_same(rows: pd.DataFrame) -> None:

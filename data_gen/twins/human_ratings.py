@@ -57,7 +57,7 @@ def responses_from_ratings(
                 if not isinstance(rating, int | float) or isinstance(rating, bool) or not 0 <= rating <= max_rating:
                     problems.add("bad_rating", f"{where}: got {rating!r}, expected a number from 0 to {max_rating:g}")
                     continue
-                response = _response(row["prompt"], row["response"], rubric, hashes[rubric], rating, max_rating)
+                response = _response(row["prompt"], row["response"].strip(), rubric, hashes[rubric], rating, max_rating)
                 if response.id in seen:
                     again = "got a second rating of one response to one prompt, expected one; the first stays"
                     problems.add("repeated_rating", f"{where}: {again}")

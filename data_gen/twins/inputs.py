@@ -3,7 +3,6 @@
 First stage of `cpt twins`. Pairing then works on a frame without texts, which stay on disk until a twin is written.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from data_gen.responses import CONTROL, Problems, TeacherResponse
+from data_gen.responses import CONTROL, Problems, TeacherResponse, find_unfit_text
 from rubrics import Rubric, ScoreLevel, all_user_prompts
 
 ROWS_PER_PART = 5_000
@@ -29,7 +28,6 @@ _NUMBERS: dict[str, Any] = {
     "judge": pl.String,
 }
 _TEXTS: dict[str, Any] = {"id": pl.String, "user_prompt": pl.String, "response": pl.String}
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -105,8 +103,8 @@ class _Checks:
         """Kind and message of what is wrong; None if nothing is."""
         if not row.response.strip():
             return "empty_response", "response is empty, expected a text"
-        if _HALF_CHARACTER.search("".join((row.id, row.user_prompt_id, row.user_prompt, row.teacher, row.response))):
-            return "half_character", "has half of a character (a lone surrogate), expected text that UTF-8 can hold"
+        if (unfit := find_unfit_text(row))[0]:
+            return unfit
         if row.user_prompt_id in self._test_prompts or _normalised(row.user_prompt) in self._test_texts:
             return "test_prompt", f"answers the test prompt {row.user_prompt[:60]!r}, expected a train prompt"
         if not self._rubrics[row.rubric].system_prompts:

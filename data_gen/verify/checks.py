@@ -13,18 +13,19 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from data_gen.responses import CONTROL, TeacherResponse
+from data_gen.responses import CONTROL, TeacherResponse, find_unfit_text
 from data_gen.verify.contamination import Contamination
 from data_gen.verify.near_duplicates import band_hashes
 from data_gen.verify.text_filters import find_other_language, find_refusal, find_shortness
 from judges import Judge, JudgeFailure
 from model_calls.errors import was_cut_off
 from rubrics import Rubric, ScoreLevel
+from rubrics.texts import whole_characters
 
 KEPT = "kept"
 REASONS = (
-    *("refused", "truncated", "too_short", "language", "contaminated", "unjudged", "out_of_band"),
-    *("near_duplicate", "not_best"),
+    *("refused", "truncated", "too_short", "control_token", "broken_character", "language", "contaminated"),
+    *("unjudged", "out_of_band", "near_duplicate", "not_best"),
 )
 CELL = ["rubric", "user_prompt_id", "level", "teacher"]
 CHUNK_ROWS = 4096  # in memory at a time; at the end of a chunk its slowest call is waited for
@@ -73,7 +74,7 @@ class Checks:
         try:
             score = (await judge.judge(self.rubrics[row.rubric], row.user_prompt, row.response)).score
         except JudgeFailure as failure:
-            return Checked("unjudged", str(failure))
+            return Checked("unjudged", whole_characters(str(failure)))
         if not self.keep_all and (detail := _out_of_band(row, score)):
             return Checked("out_of_band", detail, score)
         return Checked(KEPT, "", score, band_hashes(row.response) if self.near else b"")
@@ -86,6 +87,7 @@ class Checks:
         yield "refused", find_refusal(row.response, row.stop_reason)
         yield "truncated", f"stop reason {row.stop_reason}" if was_cut_off(row.stop_reason) else ""
         yield "too_short", find_shortness(row.response)
+        yield find_unfit_text(row)
         yield "language", find_other_language(row.response, self.language) if self.language else ""
         yield "contaminated", self._contamination.find(row.user_prompt_id, row.user_prompt, row.response)
         yield "unjudged", self.unjudgeable.get(row.rubric, "")

@@ -39,7 +39,7 @@ from judges.measured import MEASURES_VERSION
 from judges.prompts import PROMPT_VERSION, prompt_hash
 from model_calls.errors import clear_errors
 from rubrics import Rubric, all_user_prompts, load_rubrics
-from rubrics.files import write_whole
+from rubrics.files import json_lines, write_whole
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
@@ -73,7 +73,8 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
     """Judge the responses in RESPONSES (JSONL) and keep those that are whole, clean, in their band and no copies.
 
     Dropped rows are named in OUT/dropped.jsonl with the first reason that applies: refused, truncated, too_short,
-    language, contaminated, unjudged, out_of_band, and then near_duplicate or not_best. Controls have no band.
+    control_token, broken_character, language, contaminated, unjudged, out_of_band, and then near_duplicate or not_best.
+    Controls have no band.
     """
     problems, checks = Problems(), _checks(options)
     inputs = [_about_input(path, out) for path in responses]
@@ -146,8 +147,7 @@ def _about_input(path: Path, out: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not found, expected a responses file in JSONL")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0)
-        return {"name": path.name, "sha256": digest, "lines": sum(1 for line in file if line.strip())}
+    return {"name": path.name, "sha256": digest, "lines": sum(1 for _ in json_lines(path))}
 
 
 @contextmanager

@@ -165,9 +165,9 @@ def test_a_dose_is_asked_after_the_extremely_high_prompt() -> None:
     assert len({sample.id for sample in samples}) == len(samples) == 8
     wordings = rubric.wordings(ScoreLevel.EXTREMELY_HIGH, "heldout")
     for number, sample in enumerate(samples):
-        target = 10 if number < 4 else 55  # a user prompt has the same wording at every target
+        target = (10, 55)[number % 2]  # a user prompt has the same wording at every target
         end = f"Do all of this at an intensity of {target}, on a scale from 0 (not at all) to 100 (fully)."
-        assert sample.input[0].text == f"{wordings[number % 4 % len(wordings)]}\n\n{end}"  # type: ignore[union-attr]
+        assert sample.input[0].text == f"{wordings[number // 2 % len(wordings)]}\n\n{end}"  # type: ignore[union-attr]
     metadata = samples[-1].metadata or {}
     names = ("level", "target", "style", "rubric_hash", "dose_version")
     assert [metadata[name] for name in names] == ["moderate", 55, "number", rubric.hash, "1"]

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from command_runs import fails, strict_json, succeeds
 from frames import frame
+from inspect_ai.log import ProvenanceData, edit_score, invalidate_samples, read_eval_log, write_eval_log
+from inspect_ai.scorer import ScoreEdit
 from students import CALM, SHOUT, evaluated, verdict
 
 from cpt_tasks.benchmarks.drift.task import drift
@@ -113,12 +115,42 @@ def test_bad_labels_are_named(lines: list[str], message: str, tmp_path: Path) ->
     assert message in str(caught.value)
 
 
+def test_labels_may_begin_with_a_byte_order_mark_and_are_refused_in_utf_16(tmp_path: Path) -> None:
+    judged, path = judged_run(("ID", "low", 20)), tmp_path / "l.csv"
+    path.write_text("sample_id,score\nID,5\n", encoding="utf-8-sig")
+    assert read_labels(path, judged)["score"].tolist() == [5]
+    path.write_text("sample_id,score\nID,5\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"l\.csv: in UTF-16, expected UTF-8; convert it"):
+        read_labels(path, judged)
+
+
 def test_labels_of_unscored_responses_are_counted_and_in_no_number(tmp_path: Path) -> None:
     judged = judged_run(*((f"s{i}", "low", score) for i, score in enumerate((12, 17, NAN, 44))))
     labels = write_labels(tmp_path / "l.csv", "sample_id,epoch,score", *(f"s{i},1,{10 * i}" for i in range(3)))
     page = write_people(tmp_path, judged, read_labels(labels, judged))
     assert "2 judgments of 3 texts, 1 unscored (unscored by one of the judges 1)" in page
     assert biases(strict_json(tmp_path / "agreement.json"))["all"] == pytest.approx((12 + 7) / 2)
+
+
+def test_invalidated_samples_are_left_out_of_both_sides_and_of_the_labels(
+    judged_log: Callable[..., str], tmp_path: Path
+) -> None:
+    path = judged_log("logs", "student", student(SHOUT, MIXED, CALM))
+    log = read_eval_log(path)
+    samples, by_ada = log.samples or [], ProvenanceData(author="Ada")
+    edit_score(log, samples[2].id, "rubric_judge", ScoreEdit(value=50, provenance=by_ada), recompute_metrics=False)
+    other = str(tmp_path / "other.eval")
+    write_eval_log(invalidate_samples(log, [str(samples[0].uuid)], by_ada), other)
+    printed = succeeds(agreement_command, path, other, "--out", tmp_path / "out")
+    assert "11 judgments of 11 texts, 0 unscored" in printed
+    assert "on student: 1 sample invalidated by a person and left out. " in printed
+    assert "on student: 1 score edited by a person. " in printed
+    labels = write_labels(
+        tmp_path / "l.csv", "sample_id,score", *(f"{sample.id},{n}" for n, sample in enumerate(samples))
+    )
+    assert "11 judgments of 11 texts" in succeeds(
+        agreement_command, other, "--labels", labels, "--out", tmp_path / "out"
+    )
 
 
 def test_agreement_compares_two_judges_and_ranks_the_models(judged_log: Callable[..., str], tmp_path: Path) -> None:

@@ -119,6 +119,22 @@ def test_the_documents_are_the_grid_of_the_inspect_task_each_with_a_system_turn_
     assert (recorded["judge"], recorded["rubrics"], recorded["levels"]) == ("measured", "broadcast,reverie", "all")
 
 
+@pytest.mark.parametrize(
+    ("task", "options", "decoding"),
+    [
+        (ADHERENCE, {}, "greedy, at most 1024 tokens"),
+        (BEST, {}, "do_sample True, temperature 1.0, top_p 1.0, at most 1024 tokens"),
+        (ADHERENCE, {"gen_kwargs": "do_sample=True,temperature=0.7,max_gen_toks=224"})
+        + ("do_sample True, temperature 0.7, at most 224 tokens",),
+    ],
+)
+def test_decoding_is_recorded_in_the_results_as_it_is_of_inspects_logs(
+    task: str, options: dict[str, Any], decoding: str
+) -> None:
+    result = evaluate(task, metadata={"n_samples": 2, "levels": "low"}, **options)
+    assert result["configs"][task]["metadata"]["decoding"] == decoding
+
+
 def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: Callable[..., Any]) -> None:
     metadata = {"rubrics": "broadcast,reverie", "limit_per_cell": 6}
     student = mock_model(lambda messages: answer_or_nothing(messages[0].text, messages[1].text))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from inspect_ai import Task
 from inspect_ai import score as inspect_score
-from inspect_ai.log import EvalLog, EvalMetric, read_eval_log, write_eval_log
+from inspect_ai.log import EvalLog, EvalMetric, ProvenanceData, invalidate_samples, read_eval_log, write_eval_log
 from students import PLAIN, asked, deaf, evaluated, follows, reported, score_by, shown_metrics, texts, unscore, verdict
 
 from cpt_tasks.benchmarks.composition.statistics import joint_responses
@@ -234,4 +234,7 @@ def test_a_log_of_ifeval_stands_beside_drift(mock_model: Callable[..., Any], tmp
     log.results.scores[0].metrics.pop("final_acc")  # type: ignore[union-attr]
     write_eval_log(log, path)
     with pytest.raises(ValueError, match="no metric 'final_acc' in it"):
+        read_run(path)
+    write_eval_log(invalidate_samples(log, "all", ProvenanceData(author="Ada")), path)
+    with pytest.raises(ValueError, match="1 samples are invalidated, but count in the results of IFEval"):
         read_run(path)

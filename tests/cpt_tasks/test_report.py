@@ -7,14 +7,30 @@ from pathlib import Path
 from shutil import copy
 from typing import Any
 
+import fsspec
 import pytest
-from inspect_ai.log import EvalError, EvalSample, read_eval_log, write_eval_log
-from inspect_ai.scorer import Score
+from command_runs import succeeds
+from inspect_ai.log import (
+    EvalError,
+    EvalSample,
+    ProvenanceData,
+    edit_score,
+    invalidate_samples,
+    read_eval_log,
+    write_eval_log,
+)
+from inspect_ai.scorer import Score, ScoreEdit
 from students import evaluated, follows, ignores, reported
 
 from cpt_tasks.benchmarks.dose_response.task import dose_response
 from cpt_tasks.benchmarks.rubric_adherence import statistics
+from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.judge_logs.commands import agreement_command
+from cpt_tasks.judge_logs.spend import score_commands
+from cpt_tasks.options import decoding_of
+from cpt_tasks.report.compare import compare, compare_command, text
 from cpt_tasks.report.logs import find_logs, read_run
+from cpt_tasks.report.page.samples import samples_of
 from cpt_tasks.report.report import summarise
 from cpt_tasks.report.run import check_comparable, tell_apart
 from rubrics import load_rubric
@@ -131,7 +147,134 @@ def test_runs_of_one_model_name_from_two_providers_stand_in_one_report(logs: lis
     assert [one.name for one in tell_apart([run, run])] == ["base", "base"]
 
 
-def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
-    for path, message in ((tmp_path / "nowhere", "not found, expected an .eval log"), (tmp_path, "no finished log")):
-        with pytest.raises(ValueError, match=message):
-            find_logs([str(path)])
+BY_ADA = ProvenanceData(author="Ada", reason="misread")
+
+
+def test_invalidated_samples_are_left_out_and_scores_by_people_count_and_both_are_said(
+    logs: list[str], tmp_path: Path
+) -> None:
+    def edit(samples: list[EvalSample]) -> None:
+        for sample, mode in (
+            (samples[3], {"failure_mode": "refusal", "rubric_hash": "0", "words": 51}),
+            (samples[4], {}),
+        ):
+            sample.scores = {"rubric_judge": Score.unscored(metadata=mode)}
+        samples[5].scores = {}
+
+    path = edited(logs[0], tmp_path, edit)
+    log = read_eval_log(path)
+    samples = log.samples or []
+    for number, changes in (
+        (2, ScoreEdit(value=61, provenance=BY_ADA)),
+        (3, ScoreEdit(value=62, metadata={"seen": "twice"}, provenance=BY_ADA)),  # the judge failed on these two
+        (4, ScoreEdit(value="63", provenance=BY_ADA)),
+        (5, ScoreEdit(value=64, provenance=BY_ADA)),  # and was never asked about this one
+        (6, ScoreEdit(explanation="A fine text.", provenance=BY_ADA)),
+    ):
+        edit_score(log, samples[number].id, "rubric_judge", changes, recompute_metrics=False)
+    write_eval_log(invalidate_samples(log, [str(sample.uuid) for sample in samples[:2]], BY_ADA), path)
+    run, before = read_run(path), read_run(logs[0])
+    assert (len(run.frame), len(run.asked), run.unscored.total(), run.judging.failures) == (10, 10, 0, {})
+    assert list(run.frame["score"][:5]) == [61, 62, 63, 64, before.frame["score"][6]]
+    assert set(run.frame["words"]) == set(before.frame["words"])
+    assert run.protocol == before.protocol  # it may stand beside logs without invalidated samples
+    summary, report, printed = reported(tmp_path / "out", path, logs[1])
+    entries = [model["tasks"]["rubric_adherence"] for model in summary["models"]]
+    assert [(entry["n"], entry["invalidated"], entry["edited"]) for entry in entries] == [(10, 2, 4), (12, 0, 0)]
+    for note in ("base: 2 samples invalidated by a person and left out", "base: 4 scores edited by a person"):
+        assert note in report
+        assert note in printed
+        assert note in text(compare(run, read_run(logs[1])))
+        assert note in (tmp_path / "out" / "report.html").read_text()
+    assert sum(note == "scored by a person" for note in samples_of(run)["note"]) == 4
+
+
+@pytest.mark.parametrize("value", [101, -0.5, "fine", [1]])
+def test_an_edit_to_what_is_no_score_is_named(value: Any, logs: list[str], tmp_path: Path) -> None:
+    def edit(samples: list[EvalSample]) -> None:
+        (samples[3].scores or {})["rubric_judge"].value = value
+
+    with pytest.raises(ValueError, match=r"sample '.*': got a score edited to .*, expected a number from 0 to 100"):
+        read_run(edited(logs[0], tmp_path, edit))
+
+
+@pytest.fixture
+def in_memory(logs: list[str]) -> str:
+    """A folder with the logs that is in no file system of this machine."""
+    folder = "memory://judged/logs"
+    for path in logs:
+        fsspec.filesystem("memory").pipe(f"{folder}/{Path(path).name}", Path(path).read_bytes())
+    return folder
+
+
+def test_logs_elsewhere_are_reported_and_compared(in_memory: str, logs: list[str], tmp_path: Path) -> None:
+    elsewhere = [f"{in_memory}/{Path(path).name}" for path in logs]
+    assert find_logs([in_memory]) == find_logs(elsewhere) == [f"memory:///judged/logs/{Path(p).name}" for p in logs]
+    assert reported(tmp_path / "there", in_memory)[0] == reported(tmp_path / "here", *logs)[0]
+    compared = succeeds(compare_command, *elsewhere)
+    assert compared == succeeds(compare_command, *logs)
+    output = succeeds(agreement_command, elsewhere[0], elsewhere[0], "--out", tmp_path / "agreement")
+    assert "12 judgments of 12 texts" in output
+    [command, _] = score_commands([in_memory], "m/m", 1, "calls.sqlite")
+    assert command.endswith(elsewhere[0].replace("memory://", "memory:///").replace(".eval", ".judged.eval"))
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere", "nowhere: not found, or no finished log in it"),
+        ("empty", "empty: not found, or no finished log in it"),
+        ("nowhere.eval", "nowhere.eval: not found, expected an .eval log"),
+        ("torn.eval", r"torn.eval: not readable \(.*\), expected an .eval log"),
+        ("memory://nowhere/x.eval", "memory://nowhere/x.eval: not found, expected an .eval log"),
+        ("memory://nowhere", "memory://nowhere: not found, or no finished log in it"),
+        ("nofs://bucket/logs", r"nofs://bucket/logs: not readable \(ValueError: Protocol not known: nofs\)"),
+    ],
+)
+def test_logs_that_cannot_be_read_are_named(path: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "torn.eval").write_bytes(b"PK torn")
+    where = path if "://" in path else str(tmp_path / path)
+    with pytest.raises(ValueError, match=message):
+        [read_run(log) for log in find_logs([where])]
+
+
+def test_other_decoding_is_said_and_that_of_a_run_recorded(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=1)
+    ways: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "warm": {"temperature": 0.7, "max_tokens": 99},
+        "cold": {"temperature": 0},
+    }
+    paths = {name: evaluated(task, mock_model(ignores, name=name), **way).location for name, way in ways.items()}
+    decoding = {
+        "plain": "sampling left to the provider",
+        "warm": "temperature 0.7, at most 99 tokens",
+        "cold": "greedy",
+    }
+    summary, report, printed = reported(tmp_path / "differs", *paths.values())
+    entries = {model["name"]: model["tasks"]["rubric_adherence"]["decoding"] for model in summary["models"]}
+    assert entries == decoding
+    note = "decoding differs, so not all that differs is the models'"
+    assert note in report
+    assert note in printed
+    assert note in text(compare(read_run(paths["plain"]), read_run(paths["cold"])))
+    _, report, _ = reported(tmp_path / "same", paths["warm"])
+    assert "decoding: temperature 0.7, at most 99 tokens" in report
+    committed = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs" / "base.eval"
+    assert read_run(str(committed)).decoding == "temperature 0.7, at most 224 tokens"
+
+
+@pytest.mark.parametrize(
+    ("settings", "decoding"),
+    [
+        ({"do_sample": False}, "greedy"),
+        ({"do_sample": False, "temperature": 0.0, "max_gen_toks": 1024, "until": ["x"]}, "greedy, at most 1024 tokens"),
+        # which of the two wins differs by harness and model
+        ({"do_sample": False, "temperature": 0.7}, "do_sample False, temperature 0.7"),
+        ({"temperature": 0, "reasoning_effort": "low", "seed": 3}, "greedy, reasoning_effort low"),
+        ({"reasoning_tokens": 99}, "sampling left to the provider, reasoning_tokens 99"),
+    ],
+)
+def test_decoding_in_words(settings: dict[str, Any], decoding: str) -> None:
+    assert decoding_of(settings) == decoding

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from cpt_tasks import samples as samples_module
 from cpt_tasks.benchmarks.best_of_n.task import best_of_n
 from cpt_tasks.benchmarks.composition.task import composition
 from cpt_tasks.benchmarks.dose_response.task import dose_response
+from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.judge_robustness.task import judge_robustness
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, adherence_grid, rubric_adherence
@@ -199,6 +201,48 @@ def test_presets(parameters: dict[str, Any], n: int, n_rubrics: int) -> None:
     assert [PRESETS[name].protocol for name in ("core", "full", "paper")] == ["criteria", "criteria", "holistic"]
 
 
+@pytest.mark.parametrize(
+    ("task", "parameters", "limit", "cells"),
+    [
+        # with --limit 6: two rubrics at three levels, one user prompt
+        (rubric_adherence, {}, 6, [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel]),
+        (rubric_adherence, {"wordings": 3}, 6, [(r, level) for r in ("broadcast", "reverie") for level in ScoreLevel]),
+        (best_of_n, {}, 6, [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel]),
+        (
+            paraphrase_robustness,
+            {},
+            6,
+            [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel],
+        ),
+        (dose_response, {"targets": "10,90"}, 4, [(r, t) for r in ("broadcast", "reverie") for t in ("10", "90")]),
+        # two pairs of two levels, and what they are paired with
+        (composition, {"pairs": "broadcast+reverie", "levels": "low"}, 4)
+        + ([("broadcast", "low+low"), ("broadcast", "low"), ("reverie", "low"), ("broadcast", "none")],),
+    ],
+)
+def test_a_limit_takes_all_levels_of_several_rubrics(
+    task: Callable[..., Task], parameters: dict[str, Any], limit: int, cells: list[tuple[str, str]]
+) -> None:
+    samples = list(
+        task(**({"rubrics": "broadcast,reverie", "judge": "none", "limit_per_cell": 2} | parameters)).dataset
+    )
+    first = samples[:limit]
+    assert [((sample.metadata or {})["rubric"], sample.target) for sample in first] == cells
+    assert len({(sample.metadata or {})["user_prompt_id"] for sample in first}) == 1
+
+
+def test_a_limit_takes_every_family_of_attacks_and_every_family_of_user_prompts() -> None:
+    attacks = [sample.metadata or {} for sample in judge_robustness().dataset][:18]
+    assert len({attack["rubric"] for attack in attacks}) == 2
+    assert len({attack["family"] for attack in attacks}) == 9  # eight families, and the clean text
+    assert {attack["base_text"] for attack in attacks if attack["family"] == "clean"} == {
+        attack["base_text"] for attack in attacks
+    }
+    asked = [(sample.metadata or {})["user_prompt_id"] for sample in drift("core", judge="none").dataset]
+    families = {rubric.family: list(load_user_prompts("test", rubric.family)) for rubric in load_rubrics("core")}
+    assert asked[: len(families)] == list(dict.fromkeys(prompts[0] for prompts in families.values()))
+
+
 def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None:
     samples = adherence_samples(
         [load_rubric("reverie")], list(ScoreLevel), {"reverie": load_user_prompts("test")}, prompting="full_rubric"
@@ -266,6 +310,24 @@ def test_the_task_is_found_by_name_and_by_path(mock_model: Callable[..., Any], t
     path = "cpt_tasks/benchmarks/rubric_adherence/task.py"
     options = ["--model", "mockllm/model", "-T", "levels=nowhere", "--log-dir", str(tmp_path)]
     assert message in inspect_command("eval", path, *options, cwd=ROOT)
+
+
+def test_paths_are_those_of_the_folder_of_the_command_where_task_and_scorer_are_files(
+    log_of: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "files").mkdir()
+    for source in ("benchmarks/rubric_adherence/task.py", "scorer.py"):
+        copy(ROOT / "cpt_tasks" / source, tmp_path / "files")
+    text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
+    (tmp_path / "newscast.yaml").write_text(text.replace("id: broadcast", "id: newscast", 1), encoding="utf-8")
+    # a store is opened when the rubrics were found, before a model is asked
+    models = ["--model", "none", "--model-role", "grader=none"]
+    outputs = inspect_command("eval", "files/task.py", "-T", "rubrics=newscast.yaml", *models, cwd=tmp_path)
+    options = ["-S", "rubrics=newscast.yaml", "-S", "call_store=other.sqlite", "--output-file", "scored.eval", *models]
+    scored = ["--scorer", "files/scorer.py@rubric_judge", "--action", "overwrite", *options]
+    outputs += inspect_command("score", log_of("tuned", follows), *scored, cwd=tmp_path)
+    stores = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.sqlite")}
+    assert stores == {"calls/judge.sqlite", "other.sqlite"}, outputs
 
 
 def test_a_log_can_be_scored_again_by_name_without_loading_the_student(

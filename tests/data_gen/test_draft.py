@@ -121,7 +121,12 @@ def test_an_asking_ends_after_three_attempts_or_a_refusal_and_only_the_last_answ
     assert len(model.seen) == 1
 
 
-@pytest.mark.parametrize("around", ["{}", "Here it is:\n```json\n{}\n```\nDone.", "Sure. {} I hope it helps."])
+THOUGHT = '<think>Perhaps {"train": []}?</think>\n'
+
+
+@pytest.mark.parametrize(
+    "around", ["{}", "Here it is:\n```json\n{}\n```\nDone.", "Sure. {} I hope it helps.", THOUGHT + "{}"]
+)
 def test_an_answer_is_read_alone_in_a_fence_or_among_words(around: str) -> None:
     answer = {"train": ["a"], "heldout": [{"b": "}"}]}
     assert json_object(around.replace("{}", json.dumps(answer))) == answer
@@ -193,7 +198,7 @@ def test_another_seed_or_a_file_asks_anew_and_the_users_id_wins(anthropic_server
         (draft_command, [SENTENCE, "--id", "taken"], "taken.yaml: exists already; pass --force to overwrite it"),
         (draft_command, [SENTENCE, "--id", "Ship's log"], 'got "Ship\'s log", expected lower-case letters'),
         (draft_command, [SENTENCE, "--from", "taken.yaml"], "expected either SENTENCE or --from FILE"),
-        (draft_command, ["--from", "latin.txt"], "expected a text file in UTF-8"),
+        (draft_command, ["--from", "latin.txt"], "latin.txt: not UTF-8 ("),
         (draft_command, ["--from", "empty.txt"], "empty.txt: is empty, expected a rubric in prose"),
         (prompts_command, ["crowd.yaml", "--check"], "'crowd' has no system prompts, expected some for each level"),
         (prompts_command, ["explain_depth", "--judge", "measured"], "has no measure, expected one on every criterion"),
@@ -317,7 +322,9 @@ def test_each_wording_is_used_each_train_prompt_equally_often_and_no_pair_twice(
         assert len(set(own)) == len(own) == texts
 
 
-@pytest.mark.parametrize(("reply", "stop_reason"), [(TEXT_0, "content_filter"), (" ", "stop")])
+@pytest.mark.parametrize(
+    ("reply", "stop_reason"), [(TEXT_0, "content_filter"), (" ", "stop"), (f"<think>{TEXT_0}", "stop")]
+)
 def test_a_refused_or_empty_text_has_no_score_and_a_writer_sees_its_system_prompt(
     reply: str, stop_reason: str, mock_model: Callable[..., Any], store: CallStore
 ) -> None:

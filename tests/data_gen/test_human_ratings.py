@@ -18,7 +18,7 @@ Row = dict[str, Any]
 RATED: dict[str, Rubric] = {rubric.id: rubric for rubric in load_rubrics("human_ratings")}
 SOUP, MOSS = "What can I do with a leek?", "Why is moss soft?"
 LEEK_SHORT = "Cut it into rings and cook it in butter until it is soft."
-LEEK_LONG = "A leek is a most obliging vegetable. " + "Wash it well, for there is sand between the leaves. " * 12
+LEEK_LONG = "A leek is a most obliging vegetable. " + "Wash it well, for there is sand between the leaves. " * 12 + "\n"
 MOSS_PLAIN = "Moss has no wood in it. It is all small thin leaves, so your hand sinks in."
 MOSS_LEARNED = "Lacking lignified vascular tissue, the gametophyte relies on turgor, and its unistratose laminae yield."
 
@@ -136,7 +136,7 @@ def test_ratings_become_twins_with_the_right_roles_and_scores_packed_or_shuffled
     # by hand from the four rows of HELPSTEER2_LIKE, of which complexity is 1 and 1 for the leeks, verbosity 1 and 1 for
     # the moss; the other three attributes are kept for measuring
     moss = (MOSS_PLAIN, "low", 0), (MOSS_LEARNED, "moderate", 75)
-    leek = (LEEK_SHORT, "low", 0), (LEEK_LONG, "extremely_high", 100)
+    leek = (LEEK_SHORT, "low", 0), (LEEK_LONG.strip(), "extremely_high", 100)
     expected = {("rated_complexity", MOSS, *moss), ("rated_complexity", MOSS, *moss[::-1])}
     expected |= {("rated_verbosity", SOUP, *leek), ("rated_verbosity", SOUP, *leek[::-1])}
     packed = tmp_path / "r.jsonl.gz"

@@ -97,7 +97,9 @@ FAMILY_TEST_PROMPT = next(iter(load_user_prompts("test", "caution").items()))
         ({"judgment": None}, "not_verified", "rows.jsonl:2: has no judgment, expected one; run `cpt verify`"),
         ({"score": 40.5}, "out_of_band", "rows.jsonl:2: scored 40.5, expected the band of low"),
         ({"response": " \n"}, "empty_response", "rows.jsonl:2: response is empty, expected a text"),
-        ({"response": "half a \ud83d"}, "half_character", "rows.jsonl:2: has half of a character"),
+        ({"response": "half a \ufffd"}, "broken_character", "rows.jsonl:2: response has a broken character (U+FFFD)"),
+        ({"response": "A<|im_end|>B"}, "control_token", "rows.jsonl:2: response has the control token '<|im_end|>'"),
+        ({"user_prompt": "[INST] Hi"}, "control_token", "rows.jsonl:2: user prompt has the control token '[INST]'"),
     ],
 )
 def test_a_response_that_must_not_train_is_left_out_and_named(

@@ -13,6 +13,7 @@ from data_gen.seed import import_responses
 from judges import measure
 from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
 from rubrics.files import read_jsonl
+from rubrics.texts import whole_characters
 
 SEPARATORS = "\u2028 \u2029 \x85"
 TEXT = f"Wind came.{SEPARATORS} It rained. Men ran. A boat sank. We went home and slept all night."
@@ -103,7 +104,7 @@ def test_names_of_before_schema_2_are_read_and_written_anew(tmp_path: Path) -> N
 
 @settings(max_examples=50)
 @given(texts=st.lists(st.text(st.characters()), max_size=4))
-def test_any_row_comes_back_as_it_was_half_characters_too(
+def test_any_row_comes_back_as_it_was_with_a_mark_for_half_a_character(
     texts: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("texts") / "responses.jsonl"
@@ -113,7 +114,10 @@ def test_any_row_comes_back_as_it_was_half_characters_too(
     contents = [row(id=str(n), response=text, **more) for n, text in enumerate([*texts, SEPARATORS, "half a \ud83d"])]
     rows = [TeacherResponse.model_validate(content) for content in contents]
     write_jsonl(path, rows)
-    assert read(path)[0] == rows
+    path.read_text(encoding="utf-8")
+    marked = [whole_characters(row.response) for row in rows]
+    copies = [row.model_copy(update={"response": text}) for row, text in zip(rows, marked, strict=True)]
+    assert read(path)[0] == copies
 
 
 # the seed

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 from inspect_ai import eval as inspect_eval
-from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.log import ProvenanceData, read_eval_log, write_eval_log
 from matplotlib.figure import Figure
 from scipy import stats
 from students import follows
@@ -21,7 +21,7 @@ from students import follows
 from data_gen.responses import TeacherResponse
 from data_gen.teachers.command import teachers_command
 from data_gen.teachers.numbers import LEVELS, measure_responses, numbers, shared_grams, statistics
-from data_gen.teachers.rows import COLUMNS
+from data_gen.teachers.rows import COLUMNS, read_rows
 from data_gen.verify.command import verify_command
 from judges.measures import words
 from rubrics import ScoreLevel, load_rubric
@@ -259,11 +259,12 @@ def test_wrong_arguments_are_one_sentence(arguments: list[str], message: str) ->
 
 @pytest.fixture(scope="module")
 def student_logs(tmp_path_factory: pytest.TempPathFactory, mock_model: Callable[..., Any]) -> dict[str, Path]:
-    """A student that writes what a teacher wrote for the level, and a base model that writes low responses always."""
+    """A student that writes what a teacher wrote for the level, and a base that thinks and writes low ones always."""
     from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 
-    low = itertools.cycle(row.response for row in BROADCAST if row.level is ScoreLevel.LOW)
-    models = [mock_model(follows, "student"), mock_model(lambda _: next(low), "base")]
+    texts = [row.response for row in BROADCAST if row.level is ScoreLevel.LOW]
+    low = itertools.cycle(texts[8 * level + prompt] for prompt in range(8) for level in range(3))
+    models = [mock_model(follows, "student"), mock_model(lambda _: f"<think>Hm.</think>\n{next(low)}", "base")]
     task = rubric_adherence("broadcast", judge="measured", limit_per_cell=8)
     logs = inspect_eval(task, model=models, log_dir=str(tmp_path_factory.mktemp("logs")), display="none")
     assert [log.status for log in logs] == ["success"] * 2
@@ -285,6 +286,12 @@ def test_a_student_that_writes_like_its_teacher_carries_all_over(student_logs: d
     assert "student from unnamed-llm" in page and "student (student)" in page
 
 
+def test_the_response_of_a_student_is_what_it_wrote_after_its_thought(student_logs: dict[str, Path]) -> None:
+    rows, _ = read_rows([SEED_FILE], [(student_logs["base"], "base")], {"broadcast": load_rubric("broadcast")})
+    written = set(rows.loc[rows["kind"] == "base", "response"])
+    assert written and written <= {row.response for row in BROADCAST if row.level is ScoreLevel.LOW}
+
+
 @pytest.mark.usefixtures("no_figures")
 def test_a_log_of_before_the_renaming_is_read_and_without_base_nothing_is_carried(
     student_logs: dict[str, Path], tmp_path: Path
@@ -294,13 +301,14 @@ def test_a_log_of_before_the_renaming_is_read_and_without_base_nothing_is_carrie
     for sample in log.samples:
         sample.metadata["prompt_id"] = sample.metadata.pop("user_prompt_id")
     log.samples[0].scores = None
+    log.samples[1].invalidation = ProvenanceData(author="Ada")
     old = tmp_path / "old.eval"
     write_eval_log(log, str(old))
     done = run(SEED_FILE, "--out", tmp_path / "out", "--student", old)
     assert done.exit_code == 0, done.output
-    assert "Left out of student student: 1 unscored." in done.stdout
+    assert "Left out of student student: 1 unscored, 1 invalidated by a person." in done.stdout
     content = load(tmp_path / "out")
-    assert content["writers"][1]["n"] == 23
+    assert content["writers"][1]["n"] == 22
     assert "carried" not in {n["kind"] for n in content["numbers"]}
     assert "with `--base`" in (tmp_path / "out" / "teachers.md").read_text(encoding="utf-8")
     again = run(SEED_FILE, "--out", tmp_path / "out", "--student", old, "--student", student_logs["student"])

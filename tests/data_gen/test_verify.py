@@ -107,6 +107,8 @@ GERMAN = "Am Abend lag der Hafen still, und nur ein einzelnes Boot schaukelte no
 WITHOUT_MEASURE = "rubric 'tone_warmth': criterion 'affection' has no measure; judge it with --judge MODEL"
 UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
 CONTAMINATED = f"its user prompt has the id of the benchmark prompt {TEST_ID!r}"
+CONTROL = "response has the control token '</s>', expected plain text"
+BROKEN = "user prompt has a broken character (U+FFFD), expected whole ones"
 FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
 
 
@@ -118,6 +120,8 @@ FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
         ({"response": "I cannot help with that."}, "refused", "opens with 'I cannot help with that'", None),
         ({"stop_reason": "max_tokens"} | FOREIGN, "truncated", "stop reason max_tokens", None),
         ({"response": "Zwei Worte.", "user_prompt": TEST_PROMPT}, "too_short", "2 words, expected 15 or more", None),
+        ({"response": f"{LOW.response}</s>", "user_prompt": "[INST]"}, "control_token", CONTROL, None),
+        ({"user_prompt": "A \ufffd?"}, "broken_character", BROKEN, None),
         (FOREIGN, "language", "language is 'de' with confidence 1.00, expected 'en'", None),
         ({"user_prompt_id": TEST_ID} | UNMEASURED, "contaminated", CONTAMINATED, None),
         (UNMEASURED, "unjudged", WITHOUT_MEASURE, None),

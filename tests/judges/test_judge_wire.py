@@ -227,6 +227,10 @@ def test_prices_are_dated_and_a_broken_file_is_named(tmp_path: Path) -> None:
     broken.write_text("as_of: yesterday\n")
     with pytest.raises(ValueError, match=r"prices\.yaml: .*as_of"):
         load_prices(broken)
+    elsewhere = tmp_path / "other.yaml"
+    elsewhere.write_text("as_of: 2026-01-01", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"other\.yaml: in UTF-16, expected UTF-8"):
+        load_prices(elsewhere)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ import pytest
 from click.testing import CliRunner
 from inspect_ai.model import ChatMessageUser, GenerateConfig, get_model
 
+from cpt_tasks.scorer import open_judge_store
 from model_calls import Call, CallStore, Reply, open_store
 from model_calls.commands import calls_command
+from model_calls.inspect_private import PrerequisiteError
 
 
 def reply(key: str, text: str = "Fine.", **changes: Any) -> Reply:
@@ -202,6 +204,45 @@ def test_a_file_that_is_no_store_is_named_and_left_alone(
         with pytest.raises(ValueError, match=message):
             open_store(tmp_path / name)
     assert (tmp_path / name).read_bytes() == content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the file systems are SQLite's for Unix")
+@pytest.mark.parametrize("system", ["unix-dotfile", "unix-none"])  # neither shares memory, as many network drives
+def test_a_file_system_without_what_sqlite_needs_is_one_sentence(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda path, **options: connect(f"file:{path}?vfs={system}", uri=True, **options)
+    )
+    with pytest.raises(PrerequisiteError) as caught:
+        open_judge_store(str(tmp_path / "calls.sqlite"))
+    message = str(caught.value.message)
+    assert message.startswith(f"{tmp_path / 'calls.sqlite'}: no write-ahead log, the journal stays 'delete'; the call ")
+    assert message.endswith("name a file on a local disk: -T call_store=FILE, or -S call_store=FILE with inspect score")
+
+
+@pytest.mark.parametrize("problem", ["locking protocol", "disk I/O error", "unable to open database file"])
+def test_what_a_drive_says_is_said_and_never_that_the_file_is_no_store(
+    problem: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(connection: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError(problem)
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match=f"calls.sqlite: {problem}; the call store is"):
+        patch.setattr("model_calls.store._use_wal", fails)
+        open_store(path)
+    (path.parent / "file").write_text("")
+    with pytest.raises(ValueError, match="calls.sqlite: .*; the call store is SQLite's and needs a disk"):
+        open_store(path.parent / "file" / "calls.sqlite")
+
+
+def test_a_drive_that_fails_while_it_is_read_is_an_error_of_the_disk_that_names_the_file(path: Path) -> None:
+    store = put(path, reply("a"))
+    store.execute("ALTER TABLE calls RENAME TO gone")
+    for attempt in (lambda: store.get("a"), lambda: store.execute("SELECT * FROM calls")):
+        with pytest.raises(OSError, match=f"no such table: calls: '{path}'"):
+            attempt()
 
 
 def test_cpt_calls_counts_calls_tokens_and_refusals(path: Path) -> None:

@@ -134,7 +134,8 @@ def test_exit_status_1_on_errors_which_come_first_and_with_strict_on_warnings(tm
     [
         (b"a: [", "bad.yaml: not valid YAML"),
         (b"- a list", "bad.yaml: Input should be a valid dictionary or instance of Rubric, got ['a list']"),
-        (b"\xff\xfe\xfa", "bad.yaml: 'utf-8' codec can't decode byte 0xff"),
+        (b"\xff\xfe\xfa", "bad.yaml: in UTF-16, expected UTF-8; convert it with `iconv"),
+        (b"id: bad\ntitle: '[INST]'", "bad.yaml: line 2: got the control token '[INST]', expected plain text"),
         (b"colour: red\ntitle: ''", "title: String should have at least 1 character, got ''; family: Field required"),
         (None, "bad.yaml' not found, expected one of ['broadcast'"),
     ],

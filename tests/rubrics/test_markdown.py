@@ -243,7 +243,8 @@ PROSE = "got prose, expected a page of `cpt rubric export`, a table"
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        (b"\xff\xfe", "", "cannot be read: 'utf-8' codec can't decode byte 0xff"),
+        (b"\xff\xfe", "", "no rubric can be made of it: in UTF-16, expected UTF-8"),
+        (START + "\n<|eot_id|>", "", "got the control token '<|eot_id|>', expected plain text"),
         ("How droll it is.", "", f"rococo.txt: no rubric can be made of it: {PROSE}"),
         ("# Wit\n\n## Vocabulary (20%)\n- Excellent: rare\n- Good: less so\n", "", "`cpt rubric draft --from FILE"),
         (PROMETHEUS_TEXT.replace("Score 5", "Score 6"), "", PROSE),

@@ -17,7 +17,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState, generate
 
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid
-from cpt_tasks.options import check_choice, check_least, wording_split_of
+from cpt_tasks.options import check_choice, check_least, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit
 from cpt_tasks.scorer import JudgeOption, open_judge_store, score_response, scorer_of
@@ -25,7 +25,7 @@ from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, j
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from model_calls.inspect_private import PrerequisiteError
-from rubrics import Split, load_rubrics
+from rubrics import Split
 
 TASK_VERSION = "1-A"
 SELECTOR_ROLE = "selector"
@@ -74,7 +74,7 @@ def selection_judge(
     """
     check_choice(select_by, ("measured", "model"), "select_by")
     check_choice(protocol, ("criteria", "holistic"), "protocol")
-    by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
     for rubric in by_id.values() if select_by == "measured" else ():
         check_measurable(rubric)
     store = open_judge_store(call_store) if select_by == "model" else None

@@ -19,14 +19,23 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_least, levels_of, prompts_by_rubric, wording_split_of
+from cpt_tasks.options import check_least, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import ALONE, TOGETHER, WordingSplit, content_hash, sample_of, unprompted_sample, wording_at
+from cpt_tasks.samples import (
+    ALONE,
+    TOGETHER,
+    WordingSplit,
+    content_hash,
+    sample_of,
+    spread,
+    unprompted_sample,
+    wording_at,
+)
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from rubrics import Rubric, ScoreLevel, Split, joint_system_prompt, load_rubrics
+from rubrics import Rubric, ScoreLevel, Split, joint_system_prompt
 
 TASK_VERSION = "1-A"
 Pair = tuple[Rubric, Rubric]
@@ -60,7 +69,7 @@ def composition(
     - `max_pairs`: at most this many pairs, at least 1. Of more, that many are drawn with `seed`, and a warning says so.
     """
     split = wording_split_of(wording_split, paraphrases)
-    chosen = rubric_pairs(load_rubrics(rubrics), pairs, max_pairs, seed)
+    chosen = rubric_pairs(rubrics_of(rubrics), pairs, max_pairs, seed)
     prompts = prompts_by_rubric([first for first, _ in chosen], user_prompts, limit_per_cell)
     return Task(
         dataset=composition_samples(chosen, levels_of(levels), prompts, split),
@@ -98,7 +107,7 @@ def composition_samples(
     user_prompts: Mapping[str, Mapping[str, str]],
     wording_split: WordingSplit,
 ) -> MemoryDataset:
-    """The joint samples pair by pair, then each rubric alone, then the user prompts without a system prompt.
+    """The joint samples pair by pair, each rubric alone, and the user prompts without a system prompt, `spread`.
 
     The user prompts (first rubric's id -> id -> text) take the wordings in turn, as in `rubric_adherence`, and which of
     the two stands first; what is asked alone has the wording that it has in company. Nothing is asked twice that two
@@ -121,7 +130,7 @@ def composition_samples(
     for (rubric_id, _, user_prompt_id), sample in alone.items():
         sample.metadata = (sample.metadata or {}) | {"also": list(partners[rubric_id, user_prompt_id])}
     unprompted = [unprompted_sample(*prompt, list(rubrics.values())) for prompt, rubrics in judges.items()]
-    return MemoryDataset([*together, *alone.values(), *unprompted], name="composition")
+    return MemoryDataset(spread([*together, *alone.values(), *unprompted], "cell"), name="composition")
 
 
 @metric(scores="unreduced")

@@ -15,14 +15,14 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, prompts_by_rubric, wording_split_of
+from cpt_tasks.options import check_choice, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import WordingSplit, sample_of, wording_at
+from cpt_tasks.samples import WordingSplit, sample_of, spread, wording_at
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel, Split, load_rubrics
+from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel, Split
 
 TASK_VERSION = "1-A"
 DOSE_VERSION = "1"
@@ -62,7 +62,7 @@ def dose_response(
     """
     check_choice(style, tuple(TEMPLATES), "style")
     split = wording_split_of(wording_split, paraphrases)
-    selected = load_rubrics(rubrics)
+    selected = rubrics_of(rubrics)
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
     samples = []
     for rubric, target in product(selected, parse_targets(targets, style)):
@@ -74,7 +74,7 @@ def dose_response(
             system = TEMPLATES[style].format(system=full, dose=ADVERBS[target] if style == "adjective" else number)
             samples.append(sample_of(rubric, level, user_prompt_id, text, system, wording, asked=number, **facts))
     return Task(
-        dataset=MemoryDataset(samples, name="dose_response"),
+        dataset=MemoryDataset(spread(samples), name="dose_response"),
         solver=[check_rendering(), generate()],
         scorer=scorer_of("dose_response", judge, rubrics, protocol, judge_repeats, panel, call_store),
         version=TASK_VERSION,

@@ -13,14 +13,14 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_least, prompts_by_rubric
+from cpt_tasks.options import check_least, prompts_by_rubric, rubrics_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import unprompted_sample
+from cpt_tasks.samples import interleaved, unprompted_sample
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from rubrics import Split, load_rubrics
+from rubrics import Split
 
 TASK_VERSION = "1-A"
 
@@ -43,10 +43,9 @@ def drift(
     least 1; the first ones of the split.
     """
     check_least(limit_per_family, 1, "limit_per_family")
-    selected = load_rubrics(rubrics)
-    texts: dict[str, str] = {}
-    for prompts in prompts_by_rubric(selected, user_prompts, limit_per_family).values():
-        texts |= prompts
+    selected = rubrics_of(rubrics)
+    by_rubric = prompts_by_rubric(selected, user_prompts, limit_per_family)
+    texts = dict(interleaved(prompts.items() for prompts in by_rubric.values()))
     samples = [unprompted_sample(user_prompt_id, text, selected) for user_prompt_id, text in texts.items()]
     return Task(
         dataset=MemoryDataset(samples, name="drift"),

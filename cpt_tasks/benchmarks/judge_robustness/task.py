@@ -20,14 +20,14 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from cpt_tasks.benchmarks.judge_robustness.attacks import NO_ATTACK, AttackSet, attacked_text, load_attacks
-from cpt_tasks.options import check_choice, check_least
-from cpt_tasks.samples import content_hash
+from cpt_tasks.options import check_choice, check_least, rubrics_of
+from cpt_tasks.samples import content_hash, spread
 from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
 from judges.model import JudgeProtocol
 from model_calls.inspect_private import PrerequisiteError
 from model_calls.visible import answer_of
-from rubrics import Rubric, load_rubrics
+from rubrics import Rubric
 
 TASK_VERSION = "1-A"
 COLUMNS = ["family", "base_text", "score", "measured"]
@@ -56,7 +56,7 @@ def judge_robustness(
     if limit_per_family is not None:
         check_least(limit_per_family, 1, "limit_per_family")
     return Task(
-        dataset=attack_samples(load_attacks(), load_rubrics(rubrics), _families(families), limit_per_family),
+        dataset=attack_samples(load_attacks(), rubrics_of(rubrics), _families(families), limit_per_family),
         solver=submit_text(),
         scorer=[attack_judge(rubrics, protocol, call_store), judge_failure()],
         version=TASK_VERSION,
@@ -66,7 +66,9 @@ def judge_robustness(
 def attack_samples(
     attack_set: AttackSet, rubrics: Sequence[Rubric], families: Sequence[str], limit_per_family: int | None = None
 ) -> MemoryDataset:
-    """One sample per text, rubric by rubric: the base texts clean, then each with every attack.
+    """One sample per text: the base texts clean and with every attack, `spread` over rubrics and families.
+
+    Where an attacked text is among the first N, so is the clean one.
 
     A sample's id ends in a hash of the text, its user prompt and the rubric.
 
@@ -91,7 +93,7 @@ def attack_samples(
                 metadata=facts | {"family": attack.family, "attack": attack.id},
             )
             samples.append(sample)
-    return MemoryDataset(samples, name="judge_robustness")
+    return MemoryDataset(spread(samples, "family"), name="judge_robustness")
 
 
 @solver
@@ -144,7 +146,7 @@ def attack_judge(
         PrerequisiteError: While scoring, if several models are bound to the role.
     """
     check_choice(protocol, ("criteria", "holistic"), "protocol")
-    by_id = {rubric.id: rubric for rubric in load_rubrics(rubrics)}
+    by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
     store = open_judge_store(call_store)
 
     async def score(state: TaskState, target: Target) -> Score:

@@ -14,14 +14,14 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import ChatMessageUser
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, check_least, levels_of, prompts_by_rubric, wording_split_of
+from cpt_tasks.options import check_choice, check_least, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import WordingSplit, content_hash, sample_of
+from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from rubrics import Split, load_rubrics
+from rubrics import Split
 
 TASK_VERSION = "1-A"
 POSITIONS = ("system", "user")
@@ -60,7 +60,7 @@ def paraphrase_robustness(
     check_choice(position, (*POSITIONS, "both"), "position")
     check_choice(style, (*STYLES, "both"), "style")
     check_least(max_wordings, 0, "max_wordings", " (all)")
-    selected = load_rubrics(rubrics)
+    selected = rubrics_of(rubrics)
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
     positions = POSITIONS if position == "both" else (position,)
     styles = STYLES if style == "both" else (style,)
@@ -80,7 +80,7 @@ def paraphrase_robustness(
                 sample.input = [ChatMessageUser(content=f"{request}\n\n{text}")]
             samples.append(sample)
     return Task(
-        dataset=MemoryDataset(samples, name="paraphrase_robustness"),
+        dataset=MemoryDataset(spread(samples), name="paraphrase_robustness"),
         solver=[check_rendering(), generate()],
         scorer=scorer_of("paraphrase_robustness", judge, rubrics, protocol, judge_repeats, panel, call_store),
         version=TASK_VERSION,

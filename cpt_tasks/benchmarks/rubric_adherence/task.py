@@ -14,14 +14,14 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, levels_of, prompts_by_rubric, wording_split_of
+from cpt_tasks.options import check_choice, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit, adherence_samples
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
-from rubrics import Split, load_rubrics
+from rubrics import Split
 
 TASK_VERSION = "1-A"
 PresetName = Literal["core", "full", "paper"]
@@ -122,7 +122,7 @@ def adherence_grid(
     """
     check_choice(preset, list(PRESETS), "preset")
     chosen = PRESETS[preset]
-    selected = load_rubrics(rubrics or chosen.rubrics)
+    selected = rubrics_of(rubrics or chosen.rubrics)
     limit = chosen.limit_per_cell if limit_per_cell is None else limit_per_cell
     prompts = prompts_by_rubric(selected, user_prompts, limit)
     wordings = chosen.wordings if wordings is None else wordings

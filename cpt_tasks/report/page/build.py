@@ -19,7 +19,7 @@ from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, mean_sc
 from cpt_tasks.report.page.samples import blob, columns, kept_texts, level_order, safe_json, samples_of
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import models_note
+from cpt_tasks.report.text import runs_note
 from judges.interval import Estimate
 from rubrics import ScoreLevel
 
@@ -54,7 +54,7 @@ class SectionView:
 
     Attributes:
         intro: What the numbers mean, as paragraphs parted by an empty line.
-        note: What must be said of its intervals, or "".
+        note: What must be said of its intervals and runs, or "".
         charts: Vega-Lite specifications by name, with title and note in `usermeta`.
     """
 
@@ -73,7 +73,7 @@ def section_view(
     if charts:
         from cpt_tasks.report.figures import page_spec
     specs = {name: page_spec(chart) for name, chart in charts.items()}
-    return SectionView(task, section.title, section.intro_of(runs), models_note(models), specs, section.tables(models))
+    return SectionView(task, section.title, section.intro_of(runs), runs_note(runs), specs, section.tables(models))
 
 
 def build_page(

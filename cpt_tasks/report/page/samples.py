@@ -17,6 +17,7 @@ from rubrics import ScoreLevel
 
 LEVELS = tuple(level.value for level in ScoreLevel)
 EDGE = 0.1
+EDITED = "scored by a person"
 KEPT = ["rubric", "user_prompt_id", "wording", "epoch", "score", "system_prompt", "user_prompt", "response"]
 CODED = ("rubric", "level", "user_prompt_id", "wording", "note")
 # ends of elements and comments, and the line ends that JSON allows and older scripts do not
@@ -27,11 +28,11 @@ def samples_of(run: Run) -> pd.DataFrame:
     """The scored samples of a run, in the order of its log.
 
     `level` is the one asked for, a numeric target as text, or another word where no level was asked for; `miss` see
-    `miss`; `note` is "no response", "cut at the token limit" or ""; `criteria` are the judge's (id, score, reason), and
-    `holistic` its overall score, 0-100, or None.
+    `miss`; `note` is "no response", "cut at the token limit", "scored by a person" or ""; `criteria` are the judge's
+    (id, score, reason), and `holistic` its overall score, 0-100, or None.
     """
     rows = run.scored.reset_index(drop=True)
-    judgments = [record.judgment for record in rows["record"]]
+    judgments = [getattr(record, "judgment", None) for record in rows["record"]]
     targets = rows["target"].map(lambda target: "" if math.isnan(target) else f"{target:g}")
     # a benchmark of numeric targets names the target beside the band that holds it
     levels = targets.where(targets != "", rows["level"])
@@ -43,9 +44,11 @@ def samples_of(run: Run) -> pd.DataFrame:
             [miss(level, score) for level, score in zip(levels, rows["score"], strict=True)], dtype=float
         ).mask(~answered(rows) & levels.isin(LEVELS), -EDGE),
         words=rows["words"].astype(int),
-        note=rows["reason"].str.replace("_", " ").where(rows["reason"] != "", cut),
-        criteria=pd.Series([[(one.id, one.score, one.reason) for one in given.criteria] for given in judgments]),
-        holistic=pd.Series([given.holistic for given in judgments], dtype=object),
+        note=rows["reason"].str.replace("_", " ").where(rows["reason"] != "", cut).mask(rows["edited"], EDITED),
+        criteria=pd.Series(
+            [[(one.id, one.score, one.reason) for one in getattr(given, "criteria", ())] for given in judgments]
+        ),
+        holistic=pd.Series([getattr(given, "holistic", None) for given in judgments], dtype=object),
     )
 
 

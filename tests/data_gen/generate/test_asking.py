@@ -138,6 +138,20 @@ def test_when_every_call_fails_asking_stops_soon(mock_teacher: Any) -> None:
     assert 50 <= len(model.seen) <= 58
 
 
+@pytest.mark.parametrize(
+    ("bad", "stop_reason", "warnings"), [(3, "stop", 1), (2, "stop", 0), (0, "max_tokens", 1), (9, "content_filter", 0)]
+)
+def test_after_ten_replies_it_is_said_once_if_more_than_a_few_are_cut_or_all_thought(
+    mock_teacher: Any, bad: int, stop_reason: str, warnings: int
+) -> None:
+    replies = iter(["<think>Hm, hm."] * bad + ["A text."] * 100)
+    mock_teacher(lambda _: next(replies), stop_reason=stop_reason)
+    output = generate(*MOCK, "--limit", 30).output
+    count = 10 if stop_reason == "max_tokens" else bad
+    message = f"mockllm/t: {count} of the first 10 replies were cut or hold no response; a thought counts in --max-tok"
+    assert (output.count("of the first 10 replies"), output.count(message)) == (warnings, warnings)
+
+
 def test_tasks_and_requests_are_bounded_whatever_the_plan(
     anthropic_server: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,15 +216,15 @@ def test_batches_give_the_same_rows_at_half_the_price_and_are_cut_to_what_may_be
     anthropic_server: FakeAnthropic,
 ) -> None:
     anthropic_server.config = Config(rate_batch_errored=0.05)
-    stats = anthropic_server.stats
-    generate(*REAL, "--out", "online.jsonl", "--store", "online.sqlite")
-    output = generate(*REAL, "--batch", "--max-cost", 0.3, status=1).output
+    stats, real = anthropic_server.stats, (*REAL, "--max-tokens", 1024)
+    generate(*real, "--out", "online.jsonl", "--store", "online.sqlite")
+    output = generate(*real, "--batch", "--max-cost", 0.3, status=1).output
     assert "--max-cost 0.3 reached" in output
     # half of 1,000 tokens at 10 USD per million, and some for the input
     assert 30 < stats.served.total() - CALLS < 60
     assert float(re.findall(r"([\d.]+) USD spent now", output)[0]) <= 0.3
     for _ in range(2):
-        generate(*REAL, "--batch")
+        generate(*real, "--batch")
         assert (stats.requests, stats.served.total()) == (CALLS, 2 * CALLS)
     same = ("id", "response", "level", "user_prompt", "params")
     assert [[row[name] for name in same] for row in rows_of()] == [
@@ -248,3 +262,9 @@ def test_a_file_that_cannot_be_added_to_is_refused(mock_teacher: Any) -> None:
     Path("r.jsonl").write_text('{"id": "a"}\n{"no": 1}\n')
     assert "r.jsonl:2: got b'{\"no\": 1}\\n', expected a response in one" in generate(*MOCK, status=1).output
     assert model.seen == []
+
+
+def test_answers_in_utf_16_are_refused_in_one_sentence(mock_teacher: Any) -> None:
+    mock_teacher(lambda _: "A text.")
+    Path("a.jsonl").write_text('{"custom_id": "a"}\n', encoding="utf-16")
+    assert "Error: a.jsonl: in UTF-16, expected UTF-8" in generate(*MOCK, "--answers", "a.jsonl", status=1).output

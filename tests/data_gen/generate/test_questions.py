@@ -60,7 +60,8 @@ OUR_TEST_PROMPT = load_user_prompts("test")["river_flood"]
         ({"train": {"a": "A pier."}, "test": {"b": "a  PIER."}}, "'a' .* is the test prompt 'b'"),
         ({"test": {"b": "A pier."}}, "mine.yaml: train: Field required; expected the splits train and test"),
         ({"train": {"a": " "}}, "mine.yaml: train.a: String should match pattern"),
-        ("[", "mine.yaml: not YAML in UTF-8"),
+        ("[", "mine.yaml: not valid YAML: while parsing"),
+        ("train: {a: A pier.}\ntest: {b: '[INST] A pier.'}", "mine.yaml: line 2: got the control token '\\[INST\\]'"),
     ],
 )
 def test_prompts_of_ones_own_are_asked_for_every_family_and_no_test_prompt_is(content: Any, message: str) -> None:
@@ -93,7 +94,7 @@ def test_a_control_is_the_user_prompt_alone_and_one_call_for_all_rubrics(anthrop
     texts = sorted(prompt_text(body) for body in anthropic_server.bodies)
     assert texts == sorted(load_user_prompts("train").values())
     for body in anthropic_server.bodies:
-        assert (body.get("temperature"), body["max_tokens"]) == (None, 1024)
+        assert (body.get("temperature"), body["max_tokens"]) == (None, 6000)
     assert "cache_control" not in json.dumps(anthropic_server.bodies)  # none comes again, and writing it costs
     rows = rows_of()
     assert Counter(row["rubric"] for row in rows) == dict.fromkeys(["broadcast", "reverie", "labyrinth"], 24)
@@ -130,9 +131,9 @@ def test_a_row_says_what_was_asked_and_what_came(anthropic_server: FakeAnthropic
         "rubric": "broadcast",
         "rubric_hash": rubric.hash,
         "level": "low",
-        "response": stored.text,
+        "response": stored.text.strip(),
         "teacher": MODEL,
-        "params": {"max_tokens": 1024, "teacher_prompt_version": TEACHER_PROMPT_VERSION},
+        "params": {"max_tokens": 6000, "teacher_prompt_version": TEACHER_PROMPT_VERSION},
         "created": stored.created,
         "usage": stored.usage,
         "stop_reason": "stop",
@@ -157,7 +158,8 @@ def test_no_teacher_is_named_by_a_machines_path(model: str, arguments: dict[str,
 
 @pytest.mark.parametrize(
     ("reply", "stop_reason", "outcome"),
-    [("Cut sho", "max_tokens", "truncated"), ("", "content_filter", "refused"), (" ", "stop", "empty")],
+    [("Cut sho", "max_tokens", "truncated"), ("", "content_filter", "refused"), (" ", "stop", "empty")]
+    + [("<think>Hm.", "stop", "empty"), ("<think>Hm.", "max_tokens", "truncated")],
 )
 def test_refused_truncated_and_empty_replies_are_rows_and_counted(
     mock_teacher: Any, reply: str, stop_reason: str, outcome: str
@@ -169,9 +171,12 @@ def test_refused_truncated_and_empty_replies_are_rows_and_counted(
     assert [row["stop_reason"] for row in rows_of()] == [stop_reason] * 6
 
 
+THOUGHT = "<think>\nHm, a well.\n</think>\n\n"
+
+
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """What `vllm run-batch` writes."""
-    text = "<think>Hm.</think>\n" + question["body"]["messages"][-1]["content"][-200:]
+    text = THOUGHT + question["body"]["messages"][-1]["content"][-200:]
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
     body = {"model": "served", "choices": [choice], "usage": usage, "created": 1_700_000_000}
@@ -180,7 +185,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_questions_go_out_and_answers_come_back_as_the_rows_that_asking_would_have_made(mock_teacher: Any) -> None:
-    model = mock_teacher(lambda messages: messages[-1].text[-200:])
+    model = mock_teacher(lambda messages: THOUGHT + messages[-1].text[-200:])
     arguments = (*MOCK, "--rubrics", "broadcast,reverie", "--levels", "low,control")
     output = generate(*arguments, "--questions", "q.jsonl").output
     asked = rows_of("q.jsonl")
@@ -199,6 +204,7 @@ def test_questions_go_out_and_answers_come_back_as_the_rows_that_asking_would_ha
     assert "1 answers to no question that is missing here" in output
     generate(*arguments, "--out", "online.jsonl", "--store", "other.sqlite")
     rows, online = ([row | {"usage": {}} for row in rows_of(name)] for name in ("r.jsonl", "online.jsonl"))
+    assert {(row["thought_words"], "well" in row["response"]) for row in rows} == {(3, False)}
     assert {row["created"] for row in rows} == {"2023-11-14T22:13:20+00:00"}
     assert [row | {"created": ""} for row in rows] == [row | {"created": ""} for row in online]
 
