@@ -31,6 +31,7 @@ from rubrics.files import write_whole
 
 SCHEMA = 2
 MISSING = f"Figures and report.html were not made: they {NEEDS}"
+NOTHING_DRAWN = "No figures: there is not a single response of 15 words."
 # in the order of a report; the first one that was run leads
 SECTIONS: dict[str, Section] = {
     "rubric_adherence": RUBRIC_ADHERENCE,
@@ -107,12 +108,13 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     parts, views, first_tables = ["# Report"], [], {}
     for task in summary["tasks"]:
         section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in runs if run.task == task]
-        # without a single response there is nothing to draw
-        charts = section.charts(models, own_runs) if can_draw() and any(map(has_responses, own_runs)) else {}
+        is_silent = not any(answered(run.scored).any() for run in own_runs if len(run.scored))
+        charts = section.charts(models, own_runs) if can_draw() and not is_silent else {}
         tables = section.tables(models)
         remarks = [f"- {run.name}: {line}" for run in own_runs for line in run.remarks]
         parts += [f"## {section.title}", section.intro_of(own_runs), runs_note(own_runs), "\n".join(remarks)]
         parts += tables_markdown(tables)
+        parts += [NOTHING_DRAWN] if is_silent and section.charts_in else []
         parts += [image(stem, figures.save_png(chart, out, stem)) for stem, chart in charts.items()]
         views.append(page.section_view(task, section, models, own_runs, charts))
         first_tables[section.title] = next(iter(tables.values()))
@@ -126,11 +128,6 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     else:  # a page of other numbers must not stand beside these
         (out / page.PAGE).unlink(missing_ok=True)
     return "\n\n".join(tables_markdown(first_tables) + _notes(runs))
-
-
-def has_responses(run: Run) -> bool:
-    """Whether a run has a score of a response."""
-    return bool(len(run.scored) and answered(run.scored).any())
 
 
 def judging_table(runs: Sequence[Run]) -> pd.DataFrame:

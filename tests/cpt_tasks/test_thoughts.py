@@ -113,7 +113,7 @@ def test_blocks_of_reasoning_are_a_thought_and_an_old_log_is_scored_anew(
         sample.output.completion = text if number % 2 else CALM
     path = str(tmp_path / "old.eval")
     write_eval_log(log, path)
-    with pytest.raises(ValueError, match="old.eval: sample 'broadcast-low-.* was judged with its chain of thought"):
+    with pytest.raises(ValueError, match="old.eval, sample 'broadcast-low-.* was judged with its chain of thought"):
         read_run(path)
     for sample in log.samples or []:
         sample.scores = {}
