@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # templates of R1's kind open the block in the prompt, so an opening marker may be missing in the reply
 _OPENING = (
-    r"<think\b[^>\n]*>",  # DeepSeek, Qwen, GLM, Nemotron, LFM, MiniMax, Olmo; inspect's own, with attributes
+    r"<think(?:\s[^>\n]*)?>",  # DeepSeek, Qwen, GLM, Nemotron, LFM, MiniMax, Olmo; inspect's own, with attributes
     r"<thinking>|<thought>|<reasoning>",  # prompted for; EXAONE
     r"<seed:think>",  # Seed-OSS
     r"\[THINK\]",  # Magistral
