@@ -4,7 +4,7 @@
 
 The interval was chosen on other populations (Gaussian scores in steps of five, truncated at the ends of the scale) and
 seeds. Here a score is 100 times the logistic function of a latent value: a level's place, an effect of the user prompt,
-one of prompt and rubric, and Student-t noise with 4 degrees of freedom; a share of the responses is empty and scores 0.
+one of prompt and rubric, and Student-t noise with 4 degrees of freedom; a share of the responses is empty.
 Rubrics are fixed, prompts are drawn. The truth is the statistic on 3,000 prompts.
 """
 
@@ -48,9 +48,10 @@ def table_of(student: str, effect: np.ndarray, rng: np.random.Generator) -> Tabl
     n_prompts, n_rubrics, _ = effect.shape
     shape = (n_prompts, n_rubrics, N_LEVELS)
     latent = np.array(places) + effect + noise * rng.standard_t(4, shape)
-    scores = np.where(rng.random(shape) < empty, 0.0, np.round(100 / (1 + np.exp(-latent)), 1)).ravel()
+    answered = (rng.random(shape) >= empty).ravel()
+    scores = np.where(answered, np.round(100 / (1 + np.exp(-latent)), 1).ravel(), 0.0)
     prompt, rubric, level = (index.ravel() for index in np.indices(shape))
-    return Table(rubric, level, prompt, scores, np.full(scores.size, 50.0), n_rubrics, n_prompts)
+    return Table(rubric, level, prompt, scores, np.full(scores.size, 50.0), answered, n_rubrics, n_prompts)
 
 
 def with_pairs(values: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from model_calls import CallStore, open_store
 from model_calls.inspect_private import PrerequisiteError, command_folder
+from model_calls.visible import answer_of
 from rubrics import Rubric
 
 JudgeKind = Literal["model", "measured"]
@@ -119,7 +120,7 @@ async def score_response(
     judge_repeats: int = 1,
     others: Sequence[Rubric] = (),
 ) -> Score:
-    """The score of a sample's response, with its `ScoreRecord` as metadata.
+    """The score of a sample's visible answer, with its `ScoreRecord` as metadata.
 
     `rubrics`, by id, hold the sample's own; a scored response is judged by the `others` as well. `judge_repeats` is for
     the record.
@@ -127,7 +128,7 @@ async def score_response(
     Raises:
         ValueError: If the sample's rubric is not among the rubrics, or has changed since the sample was made.
     """
-    response = state.output.completion
+    response, thought = answer_of(state.output)
     rubric = _known(state.metadata["rubric"], rubrics)
     if rubric.hash != state.metadata["rubric_hash"]:
         raise ValueError(
@@ -150,6 +151,7 @@ async def score_response(
         judgment=JudgeFailureRecord.of(outcome, rubric) if isinstance(outcome, JudgeFailure) else outcome,
         epoch=state.epoch,
         words=len(words(response)),
+        thought_words=len(words(thought)),
         stop_reason=state.output.stop_reason,
         judge_repeats=judge_repeats,
         also={other.id: FurtherJudgment.of(one, other) for other, one in further},

@@ -88,7 +88,8 @@ class Judgment(_Outcome):
         criteria: One entry per criterion, in the order of the rubric; empty when `reason` is set. Of the first asking
             that worked, where there were several.
         holistic: The judge's own overall score, 0-100 (the paper's protocol), or None for a judge without one.
-        reason: "no_response" when the text was empty or under 15 words and scored 0 without being read, else "".
+        reason: "no_response" when the text was empty or under 15 words and scored 0 without being read, else "". The
+            measured judge counts English words only.
         judge: Which judge it was, e.g. "measured" or "anthropic/claude-sonnet-5-5".
         prompt_version: Version of the judge's prompt or of its counting rules.
         served_model: Model name the provider reported; "" for the measured judge.
@@ -181,7 +182,8 @@ class ScoreRecord(_Record):
     Attributes:
         judgment: The judgment, or how the judge failed.
         epoch: Which response to its sample, from 1.
-        words: Length of the response in words.
+        words: Length of the visible answer in words.
+        thought_words: Length of the chain of thought before it, which no judge reads.
         stop_reason: Why the student stopped, as inspect names it; None where the log does not say.
         judge_repeats: How often each model judge was asked.
         also: Judgments by further rubrics, by rubric id.
@@ -190,6 +192,7 @@ class ScoreRecord(_Record):
     judgment: Judgment | JudgeFailureRecord
     epoch: int = 1
     words: int
+    thought_words: int = 0
     stop_reason: str | None = None
     judge_repeats: int = 1
     also: dict[str, FurtherJudgment] = Field(default_factory=dict)
@@ -229,7 +232,7 @@ async def outcome_of(judge: Judge, rubric: Rubric, user_prompt: str, response: s
 
 
 def is_no_response(response: str) -> bool:
-    """Whether a text is too short to be judged: fewer than 15 words."""
+    """Whether a text is too short to be judged: fewer than 15 words, in whatever script."""
     return len(words(response)) < MIN_RESPONSE_WORDS
 
 

@@ -1,19 +1,23 @@
-"""The measured judge: deterministic, no model, no key. Scores rubrics whose every criterion carries a measure."""
+"""The measured judge: deterministic, no model, no key, for English.
+
+Scores rubrics whose every criterion carries a measure. To it a response in another script holds no words.
+"""
 
 from typing import Any
 
-from judges.judgment import NO_RESPONSE, CriterionJudgment, Judgment, is_no_response, weighted_total
-from judges.measures import MEASURES
+from judges.judgment import MIN_RESPONSE_WORDS, NO_RESPONSE, CriterionJudgment, Judgment, weighted_total
+from judges.measures import MEASURES, english_words, normalised
 from rubrics import Rubric
 
 MEASURED = "measured"
-MEASURES_VERSION = "1"
+# 1 counted curly apostrophes as the end of a word, and zero-width characters as its end or as text
+MEASURES_VERSION = "2"
 
 
 def measure(rubric: Rubric, response: str) -> Judgment:
     """Judgment of a response from its text statistics alone.
 
-    A text of fewer than 15 words scores 0 with reason "no_response".
+    A text of fewer than 15 English words scores 0 with reason "no_response", one in another script too.
 
     Raises:
         ValueError: If a criterion has no measure, or names a statistic that does not exist.
@@ -21,12 +25,13 @@ def measure(rubric: Rubric, response: str) -> Judgment:
     check_measurable(rubric)
     about: dict[str, Any] = {"judge": MEASURED, "prompt_version": MEASURES_VERSION, "rubric_hash": rubric.hash}
     about |= {"cost_usd": 0.0}
-    if is_no_response(response):
+    text = normalised(response)
+    if len(english_words(text)) < MIN_RESPONSE_WORDS:
         return Judgment(score=0, reason=NO_RESPONSE, **about)
     criteria = []
     for criterion in rubric.criteria:
         assert criterion.measure is not None  # check_measurable ran
-        value = MEASURES[criterion.measure.statistic](response)
+        value = MEASURES[criterion.measure.statistic](text)
         reason = f"{criterion.measure.statistic} = {value:.3g}"
         criteria.append(CriterionJudgment(id=criterion.id, score=criterion.measure.score(value), reason=reason))
     total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})

@@ -1,17 +1,32 @@
-"""Named text statistics: the operational form of a criterion. Pure functions of one text, English only.
+"""How much was written, in any script, and named text statistics, the operational form of a criterion, in English.
 
-A word is a maximal run of ASCII letters and apostrophes. A sentence ends at . ! or ? followed by white space, or at a
-line break, and holds at least one letter. A line is a line with something other than white space on it. Every
-statistic of a text without words is 0 or counts what is there; none raises.
+The statistics are pure functions of one text as `normalised` gives it. To them a word is a maximal run of ASCII letters
+and apostrophes. A sentence ends at . ! or ? followed by white space, or at a line break, and holds at least one letter.
+A line is a line with something other than white space on it. Every statistic of a text without words is 0 or counts
+what is there; none raises.
 
 The counting rules are fixed: the published numbers of the measured rubrics depend on them, so a sentence splitter or
 a readability package with rules of its own cannot stand in for them.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 
-_WORD = re.compile(r"[A-Za-z']+")
+# each letter counts as a word: Thai, Lao, Myanmar, Khmer, Han, Hiragana and Katakana
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f"
+    "\U00020000-\U0003ffff"
+)
+# vowel signs and accents, which \w leaves out; with those beyond the first plane a search would be slow
+_MARKS = "".join(mark for mark in map(chr, range(0x300, 0x10000)) if unicodedata.category(mark)[0] == "M")
+_RUN = rf"[^\W_{_UNSPACED}]+(?:[{_MARKS}]+[^\W_{_UNSPACED}]*)*"
+_WORD = re.compile(rf"{_RUN}(?:'{_RUN})*|(?!\W)[{_UNSPACED}][{_MARKS}]*")
+_ENGLISH_WORD = re.compile(r"[A-Za-z']+")
+# one text has to measure the same whichever editor wrote it
+_APOSTROPHE = re.compile("[‘’ʼ＇]")
+_WITHOUT_WIDTH = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _PAUSE = re.compile(r"[,;:—–]|--")
 _SECOND_PERSON = re.compile(r"\b(you|your|yours|you're|you'll|you've|yourself)\b", re.IGNORECASE)
@@ -31,13 +46,27 @@ _SENSORY_WORDS = frozenset(
 
 
 def words(text: str) -> list[str]:
-    """Words of the text in order; empty when there are none."""
-    return _WORD.findall(text)
+    """Words of the text in any script, in order: whether something was written, and how much.
+
+    A word is a run of letters, marks and digits with apostrophes inside. Where a script has no spaces between words
+    (Han, kana, Thai, Lao, Khmer, Myanmar) each letter is one.
+    """
+    return _WORD.findall(normalised(text))
+
+
+def english_words(text: str) -> list[str]:
+    """Words of a normalised text as the statistics count them: other scripts have none."""
+    return _ENGLISH_WORD.findall(text)
+
+
+def normalised(text: str) -> str:
+    """The text with straight apostrophes and without characters that have no width, such as zero-width spaces."""
+    return _WITHOUT_WIDTH.sub("", _APOSTROPHE.sub("'", text))
 
 
 def words_per_sentence(text: str) -> float:
     """Mean number of words in a sentence."""
-    return len(words(text)) / len(_sentences(text))
+    return len(english_words(text)) / len(_sentences(text))
 
 
 def pauses_per_sentence(text: str) -> float:
@@ -47,7 +76,7 @@ def pauses_per_sentence(text: str) -> float:
 
 def long_word_share(text: str) -> float:
     """Share of words with eight or more characters, 0-1."""
-    return sum(len(word) >= _LONG_WORD_LETTERS for word in words(text)) / max(1, len(words(text)))
+    return sum(len(word) >= _LONG_WORD_LETTERS for word in english_words(text)) / max(1, len(english_words(text)))
 
 
 def exclamations_per_sentence(text: str) -> float:
@@ -67,7 +96,7 @@ def list_line_share(text: str) -> float:
 
 def words_per_line(text: str) -> float:
     """Mean number of words on a line."""
-    return len(words(text)) / len(_lines(text))
+    return len(english_words(text)) / len(_lines(text))
 
 
 def numerals_per_100(text: str) -> float:
@@ -82,7 +111,7 @@ def similes_per_100(text: str) -> float:
 
 def sensory_per_100(text: str) -> float:
     """Words out of a fixed list of 76 words of light, colour, sound, smell, taste and touch, per 100 words."""
-    return _per_100_words(sum(word.lower() in _SENSORY_WORDS for word in words(text)), text)
+    return _per_100_words(sum(word.lower() in _SENSORY_WORDS for word in english_words(text)), text)
 
 
 MEASURES: dict[str, Callable[[str], float]] = {
@@ -112,4 +141,4 @@ def _lines(text: str) -> list[str]:
 
 
 def _per_100_words(count: int, text: str) -> float:
-    return 100 * count / max(1, len(words(text)))
+    return 100 * count / max(1, len(english_words(text)))

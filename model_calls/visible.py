@@ -5,10 +5,14 @@ text, between markers that differ by family.
 """
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inspect_ai.model import ModelOutput
 
 # templates of R1's kind open the block in the prompt, so an opening marker may be missing in the reply
 _OPENING = (
-    r"<think\b[^>\n]*>",  # DeepSeek, Qwen, GLM, Nemotron, LFM, MiniMax, Olmo; inspect's own, with attributes
+    r"<think(?:\s[^>\n]*)?>",  # DeepSeek, Qwen, GLM, Nemotron, LFM, MiniMax, Olmo; inspect's own, with attributes
     r"<thinking>|<thought>|<reasoning>",  # prompted for; EXAONE
     r"<seed:think>",  # Seed-OSS
     r"\[THINK\]",  # Magistral
@@ -16,11 +20,12 @@ _OPENING = (
     r"<\|START_THINKING\|>",  # Command A
     r"<\|inner_prefix\|>",  # Apertus
     r"<\|channel>thought\b",  # Gemma 4
+    r"<unused94>thought\b",  # MedGemma
     r"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)<\|message\|>",  # gpt-oss
 )
 _CLOSING = (
     r"</(?:think|thinking|thought|reasoning|seed:think)>",
-    r"\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|inner_suffix\|>|<channel\|>",
+    r"\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|inner_suffix\|>|<channel\|>|<unused95>",
     r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>",
 )
 MARKER = re.compile(f"(?P<opening>{'|'.join(_OPENING)})|(?P<closing>{'|'.join(_CLOSING)})")
@@ -68,6 +73,16 @@ def visible(text: str) -> tuple[str, str]:
     if not thoughts:
         return text, ""
     return "".join([*answer, text[end:]]).strip(), "\n".join(thoughts).strip()
+
+
+def answer_of(output: "ModelOutput") -> tuple[str, str]:
+    """The visible answer of a model of inspect and its chain of thought, whether that is in the text or in blocks."""
+    answer, thought = visible(output.completion)
+    content = output.choices[0].message.content if output.choices else ""
+    blocks = [] if isinstance(content, str) else [block for block in content if block.type == "reasoning"]
+    # the text of a redacted block is a cipher
+    thoughts = [(block.summary or "") if block.redacted else block.reasoning for block in blocks]
+    return answer, "\n".join(part for part in (*thoughts, thought) if part)
 
 
 def _is_inline(text: str, start: int, marker: re.Match[str]) -> bool:

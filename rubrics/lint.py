@@ -80,7 +80,11 @@ def _wordings(rubric: Rubric) -> Iterator[Finding]:
     names = [criterion.id for criterion in rubric.criteria if "_" in criterion.id]
     names += [criterion.measure.statistic for criterion in rubric.criteria if criterion.measure]
     ids = re.compile("|".join(names) or "(?!)")
+    is_measured = any(criterion.measure for criterion in rubric.criteria)
     for where, wording in all_wordings(rubric):
+        if is_measured and not re.search("[A-Za-z]", wording):
+            message = f"got {wording!r}, expected English, since the measures count English words; leave them out"
+            yield Finding("error", "measures_english", where, message)
         if named := _LEVEL_OR_SCORE.search(wording) or ids.search(wording):
             message = (
                 f"got {named.group()!r} in {wording!r}, expected the behaviour in plain words, not a name or a score"

@@ -99,7 +99,9 @@ def test_local_benchmark_data_training_and_report(checkout: Path) -> None:
     ]
     said = [succeeds(command, checkout) for command in commands]
     assert (checkout / "outputs" / "smollm2-135m" / "adapter_model.safetensors").is_file()
-    assert (checkout / "results" / "mine" / "score_by_level.png").is_file()
+    # 30 tokens of random weights are no response
+    assert "No figures: there is not a single" in (checkout / "results" / "mine" / "report.md").read_text("utf-8")
+    assert (checkout / "results" / "mine" / "report.html").is_file()
     assert "| local" in said[-1]
 
 

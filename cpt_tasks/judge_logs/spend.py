@@ -21,6 +21,7 @@ from judges.cost import Forecast, Prices, forecast
 from judges.judgment import is_no_response
 from model_calls import open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
+from model_calls.visible import answer_of
 from rubrics import Rubric, load_rubrics
 
 CHARACTERS_PER_TOKEN = 4
@@ -74,8 +75,9 @@ def judged_texts(logs: Sequence[str]) -> list[Text]:
                     f"{path}, sample {sample.id}: its rubric is unknown or has changed since the log was written; run "
                     "the task again"
                 )
-            if not is_no_response(sample.output.completion):
-                texts += _texts_of(sample, sample.output.completion, rubrics, log.eval.task_args)
+            response, _ = answer_of(sample.output)
+            if not is_no_response(response):
+                texts += _texts_of(sample, response, rubrics, log.eval.task_args)
     return texts
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from judges import (
     MEASURED,
+    NO_RESPONSE,
     Judge,
     JudgeFailure,
     Judgment,
@@ -23,6 +24,7 @@ from judges import (
     outcome_of,
 )
 from model_calls import open_store
+from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, load_rubrics
 from rubrics.files import read_jsonl
 
@@ -35,7 +37,8 @@ Outcomes = Sequence[Sequence[Judgment | JudgeFailure]]
 class Text:
     """A response to be judged, written or (in a forecast) still to come; "" for what is not known of it.
 
-    `level` is the one asked for, "control" for none; `row` is the line of the file that it stands in.
+    `response` is the visible answer: a chain of thought before it is in `row`, the line of the file, alone. `level` is
+    the one asked for, "control" for none.
     """
 
     rubric: Rubric
@@ -113,23 +116,31 @@ def judge_texts(texts: Sequence[Text], askings: Sequence[Judge]) -> list[list[Ju
 
 
 def judged_row(text: Text, outcome: Judgment | JudgeFailure) -> dict[str, Any]:
-    """The line with `score` (0-100, None if the judge failed), `judge_failure` ("") and, with a level, `in_band`."""
+    """The line with `score` (0-100, None if the judge failed), `judge_failure` ("") and, with a level, `in_band`.
+
+    `no_response` says that nothing was there to be judged: in no band.
+    """
     score, failure = (None, outcome.mode) if isinstance(outcome, JudgeFailure) else (outcome.score, "")
-    row = {**text.row, "score": score, "judge_failure": failure}
+    is_empty = isinstance(outcome, Judgment) and outcome.reason == NO_RESPONSE
+    row = {**text.row, "score": score, "judge_failure": failure, "no_response": is_empty}
     if text.level in list(ScoreLevel):
-        row["in_band"] = None if score is None else ScoreLevel.of(score) == text.level
+        row["in_band"] = None if score is None else not is_empty and ScoreLevel.of(score) == text.level
     return row
 
 
 def score_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """By rubric and level of judged rows: n, unscored, mean score (0-100) and share in band (0-1); nan where none."""
-    cells = [(row["rubric"], row.get("level") or "", row["score"], row.get("in_band")) for row in rows]
-    table = pd.DataFrame(cells, columns=["rubric", "level", "score", "in_band"])
+    """By rubric and level of judged rows: n, unscored, no_response, mean score of the others, share in band (0-1)."""
+    cells = [
+        (row["rubric"], row.get("level") or "", row["score"], row["no_response"], row.get("in_band")) for row in rows
+    ]
+    table = pd.DataFrame(cells, columns=["rubric", "level", "score", "no_response", "in_band"])
     table = table.astype({"score": float, "in_band": float, "level": pd.CategoricalDtype(list(LEVELS))})
+    table["answered"] = table["score"].mask(table["no_response"])
     return table.groupby(["rubric", "level"], as_index=False, observed=True).agg(
         n=("score", "size"),
         unscored=("score", lambda scores: scores.isna().sum()),
-        mean_score=("score", "mean"),
+        no_response=("no_response", "sum"),
+        mean_score=("answered", "mean"),
         in_band=("in_band", "mean"),
     )
 
@@ -148,7 +159,7 @@ def _text(row: Mapping[str, Any], rubrics: dict[str, Rubric]) -> Text:
     return Text(
         rubric=rubrics[row["rubric"]],
         user_prompt=user_prompt,
-        response=row["response"],
+        response=visible(row["response"])[0],
         level=level,
         user_prompt_id=str(row.get("user_prompt_id", row.get("prompt_id", digest))),
         writer=str(row.get("teacher", "")),

@@ -27,6 +27,7 @@ from judges import (
 from judges.measures import words
 from model_calls import open_store
 from model_calls.inspect_private import PrerequisiteError
+from model_calls.visible import visible
 from rubrics import Rubric, load_rubrics
 
 CALL_FAILED, JUDGE_STOPPED = "call_failed", "judge_stopped"
@@ -58,9 +59,10 @@ def make_judge(settings: Settings) -> Judge:
 def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]]) -> list[str]:
     """A verdict for each response, in their order, as JSON.
 
-    Holds `response`, `words`, and `score` (0-100) with the rest of the `Judgment`; where the judge failed, `score` is
-    null and `failure_mode` says how. A call that could not be made is such a failure, too: lm_eval would lose every
-    response with an exception, and calls that were answered are in the call store.
+    Holds `response` (the visible answer), `words`, `thought_words`, and `score` (0-100) with the rest of the
+    `Judgment`; where the judge failed, `score` is null and `failure_mode` says how. A call that could not be made is
+    such a failure, too: lm_eval would lose every response with an exception, and calls that were answered are in the
+    call store.
     """
     rubrics = {rubric.id: rubric for rubric in load_rubrics(settings.rubrics)}
     judge = make_judge(settings)
@@ -88,6 +90,7 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
 
 async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> dict[str, Any]:
     record: Judgment | JudgeFailureRecord
+    response, thought = visible(response)
     try:
         outcome = await outcome_of(judge, rubric, user_prompt, response)
         record = JudgeFailureRecord.of(outcome, rubric) if isinstance(outcome, JudgeFailure) else outcome
@@ -95,4 +98,5 @@ async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str
         detail = f"{type(error).__name__}: {error}"
         mode = JUDGE_STOPPED if isinstance(error, PrerequisiteError) else CALL_FAILED
         record = JudgeFailureRecord(failure_mode=mode, failure=detail, rubric_hash=rubric.hash)
-    return {"response": response, "words": len(words(response)), "score": None} | record.model_dump()
+    lengths = {"words": len(words(response)), "thought_words": len(words(thought))}
+    return {"response": response, "score": None, "reason": ""} | lengths | record.model_dump()

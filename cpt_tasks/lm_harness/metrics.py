@@ -10,8 +10,9 @@ its interval comes from. A statistic stands before its twin, or lm_eval overwrit
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -25,9 +26,10 @@ from judges import NO_RESPONSE
 from judges.interval import NAN, leave_one_out, standard_error
 from rubrics import ScoreLevel
 
-# what is kept of a document, the score None if the judge failed: these columns; `CELL` and all its scores
+# what is kept of a document, the score None if the judge failed: these columns; `CELL` and its (score, reason)
 Item = tuple[Any, ...]
-ADHERENCE_COLUMNS = ["position", "rubric", "level", "user_prompt_id", "wording", "score", "words"]
+ADHERENCE_COLUMNS = ["position", "rubric", "level", "user_prompt_id", "wording", "score", "words", "reason"]
+MEANS = ("judge_failed", "no_response", "thought_words")
 LEVELS = [level.value for level in ScoreLevel]
 HIGHER = """
     macro_accuracy weighted_kappa kendall_tau_b kendall_tau_b_given_length spearman_rho order_accuracy dynamic_range
@@ -41,13 +43,12 @@ def adherence_values(document: Document, results: Sequence[str]) -> dict[str, fl
     """What each metric keeps of one document, as lm_eval's `process_results`; `results` is its verdict as JSON."""
     verdict = json.loads(results[0])
     item = tuple((document | verdict)[name] for name in ADHERENCE_COLUMNS)
-    failed, empty = verdict["score"] is None, verdict.get("reason") == NO_RESPONSE
-    return {"judge_failed": float(failed), "no_response": float(empty)} | dict.fromkeys(adherence_numbers(()), item)
+    return _means([verdict]) | dict.fromkeys(adherence_numbers(()), item)
 
 
 def adherence_metrics(settings: Settings) -> list[dict[str, Any]]:
     """The metrics of `cpt_rubric_adherence` for lm_eval."""
-    return _metrics(["judge_failed", "no_response"], adherence_numbers(()), adherence_numbers)
+    return _metrics(MEANS, adherence_numbers(()), adherence_numbers)
 
 
 # every metric of a run asks for the same items
@@ -73,11 +74,9 @@ def adherence_numbers(items: tuple[Item, ...]) -> dict[str, float]:
 def best_of_n_values(document: Document, results: Sequence[Sequence[str]]) -> dict[str, float | Item]:
     """What each metric keeps of one document; `results` holds its verdicts, as JSON, in a list of their own."""
     verdicts = [json.loads(verdict) for verdict in results[0]]
-    scores = tuple(verdict["score"] for verdict in verdicts)
-    item = (*(document[name] for name in CELL), scores)
-    shares = {"judge_failed": scores.count(None) / len(scores)}
-    shares["n_distinct"] = float(len({verdict["response"] for verdict in verdicts}))
-    return shares | dict.fromkeys(best_of_n_numbers((), len(scores)), item)
+    item = (*(document[name] for name in CELL), tuple((one["score"], one["reason"]) for one in verdicts))
+    n_distinct = float(len({verdict["response"] for verdict in verdicts}))
+    return _means(verdicts) | {"n_distinct": n_distinct} | dict.fromkeys(best_of_n_numbers((), len(verdicts)), item)
 
 
 def best_of_n_metrics(settings: Settings) -> list[dict[str, Any]]:
@@ -85,7 +84,7 @@ def best_of_n_metrics(settings: Settings) -> list[dict[str, Any]]:
     if settings.wordings != 1:  # its samples would not be samples of one prompt
         raise CannotRunError(f"--metadata wordings: got {settings.wordings}, expected 1 for cpt_best_of_n")
     n = settings.n_samples
-    return _metrics(["judge_failed", "n_distinct"], best_of_n_numbers((), n), lambda items: best_of_n_numbers(items, n))
+    return _metrics([*MEANS, "n_distinct"], best_of_n_numbers((), n), lambda items: best_of_n_numbers(items, n))
 
 
 @lru_cache(maxsize=2)
@@ -98,10 +97,10 @@ def best_of_n_numbers(items: tuple[Item, ...], n: int) -> dict[str, float]:
     for level in LEVELS:
         names = [f"{name}@{k}" for name in ("band_hit", "score") for k in curve_sizes(n)]
         points |= {f"{level}_{name}": (level, name) for name in names}
-    rows = [(*cell, score) for *cell, scores in items for score in scores if score is not None]
+    rows = [(*cell, *judged) for *cell, verdicts in items for judged in verdicts if judged[0] is not None]
     curves = []
     if rows:
-        cells = best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score"]), n)
+        cells = best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score", "reason"]), n)
         prompts = cells.index.get_level_values("user_prompt_id")
         left_out = [cells[prompts != prompt] for prompt in prompts.unique()]
         curves = [level_curves(part).reindex([*LEVELS, POOLED]).to_dict("index") for part in [cells, *left_out]]
@@ -110,6 +109,13 @@ def best_of_n_numbers(items: tuple[Item, ...], n: int) -> dict[str, float]:
         values = [curve[level][column] for curve in curves] or [NAN]
         numbers |= {name: values[0], f"{name}_stderr": standard_error(values)}
     return numbers
+
+
+def _means(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Means over a document's verdicts, by the names of `MEANS`."""
+    failed, empty = [one["score"] is None for one in verdicts], [one["reason"] == NO_RESPONSE for one in verdicts]
+    numbers = (failed, empty, [one["thought_words"] for one in verdicts])
+    return dict(zip(MEANS, map(fmean, numbers), strict=True))
 
 
 def _metrics(

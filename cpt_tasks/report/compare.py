@@ -44,7 +44,7 @@ def pair(first: Run, second: Run) -> tuple[pd.DataFrame, pd.DataFrame, int]:
             raise ValueError(f"task: got a log of {run.task!r}, expected {NAME!r}")
     check_protocol([first, second])
     keys = [name for name in CELL if name != "wording" or first.prompting == second.prompting]
-    values = ["score", "words"]
+    values = ["score", "words", "reason"]
     sides = [run.asked[[*keys, *values]] for run in (first, second)]
     merged = sides[0].merge(sides[1], on=keys, how="outer", suffixes=("_a", "_b"), indicator=True, sort=True)
     both = merged[merged["_merge"] == "both"]

@@ -77,7 +77,7 @@ def read_run(path: str) -> Run:
         adapter=about.get("adapter"),
         prompting=prompting,
         protocol={"task": task_name(log), "task_version": str(log.eval.task_version)},
-        frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason"]),
+        frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason", "thought_words"]),
         details=details,
         decoding=decoding_of(details["model_args"] | details["generate_config"]),
         invalidated=[(str(one.id), one.epoch) for one in log.samples or [] if one.invalidation is not None],

@@ -25,10 +25,13 @@ from cpt_tasks.report.page.samples import level_order
 from cpt_tasks.report.run import Run, check_comparable, notes_of, tell_apart
 from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
 from cpt_tasks.report.text import counted, image, old_resamples, runs_note, tables_markdown, write_command
+from cpt_tasks.statistics.frame import answered
+from judges.interval import jsonable
 from rubrics.files import write_whole
 
 SCHEMA = 2
 MISSING = f"Figures and report.html were not made: they {NEEDS}"
+NOTHING_DRAWN = "No figures: there is not a single response of 15 words."
 # in the order of a report; the first one that was run leads
 SECTIONS: dict[str, Section] = {
     "rubric_adherence": RUBRIC_ADHERENCE,
@@ -61,8 +64,10 @@ def summarise(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
         compared = section.compare(of_task, seed)
         for run in of_task:
             prompts = run.frame["user_prompt_id"].nunique() if len(run.frame) else 0
-            counts = {"n": len(run.scored), "unscored": run.unscored.total(), "user_prompts": prompts}
+            counts: dict[str, Any] = {"n": len(run.scored), "unscored": run.unscored.total(), "user_prompts": prompts}
             counts |= {"invalidated": len(run.invalidated), "edited": run.edited}
+            if run.scored["thought_words"].any():
+                counts["thought_words"] = jsonable(run.scored["thought_words"].mean())
             entry = (
                 counts
                 | {"decoding": run.decoding, "details": run.details}
@@ -103,11 +108,13 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     parts, views, first_tables = ["# Report"], [], {}
     for task in summary["tasks"]:
         section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in runs if run.task == task]
-        charts = section.charts(models, own_runs) if can_draw() else {}
+        is_silent = not any(answered(run.scored).any() for run in own_runs if len(run.scored))
+        charts = section.charts(models, own_runs) if can_draw() and not is_silent else {}
         tables = section.tables(models)
-        noise = [f"- {run.name}: {line}" for run in own_runs for line in run.judging.noise]
-        parts += [f"## {section.title}", section.intro_of(own_runs), runs_note(own_runs), "\n".join(noise)]
+        remarks = [f"- {run.name}: {line}" for run in own_runs for line in run.remarks]
+        parts += [f"## {section.title}", section.intro_of(own_runs), runs_note(own_runs), "\n".join(remarks)]
         parts += tables_markdown(tables)
+        parts += [NOTHING_DRAWN] if is_silent and section.charts_in else []
         parts += [image(stem, figures.save_png(chart, out, stem)) for stem, chart in charts.items()]
         views.append(page.section_view(task, section, models, own_runs, charts))
         first_tables[section.title] = next(iter(tables.values()))
@@ -164,7 +171,7 @@ def report_command(logs: tuple[str, ...], out: Path, seed: int) -> None:
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
-    """What the first tables do not say: decoding, unscored samples, what people changed, noise of the judges."""
+    """What the first tables do not say: decoding, unscored samples, what people changed, remarks on runs."""
     lines = list(dict.fromkeys(note for task in SECTIONS for note in notes_of([r for r in runs if r.task == task])))
     for run in runs:
         if run.unscored:
@@ -172,5 +179,5 @@ def _notes(runs: Sequence[Run]) -> list[str]:
             lines.append(f"{run.name}: unscored {counted(levels)}")
         if failures := run.judging.further_failures:
             lines.append(f"{run.name}: judgments by further rubrics that failed: {counted(failures)}")
-        lines += [f"{run.name}: {line}" for line in run.judging.noise]
+        lines += [f"{run.name}: {line}" for line in run.remarks]
     return ["\n".join(lines)] if lines else []

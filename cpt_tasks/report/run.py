@@ -96,6 +96,13 @@ class Run:
         return Counter(self.frame.loc[self.frame["reason"] == NO_RESPONSE, "level"])
 
     @property
+    def remarks(self) -> list[str]:
+        """What tables do not say of the run, a statement per line: noise of the judges, and length of thoughts."""
+        thoughts = self.scored["thought_words"]
+        shown = f"mean chain of thought {thoughts.mean():.0f} words, which no judge read"
+        return [*self.judging.noise, *([shown] if thoughts.any() else [])]
+
+    @property
     def truncated(self) -> Counter[str] | None:
         """Responses cut at the token limit, by level; None if the provider does not say why it stopped."""
         if set(self.frame["stop_reason"]) == {"unknown"}:

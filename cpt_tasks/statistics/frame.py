@@ -13,12 +13,14 @@ that a person invalidated is not there.
 | wording, position, style, cell | which wording, turn, style or kind of request; "" where a benchmark has only one |
 | template_head | what the chat template writes before a chat without a system prompt; None where it cannot be seen |
 | with_rubric, with_level | the second rubric asked for and its level, "" without one |
-| response, words, output_tokens, stop_reason | what the student wrote; tokens are nan where the provider does not say |
+| response, words | the visible answer and its length |
+| thought_words | length of the chain of thought before it |
+| output_tokens, stop_reason | of both; tokens are nan where the provider does not say |
 | score | judgment by `rubric`, 0-100, nan if unscored |
 | edited | whether a person edited the score (inspect's `edit_score`); `record` is the judge's |
 | invalidated | whether a person invalidated the sample (inspect's `invalidate_samples`) |
 | selection | score by the judge that selects (best_of_n), nan without one |
-| reason | "no_response" where nothing was read and the score is 0, else "" |
+| reason | "no_response" where nothing was read and the score is 0, else "": see `answered` |
 | failure | how the judge failed, "error" if the sample was not judged, else "" |
 | also | further rubric -> judgment, 0-100, nan if that failed |
 | record, selection_record | all that the scorers wrote, `ScoreRecord` and judgment of `judges`, or None |
@@ -37,10 +39,11 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.scorer import SampleScore, Score
 
 from cpt_tasks.samples import NO_LEVEL
-from judges import Judgment, ScoreRecord, read_judgment
+from judges import NO_RESPONSE, Judgment, ScoreRecord, read_judgment
 from judges.interval import NAN, Estimate
 from judges.measures import words
-from rubrics import MAX_SCORE, MIN_SCORE
+from model_calls.visible import answer_of
+from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
 
 SCORER = "rubric_judge"
 SELECTOR = "selection_judge"
@@ -61,7 +64,8 @@ def frame_of(log: EvalLog, invalidated: bool = False) -> pd.DataFrame:
     """The frame of a log, if asked for with its invalidated samples.
 
     Raises:
-        ValueError: If a sample was judged more than once, or a person's edit of its score is not from 0 to 100.
+        ValueError: If a sample was judged more than once, or with its chain of thought, or a person's edit of its score
+            is not from 0 to 100.
     """
     rows = []
     for sample in log.samples or []:
@@ -96,11 +100,21 @@ def with_level(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["score"].notna() & (frame["level"] != NO_LEVEL)] if len(frame) else frame
 
 
+def answered(frame: pd.DataFrame) -> pd.Series:
+    """Which rows hold a response. The others are a miss at every level, and in no statistic of scores."""
+    return frame["reason"] != NO_RESPONSE
+
+
+def in_band(frame: pd.DataFrame) -> pd.Series:
+    """Which scored rows hold a response whose score is in the band asked for."""
+    return (frame["score"].map(ScoreLevel.of) == frame["level"]) & answered(frame)
+
+
 def by_every_rubric(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per judgment, own and further, that did not fail: `judged_by` names the rubric, `score` is by it."""
+    """One row per judgment of a response, own and further, that did not fail: `judged_by` has the `score`."""
     rows = [
         row | {"judged_by": rubric, "score": score}
-        for row in frame.to_dict("records")
+        for row in frame[answered(frame)].to_dict("records")
         for rubric, score in ({row["rubric"]: row["score"]} | row["also"]).items()
         if not math.isnan(score)
     ]
@@ -123,9 +137,14 @@ def _sample_row(sample: EvalSample) -> dict[str, Any]:
     named = {name.split("/")[-1]: other for name, other in (sample.scores or {}).items()}
     selected = _judged_metadata(named[SELECTOR]) if SELECTOR in named else None
     usage = sample.output.usage
-    judged = _judged_columns(sample.metadata, score)
+    judged, (response, thought) = _judged_columns(sample.metadata, score), answer_of(sample.output)
     if judged["record"] is None:
-        judged["words"] = float(len(words(sample.output.completion)))
+        judged |= {"words": float(len(words(response))), "thought_words": float(len(words(thought)))}
+    elif judged["thought_words"] == 0 and words(thought):
+        raise ValueError(
+            "was judged with its chain of thought, as by an earlier version, expected its answer alone; score the log "
+            "again with inspect score --action overwrite --output-file FILE"
+        )
     return {
         "sample_id": str(sample.id),
         **judged,
@@ -133,7 +152,7 @@ def _sample_row(sample: EvalSample) -> dict[str, Any]:
         "template_head": sample.metadata.get("template_head"),
         "system_prompt": _turn(sample, "system"),
         "user_prompt": _turn(sample, "user"),
-        "response": sample.output.completion,
+        "response": response,
         "output_tokens": NAN if usage is None else float(usage.output_tokens),
         "stop_reason": sample.output.stop_reason,
         "invalidated": sample.invalidation is not None,
@@ -160,6 +179,7 @@ def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[st
         "epoch": 1 if record is None else record.epoch,
         "target": float(target) if isinstance(target, int | float) else NAN,
         "words": NAN if record is None else float(record.words),
+        "thought_words": NAN if record is None else float(record.thought_words),
         "also": {rubric: NAN if entry.score is None else entry.score for rubric, entry in also.items()},
         "record": record,
     }

@@ -3,6 +3,8 @@
 All are nan on weightings where a variable has one value only.
 """
 
+from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,17 +13,28 @@ from numpy.typing import NDArray
 from cpt_tasks.statistics.table import Indices, Table
 from judges.interval import NAN, Floats
 
+# of pairs of some rows with all rows, as 1, 0 or -1: which of the two is higher in a variable
+Signs = Callable[[Indices], Floats]
 RANKS_AT_A_TIME = 2_000_000  # 16 MB for the ranks of one slice of weightings
 
 
-def tau_b(table: Table, weights: Floats, x: NDArray[Any], y: NDArray[Any]) -> Floats:
-    """Kendall's tau-b of x and y, shape (n_rows,): (n_weightings,).
+def tau_b(table: Table, weights: Floats) -> Floats:
+    """Kendall's tau-b of level and score: (n_weightings,).
+
+    A row without a response is in the wrong order to all rows of other levels, and below those of its own.
 
     With the sign product <x, y> = sum over pairs of sign(xi - xj) sign(yi - yj), tau-b is <x, y> / sqrt(<x, x> <y, y>):
     ratios of quadratic forms in the weights, exact also for copies, since a row and its copy are tied in everything.
     Source: Kendall 1945, in the form of Daniels 1944.
     """
-    xy, xx, yy = (_sign_products(table, weights, *pair) for pair in ((x, y), (x, x), (y, y)))
+    level, score = _signs(table.level), _signs(np.where(table.answered, table.score, -1))
+
+    def in_order(rows: Indices) -> Floats:
+        levels = level(rows)
+        is_lost = ~(table.answered[rows, None] & table.answered) & (levels != 0)
+        return np.where(is_lost, -levels, score(rows))
+
+    xy, xx, yy = (_sign_products(table, weights, *pair) for pair in ((level, in_order), (level,) * 2, (in_order,) * 2))
     return ratio(xy, np.sqrt(xx * yy))
 
 
@@ -31,10 +44,10 @@ def partial_tau(table: Table, weights: Floats, x: Indices, y: Floats, given: Flo
     (tau_xy - tau_xz tau_yz) / sqrt((1 - tau_xz^2) (1 - tau_yz^2)); nan where z orders x or y completely.
     Source: Kendall 1942; with tau-b as in R's ppcor (Kim 2015).
     """
-    xx, yy, zz = (_sign_products(table, weights, variable, variable) for variable in (x, y, given))
-    xy = ratio(_sign_products(table, weights, x, y), np.sqrt(xx * yy))
-    xz = ratio(_sign_products(table, weights, x, given), np.sqrt(xx * zz))
-    yz = ratio(_sign_products(table, weights, y, given), np.sqrt(yy * zz))
+    variables = [_signs(variable) for variable in (x, y, given)]
+    xx, yy, zz = (_sign_products(table, weights, variable, variable) for variable in variables)
+    xy, xz, yz = (_sign_products(table, weights, *pair) for pair in combinations(variables, 2))
+    xy, xz, yz = ratio(xy, np.sqrt(xx * yy)), ratio(xz, np.sqrt(xx * zz)), ratio(yz, np.sqrt(yy * zz))
     left = (1 - xz**2) * (1 - yz**2)
     left[left < 1e-12] = 0  # a tau of 1 can come out a rounding error below it
     return ratio(xy - xz * yz, np.sqrt(left))
@@ -77,20 +90,15 @@ def _centred_ranks(counts: Floats) -> tuple[Floats, Floats]:
     return ranks, (counts * ranks**2).sum(axis=1)
 
 
-def _sign_products(table: Table, weights: Floats, x: NDArray[Any], y: NDArray[Any]) -> Floats:
-    sums = _cluster_sign_products(x.astype(np.float64), y.astype(np.float64), table.cluster, table.n_clusters)
+def _signs(values: NDArray[Any]) -> Signs:
+    numbers = values.astype(np.float64)
+    return lambda rows: np.asarray(np.sign(numbers[rows, None] - numbers))
+
+
+def _sign_products(table: Table, weights: Floats, x: Signs, y: Signs) -> Floats:
+    """Sum over pairs of rows of the products of their signs in x and y: (n_weightings,)."""
+    sums = np.zeros((table.n_clusters, table.n_clusters))
+    for number in np.unique(table.cluster):  # a cluster at a time, so that memory stays linear in the rows
+        rows = np.flatnonzero(table.cluster == number)
+        sums[number] = np.bincount(table.cluster, (x(rows) * y(rows)).sum(axis=0), table.n_clusters)
     return np.asarray(((weights @ sums) * weights).sum(axis=1))
-
-
-def _cluster_sign_products(x: Floats, y: Floats, cluster: Indices, n_clusters: int) -> Floats:
-    """Sum of sign(xi - xj) sign(yi - yj) over the rows i of one cluster and j of another: (n_clusters, n_clusters)."""
-    sums = np.zeros((n_clusters, n_clusters))
-    order = np.argsort(cluster, kind="stable")
-    x, y = x[order], y[order]
-    present, counts = np.unique(cluster, return_counts=True)
-    bounds = np.concatenate([[0], np.cumsum(counts)])
-    for place, number in enumerate(present):
-        rows = slice(bounds[place], bounds[place + 1])  # a cluster at a time, so that memory stays linear in the rows
-        products = np.sign(x[rows, None] - x) * np.sign(y[rows, None] - y)
-        sums[number, present] = np.add.reduceat(products.sum(axis=0), bounds[:-1])
-    return sums

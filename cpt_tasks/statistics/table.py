@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cpt_tasks.statistics.frame import answered
 from judges.interval import Bounds, Estimate, Floats, jackknife, leave_one_out
 from rubrics import ScoreLevel
 
@@ -22,7 +23,8 @@ Indices = NDArray[np.int64]
 class Table:
     """Rows as arrays of shape (n_rows,): rubrics and user prompts (clusters) as indices into their sorted ids.
 
-    `level` is the rank of the level asked for, 0-2, `score` 0-100, `words` the length of the response.
+    `level` is the rank of the level asked for, 0-2, `score` 0-100, `words` the length of the response, `answered` False
+    where there is none.
     """
 
     rubric: Indices
@@ -30,13 +32,13 @@ class Table:
     cluster: Indices
     score: Floats
     words: Floats
+    answered: NDArray[np.bool_]
     n_rubrics: int
     n_clusters: int
 
-    def of_rubric(self, rubric: int) -> "Table":
-        """The rows of one rubric; the indices stay what they are."""
-        kept = self.rubric == rubric
-        names = ("rubric", "level", "cluster", "score", "words")
+    def only(self, kept: NDArray[np.bool_]) -> "Table":
+        """Some of the rows; the indices stay what they are."""
+        names = ("rubric", "level", "cluster", "score", "words", "answered")
         return replace(self, **{name: getattr(self, name)[kept] for name in names})
 
     def totals(self, weights: Floats, values: NDArray[Any], groups: Indices, n_groups: int) -> Floats:
@@ -49,7 +51,7 @@ def table_of(frame: pd.DataFrame) -> Table:
     """The rows as arrays, in their order; every row is scored and asks for a level (see `frame.with_level`)."""
     if frame.empty:
         nothing, numbers = np.zeros(0, dtype=np.int64), np.zeros(0)
-        return Table(nothing, nothing, nothing, numbers, numbers, 0, 0)
+        return Table(nothing, nothing, nothing, numbers, numbers, np.zeros(0, dtype=np.bool_), 0, 0)
     rubric, rubrics = pd.factorize(frame["rubric"], sort=True)
     cluster, prompts = pd.factorize(frame["user_prompt_id"], sort=True)
     return Table(
@@ -58,6 +60,7 @@ def table_of(frame: pd.DataFrame) -> Table:
         cluster=cluster.astype(np.int64),
         score=frame["score"].to_numpy(np.float64),
         words=frame["words"].to_numpy(np.float64),
+        answered=answered(frame).to_numpy(np.bool_),
         n_rubrics=len(rubrics),
         n_clusters=len(prompts),
     )
@@ -67,19 +70,27 @@ class Statistic:
     """A statistic of a frame, written for many weightings at a time.
 
     Attributes:
-        weighted: `f(table, weights) -> values`: `weights` has shape (n_weightings, n_clusters) and says how often each
-            user prompt counts, `values` has shape (n_weightings,), nan where undefined. A prompt that counts twice is
-            two prompts.
         bounds: The lowest and highest value it can take; None for one without bounds.
         has_interval: False for a number that data do not make uncertain.
+        misses: Whether rows without a response count, as misses; otherwise they are left out.
     """
 
-    def __init__(self, weighted: Callable[[Table, Floats], Floats], bounds: Bounds | None, has_interval: bool) -> None:
-        self.weighted = weighted
+    def __init__(
+        self, function: Callable[[Table, Floats], Floats], bounds: Bounds | None, has_interval: bool, misses: bool
+    ) -> None:
+        self._function = function
         self.bounds = bounds
         self.has_interval = has_interval
-        self.__name__ = weighted.__name__
-        self.__doc__ = weighted.__doc__
+        self.misses = misses
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+
+    def weighted(self, table: Table, weights: Floats) -> Floats:
+        """Values, shape (n_weightings,), nan where undefined.
+
+        `weights`, shape (n_weightings, n_clusters), say how often each user prompt counts: twice is two prompts.
+        """
+        return self._function(table if self.misses else table.only(table.answered), weights)
 
     def __call__(self, frame: pd.DataFrame) -> float:
         """The plain value: every user prompt once."""
@@ -93,10 +104,10 @@ class Statistic:
 
 
 def statistic(
-    bounds: Bounds | None = None, has_interval: bool = True
+    bounds: Bounds | None = None, *, has_interval: bool = True, misses: bool = False
 ) -> Callable[[Callable[[Table, Floats], Floats]], Statistic]:
-    """Decorates `f(table, weights)` with the range of its values."""
-    return lambda weighted: Statistic(weighted, bounds, has_interval)
+    """Decorates `f(table, weights)` with the attributes of the statistic."""
+    return lambda function: Statistic(function, bounds, has_interval, misses)
 
 
 def estimates_of(frame: pd.DataFrame, statistics: Mapping[str, Statistic]) -> dict[str, Estimate]:

@@ -23,6 +23,7 @@ from rubrics import Rubric, ScoreLevel
 from rubrics.texts import whole_characters
 
 KEPT = "kept"
+UNREAD = "the measured judge counts English words, and finds under 15; judge it with --judge MODEL"
 REASONS = (
     *("refused", "truncated", "too_short", "control_token", "broken_character", "language", "contaminated"),
     *("unjudged", "out_of_band", "near_duplicate", "not_best"),
@@ -72,9 +73,12 @@ class Checks:
         if dropped := self.before_judging(row):
             return dropped
         try:
-            score = (await judge.judge(self.rubrics[row.rubric], row.user_prompt, row.response)).score
+            judgment = await judge.judge(self.rubrics[row.rubric], row.user_prompt, row.response)
         except JudgeFailure as failure:
             return Checked("unjudged", whole_characters(str(failure)))
+        if judgment.reason:
+            return Checked("unjudged", UNREAD)
+        score = judgment.score
         if not self.keep_all and (detail := _out_of_band(row, score)):
             return Checked("out_of_band", detail, score)
         return Checked(KEPT, "", score, band_hashes(row.response) if self.near else b"")

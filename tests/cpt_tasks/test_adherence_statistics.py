@@ -98,16 +98,49 @@ judged = st.fixed_dictionaries(
         "level": st.sampled_from(list(ScoreLevel)),
         "user_prompt_id": st.sampled_from("abcd"),
         "score": st.sampled_from([0.0, 20.0, 40.0, 41.0, 70.0, 92.5, 93.0, 100.0]),
+        "reason": st.sampled_from(["", "", "", "no_response"]),
         "words": st.integers(0, 100),
         "wording": st.sampled_from(["heldout-0", "heldout-1", ""]),
     }
 )
 EVERY = STATISTICS | {"worst_wording_accuracy": metrics.worst_wording_accuracy}
+MISSES = {"macro_accuracy", "chance_accuracy", "kendall_tau_b", "kendall_tau_b_pooled", "order_accuracy"}
+MISSES |= {"strict_monotone_rate", "worst_wording_accuracy"}
+
+
+def test_what_is_no_response_is_a_miss_at_every_level_and_loses_every_comparison() -> None:
+    # r, p: nothing at low, 66 and 96 hit; q: all hit; epochs of s: one of two at moderate lacks a response
+    scores = {"p": (0, 66, 96), "q": (20, 66, 96), "s": (20, 66, 96)}
+    rows = [
+        {"level": level, "user_prompt_id": name, "score": scores[name][level.rank], "words": 50}
+        for name in scores
+        for level in ScoreLevel
+    ]
+    nothing = {"score": 0, "reason": "no_response", "words": 0}
+    rows[0] |= nothing
+    rows.append(rows[7] | nothing)
+    table = frame(rows)
+    assert metrics.macro_accuracy(table) == pytest.approx((2 / 3 + 3 / 4 + 1) / 3)
+    # pairs low-moderate, low-high, moderate-high: p loses two of three, q none, s half of two
+    assert metrics.order_accuracy(table) == pytest.approx((1 / 3 + 1 + (0.5 + 1 + 0.5) / 3) / 3)
+    assert metrics.strict_monotone_rate(table) == pytest.approx((0 + 1 + 0.5) / 3)
+    # low p- q s, moderate p q s s-, high p q s. 3 * 4 + 3 * 3 + 4 * 3 = 33 pairs of levels; discordant with p- 4 + 3,
+    # with s- 2 + 3 more. Pairs of different score: those 33, and p- with q and s, s- with p, q and s
+    assert metrics.kendall_tau_b(table) == pytest.approx((33 - 2 * 12) / math.sqrt(33 * (33 + 2 + 3)))
+    answered = table[table["reason"] == ""]
+    assert metrics.dynamic_range(table) == metrics.dynamic_range(answered) == 76
+    # a student that never answers
+    silent = frame(row | nothing for row in rows)
+    expected = dict.fromkeys(EVERY, NAN) | {"chance_accuracy": 1 / 3, "kendall_tau_b": -1, "kendall_tau_b_pooled": -1}
+    expected |= dict.fromkeys(("macro_accuracy", "order_accuracy", "strict_monotone_rate"), 0)
+    assert {name: statistic(silent) for name, statistic in EVERY.items()} == pytest.approx(expected, nan_ok=True)
+    two_wordings = pd.concat([silent.assign(wording=name) for name in "ab"])
+    assert metrics.worst_wording_accuracy(two_wordings) == 0
 
 
 @given(st.lists(judged, min_size=3, max_size=25))
 def test_kappa_agrees_with_scikit_learn(data: list[dict[str, Any]]) -> None:
-    one = frame(row | {"rubric": "r"} for row in data)
+    one = frame(row | {"rubric": "r", "reason": ""} for row in data)
     asked = [ScoreLevel(level).rank for level in one["level"]]
     given_levels = [ScoreLevel.of(score).rank for score in one["score"]]
     expected = NAN
@@ -126,6 +159,8 @@ def test_statistics_stay_in_their_ranges_and_ignore_row_order(data: list[dict[st
         assert math.isnan(value) or low - 1e-9 <= value <= high + 1e-9, name
         assert not data or statistic(rows[::-1]) == pytest.approx(value, nan_ok=True), name
         assert data or math.isnan(value), name
+        if name not in MISSES:
+            assert statistic(rows[rows["reason"] == ""]) == pytest.approx(value, nan_ok=True), name
 
 
 @settings(max_examples=50)

@@ -93,7 +93,28 @@ def test_exactly_40_loses_to_a_hit_at_moderate_and_beats_a_miss() -> None:
 def cells_of(*cells: tuple[str, ScoreLevel, str, list[float]], n: int) -> pd.DataFrame:
     """Cells of (rubric, level, user prompt, scores)."""
     rows = [(rubric, level.value, prompt, score) for rubric, level, prompt, scores in cells for score in scores]
-    return best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score"]), n)
+    return best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score"]).assign(reason=""), n)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_sample_without_a_response_is_never_a_hit_and_loses_to_every_other_one(level: ScoreLevel) -> None:
+    hit, miss = level.midpoint, 66 if level is not MODERATE else 20
+    rows = [("r", level.value, prompt, score) for prompt, score in (("a", 0), ("a", hit), ("a", miss), ("b", 0))]
+    frame = pd.DataFrame(rows, columns=[*CELL, "score"]).assign(reason=["no_response", "", "", "no_response"])
+    first, second = best_of_k_cells(frame, 3).to_dict("records")
+    # of k = 1 each; of the pairs two hold the hit
+    assert [first[f"band_hit@{k}"] for k in (1, 2, 3)] == pytest.approx([1 / 3, 2 / 3, 1])
+    # of the selected responses: hit or miss; 2 of 3 pairs select the hit, one the miss
+    assert [first[f"score@{k}"] for k in (1, 2)] == pytest.approx([(hit + miss) / 2, (2 * hit + miss) / 3])
+    assert (second["band_hit@1"], math.isnan(second["band_error@1"])) == (0, True)
+
+
+def test_a_student_that_never_answers_is_in_no_band(mock_model: Callable[..., Any]) -> None:
+    log = bon(mock_model(lambda _: ""), n=2, levels="all")
+    assert shown_metrics(log) == {"band_hit@1": 0, "band_hit@n": 0, "n_scored": 12}
+    [part] = summaries(read_run(log.location))
+    assert {point["value"] for point in part["curves"] if point["statistic"] == "band_hit"} == {0}
+    assert {entry["left_out"] for entry in part["cells"] if entry["k"] == 2} == {0}
 
 
 def test_pooled_weighs_every_rubric_and_level_the_same() -> None:

@@ -21,7 +21,7 @@ TARGETS = (10.0, 30.0, 50.0, 70.0, 90.0)
 
 def dosed(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
     """A frame of (rubric, user prompt, target, score)."""
-    return pd.DataFrame(rows, columns=["rubric", "user_prompt_id", "target", "score"])
+    return pd.DataFrame(rows, columns=["rubric", "user_prompt_id", "target", "score"]).assign(reason="")
 
 
 def student(answer: Callable[[float], float], rubric: str = "r", prompts: str = "ab") -> pd.DataFrame:
@@ -77,6 +77,20 @@ def test_monotone_shares_count_complete_prompts_only() -> None:
     rows = pd.concat([student(answer, prompts=name) for name, answer in answers.items()] + [dosed(("r", "d", 10, 50))])
     # a and b never fall, a alone rises throughout, d is not complete
     assert [value(name, rows) for name in ("monotone_share", "strict_monotone_share")] == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_a_target_without_a_response_breaks_the_order_and_is_left_out_of_the_rest() -> None:
+    rows = student(lambda t: t)
+    silent = rows.assign(score=rows["score"].where(rows["target"] > 10, 0))
+    silent.loc[(silent["user_prompt_id"] == "a") & (silent["target"] == 10), "reason"] = "no_response"
+    silent.loc[silent["user_prompt_id"] == "b", "score"] = rows["score"]
+    values = {name: value(name, silent) for name in STATISTICS}
+    expected = {"calibration_slope": 1, "dynamic_range": 80, "mean_absolute_error": 0, "dead_zone": 0}
+    expected |= {"saturation_point": 90, "monotone_share": 0.5, "strict_monotone_share": 0.5}
+    assert values == pytest.approx(expected)
+    nothing = {name: value(name, rows.assign(score=0, reason="no_response")) for name in STATISTICS}
+    shares = {"monotone_share": 0, "strict_monotone_share": 0}
+    assert nothing == pytest.approx(dict.fromkeys(STATISTICS, NAN) | shares, nan_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -130,14 +130,16 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
     assert [text.user_prompt for text in read_texts(path)] == ["Describe a parade.", "", "Before version 0.2."]
     output = succeeds(texts_command, path, "--out", tmp_path / "judged.jsonl")
     judged = read_lines(tmp_path / "judged.jsonl")
+    rows[1]["response"] = f"\ufffd {SHOUT}"  # no file holds half a character
     assert [{name: row[name] for name in row if name in given} for row, given in zip(judged, rows, strict=True)] == rows
     broadcast = load_rubric("broadcast")
     assert [row["score"] for row in judged] == [measure(broadcast, CALM).score, measure(broadcast, SHOUT).score, 0]
     assert [row.get("in_band") for row in judged] == [True, False, None]
+    assert [row["no_response"] for row in judged] == [False, False, True]
     [[_, level, *counts, mean, in_band]] = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if line.startswith("| broad")
     ]
-    assert (level, counts, float(in_band)) == ("low", ["2", "0"], 0.5)
+    assert (level, counts, float(in_band)) == ("low", ["2", "0", "0"], 0.5)
     assert float(mean) == pytest.approx((judged[0]["score"] + judged[1]["score"]) / 2, abs=0.005)
 
 

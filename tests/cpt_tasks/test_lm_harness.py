@@ -40,16 +40,24 @@ def answer(system: str, user: str, number: int = 0) -> str:
     return f"{TEXTS[levels[draw % 3]]} {user} {'And on it goes. ' * (draw % 4)}"
 
 
+def answer_or_nothing(system: str, user: str, number: int = 0) -> str:
+    """As `answer`, and nothing now and then."""
+    return "" if (sum(map(ord, user)) + number) % 4 == 0 else answer(system, user, number)
+
+
 class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
-    """Answers by `answer`; its chat template is a row of tags."""
+    """Answers by a function; its chat template is a row of tags."""
 
     tokenizer_name = "fake"
     loglikelihood = loglikelihood_rolling = None
     tok_encode = staticmethod(str.split)
     max_length = 2000
 
-    def __init__(self, drop: bool = False, fold: bool = False, padding: int = 0) -> None:
+    def __init__(
+        self, drop: bool = False, fold: bool = False, padding: int = 0, reply: Callable[..., str] = answer
+    ) -> None:
         super().__init__()
+        self.reply = reply
         self.drop, self.fold, self.padding = drop, fold, padding
         self._rank, self._world_size, self._device = 0, 1 + bool(padding), "cpu"
         self.prompts: list[str] = []
@@ -66,7 +74,7 @@ class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
         asked: Counter[int] = Counter()
         texts = []
         for request in requests:
-            texts.append(answer(request.doc["system_prompt"], request.doc["user_prompt"], asked[id(request)]))
+            texts.append(self.reply(request.doc["system_prompt"], request.doc["user_prompt"], asked[id(request)]))
             asked[id(request)] += 1
         return texts
 
@@ -129,9 +137,9 @@ def test_decoding_is_recorded_in_the_results_as_it_is_of_inspects_logs(
 
 def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: Callable[..., Any]) -> None:
     metadata = {"rubrics": "broadcast,reverie", "limit_per_cell": 6}
-    student = mock_model(lambda messages: answer(messages[0].text, messages[1].text))
+    student = mock_model(lambda messages: answer_or_nothing(messages[0].text, messages[1].text))
     log = evaluated(rubric_adherence(**metadata, judge="measured"), student)
-    result = evaluate(metadata=metadata)
+    result = evaluate(model=FakeLM(reply=answer_or_nothing), metadata=metadata)
     shown = shown_metrics(log)
     assert shown.pop("n_scored") == value(result, "n_scored") == 36
     # the texts are worth comparing, and the user prompts are enough for an interval
@@ -139,6 +147,7 @@ def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: C
     for name, expected in shown.items():  # headline statistics with the ends of their intervals
         assert value(result, name) == pytest.approx(expected, abs=0, nan_ok=True), name
     rows = read_run(log.location).asked
+    assert value(result, "no_response") == (rows["response"] == "").mean() > 0
     for name, statistic in STATISTICS.items():
         assert jsonable(value(result, name)) == jsonable(statistic(rows)), name  # as summary.json holds it
     assert jsonable(value(result, "worst_wording_accuracy")) == jsonable(worst_wording_accuracy(rows))
@@ -254,11 +263,12 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
     def reply(messages: list[Any]) -> str:
         turns = (messages[0].text, messages[1].text)
         asked[turns] += 1
-        return answer(*turns, asked[turns] - 1)
+        return answer_or_nothing(*turns, asked[turns] - 1)
 
     log = evaluated(best_of_n(n=4, judge="measured", **settings), mock_model(reply))
     summary = summarise(read_run(log.location), seed=0)
-    result = evaluate(BEST, metadata=settings | {"n_samples": 4})
+    result = evaluate(BEST, FakeLM(reply=answer_or_nothing), metadata=settings | {"n_samples": 4})
+    assert value(result, "no_response", BEST) == 1 / 4
     for name, estimate in summary["metrics"].items():
         assert jsonable(value(result, name, BEST)) == estimate["value"], name
     compared = 0
@@ -274,9 +284,9 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
 def test_the_standard_error_is_the_jackknifes_and_nan_with_one_prompt() -> None:
     # the order is right for prompt p and wrong for q: 1 without q and 0 without p, sqrt(1/2 (1/4 + 1/4)) = 1/2
     scores = {("low", "p"): 10.0, ("moderate", "p"): 60.0, ("low", "q"): 60.0, ("moderate", "q"): 10.0}
-    items = tuple((n, "r", *where, "heldout-0", score, 50) for n, (where, score) in enumerate(scores.items()))
+    items = tuple((n, "r", *where, "heldout-0", score, 50, "") for n, (where, score) in enumerate(scores.items()))
     numbers = adherence_numbers(items)
     assert (numbers["order_accuracy"], numbers["order_accuracy_stderr"]) == (0.5, pytest.approx(0.5))
-    numbers = adherence_numbers((*items[:2], (9, "r", "low", "s", "heldout-0", None, 50)))
+    numbers = adherence_numbers((*items[:2], (9, "r", "low", "s", "heldout-0", None, 50, "")))
     assert numbers["macro_accuracy"] == 1
     assert math.isnan(numbers["macro_accuracy_stderr"])

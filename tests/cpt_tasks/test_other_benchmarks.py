@@ -105,8 +105,7 @@ def test_a_student_that_follows_the_first_wording_only(mock_model: Callable[...,
     assert {len(also) for also in frame["also"]} == {1}
     for joint in joint_responses(frame).to_dict("records"):
         for place, request in enumerate(zip(joint["rubrics"].split("+"), joint["levels"].split("+"), strict=True)):
-            expected = (score_by(request[0], texts()[request]), score_by(request[0], PLAIN))  # type: ignore[index]
-            assert (joint[f"alone_{place}"], joint[f"base_{place}"]) == expected
+            assert (joint[f"hit_alone_{place}"], joint[f"base_{place}"]) == (1, score_by(request[0], PLAIN))
 
     summary, markdown, _ = reported(tmp_path / "report", str(tmp_path / "scored.eval"))
     entry = summary["models"][0]["tasks"]["composition"]

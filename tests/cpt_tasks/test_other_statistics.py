@@ -190,6 +190,39 @@ def test_drift_by_hand() -> None:
     assert all(math.isnan(value) for value in total_drift(nothing, seed=0).values())
 
 
+def test_what_is_no_response_is_no_hit_and_has_no_score() -> None:
+    nothing = {"score": 0, "reason": "no_response", "words": 3}
+    # two wordings, one of them not answered by p
+    rows = with_hits(frame([worded("w0", "p", 10), worded("w0", "q", 30), worded("w1", "p", 0) | nothing]))
+    assert rows["hit"].tolist() == [1, 1, 0]
+    values = wording_statistics(rows)
+    assert (values["worst_accuracy"], values["mean_accuracy"], values["wording_sd"]) == (
+        0,
+        0.5,
+        pytest.approx(NAN, nan_ok=True),
+    )
+    # both rubrics asked for at low: in no band together; the one that is answered alone is
+    common = {"user_prompt_id": "p", "rubric": "a", "level": LOW}
+    samples = [
+        common | nothing | {"with_rubric": "b", "with_level": LOW, "cell": TOGETHER, "also": {"b": 0}},
+        common | {"score": 10, "cell": ALONE},
+        common | nothing | {"rubric": "b", "cell": ALONE},
+        common | {"score": 50, "also": {"b": 50}, "level": "none", "cell": UNPROMPTED},
+    ]
+    joint = composition_statistics(joint_responses(frame(samples)))
+    shown = [joint[name] for name in ("accuracy_together", "accuracy_alone", "both_right", "both_right_alone")]
+    assert (shown, math.isnan(joint["miscalibration"])) == ([0, 0.5, 0, 0], True)
+    # side effects and drift leave it out, but for its length
+    asked = [
+        {"level": level, "user_prompt_id": p, "score": 50, "also": {"q": 20}} for level in (LOW, HIGH) for p in "pq"
+    ]
+    shifts = shifts_by_prompt(frame([asked[0] | nothing, *asked[1:]]))
+    assert set(shifts["user_prompt_id"]) == {"q"}
+    table = by_prompt(frame([{"user_prompt_id": "p"} | nothing, {"user_prompt_id": "q", "score": 60, "words": 9}]))
+    assert table[WORDS].to_dict() == {"p": 3, "q": 9}
+    assert table["r"].to_dict() == pytest.approx({"p": NAN, "q": 60}, nan_ok=True)
+
+
 def test_noise_is_told_from_drift_by_its_size_under_chance() -> None:
     rng = np.random.default_rng(0)
 

@@ -108,7 +108,7 @@ def test_any_row_comes_back_as_it_was_with_a_mark_for_half_a_character(
     texts: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("texts") / "responses.jsonl"
-    judgment = ResponseJudgment(score=measure(RUBRIC, TEXT).score, judge="measured", prompt_version="1")
+    judgment = ResponseJudgment(score=measure(RUBRIC, TEXT).score, judge="measured", prompt_version="2")
     assert ResponseJudgment.of(measure(RUBRIC, TEXT)) == judgment
     more = {"level": "control", "usage": {"output_tokens": 7}, "judgment": judgment, "also": {"reverie": judgment}}
     contents = [row(id=str(n), response=text, **more) for n, text in enumerate([*texts, SEPARATORS, "half a \ud83d"])]

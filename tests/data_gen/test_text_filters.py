@@ -50,7 +50,8 @@ def test_a_teller_who_cannot_and_a_long_text_that_declines_a_part_are_no_refusal
 
 def test_fifteen_words_are_enough() -> None:
     assert find_shortness("word " * 15) == ""
-    assert find_shortness("word " * 14 + "7 9") == "14 words, expected 15 or more"
+    assert find_shortness("слово " * 15) == ""
+    assert find_shortness("word " * 13 + "7") == "14 words, expected 15 or more"
     assert find_shortness("") == "0 words, expected 15 or more"
 
 

@@ -210,7 +210,7 @@ def test_the_command_of_the_card_makes_the_same_files_and_names_no_folder(
     command = f"cpt twins {names} --out=DIR"
     for text in (
         f"    {command}\n",
-        "Teachers: unnamed-llm. Judges: measured, prompt version 1.",
+        "Teachers: unnamed-llm. Judges: measured, prompt version 2.",
         "license: apache-2.0",
     ):
         assert text in card

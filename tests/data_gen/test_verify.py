@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from cpt_tasks.cli import main
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
+from data_gen.verify.checks import UNREAD
 from data_gen.verify.choosing import preference
 from data_gen.verify.command import verify_command
 from judges import DEFAULT_JUDGE, measure
@@ -85,7 +86,7 @@ def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_giv
     assert len(numbers["cells"]) == 12
     assert numbers["cells"][0] == {"rubric": "broadcast", "level": "low", "teacher": "unnamed-llm", "kept": 24}
     assert numbers["rubrics"] == {name: rubric.hash for name, rubric in sorted(RUBRICS.items())}
-    assert numbers["judge"] == {"judge": "measured", "prompt_version": "1"}
+    assert numbers["judge"] == {"judge": "measured", "prompt_version": "2"}
     assert [(file["name"], file["lines"]) for file in numbers["inputs"]] == [("responses.jsonl", 288)]
     assert numbers["options"]["near"] == 0.8
 
@@ -125,6 +126,7 @@ FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
         (FOREIGN, "language", "language is 'de' with confidence 1.00, expected 'en'", None),
         ({"user_prompt_id": TEST_ID} | UNMEASURED, "contaminated", CONTAMINATED, None),
         (UNMEASURED, "unjudged", WITHOUT_MEASURE, None),
+        ({"response": "Я иду в лес. " * 4}, "unjudged", UNREAD, None),  # too short to tell the language
         ({"response": HIGH.response}, "out_of_band", "scored 100, expected from 0 to 40 for low", 100.0),
         ({"level": "extremely_high"}, "out_of_band", "scored 0, expected above 92.5 to 100 for extremely_high", 0.0),
         ({"teacher": "u"}, "near_duplicate", f"Jaccard 1.00 with in.jsonl:1, id {LOW.id}", 0.0),

@@ -10,6 +10,7 @@ DEFAULTS: dict[str, Any] = {
     "level": "none",
     "user_prompt_id": "a",
     "score": float("nan"),
+    "reason": "",
     "words": 50.0,
     "wording": "",
     "position": "system",

@@ -58,8 +58,10 @@ def test_what_goes_into_the_metadata_as_json_comes_out_of_it(written: ScoreRecor
 
 def test_the_metadata_is_flat_with_the_keys_that_logs_had_before_it_had_a_type() -> None:
     keys = set(record(JUDGMENT).to_metadata())
-    before = "epoch words stop_reason judge_repeats score criteria holistic reason judge prompt_version rubric_hash "
-    before += "served_model attempts usage protocol total prompt_hash judge_hash usage_paid cost_usd ratings"
+    before = "epoch words thought_words stop_reason judge_repeats score criteria holistic reason judge prompt_version "
+    before += (
+        "rubric_hash served_model attempts usage protocol total prompt_hash judge_hash usage_paid cost_usd ratings"
+    )
     assert keys == {*before.split(), "schema"}
     failed = record(JudgeFailureRecord.of(FAILURE, RUBRIC)).to_metadata()
     assert failed["failure_mode"] == "truncated" and failed["ratings"][1]["failure_mode"] == "x"

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from judges import measure
-from judges.measures import MEASURES, words
-from rubrics import load_rubric, load_rubrics
+from judges.measures import MEASURES, english_words, normalised, words
+from rubrics import Rubric, load_rubric, load_rubrics
 
 RUBRICS = load_rubrics("measured")
 
@@ -51,12 +51,58 @@ def test_statistics_of_a_text_without_words_are_finite(name: str, text: str) -> 
     assert MEASURES[name](text) >= 0
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("Don’t stop l'été, it's ’twas dogs'.", 6),
+        ("10:45, room B12", 4),
+        ("a_b -- !!! …", 2),
+        ("", 0),
+        ("Привет, мир", 2),
+        ("مرحبا بالعالم", 2),
+        ("می\u200cخواهم برم", 2),
+        ("हिन्दी भाषा", 2),
+        ("한국어 문장", 2),
+        ("cafe\u0301 Ｆｕｌｌ ｗｉｄｔｈ", 3),
+        ("one\u200btwo thr\u00adee", 2),
+        ("你好，世界。", 4),
+        ("カタカナ・ひらがな", 8),
+        ("ที่นี่", 2),
+        ("ພາສາ", 4),
+        ("ភាសា", 2),
+        ("မြန်မာ", 3),
+    ],
+)
+def test_words_of_any_script(text: str, count: int) -> None:
+    assert len(words(text)) == count
+
+
+@given(st.text(), st.text())
+def test_words_of_two_texts_are_those_of_both(first: str, second: str) -> None:
+    assert words(f"{first}\n{second}") == words(first) + words(second)
+
+
+@pytest.mark.parametrize("rubric", RUBRICS, ids=lambda rubric: rubric.id)
+def test_curly_apostrophes_and_characters_without_width_change_no_score(rubric: Rubric) -> None:
+    straight = "You don't stop. It's a dog's life, isn't it?\n- You're 'here' at 10:45! " * 4
+    curly = straight.replace("'", "’")
+    spread = "\ufeff" + "\u200b".join(straight)
+    assert {measure(rubric, text).score for text in (straight, curly, spread)} == {measure(rubric, straight).score}
+
+
+def test_a_response_in_another_script_holds_no_words_for_the_measured_judge() -> None:
+    for text in ("река 37 течёт " * 40, "河流37。" * 40):
+        assert len(words(text)) > 100
+        judgments = [measure(rubric, text) for rubric in RUBRICS]
+        assert {(judgment.score, judgment.reason) for judgment in judgments} == {(0, "no_response")}
+
+
 @given(st.text(max_size=400))
 def test_a_measured_score_stays_in_0_100(text: str) -> None:
     for rubric in RUBRICS:
         judgment = measure(rubric, text)
         assert 0 <= judgment.score <= 100
-        assert (judgment.reason == "no_response") == (len(words(text)) < 15)
+        assert (judgment.reason == "no_response") == (len(english_words(normalised(text))) < 15)
 
 
 def test_total_is_the_weighted_mean_of_the_criteria() -> None:

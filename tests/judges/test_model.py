@@ -100,6 +100,13 @@ def test_a_short_response_scores_0_without_a_call(mock_model: Callable[..., Any]
     assert len(judgment.judge_hash) == len(judgment.prompt_hash) == 12
 
 
+@pytest.mark.parametrize("word", ["река", "河", "نهر", "ｒｉｖｅｒ"])
+def test_a_response_in_any_script_is_read(word: str, mock_model: Callable[..., Any], store: CallStore) -> None:
+    model = mock_model(lambda _: verdict())
+    judgment = ask(ModelJudge(model, store), f"{word} " * 100)
+    assert (judgment.reason, len(model.seen)) == ("", 1)
+
+
 def test_an_empty_store_is_used_and_not_taken_for_none(
     mock_model: Callable[..., Any], store: CallStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ CASES = [
     ("<|START_THINKING|>x<|END_THINKING|>y", "y", "x"),
     ("<|inner_prefix|>x<|inner_suffix|>y", "y", "x"),
     ("<|channel>thought\nx\n<channel|>y", "y", "x"),
+    ("<unused94>thought\nx\n<unused95>y", "y", "x"),
     ("<|channel|>analysis<|message|>x<|end|><|start|>assistant<|channel|>final<|message|>y", "y", "x"),
     ("analysisWe need y.assistantfinaly", "y", "We need y."),
 ]

@@ -74,6 +74,7 @@ RULES: list[tuple[Change, str, str]] = [
     (set_wording("Write for 70 out of 100. Be lively."), "error leaks_level", "got '70 out of 100'"),
     (set_wording("Be extremely_high today. Be loud."), "error leaks_level", "got 'extremely_high'"),
     (set_wording("Keep words_per_sentence low. Cheer."), "error leaks_level", "'words_per_sentence'"),
+    (set_wording("Пиши живо и громко."), "error measures_english", "the measures count English words"),
     (set_wording("Follow the rubric. Be lively."), "warning leaks_grading", "got 'rubric'"),
     (
         set_wording(FIRST.upper()),

@@ -17,12 +17,13 @@ INTRO = """\
 Every cell (rubric, level, user prompt) was sampled n times; the expected best of k follows exactly from the scores of
 the n. Best is the highest score at extremely_high and the closest to the band at the other levels. `band_hit` is the
 probability, 0-1, that the response selected out of k is in the band; `band_error` its distance to the band and `score`
-its score, in score points. `all` is the mean over all (rubric, level). Where one judge selects and reports, the numbers
-are an upper bound (an oracle by that judge); with a second judge that selects, `oracle_` is that bound and `optimism_`
-what it adds. What an adapter needs is the smallest k, interpolated in log k, at which its band-hit reaches its base's
-at the base's k; the ratio is the base's k over that. "At most" means that its first sample is better already, "at
-least" that n are not enough. Where the base hits always the rarest cell decides, so read the smaller k. Intervals are
-95% and take the user prompts as drawn; what an adapter needs has none."""
+its score, in score points. A sample without a response is the worst and no hit. `all` is the mean over all (rubric,
+level). Where one judge selects and reports, the numbers are an upper bound (an oracle by that judge); with a second
+judge that selects, `oracle_` is that bound and `optimism_` what it adds. What an adapter needs is the smallest k,
+interpolated in log k, at which its band-hit reaches its base's at the base's k; the ratio is the base's k over that.
+"At most" means that its first sample is better already, "at least" that n are not enough. Where the base hits always
+the rarest cell decides, so read the smaller k. Intervals are 95% and take the user prompts as drawn; what an adapter
+needs has none."""
 PREFIXES = ("", "oracle_", "optimism_")
 
 
@@ -60,7 +61,7 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
             if (level, f"{name}@1") in points
             for k in sizes
         ],
-        "cells": _cell_counts(run, cells[[f"score@{k}" for k in sizes]]),
+        "cells": _cell_counts(run, cells[[f"band_hit@{k}" for k in sizes]]),
     }
 
 

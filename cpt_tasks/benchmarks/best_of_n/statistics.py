@@ -2,7 +2,8 @@
 
 A cell is (rubric, level, user prompt). Nothing is sampled: of the C(n, k) subsets of a cell's samples, the share in
 which each sample is the best has a closed form. What is best depends on the level asked for: at extremely_high the
-highest score, elsewhere the one closest to the band.
+highest score, elsewhere the one closest to the band; a sample without a response is the worst. Where that is selected
+there is no hit, and no score: those are means over the selected responses.
 
 Source: the unbiased estimator of the expected maximum of k, sum_i v_(i) C(i-1, k-1) / C(n, k) with v_(1) <= ... <=
 v_(n); for 0-1 values it is pass@k of arXiv 2107.03374.
@@ -11,10 +12,13 @@ v_(n); for 0-1 values it is pass@k of arXiv 2107.03374.
 from collections.abc import Callable, Sequence
 from functools import cache
 from math import comb
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cpt_tasks.statistics.frame import answered
+from cpt_tasks.statistics.ranks import ratio
 from judges.interval import NAN, Bounds, Floats
 from rubrics import ScoreLevel
 
@@ -48,7 +52,7 @@ def quality(level: ScoreLevel, score: float) -> float:
     return -distance if distance or ScoreLevel.of(score) is level else JUST_UNDER
 
 
-def selection_shares(qualities: Sequence[float], k: int) -> Floats:
+def selection_shares(qualities: Sequence[float] | Floats, k: int) -> Floats:
     """Share of the C(n, k) subsets in which each sample is the best, shape (n,); sums to 1.
 
     Samples of equal quality share what they win equally, as if a coin decided.
@@ -72,21 +76,23 @@ def curve_sizes(n: int) -> list[int]:
 def best_of_k_cells(rows: pd.DataFrame, n: int, select_by: str = "score") -> pd.DataFrame:
     """What is selected out of k, for every cell: indexed by `CELL`, with columns `NAME@k` for the names of `VALUES`.
 
+    nan where only samples without a response can be selected, but for `band_hit`.
+
     Args:
         rows: Samples that were scored and, where another judge selects, scored by that judge too.
         n: Samples asked for per cell; k goes from 1 to n. A cell with m < n rows is nan above m.
         select_by: Column of the score that decides which is best.
     """
-    cells = {}
+    cells: dict[Any, dict[str, float]] = {}
     for cell, part in rows.groupby(CELL):
         level = ScoreLevel(str(cell[1]))
-        qualities = [quality(level, score) for score in part[select_by]]
-        shares = np.array([selection_shares(qualities, k) for k in range(1, len(part) + 1)])
-        cells[cell] = {
-            f"{name}@{k}": best
-            for name, value in VALUES.items()
-            for k, best in enumerate(shares @ [value(level, score) for score in part["score"]], start=1)
-        }
+        has_response = answered(part).to_numpy(np.bool_)
+        qualities = np.where(has_response, [quality(level, score) for score in part[select_by]], -np.inf)
+        shares = np.array([selection_shares(qualities, k) for k in range(1, len(part) + 1)])[:, has_response]
+        for name, value in VALUES.items():
+            best = shares @ np.array([value(level, score) for score in part["score"][has_response]])
+            best = best if name == "band_hit" else ratio(best, shares.sum(axis=1))
+            cells.setdefault(cell, {}).update({f"{name}@{k}": number for k, number in enumerate(best, start=1)})
     columns = [f"{name}@{k}" for name in VALUES for k in range(1, n + 1)]
     index = pd.MultiIndex.from_tuples(list(cells), names=CELL)
     return pd.DataFrame(list(cells.values()), index=index, columns=columns, dtype=np.float64)

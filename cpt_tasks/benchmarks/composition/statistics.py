@@ -5,10 +5,10 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from cpt_tasks.samples import ALONE, UNPROMPTED
-from cpt_tasks.statistics.frame import by_every_rubric
+from cpt_tasks.statistics.frame import answered, by_every_rubric, in_band
 from cpt_tasks.statistics.ranks import ratio
 from judges.interval import NAN, Bounds, Floats
-from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
+from rubrics import ScoreLevel
 
 DENOMINATOR_FLOOR = 1e-4  # of the length of the request, as in Chang et al.'s code
 BOUNDS: dict[str, Bounds] = {
@@ -21,25 +21,33 @@ def joint_responses(frame: pd.DataFrame) -> pd.DataFrame:
 
     Columns, first rubric first, nan where there is no score: `rubrics` and `levels` joined by +, `user_prompt_id`,
     `request_0`, `request_1` (middle of the band asked for), `together_*` (scores of the response by both rubrics),
-    `alone_*` (scores, each by its own rubric, of the two responses that were asked for that rubric and level only),
-    `base_*` (scores of the response without a system prompt). Responses of one epoch go together.
+    `base_*` (scores of the response without a system prompt), and `hit_together_*` and `hit_alone_*`: 1 where the score
+    is in the band asked for, else 0, of the joint response, and of the two that were asked for that rubric and level
+    only. Responses of one epoch go together. What is no response has no score, and is no hit.
     """
     scored = frame[frame["score"].notna()]
+    scored = scored.assign(hit=in_band(scored).astype(float), answered=answered(scored))
     where = ["user_prompt_id", "epoch"]
     joint = scored[scored["with_rubric"] != ""]
-    alone = scored[scored["cell"] == ALONE].groupby(["rubric", "level", *where])["score"].first()
+    alone = scored[scored["cell"] == ALONE].groupby(["rubric", "level", *where])["hit"].first()
+    scores = [also.get(rubric, NAN) for also, rubric in zip(joint["also"], joint["with_rubric"], strict=True)]
+    second = joint.assign(score=np.array(scores, dtype=np.float64), level=joint["with_level"])
     unprompted = by_every_rubric(scored[scored["cell"] == UNPROMPTED])
     base = unprompted.groupby(["judged_by", *where])["score"].first()
     columns: dict[str, object] = {
         "rubrics": joint["rubric"] + "+" + joint["with_rubric"],
         "levels": joint["level"] + "+" + joint["with_level"],
         "user_prompt_id": joint["user_prompt_id"],
-        "together_0": joint["score"],
-        "together_1": [also.get(rubric, NAN) for also, rubric in zip(joint["also"], joint["with_rubric"], strict=True)],
+        "together_0": joint["score"].where(joint["answered"]),
+        "together_1": second["score"].where(joint["answered"]),
+        "hit_together_0": joint["hit"],
+        "hit_together_1": in_band(second.dropna(subset="score")).astype(float).reindex(joint.index),
     }
     for place, (rubric, level) in enumerate((("rubric", "level"), ("with_rubric", "with_level"))):
         columns[f"request_{place}"] = [ScoreLevel(name).midpoint for name in joint[level]]
-        columns[f"alone_{place}"] = alone.reindex(pd.MultiIndex.from_frame(joint[[rubric, level, *where]])).to_numpy()
+        columns[f"hit_alone_{place}"] = alone.reindex(
+            pd.MultiIndex.from_frame(joint[[rubric, level, *where]])
+        ).to_numpy()
         columns[f"base_{place}"] = base.reindex(pd.MultiIndex.from_frame(joint[[rubric, *where]])).to_numpy()
     return pd.DataFrame(columns)
 
@@ -85,11 +93,10 @@ def composition_statistics(joints: pd.DataFrame) -> dict[str, float]:
     """
     scores = {
         name: joints[[f"{name}_0", f"{name}_1"]].to_numpy(np.float64)
-        for name in ("request", "together", "alone", "base")
+        for name in ("request", "together", "base", "hit_together", "hit_alone")
     }
-    bands = {name: np.digitize(values, [LOW_MAX, MODERATE_MAX], right=True) for name, values in scores.items()}
-    unknown = np.isnan(scores["together"] + scores["alone"])
-    together, alone = (np.where(unknown, NAN, bands[name] == bands["request"]) for name in ("together", "alone"))
+    unknown = np.isnan(scores["hit_together"] + scores["hit_alone"])
+    together, alone = (np.where(unknown, NAN, scores[name]) for name in ("hit_together", "hit_alone"))
     miscalibration, orthogonality = off_course(scores["request"], scores["together"], scores["base"])
     values = {
         "accuracy_alone": alone,

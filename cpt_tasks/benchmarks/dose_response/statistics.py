@@ -11,11 +11,14 @@ the statistics as columns; over rubrics a statistic is their mean, rubrics left 
 - `monotone_share`: share, 0-1, of user prompts scored at every target whose scores never fall from a target to the
   next. A model that always scores the same has 1: read it beside
 - `strict_monotone_share`: share, 0-1, of those whose scores rise from every target to the next.
+
+A target without a response breaks the order of its user prompt; all other statistics leave it out.
 """
 
 import numpy as np
 import pandas as pd
 
+from cpt_tasks.statistics.frame import answered
 from judges.interval import NAN, Bounds, Floats
 
 DEAD_SHARE = 0.25  # a step that moves the mean by at most this share of the ideal does not count as movement
@@ -37,23 +40,26 @@ WITHOUT_INTERVAL = ("dead_zone", "saturation_point")
 
 
 def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per (rubric, user_prompt_id), from scored rows with a target.
+    """A row per (rubric, user_prompt_id), from scored rows with a target, `reason` too.
 
     Columns: `score@TARGET`, the mean score, 0-100, and `error@TARGET`, the mean distance from the target, for every
-    target in ascending order, nan where nothing was scored (several responses, as from epochs, are averaged); and
+    target in ascending order, nan where no response was scored (several responses, as from epochs, are averaged); and
     `calibration_slope`, `monotone_share` and `strict_monotone_share` of the user prompt alone.
     """
-    rows = rows.assign(error=(rows["score"] - rows["target"]).abs())
-    table = rows.pivot_table(index=["rubric", "user_prompt_id"], columns="target", values=["score", "error"])
+    scored = rows["score"].where(answered(rows))
+    rows = rows.assign(score=scored, error=(scored - rows["target"]).abs(), answered=answered(rows))
+    cells = rows.groupby(["rubric", "user_prompt_id", "target"])
+    table = pd.DataFrame(cells[["score", "error"]].mean().unstack())
     targets = table["score"].columns.to_numpy(np.float64)
     scores: Floats = table["score"].to_numpy(np.float64)
     steps = np.diff(scores, axis=1)
-    complete = ~np.isnan(scores).any(axis=1) & (len(targets) > 1)
+    asked: Floats = cells["answered"].mean().unstack().to_numpy(np.float64)
+    complete, has_all = ~np.isnan(asked).any(axis=1) & (len(targets) > 1), (asked == 1).all(axis=1)
     table.columns = table.columns.map(lambda column: "{}@{:g}".format(*column))
     return table.assign(
         calibration_slope=[_slope(targets, line) for line in scores],
-        monotone_share=np.where(complete, (steps >= 0).all(axis=1), NAN),
-        strict_monotone_share=np.where(complete, (steps > 0).all(axis=1), NAN),
+        monotone_share=np.where(complete, (steps >= 0).all(axis=1) & has_all, NAN),
+        strict_monotone_share=np.where(complete, (steps > 0).all(axis=1) & has_all, NAN),
     ).reset_index()
 
 

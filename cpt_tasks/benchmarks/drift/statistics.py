@@ -13,10 +13,13 @@ WORDS = "(words)"  # a column beside those that are named by rubrics
 
 
 def by_prompt(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row per user prompt: mean score by each rubric, 0-100, rubrics as in the frame, and mean length as `WORDS`."""
+    """A row per user prompt: mean score by each rubric, 0-100, rubrics as in the frame, and mean length as `WORDS`.
+
+    What is no response has a length alone.
+    """
     rows = by_every_rubric(frame)
     scores = rows.pivot_table(index="user_prompt_id", columns="judged_by", values="score", sort=False)
-    return scores.assign(**{WORDS: rows.groupby("user_prompt_id")["words"].mean()}).sort_index()
+    return scores.join(frame.groupby("user_prompt_id")["words"].mean().rename(WORDS), how="outer").sort_index()
 
 
 def moved(base: pd.DataFrame, adapter: pd.DataFrame) -> pd.DataFrame:

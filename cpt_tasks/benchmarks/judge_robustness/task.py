@@ -26,6 +26,7 @@ from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
 from judges.model import JudgeProtocol
 from model_calls.inspect_private import PrerequisiteError
+from model_calls.visible import answer_of
 from rubrics import Rubric
 
 TASK_VERSION = "1-A"
@@ -153,7 +154,7 @@ def attack_judge(
         if len(models) > 1:
             raise PrerequisiteError(f"grader: got {len(models)} models, expected one: this task is about one judge")
         scored = await score_response(ModelJudge(models[0], store, protocol), by_id, state)
-        measured = measure(by_id[state.metadata["rubric"]], state.output.completion).score
+        measured = measure(by_id[state.metadata["rubric"]], answer_of(state.output)[0]).score
         scored.metadata = (scored.metadata or {}) | {"measured": measured}
         return scored
 

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from cpt_tasks.statistics.frame import answered, in_band
 from judges.interval import NAN, Bounds
 from rubrics import ScoreLevel
 
@@ -20,9 +21,12 @@ WITHOUT_INTERVAL = ("worst_accuracy", "worst_drop")
 
 
 def with_hits(frame: pd.DataFrame) -> pd.DataFrame:
-    """The scored rows with a column `hit`: 1 if the score is in the band asked for, else 0."""
+    """The scored rows with a column `hit`: 1 if the score is in the band asked for, else 0.
+
+    What is no response is no hit, and its score is nan.
+    """
     scored = frame[frame["score"].notna()]
-    return scored.assign(hit=(scored["score"].map(ScoreLevel.of) == scored["level"]).astype(float))
+    return scored.assign(hit=in_band(scored).astype(float), score=scored["score"].where(answered(scored)))
 
 
 def wording_statistics(rows: pd.DataFrame) -> dict[str, float]:
@@ -39,7 +43,8 @@ def wording_statistics(rows: pd.DataFrame) -> dict[str, float]:
     rows = _with_several_wordings(rows)
     accuracy = rows.groupby([*CELL, "wording"])["hit"].mean().groupby(level=CELL)
     mean, worst = accuracy.mean().mean(), accuracy.min().mean()
-    scores = rows.groupby([*CELL, "user_prompt_id", "wording"])["score"].mean().groupby(level=[*CELL, "user_prompt_id"])
+    means = rows.groupby([*CELL, "user_prompt_id", "wording"])["score"].mean().dropna()
+    scores = means.groupby(level=[*CELL, "user_prompt_id"])
     freedom = float((scores.size() - 1).sum())
     squares = float((scores.var(ddof=0) * scores.size()).sum())
     return {

@@ -12,6 +12,7 @@ from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cells, json_of
+from cpt_tasks.statistics.frame import answered, in_band
 from cpt_tasks.statistics.table import Statistic, estimates_of
 from judges.interval import Estimate
 from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
@@ -147,13 +148,13 @@ def score_by_level(runs: Sequence[Run]) -> "ChartType":
 
     from cpt_tasks.report import figures
 
-    scores = pd.concat([run.asked[["rubric", "level", "score"]].assign(model=run.name) for run in runs])
-    scores = scores.assign(inside=scores["score"].map(ScoreLevel.of) == scores["level"])
+    scores = pd.concat([run.asked[["rubric", "level", "score", "reason"]].assign(model=run.name) for run in runs])
+    scores = scores.assign(inside=in_band(scores), score=scores["score"].where(answered(scores)))
     scores[["rubric", "level"]] = scores[["rubric", "level"]].map(figures.shown_name)
     cells_of = scores.groupby(["model", "rubric", "level"], sort=False)
     boxes = cells_of["score"].quantile(pd.Index(list(QUARTILES))).unstack(sort=False).rename(columns=QUARTILES)
     boxes = boxes.assign(inside=cells_of["inside"].mean(), n=cells_of.size()).reset_index()
-    points = scores.drop(columns="inside") if len(scores) <= MAX_POINTS else scores[:0]
+    points = scores[["model", "rubric", "level", "score"]].dropna() if len(scores) <= MAX_POINTS else scores[:0]
     bands = pd.DataFrame([(figures.shown_name(level.value), *level.band) for level in ScoreLevel])
     columns = {"model": "model", "rubric": "rubric", "level": "asked for", "n": "n", "lowest": "lowest"}
     columns |= {"quarter": "first quartile", "median": "median", "three": "third quartile", "highest": "highest"}

@@ -3,18 +3,23 @@
 Every statistic here is called on a frame and gives a float, or takes a `Table` and many weightings of its user prompts
 (see `statistics.table`). One that is not defined on its rows (no rows, one level only, scores all tied) is nan, never a
 default value.
+
+A row without a response is a miss where hits or right orders are counted (`misses`); elsewhere it is left out, because
+its score of 0 is none.
 """
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cpt_tasks.statistics.frame import in_band
 from cpt_tasks.statistics.ranks import partial_tau, ratio, spearman, tau_b
 from cpt_tasks.statistics.table import Indices, Statistic, Table, statistic
-from judges.interval import NAN, Floats
+from judges.interval import Floats
 from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 
 N_LEVELS = len(ScoreLevel)
@@ -22,16 +27,16 @@ MIDPOINTS = np.array([level.midpoint for level in ScoreLevel])
 CELL = ["rubric", "level"]
 
 
-@statistic((0, 1))
+@statistic((0, 1), misses=True)
 def macro_accuracy(table: Table, weights: Floats) -> Floats:
     """Binned accuracy, 0-1: share of scores inside the band asked for, averaged over (rubric, level) cells.
 
     Source: arXiv 2506.11702, section 4; here every cell weighs the same however many of its samples were scored.
     """
-    return _over_cells(table, weights, _judged_levels(table) == table.level)
+    return _over_cells(table, weights, (_judged_levels(table) == table.level) & table.answered)
 
 
-@statistic((0, 1), has_interval=False)
+@statistic((0, 1), has_interval=False, misses=True)
 def chance_accuracy(table: Table, weights: Floats) -> Floats:
     """Macro accuracy, 0-1, of the best model that ignores the level: always the most rewarding band of each rubric.
 
@@ -58,13 +63,14 @@ def weighted_kappa(table: Table, weights: Floats) -> Floats:
     return _over_rubrics(table, weights, 1 - disagreement)
 
 
-@statistic((-1, 1))
+@statistic((-1, 1), misses=True)
 def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b, -1 to 1, of asked level and score; within rubric, then averaged.
 
-    tau-b corrects for the many ties of a three-level truth. nan if a rubric has one level or one score only.
+    tau-b corrects for the many ties of a three-level truth. nan if a rubric has one level or one score only. A pair of
+    levels is discordant where one of the two has no response.
     """
-    return _within_rubrics(table, weights, lambda part: tau_b(part, weights, part.level, part.score))
+    return _within_rubrics(table, weights, lambda part: tau_b(part, weights))
 
 
 @statistic((-1, 1))
@@ -85,10 +91,10 @@ def spearman_rho(table: Table, weights: Floats) -> Floats:
     return _within_rubrics(table, weights, lambda part: spearman(part, weights, part.level, part.score, N_LEVELS))
 
 
-@statistic((-1, 1))
+@statistic((-1, 1), misses=True)
 def kendall_tau_b_pooled(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b over all rows at once, as the paper reports it; mixes the rubrics."""
-    return tau_b(table, weights, table.level, table.score)
+    return tau_b(table, weights)
 
 
 @statistic((-1, 1))
@@ -97,25 +103,27 @@ def spearman_rho_pooled(table: Table, weights: Floats) -> Floats:
     return spearman(table, weights, table.level, table.score, N_LEVELS)
 
 
-@statistic((0, 1))
+@statistic((0, 1), misses=True)
 def order_accuracy(table: Table, weights: Floats) -> Floats:
     """Share, 0-1, of same-prompt pairs of different levels whose mean scores stand in the right order; ties count 1/2.
 
-    Averaged within rubric, then over rubrics. nan if no prompt has two levels.
+    Averaged within rubric, then over rubrics. nan if no prompt has two levels. A level without a response is in the
+    wrong order to the others; with some of several, so is that share of the pair.
     """
-    means = _prompt_means(table)
-    differences = [means[..., high] - means[..., low] for high in range(N_LEVELS) for low in range(high)]
-    return _over_prompts(table, weights, 0.5 + 0.5 * np.sign(np.stack(differences, axis=2)))
+    means, shares = _prompt_means(table), _answered_shares(table)
+    pairs = list(combinations(range(N_LEVELS), 2))
+    right = [0.5 + 0.5 * np.sign(means[..., high] - means[..., low]) for low, high in pairs]
+    answered = [shares[..., low] * shares[..., high] for low, high in pairs]
+    return _over_prompts(table, weights, np.nan_to_num(np.stack(right, axis=2)) * np.stack(answered, axis=2))
 
 
-@statistic((0, 1))
+@statistic((0, 1), misses=True)
 def strict_monotone_rate(table: Table, weights: Floats) -> Floats:
     """Share, 0-1, of prompts with score(low) < score(moderate) < score(extremely_high); within rubric, then averaged.
 
-    Prompts that lack a level are left out; nan if none is complete.
+    Prompts that lack a level are left out, not those without a response at one; nan if none is complete.
     """
-    steps = np.diff(_prompt_means(table), axis=2)
-    rises = np.where(np.isnan(steps).any(axis=2), NAN, (steps > 0).all(axis=2))
+    rises = (np.diff(_prompt_means(table), axis=2) > 0).all(axis=2) * _answered_shares(table).prod(axis=2)
     return _over_prompts(table, weights, rises[..., None])
 
 
@@ -196,7 +204,7 @@ def worst_wording_accuracy(frame: pd.DataFrame) -> float:
     """
     rows = frame.assign(
         half=pd.factorize(frame["user_prompt_id"], sort=True)[0] % 2,
-        hit=frame["score"].map(lambda score: ScoreLevel.of(score).value) == frame["level"],
+        hit=in_band(frame),
     )
     shares = rows.groupby([*CELL, "wording", "half"])["hit"].mean().unstack().reindex(columns=[0, 1]).dropna()
     worst = shares == shares.groupby(CELL).transform("min")
@@ -235,13 +243,19 @@ def _over_rubrics(table: Table, weights: Floats, values: Floats) -> Floats:
 
 def _within_rubrics(table: Table, weights: Floats, statistic: Callable[[Table], Floats]) -> Floats:
     """A statistic on the rows of each rubric, then the mean over rubrics."""
-    values = [statistic(table.of_rubric(rubric)) for rubric in range(table.n_rubrics)]
+    values = [statistic(table.only(table.rubric == rubric)) for rubric in range(table.n_rubrics)]
     return _over_rubrics(table, weights, np.array(values).reshape(-1, len(weights)).T)
 
 
 def _prompt_means(table: Table) -> Floats:
     """Mean score of each user prompt, rubric and level, shape (n_clusters, n_rubrics, n_levels), nan if it has none."""
-    return _cell_means(table, np.eye(table.n_clusters), table.score)
+    answered = table.only(table.answered)
+    return _cell_means(answered, np.eye(table.n_clusters), answered.score)
+
+
+def _answered_shares(table: Table) -> Floats:
+    """Share of the rows that hold a response, of the same shape, nan if there are no rows."""
+    return _cell_means(table, np.eye(table.n_clusters), table.answered)
 
 
 def _over_prompts(table: Table, weights: Floats, values: Floats) -> Floats:

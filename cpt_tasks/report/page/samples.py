@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cpt_tasks.report.run import Run
+from cpt_tasks.statistics.frame import answered
 from model_calls.errors import was_cut_off
 from rubrics import ScoreLevel
 
@@ -38,7 +39,10 @@ def samples_of(run: Run) -> pd.DataFrame:
     cut = rows["stop_reason"].map(lambda stop: "cut at the token limit" if was_cut_off(stop) else "")
     return rows[KEPT].assign(
         level=levels,
-        miss=[miss(level, score) for level, score in zip(levels, rows["score"], strict=True)],
+        # what is no response is in no band
+        miss=pd.Series(
+            [miss(level, score) for level, score in zip(levels, rows["score"], strict=True)], dtype=float
+        ).mask(~answered(rows) & levels.isin(LEVELS), -EDGE),
         words=rows["words"].astype(int),
         note=rows["reason"].str.replace("_", " ").where(rows["reason"] != "", cut).mask(rows["edited"], EDITED),
         criteria=pd.Series(

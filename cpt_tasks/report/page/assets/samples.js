@@ -57,12 +57,13 @@ function show_cell(rows, texts) {
   rows.sort((a, b) => by[picks.order.value](a, b) || a.row - b.row);
   const kept = rows.filter((row) => row.text >= 0);
   const left = rows.filter((row) => row.text < 0);
-  const mean = rows.reduce((sum, row) => sum + row.score, 0) / rows.length;
+  const judged = rows.filter((row) => row.note !== "no response");
+  const mean = judged.length ? shown(judged.reduce((sum, row) => sum + row.score, 0) / judged.length, 1) : "undefined";
   const inside = rows.filter((row) => row.miss === 0).length;
   const aimed = rows.some((row) => row.miss !== null);
   const target = !aimed ? "" : picks.level.value in index.levels ? `, ${inside} in the band` : `, ${inside} on the target`;
   document.getElementById("cell").textContent = rows.length
-    ? `${plural(rows.length, "response")}: mean score ${shown(mean, 1)}${target}. `
+    ? `${plural(rows.length, "response")}: mean score ${mean}${target}. `
       + (left.length ? `The texts of ${kept.length} are here; ${left.length} are left out to keep the file small, with the scores ${left.map((row) => shown(row.score, 0)).join(", ")}.` : "All texts are here.")
     : "No scored response in this cell.";
   document.getElementById("responses").replaceChildren();
@@ -97,6 +98,7 @@ function response_card(row, texts) {
 
 function verdict(row) {
   const banded = picks.level.value in index.levels;
+  if (row.note === "no response") return "nothing to judge";
   if (row.miss === null) return "no level was asked for";
   if (row.miss === 0) return banded ? "in the band" : "on the target";
   const points = Math.abs(row.miss) < 0.15 && banded ? "just" : `${shown(Math.abs(row.miss), 1)} points`;
