@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from model_calls.call import Reply
 from model_calls.errors import clear_errors, was_cut_off
@@ -16,6 +17,14 @@ from model_calls.online import USAGE_KINDS
 from model_calls.store import open_store
 
 _STORE = click.argument("path", metavar="STORE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+def model_args(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    """The callback of an option `-M NAME=VALUE`, the value in YAML: arguments of a model, by name."""
+    try:
+        return {name: yaml.safe_load(value) for name, value in (one.split("=", 1) for one in given)}
+    except (ValueError, yaml.YAMLError) as error:
+        raise click.BadParameter(f"got {', '.join(given)}, expected NAME=VALUE, the value in YAML") from error
 
 
 class _Shows(click.Group):

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def the_command(start: str) -> str:
 
 def test_every_command_is_covered_here_or_by_ci() -> None:
     covered = ("make demo", "make test", "inspect eval", "accelerate launch", "cpt report", "cpt judge", *DATA_COMMANDS)
-    covered += ("cpt compare", "cpt-lm-eval")
+    covered += ("cpt compare", "cpt-lm-eval", "cpt quickstart")
     assert [command for command in COMMANDS if not command.startswith(covered)] == []
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in ci
@@ -75,6 +76,16 @@ def test_benchmark_of_an_api_model_says_what_it_needs_without_a_key(checkout: Pa
     assert "ANTHROPIC_API_KEY is not set" in output
     assert "-T judge=measured -T rubrics=measured" in output
     assert "Traceback" not in output
+
+
+def test_the_first_minute_with_a_key(checkout: Path, anthropic_server: Any) -> None:
+    command = the_command("cpt quickstart")
+    assert "add --yes" in run(command, checkout).stderr
+    assert anthropic_server.stats.requests == 0
+    said = succeeds(f"{command} --yes", checkout, BROWSER="echo opened %s")
+    assert anthropic_server.stats.requests == 18 + 18
+    assert "| all " in said
+    assert f"opened {(checkout / 'quickstart' / 'report.html').as_uri()}" in said
 
 
 def test_local_benchmark_data_training_and_report(checkout: Path) -> None:

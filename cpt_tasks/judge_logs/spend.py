@@ -17,7 +17,7 @@ from inspect_ai.log import EvalSample
 from cpt_tasks.judge_logs.texts import Text
 from cpt_tasks.report.logs import find_logs, read_log_file
 from judges import judge_call, judge_messages, judge_model
-from judges.cost import Prices, forecast
+from judges.cost import Forecast, Prices, forecast
 from judges.judgment import is_no_response
 from model_calls import open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
@@ -86,13 +86,9 @@ def forecast_table(texts: Sequence[Text], model: str, repeats: int, prices: Pric
 
     As if nothing were read from a provider's cache.
     """
-    asked = [judge_messages(text.rubric, text.user_prompt, text.response) for text in texts]
-    tokens_in = sum(len(message.text) for messages in asked for message in messages) / CHARACTERS_PER_TOKEN
-    tokens_out = sum(CRITERION_TOKENS * (len(text.rubric.criteria) + 1) + THINKING_TOKENS for text in texts)
     rows = []
     for way in ("online", "batch"):
-        per_call = (tokens_in / max(1, len(texts)), tokens_out / max(1, len(texts)))
-        total = forecast(len(texts) * repeats, *per_call, model, way == "batch", prices)
+        total = judging_forecast(texts, model, repeats, way == "batch", prices)
         usd = "price unknown" if total.cost_usd is None else f"{total.cost_usd:.2f}"
         rows.append((way, total.calls, total.usage["input_tokens"], total.usage["output_tokens"], usd))
     table = pd.DataFrame(rows, columns=["way", "calls", "input", "output", "USD"])
@@ -103,6 +99,17 @@ def forecast_table(texts: Sequence[Text], model: str, repeats: int, prices: Pric
     if model.rsplit("/", 1)[-1] not in prices.models:
         lines.append(f"no price for {model}; write one into a YAML file and pass it with --prices")
     return "\n".join(lines)
+
+
+def judging_forecast(
+    texts: Sequence[Text], model: str, repeats: int = 1, batch: bool = False, prices: Prices | None = None
+) -> Forecast:
+    """Calls, tokens and cost of judging texts so many times, as if nothing were read from a provider's cache."""
+    asked = [judge_messages(text.rubric, text.user_prompt, text.response) for text in texts]
+    tokens_in = sum(len(message.text) for messages in asked for message in messages) / CHARACTERS_PER_TOKEN
+    tokens_out = sum(CRITERION_TOKENS * (len(text.rubric.criteria) + 1) + THINKING_TOKENS for text in texts)
+    per_call = (tokens_in / max(1, len(texts)), tokens_out / max(1, len(texts)))
+    return forecast(len(texts) * repeats, *per_call, model, batch, prices)
 
 
 def batch_judgments(texts: Sequence[Text], model: str, repeats: int, call_store: str) -> BatchOutcome:

@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 import click
-import yaml
 
 from data_gen.generate.asking import CHARACTERS_PER_TOKEN, Asking
 from data_gen.generate.questions import questions, read_prompts
@@ -21,6 +20,7 @@ from data_gen.generate.teachers import MAX_TOKENS, Teacher, teacher_of
 from data_gen.responses import CONTROL
 from judges.cost import cost_usd, load_prices
 from model_calls import CallStore, open_store
+from model_calls.commands import model_args
 from model_calls.errors import clear_errors
 from model_calls.questions import read_answers, write_questions
 from rubrics import ScoreLevel, load_rubrics
@@ -44,13 +44,6 @@ def _names(_context: click.Context, _parameter: click.Parameter, given: str) -> 
     return names
 
 
-def _model_args(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        return {name: yaml.safe_load(value) for name, value in (one.split("=", 1) for one in given)}
-    except (ValueError, yaml.YAMLError) as error:
-        raise click.BadParameter(f"got {', '.join(given)}, expected NAME=VALUE, the value in YAML") from error
-
-
 @click.command(name="generate", context_settings={"show_default": True})
 @click.option("--teacher", "teachers", required=True, callback=_names, help=TEACHER_HELP)
 @click.option("--rubrics", default="train", help="all, core, train, heldout, a family, ids, paths.")
@@ -59,7 +52,7 @@ def _model_args(_context: click.Context, _parameter: click.Parameter, given: tup
 @click.option("--samples", default=1, type=_COUNT, help="Responses to each question.")
 @click.option("--out", type=_FILE, help="Responses file to add to (JSONL).")
 @click.option("--store", default=DEFAULT_STORE, help="File that calls are kept in. Processes of one machine share it.")
-@click.option("-M", "--model-arg", multiple=True, metavar="NAME=VALUE", callback=_model_args, help=ARGUMENT_HELP)
+@click.option("-M", "--model-arg", multiple=True, metavar="NAME=VALUE", callback=model_args, help=ARGUMENT_HELP)
 @click.option("--temperature", type=click.FloatRange(0), help="Default: none is sent; current Claude models refuse it.")
 @click.option("--max-tokens", default=MAX_TOKENS, type=_COUNT, help="Per reply, thinking too.")
 @click.option("--reasoning-effort", type=click.Choice(EFFORTS), help="How much to think. Default: none is sent.")
