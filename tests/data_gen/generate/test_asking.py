@@ -146,7 +146,8 @@ def test_after_ten_replies_it_is_said_once_if_more_than_a_few_are_cut_or_all_tho
 ) -> None:
     replies = iter(["<think>Hm, hm."] * bad + ["A text."] * 100)
     mock_teacher(lambda _: next(replies), stop_reason=stop_reason)
-    output = generate(*MOCK, "--limit", 30).output
+    # one at a time, or the first ten to come would not be the first ten asked
+    output = generate(*MOCK, "--limit", 30, "--max-connections", 1).output
     count = 10 if stop_reason == "max_tokens" else bad
     message = f"mockllm/t: {count} of the first 10 replies were cut or hold no response; a thought counts in --max-tok"
     assert (output.count("of the first 10 replies"), output.count(message)) == (warnings, warnings)
