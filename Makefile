@@ -2,6 +2,7 @@
 # make demo-smoke    the same path with tiny limits        make full    the run in results/smollm2-135m (over an hour)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
+# make strong-student judge-audit    the results of these names from recorded replies of a strong model (a minute)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 # make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
 # make readme    the numbers of README.md from results/        make lock    constraints.txt anew
@@ -10,7 +11,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install lock demo demo-smoke full self-teacher ablation test test-slow lint format size coverage readme clean
+.PHONY: help install lock demo demo-smoke full self-teacher ablation strong-student judge-audit test test-slow lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -55,6 +56,33 @@ ablation: $(INSTALLED)
 	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=smollm2 SEED=42
 	for seed in 0 1 2 3 4; do $(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=tiny SEED=$$seed || exit; done
 	$(BIN)/python $(EXPERIMENTS)/ablation_table.py
+
+# recorded/NAME reads what a model once said from a file; the judge's verdicts come through the call store: no model is asked
+RECORD := recorded/claude-family
+STRONG := results/strong_student
+strong-student: $(INSTALLED)
+	rm -rf logs/strong_student calls/strong_student.sqlite* $(STRONG)/judged.eval
+	$(BIN)/inspect eval cpt_tasks/rubric_adherence --model $(RECORD) -M file=$(STRONG)/recorded.jsonl -T limit_per_cell=3 \
+		-T judge=none --metadata provenance="recorded replies of one strong model - not an API run" --display plain \
+		--log-dir logs/strong_student
+	$(call recorded_verdicts,strong_student,logs/strong_student)
+	$(BIN)/inspect score logs/strong_student/*.eval --scorer cpt_tasks/rubric_judge -S call_store=calls/strong_student.sqlite \
+		--model none --model-role grader=$(RECORD) --action overwrite --display plain --output-file $(STRONG)/judged.eval
+	$(BIN)/cpt report $(STRONG)/judged.eval --out $(STRONG)
+
+AUDIT := results/judge_audit
+judge-audit: $(INSTALLED)
+	rm -f calls/judge_audit.sqlite*
+	$(call recorded_verdicts,judge_audit,$(AUDIT)/recorded.jsonl)
+	$(BIN)/cpt judge audit --judge-model $(RECORD) --responses $(AUDIT)/recorded.jsonl --store calls/judge_audit.sqlite --out $(AUDIT)
+
+# $(call recorded_verdicts,NAME,what is judged): the verdicts in results/NAME/recorded.jsonl, into calls/NAME.sqlite
+define recorded_verdicts
+	$(BIN)/cpt judge questions $(2) --model $(RECORD) --store calls/$(1).sqlite --out calls/$(1).questions.jsonl
+	$(BIN)/python $(EXPERIMENTS)/answer_from_record.py calls/$(1).questions.jsonl results/$(1)/recorded.jsonl \
+		--out calls/$(1).answers.jsonl
+	$(BIN)/cpt judge answers calls/$(1).answers.jsonl $(2) --model $(RECORD) --store calls/$(1).sqlite
+endef
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --dist loadfile

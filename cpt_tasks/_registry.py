@@ -7,6 +7,7 @@ from cpt_tasks.benchmarks.drift.task import drift, unprompted_scores
 from cpt_tasks.benchmarks.judge_robustness.task import attack_judge, judge_failure, judge_robustness
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
+from cpt_tasks.recorded import recorded
 from cpt_tasks.scorer import configurability, rubric_judge
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "judge_failure",
     "judge_robustness",
     "paraphrase_robustness",
+    "recorded",
     "rubric_adherence",
     "rubric_judge",
     "selection_judge",

@@ -201,6 +201,28 @@ def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, 
     )
 
 
+def judge_calls_so_far(
+    model: "Model", store: "CallStore", rubric: Rubric, user_prompt: str, response: str, repeat: int
+) -> "list[Call]":
+    """Every attempt that a judge has a reply to in the store, and the one that it would make next, if any.
+
+    There is none after a usable verdict, a refusal or the last attempt.
+    """
+    calls: list[Call] = []
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        calls.append(judge_call(model, rubric, user_prompt, response, repeat, attempt))
+        reply = store.get(calls[-1].key)
+        if reply is None:
+            break
+        try:
+            _read(reply, rubric, response)
+            break
+        except JudgeFailure as failure:
+            if failure.mode == "refusal":
+                break
+    return calls
+
+
 @cache
 def _verdict_config() -> "GenerateConfig":
     from inspect_ai.model import GenerateConfig, ResponseSchema

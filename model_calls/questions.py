@@ -1,9 +1,11 @@
-"""Questions out to an engine elsewhere and its answers back in, as files in the format of OpenAI's batches.
+"""Questions out to an engine elsewhere and its answers back in, as files in the format of a provider's batches.
 
-    {"custom_id": KEY, "method": "POST", "url": "/v1/chat/completions", "body": {"model", "messages", ...}}
+    openai     {"custom_id": KEY, "method": "POST", "url": "/v1/chat/completions", "body": {"model", "messages", ...}}
+    anthropic  {"custom_id": KEY, "params": {"model", "messages", ...}}
 
-KEY is `Call.key`, so an answer finds its question whatever the order. `vllm run-batch` reads and writes this format.
-Rows with a `generated_text`, which Ray Data's processors give, are read as answers too.
+KEY is `Call.key`, so an answer finds its question whatever the order. `vllm run-batch` reads and writes the first.
+Answers are recognised by their shape, line by line: those of either provider, and rows with a `generated_text`, which
+Ray Data's processors give.
 """
 
 import json
@@ -12,14 +14,41 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from model_calls.call import Call, Reply, text_of
 from model_calls.store import CallStore
 
+QuestionFormat = Literal["openai", "anthropic"]
+FORMATS: tuple[QuestionFormat, ...] = ("openai", "anthropic")
 REPLIES_PER_COMMIT = 500
 _STOP_REASONS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter"}
-_USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+_ANTHROPIC_STOP_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "max_tokens",
+    "refusal": "content_filter",
+}
+_USAGE = {
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cache_read_input_tokens": "input_tokens_cache_read",
+    "cache_creation_input_tokens": "input_tokens_cache_write",
+}
+
+
+@dataclass
+class Written:
+    """What came of writing questions."""
+
+    count: int = 0
+    betas: list[str] = field(default_factory=list)  # features that Anthropic wants named when the batch is created
+
+    def __str__(self) -> str:
+        header = f", to be sent with the header `anthropic-beta: {','.join(self.betas)}`" if self.betas else ""
+        return f"{self.count} questions{header}"
 
 
 @dataclass
@@ -28,25 +57,46 @@ class Answered:
 
     answered: int = 0  # calls whose reply was put into the store now
     unknown: int = 0  # answers to no call that was given
+    missing: int = 0  # calls that the store has no reply to afterwards
     problems: Counter[str] = field(default_factory=Counter)  # lines that are no answer, by kind
 
 
-def write_questions(path: Path, calls: Iterable[Call], store: CallStore) -> int:
-    """Writes the calls that the store has no reply to, each once; returns how many.
+async def write_questions(
+    path: Path, calls: Iterable[Call], store: CallStore, format: QuestionFormat = "openai"
+) -> Written:
+    """Writes the calls that the store has no reply to, each once. Nothing is sent.
 
-    The file is put in place once all are written. Its form is the provider's, so it carries no schema number.
+    In Anthropic's format a question is the request that the online path would send. The file is put in place once all
+    are written. Its form is the provider's, so it carries no schema number.
+
+    Raises:
+        ValueError: If a call has no place in the format: Anthropic's is for models on its own service.
     """
-    written: set[str] = set()
+    outcome, written = Written(), set[str]()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.unfinished")
-    with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-        for call in calls:
-            if call.key not in store and call.key not in written:
-                written.add(call.key)
-                question = {"method": "POST", "url": "/v1/chat/completions", "body": _body(call)}
-                file.write(json.dumps({"custom_id": call.key} | question) + "\n")
-    unfinished.replace(path)
-    return len(written)
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+            for call in calls:
+                if call.key not in store and call.key not in written:
+                    written.add(call.key)
+                    question, betas = await _question(call, format)
+                    outcome.betas = list(dict.fromkeys([*outcome.betas, *betas]))
+                    file.write(json.dumps({"custom_id": call.key} | question) + "\n")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    outcome.count = len(written)
+    return outcome
+
+
+async def _question(call: Call, format: QuestionFormat) -> tuple[dict[str, Any], tuple[str, ...]]:
+    from model_calls.inspect_private import request_body  # so late, so that `--help` does not wait for inspect
+
+    if format == "anthropic":
+        params, betas = await request_body(call)
+        return {"params": params}, betas
+    return {"method": "POST", "url": "/v1/chat/completions", "body": _body(call)}, ()
 
 
 def _body(call: Call) -> dict[str, Any]:
@@ -76,6 +126,8 @@ async def read_answers(path: Path, calls: Iterable[Call], store: CallStore) -> A
                 file.seek(starts[call.key])
                 block.append(call.reply(**_answer(_parsed(file.readline()))))
                 outcome.answered += 1
+            elif call.key not in asked and call.key not in store:
+                outcome.missing += 1
             asked.add(call.key)
             if len(block) == REPLIES_PER_COMMIT:
                 await store.put(*block)
@@ -92,9 +144,8 @@ def _starts(path: Path, problems: Counter[str]) -> dict[str, int]:
         for line in file:
             try:
                 row = _parsed(line)
-                status = (row.get("response") or {}).get("status_code", 200)
-                if row.get("error") or status != 200:
-                    problems[f"error of the engine: {str(row.get('error') or f'status {status}')[:100]}"] += 1
+                if error := _error(row):
+                    problems[f"error of the engine: {error[:100]}"] += 1
                 else:
                     _answer(row)
                     starts.setdefault(str(row["custom_id"]), start)
@@ -108,20 +159,47 @@ def _parsed(line: bytes) -> Any:
     return json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogatepass"))
 
 
+def _error(row: dict[str, Any]) -> str:
+    """What the engine says went wrong, "" for an answer."""
+    if result := row.get("result"):
+        if result["type"] == "succeeded":
+            return ""
+        error = (result.get("error") or {}).get("error") or {}
+        return ": ".join(str(part) for part in (result["type"], error.get("type"), error.get("message")) if part)
+    status = (row.get("response") or {}).get("status_code", 200)
+    return str(row.get("error") or ("" if status == 200 else f"status {status}"))
+
+
 def _answer(row: dict[str, Any]) -> dict[str, Any]:
     """What a row says, by the fields of `Reply`; a KeyError, TypeError and the like if it is no answer."""
+    if result := row.get("result"):
+        return _anthropic_answer(result["message"])
     response = row.get("response") or {}
     body = response.get("body") or response or row  # a row of Ray Data is its own body
     choice = body["choices"][0] if "choices" in body else row | {"message": {"content": row["generated_text"]}}
-    text, usage, created = choice["message"]["content"], body.get("usage") or {}, body.get("created")
+    text, created = choice["message"]["content"], body.get("created")
     if not isinstance(text, str | None):
         raise TypeError(text)
     time = datetime.fromtimestamp(created, UTC) if isinstance(created, int | float) else datetime.now(UTC)
+    return _fields(body, text or "", _STOP_REASONS.get(str(choice.get("finish_reason"))), row.get("id"), time)
+
+
+def _anthropic_answer(message: dict[str, Any]) -> dict[str, Any]:
+    """As `_answer`, of a message; what it thought is left out."""
+    text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
+    stop_reason = _ANTHROPIC_STOP_REASONS.get(str(message.get("stop_reason")))
+    return _fields(message, text, stop_reason, message.get("id"), datetime.now(UTC)) | {"batch": True}
+
+
+def _fields(
+    body: dict[str, Any], text: str, stop_reason: str | None, request_id: Any, created: datetime
+) -> dict[str, Any]:
+    usage = body.get("usage") or {}
     return {
         "served_model": str(body.get("model", "")),
-        "text": text or "",
-        "stop_reason": _STOP_REASONS.get(str(choice.get("finish_reason")), "unknown"),
+        "text": text,
+        "stop_reason": stop_reason or "unknown",
         "usage": {kind: usage[name] for name, kind in _USAGE.items() if isinstance(usage.get(name), int)},
-        "request_id": str(row.get("id", "")),
-        "created": time.isoformat(timespec="seconds"),
+        "request_id": str(request_id or ""),
+        "created": created.isoformat(timespec="seconds"),
     }

@@ -6,6 +6,8 @@ cpt judge agreement logs/LOG.eval --labels labels.csv
 cpt judge texts samples.jsonl --out judged.jsonl
 cpt judge forecast -T rubrics=measured
 cpt judge batch logs
+cpt judge questions logs --out questions.jsonl
+cpt judge answers answers.jsonl logs
 """
 
 from importlib.resources import files
@@ -16,6 +18,7 @@ import click
 
 from judges.model import DEFAULT_JUDGE, DEFAULT_STORE
 from model_calls.errors import clear_errors
+from model_calls.questions import FORMATS, QuestionFormat
 
 SEED_RESPONSES = "data_gen/seed/responses.jsonl"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -171,4 +174,59 @@ def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str) -
     if outcome.failed:
         raise click.ClickException(
             f"{len(outcome.failed)} judgments are missing; run this again, or let inspect ask online"
+        )
+
+
+@click.command(name="questions")
+@click.argument("judged", metavar="LOG...", nargs=-1, required=True)
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (JSONL).")
+@_model_option
+@_repeats_option
+@click.option("--format", type=click.Choice(FORMATS), default="openai", show_default=True, help="Whose batches.")
+@_store_option
+def questions_command(
+    judged: tuple[str, ...], out: Path, model: str, repeats: int, format: QuestionFormat, store: str
+) -> None:
+    """Write what the judge would be asked about the responses in LOGs, for any engine, and ask nobody.
+
+    LOG is an .eval log, a folder of them, or a .jsonl file of texts as for `cpt judge texts`. Only what the call store
+    has no reply to is written; where a reply holds no verdict that can be read, the next attempt, up to the third.
+    """
+    from cpt_tasks.judge_logs.exchange import write_judge_questions
+
+    with clear_errors():
+        written = write_judge_questions(out, judged, model, repeats, store, format)
+    click.echo(f"{out}, for {model}: {written}; bring the answers back with `cpt judge answers`")
+
+
+@click.command(name="answers")
+@click.argument("file", type=_FILE)
+@click.argument("judged", metavar="LOG...", nargs=-1, required=True)
+@_model_option
+@_repeats_option
+@_store_option
+def answers_command(file: Path, judged: tuple[str, ...], model: str, repeats: int, store: str) -> None:
+    """Put the answers in FILE to the questions about LOGs into the call store, and print how to score from there.
+
+    FILE is in OpenAI's or Anthropic's batch format. Give the LOGs, --model and --repeats of `cpt judge questions`.
+    """
+    from cpt_tasks.judge_logs.exchange import judging_commands, read_judge_answers
+
+    with clear_errors():
+        answered, unusable = read_judge_answers(file, judged, model, repeats, store)
+        commands = judging_commands(judged, model, repeats, store)
+    skipped = answered.problems.total()
+    click.echo(
+        f"{file}: {answered.answered} answers read, {answered.unknown} to no question of these, "
+        f"{skipped} lines skipped; {answered.missing} questions without an answer"
+    )
+    for problem, count in answered.problems.most_common():
+        click.echo(f"{file}: {count} lines skipped: {problem}", err=True)
+    if unusable:
+        click.echo(f"{unusable} verdicts cannot be used; `cpt judge questions` writes their next attempt", err=True)
+    click.echo("\n".join(["now score from the store:", *commands]))
+    if answered.missing or unusable:
+        raise click.ClickException(
+            f"{answered.missing + unusable} judgments are missing; run `cpt judge questions` again for them, or let "
+            "inspect ask online"
         )

@@ -24,6 +24,7 @@ from judges.reliability import noise_lines, noise_values
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
 LOG_SUFFIXES = (".eval", ".json")
+RECORDED = "recorded replies, settings not known"
 IFEVAL = "ifeval"
 IFEVAL_HEADLINE = "final_acc"
 
@@ -79,7 +80,9 @@ def read_run(path: str) -> Run:
         protocol={"task": task_name(log), "task_version": str(log.eval.task_version)},
         frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason", "thought_words"]),
         details=details,
-        decoding=decoding_of(details["model_args"] | details["generate_config"]),
+        decoding=RECORDED
+        if log.eval.model.startswith("recorded/")
+        else decoding_of(details["model_args"] | details["generate_config"]),
         invalidated=[(str(one.id), one.epoch) for one in log.samples or [] if one.invalidation is not None],
     )
     if run.task == IFEVAL:

@@ -22,7 +22,7 @@ from judges.cost import cost_usd, load_prices
 from model_calls import CallStore, open_store
 from model_calls.commands import model_args
 from model_calls.errors import clear_errors
-from model_calls.questions import read_answers, write_questions
+from model_calls.questions import FORMATS, read_answers, write_questions
 from rubrics import ScoreLevel, load_rubrics
 from rubrics.files import check_is_utf8
 
@@ -68,7 +68,8 @@ def _names(_context: click.Context, _parameter: click.Parameter, given: str) -> 
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="US dollars that this run may spend.")
 @click.option("--limit", type=_COUNT, help="Ask each teacher at most so many questions. Default: all.")
 @click.option("--seed", default=0, help="Seed of the questions under a limit and of wordings.")
-@click.option("--questions", type=_FILE, help="Write the missing questions here (JSONL of OpenAI's batches).")
+@click.option("--questions", type=_FILE, help="Write the missing questions here (JSONL of batches).")
+@click.option("--format", type=click.Choice(FORMATS), default="openai", help="Whose batches --questions writes for.")
 @click.option(
     "--answers",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -99,8 +100,9 @@ def generate_command(
         for teacher in models:
             reply_tokens[str(teacher.model)] = _say_forecast(teacher, len(wanted), missing, store, options)
         if options["questions"]:
-            count = write_questions(options["questions"], (one.call for one in missing), store)
-            click.echo(f"{options['questions']}: {count} questions; bring the answers back with --answers")
+            calls = (one.call for one in missing)
+            written = asyncio.run(write_questions(options["questions"], calls, store, options["format"]))
+            click.echo(f"{options['questions']}: {written}; bring the answers back with --answers")
         elif out and not options["forecast"]:
             asking = Asking(store, options["max_cost"], reply_tokens)
             try:

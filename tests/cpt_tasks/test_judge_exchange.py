@@ -1,0 +1,165 @@
+"""`cpt judge questions` and `answers`: any engine, or a file of recorded verdicts, judges without a call from here."""
+
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from answer_from_record import answers
+from command_runs import fails, strict_json, succeeds
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import EvalLog, read_eval_log
+from inspect_ai.model import get_model
+from students import CALM, evaluated, verdict
+
+from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
+from cpt_tasks.judge_logs.commands import answers_command, questions_command, texts_command
+from judges import Judgment, ScoreRecord, judge_messages
+from model_calls import open_store
+from model_calls.call import text_of
+from model_calls.inspect_private import PrerequisiteError
+from rubrics import load_rubric
+
+RESULTS = Path(__file__).parents[2] / "results"
+JUDGE = ["--model", "recorded/judge"]
+
+
+@pytest.fixture
+def log(mock_model: Any) -> EvalLog:
+    number = iter(range(100))
+    writer = mock_model(lambda _: f"{CALM} Text {next(number)}.")
+    return evaluated(rubric_adherence("reverie", limit_per_cell=2, judge="measured"), writer, score=False)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[list[str]]:
+    path = str(tmp_path / "calls.sqlite")
+    yield ["--store", path]
+    open_store(path).close()
+
+
+def keys_of(path: Path) -> list[str]:
+    return [json.loads(line)["custom_id"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def openai_answer(key: str, text: str) -> str:
+    choice = {"message": {"content": text}, "finish_reason": "stop"}
+    return json.dumps({"custom_id": key, "response": {"body": {"choices": [choice]}}})
+
+
+def anthropic_answer(key: str, text: str) -> str:
+    message = {"content": [{"type": "text", "text": text}], "stop_reason": "end_turn"}
+    return json.dumps({"custom_id": key, "result": {"type": "succeeded", "message": message}})
+
+
+def test_answers_from_a_file_are_what_inspect_score_judges_by(log: EvalLog, store: list[str], tmp_path: Path) -> None:
+    questions, answers = tmp_path / "q.jsonl", tmp_path / "a.jsonl"
+    ask = [log.location, *JUDGE, *store, "--out", questions]
+    take = [answers, log.location, *JUDGE, *store]
+    assert "for recorded/judge: 6 questions; bring" in succeeds(questions_command, *ask)
+    keys = keys_of(questions)
+    good = verdict(70, "reverie")
+    lines = [openai_answer(key, good) for key in keys[:2]] + [anthropic_answer(key, good) for key in keys[2:4]]
+    lines += [openai_answer(keys[4], "I would say 70."), openai_answer("f" * 32, good), '{"custom_id": "torn']
+    answers.write_text("\n".join(lines), encoding="utf-8")
+    output = fails(answers_command, *take)
+    assert "5 answers read, 1 to no question of these, 1 lines skipped; 1 questions without an answer" in output
+    assert "1 verdicts cannot be used; `cpt judge questions` writes their next attempt" in output
+    # taken twice, nothing changes: what the store has is no stranger's
+    assert "0 answers read, 1 to no question of these" in fails(answers_command, *take)
+    assert "2 questions" in succeeds(questions_command, *ask)
+    further = keys_of(questions)
+    assert further[1] == keys[5] and further[0] not in keys
+    answers.write_text("\n".join(openai_answer(key, good) for key in further), encoding="utf-8")
+    output = succeeds(answers_command, *take)
+    assert "0 questions" in succeeds(questions_command, *ask)
+    open_store(store[1]).close()
+    printed = shlex.split(output.split("now score from the store:\n")[1].splitlines()[0])
+    command = [str(Path(sys.executable).parent / "inspect"), *printed[1:]]
+    scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert scored.returncode == 0, scored.stdout + scored.stderr
+    scores = [sample.scores["rubric_judge"] for sample in read_eval_log(printed[-1]).samples or [] if sample.scores]
+    assert [score.as_float() for score in scores] == pytest.approx([70] * 6)
+    judgments = [ScoreRecord.from_metadata(score.metadata or {}).judgment for score in scores]
+    assert sorted(judgment.attempts for judgment in judgments if isinstance(judgment, Judgment)) == [1, 1, 1, 1, 1, 2]
+
+
+def test_a_file_of_texts_is_judged_the_same_way(store: list[str], tmp_path: Path) -> None:
+    texts, questions, answers = tmp_path / "texts.jsonl", tmp_path / "q.jsonl", tmp_path / "a.jsonl"
+    rows = [{"rubric": "broadcast", "response": response} for response in (CALM, "Too short.")]
+    texts.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    assert "1 questions" in succeeds(questions_command, texts, *JUDGE, *store, "--out", questions)
+    answers.write_text(openai_answer(*keys_of(questions), verdict(30)), encoding="utf-8")
+    printed = succeeds(answers_command, answers, texts, *JUDGE, *store).splitlines()[-1]
+    succeeds(texts_command, *shlex.split(printed)[3:])
+    judged = (tmp_path / "texts.judged.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["score"] for line in judged] == pytest.approx([30, 0])
+
+
+def test_only_models_of_anthropic_have_questions_in_its_format(log: EvalLog, store: list[str], tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "q.jsonl", "--format", "anthropic"]
+    assert "recorded/judge has no batches here" in fails(questions_command, log.location, *JUDGE, *store, *out)
+    assert not list(tmp_path.glob("q.jsonl*"))
+
+
+def test_a_recorded_student_says_what_it_said_and_nothing_else(tmp_path: Path) -> None:
+    grid = adherence_grid("reverie", limit_per_cell=1)
+    record = tmp_path / "recorded.jsonl"
+    rows = [
+        {"system_prompt": sample.input[0].text, "user_prompt": sample.input[1].text, "response": f"{sample.target}."}  # type: ignore[union-attr]
+        for sample in grid
+    ]
+    record.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    model = get_model("recorded/student", file=str(record))
+    log = evaluated(rubric_adherence("reverie", limit_per_cell=1, judge="none"), model)
+    said = {sample.output.completion: sample.target for sample in log.samples or []}
+    assert said == {f"{sample.target}.": sample.target for sample in grid}
+    task = rubric_adherence("reverie", limit_per_cell=2, judge="none")
+    record.write_text("\n".join(json.dumps(row | {"system_prompt": ""}) for row in rows), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"recorded.jsonl:2: a second response to"):
+        get_model("recorded/student", file=str(record), memoize=False)
+    with pytest.raises(PrerequisiteError, match="recorded/student: the record holds no reply to"):
+        [failed] = inspect_eval(task, model=model, display="none")
+        assert failed.error
+        raise PrerequisiteError(failed.error.message)
+
+
+def test_the_committed_verdicts_give_the_numbers_that_were_published_with_them() -> None:
+    rows = [json.loads(line) for line in (RESULTS / "strong_student/recorded.jsonl").open(encoding="utf-8")]
+    summary = strict_json(RESULTS / "strong_student" / "summary.json")
+    student = summary["models"][0]["tasks"]["rubric_adherence"]
+    assert student["n"] == len({row["sample_id"] for row in rows}) == 162
+    assert round(student["metrics"]["macro_accuracy"]["value"], 2) == 0.73
+    levels = [
+        (entry["metrics"]["accuracy"]["value"], entry["metrics"]["mean_score"]["value"])
+        for entry in student["by_level"].values()
+    ]
+    assert [(round(share, 2), round(mean)) for share, mean in levels] == [(1, 5), (0.72, 47), (0.46, 90)]
+    audit = strict_json(RESULTS / "judge_audit" / "audit.json")["comparison"]
+    numbers = [audit["statistics"][name]["value"] for name in ("spearman", "level_accuracy", "mae")]
+    assert audit["n_texts"] == 96 and numbers == pytest.approx([0.91, 0.875, 9.7], abs=0.05)
+
+
+@pytest.mark.parametrize("result", ["strong_student", "judge_audit"])
+def test_recorded_verdicts_answer_what_a_judge_is_asked_today(result: str) -> None:
+    rows = [json.loads(line) for line in (RESULTS / result / "recorded.jsonl").open(encoding="utf-8")]
+    questions: list[Any] = []
+    for number, row in enumerate(rows):
+        [message] = judge_messages(load_rubric(row["rubric"]), row["user_prompt"], row["response"])
+        questions.append({"custom_id": number, "body": {"model": "m", "messages": [{"content": text_of(message)}]}})
+    bodies = [answer["response"]["body"] for answer in answers(questions[::-1], rows)]
+    assert [body["choices"][0]["message"]["content"] for body in bodies] == [row["reply"] for row in rows[::-1]]
+    questions[0]["body"]["messages"][0]["content"] += "Be kind."
+    assert len(answers(questions, rows)) == len(rows) - 1
+
+
+def test_the_recorded_samples_are_those_of_the_task_today() -> None:
+    rows = [json.loads(line) for line in (RESULTS / "strong_student/recorded.jsonl").open(encoding="utf-8")]
+    grid = {sample.id: sample.input for sample in adherence_grid(limit_per_cell=3)}
+    assert {row["sample_id"] for row in rows} == set(grid)
+    for row in rows:
+        assert [row["system_prompt"], row["user_prompt"]] == [turn.text for turn in grid[row["sample_id"]]]  # type: ignore[union-attr]
