@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from inspect_ai import Task
 from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
-from inspect_ai.model import ContentReasoning, ContentText
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentReasoning, ContentText, ModelOutput
 from students import CALM, CALM_SCORE, SHOUT, asked, evaluated, follows, reported, shown_metrics
 
 from cpt_tasks.benchmarks.best_of_n.task import best_of_n
@@ -25,6 +27,7 @@ from cpt_tasks.judge_logs.spend import judged_texts
 from cpt_tasks.lm_harness.documents import Settings, load_documents
 from cpt_tasks.lm_harness.judging import judge_responses
 from cpt_tasks.report.logs import read_run
+from cpt_tasks.report.report import write_report
 from cpt_tasks.scorer import rubric_judge
 
 WORDS = 150
@@ -150,3 +153,26 @@ def test_lm_eval_and_texts_of_a_file_are_judged_without_their_thoughts(tmp_path:
     row = json.loads(out.read_text())
     assert (row["score"], row["response"]) == (CALM_SCORE, text)
     assert not math.isnan(row["score"])
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(), min_size=1, max_size=60), st.text(st.characters(), max_size=60))
+@example("</script><script>alert(1)//", "\ud83d half \u2028 <!--")
+def test_any_text_goes_through_judge_report_and_page_and_changes_no_other_row(
+    mock_model: Callable[..., Any], tmp_path: Path, prompt: str, text: str
+) -> None:
+    log = run(lambda _: CALM, mock_model, levels="low")
+    [sample, *others] = log.samples or []
+    expected = {str(one.id): one.output.completion for one in others}
+    sample.output = ModelOutput.from_content("student", f"{SHOUT} {text}")
+    sample.input = [ChatMessageSystem(content=prompt), ChatMessageUser(content=prompt)]
+    scored = inspect_score(log, rubric_judge("measured"), action="overwrite", display="none")
+    path = str(tmp_path / "odd.eval")
+    write_eval_log(scored, path)
+    judged = read_run(path)
+    write_report([judged], tmp_path)
+    rows = judged.frame.set_index("sample_id")
+    assert rows.loc[list(expected), "response"].to_dict() == expected
+    assert set(rows.loc[list(expected), "score"]) == {CALM_SCORE}
+    assert 0 <= rows.loc[str(sample.id), "score"] <= 100
+    (tmp_path / "report.html").read_text(encoding="utf-8")
