@@ -67,8 +67,9 @@ def weighted_kappa(table: Table, weights: Floats) -> Floats:
 def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b, -1 to 1, of asked level and score; within rubric, then averaged.
 
-    tau-b corrects for the many ties of a three-level truth. nan if a rubric has one level or one score only. A pair of
-    levels is discordant where one of the two has no response.
+    It cannot reach 1: with three equally frequent levels and scores without ties its ceiling is sqrt(2/3) = .816, since
+    tau-b does not leave out pairs that are tied in one variable only. nan if a rubric has one level or one score only.
+    A pair of levels is discordant where one of the two has no response.
     """
     return _within_rubrics(table, weights, lambda part: tau_b(part, weights))
 
