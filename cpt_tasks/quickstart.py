@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RUBRICS = "explain_examples,film_rococo,persona_old_sailor"  # what is said, how, and as whom
 MEASURED, MEASURED_RUBRICS = "measured", "broadcast,field_notes,labyrinth"
 USER_PROMPTS = 2  # of each rubric and level
+LOCAL_MAX_TOKENS = 300  # a response; inspect's 2048 would take a small machine an hour
 COLUMNS = {"macro_accuracy": "accuracy", "order_accuracy": "order accuracy", "kendall_tau_b": "tau-b"}
 
 
@@ -59,6 +60,7 @@ def quickstart_command(model: str, judge: str, arguments: dict[str, Any], out: P
             log_dir=str(out / "logs"),
             log_dir_allow_dirty=True,
             log_buffer=1,  # every response is kept as soon as it is judged
+            max_tokens=LOCAL_MAX_TOKENS if model.startswith("hf/") else None,
             retry_attempts=1,
         )
         if log.status != "success":
