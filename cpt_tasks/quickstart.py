@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from judges.cost import forecast, load_prices, total_usd
+from judges.cost import CHARACTERS_PER_TOKEN, forecast, load_prices, total_usd
 from judges.model import DEFAULT_JUDGE, DEFAULT_STORE
 from model_calls.commands import model_args
 from model_calls.errors import clear_errors
@@ -93,7 +93,7 @@ def _models(model: str, arguments: dict[str, Any], judge: str) -> "tuple[Model, 
 def _cost_lines(model: str, judge: str, rubrics: str) -> list[str]:
     """Calls, tokens and US dollars of the model, of its judge and of both."""
     from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid
-    from cpt_tasks.judge_logs.spend import CHARACTERS_PER_TOKEN, RESPONSE_TOKENS, judging_forecast, planned_texts
+    from cpt_tasks.judge_logs.spend import RESPONSE_TOKENS, judging_forecast, planned_texts
 
     samples = adherence_grid(rubrics, limit_per_cell=USER_PROMPTS)
     characters = sum(len(turn.text) for sample in samples for turn in sample.input if not isinstance(turn, str))

@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat
 from rubrics.load import read_yaml
 
 PRICES_FILE = Path(__file__).parent / "prices.yaml"
+# guesses, for forecasts
+CHARACTERS_PER_TOKEN = 4
+CRITERION_TOKENS = 60  # output for a criterion of a verdict, or its holistic score
+THINKING_TOKENS = 300  # per verdict, billed as output, at low effort
 
 
 class Price(BaseModel):
@@ -83,6 +87,11 @@ def cost_usd(model: str, usage: Mapping[str, int], batch: bool = False, prices: 
         "input_tokens_cache_read": price.cache_read,
     }
     return sum(usage.get(kind, 0) * usd for kind, usd in per_million.items()) / 1e6 * (prices.batch if batch else 1)
+
+
+def verdict_tokens(n_criteria: int) -> int:
+    """Output tokens that a verdict on so many criteria is guessed to take, thinking included."""
+    return CRITERION_TOKENS * (n_criteria + 1) + THINKING_TOKENS
 
 
 def forecast(

@@ -17,17 +17,14 @@ from inspect_ai.log import EvalSample
 from cpt_tasks.judge_logs.texts import Text
 from cpt_tasks.report.logs import find_logs, read_log_file
 from judges import judge_call, judge_messages, judge_model
-from judges.cost import Forecast, Prices, forecast
+from judges.cost import CHARACTERS_PER_TOKEN, Forecast, Prices, forecast, verdict_tokens
 from judges.judgment import is_no_response
 from model_calls import open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
 from model_calls.visible import answer_of
 from rubrics import Rubric, load_rubrics
 
-CHARACTERS_PER_TOKEN = 4
 RESPONSE_TOKENS = 300  # of a response that is still to come
-CRITERION_TOKENS = 60  # output for a criterion of a verdict, or its holistic score
-THINKING_TOKENS = 300  # per verdict, billed as output; a guess for low effort
 POLL_SECONDS = 30.0  # between two looks at the batches
 
 
@@ -107,7 +104,7 @@ def judging_forecast(
     """Calls, tokens and cost of judging texts so many times, as if nothing were read from a provider's cache."""
     asked = [judge_messages(text.rubric, text.user_prompt, text.response) for text in texts]
     tokens_in = sum(len(message.text) for messages in asked for message in messages) / CHARACTERS_PER_TOKEN
-    tokens_out = sum(CRITERION_TOKENS * (len(text.rubric.criteria) + 1) + THINKING_TOKENS for text in texts)
+    tokens_out = sum(verdict_tokens(len(text.rubric.criteria)) for text in texts)
     per_call = (tokens_in / max(1, len(texts)), tokens_out / max(1, len(texts)))
     return forecast(len(texts) * repeats, *per_call, model, batch, prices)
 

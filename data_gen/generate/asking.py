@@ -14,12 +14,11 @@ import anyio
 import click
 
 from data_gen.generate.rows import Asked
-from judges.cost import cost_usd
+from judges.cost import CHARACTERS_PER_TOKEN, cost_usd
 from model_calls import CallStore, Reply, ask
 from model_calls.errors import was_cut_off
 from model_calls.visible import visible
 
-CHARACTERS_PER_TOKEN = 4
 CALLS_PER_ROUND = 20_000  # whose bodies are in memory at once, when asking in batches
 POLL_SECONDS = 30.0
 AFFORDABLE_SECONDS = 0.1  # between looks at whether the budget has room again

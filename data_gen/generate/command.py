@@ -13,12 +13,12 @@ from typing import Any
 
 import click
 
-from data_gen.generate.asking import CHARACTERS_PER_TOKEN, Asking
+from data_gen.generate.asking import Asking
 from data_gen.generate.questions import questions, read_prompts
 from data_gen.generate.rows import Asked, asked_of, lines_of, outcomes, save
 from data_gen.generate.teachers import MAX_TOKENS, Teacher, teacher_of
 from data_gen.responses import CONTROL
-from judges.cost import cost_usd, load_prices
+from judges.cost import CHARACTERS_PER_TOKEN, cost_usd, load_prices
 from model_calls import CallStore, open_store
 from model_calls.commands import model_args
 from model_calls.errors import clear_errors

@@ -34,7 +34,7 @@ from judges import (
     judge_hash,
     judge_model,
 )
-from judges.cost import cost_usd, load_prices
+from judges.cost import CHARACTERS_PER_TOKEN, cost_usd, load_prices, verdict_tokens
 from judges.measured import MEASURES_VERSION
 from judges.prompts import PROMPT_VERSION, prompt_hash
 from model_calls.errors import clear_errors
@@ -51,9 +51,6 @@ VERIFICATION = "verification.json"
 ANY_LANGUAGE = "any"
 OPTIONS = ("keep", "best_of", "near", "language")
 VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
-CHARACTERS_PER_TOKEN = 4
-CRITERION_TOKENS = 60  # of a verdict, per criterion; as in `cpt judge forecast`
-THINKING_TOKENS = 300  # at low effort; a guess, billed as output
 
 
 @click.command(name="verify", context_settings={"show_default": True})
@@ -185,7 +182,7 @@ def _forecast(rows: Iterable[TeacherResponse], checks: Checks, model: "Model", s
         if call.key not in store and call.key not in new:
             new.add(call.key)
             characters += sum(len(message.text) for message in call.messages)
-            output += CRITERION_TOKENS * (len(rubric.criteria) + 1) + THINKING_TOKENS
+            output += verdict_tokens(len(rubric.criteria))
     usage = {"input_tokens": characters // CHARACTERS_PER_TOKEN, "output_tokens": output}
     cost = cost_usd(str(model), usage)
     price = "price unknown" if cost is None else f"{cost:.2f} USD"
