@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RUBRICS = "explain_examples,film_rococo,persona_old_sailor"  # what is said, how, and as whom
 MEASURED, MEASURED_RUBRICS = "measured", "broadcast,field_notes,labyrinth"
 USER_PROMPTS = 2  # of each rubric and level
-LOCAL_MAX_TOKENS = 300  # a response; inspect's 2048 would take a small machine an hour
+LOCAL_MAX_TOKENS = 300  # of a response, as in the forecast; inspect's default is 2048
 COLUMNS = {"macro_accuracy": "accuracy", "order_accuracy": "order accuracy", "kendall_tau_b": "tau-b"}
 
 

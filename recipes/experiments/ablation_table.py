@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from string import Template
 
 import pandas as pd
 import scipy
@@ -31,8 +32,8 @@ FOOT = """\
 Flags of each objective: `FLAGS_*` in `recipes/experiments/ablation.mk`; `start` is the model that all begin from;
 `trl_dpo` is TRL's own command on the same file. Commands and times: `*/stages.json`.
 
-The runs of `tiny` kept no logs, so an answer that is none (1% to 8% of them) still counts there with a score of 0, in
-the low band: macro accuracy is up to 0.02 too high, that of `twins` by 0.01.
+The runs of `tiny` kept no logs, so an answer that is none still counts there with a score of 0, in the low band. Mean
+over seeds of what that adds to macro accuracy: $added.
 """
 
 
@@ -48,6 +49,16 @@ def values_of(folder: Path) -> pd.DataFrame:
     }
     rows = {(name, one): task["metrics"][one] for name, task in tasks.items() for one in STATISTICS}
     return pd.DataFrame(rows, dtype=float).T
+
+
+def added_by_no_response(folder: Path) -> dict[str, float]:
+    """What answers that are none add to the macro accuracy of each variant of a run by the rule of version 0.1.
+
+    They count as hits at level low, which is a third of the cells.
+    """
+    models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
+    lows = {model["name"]: model["by_level"]["low"] for model in models}
+    return {name: low["no_response"] / low["n"] / 3 for name, low in lows.items()}
 
 
 def compared(folder: Path, variant: str) -> dict[tuple[str, str], dict[str, float]]:
@@ -101,7 +112,9 @@ def main() -> None:
         steps = stages[REFERENCE]["command"].partition("--max_steps ")[2].split()[0]
         seeds = ", ".join(folder.name.split("-")[1] for folder in runs)
         text += [f"## {student}: {steps} steps of 4 pairs, seed {seeds}\n", table_of(list(runs)) + "\n"]
-    report = "\n".join([*text, FOOT])
+    added = pd.DataFrame([added_by_no_response(folder) for folder in folders if folder.name.startswith("tiny-")]).mean()
+    shown = ", ".join(f"`{name}` {value:.3f}" for name, value in added.items())
+    report = "\n".join([*text, Template(FOOT).substitute(added=shown)])
     (RESULTS / "report.md").write_text(report, encoding="utf-8")
     print(report)
 
