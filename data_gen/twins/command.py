@@ -8,7 +8,7 @@ What may train is read (`inputs.py`), paired and split (`pairing.py`), written (
 import hashlib
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ import click
 import numpy as np
 import polars as pl
 
-from data_gen.responses import Problems, iter_responses
+from data_gen.responses import Problems, TeacherResponse, iter_responses, write_jsonl
 from data_gen.twins.card import CARD, count_cells, count_twins, say_cells, write_card
 from data_gen.twins.files import preference_rows, write_preferences
 from data_gen.twins.human_ratings import responses_from_ratings
@@ -35,6 +35,7 @@ from data_gen.twins.pairing import (
     split_twins,
     train_wordings,
 )
+from data_gen.twins.paper import responses_of_paper
 from data_gen.twins.same_level import pair_within_levels
 from model_calls.errors import clear_errors
 from rubrics import Rubric, ScoreLevel, load_rubrics
@@ -45,6 +46,7 @@ FORMATS = {"jsonl": ("jsonl",), "parquet": ("parquet",), "both": ("jsonl", "parq
 # the chance that two twins share 12 hex digits is 2e-5 with this many; with 16 digits, 3e-6 with ten million
 MAX_TWINS_OF_SHORT_IDS = 100_000
 NO_LEVELS = "none"
+PAPER_RESPONSES = "responses.jsonl"  # in the folder of the result
 LEVEL_PAIRS = {f"{low}:{high}": (low, high) for low, high in ((LOW, MODERATE), (MODERATE, HIGH), (LOW, HIGH))}
 
 
@@ -76,6 +78,9 @@ _RATINGS = click.FloatRange(0, 1e6, min_open=True)
     "--responses", **_INPUTS, help="Verified responses (JSONL), repeatable. Without ratings: those of the seed."
 )
 @click.option("--from-ratings", **_INPUTS, help="Responses rated by people (JSONL), to be paired as well, repeatable.")
+@click.option(
+    "--from-paper", metavar="FILE|ID", help="The paper's released responses: JSONL, Parquet, or id on the hub."
+)
 @click.option("--max-rating", default=4.0, type=_RATINGS, help="Top of the scale of ratings, which begins at 0.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.")
 @click.option(
@@ -99,9 +104,6 @@ _RATINGS = click.FloatRange(0, 1e6, min_open=True)
 @click.option("--seed", default=42, type=click.IntRange(0), help="Seed of every draw.")
 @clear_errors()
 def twins_command(
-    responses: tuple[Path, ...],
-    from_ratings: tuple[Path, ...],
-    max_rating: float,
     out: Path,
     rubrics: tuple[str, ...],
     eval_prompts: int,
@@ -109,7 +111,7 @@ def twins_command(
     licence: str | None,
     limit: int,
     seed: int,
-    **pairing: Any,
+    **options: Any,
 ) -> None:
     """Make role-swapped preference pairs, split into train and eval, ready for DPO.
 
@@ -117,29 +119,26 @@ def twins_command(
     chosen and rejected swap with the system prompt. --same-level adds pairs under one system prompt. OUT gets train and
     eval files, a dataset card and a manifest.
     """
-    if not (pairing["level_pairs"] or pairing["same_level"]):
-        raise click.UsageError(f"--level-pairs {NO_LEVELS} makes no twins, expected --same-level N beside it")
-    responses = responses or (() if from_ratings else (DEFAULT_RESPONSES,))
+    _check(options)
     asked = {rubric.id: rubric for selection in rubrics for rubric in load_rubrics(selection)}
     known = {rubric.id: rubric for rubric in load_rubrics("all")} | asked
     wanted = {name: rubric for name, rubric in asked.items() if rubric.split != "heldout"}
     train = train_wordings(wanted.values())
     problems, rng = Problems(), np.random.default_rng(seed)
-    inputs = [_about_input(path) for path in (*responses, *from_ratings)]
+    rows, inputs = _sources(options, known, problems, out)
     lines = sum(about["rows"] or 0 for about in inputs)
-    rated = responses_from_ratings(from_ratings, known, problems, max_rating)
-    rows = chain(iter_responses(responses, known, problems), rated)
+    take = {"any_band": bool(options["same_level"]), "unjudged": bool(options["from_paper"])}
     with TemporaryDirectory() as folder:
         with click.progressbar(rows, lines, "reading", file=sys.stderr, update_min_steps=1 + lines // 200) as shown:
-            read = read_responses(shown, wanted, problems, Path(folder), any_band=bool(pairing["same_level"]))
+            read = read_responses(shown, wanted, problems, Path(folder), **take)
         _say_left_out(read.passed_over, problems)
-        twins = _pair(read.frame, train, rng, seed, pairing)
+        twins = _pair(read.frame, train, rng, seed, options)
         by_file = split_twins(twins, eval_prompts, rng)
         splits = {name: first_twins(split, limit, rng) for name, split in by_file.items()}
         splits = {name: split for name, split in splits.items() if len(split)}
         files = _write(splits, read, train, out, FORMATS[format])
     manifest = {"command": _portable(sys.argv[1:], out), "seed": seed, "inputs": inputs, "files": files}
-    about_pairs = _about_pairs(splits, read, wanted, licence or ("other" if from_ratings else None))
+    about_pairs = _about_pairs(splits, read, wanted, licence or _licence(options))
     manifest |= about_pairs | {
         "skipped": dict(sorted(problems.counts.items())),
         "left_out": dict(sorted(read.passed_over.items())),
@@ -148,9 +147,45 @@ def twins_command(
     for file, about in files.items():
         pairs = f"{about['same_level']} pairs within a level, " if "same_level" in about else ""
         click.echo(f"{out / file}: {about['twins']} twins, {pairs}{about['rows']} rows")
-    if pairing["same_level"]:
+    if options["same_level"]:
         click.echo(say_cells(about_pairs["same_level"]))
     click.echo(f"{out / CARD}: what is in them and how they were made")
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Refuses options that do not go together."""
+    if not (options["level_pairs"] or options["same_level"]):
+        raise click.UsageError(f"--level-pairs {NO_LEVELS} makes no twins, expected --same-level N beside it")
+    if options["from_paper"]:
+        for name in ("responses", "from_ratings", "same_level", "min_gap"):
+            if options[name]:
+                flag = name.replace("_", "-")
+                raise click.UsageError(
+                    f"--from-paper and --{flag} do not go together, since the paper's responses have no scores; judge "
+                    f"OUT/{PAPER_RESPONSES} with `cpt verify`, and give the result as --responses"
+                )
+
+
+def _sources(
+    options: Mapping[str, Any], known: Mapping[str, Rubric], problems: Problems, out: Path
+) -> tuple[Iterator[tuple[str, TeacherResponse]], list[dict[str, Any]]]:
+    """The rows of all inputs, and what is said of each; those of the paper are written to OUT as responses too."""
+    if source := options["from_paper"]:
+        rows = list(responses_of_paper(source, known, problems))
+        write_jsonl(out / PAPER_RESPONSES, (row for _, row in rows))
+        name = Path(source).name if Path(source).is_file() else source
+        return iter(rows), [_about_input(out / PAPER_RESPONSES) | {"name": name}]
+    ratings = options["from_ratings"]
+    responses = options["responses"] or (() if ratings else (DEFAULT_RESPONSES,))
+    rated = responses_from_ratings(ratings, known, problems, options["max_rating"])
+    return chain(iter_responses(responses, known, problems), rated), [
+        _about_input(path) for path in (*responses, *ratings)
+    ]
+
+
+def _licence(options: Mapping[str, Any]) -> str | None:
+    """That of responses which others wrote and released, until the user says which; None for our own."""
+    return "other" if options["from_ratings"] or options["from_paper"] else None
 
 
 def _say_left_out(passed_over: Mapping[str, int], problems: Problems) -> None:

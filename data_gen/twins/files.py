@@ -62,6 +62,7 @@ def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFram
         how="left",
         maintain_order="left",
     )
+    scores = [pl.col(f"score_{chosen}").alias("score_chosen"), pl.col(f"score_{rejected}").alias("score_rejected")]
     return asked.select(
         pl.concat_list(_message("system", "system"), _message("user", "user_prompt")).alias("prompt"),
         pl.concat_list(_message("assistant", f"response_{chosen}")).alias("chosen"),
@@ -69,8 +70,7 @@ def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFram
         *("pair_id", "rubric"),
         pl.col(f"level_{chosen}").cast(pl.String).alias("level"),
         pl.col(f"level_{rejected}").cast(pl.String).alias("rejected_level"),
-        pl.col(f"score_{chosen}").alias("score_chosen"),
-        pl.col(f"score_{rejected}").alias("score_rejected"),
+        *([] if asked["score_first"].has_nulls() else scores),
         *("user_prompt_id", "teacher", "wording"),
         *(["kind"] if "kind" in asked.columns else []),
     )

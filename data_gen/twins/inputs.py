@@ -16,6 +16,7 @@ from data_gen.responses import CONTROL, Problems, TeacherResponse, find_unfit_te
 from rubrics import Rubric, ScoreLevel, all_user_prompts
 
 ROWS_PER_PART = 5_000
+UNJUDGED = "none, the level is the one asked for"
 LEVELS = pl.Enum([level.value for level in ScoreLevel])
 _NUMBERS: dict[str, Any] = {
     "row": pl.UInt32,
@@ -55,6 +56,7 @@ def read_responses(
     problems: Problems,
     folder: Path,
     any_band: bool = False,
+    unjudged: bool = False,
 ) -> Responses:
     """The responses that may train.
 
@@ -64,9 +66,10 @@ def read_responses(
         problems: Where responses that may not train are named.
         folder: Where they are kept, as long as the result is in use.
         any_band: Whether those out of the band of their level are read too.
+        unjudged: Whether those without a judgment are read too, as in band and with the score None.
     """
     passed_over = Counter[str]()
-    kept = _kept(rows, _Checks(rubrics, any_band), problems, passed_over)
+    kept = _kept(rows, _Checks(rubrics, any_band, unjudged), problems, passed_over)
     parts = iter(lambda: list(islice(kept, ROWS_PER_PART)), [])
     for number, part in enumerate(chain([[]], parts)):  # the first is empty, so that there is one
         table = pl.DataFrame(part, schema=_NUMBERS | _TEXTS, orient="row")
@@ -89,10 +92,11 @@ def _kept(
         if problem := checks.problem(row):
             problems.add(problem[0], f"{where}: {problem[1]}")
             continue
-        assert row.judgment is not None  # the checks looked
-        judge = f"{row.judgment.judge}, prompt version {row.judgment.prompt_version}"
-        about = (row.rubric, str(row.level), row.judgment.score, row.user_prompt_id, checks.first_id(row), row.teacher)
-        in_band = ScoreLevel.of(row.judgment.score) is row.level
+        judged = row.judgment
+        judge = f"{judged.judge}, prompt version {judged.prompt_version}" if judged else UNJUDGED
+        score = judged.score if judged else None
+        about = (row.rubric, str(row.level), score, row.user_prompt_id, checks.first_id(row), row.teacher)
+        in_band = judged is None or ScoreLevel.of(judged.score) is row.level
         yield (count, *about, judge, row.wording, in_band, row.id, row.user_prompt, row.response)
         count += 1
 
@@ -100,9 +104,9 @@ def _kept(
 class _Checks:
     """Whether a response may train; a prompt id keeps the text it came with first."""
 
-    def __init__(self, rubrics: Mapping[str, Rubric], any_band: bool) -> None:
+    def __init__(self, rubrics: Mapping[str, Rubric], any_band: bool, unjudged: bool) -> None:
         self.rubrics = rubrics
-        self._any_band = any_band
+        self._any_band, self._unjudged = any_band, unjudged
         self._test_prompts = all_user_prompts("test")
         self._test_texts = {_normalised(text) for text in self._test_prompts.values()}
         self._text_of: dict[str, int] = {}  # hashes: a million whole texts would not fit
@@ -119,9 +123,9 @@ class _Checks:
         if not self.rubrics[row.rubric].system_prompts:
             fix = "write them with `cpt rubric prompts`"
             return "no_system_prompts", f"rubric {row.rubric!r} has no system prompts, expected some per level; {fix}"
-        if row.judgment is None:
+        if row.judgment is None and not self._unjudged:
             return "not_verified", "has no judgment, expected one; run `cpt verify` on the file first"
-        if not self._any_band and ScoreLevel.of(row.judgment.score) is not row.level:
+        if row.judgment and not self._any_band and ScoreLevel.of(row.judgment.score) is not row.level:
             return "out_of_band", f"scored {row.judgment.score:g}, expected the band of {row.level}"
         text = hash(row.user_prompt)
         if self._text_of.setdefault(row.user_prompt_id, text) != text:

@@ -57,7 +57,9 @@ def pair_responses(
         lows = frame.filter(pl.col("level") == lower.value)
         highs = frame.filter(pl.col("level") == higher.value).select("cell", "place", "row", "level", "score")
         pairs = lows.join(highs, on=["cell", "place"], suffix="_second")
-        parts.append(pairs.filter(pl.col("score_second") - pl.col("score") >= min_gap).with_columns(number=number))
+        if min_gap:
+            pairs = pairs.filter(pl.col("score_second") - pl.col("score") >= min_gap)
+        parts.append(pairs.with_columns(number=number))
     return (
         pl.concat(parts)
         .sort("cell", "number", "row")
