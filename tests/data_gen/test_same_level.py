@@ -1,4 +1,4 @@
-"""Pairs within a level: which are made, worked out by hand, whole rows, what is counted, and the chain to them."""
+"""Pairs within a level: which are made, worked out by hand, whole rows, and what is counted."""
 
 import hashlib
 import json
