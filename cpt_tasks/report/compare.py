@@ -25,7 +25,7 @@ from cpt_tasks.statistics.paired import holm, least_p_note, paired_differences
 from judges.interval import NAN, cluster_note, jsonable
 from rubrics.files import write_whole
 
-SCHEMA = 3
+SCHEMA = 2
 N_PERMUTATIONS = 10_000
 CELL = ["rubric", "level", "user_prompt_id", "wording", "epoch"]
 

@@ -103,7 +103,7 @@ def test_the_command_prints_a_table_and_writes_what_it_says(base: str, tuned: st
     assert "| accuracy " in done.stdout
     assert "| +0.667 " in done.stdout
     result = json.loads((out / "compare.json").read_text())
-    assert (result["schema"], result["run"]["judge"]) == (3, "measured")
+    assert (result["schema"], result["run"]["judge"]) == (2, "measured")
     written = "".join((out / name).read_text() for name in ("compare.md", "compare.json", "command.txt"))
     assert written.startswith(done.stdout)
     assert str(Path(base).parent) not in written
