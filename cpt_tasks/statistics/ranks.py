@@ -41,6 +41,15 @@ def tau_b_ceiling(table: Table, weights: Floats) -> Floats:
     return ratio(in_level, np.sqrt(in_level * pairs))
 
 
+def attainable_tau_b(table: Table, weights: Floats) -> Floats:
+    """The highest `tau_b` that the ties of these levels and scores leave room for: (n_weightings,).
+
+    <level, score> is at most the smaller of <level, level> and <score, score>.
+    """
+    _, in_level, in_score = _order_products(table, weights, same_prompt=False)
+    return np.sqrt(ratio(np.minimum(in_level, in_score), np.maximum(in_level, in_score)))
+
+
 def somers_d(table: Table, weights: Floats) -> Floats:
     """Somers' d of score given level, over the pairs of `tau_b` whose levels differ: (n_weightings,).
 

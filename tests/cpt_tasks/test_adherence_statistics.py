@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score, recall_score
 
 from cpt_tasks.benchmarks.rubric_adherence import statistics as metrics
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
-from cpt_tasks.statistics.table import table_of
+from cpt_tasks.statistics.table import estimates_of, table_of
 from rubrics import ScoreLevel
 
 NAN = math.nan
@@ -345,3 +345,23 @@ def test_a_constant_offset_has_slope_1_and_is_the_intercept() -> None:
     ]
     assert metrics.calibration_slope(frame(rows)) == pytest.approx(1)
     assert metrics.calibration_intercept(frame(rows)) == pytest.approx(-20)
+
+
+def test_the_intervals_of_tau_b_and_rho_end_where_the_ties_leave_no_room() -> None:
+    # eight prompts in perfect order, some scores tied: the order is as sure as eight prompts make it, and no surer
+    scores = {LOW: [10, 10, 20, 30], MODERATE: [50, 60, 60, 70], HIGH: [95, 96, 97, 98]}
+    data = frame(
+        {"level": level, "user_prompt_id": f"p{number}", "score": scores[level][number % 4]}
+        for level in ScoreLevel
+        for number in range(8)
+    )
+    estimates = estimates_of(data, STATISTICS)
+    untied = data.assign(score=[level * 100 + n for n, level in enumerate(data["level"].map(list(ScoreLevel).index))])
+    for name in ("kendall_tau_b", "spearman_rho"):
+        estimate = estimates[name]
+        assert STATISTICS[f"{name}_ceiling"](data) == pytest.approx(STATISTICS[name](untied))
+        assert estimate.value > STATISTICS[name](untied)
+        assert estimate.ci_high == pytest.approx(estimate.value)
+        # Wilson of 8 of 8 on [-1, value]: t(7) = 2.364624
+        assert (estimate.ci_low + 1) / (estimate.value + 1) == pytest.approx(8 / (8 + 2.364624**2), abs=1e-6)
+    assert estimates["somers_d"].ci_high == 1

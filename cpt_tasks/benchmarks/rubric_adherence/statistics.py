@@ -80,7 +80,21 @@ def somers_d(table: Table, weights: Floats) -> Floats:
     return within_rubrics(table, weights, lambda part: ranks.somers_d(part, weights))
 
 
-@statistic((-1, 1), misses=True)
+def _attainable_tau_b(table: Table) -> float:
+    ones = np.ones((1, table.n_clusters))
+    return float(within_rubrics(table, ones, lambda part: ranks.attainable_tau_b(part, ones))[0])
+
+
+def _attainable_rho(table: Table) -> float:
+    ones = np.ones((1, table.n_clusters))
+
+    def in_order(part: Table) -> Floats:
+        return ranks.spearman(part, ones, np.sort(part.level), np.sort(part.score), N_LEVELS)
+
+    return float(within_rubrics(table, ones, in_order)[0])
+
+
+@statistic((-1, 1), misses=True, attainable=_attainable_tau_b)
 def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b, -1 to 1, of asked level and score; within rubric, then averaged.
 
@@ -116,7 +130,7 @@ def kendall_tau_b_given_length(table: Table, weights: Floats) -> Floats:
     return within_rubrics(table, weights, given_length)
 
 
-@statistic((-1, 1))
+@statistic((-1, 1), attainable=_attainable_rho)
 def spearman_rho(table: Table, weights: Floats) -> Floats:
     """Spearman's rho, -1 to 1, of asked level and score (mean ranks for ties); within rubric, then averaged.
 
