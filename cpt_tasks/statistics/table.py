@@ -71,8 +71,8 @@ class Statistic:
 
     Attributes:
         bounds: The lowest and highest value it can take; None for one without bounds.
-        attainable: From a table to the highest value that its levels and its ties of scores leave room for; None where
-            that is the upper bound.
+        attainable: From a table and weights of 1 to the highest value that its ties of levels and scores leave room for;
+            None where that is the upper bound.
         has_interval: False for a number that data do not make uncertain.
         misses: Whether rows without a response count, as misses; otherwise they are left out.
     """
@@ -83,7 +83,7 @@ class Statistic:
         bounds: Bounds | None,
         has_interval: bool,
         misses: bool,
-        attainable: Callable[[Table], float] | None,
+        attainable: Callable[[Table, Floats], Floats] | None,
     ) -> None:
         self._function = function
         self.bounds = bounds
@@ -107,12 +107,13 @@ class Statistic:
 
     def estimate(self, table: Table) -> Estimate:
         """The value with its 95% interval, see `judges.interval`."""
-        values = self.weighted(table, leave_one_out(table.n_clusters))
+        weights = leave_one_out(table.n_clusters)
+        values = self.weighted(table, weights)
         if not self.has_interval:
             return Estimate(float(values[0]))
         bounds = self.bounds
         if bounds and self.attainable:
-            bounds = (bounds[0], self.attainable(self._rows(table)))
+            bounds = (bounds[0], float(self.attainable(self._rows(table), weights[:1])[0]))
         return jackknife(values, bounds)
 
     def _rows(self, table: Table) -> Table:
@@ -124,7 +125,7 @@ def statistic(
     *,
     has_interval: bool = True,
     misses: bool = False,
-    attainable: Callable[[Table], float] | None = None,
+    attainable: Callable[[Table, Floats], Floats] | None = None,
 ) -> Callable[[Callable[[Table, Floats], Floats]], Statistic]:
     """Decorates `f(table, weights)` with the attributes of the statistic."""
     return lambda function: Statistic(function, bounds, has_interval, misses, attainable)

@@ -80,18 +80,15 @@ def somers_d(table: Table, weights: Floats) -> Floats:
     return within_rubrics(table, weights, lambda part: ranks.somers_d(part, weights))
 
 
-def _attainable_tau_b(table: Table) -> float:
-    ones = np.ones((1, table.n_clusters))
-    return float(within_rubrics(table, ones, lambda part: ranks.attainable_tau_b(part, ones))[0])
+def _attainable_tau_b(table: Table, ones: Floats) -> Floats:
+    return within_rubrics(table, ones, lambda part: ranks.attainable_tau_b(part, ones))
 
 
-def _attainable_rho(table: Table) -> float:
-    ones = np.ones((1, table.n_clusters))
-
-    def in_order(part: Table) -> Floats:
+def _attainable_rho(table: Table, ones: Floats) -> Floats:
+    def of_sorted(part: Table) -> Floats:
         return ranks.spearman(part, ones, np.sort(part.level), np.sort(part.score), N_LEVELS)
 
-    return float(within_rubrics(table, ones, in_order)[0])
+    return within_rubrics(table, ones, of_sorted)
 
 
 @statistic((-1, 1), misses=True, attainable=_attainable_tau_b)
