@@ -71,7 +71,7 @@ class Statistic:
 
     Attributes:
         bounds: The lowest and highest value it can take; None for one without bounds.
-        attainable: From a table and weights of 1 to the highest value that its ties of levels and scores leave room for;
+        attainable: From a table and weights of 1 to the highest value that its ties of levels and scores allow;
             None where that is the upper bound.
         has_interval: False for a number that data do not make uncertain.
         misses: Whether rows without a response count, as misses; otherwise they are left out.
