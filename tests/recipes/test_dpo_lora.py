@@ -92,6 +92,7 @@ def test_manifest_and_card_say_what_made_the_adapter(here: Path) -> None:
     assert {kind: report["rows"] for kind, report in manifest["preflight"].items()} == {"train": 12, "eval": 4}
     assert manifest["precision"] == {"autocast": "none", "cpu_bf16_speedup": None}
     assert manifest["settings"]["dpo"]["bf16"] is False
+    assert (manifest["cpu_threads"], manifest["init_adapter"]) == (1, None)
     assert manifest["chat_template_repair"] is None
     assert manifest["base_model"]["weight_sha256"]["model.safetensors"] == sha256(Path("tiny/model.safetensors"))
     assert manifest["data"]["train"]["sha256"] == sha256(Path("train.jsonl"))
@@ -231,6 +232,32 @@ def test_killed_run_goes_on_to_the_same_adapter(here: Path, capsys: pytest.Captu
     go(**options, output_dir="whole")
     killed, whole = (load_file(f"{name}/adapter_model.safetensors") for name in ("killed", "whole"))
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
+
+
+def test_a_run_goes_on_from_an_adapter_and_that_is_the_reference_of_dpo(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"init_adapter": "out", "eval_strategy": "no", "save_steps": 1}
+    go(**options, output_dir="round", sft_epochs=0)
+    assert logged("round", "dpo", "loss")[0] == pytest.approx(0.6931, abs=1e-4)  # ln 2: the start is the reference
+    start, reference = (load_file(f"{name}/adapter_model.safetensors") for name in ("out", "round/checkpoint-1/ref"))
+    assert all(torch.equal(start[name], reference[name]) for name in start)
+    assert read_json("round/run_manifest.json")["init_adapter"] == {
+        "name": "out",
+        "sha256": sha256("out/adapter_model.safetensors"),
+    }
+    assert "- DPO on twins, 1 epochs, beta 0.1, from the adapter out\n" in Path("round/README.md").read_text()
+    # SFT goes on from it, too
+    go(**options, output_dir="tuned", num_train_epochs=0)
+    assert logged("tuned", "sft", "loss")[0] < logged("out", "sft", "loss")[-1]
+    # as a kill leaves it: the last checkpoint is not whole
+    shutil.copytree("round", "again")
+    for name in ("again/run_state.json", "again/checkpoint-3/trainer_state.json", "again/adapter_model.safetensors"):
+        Path(name).unlink()
+    go(**options, output_dir="again", sft_epochs=0)
+    assert "DPO stage goes on from again/checkpoint-2" in capsys.readouterr().err
+    again, whole = (load_file(f"{name}/adapter_model.safetensors") for name in ("again", "round"))
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
 
 
 def test_two_processes_train_the_same_losses_as_one(here: Path) -> None:
