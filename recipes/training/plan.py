@@ -39,6 +39,9 @@ class Plan:
             self.evaluation = load_pairs(script.eval_file, scored=dpo.score_offset != 0) if script.eval_file else None
         if self.evaluation is not None:
             check_split(self.train, self.evaluation)
+        self.pairs = "twins" if "pair_id" in self.train.column_names else "plain preference pairs"
+        if self.pairs != "twins":
+            self.shuffle_plain_pairs()
         self.tokenizer = read_tokenizer(dpo, model)
         settled = settle_template(self.tokenizer, script.repair_chat_template, script.enable_thinking)
         self.repair, self.template_date = settled
@@ -58,6 +61,14 @@ class Plan:
             dpo.model_init_kwargs = None
         stages = {"sft": self.sft, "dpo": dpo if trains_dpo(dpo) else None}
         self.configs = {name: config for name, config in stages.items() if config}  # of the stages that run
+
+    def shuffle_plain_pairs(self) -> None:
+        """Train on rows that have no `pair_id` as plain DPO does."""
+        path = portable(self.script.train_file)
+        if self.dpo.joint_weight:
+            raise RecipeError(f"{path}: has no column pair_id, expected twins: joint_weight needs them")
+        self.dpo.twin_batching = False
+        self.say(f"{path}: no column pair_id, so plain preference pairs: shuffled DPO, no twin metrics")
 
     def say(self, text: str) -> None:
         """Tell the user once, on stderr."""
@@ -128,8 +139,8 @@ def run_preflight(plan: Plan) -> dict[str, Any]:
 def stage_keys(plan: Plan) -> tuple[str, str]:
     """Settings keys of the SFT stage and of the whole run; paths enter as the hash of what they hold."""
     script = plan.script
-    data = {"train": sha256(script.train_file), "cpu_bf16": script.cpu_bf16}
-    data["init_adapter"] = (plan.init_adapter or {}).get("sha256")
+    start = (plan.init_adapter or {}).get("sha256")
+    data = {"train": sha256(script.train_file), "cpu_bf16": script.cpu_bf16, "init_adapter": start}
     model = plan.identity | {"name": None}
     model |= {name: value for name, value in plan.load_options.items() if name not in ("token", "device_map")}
     model |= {name: getattr(plan.model, name) for name in MODEL_KEYS} | {"chat_template": plan.tokenizer.chat_template}

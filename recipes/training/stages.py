@@ -33,7 +33,7 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
     trainer = None
     if "dpo" in plan.configs:
         trainer = run_dpo(plan)
-        phrases["dpo"] = f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"
+        phrases["dpo"] = f"DPO on {plan.pairs}, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"
         phrases["dpo"] += "" if plan.sft else begun
     if plan.is_main:
         if trainer is None:

@@ -22,7 +22,7 @@ from huggingface_hub.utils import filter_repo_objects
 from peft import PeftModel
 from recipe_runs import SETTINGS, go, make_workspace, read_json
 from safetensors.torch import load_file
-from tiny_model import make_rows, make_tokenizer
+from tiny_model import make_rows, make_tokenizer, write_rows
 from training import RecipeError
 from training.outputs import base_licence
 from training.run_files import last_checkpoint, portable_arguments, portable_values, sha256
@@ -258,6 +258,23 @@ def test_a_run_goes_on_from_an_adapter_and_that_is_the_reference_of_dpo(
     assert "DPO stage goes on from again/checkpoint-2" in capsys.readouterr().err
     again, whole = (load_file(f"{name}/adapter_model.safetensors") for name in ("again", "round"))
     assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+def test_plain_preference_pairs_train_as_shuffled_dpo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in make_rows(6)]
+    write_rows(Path("plain.jsonl"), rows)
+    options = {"train_file": "plain.jsonl", "eval_file": None, "eval_strategy": "no", "sft_epochs": 0}
+    go(**options, output_dir="plain")
+    assert "plain.jsonl: no column pair_id, so plain preference pairs: shuffled DPO, no" in capsys.readouterr().err
+    manifest = read_json("plain/run_manifest.json")
+    assert manifest["settings"]["dpo"]["twin_batching"] is False
+    assert not [name for name in read_json("plain/log_history.json")["dpo"][0] if "twins/" in name]
+    assert "- DPO on plain preference pairs, 1 epochs, beta 0.1\n" in Path("plain/README.md").read_text()
+    # the same rows as twins, shuffled, give the same losses
+    go(**options | {"train_file": "train.jsonl"}, output_dir="shuffled", twin_batching=False)
+    assert logged("plain", "dpo", "loss") == logged("shuffled", "dpo", "loss")
+    with pytest.raises(RecipeError, match="plain.jsonl: has no column pair_id, expected twins: joint_weight needs"):
+        go(**options, output_dir="refused", joint_weight=0.5)
 
 
 def test_two_processes_train_the_same_losses_as_one(here: Path) -> None:
