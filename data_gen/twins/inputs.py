@@ -26,6 +26,8 @@ _NUMBERS: dict[str, Any] = {
     "prompt": pl.String,
     "teacher": pl.String,
     "judge": pl.String,
+    "wording": pl.String,
+    "in_band": pl.Boolean,
 }
 _TEXTS: dict[str, Any] = {"id": pl.String, "user_prompt": pl.String, "response": pl.String}
 
@@ -35,9 +37,9 @@ class Responses:
     """The responses that may train, numbered from 0 (`row`) in the order they came.
 
     Attributes:
-        frame: `row, rubric, level, score, user_prompt_id, prompt, teacher, judge` (with the version of its prompt).
-            `prompt` is the id of the first user prompt with the same text but for case and white space: what must not
-            be parted between train and eval.
+        frame: `row, rubric, level, score, user_prompt_id, prompt, teacher, judge` (with the version of its prompt),
+            `wording` (what it was written under, or None) and `in_band`. `prompt` is the id of the first user prompt
+            with the same text but for case and white space: what must not be parted between train and eval.
         texts: On disk, `row, user_prompt_id, id, user_prompt, response`.
         passed_over: Responses that were not wanted, by "control" or the id of a rubric.
     """
@@ -48,7 +50,11 @@ class Responses:
 
 
 def read_responses(
-    rows: Iterable[tuple[str, TeacherResponse]], rubrics: Mapping[str, Rubric], problems: Problems, folder: Path
+    rows: Iterable[tuple[str, TeacherResponse]],
+    rubrics: Mapping[str, Rubric],
+    problems: Problems,
+    folder: Path,
+    any_band: bool = False,
 ) -> Responses:
     """The responses that may train.
 
@@ -57,9 +63,10 @@ def read_responses(
         rubrics: Rubrics whose responses are wanted, by id.
         problems: Where responses that may not train are named.
         folder: Where they are kept, as long as the result is in use.
+        any_band: Whether those out of the band of their level are read too.
     """
     passed_over = Counter[str]()
-    kept = _kept(rows, rubrics, problems, passed_over)
+    kept = _kept(rows, _Checks(rubrics, any_band), problems, passed_over)
     parts = iter(lambda: list(islice(kept, ROWS_PER_PART)), [])
     for number, part in enumerate(chain([[]], parts)):  # the first is empty, so that there is one
         table = pl.DataFrame(part, schema=_NUMBERS | _TEXTS, orient="row")
@@ -70,13 +77,13 @@ def read_responses(
 
 def _kept(
     rows: Iterable[tuple[str, TeacherResponse]],
-    rubrics: Mapping[str, Rubric],
+    checks: "_Checks",
     problems: Problems,
     passed_over: Counter[str],
 ) -> Iterator[tuple[Any, ...]]:
-    checks, count = _Checks(rubrics), 0
+    count = 0
     for where, row in rows:
-        if row.level == CONTROL or row.rubric not in rubrics:
+        if row.level == CONTROL or row.rubric not in checks.rubrics:
             passed_over[CONTROL if row.level == CONTROL else row.rubric] += 1
             continue
         if problem := checks.problem(row):
@@ -85,15 +92,17 @@ def _kept(
         assert row.judgment is not None  # the checks looked
         judge = f"{row.judgment.judge}, prompt version {row.judgment.prompt_version}"
         about = (row.rubric, str(row.level), row.judgment.score, row.user_prompt_id, checks.first_id(row), row.teacher)
-        yield (count, *about, judge, row.id, row.user_prompt, row.response)
+        in_band = ScoreLevel.of(row.judgment.score) is row.level
+        yield (count, *about, judge, row.wording, in_band, row.id, row.user_prompt, row.response)
         count += 1
 
 
 class _Checks:
     """Whether a response may train; a prompt id keeps the text it came with first."""
 
-    def __init__(self, rubrics: Mapping[str, Rubric]) -> None:
-        self._rubrics = rubrics
+    def __init__(self, rubrics: Mapping[str, Rubric], any_band: bool) -> None:
+        self.rubrics = rubrics
+        self._any_band = any_band
         self._test_prompts = all_user_prompts("test")
         self._test_texts = {_normalised(text) for text in self._test_prompts.values()}
         self._text_of: dict[str, int] = {}  # hashes: a million whole texts would not fit
@@ -107,12 +116,12 @@ class _Checks:
             return unfit
         if row.user_prompt_id in self._test_prompts or _normalised(row.user_prompt) in self._test_texts:
             return "test_prompt", f"answers the test prompt {row.user_prompt[:60]!r}, expected a train prompt"
-        if not self._rubrics[row.rubric].system_prompts:
+        if not self.rubrics[row.rubric].system_prompts:
             fix = "write them with `cpt rubric prompts`"
             return "no_system_prompts", f"rubric {row.rubric!r} has no system prompts, expected some per level; {fix}"
         if row.judgment is None:
             return "not_verified", "has no judgment, expected one; run `cpt verify` on the file first"
-        if ScoreLevel.of(row.judgment.score) is not row.level:
+        if not self._any_band and ScoreLevel.of(row.judgment.score) is not row.level:
             return "out_of_band", f"scored {row.judgment.score:g}, expected the band of {row.level}"
         text = hash(row.user_prompt)
         if self._text_of.setdefault(row.user_prompt_id, text) != text:
