@@ -101,9 +101,16 @@ class TwinDPOTrainer(DPOTrainer):
         """Arguments are DPOTrainer's."""
         super().__init__(*args, **kwargs)
         self.data_collator = functools.partial(collate, self.data_collator)
+        self._score_completions_only()
+
+    def _score_completions_only(self) -> None:
         for network in (self.model, self.ref_model):
             if network is not None:
                 score_completions_only(self.accelerator.unwrap_model(network))
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        self._score_completions_only()  # DPOTrainer's constructor calls this
+        return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         """Also numbers twins and, with `twin_batching`, puts them side by side: evaluation reads rows as they stand."""
@@ -180,6 +187,9 @@ def score_completions_only(model: Any) -> None:
     without `fused_lm_head`, on another device, or without any label go TRL's way.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if getattr(base, "scores_completions_only", False):
+        return
+    base.scores_completions_only = True
     fused_forward = base.forward
 
     @functools.wraps(type(base).forward)  # `generate` validates its keyword arguments against the signature

@@ -26,6 +26,7 @@ from tiny_model import make_rows, make_tokenizer, write_rows
 from training import RecipeError
 from training.outputs import base_licence
 from training.run_files import last_checkpoint, portable_arguments, portable_values, sha256
+from training.trainer import TwinDPOTrainer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cpt_tasks.check_adapter import check_adapter
@@ -258,6 +259,25 @@ def test_a_run_goes_on_from_an_adapter_and_that_is_the_reference_of_dpo(
     assert "DPO stage goes on from again/checkpoint-2" in capsys.readouterr().err
     again, whole = (load_file(f"{name}/adapter_model.safetensors") for name in ("again", "round"))
     assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+def test_reference_computed_once_gives_the_same_losses_and_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[int] = []
+    compute = TwinDPOTrainer.compute_ref_log_probs
+    spy = lambda self, *rest: (computed.append(len(rest)), compute(self, *rest))[1]  # noqa: E731
+    monkeypatch.setattr(TwinDPOTrainer, "compute_ref_log_probs", spy)
+    options = {"init_adapter": "out", "sft_epochs": 0, "num_train_epochs": 3, "precompute_ref_log_probs": True}
+    go(**options, output_dir="once")
+    assert len(computed) == 4  # twelve rows in batches of four, and the four of the evaluation; not three times
+    go(**options | {"precompute_ref_log_probs": False}, output_dir="every")
+    for name in ("loss", "eval_loss", "twins/sum_margin"):
+        assert logged("once", "dpo", name) == pytest.approx(logged("every", "dpo", name), abs=1e-5)
+    assert logged("once", "dpo", "loss")[0] == pytest.approx(0.6931, abs=1e-4)  # of the adapter, not of the base
+    for path in ("once/run_state.json", *Path("once").glob("checkpoint-9/trainer_state.json")):
+        Path(path).unlink()
+    computed.clear()
+    go(**options, output_dir="once")
+    assert not computed
 
 
 def test_plain_preference_pairs_train_as_shuffled_dpo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
