@@ -23,10 +23,13 @@ ASKED_ROUNDS := logs/$(RUN)/rounds
 NUMBERS := $(shell seq $(ROUNDS))
 
 # Flags of generation, of pairing and of training. At temperature 0.9 a cell has responses in and out of band.
-smoke_OWN := --rubrics broadcast --levels moderate --samples 2 --limit 48
+smoke_OWN := --rubrics labyrinth --levels low --limit 24
 full_OWN := --rubrics measured --samples 4
 OWN_RESPONSES ?= $(or $($(SIZE)_OWN),$(full_OWN))
-PAIRING ?= --same-level 2 --level-pairs none --eval-prompts $(if $(filter smoke,$(SIZE)),4,1)
+# An untrained student may have nothing in band: the twins of the teacher's texts, four of them, are trained on as well.
+smoke_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 2 --limit 4
+full_PAIRING := --same-level 2 --level-pairs none --eval-prompts 1
+PAIRING ?= $(or $($(SIZE)_PAIRING),$(full_PAIRING))
 smoke_ROUND := --max_steps 2
 full_ROUND := --max_steps -1 --num_train_epochs 1 --save_steps 20
 ROUND_TRAINING ?= --sft_epochs 0 $(or $($(SIZE)_ROUND),$(full_ROUND))
