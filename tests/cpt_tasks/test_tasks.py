@@ -189,6 +189,7 @@ def test_ids_are_what_they_were_when_logs_were_first_written(log: str, task: Cal
         ({"preset": "core"}, 432, 18),
         ({"preset": "full"}, 3888, 18),
         ({"preset": "paper"}, 288, 4),
+        ({"preset": "measured"}, 864, 12),
         # what is given wins over the preset
         ({"preset": "full", "rubrics": "reverie", "levels": "low", "limit_per_cell": 2}, 2 * 3, 1),
         ({"preset": "full", "rubrics": "reverie", "levels": "low", "wordings": 1}, 24, 1),
