@@ -14,7 +14,7 @@ _ASKING_WORD = re.compile(r"\b(who|whom|whose|what|which|where|when|why|how)\b",
 _DOUBLE = '"“”„‟«»'
 # 'single quotes' are taken for speech where a mark stands before the closing one, else they are apostrophes
 _QUOTATION = re.compile(
-    rf"[{_DOUBLE}][^{_DOUBLE}\n]*[A-Za-z][^{_DOUBLE}\n]*[{_DOUBLE}]"
+    rf"(?<!\d)[{_DOUBLE}][^{_DOUBLE}\n]*[A-Za-z][^{_DOUBLE}\n]*[{_DOUBLE}]"
     r"|(?<![A-Za-z0-9'])'(?=[A-Za-z])[^\n]*?[,.!?…—–-]'(?![A-Za-z])"
 )
 _PARENTHESIS = re.compile(r"\((?:[^()]|\([^()]*\))*\)")
@@ -106,15 +106,17 @@ def asking_words_per_100(text: str) -> float:
 def quoted_word_share(text: str) -> float:
     """Share of words inside quotations, 0-1.
 
-    A quotation stands on one line between double quotes, straight, curly or «», and holds a letter; or between single
-    ones of which the first begins a word and the last follows a comma, dash, or mark of the end of a sentence.
+    A quotation stands on one line between double quotes, straight, curly or «», of which the first follows no digit,
+    and holds a letter; or between single ones of which the first begins a word and the last follows a comma, a dash or the
+    mark of a sentence's end.
     """
-    return sum(len(english_words(part)) for part in _QUOTATION.findall(text)) / max(1, len(english_words(text)))
+    quoted = sum(len(english_words(part)) for part in _quotations(text))
+    return quoted / max(1, quoted + len(english_words(_QUOTATION.sub(" ", text))))
 
 
 def quotations_per_100(text: str) -> float:
     """Quotations, as in `quoted_word_share`, per 100 words."""
-    return per_100_words(len(_QUOTATION.findall(text)), text)
+    return per_100_words(len(_quotations(text)), _QUOTATION.sub(lambda quotation: quotation[0][1:-1], text))
 
 
 def parentheses_per_100(text: str) -> float:
@@ -140,7 +142,7 @@ def hedged_sentence_share(text: str) -> float:
 def command_share(text: str) -> float:
     """Share of sentences that begin with a command, 0-1.
 
-    That is one of a fixed list of some 280 verbs in the plain form, after at most a list number, an adverbial that ends
+    That is one of a fixed list of 258 verbs in the plain form, after at most a list number, an adverbial that ends
     in a comma ("When it boils,"), and small words such as then, never, do not, gently.
     """
     return sum(_is_command(sentence) for sentence in sentences(text)) / len(sentences(text))
@@ -188,6 +190,10 @@ def participle_phrases_per_100(text: str) -> float:
     an adverb in -ly between.
     """
     return per_100_words(len(_PARTICIPLE_PHRASE.findall(text)), text)
+
+
+def _quotations(text: str) -> list[str]:
+    return [quotation[1:-1] for quotation in _QUOTATION.findall(text)]
 
 
 def _parentheses(text: str) -> list[str]:
