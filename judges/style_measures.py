@@ -107,8 +107,8 @@ def quoted_word_share(text: str) -> float:
     """Share of words inside quotations, 0-1.
 
     A quotation stands on one line between double quotes, straight, curly or «», of which the first follows no digit,
-    and holds a letter; or between single ones of which the first begins a word and the last follows a comma, a dash or the
-    mark of a sentence's end.
+    and holds a letter; or between single ones of which the first begins a word and the last follows a comma, a dash or
+    the mark of a sentence's end.
     """
     quoted = sum(len(english_words(part)) for part in _quotations(text))
     return quoted / max(1, quoted + len(english_words(_QUOTATION.sub(" ", text))))

@@ -202,6 +202,15 @@ def test_presets(parameters: dict[str, Any], n: int, n_rubrics: int) -> None:
     assert [PRESETS[name].protocol for name in ("core", "full", "paper")] == ["criteria", "criteria", "holistic"]
 
 
+def test_the_measured_preset_brings_its_judge_and_needs_no_key(
+    mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    log = evaluated(rubric_adherence(preset="measured", limit_per_cell=1), mock_model(ignores))
+    judges = [score.metadata["judge"] for sample in log.samples or [] for score in (sample.scores or {}).values()]
+    assert judges == ["measured"] * 36
+
+
 @pytest.mark.parametrize(
     ("task", "parameters", "limit", "cells"),
     [

@@ -1,5 +1,8 @@
 """The statistics of the family `measured_more`: every one by hand, and what must not move them."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,3 +118,11 @@ PLAIN = (
 def test_ordinary_prose_is_low_and_no_criterion_alone_reaches_the_top(rubric: Rubric) -> None:
     assert ScoreLevel.of(measure(rubric, PLAIN).score) is ScoreLevel.LOW
     assert all(criterion.weight <= 65 for criterion in rubric.criteria)
+
+
+@pytest.mark.parametrize("rubric", RUBRICS, ids=lambda rubric: rubric.id)
+def test_texts_written_for_other_rubrics_are_low_but_for_3_percent(rubric: Rubric) -> None:
+    lines = (Path(__file__).parents[2] / "data_gen/seed/responses.jsonl").read_text(encoding="utf-8").splitlines()
+    scores = [measure(rubric, json.loads(line)["response"]).score for line in lines]
+    assert sum(score > 40 for score in scores) <= 0.03 * len(scores)
+    assert max(scores) <= 92.5
