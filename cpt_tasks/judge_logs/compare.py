@@ -17,8 +17,8 @@ from cpt_tasks.statistics.table import table_of
 from judges import Judgment, measure
 from judges.audit import audit
 from judges.cost import total_usd
+from judges.counting import words
 from judges.interval import NAN, Estimate, cluster_note
-from judges.measures import words
 from judges.reliability import krippendorff_alpha, noise_text
 from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 from rubrics.files import write_whole
