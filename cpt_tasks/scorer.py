@@ -30,6 +30,7 @@ from judges import (
 from judges.counting import words
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
+from judges.prompts import PROMPT_VERSION, PromptVersion, prompt_version_of
 from model_calls import CallStore, open_store
 from model_calls.inspect_private import PrerequisiteError, command_folder
 from model_calls.visible import answer_of
@@ -79,6 +80,7 @@ def rubric_judge(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
     also: str | list[str] = "",
 ) -> Scorer:
     """Score, 0-100, of each response by the rubric its sample names.
@@ -95,6 +97,8 @@ def rubric_judge(
         judge_repeats: How often each model judge is asked about a response; the score is the mean.
         panel: How the scores of several models in the role `grader` become one: "mean" or "median".
         call_store: File that judge calls are kept in and looked up first.
+        prompt_version: Wording of a model judge's question: "3", where descriptors are ranges of the scale, or "2",
+            where they are points. Results under two wordings are not comparable.
         also: Further rubrics, selected as `rubrics`, that each scored response is judged by too; "" for none. A sample
             with ids under `also` in its metadata is judged by those instead. The score stays that of the sample's own
             rubric; the further judgments stand in `Score.metadata["also"]`.
@@ -106,7 +110,8 @@ def rubric_judge(
     """
     by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
     further = {rubric.id: rubric for rubric in (rubrics_of(also) if also else [])}
-    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store)
+    version = prompt_version_of(prompt_version)
+    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store, version)
     repeats = judge_repeats if judge == "model" else 1
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -172,9 +177,11 @@ def judge_of(
     protocol: JudgeProtocol,
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
+    prompt_version: PromptVersion = PROMPT_VERSION,
 ) -> Judge:
     """The judge that asks each of the models so many times."""
-    seats = [[ModelJudge(model, store, protocol, repeat) for repeat in range(judge_repeats)] for model in models]
+    repeats = range(judge_repeats)
+    seats = [[ModelJudge(model, store, protocol, repeat, prompt_version) for repeat in repeats] for model in models]
     return seats[0][0] if len(seats) == judge_repeats == 1 else Panel(seats, panel)
 
 
@@ -186,6 +193,7 @@ def scorer_of(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
     also: str | list[str] = "",
 ) -> Scorer | None:
     """`rubric_judge` with the parameters of a task, after checking that it can judge; None for judge "none".
@@ -211,7 +219,7 @@ def scorer_of(
                 "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
                 "-T judge=measured -T rubrics=measured"
             ) from error
-    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also)
+    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version, also)
 
 
 def open_judge_store(path: str) -> CallStore:
@@ -233,7 +241,12 @@ def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
 
 
 def _judge_maker(
-    judge: JudgeKind, protocol: JudgeProtocol, judge_repeats: int, panel: Aggregate, call_store: str
+    judge: JudgeKind,
+    protocol: JudgeProtocol,
+    judge_repeats: int,
+    panel: Aggregate,
+    call_store: str,
+    prompt_version: PromptVersion,
 ) -> Callable[[], Judge]:
     check_choice(judge, ("measured", "model"), "judge")
     check_choice(protocol, ("criteria", "holistic"), "protocol")
@@ -251,6 +264,6 @@ def _judge_maker(
                 f"grader: got {[str(model) for model in models]}, one of them twice with the same "
                 "settings; ask one judge several times with judge_repeats"
             )
-        return judge_of(models, store, protocol, judge_repeats, panel)
+        return judge_of(models, store, protocol, judge_repeats, panel, prompt_version)
 
     return make
