@@ -5,7 +5,7 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from judges.reliability import noise_lines, noise_values
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
 LOG_SUFFIXES = (".eval", ".json")
 RECORDED = "recorded replies, settings not known"
+CELL = ["rubric", "level", "user_prompt_id", "epoch", "cell", "target", "style"]
 IFEVAL = "ifeval"
 IFEVAL_HEADLINE = "final_acc"
 
@@ -83,6 +84,7 @@ def read_run(path: str) -> Run:
         decoding=RECORDED
         if log.eval.model.startswith("recorded/")
         else decoding_of(details["model_args"] | details["generate_config"]),
+        provenance=str(about.get("provenance", "")),
         invalidated=[(str(one.id), one.epoch) for one in log.samples or [] if one.invalidation is not None],
     )
     if run.task == IFEVAL:
@@ -100,6 +102,32 @@ def read_run(path: str) -> Run:
         judging=_judging(frame),
         further_rubrics={rubric: entry.rubric_hash for rubric, entry in further},
     )
+
+
+def on_shared(runs: Sequence[Run]) -> list[Run]:
+    """The runs with only the samples that all of the same benchmark and judge have; `left_out` counts the others.
+
+    A sample is the same if its system prompt, user prompt and rubric are; beside the full rubric the wording of the
+    system prompt does not matter.
+
+    Raises:
+        ValueError: If runs share no sample.
+    """
+    return [_on_shared(run, [one for one in runs if one.task == run.task]) for run in runs]
+
+
+def _on_shared(run: Run, runs: Sequence[Run]) -> Run:
+    if run.frame.empty:  # of a benchmark of others
+        return run
+    kept = run.frame
+    for other in [one for one in runs if one.judged_by == run.judged_by]:
+        keys = ["sample_id", "epoch"] if other.prompting == run.prompting else [*CELL, "rubric_hash"]
+        kept = kept[pd.MultiIndex.from_frame(kept[keys]).isin(pd.MultiIndex.from_frame(other.frame[keys]))]
+    if kept.empty:
+        raise ValueError(f"{run.name}: no sample of {run.task} is in all logs judged by {run.judged_by}, expected some")
+    protocol = run.protocol | _asked(kept, run.prompting)
+    left_out = len(run.frame) - len(kept)
+    return replace(run, frame=kept, protocol=protocol, judging=_judging(kept), left_out=left_out)
 
 
 def task_name(log: EvalLog) -> str:
@@ -171,9 +199,6 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         return values.pop()
 
     arguments = log.eval.task_args
-    cell = ["rubric", "level", "user_prompt_id", "epoch", "cell", "target", "style"]
-    wordings = int(frame.groupby(cell, dropna=False).size().max())
-    grid = sorted(json.dumps(row, default=str) for row in frame[cell].drop_duplicates().to_numpy().tolist())
     return {
         "judge": only("judge"),
         "prompt_version": only("prompt_version"),
@@ -181,9 +206,18 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "judge_hash": only("judge_hash"),
         "judge_prompt_hash": only("prompt_hash"),
         "judge_repeats": ",".join(sorted({str(record.judge_repeats) for record in frame["record"].dropna()})),
-        "rubrics": dict(sorted(zip(frame["rubric"], frame["rubric_hash"], strict=True))),
         "split": str(arguments.get("user_prompts", "test")),
         "wording_split": str(arguments.get("wording_split", arguments.get("paraphrases", "heldout"))),
+        **_asked(frame, prompting),
+    }
+
+
+def _asked(frame: pd.DataFrame, prompting: str) -> dict[str, Any]:
+    """What of the protocol the samples say."""
+    wordings = int(frame.groupby(CELL, dropna=False).size().max())
+    grid = sorted(json.dumps(row, default=str) for row in frame[CELL].drop_duplicates().to_numpy().tolist())
+    return {
+        "rubrics": dict(sorted(zip(frame["rubric"], frame["rubric_hash"], strict=True))),
         "user_prompts": int(frame["user_prompt_id"].nunique()),
         # the full rubric has one wording, whatever the system prompts beside it have
         "wordings_per_cell": wordings if prompting == "system_prompt" else None,

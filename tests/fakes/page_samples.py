@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cpt_tasks.report.figures import page_spec
-from cpt_tasks.report.page import SectionView, build_page
+from cpt_tasks.report.page import Part, SectionView, build_page
 from cpt_tasks.report.report import SECTIONS, of_task
 from cpt_tasks.report.run import Judging, Run
 
@@ -60,7 +60,8 @@ def runs() -> list[Run]:
 def page(*tasks: str, **options: Any) -> str:
     """The page of some benchmarks, by default of all."""
     content = summary(*tasks)
-    return build_page(content, [part for part in runs() if part.task in content["tasks"]], sections(content), **options)
+    own_runs = [run for run in runs() if run.task in content["tasks"]]
+    return build_page([Part(content, own_runs, sections(content))], **options)
 
 
 def summary(*tasks: str) -> dict[str, Any]:
