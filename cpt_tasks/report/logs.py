@@ -84,7 +84,6 @@ def read_run(path: str) -> Run:
         decoding=RECORDED
         if log.eval.model.startswith("recorded/")
         else decoding_of(details["model_args"] | details["generate_config"]),
-        provenance=str(about.get("provenance", "")),
         invalidated=[(str(one.id), one.epoch) for one in log.samples or [] if one.invalidation is not None],
     )
     if run.task == IFEVAL:
@@ -237,6 +236,7 @@ def _details(log: EvalLog) -> dict[str, Any]:
         "model_args": {key: log.eval.model_args[key] for key in SHOWN_MODEL_ARGS if key in log.eval.model_args},
         "generate_config": own_config | log.plan.config.model_dump(exclude_none=True),
         "packages": log.eval.packages,
+        "provenance": str((log.eval.metadata or {}).get("provenance", "")),
         "seconds": (pd.Timestamp(log.stats.completed_at) - pd.Timestamp(log.stats.started_at)).total_seconds(),
     }
 

@@ -56,8 +56,7 @@ def summarise(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
     if unknown := sorted(set(protocols) - set(SECTIONS)):
         raise ValueError(f"task: got a log of {unknown[0]!r}, expected one of {sorted(SECTIONS)}")
     models: dict[str, dict[str, Any]] = {
-        run.name: {"name": run.name, "base": run.base, "adapter": run.adapter, "prompting": run.prompting}
-        | {"provenance": run.provenance, "tasks": {}}
+        run.name: {"name": run.name, "base": run.base, "adapter": run.adapter, "prompting": run.prompting, "tasks": {}}
         for run in reversed(runs)
     }
     for task in [task for task in SECTIONS if task in protocols]:

@@ -56,7 +56,6 @@ class Run:
         further_rubrics: Hashes of the rubrics that judged responses of other rubrics (`also`), by id.
         decoding: How the model was made to choose its words, see `options.decoding_of`.
         invalidated: The samples, by id and epoch, that a person invalidated; they are not in the frame.
-        provenance: Where the responses come from if no model was run for the log, from `--metadata provenance=`.
         left_out: Samples that are not in the frame because another run has none to compare them with.
     """
 
@@ -73,8 +72,12 @@ class Run:
     further_rubrics: dict[str, str] = field(default_factory=dict)
     decoding: str = ""
     invalidated: Sequence[tuple[str, int]] = ()
-    provenance: str = ""
     left_out: int = 0
+
+    @property
+    def provenance(self) -> str:
+        """Where the responses come from if no model wrote them for this log, from `--metadata provenance=`, or ""."""
+        return str(self.details.get("provenance", ""))
 
     @property
     def judged_by(self) -> str:
@@ -132,7 +135,11 @@ def notes_of(runs: Sequence[Run]) -> list[str]:
         shown = "; ".join(f"{name}: {text}" for name, text in decoding.items())
         notes = [f"decoding differs, so not all that differs is the models' ({shown})"]
     origins = [f"{run.name}: {run.provenance}" for run in runs if run.provenance]
-    lacks = [f"{run.name}: {run.left_out} samples left out that not all were asked" for run in runs if run.left_out]
+    lacks = [
+        f"{run.name}: {run.left_out} of {run.left_out + len(run.frame)} samples left out, which not all models have"
+        for run in runs
+        if run.left_out
+    ]
     return [*origins, *lacks, *notes, *(f"{run.name}: {edit}" for run in runs for edit in edits_of(run))]
 
 
@@ -164,7 +171,7 @@ def by_judging(runs: Sequence[Run]) -> list[list[Run]]:
 def with_judge(name: str, run: Run, runs: Sequence[Run]) -> str:
     """A name, with the run's judge where runs of its benchmark have several."""
     judges = {one.judged_by for one in runs if one.task == run.task}
-    return f"{name}, judged by {run.judged_by}" if len(judges) > 1 else name
+    return f"{name}, judge: {run.judged_by}" if len(judges) > 1 else name
 
 
 def check_comparable(runs: Sequence[Run]) -> None:

@@ -1,6 +1,7 @@
 """A small report with every chart and hostile texts, for the tests of the report's page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +63,24 @@ def page(*tasks: str, **options: Any) -> str:
     content = summary(*tasks)
     own_runs = [run for run in runs() if run.task in content["tasks"]]
     return build_page([Part(content, own_runs, sections(content))], **options)
+
+
+def page_of_two_judges() -> str:
+    """A page of two models, one of which a second judge judged too, at scores of 100 less."""
+    alpha, beta = adherence("alpha"), adherence("beta")
+    turned = alpha.frame.assign(score=100 - alpha.frame["score"], response="judged again")
+    again = replace(alpha, frame=turned, protocol={"judge": "m/judge", "prompt_version": "3"})
+    content = summary("rubric_adherence")
+    parts = []
+    for number, own_runs in enumerate([[alpha, beta], [again]]):
+        names = [run.name for run in own_runs]
+        own = content | {"models": [model for model in content["models"] if model["name"] in names]}
+        views = [
+            replace(view, charts={f"{name}-{number}": spec for name, spec in view.charts.items()})
+            for view in sections(own)
+        ]
+        parts.append(Part(own, own_runs, views))
+    return build_page(parts)
 
 
 def summary(*tasks: str) -> dict[str, Any]:

@@ -87,12 +87,12 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         overall.append({"model": name} | counts | _shown(part["metrics"], TABLE_STATISTICS))
         for level, entry in part["by_level"].items():
             row = {"model": name, "level": level, "n": entry["n"]} | _shown(entry["metrics"], LEVEL_COLUMNS)
-            by_level.append(row | {key: entry[key] for key in ("unscored", "no_response", "truncated")})
+            row |= {"unscored": entry["unscored"], "no_response": entry["no_response"]}
+            by_level.append(row | {"truncated": "not reported" if entry["truncated"] is None else entry["truncated"]})
         for rubric, entry in part["by_rubric"].items():
             row = {"model": name, "rubric": rubric, "n": entry["n"]}
             by_rubric.append(row | _shown(entry["metrics"], TABLE_STATISTICS))
-    levels = pd.DataFrame(by_level).astype({"truncated": object}).fillna({"truncated": "not reported"})
-    shown = {"Overall": pd.DataFrame(overall), "By level": levels, "By rubric": pd.DataFrame(by_rubric)}
+    shown = {"Overall": pd.DataFrame(overall), "By level": pd.DataFrame(by_level), "By rubric": pd.DataFrame(by_rubric)}
     return shown | side_effect_tables(models)
 
 

@@ -173,7 +173,8 @@ def _about(model: Mapping[str, Any]) -> str:
     base = model["base"] if model["base"] != model["name"] else ""
     adapter = f"adapter {model['adapter']}" if model["adapter"] else ""
     prompting = model["prompting"].replace("_", " ") if model["prompting"] != "system_prompt" else ""
-    return " · ".join(part for part in (base, adapter, prompting, model.get("provenance")) if part)
+    provenance = model["tasks"][ADHERENCE]["details"].get("provenance")
+    return " · ".join(part for part in (base, adapter, prompting, provenance) if part)
 
 
 def _facts(summary: Summary) -> dict[str, str]:
