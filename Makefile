@@ -60,15 +60,23 @@ ablation: $(INSTALLED)
 # recorded/NAME reads what a model once said from a file; the judge's verdicts come through the call store: no model is asked
 RECORD := recorded/claude-family
 STRONG := results/strong_student
+STUDENT := $(BIN)/inspect eval cpt_tasks/rubric_adherence --model $(RECORD) -M file=$(STRONG)/recorded.jsonl \
+	-T limit_per_cell=3 --metadata provenance="recorded replies of one strong model - not an API run" --display plain
+SMALL_LOGS := results/smollm2-135m/logs
 strong-student: $(INSTALLED)
-	rm -rf logs/strong_student calls/strong_student.sqlite* $(STRONG)/judged.eval
-	$(BIN)/inspect eval cpt_tasks/rubric_adherence --model $(RECORD) -M file=$(STRONG)/recorded.jsonl -T limit_per_cell=3 \
-		-T judge=none --metadata provenance="recorded replies of one strong model - not an API run" --display plain \
-		--log-dir logs/strong_student
-	$(call recorded_verdicts,strong_student,logs/strong_student)
+	rm -rf logs/strong_student logs/strong_measured calls/strong_student.sqlite* $(STRONG)/*.eval $(STRONG)/*.png
+	$(STUDENT) -T judge=measured -T rubrics=measured --log-dir logs/strong_measured
+	cp logs/strong_measured/*.eval $(STRONG)/measured.eval
+	$(STUDENT) -T judge=none --log-dir logs/strong_student
+	for version in 3 2; do $(MAKE) --no-print-directory strong-verdicts VERSION=$$version || exit; done
+	$(BIN)/cpt report --shared $(STRONG)/measured.eval $(SMALL_LOGS)/base.eval $(SMALL_LOGS)/cpt.eval \
+		$(STRONG)/judged_3.eval $(STRONG)/judged_2.eval --out $(STRONG)
+
+strong-verdicts:
+	$(call recorded_verdicts,strong_student,logs/strong_student,$(VERSION))
 	$(BIN)/inspect score logs/strong_student/*.eval --scorer cpt_tasks/rubric_judge -S call_store=calls/strong_student.sqlite \
-		--model none --model-role grader=$(RECORD) --action overwrite --display plain --output-file $(STRONG)/judged.eval
-	$(BIN)/cpt report $(STRONG)/judged.eval --out $(STRONG)
+		-S prompt_version=$(VERSION) --model none --model-role grader=$(RECORD) --action overwrite --display plain \
+		--output-file $(STRONG)/judged_$(VERSION).eval
 
 AUDIT := results/judge_audit
 judge-audit: $(INSTALLED)
