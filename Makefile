@@ -68,15 +68,18 @@ strong-student: $(INSTALLED)
 	$(STUDENT) -T judge=measured -T rubrics=measured --log-dir logs/strong_measured
 	cp logs/strong_measured/*.eval $(STRONG)/measured.eval
 	$(STUDENT) -T judge=none --log-dir logs/strong_student
-	for version in 3 2; do $(MAKE) --no-print-directory strong-verdicts VERSION=$$version || exit; done
+	$(call strong_verdicts,3)
+	$(call strong_verdicts,2)
 	$(BIN)/cpt report --shared $(STRONG)/measured.eval $(SMALL_LOGS)/base.eval $(SMALL_LOGS)/cpt.eval \
 		$(STRONG)/judged_3.eval $(STRONG)/judged_2.eval --out $(STRONG)
 
-strong-verdicts:
-	$(call recorded_verdicts,strong_student,logs/strong_student,$(VERSION))
+# $(call strong_verdicts,version of the judge's prompt)
+define strong_verdicts
+	$(call recorded_verdicts,strong_student,logs/strong_student,$(1))
 	$(BIN)/inspect score logs/strong_student/*.eval --scorer cpt_tasks/rubric_judge -S call_store=calls/strong_student.sqlite \
-		-S prompt_version=$(VERSION) --model none --model-role grader=$(RECORD) --action overwrite --display plain \
-		--output-file $(STRONG)/judged_$(VERSION).eval
+		-S prompt_version=$(1) --model none --model-role grader=$(RECORD) --action overwrite --display plain \
+		--output-file $(STRONG)/judged_$(1).eval
+endef
 
 AUDIT := results/judge_audit
 judge-audit: $(INSTALLED)

@@ -137,8 +137,8 @@ def _section(
     drawn = section.charts(models, own_runs) if can_draw() and not is_silent else {}
     charts = {f"{stem}{suffix}": chart for stem, chart in drawn.items()}
     view = page.section_view(task, section, models, own_runs, charts, with_judge(section.title, own_runs[0], runs))
-    remarks = [f"- {run.name}: {line}" for run in own_runs for line in run.remarks]
-    lines = [f"## {view.title}", view.intro, view.note, "\n".join(remarks), *tables_markdown(view.tables)]
+    lines = [f"## {view.title}", view.intro, "\n".join(f"- {note}" for note in view.notes)]
+    lines += tables_markdown(view.tables)
     lines += [NOTHING_DRAWN] if is_silent and section.charts_in else []
     if charts:
         from cpt_tasks.report.figures import save_png

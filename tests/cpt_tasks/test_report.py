@@ -105,7 +105,7 @@ def test_on_request_a_report_has_only_the_samples_that_all_logs_share(
     counts = [(part["n"], part["left_out"], part["user_prompts"]) for part in (one, two, full)]
     assert counts == [(3, 0, 1), (3, 9, 1), (3, 3, 1)]  # of 2 user prompts in 2 wordings, or in none
     assert two["by_level"] == one["by_level"]
-    assert "two: 9 of 12 samples left out, which not all models have; full [full_rubric]: 3 of 6 samples" in report
+    assert "two: 9 of 12 samples left out, which not all models have\n- full [full_rubric]: 3 of 6 samples" in report
     with pytest.raises(
         ValueError, match=r"one: no sample of rubric_adherence is in all logs judged by measured \(vers"
     ):

@@ -106,5 +106,5 @@ def sections(content: dict[str, Any]) -> list[SectionView]:
         charts = SECTIONS[task].charts(models, list(map(adherence, models)))
         specs = {name: page_spec(chart) for name, chart in charts.items()}
         tables = {"By level": pd.DataFrame({"model": ["a", "b"], "level": [HOSTILE, "low"], "n": ["9", "10"]})}
-        views.append(SectionView(task, task, "What `it` is.", "8 user prompts: few", specs, tables))
+        views.append(SectionView(task, task, "What `it` is.", ["8 user prompts: few"], specs, tables))
     return views

@@ -19,7 +19,7 @@ from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, mean_sc
 from cpt_tasks.report.page.samples import blob, columns, kept_texts, level_order, safe_json, samples_of
 from cpt_tasks.report.run import Run, with_judge
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import runs_note
+from cpt_tasks.report.text import runs_notes
 from judges.interval import Estimate
 from rubrics import ScoreLevel
 
@@ -55,14 +55,14 @@ class SectionView:
     Attributes:
         intro: What the numbers mean, as paragraphs parted by an empty line.
         title: Heading, with the judge where the page has several of the benchmark.
-        note: What must be said of its intervals and runs, or "".
+        notes: What must be said of its intervals and runs.
         charts: Vega-Lite specifications by name, with title and note in `usermeta`.
     """
 
     task: str
     title: str
     intro: str
-    note: str
+    notes: Sequence[str]
     charts: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
 
@@ -84,7 +84,7 @@ def section_view(
         from cpt_tasks.report.figures import page_spec
     specs = {name: page_spec(chart) for name, chart in charts.items()}
     return SectionView(
-        task, title or section.title, section.intro_of(runs), runs_note(runs), specs, section.tables(models)
+        task, title or section.title, section.intro_of(runs), runs_notes(runs), specs, section.tables(models)
     )
 
 
