@@ -84,15 +84,18 @@ endef
 AUDIT := results/judge_audit
 judge-audit: $(INSTALLED)
 	rm -f calls/judge_audit.sqlite*
-	$(call recorded_verdicts,judge_audit,$(AUDIT)/recorded.jsonl)
-	$(BIN)/cpt judge audit --judge-model $(RECORD) --responses $(AUDIT)/recorded.jsonl --store calls/judge_audit.sqlite --out $(AUDIT)
+	$(call recorded_verdicts,judge_audit,$(AUDIT)/recorded.jsonl,2)
+	$(call recorded_verdicts,judge_audit,$(AUDIT)/recorded.jsonl,3)
+	$(BIN)/cpt judge audit --judge-model $(RECORD) --responses $(AUDIT)/recorded.jsonl --store calls/judge_audit.sqlite \
+		--prompt-variants 2,3 --out $(AUDIT)
 
-# $(call recorded_verdicts,NAME,what is judged): the verdicts in results/NAME/recorded.jsonl, into calls/NAME.sqlite
+# $(call recorded_verdicts,NAME,what is judged,prompt version): the verdicts in results/NAME/recorded.jsonl, into calls/NAME.sqlite
 define recorded_verdicts
-	$(BIN)/cpt judge questions $(2) --model $(RECORD) --store calls/$(1).sqlite --out calls/$(1).questions.jsonl
+	$(BIN)/cpt judge questions $(2) --model $(RECORD) --prompt-version $(3) --store calls/$(1).sqlite \
+		--out calls/$(1).questions.jsonl
 	$(BIN)/python $(EXPERIMENTS)/answer_from_record.py calls/$(1).questions.jsonl results/$(1)/recorded.jsonl \
 		--out calls/$(1).answers.jsonl
-	$(BIN)/cpt judge answers calls/$(1).answers.jsonl $(2) --model $(RECORD) --store calls/$(1).sqlite
+	$(BIN)/cpt judge answers calls/$(1).answers.jsonl $(2) --model $(RECORD) --prompt-version $(3) --store calls/$(1).sqlite
 endef
 
 test: $(INSTALLED)
