@@ -182,6 +182,8 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "judge_prompt_hash": only("prompt_hash"),
         "judge_repeats": ",".join(sorted({str(record.judge_repeats) for record in frame["record"].dropna()})),
         "rubrics": dict(sorted(zip(frame["rubric"], frame["rubric_hash"], strict=True))),
+        # of the system prompts, which the full rubric does without; logs before version 2 of any rubric have none
+        "rubric_versions": None if prompting != "system_prompt" else _later_versions(frame),
         "split": str(arguments.get("user_prompts", "test")),
         "wording_split": str(arguments.get("wording_split", arguments.get("paraphrases", "heldout"))),
         "user_prompts": int(frame["user_prompt_id"].nunique()),
@@ -189,6 +191,12 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "wordings_per_cell": wordings if prompting == "system_prompt" else None,
         "grid": hashlib.sha256(json.dumps(grid).encode()).hexdigest()[:12],
     }
+
+
+def _later_versions(frame: pd.DataFrame) -> dict[str, int]:
+    """Rubrics whose system prompts have been rewritten since version 1, and their version."""
+    later = frame[frame["rubric_version"] > 1]
+    return dict(sorted(zip(later["rubric"], later["rubric_version"], strict=True)))
 
 
 def _details(log: EvalLog) -> dict[str, Any]:
