@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from rubrics.load import load_rubric, rubric_ids, rubric_yaml
 from rubrics.markdown import as_slug, read_rubric_text, rubric_page
 from rubrics.schema import Rubric, problem_texts
 from rubrics.texts import check_plain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEW_FAMILY = "imported"
 UNKNOWN_LICENCE = "unknown"
@@ -36,13 +40,13 @@ def lint_command(rubrics: tuple[str, ...], strict: bool, responses: Path | None)
 
     Exit status: 0 nothing wrong, 1 errors (or warnings, with --strict).
     """
-    missed = _missed(responses, rubrics) if responses else {}
+    table = _judged(responses, rubrics) if responses else None
+    if table is not None:
+        click.echo(table.to_markdown(index=False, floatfmt=".2f"))
     counts = Counter(error=0, warning=0)
     for name in rubrics or rubric_ids():
         try:
-            rubric = load_rubric(name)
-            found = [*lint_rubric(rubric), *missed.get((rubric.id, rubric.version), [])]
-            findings = [(finding.severity, str(finding)) for finding in found]
+            findings = [(finding.severity, str(finding)) for finding in _findings(load_rubric(name), table)]
         except ValueError as error:
             findings = [("error", f"error: {error}")]
         for severity, text in findings:
@@ -54,17 +58,22 @@ def lint_command(rubrics: tuple[str, ...], strict: bool, responses: Path | None)
     sys.exit(int(counts["error"] > 0 or (strict and counts["warning"] > 0)))
 
 
-def _missed(responses: Path, rubrics: Sequence[str]) -> dict[tuple[str, int], list[Finding]]:
-    from rubrics.judged import judged_wordings, misses, read_judged  # with pandas, which `--help` does not wait for
+def _judged(path: Path, rubrics: Sequence[str]) -> "pd.DataFrame":
+    from rubrics.judged import judged_wordings, read_judged  # with pandas, which `--help` does not wait for
 
     try:
-        table = judged_wordings(read_judged(responses))
+        table = judged_wordings(read_judged(path))
     except ValueError as error:
         raise _Refusal(str(error)) from error
-    ids = {Path(name).stem for name in rubrics or rubric_ids()}
-    shown = table[table["rubric"].isin(ids)]
-    click.echo(shown.to_markdown(index=False, floatfmt=".2f"))
-    return misses(shown)
+    return table[table["rubric"].isin([Path(name).stem for name in rubrics or rubric_ids()])]
+
+
+def _findings(rubric: Rubric, table: "pd.DataFrame | None") -> list[Finding]:
+    if table is None:
+        return lint_rubric(rubric)
+    from rubrics.judged import misses
+
+    return [*lint_rubric(rubric), *misses(table, rubric)]
 
 
 @click.command(name="import")

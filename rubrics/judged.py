@@ -1,10 +1,9 @@
 """Which wordings do judged responses miss the band of? What `cpt rubric lint --responses FILE` shows.
 
-A row needs `rubric`, `level`, `wording` (such as heldout-0) and a score, as `cpt judge texts`, `cpt verify` and the
-frame of a log (`cpt_tasks.statistics.frame`) have them.
+A row needs `rubric`, `level`, `wording` (such as heldout-0) and a score, as files of `cpt verify` and `cpt judge texts`
+and the frame of a log (`cpt_tasks.statistics.frame`) have them.
 """
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,21 +13,24 @@ from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, Vali
 from rubrics.files import read_jsonl
 from rubrics.levels import MAX_SCORE, MIN_SCORE, ScoreLevel
 from rubrics.lint import Finding
-from rubrics.schema import problem_texts
+from rubrics.schema import Rubric, problem_texts
 
 MIN_RESPONSES = 2
 MAX_IN_BAND = 1 / 3
 NO_RESPONSE = "no_response"
+TODAY = 0  # version of rows that say none
+# alone, or after rubric and level as in a teacher's rows; of two rubrics at once or of a whole rubric it is none
+_WORDING = r"^(?:\w+-\w+-)?((?:train|heldout)-\d+)$"
 
 
 class JudgedRow(BaseModel):
-    """What is read of a row. The score, 0-100, is None if the judge failed; an earlier file has no version."""
+    """What is read of a row. The score, 0-100, is None if the judge failed; a row without version is of today's."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     rubric: str
-    rubric_version: int = 1
+    rubric_version: int = TODAY
     level: str | None = None
-    wording: str | None = None
+    wording: str | None = Field(default=None, validation_alias=AliasChoices("wording", "system_prompt_id"))
     score: Annotated[float, Field(ge=MIN_SCORE, le=MAX_SCORE, allow_inf_nan=False)] | None = Field(
         default=None, validation_alias=AliasChoices("score", AliasPath("judgment", "score"))
     )
@@ -49,8 +51,8 @@ def read_judged(path: Path) -> pd.DataFrame:
         except ValidationError as error:
             raise ValueError(f"{path.name}:{number}: {problem_texts(error)[0]}") from error
     frame = pd.DataFrame(rows, columns=list(JudgedRow.model_fields)).astype({"score": float})
-    of_wording = frame["wording"].str.fullmatch(r"(?:train|heldout)-\d+", na=False)
-    asked = frame[frame["level"].isin(list(ScoreLevel)) & of_wording]
+    frame["wording"] = frame["wording"].astype(str).str.extract(_WORDING)
+    asked = frame[frame["level"].isin(list(ScoreLevel)) & frame["wording"].notna()]
     if asked["score"].isna().all():
         raise ValueError(
             f"{path.name}: got no row with level, wording and score, expected some; responses that were written with "
@@ -85,10 +87,11 @@ def judged_wordings(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def misses(table: pd.DataFrame) -> dict[tuple[str, int], list[Finding]]:
-    """By rubric and version, the wordings and levels of `judged_wordings` that most responses miss the band of."""
-    findings = defaultdict(list)
-    missed = table[(table["n"] >= MIN_RESPONSES) & (table["in_band"] <= MAX_IN_BAND)]
+def misses(table: pd.DataFrame, rubric: Rubric) -> list[Finding]:
+    """The wordings and levels of a rubric, as it is today, whose band most responses in `judged_wordings` miss."""
+    findings = []
+    is_today = (table["rubric"] == rubric.id) & table["rubric_version"].isin([rubric.version, TODAY])
+    missed = table[is_today & (table["n"] >= MIN_RESPONSES) & (table["in_band"] <= MAX_IN_BAND)]
     for row in missed.to_dict("records"):
         message = (
             f"got {round(row['n'] * (1 - row['in_band']))} of {row['n']} responses out of band, mean score "
@@ -96,5 +99,5 @@ def misses(table: pd.DataFrame) -> dict[tuple[str, int], list[Finding]]:
             "level, rewrite it and add 1 to the rubric's version"
         )
         where = f"system_prompts.{row['level']}.{row['wording'].replace('-', '.')}"
-        findings[row["rubric"], row["rubric_version"]].append(Finding("warning", "misses_band", where, message))
+        findings.append(Finding("warning", "misses_band", where, message))
     return findings

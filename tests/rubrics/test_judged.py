@@ -1,6 +1,7 @@
 """`cpt rubric lint --responses`: which wordings judged responses miss the band of, by hand."""
 
 import json
+import re
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from command_runs import fails, succeeds
 
 from rubrics import load_rubric
 from rubrics.commands import lint_command
+from rubrics.files import read_jsonl
 from rubrics.judged import judged_wordings, misses, read_judged
 
+SELF_TEACHER = Path(__file__).parents[2] / "results/self_teacher/responses.jsonl"
 # of three responses to heldout-0 two are out of band (40 is low, 92.5 moderate), of two to heldout-1 one; heldout-2 has
 # one response, an empty answer, and one that no judge scored
 MODERATE = [
@@ -59,34 +62,39 @@ def test_numbers_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_wording_misses_by_two_of_three_and_not_by_one_response_or_a_half(tmp_path: Path) -> None:
-    found = misses(judged_wordings(read_judged(write(tmp_path))))
-    low, low_3, moderate = found["broadcast", 1]
+    found = misses(judged_wordings(read_judged(write(tmp_path))), load_rubric("broadcast"))
+    low, low_3, moderate = found
     places = [finding.where.removeprefix("system_prompts.") for finding in (low, low_3, moderate)]
     assert places == ["low.train", "low.train.3", "moderate.heldout.0"]
     assert moderate.message.startswith("got 2 of 3 responses out of band, mean score 75.2, expected fewer than two of")
-    assert {(finding.severity, finding.rule) for finding in found["broadcast", 1]} == {("warning", "misses_band")}
+    assert {(finding.severity, finding.rule) for finding in found} == {("warning", "misses_band")}
 
 
 def test_the_command_shows_a_table_and_names_what_misses_of_the_rubrics_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path)
     output = succeeds(lint_command, "broadcast", "--responses", path)
-    assert (
-        "| broadcast |                1 | moderate | heldout-0 |   3 |          0 |        75.17 |      0.33 |"
-        in output
-    )
+    assert re.search(r"\| broadcast +\| +0 \| moderate +\| heldout-0 +\| +3 \| +0 \| +75.17 \| +0.33 \|", output)
     assert "broadcast: warning: system_prompts.moderate.heldout.0: got 2 of 3 responses out of band" in output
     assert "1 rubrics: 0 errors, 3 warnings" in fails(lint_command, "broadcast", "--responses", path, "--strict")
     assert "| broadcast" not in succeeds(lint_command, "reverie", "--responses", path)
 
 
-def test_responses_to_an_earlier_version_are_shown_apart_and_miss_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "is_today"), [(None, True), (1, False), (2, True), (3, False)])
+def test_responses_to_another_version_are_shown_apart_and_miss_nothing(
+    version: int | None, is_today: bool, tmp_path: Path
+) -> None:
     assert load_rubric("tone_irony").version == 2
-    old = succeeds(lint_command, "tone_irony", "--responses", write(tmp_path, "tone_irony"))
-    assert "| tone_irony |                1 | moderate | heldout-0 |   3 |" in old
-    assert "misses_band" not in old
-    assert "misses_band" in succeeds(
-        lint_command, "tone_irony", "--responses", write(tmp_path, "tone_irony", rubric_version=2)
-    )
+    path = write(tmp_path, "tone_irony", **({"rubric_version": version} if version else {}))
+    output = succeeds(lint_command, "tone_irony", "--responses", path)
+    assert re.search(rf"\| tone_irony +\| +{version or 0} \| moderate \| heldout-0 \|", output)
+    assert ("misses_band" in output) is is_today
+
+
+def test_rows_of_a_teacher_name_the_wording_after_rubric_and_level(tmp_path: Path) -> None:
+    row = next(row for _, row in read_jsonl(SELF_TEACHER) if row.get("system_prompt_id") == "broadcast-low-train-13")
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row | {"judgment": {"score": 3}}), encoding="utf-8")
+    assert read_judged(path)[["wording", "score"]].to_numpy().tolist() == [["train-13", 3]]
 
 
 @pytest.mark.parametrize(
