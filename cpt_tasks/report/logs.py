@@ -217,11 +217,19 @@ def _asked(frame: pd.DataFrame, prompting: str) -> dict[str, Any]:
     grid = sorted(json.dumps(row, default=str) for row in frame[CELL].drop_duplicates().to_numpy().tolist())
     return {
         "rubrics": dict(sorted(zip(frame["rubric"], frame["rubric_hash"], strict=True))),
+        # of the system prompts, which the full rubric does without; logs before version 2 of any rubric have none
+        "rubric_versions": None if prompting != "system_prompt" else _later_versions(frame),
         "user_prompts": int(frame["user_prompt_id"].nunique()),
         # the full rubric has one wording, whatever the system prompts beside it have
         "wordings_per_cell": wordings if prompting == "system_prompt" else None,
         "grid": hashlib.sha256(json.dumps(grid).encode()).hexdigest()[:12],
     }
+
+
+def _later_versions(frame: pd.DataFrame) -> dict[str, int]:
+    """Rubrics whose system prompts have been rewritten since version 1, and their version."""
+    later = frame[frame["rubric_version"] > 1]
+    return dict(sorted(zip(later["rubric"], later["rubric_version"], strict=True)))
 
 
 def _details(log: EvalLog) -> dict[str, Any]:
