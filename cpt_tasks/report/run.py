@@ -196,8 +196,8 @@ def check_protocol(runs: Sequence[Run]) -> None:
             if value != expected:
                 raise ValueError(
                     f"{run.name} and {name} differ in {key}: {value!r} and {expected!r}; "
-                    "scores are only comparable when it is the same, so report them apart, or with --shared only what "
-                    "all were asked"
+                    "scores are only comparable when it is the same, so report them apart, or what all were asked by "
+                    "`cpt report --shared`"
                 )
 
 

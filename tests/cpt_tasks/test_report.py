@@ -100,7 +100,7 @@ def test_on_request_a_report_has_only_the_samples_that_all_logs_share(
     paths = [log_of("one", follows, limit_per_cell=1), log_of("two", follows, limit_per_cell=2, wordings=2)]
     paths.append(log_of("full", follows, limit_per_cell=2, prompting="full_rubric"))
     done = CliRunner().invoke(report_command, [*paths, "--out", str(tmp_path)])
-    assert "so report them apart, or with --shared only what all were asked" in done.output
+    assert "so report them apart, or what all were asked by `cpt report --shared`" in done.output
     summary, report, _ = reported(tmp_path, "--shared", *paths)
     one, two, full = (model["tasks"]["rubric_adherence"] for model in summary["models"])
     counts = [(part["n"], part["left_out"], part["user_prompts"]) for part in (one, two, full)]
