@@ -71,7 +71,7 @@ def results(summary: dict[str, Any]) -> str:
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings,
         {protocol["judge"]} judge, one seed, {unscored} unscored; 95% intervals over user prompts. Ignoring the
         level gives an accuracy of {metrics["chance_accuracy"]["value"]:.2f} and an order of 0. Calibration: points away
-        from the band. "of": the most for scores without ties. `[full_rubric]`: untrained, shown the whole rubric.""",
+        from the band. "of": the most that ties allow. `[full_rubric]`: untrained, shown the whole rubric.""",
         table,
         "![Score by level asked for, per rubric, base model and adapter](results/smollm2-135m/score_by_level.png)",
         f"""The adapter orders the levels but stays too low (score = {line[0]:.2f} x asked {line[1]:+.0f} points):

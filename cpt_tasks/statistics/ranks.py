@@ -34,20 +34,12 @@ def tau_b(table: Table, weights: Floats, same_prompt: bool = False) -> Floats:
 
 
 def tau_b_ceiling(table: Table, weights: Floats) -> Floats:
-    """`tau_b` of scores that order the levels and are not tied: sqrt(<level, level> / pairs), (n_weightings,)."""
-    in_level = _sign_products(table, weights, _signs(table.level), _signs(table.level))
-    rows = np.bincount(table.cluster, minlength=table.n_clusters)
-    pairs = (weights @ rows) ** 2 - weights @ rows**2
-    return ratio(in_level, np.sqrt(in_level * pairs))
-
-
-def attainable_tau_b(table: Table, weights: Floats) -> Floats:
     """The highest `tau_b` that the ties of these levels and scores leave room for: (n_weightings,).
 
     <level, score> is at most the smaller of <level, level> and <score, score>.
     """
     _, in_level, in_score = _order_products(table, weights, same_prompt=False)
-    return np.sqrt(ratio(np.minimum(in_level, in_score), np.maximum(in_level, in_score)))
+    return ratio(np.minimum(in_level, in_score), np.sqrt(in_level * in_score))
 
 
 def somers_d(table: Table, weights: Floats) -> Floats:
@@ -86,17 +78,6 @@ def spearman(table: Table, weights: Floats, level: Indices, values: Floats, n_le
     rows_at_a_time = max(1, RANKS_AT_A_TIME // max(1, len(values)))
     slices = [weights[start : start + rows_at_a_time] for start in range(0, len(weights), rows_at_a_time)]
     return np.concatenate([_spearman(table, part, level, index, n_levels, len(distinct)) for part in slices])
-
-
-def spearman_ceiling(table: Table, weights: Floats, level: Indices, n_levels: int) -> Floats:
-    """`spearman` of values that order the levels and are not tied: (n_weightings,).
-
-    Their sum by level is then that of the levels' ranks, and n times their variance (n^3 - n) / 12.
-    """
-    counts = table.totals(weights, np.ones(len(level)), level, n_levels)
-    _, variance = _centred_ranks(counts)
-    n = counts.sum(axis=1)
-    return ratio(variance, np.sqrt(variance * (n**3 - n) / 12))
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:

@@ -6,7 +6,7 @@ Leaving a user prompt out, or letting one of two models answer it, are weights; 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -71,8 +71,8 @@ class Statistic:
 
     Attributes:
         bounds: The lowest and highest value it can take; None for one without bounds.
-        attainable: From a table and weights of 1 to the highest value that its ties of levels and scores allow;
-            None where that is the upper bound.
+        ceiling: The statistic that is the highest value that the ties of levels and scores allow; None where that is
+            the upper bound.
         has_interval: False for a number that data do not make uncertain.
         misses: Whether rows without a response count, as misses; otherwise they are left out.
     """
@@ -83,13 +83,13 @@ class Statistic:
         bounds: Bounds | None,
         has_interval: bool,
         misses: bool,
-        attainable: Callable[[Table, Floats], Floats] | None,
+        ceiling: Self | None,
     ) -> None:
         self._function = function
         self.bounds = bounds
         self.has_interval = has_interval
         self.misses = misses
-        self.attainable = attainable
+        self.ceiling = ceiling
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
 
@@ -112,8 +112,8 @@ class Statistic:
         if not self.has_interval:
             return Estimate(float(values[0]))
         bounds = self.bounds
-        if bounds and self.attainable:
-            bounds = (bounds[0], float(self.attainable(self._rows(table), weights[:1])[0]))
+        if bounds and self.ceiling:
+            bounds = (bounds[0], float(self.ceiling.weighted(table, weights[:1])[0]))
         return jackknife(values, bounds)
 
     def _rows(self, table: Table) -> Table:
@@ -125,10 +125,10 @@ def statistic(
     *,
     has_interval: bool = True,
     misses: bool = False,
-    attainable: Callable[[Table, Floats], Floats] | None = None,
+    ceiling: Statistic | None = None,
 ) -> Callable[[Callable[[Table, Floats], Floats]], Statistic]:
     """Decorates `f(table, weights)` with the attributes of the statistic."""
-    return lambda function: Statistic(function, bounds, has_interval, misses, attainable)
+    return lambda function: Statistic(function, bounds, has_interval, misses, ceiling)
 
 
 def estimates_of(frame: pd.DataFrame, statistics: Mapping[str, Statistic]) -> dict[str, Estimate]:

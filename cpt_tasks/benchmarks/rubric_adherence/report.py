@@ -42,8 +42,8 @@ COLUMNS_INTRO = (
     "`accuracy` (`macro_accuracy`) is the share of scores in the band asked for; a model that ignores the level gets "
     "{chance:.2f} on average. `order` (`somers_d`) is the share of pairs of levels in the right order minus that in "
     "the wrong one: 1 is best, 0 ignores the level. `calibration` (`band_error`) is the mean distance to the band in "
-    'points: 0 is best. Behind "of" stands what `kendall_tau_b` and `spearman_rho` are for scores in perfect order '
-    "without ties; ties within a level raise that."
+    'points: 0 is best. Behind "of" stands the most that `kendall_tau_b` and `spearman_rho` can be, given the ties of '
+    "levels and scores."
 )
 MAX_POINTS = 1500  # with more responses a chart has boxes only
 QUARTILES = {0.0: "lowest", 0.25: "quarter", 0.5: "median", 0.75: "three", 1.0: "highest"}

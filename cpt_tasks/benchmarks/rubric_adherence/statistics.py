@@ -80,18 +80,17 @@ def somers_d(table: Table, weights: Floats) -> Floats:
     return within_rubrics(table, weights, lambda part: ranks.somers_d(part, weights))
 
 
-def _attainable_tau_b(table: Table, ones: Floats) -> Floats:
-    return within_rubrics(table, ones, lambda part: ranks.attainable_tau_b(part, ones))
+@statistic((-1, 1), has_interval=False, misses=True)
+def kendall_tau_b_ceiling(table: Table, weights: Floats) -> Floats:
+    """The highest `kendall_tau_b` that the ties of these levels and scores allow; within rubric, then averaged.
+
+    sqrt(2/3) = .816 with three equally large levels and no scores tied; ties of scores raise it, to 1 where each level
+    has one score. nan where `kendall_tau_b` is.
+    """
+    return within_rubrics(table, weights, lambda part: ranks.tau_b_ceiling(part, weights))
 
 
-def _attainable_rho(table: Table, ones: Floats) -> Floats:
-    def of_sorted(part: Table) -> Floats:
-        return ranks.spearman(part, ones, np.sort(part.level), np.sort(part.score), N_LEVELS)
-
-    return within_rubrics(table, ones, of_sorted)
-
-
-@statistic((-1, 1), misses=True, attainable=_attainable_tau_b)
+@statistic((-1, 1), misses=True, ceiling=kendall_tau_b_ceiling)
 def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b, -1 to 1, of asked level and score; within rubric, then averaged.
 
@@ -100,15 +99,6 @@ def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     or one user prompt only. A pair of levels is in the wrong order where one of the two has no response.
     """
     return within_rubrics(table, weights, lambda part: ranks.tau_b(part, weights))
-
-
-@statistic((-1, 1), has_interval=False, misses=True)
-def kendall_tau_b_ceiling(table: Table, weights: Floats) -> Floats:
-    """What `kendall_tau_b` is on these rows if all levels are in order and no scores are tied: sqrt(2/3) = .816.
-
-    That is with three equally large levels. Ties of scores within a level raise it, to 1 where a level has one score.
-    """
-    return within_rubrics(table, weights, lambda part: ranks.tau_b_ceiling(part, weights))
 
 
 @statistic((-1, 1))
@@ -127,22 +117,28 @@ def kendall_tau_b_given_length(table: Table, weights: Floats) -> Floats:
     return within_rubrics(table, weights, given_length)
 
 
-@statistic((-1, 1), attainable=_attainable_rho)
+@statistic((-1, 1), has_interval=False)
+def spearman_rho_ceiling(table: Table, weights: Floats) -> Floats:
+    """The highest `spearman_rho` that the same levels and scores can have: these scores, the highest at the top level.
+
+    Within rubric, then averaged. About sqrt(8/9) = .943 with three equally large levels and no scores tied.
+    """
+
+    def of_sorted(part: Table) -> Floats:
+        copies = weights[:, part.cluster].astype(int)
+        pairs = ([np.sort(np.repeat(values, times)) for values in (part.level, part.score)] for times in copies)
+        return np.array([pd.Series(level).corr(pd.Series(score), method="spearman") for level, score in pairs])
+
+    return within_rubrics(table, weights, of_sorted)
+
+
+@statistic((-1, 1), ceiling=spearman_rho_ceiling)
 def spearman_rho(table: Table, weights: Floats) -> Floats:
     """Spearman's rho, -1 to 1, of asked level and score (mean ranks for ties); within rubric, then averaged.
 
     It cannot reach 1, see `spearman_rho_ceiling`.
     """
     return within_rubrics(table, weights, lambda part: _spearman(part, weights, part.score))
-
-
-@statistic((-1, 1), has_interval=False)
-def spearman_rho_ceiling(table: Table, weights: Floats) -> Floats:
-    """What `spearman_rho` is on these rows if all levels are in order and no scores are tied: about sqrt(8/9) = .943.
-
-    As for `kendall_tau_b_ceiling`.
-    """
-    return within_rubrics(table, weights, lambda part: ranks.spearman_ceiling(part, weights, part.level, N_LEVELS))
 
 
 @statistic((-1, 1), misses=True)
