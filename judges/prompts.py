@@ -1,8 +1,8 @@
-"""The prompt of the model judge. A change here changes results: bump PROMPT_VERSION."""
+"""The prompt of the model judge. A change here changes results: add a version to SCALES and make it PROMPT_VERSION."""
 
 import hashlib
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from rubrics import Rubric
 from rubrics.texts import whole_characters
@@ -10,7 +10,21 @@ from rubrics.texts import whole_characters
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage
 
-PROMPT_VERSION = "2"
+PromptVersion = Literal["2", "3"]
+
+PROMPT_VERSION: PromptVersion = "3"
+
+# what the descriptors of a criterion mean on the scale, by prompt version: all that the versions differ in
+SCALES: dict[PromptVersion, str] = {
+    "2": """\
+The five descriptors anchor the scale: Excellent 95, Good 75, Fair 50, Needs improvement 25, Unsatisfactory
+5. Use any number between and beyond them.""",
+    "3": """\
+The five descriptors are ranges of the scale: Excellent 90-100, Good 75-89, Fair 50-74, Needs improvement
+25-49, Unsatisfactory 0-24. Decide first which descriptor fits the text best, then where in its range it stands: a text
+that does all that Excellent asks for earns 97 to 100, one that only just reaches it
+90.""",
+}
 
 RUBRIC_BLOCK = Template("""\
 You grade texts by a rubric. You are exact and consistent, you use the whole scale, and you judge only what the rubric
@@ -23,8 +37,7 @@ $rubric
 </rubric>
 
 For each criterion give first a reason of one or two sentences that points at evidence in the text, then a score from
-0 to 100. The five descriptors anchor the scale: Excellent 95, Good 75, Fair 50, Needs improvement 25, Unsatisfactory
-5. Use any number between and beyond them. After all criteria give `holistic_score`, your overall score from 0 to 100.
+0 to 100. $scale After all criteria give `holistic_score`, your overall score from 0 to 100.
 
 Answer with one JSON object and nothing else:
 {"criteria": [{"id": "<criterion id>", "reason": "<reason>", "score": <0-100>}, ...], "holistic_score": <0-100>}
@@ -48,13 +61,22 @@ Grade the response by the rubric.
 """)
 
 
-def prompt_hash() -> str:
+def prompt_version_of(version: str | int) -> PromptVersion:
+    """The version that is named, also where a command line read a number; ValueError for an unknown one."""
+    if str(version) not in SCALES:
+        raise ValueError(f"prompt_version: got {version!r}, expected one of {', '.join(SCALES)}")
+    return cast(PromptVersion, str(version))
+
+
+def prompt_hash(version: PromptVersion = PROMPT_VERSION) -> str:
     """Hash of everything in the prompt that is neither rubric nor response, 12 hex digits."""
-    parts = f"{RUBRIC_BLOCK.template}\0{RESPONSE_BLOCK.template}"
-    return hashlib.sha256(parts.encode()).hexdigest()[:12]
+    rubric_block = RUBRIC_BLOCK.safe_substitute(scale=SCALES[version])
+    return hashlib.sha256(f"{rubric_block}\0{RESPONSE_BLOCK.template}".encode()).hexdigest()[:12]
 
 
-def judge_messages(rubric: Rubric, user_prompt: str, response: str) -> "list[ChatMessage]":
+def judge_messages(
+    rubric: Rubric, user_prompt: str, response: str, version: PromptVersion = PROMPT_VERSION
+) -> "list[ChatMessage]":
     """The message of one judge call, with a rubric block and a response block.
 
     The rubric block is the same for every response and carries the only cache breakpoint; inspect would put another on
@@ -63,8 +85,11 @@ def judge_messages(rubric: Rubric, user_prompt: str, response: str) -> "list[Cha
     from inspect_ai.model import ChatMessageUser, ContentText
 
     user_prompt, response = whole_characters(user_prompt), whole_characters(response)
-    criterion_ids = ", ".join(criterion.id for criterion in rubric.criteria)
-    rubric_text = RUBRIC_BLOCK.substitute(rubric=rubric.render(), criterion_ids=criterion_ids)
+    rubric_text = RUBRIC_BLOCK.substitute(
+        rubric=rubric.render(),
+        criterion_ids=", ".join(criterion.id for criterion in rubric.criteria),
+        scale=SCALES[version],
+    )
     response_text = RESPONSE_BLOCK.substitute(
         user_prompt=user_prompt, response=response, nonce=_nonce(user_prompt, response)
     )

@@ -109,7 +109,7 @@ def test_an_unbound_grader_is_the_default_judge_and_never_the_student(
     assert len(student.seen) == 3
     metadata = [sample.scores["rubric_judge"].metadata or {} for sample in log.samples or [] if sample.scores]
     assert {fact["judge"] for fact in metadata} == {DEFAULT_JUDGE}
-    assert {fact["prompt_version"] for fact in metadata} == {"2"}
+    assert {fact["prompt_version"] for fact in metadata} == {"3"}
     assert all(len(fact["prompt_hash"]) == 12 and fact["cost_usd"] > 0 for fact in metadata)
 
 

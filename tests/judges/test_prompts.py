@@ -2,10 +2,12 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from judges import judge_messages
+from judges.prompts import PROMPT_VERSION, SCALES, prompt_hash, prompt_version_of
 from rubrics import load_rubric
 
 RUBRIC = load_rubric("reverie")
@@ -35,3 +37,18 @@ def test_no_text_can_close_its_block_or_pull_in_a_field(text: str, user_prompt: 
 
 def test_every_text_has_its_own_ending_and_always_the_same() -> None:
     assert ending("one") == ending("one") != ending("two")
+
+
+def test_versions_differ_in_the_scale_alone_and_old_ones_stay_as_they_were() -> None:
+    by_version = {version: judge_messages(RUBRIC, "Describe.", "A text.", version)[0].text for version in SCALES}
+    rest = {text.replace(SCALES[version], "") for version, text in by_version.items()}
+    assert len(rest) == 1 and len(set(by_version.values())) == len(SCALES)
+    assert judge_messages(RUBRIC, "Describe.", "A text.")[0].text == by_version[PROMPT_VERSION] == by_version["3"]
+    # as logs of these versions have it
+    assert (prompt_hash("2"), prompt_hash("3")) == ("e50dc7dadce5", "ceedd9d747ba")
+
+
+def test_a_version_may_come_as_a_number_and_an_unknown_one_is_refused() -> None:
+    assert prompt_version_of(2) == prompt_version_of("2") == "2"
+    with pytest.raises(ValueError, match="prompt_version: got 1, expected one of 2, 3"):
+        prompt_version_of(1)
