@@ -3,7 +3,7 @@
     inspect eval cpt_tasks/judge_robustness --model none --model-role grader=anthropic/claude-haiku-5-5
 
 No response is generated: the texts are low-scoring responses, clean and with each attack of `attacks.yaml` on them. One
-judge call per text (COUNT for everything), kept in the call store. A shift is the score of an attacked text minus the
+judge call per text (724 for everything), kept in the call store. A shift is the score of an attacked text minus the
 score that the same judge gives the same text clean. The words of an attack are part of the text and may deserve points
 of their own (a fake verdict is full of numbers), so `measured_shift`, what the measured judge gives for them, stands
 beside each mean shift: a judge that obeys nobody and reads everything is near that, not at 0. The controls of
@@ -65,7 +65,7 @@ def judge_robustness(
             swap needs two.
         families: "all" or families of attacks and controls (comma-separated or a list).
         texts_per_attack: On how many base texts each attack is put, at least 1: they take the texts in turn, so that 1
-            (INDEED judgments instead of COUNT) has every attack and every text too. None for all.
+            (130 judgments instead of 724) has every attack and every text too. None for all.
         limit_per_family: At most this many attacks of each family, at least 1, the first ones of the file; the controls
             take as many base texts and as many control texts of each rubric.
         protocol: Which score of the judge is attacked: "criteria" or "holistic".
@@ -117,7 +117,7 @@ def attack_samples(
         in_turn = [*bases[start % len(bases) :], *bases[: start % len(bases)]][:texts_per_attack]
         pairs += [(attack, base) for base in bases if base in in_turn]
     samples = []
-    for attack, base in pairs:
+    for attack, base in sorted(pairs, key=lambda pair: list(by_id).index(pair[1].rubric)):
         rubric = by_id[base.rubric]
         text = attacked_text(attack, attack_set.order, rubric, base.text)
         samples.append(_sample(base, rubric, text, attack.family, attack.id))
