@@ -130,7 +130,8 @@ def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: st
     commands = []
     for path in find_logs(logs):
         settings = ["-S", f"call_store={call_store}"]
-        given = read_log_file(path, header_only=True).eval.task_args
+        spec = read_log_file(path, header_only=True).eval
+        given = spec.task_args
         for name, default in (("rubrics", "all"), ("also", "")):
             value = given.get(name) or default
             if value != default:
@@ -138,7 +139,8 @@ def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: st
         if repeats > 1:
             settings += ["-S", f"judge_repeats={repeats}"]
         output = ["--output-file", f"{splitext(path)[0]}.judged.eval"]
-        scorer = ["inspect", "score", path, "--scorer", "cpt_tasks/rubric_judge", *settings]
+        own = "attack_judge" if spec.task.endswith("judge_robustness") else "rubric_judge"
+        scorer = ["inspect", "score", path, "--scorer", f"cpt_tasks/{own}", *settings]
         judge = ["--model", "none", "--model-role", f"grader={model}", "--action", "overwrite"]
         commands.append(shlex.join([*scorer, *judge, *output]))
     return commands

@@ -115,7 +115,9 @@ def twins_command(
     rated = responses_from_ratings(from_ratings, known, problems, max_rating)
     rows = chain(iter_responses(responses, known, problems), rated)
     with TemporaryDirectory() as folder:
-        with click.progressbar(rows, lines, "reading", file=sys.stderr, update_min_steps=1 + lines // 200) as shown:
+        # to a file the bar would be the bare word "reading"
+        bar: dict[str, Any] = {"update_min_steps": 1 + lines // 200, "hidden": not sys.stderr.isatty()}
+        with click.progressbar(rows, lines, "reading", file=sys.stderr, **bar) as shown:
             read = read_responses(shown, wanted, problems, Path(folder))
         if left_out := ", ".join(f"{count} {name}" for name, count in sorted(read.passed_over.items())):
             why = "controls, rubrics kept for measuring and those not among --rubrics are in no twin"

@@ -21,6 +21,7 @@ from students import evaluated, shown_metrics
 from cpt_tasks.benchmarks.judge_robustness.attacks import AttackSet, attacked_text, full_marks, load_attacks
 from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
 from cpt_tasks.benchmarks.judge_robustness.task import COLUMNS, attack_samples
+from cpt_tasks.judge_logs.spend import score_commands
 from judges import JudgeFailure, ModelJudge, judge_messages, measure
 from judges.verdict import parse_verdict
 from model_calls import open_store
@@ -184,6 +185,8 @@ def test_a_firm_judge_shows_no_shift_and_alone_is_asked(mock_model: Callable[...
     # no model writes a response: the judge reads the text
     assert all(sample.output.completion == sample.metadata["text"] for sample in log.samples or [])
     assert set(log.stats.model_usage) == {"mockllm/grader"}
+    [command] = score_commands([log.location], "m/m", 1, "calls.sqlite")
+    assert "--scorer cpt_tasks/attack_judge" in command
 
 
 def test_a_judge_that_an_attack_makes_fail_is_counted_and_gives_no_number(
