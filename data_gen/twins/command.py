@@ -8,7 +8,7 @@ What may train is read (`inputs.py`), paired and split (`pairing.py`), written (
 import hashlib
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -115,9 +115,7 @@ def twins_command(
     rated = responses_from_ratings(from_ratings, known, problems, max_rating)
     rows = chain(iter_responses(responses, known, problems), rated)
     with TemporaryDirectory() as folder:
-        # to a file the bar would be the bare word "reading"
-        bar: dict[str, Any] = {"update_min_steps": 1 + lines // 200, "hidden": not sys.stderr.isatty()}
-        with click.progressbar(rows, lines, "reading", file=sys.stderr, **bar) as shown:
+        with _progress(rows, lines) as shown:
             read = read_responses(shown, wanted, problems, Path(folder))
         if left_out := ", ".join(f"{count} {name}" for name, count in sorted(read.passed_over.items())):
             why = "controls, rubrics kept for measuring and those not among --rubrics are in no twin"
@@ -172,6 +170,12 @@ def _about_twins(
         "judges": sorted(responses.frame["judge"].unique()),
         "rubrics": {one.id: {"hash": one.hash, "licence": one.licence, "source": one.source} for one in used},
     }
+
+
+def _progress(rows: Iterable[Any], lines: int) -> Any:
+    # hidden where it would be the bare word "reading"
+    bar = {"update_min_steps": 1 + lines // 200, "hidden": not sys.stderr.isatty()}
+    return click.progressbar(rows, lines, "reading", file=sys.stderr, **bar)
 
 
 def _about_input(path: Path) -> dict[str, Any]:
