@@ -173,9 +173,8 @@ def _about_twins(
 
 
 def _progress(rows: Iterable[Any], lines: int) -> Any:
-    # hidden where it would be the bare word "reading"
-    bar = {"update_min_steps": 1 + lines // 200, "hidden": not sys.stderr.isatty()}
-    return click.progressbar(rows, lines, "reading", file=sys.stderr, **bar)
+    step, is_bare = 1 + lines // 200, not sys.stderr.isatty()  # then there is no bar, only the word
+    return click.progressbar(rows, lines, "reading", file=sys.stderr, update_min_steps=step, hidden=is_bare)
 
 
 def _about_input(path: Path) -> dict[str, Any]:
