@@ -65,25 +65,27 @@ strong-student: $(INSTALLED)
 	$(BIN)/inspect eval cpt_tasks/rubric_adherence --model $(RECORD) -M file=$(STRONG)/recorded.jsonl -T limit_per_cell=3 \
 		-T judge=none --metadata provenance="recorded replies of one strong model - not an API run" --display plain \
 		--log-dir logs/strong_student
-	$(call recorded_verdicts,strong_student,logs/strong_student)
+	$(call recorded_verdicts,strong_student,logs/strong_student,2)
 	$(BIN)/inspect score logs/strong_student/*.eval --scorer cpt_tasks/rubric_judge -S call_store=calls/strong_student.sqlite \
-		--model none --model-role grader=$(RECORD) --action overwrite --display plain --output-file $(STRONG)/judged.eval
+		-S prompt_version=2 --model none --model-role grader=$(RECORD) --action overwrite --display plain --output-file $(STRONG)/judged.eval
 	$(BIN)/cpt report $(STRONG)/judged.eval --out $(STRONG)
 
 AUDIT := results/judge_audit
 judge-audit: $(INSTALLED)
 	rm -f calls/judge_audit.sqlite*
-	$(call recorded_verdicts,judge_audit,$(AUDIT)/recorded.jsonl)
-	$(BIN)/cpt judge audit --judge-model $(RECORD) --responses $(AUDIT)/recorded.jsonl --store calls/judge_audit.sqlite --out $(AUDIT)
+	$(call recorded_verdicts,judge_audit,$(AUDIT)/recorded.jsonl,2)
+	$(call recorded_verdicts,judge_audit,$(AUDIT)/recorded.jsonl,3)
+	$(BIN)/cpt judge audit --judge-model $(RECORD) --responses $(AUDIT)/recorded.jsonl --store calls/judge_audit.sqlite \
+		--prompt-variants 2,3 --out $(AUDIT)
 
 STRESS := results/judge_stress
 ATTACK := $(BIN)/inspect eval cpt_tasks/judge_robustness --model none --model-role grader=$(RECORD) -T texts_per_attack=2 \
-	-T call_store=calls/judge_stress.sqlite --metadata provenance="recorded verdicts of one strong model - not an API run" \
-	--display plain
+	-T prompt_version=3 -T call_store=calls/judge_stress.sqlite --display plain \
+	--metadata provenance="recorded verdicts of one strong model - not an API run"
 judge-stress: $(INSTALLED)
 	rm -rf logs/judge_stress calls/judge_stress.sqlite* $(STRESS)/judged.eval
 	$(ATTACK) --no-score --log-dir logs/judge_stress/texts
-	$(call recorded_verdicts,judge_stress,logs/judge_stress/texts)
+	$(call recorded_verdicts,judge_stress,logs/judge_stress/texts,3)
 	$(ATTACK) --log-dir logs/judge_stress/judged
 	cp logs/judge_stress/judged/*.eval $(STRESS)/judged.eval
 	$(BIN)/python $(EXPERIMENTS)/judge_stress_table.py $(STRESS)/judged.eval --out $(STRESS)/report.md
@@ -97,17 +99,18 @@ teacher-table: $(INSTALLED)
 	$(BIN)/python $(EXPERIMENTS)/answer_from_record.py calls/teachers_film.asked.jsonl $(TEACHERS)/recorded.jsonl \
 		--out calls/teachers_film.written.jsonl
 	$(TEACH) --answers calls/teachers_film.written.jsonl --out data/teachers_film/responses.jsonl
-	$(call recorded_verdicts,teachers_film,data/teachers_film/responses.jsonl)
+	$(call recorded_verdicts,teachers_film,data/teachers_film/responses.jsonl,3)
 	$(BIN)/cpt verify data/teachers_film/responses.jsonl --judge $(RECORD) --store calls/teachers_film.sqlite \
 		--keep all --near 0 --out data/teachers_film/judged
 	$(BIN)/cpt teachers data/teachers_film/judged/responses.jsonl --rubrics film_reviews --out $(TEACHERS)
 
-# $(call recorded_verdicts,NAME,what is judged): the verdicts in results/NAME/recorded.jsonl, into calls/NAME.sqlite
+# $(call recorded_verdicts,NAME,what is judged,prompt version): the verdicts in results/NAME/recorded.jsonl, into calls/NAME.sqlite
 define recorded_verdicts
-	$(BIN)/cpt judge questions $(2) --model $(RECORD) --store calls/$(1).sqlite --out calls/$(1).questions.jsonl
+	$(BIN)/cpt judge questions $(2) --model $(RECORD) --prompt-version $(3) --store calls/$(1).sqlite \
+		--out calls/$(1).questions.jsonl
 	$(BIN)/python $(EXPERIMENTS)/answer_from_record.py calls/$(1).questions.jsonl results/$(1)/recorded.jsonl \
 		--out calls/$(1).answers.jsonl
-	$(BIN)/cpt judge answers calls/$(1).answers.jsonl $(2) --model $(RECORD) --store calls/$(1).sqlite
+	$(BIN)/cpt judge answers calls/$(1).answers.jsonl $(2) --model $(RECORD) --prompt-version $(3) --store calls/$(1).sqlite
 endef
 
 test: $(INSTALLED)

@@ -30,6 +30,7 @@ from judges import (
 from judges.measures import words
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
+from judges.prompts import PROMPT_VERSION, PromptVersion, prompt_version_of
 from model_calls import CallStore, open_store
 from model_calls.inspect_private import PrerequisiteError, command_folder
 from model_calls.visible import answer_of
@@ -77,6 +78,7 @@ def rubric_judge(
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
     also: str | list[str] = "",
+    prompt_version: str | int = PROMPT_VERSION,
 ) -> Scorer:
     """Score, 0-100, of each response by the rubric its sample names.
 
@@ -95,6 +97,8 @@ def rubric_judge(
         also: Further rubrics, selected as `rubrics`, that each scored response is judged by too; "" for none. A sample
             with ids under `also` in its metadata is judged by those instead. The score stays that of the sample's own
             rubric; the further judgments stand in `Score.metadata["also"]`.
+        prompt_version: Wording of a model judge's question: "3", where descriptors are ranges of the scale, or "2",
+            where they are points. Results under two wordings are not comparable.
 
     Raises:
         ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
@@ -103,7 +107,8 @@ def rubric_judge(
     """
     by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
     further = {rubric.id: rubric for rubric in (rubrics_of(also) if also else [])}
-    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store)
+    version = prompt_version_of(prompt_version)
+    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store, version)
     repeats = judge_repeats if judge == "model" else 1
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -169,9 +174,11 @@ def judge_of(
     protocol: JudgeProtocol,
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
+    prompt_version: PromptVersion = PROMPT_VERSION,
 ) -> Judge:
     """The judge that asks each of the models so many times."""
-    seats = [[ModelJudge(model, store, protocol, repeat) for repeat in range(judge_repeats)] for model in models]
+    repeats = range(judge_repeats)
+    seats = [[ModelJudge(model, store, protocol, repeat, prompt_version) for repeat in repeats] for model in models]
     return seats[0][0] if len(seats) == judge_repeats == 1 else Panel(seats, panel)
 
 
@@ -184,6 +191,7 @@ def scorer_of(
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
     also: str | list[str] = "",
+    prompt_version: str | int = PROMPT_VERSION,
 ) -> Scorer | None:
     """`rubric_judge` with the parameters of a task, after checking that it can judge; None for judge "none".
 
@@ -208,7 +216,7 @@ def scorer_of(
                 "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
                 "-T judge=measured -T rubrics=measured"
             ) from error
-    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also)
+    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also, prompt_version)
 
 
 def open_judge_store(path: str) -> CallStore:
@@ -230,7 +238,12 @@ def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
 
 
 def _judge_maker(
-    judge: JudgeKind, protocol: JudgeProtocol, judge_repeats: int, panel: Aggregate, call_store: str
+    judge: JudgeKind,
+    protocol: JudgeProtocol,
+    judge_repeats: int,
+    panel: Aggregate,
+    call_store: str,
+    prompt_version: PromptVersion,
 ) -> Callable[[], Judge]:
     check_choice(judge, ("measured", "model"), "judge")
     check_choice(protocol, ("criteria", "holistic"), "protocol")
@@ -248,6 +261,6 @@ def _judge_maker(
                 f"grader: got {[str(model) for model in models]}, one of them twice with the same "
                 "settings; ask one judge several times with judge_repeats"
             )
-        return judge_of(models, store, protocol, judge_repeats, panel)
+        return judge_of(models, store, protocol, judge_repeats, panel, prompt_version)
 
     return make

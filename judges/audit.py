@@ -6,6 +6,7 @@ not defined on its rows is nan. Intervals are those of `interval`, clustered on 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ BOUNDS = {
     **dict.fromkeys(("pearson", "spearman", "within_level_pearson"), (-1.0, 1.0)),
     **dict.fromkeys(("level_accuracy", "order_accuracy"), (0.0, 1.0)),
 }
+WORDING_STATISTICS = ("spearman", "level_accuracy", "mae")
+MIN_KNOWN = 5  # judgments of texts in a band, below which nothing is said of it
 _TINY = 1e-9
 
 
@@ -113,6 +116,109 @@ def audit_statistics(judgments: pd.DataFrame) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class BandReach:
+    """How many judgments of texts known to be in a band, `n`, put them there, `placed`; `rubric` "all" is of all."""
+
+    rubric: str
+    band: str
+    n: int
+    placed: int
+
+    @property
+    def attainable(self) -> float:
+        """Accuracy at this level, 0-1, of a student all of whose responses are like these texts."""
+        return self.placed / self.n
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether fewer than half are placed there, of at least `MIN_KNOWN`."""
+        return self.n >= MIN_KNOWN and self.attainable < 0.5
+
+
+def bands(rows: pd.DataFrame) -> list[BandReach]:
+    """Where a judge places texts whose band is known by their reference, of all rubrics first, then of each.
+
+    `rows` are those of `audit`. A band that no text is in is left out.
+    """
+    judgments = rows.dropna(subset="judged")
+    known, judged = (level_ranks(judgments[name].to_numpy(float)) for name in ("reference", "judged"))
+    reach = []
+    for rubric in ["all", *sorted(judgments["rubric"].unique())]:
+        is_of_it = (judgments["rubric"] == rubric).to_numpy() | (rubric == "all")
+        for rank, band in enumerate(ScoreLevel):
+            is_known = is_of_it & (known == rank)
+            if is_known.any():
+                reach.append(BandReach(rubric, band.value, int(is_known.sum()), int((judged[is_known] == rank).sum())))
+    return reach
+
+
+@dataclass(frozen=True)
+class Wordings:
+    """What the wording of a judge's question does to its verdicts, on the texts that are judged under every wording.
+
+    Attributes:
+        n_texts: So many.
+        band_rate: Share of judgments in the band that the text was asked for, 0-1, mean over rubrics: by level, and
+            under "all" the mean over levels; for each the shares by wording. Empty where no text has a level.
+        half_range: Half of the range of `band_rate` over the wordings, by the same keys: the ± of a rate that is due
+            to wording alone. Levels that move apart cancel out in "all".
+        agreement: `WORDING_STATISTICS` and `bias`, the mean difference in points, of the judgments under the first
+            name of a pair against the second: another wording, or "reference".
+    """
+
+    n_texts: int
+    band_rate: Mapping[str, Mapping[str, float]]
+    half_range: Mapping[str, float]
+    agreement: Mapping[tuple[str, str], Mapping[str, Estimate]]
+
+
+def compare_wordings(rows: Mapping[str, pd.DataFrame]) -> Wordings:
+    """The comparison of a judge's wordings, from the rows of `audit` under each, in one order of texts and askings.
+
+    Raises:
+        ValueError: If no text is judged under all of them.
+    """
+    first, *_ = rows.values()
+    judged = pd.DataFrame({name: of_wording["judged"].to_numpy(float) for name, of_wording in rows.items()})
+    is_shared = judged.notna().all(axis=1).groupby(first["text"].to_numpy()).transform("all")
+    shared, judged = first[is_shared.to_numpy()], judged[is_shared.to_numpy()].set_axis(first.index[is_shared])
+    if shared.empty:
+        raise ValueError(f"wordings {', '.join(rows)}: no text is judged under all of them, expected at least one")
+    scores = judged.assign(reference=shared["reference"])
+    pairs = [(name, "reference") for name in rows] + [(b, a) for a, b in combinations(rows, 2)]
+    rates = _band_rates(shared, judged)
+    return Wordings(
+        n_texts=shared["text"].nunique(),
+        band_rate=rates,
+        half_range={key: float(np.ptp(list(of_wording.values())) / 2) for key, of_wording in rates.items()},
+        agreement={
+            (name, other): estimates(
+                shared.assign(judged=scores[name], reference=scores[other]), _wording_statistics, BOUNDS
+            )
+            for name, other in pairs
+        },
+    )
+
+
+def _band_rates(rows: pd.DataFrame, judged: pd.DataFrame) -> dict[str, dict[str, float]]:
+    rates: dict[str, dict[str, float]] = {}
+    wordings = [str(name) for name in judged]
+    for level in ScoreLevel:
+        is_asked = rows["level"] == level.value
+        if is_asked.any():
+            hits = (judged[is_asked].apply(level_ranks) == level.rank).groupby(rows.loc[is_asked, "rubric"]).mean()
+            rates[level.value] = {name: float(hits[name].mean()) for name in wordings}
+    if rates:
+        rates["all"] = {name: float(np.mean([by_name[name] for by_name in rates.values()])) for name in wordings}
+    return rates
+
+
+def _wording_statistics(judgments: pd.DataFrame) -> dict[str, float]:
+    statistics = audit_statistics(judgments)
+    return {name: statistics[name] for name in WORDING_STATISTICS} | _bias(judgments)
+
+
 def _order_accuracy(judgments: pd.DataFrame) -> float:
     rank = judgments["level"].map({level.value: level.rank for level in ScoreLevel})
     group = ["rubric", "writer"]
@@ -123,5 +229,5 @@ def _order_accuracy(judgments: pd.DataFrame) -> float:
     return float(right.groupby(group)["right"].mean().mean())
 
 
-def _bias(judgments: pd.DataFrame) -> Mapping[str, float]:
+def _bias(judgments: pd.DataFrame) -> dict[str, float]:
     return {"bias": float((judgments["judged"] - judgments["reference"]).mean())}

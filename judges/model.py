@@ -27,7 +27,7 @@ from judges.judgment import (
     is_no_response,
     weighted_total,
 )
-from judges.prompts import PROMPT_VERSION, judge_messages, prompt_hash
+from judges.prompts import PROMPT_VERSION, PromptVersion, judge_messages, prompt_hash
 from judges.scale import ScaleWatch
 from judges.verdict import Scores, Verdict, parse_verdict
 from model_calls.errors import was_cut_off
@@ -56,6 +56,7 @@ class ModelJudge:
         protocol: Which score is the headline: "criteria", the weighted total computed by us, or "holistic", the
             judge's own overall score (the paper's protocol). Both are kept.
         repeat: Which asking this is, from 0; another number asks the same question anew.
+        prompt_version: Wording of the question, see `prompts.SCALES`; scores under two are not comparable.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class ModelJudge:
         store: "CallStore | None" = None,
         protocol: JudgeProtocol = "criteria",
         repeat: int = 0,
+        prompt_version: PromptVersion = PROMPT_VERSION,
     ):
         self._model = model
         self._store = store
         self._protocol = protocol
         self._repeat = repeat
+        self._prompt_version = prompt_version
 
     async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
         """Judgment of one response, from at most three replies.
@@ -87,8 +90,8 @@ class ModelJudge:
         about: dict[str, Any] = {
             "judge": str(model),
             "judge_hash": judge_hash(model),
-            "prompt_version": PROMPT_VERSION,
-            "prompt_hash": prompt_hash(),
+            "prompt_version": self._prompt_version,
+            "prompt_hash": prompt_hash(self._prompt_version),
             "protocol": self._protocol,
             "rubric_hash": rubric.hash,
         }
@@ -100,7 +103,7 @@ class ModelJudge:
         paid: Counter[str] = Counter()
         costs: list[float | None] = []
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            call = judge_call(model, rubric, user_prompt, response, self._repeat, attempt)
+            call = judge_call(model, rubric, user_prompt, response, self._repeat, attempt, self._prompt_version)
             reply, is_new = await self._ask(store, call, rubric)
             replies.append(reply)
             usage.update(reply.usage)
@@ -136,7 +139,9 @@ class ModelJudge:
 
         if call.key in store:
             return await ask(store, call)
-        async with _WARMERS.setdefault(store, PrefixWarmer()).turn(f"{call.model}\0{rubric.hash}"):
+        async with _WARMERS.setdefault(store, PrefixWarmer()).turn(
+            f"{call.model}\0{self._prompt_version}\0{rubric.hash}"
+        ):
             return await ask(store, call)
 
 
@@ -186,7 +191,15 @@ def _read(reply: "Reply", rubric: Rubric, response: str) -> Scores:
     return parse_verdict(rubric, reply.text, response)
 
 
-def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, repeat: int, attempt: int) -> "Call":
+def judge_call(
+    model: "Model",
+    rubric: Rubric,
+    user_prompt: str,
+    response: str,
+    repeat: int,
+    attempt: int,
+    prompt_version: PromptVersion = PROMPT_VERSION,
+) -> "Call":
     """The call that asks a model for a verdict: of asking `repeat`, from 0, the attempt number `attempt`, from 1.
 
     Each attempt is kept on its own, so that a bad reply is not replayed for ever.
@@ -195,14 +208,20 @@ def judge_call(model: "Model", rubric: Rubric, user_prompt: str, response: str, 
 
     return Call(
         model=model,
-        messages=judge_messages(rubric, user_prompt, response),
+        messages=judge_messages(rubric, user_prompt, response, prompt_version),
         config=_verdict_config(),
         replicate=f"{repeat}.{attempt}",
     )
 
 
 def judge_calls_so_far(
-    model: "Model", store: "CallStore", rubric: Rubric, user_prompt: str, response: str, repeat: int
+    model: "Model",
+    store: "CallStore",
+    rubric: Rubric,
+    user_prompt: str,
+    response: str,
+    repeat: int,
+    prompt_version: PromptVersion = PROMPT_VERSION,
 ) -> "list[Call]":
     """Every attempt that a judge has a reply to in the store, and the one that it would make next, if any.
 
@@ -210,7 +229,7 @@ def judge_calls_so_far(
     """
     calls: list[Call] = []
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        calls.append(judge_call(model, rubric, user_prompt, response, repeat, attempt))
+        calls.append(judge_call(model, rubric, user_prompt, response, repeat, attempt, prompt_version))
         reply = store.get(calls[-1].key)
         if reply is None:
             break

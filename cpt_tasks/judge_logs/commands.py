@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from judges.model import DEFAULT_JUDGE, DEFAULT_STORE
+from judges.prompts import PROMPT_VERSION, SCALES, PromptVersion, prompt_version_of
 from model_calls.errors import clear_errors
 from model_calls.questions import FORMATS, QuestionFormat
 
@@ -34,6 +35,13 @@ _repeats_option = click.option(
 _store_option = click.option(
     "--store", default=DEFAULT_STORE, show_default=True, help="File that judge calls are kept in."
 )
+_version_option = click.option(
+    "--prompt-version",
+    default=PROMPT_VERSION,
+    show_default=True,
+    type=click.Choice(list(SCALES)),
+    help="Wording of the judge's question.",
+)
 
 
 @click.command(name="audit")
@@ -43,6 +51,12 @@ _store_option = click.option(
 @click.option("--limit", type=click.IntRange(1), help="Only the first user prompts of each rubric. Default: all.")
 @click.option("--responses", type=_FILE, help=f"Texts to judge. Default: {SEED_RESPONSES}.")
 @_store_option
+@click.option(
+    "--prompt-variants",
+    default=PROMPT_VERSION,
+    show_default=True,
+    help="Wordings of the judge's question, e.g. 2,3; the page is of the last one, beside the others.",
+)
 @click.option("--out", default="results/audit", **_FOLDER)
 def audit_command(
     judge_model: str | None,
@@ -51,21 +65,41 @@ def audit_command(
     limit: int | None,
     responses: Path | None,
     store: str,
+    prompt_variants: str,
     out: Path,
 ) -> None:
     """Compare a judge with scores that are known because they were measured."""
     if bool(judge_model) == measured:
         raise click.UsageError("expected either --judge-model MODEL or --measured")
-    from cpt_tasks.judge_logs.compare import write_audit
-    from cpt_tasks.judge_logs.texts import check_measured, first_prompts, judge_texts, judges_of, read_texts
+    from cpt_tasks.judge_logs.audit import with_known_score, write_audit
+    from cpt_tasks.judge_logs.texts import (
+        JudgeSettings,
+        check_measured,
+        first_prompts,
+        judge_texts,
+        judges_of,
+        read_texts,
+    )
 
     judge = judge_model or "measured"
     with clear_errors():
         texts = read_texts(responses or Path(str(files("data_gen"))) / "seed" / "responses.jsonl")
         check_measured(texts)
         texts = first_prompts(texts, limit or len(texts))
-        outcomes = judge_texts(texts, judges_of(judge, store, repeats))
-        click.echo(write_audit(out, texts, outcomes, judge, responses.name if responses else SEED_RESPONSES))
+        known = with_known_score(texts)
+        versions = list(dict.fromkeys(prompt_version_of(name.strip()) for name in prompt_variants.split(",")))
+        if measured and len(versions) > 1:
+            raise ValueError(f"--prompt-variants {prompt_variants}: the measured judge is asked nothing, expected one")
+        # in one loop of events, which the client of a model belongs to
+        settings = [JudgeSettings(judge, repeats, store, version) for version in versions]
+        askings = [asking for of_version in settings for asking in judges_of(of_version)]
+        judged = judge_texts(known, askings)
+        outcomes = {
+            str(version): [of_text[start : start + repeats] for of_text in judged]
+            for version, start in zip(versions, range(0, len(askings), repeats), strict=True)
+        }
+        source = responses.name if responses else SEED_RESPONSES
+        click.echo(write_audit(out, known, outcomes, judge, source, skipped=len(texts) - len(known)))
 
 
 @click.command(name="texts")
@@ -73,19 +107,29 @@ def audit_command(
 @click.option("--judge", default="measured", show_default=True, help="`measured`, or an inspect model.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (JSONL).")
 @_store_option
-def texts_command(file: Path, judge: str, out: Path, store: str) -> None:
+@_version_option
+def texts_command(file: Path, judge: str, out: Path, store: str, prompt_version: PromptVersion) -> None:
     """Judge the responses of FILE: JSON lines with rubric, response and, where known, level and user_prompt.
 
     Writes the same lines with score (0-100, null where the judge failed), judge_failure and in_band.
     """
-    from cpt_tasks.judge_logs.texts import check_measured, judge_texts, judged_row, judges_of, read_texts, score_table
+    from cpt_tasks.judge_logs.texts import (
+        JudgeSettings,
+        check_measured,
+        judge_texts,
+        judged_row,
+        judges_of,
+        read_texts,
+        score_table,
+    )
     from rubrics.files import write_jsonl
 
     with clear_errors():
         texts = read_texts(file)
         if judge == "measured":
             check_measured(texts)
-        outcomes = judge_texts(texts, judges_of(judge, store))
+        settings = JudgeSettings(judge, store=store, prompt_version=prompt_version)
+        outcomes = judge_texts(texts, judges_of(settings))
         rows = [judged_row(text, outcome) for text, [outcome] in zip(texts, outcomes, strict=True)]
         write_jsonl(out, rows)
         click.echo(score_table(rows).to_markdown(index=False, floatfmt=".2f"))
@@ -153,7 +197,8 @@ def forecast_command(
 @_model_option
 @_repeats_option
 @_store_option
-def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str) -> None:
+@_version_option
+def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str, prompt_version: PromptVersion) -> None:
     """Ask for the judgments of the responses in LOGS through provider batches, at half the price.
 
     The replies go to the call store. `inspect score`, with the command that is printed at the end, then scores the
@@ -161,10 +206,12 @@ def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str) -
     takes its batches up again.
     """
     from cpt_tasks.judge_logs.spend import batch_judgments, judged_texts, score_commands
+    from cpt_tasks.judge_logs.texts import JudgeSettings
 
     with clear_errors():
-        outcome = batch_judgments(judged_texts(logs), model, repeats, store)
-        commands = score_commands(logs, model, repeats, store)
+        settings = JudgeSettings(model, repeats, store, prompt_version)
+        outcome = batch_judgments(judged_texts(logs), settings)
+        commands = score_commands(logs, settings)
     click.echo(
         f"answered {outcome.answered}, in the store before {outcome.already_stored}, failed {len(outcome.failed)}"
     )
@@ -184,8 +231,15 @@ def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str) -
 @_repeats_option
 @click.option("--format", type=click.Choice(FORMATS), default="openai", show_default=True, help="Whose batches.")
 @_store_option
+@_version_option
 def questions_command(
-    judged: tuple[str, ...], out: Path, model: str, repeats: int, format: QuestionFormat, store: str
+    judged: tuple[str, ...],
+    out: Path,
+    model: str,
+    repeats: int,
+    format: QuestionFormat,
+    store: str,
+    prompt_version: PromptVersion,
 ) -> None:
     """Write what the judge would be asked about the responses in LOGs, for any engine, and ask nobody.
 
@@ -193,9 +247,11 @@ def questions_command(
     has no reply to is written; where a reply holds no verdict that can be read, the next attempt, up to the third.
     """
     from cpt_tasks.judge_logs.exchange import write_judge_questions
+    from cpt_tasks.judge_logs.texts import JudgeSettings
 
     with clear_errors():
-        written = write_judge_questions(out, judged, model, repeats, store, format)
+        settings = JudgeSettings(model, repeats, store, prompt_version)
+        written = write_judge_questions(out, judged, settings, format)
     click.echo(f"{out}, for {model}: {written}; bring the answers back with `cpt judge answers`")
 
 
@@ -205,16 +261,22 @@ def questions_command(
 @_model_option
 @_repeats_option
 @_store_option
-def answers_command(file: Path, judged: tuple[str, ...], model: str, repeats: int, store: str) -> None:
+@_version_option
+def answers_command(
+    file: Path, judged: tuple[str, ...], model: str, repeats: int, store: str, prompt_version: PromptVersion
+) -> None:
     """Put the answers in FILE to the questions about LOGs into the call store, and print how to score from there.
 
-    FILE is in OpenAI's or Anthropic's batch format. Give the LOGs, --model and --repeats of `cpt judge questions`.
+    FILE is in OpenAI's or Anthropic's batch format. Give the LOGs, --model, --repeats and
+    --prompt-version of `cpt judge questions`.
     """
     from cpt_tasks.judge_logs.exchange import judging_commands, read_judge_answers
+    from cpt_tasks.judge_logs.texts import JudgeSettings
 
     with clear_errors():
-        answered, unusable = read_judge_answers(file, judged, model, repeats, store)
-        commands = judging_commands(judged, model, repeats, store)
+        settings = JudgeSettings(model, repeats, store, prompt_version)
+        answered, unusable = read_judge_answers(file, judged, settings)
+        commands = judging_commands(judged, settings)
     skipped = answered.problems.total()
     click.echo(
         f"{file}: {answered.answered} answers read, {answered.unknown} to no question of these, "

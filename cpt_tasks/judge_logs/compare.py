@@ -1,4 +1,4 @@
-"""Pages that compare a judge with known scores of the same responses: measured ones, of people, of another judge."""
+"""Pages that compare a judge with known scores of the same responses: those of people, or of another judge."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,15 +10,11 @@ from pydantic_core import to_json
 
 from cpt_tasks.benchmarks.rubric_adherence.statistics import macro_accuracy
 from cpt_tasks.judge_logs.logs import SAMPLE, judge_name
-from cpt_tasks.judge_logs.texts import CONTROL, Outcomes, Text
 from cpt_tasks.report.run import Run, edits_of
 from cpt_tasks.report.text import image, write_command
 from cpt_tasks.statistics.table import table_of
-from judges import Judgment, measure
 from judges.audit import audit
-from judges.cost import total_usd
-from judges.interval import NAN, Estimate, cluster_note
-from judges.measures import words
+from judges.interval import Estimate, cluster_note
 from judges.reliability import krippendorff_alpha, noise_text
 from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 from rubrics.files import write_whole
@@ -38,55 +34,6 @@ LABELS = {
     "mae": "mean absolute difference, points",
     "length_slope": "bias per doubling of length, points",
 }
-
-
-def write_audit(out: Path, texts: Sequence[Text], outcomes: Outcomes, judge: str, source: str) -> str:
-    """Writes the page of a judge against measured scores of the texts of a file; returns the text to print.
-
-    Raises:
-        ValueError: If no text was judged.
-    """
-    everything = [outcome for of_text in outcomes for outcome in of_text]
-    rows = audit_rows(texts, outcomes)
-    rubrics = {text.rubric.id: text.rubric.hash for text in texts}
-    version = ", ".join(sorted({one.prompt_version for one in everything if isinstance(one, Judgment)}))
-    numbers = {
-        "source": source,
-        "repeats": len(outcomes[0]),
-        "prompt_version": version,
-        "rubrics": rubrics,
-        "cost_usd": total_usd(outcome.cost_usd for outcome in everything),
-        "texts": rows.to_dict("records"),
-    }
-    intro = (
-        f"Judge `{judge}` (prompt version {version}) on texts of `{source}` whose score is known, since text "
-        f"statistics measure it: rubrics {', '.join(sorted(rubrics))}, {len(outcomes[0])} judgments of each text."
-    )
-    return _write_page(out, "audit", rows, judge, "measured scores", intro, [], numbers)
-
-
-def audit_rows(texts: Sequence[Text], outcomes: Outcomes) -> pd.DataFrame:
-    """The rows of an audit: one per text and asking.
-
-    The known score is measured anew: the one in the file may be of an older version of the rubric.
-    """
-    rows = []
-    for number, (text, of_text) in enumerate(zip(texts, outcomes, strict=True)):
-        row = {
-            "text": number,
-            "rubric": text.rubric.id,
-            "writer": text.writer,
-            "level": text.level or CONTROL,
-            "user_prompt_id": text.user_prompt_id,
-            "words": max(1, len(words(text.response))),
-            "reference": measure(text.rubric, text.response).score,
-            "judged": NAN,
-            "failure": "",
-        }
-        for outcome in of_text:
-            result = {"judged": outcome.score} if isinstance(outcome, Judgment) else {"failure": outcome.mode}
-            rows.append(row | result)
-    return pd.DataFrame(rows)
 
 
 def write_agreement(out: Path, pairs: Sequence[tuple[Run, Run]]) -> str:
@@ -154,18 +101,18 @@ def _write_judges(
     more = [
         "## Models",
         "Macro accuracy on the responses that both judges scored.",
-        _table(
+        table(
             [(model, *(estimate.text() for estimate in by_both)) for model, by_both in models.items()],
             *("model", f"by {reference}", f"by {judge}"),
         ),
         f"{changed} of {len(models)} models change rank.",
     ]
-    return _write_page(
+    return write_page(
         out, "agreement", rows, judge, reference, intro, more, {**numbers, "models": models, "changed": changed}
     )
 
 
-def _write_page(
+def write_page(
     out: Path,
     name: str,
     rows: pd.DataFrame,
@@ -190,10 +137,10 @@ def _write_page(
     parts = [
         f"{intro} {counts}",
         "## Agreement",
-        _table(agreement, "statistic", f"{judge} and {reference}"),
+        table(agreement, "statistic", f"{judge} and {reference}"),
         "## Bias",
         f"Mean of `{judge}` - {reference}, score points, over the texts for a level or rubric.",
-        _table([(group, estimate.text(1)) for group, estimate in result.bias.items()], "texts", "bias, points"),
+        table([(group, estimate.text(1)) for group, estimate in result.bias.items()], "texts", "bias, points"),
         *([f"Repeats: {noise_text(result.noise)}."] if result.noise else []),
         *more,
     ]
@@ -226,6 +173,7 @@ def _against_reference(rows: pd.DataFrame, judge: str, reference: str) -> Figure
     return figure
 
 
-def _table(rows: Sequence[tuple[str, ...]], *columns: str) -> str:
+def table(rows: Sequence[tuple[str, ...]], *columns: str) -> str:
+    """A Markdown table of texts."""
     # numbers stay text, or tabulate would write 1.000 as 1
     return str(pd.DataFrame(rows, columns=list(columns)).to_markdown(index=False, disable_numparse=True))

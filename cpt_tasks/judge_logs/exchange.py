@@ -7,30 +7,29 @@ from os.path import splitext
 from pathlib import Path
 
 from cpt_tasks.judge_logs.spend import judged_texts, score_commands
-from cpt_tasks.judge_logs.texts import Text, read_texts
+from cpt_tasks.judge_logs.texts import JudgeSettings, Text, read_texts
 from judges import judge_model
 from judges.judgment import is_no_response
 from judges.model import judge_calls_so_far
+from judges.prompts import PROMPT_VERSION
 from model_calls import Call, CallStore, open_store
 from model_calls.questions import Answered, QuestionFormat, Written, read_answers, write_questions
 
 
 def write_judge_questions(
-    path: Path, judged: Sequence[str], model: str, repeats: int, call_store: str, format: QuestionFormat
+    path: Path, judged: Sequence[str], settings: JudgeSettings, format: QuestionFormat
 ) -> Written:
     """Writes what a judge would be asked about logs or `.jsonl` files of texts now.
 
     Raises:
         ValueError: If a log or text cannot be read, or the model has no place in the format.
     """
-    store = open_store(call_store)
-    calls = _calls(_texts(judged), model, repeats, store)
+    store = open_store(settings.store)
+    calls = _calls(_texts(judged), settings, store)
     return asyncio.run(write_questions(path, calls, store, format))
 
 
-def read_judge_answers(
-    path: Path, judged: Sequence[str], model: str, repeats: int, call_store: str
-) -> tuple[Answered, int]:
+def read_judge_answers(path: Path, judged: Sequence[str], settings: JudgeSettings) -> tuple[Answered, int]:
     """Puts answers to these questions into the call store; returns also how many verdicts cannot be used.
 
     Of those the next attempt stands open, as if the judge had been asked online.
@@ -38,21 +37,22 @@ def read_judge_answers(
     Raises:
         ValueError: If a log or text cannot be read.
     """
-    store, texts = open_store(call_store), _texts(judged)
-    answered = asyncio.run(read_answers(path, _calls(texts, model, repeats, store), store))
-    still_open = {call.key for call in _calls(texts, model, repeats, store) if call.key not in store}
+    store, texts = open_store(settings.store), _texts(judged)
+    answered = asyncio.run(read_answers(path, _calls(texts, settings, store), store))
+    still_open = {call.key for call in _calls(texts, settings, store) if call.key not in store}
     return answered, len(still_open) - answered.missing
 
 
-def judging_commands(judged: Sequence[str], model: str, repeats: int, call_store: str) -> list[str]:
+def judging_commands(judged: Sequence[str], settings: JudgeSettings) -> list[str]:
     """The command that takes the verdicts on each log or file of texts from the call store."""
     logs, files = _told_apart(judged)
-    commands = score_commands(logs, model, repeats, call_store) if logs else []
+    commands = score_commands(logs, settings) if logs else []
+    judge = ["--judge", settings.model, "--store", settings.store]
+    if settings.prompt_version != PROMPT_VERSION:
+        judge += ["--prompt-version", settings.prompt_version]
     for file in files:
         out = f"{splitext(file)[0]}.judged.jsonl"
-        commands.append(
-            shlex.join(["cpt", "judge", "texts", file, "--judge", model, "--store", call_store, "--out", out])
-        )
+        commands.append(shlex.join(["cpt", "judge", "texts", file, *judge, "--out", out]))
     return commands
 
 
@@ -64,13 +64,13 @@ def _texts(judged: Sequence[str]) -> list[Text]:
     return texts
 
 
-def _calls(texts: Sequence[Text], model: str, repeats: int, store: CallStore) -> list[Call]:
-    judge = judge_model(model)
+def _calls(texts: Sequence[Text], settings: JudgeSettings, store: CallStore) -> list[Call]:
+    judge, version = judge_model(settings.model), settings.prompt_version
     return [
         call
         for text in texts
-        for repeat in range(repeats)
-        for call in judge_calls_so_far(judge, store, text.rubric, text.user_prompt, text.response, repeat)
+        for repeat in range(settings.repeats)
+        for call in judge_calls_so_far(judge, store, text.rubric, text.user_prompt, text.response, repeat, version)
     ]
 
 

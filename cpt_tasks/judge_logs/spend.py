@@ -14,11 +14,12 @@ import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample
 
-from cpt_tasks.judge_logs.texts import Text
+from cpt_tasks.judge_logs.texts import JudgeSettings, Text
 from cpt_tasks.report.logs import find_logs, read_log_file
 from judges import judge_call, judge_messages, judge_model
 from judges.cost import CHARACTERS_PER_TOKEN, Forecast, Prices, forecast, verdict_tokens
 from judges.judgment import is_no_response
+from judges.prompts import PROMPT_VERSION
 from model_calls import open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
 from model_calls.visible import answer_of
@@ -109,40 +110,42 @@ def judging_forecast(
     return forecast(len(texts) * repeats, *per_call, model, batch, prices)
 
 
-def batch_judgments(texts: Sequence[Text], model: str, repeats: int, call_store: str) -> BatchOutcome:
+def batch_judgments(texts: Sequence[Text], settings: JudgeSettings) -> BatchOutcome:
     """Asks a judge about the texts through provider batches; the replies are in the call store afterwards.
 
     Raises:
         ValueError: If the model cannot be asked in batches.
     """
-    judge = judge_model(model)
+    judge, version = judge_model(settings.model), settings.prompt_version
     calls = [
-        judge_call(judge, text.rubric, text.user_prompt, text.response, repeat, attempt=1)
+        judge_call(judge, text.rubric, text.user_prompt, text.response, repeat, attempt=1, prompt_version=version)
         for text in texts
-        for repeat in range(repeats)
+        for repeat in range(settings.repeats)
     ]
     progress = partial(click.echo, err=True)
-    return asyncio.run(ask_in_batches(open_store(call_store), calls, poll_seconds=POLL_SECONDS, progress=progress))
+    return asyncio.run(ask_in_batches(open_store(settings.store), calls, poll_seconds=POLL_SECONDS, progress=progress))
 
 
-def score_commands(logs: Sequence[str], model: str, repeats: int, call_store: str) -> list[str]:
+def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
     """The command that scores each log from the call store, written so that it can be pasted."""
     commands = []
     for path in find_logs(logs):
-        settings = ["-S", f"call_store={call_store}"]
+        settings = ["-S", f"call_store={judge.store}"]
         spec = read_log_file(path, header_only=True).eval
         given = spec.task_args
         for name, default in (("rubrics", "all"), ("also", "")):
             value = given.get(name) or default
             if value != default:
                 settings += ["-S", f"{name}={value if isinstance(value, str) else ','.join(value)}"]
-        if repeats > 1:
-            settings += ["-S", f"judge_repeats={repeats}"]
+        if judge.repeats > 1:
+            settings += ["-S", f"judge_repeats={judge.repeats}"]
+        if judge.prompt_version != PROMPT_VERSION:
+            settings += ["-S", f"prompt_version={judge.prompt_version}"]
         output = ["--output-file", f"{splitext(path)[0]}.judged.eval"]
         own = "attack_judge" if spec.task.endswith("judge_robustness") else "rubric_judge"
         scorer = ["inspect", "score", path, "--scorer", f"cpt_tasks/{own}", *settings]
-        judge = ["--model", "none", "--model-role", f"grader={model}", "--action", "overwrite"]
-        commands.append(shlex.join([*scorer, *judge, *output]))
+        role = ["--model", "none", "--model-role", f"grader={judge.model}", "--action", "overwrite"]
+        commands.append(shlex.join([*scorer, *role, *output]))
     return commands
 
 

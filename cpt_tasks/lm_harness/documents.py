@@ -4,15 +4,16 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, PresetName, adherence_grid
 from cpt_tasks.options import wording_split_of
 from cpt_tasks.samples import Prompting, WordingSplit
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
+from judges.prompts import PROMPT_VERSION, PromptVersion
 from rubrics import Split
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Settings(BaseModel):
     protocol: JudgeProtocol = _CORE.protocol
     judge_repeats: int = Field(1, ge=1)
     call_store: str = DEFAULT_STORE
+    prompt_version: Annotated[PromptVersion, BeforeValidator(str)] = PROMPT_VERSION
 
 
 OLD_NAME = "paraphrases"  # of wording_split before version 0.2, accepted until 0.3

@@ -44,7 +44,8 @@ def make_judge(settings: Settings) -> Judge:
             return MeasuredJudge()
         # not shared with another task of the run: its client would belong to an event loop that is closed
         model = judge_model(get_model(name, memoize=False))
-        return judge_of([model], open_store(settings.call_store), settings.protocol, settings.judge_repeats)
+        store, version = open_store(settings.call_store), settings.prompt_version
+        return judge_of([model], store, settings.protocol, settings.judge_repeats, prompt_version=version)
     except PrerequisiteError as error:
         key = re.search(r"[A-Z_]+_API_KEY", str(error.message))
         problem = f"{key.group()} is not set" if key else " ".join(str(error.message).split())

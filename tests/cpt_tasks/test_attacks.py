@@ -22,6 +22,7 @@ from cpt_tasks.benchmarks.judge_robustness.attacks import AttackSet, attacked_te
 from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
 from cpt_tasks.benchmarks.judge_robustness.task import COLUMNS, attack_samples
 from cpt_tasks.judge_logs.spend import score_commands
+from cpt_tasks.judge_logs.texts import JudgeSettings
 from judges import JudgeFailure, ModelJudge, judge_messages, measure
 from judges.verdict import parse_verdict
 from model_calls import open_store
@@ -185,7 +186,7 @@ def test_a_firm_judge_shows_no_shift_and_alone_is_asked(mock_model: Callable[...
     # no model writes a response: the judge reads the text
     assert all(sample.output.completion == sample.metadata["text"] for sample in log.samples or [])
     assert set(log.stats.model_usage) == {"mockllm/grader"}
-    [command] = score_commands([log.location], "m/m", 1, "calls.sqlite")
+    [command] = score_commands([log.location], JudgeSettings("m/m"))
     assert "--scorer cpt_tasks/attack_judge" in command
 
 

@@ -12,13 +12,16 @@ import pytest
 from answer_from_record import answers
 from command_runs import fails, strict_json, succeeds
 from inspect_ai import eval as inspect_eval
+from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import get_model
 from students import CALM, evaluated, verdict
 
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
 from cpt_tasks.judge_logs.commands import answers_command, questions_command, texts_command
+from cpt_tasks.scorer import rubric_judge
 from judges import Judgment, ScoreRecord, judge_messages
+from judges.prompts import SCALES, PromptVersion
 from model_calls import open_store
 from model_calls.call import text_of
 from model_calls.inspect_private import PrerequisiteError
@@ -88,6 +91,24 @@ def test_answers_from_a_file_are_what_inspect_score_judges_by(log: EvalLog, stor
     assert sorted(judgment.attempts for judgment in judgments if isinstance(judgment, Judgment)) == [1, 1, 1, 1, 1, 2]
 
 
+def test_verdicts_under_one_wording_answer_no_question_of_another(
+    log: EvalLog, store: list[str], tmp_path: Path
+) -> None:
+    questions, answers, version = tmp_path / "q.jsonl", tmp_path / "a.jsonl", ["--prompt-version", "2"]
+    ask, take = [log.location, *JUDGE, *store, "--out", questions], [answers, log.location, *JUDGE, *store]
+    assert "6 questions" in succeeds(questions_command, *ask, *version)
+    good = verdict(70, "reverie")
+    answers.write_text("\n".join(openai_answer(key, good) for key in keys_of(questions)), encoding="utf-8")
+    assert "0 answers read, 6 to no question of these" in fails(answers_command, *take)
+    assert "-S prompt_version=2 --model none" in succeeds(answers_command, *take, *version)
+    assert "6 questions" in succeeds(questions_command, *ask)
+    assert "0 questions" in succeeds(questions_command, *ask, *version)
+    judge = rubric_judge(call_store=store[1], prompt_version=2)  # as `-S prompt_version=2` gives it
+    scored = inspect_score(log, judge, action="overwrite", model_roles={"grader": get_model("recorded/judge")})
+    metadata = [sample.scores["rubric_judge"].metadata for sample in scored.samples or [] if sample.scores]
+    assert {facts["prompt_version"] for facts in metadata if facts} == {"2"} and len(metadata) == 6
+
+
 def test_a_file_of_texts_is_judged_the_same_way(store: list[str], tmp_path: Path) -> None:
     texts, questions, answers = tmp_path / "texts.jsonl", tmp_path / "q.jsonl", tmp_path / "a.jsonl"
     rows = [{"rubric": "broadcast", "response": response} for response in (CALM, "Too short.")]
@@ -139,20 +160,28 @@ def test_the_committed_verdicts_give_the_numbers_that_were_published_with_them()
         for entry in student["by_level"].values()
     ]
     assert [(round(share, 2), round(mean)) for share, mean in levels] == [(1, 5), (0.72, 47), (0.46, 90)]
-    audit = strict_json(RESULTS / "judge_audit" / "audit.json")["comparison"]
+    page = strict_json(RESULTS / "judge_audit" / "audit.json")
+    audit, under_2 = page["comparison"], page["wordings"]["agreement"][0]
+    assert [under_2[name]["value"] for name in ("spearman", "level_accuracy", "mae")] == pytest.approx(
+        [0.91, 0.875, 9.75], abs=0.005
+    )
     numbers = [audit["statistics"][name]["value"] for name in ("spearman", "level_accuracy", "mae")]
-    assert audit["n_texts"] == 96 and numbers == pytest.approx([0.91, 0.875, 9.7], abs=0.05)
+    assert audit["n_texts"] == 96 and numbers == pytest.approx([0.92, 0.906, 7.82], abs=0.005)
 
 
+@pytest.mark.parametrize("version", SCALES)
 @pytest.mark.parametrize("result", ["strong_student", "judge_audit"])
-def test_recorded_verdicts_answer_what_a_judge_is_asked_today(result: str) -> None:
+def test_recorded_verdicts_answer_what_a_judge_is_asked_today(result: str, version: PromptVersion) -> None:
     rows = [json.loads(line) for line in (RESULTS / result / "recorded.jsonl").open(encoding="utf-8")]
+    rows = [row for row in rows if version in row["verdicts"]]
     questions: list[Any] = []
     for number, row in enumerate(rows):
-        [message] = judge_messages(load_rubric(row["rubric"]), row["user_prompt"], row["response"])
+        [message] = judge_messages(load_rubric(row["rubric"]), row["user_prompt"], row["response"], version)
         questions.append({"custom_id": number, "body": {"model": "m", "messages": [{"content": text_of(message)}]}})
     bodies = [answer["response"]["body"] for answer in answers(questions[::-1], rows)]
-    assert [body["choices"][0]["message"]["content"] for body in bodies] == [row["reply"] for row in rows[::-1]]
+    assert [body["choices"][0]["message"]["content"] for body in bodies] == [
+        row["verdicts"][version]["reply"] for row in rows[::-1]
+    ]
     questions[0]["body"]["messages"][0]["content"] += "Be kind."
     assert len(answers(questions, rows)) == len(rows) - 1
 

@@ -9,8 +9,8 @@ import pytest
 from command_runs import fails, strict_json, succeeds
 from students import CALM, SHOUT, verdict
 
+from cpt_tasks.judge_logs.audit import write_audit
 from cpt_tasks.judge_logs.commands import audit_command, texts_command
-from cpt_tasks.judge_logs.compare import write_audit
 from cpt_tasks.judge_logs.texts import first_prompts, judge_texts, judged_row, read_texts, score_table
 from judges import JudgeFailure, Judgment, measure
 from rubrics import Rubric, load_rubric
@@ -85,7 +85,7 @@ class Moody:
 def test_an_audit_counts_refusals_and_shows_the_bias_put_in(tmp_path: Path, broadcasts: Path) -> None:
     texts = first_prompts(read_texts(broadcasts), 5)
     assert len(texts) == 15  # all three levels of each prompt
-    page = write_audit(tmp_path, texts, judge_texts(texts, [Moody()]), "moody", "seed")
+    page = write_audit(tmp_path, texts, {"9": judge_texts(texts, [Moody()])}, "moody", "seed")
     assert "10 judgments of 15 texts, 5 unscored (refusal 5)" in page
     assert "jackknife of user prompts; 5 user prompts: too few for an interval" in page
     assert "| all            | 7.0            |" in page
@@ -93,9 +93,38 @@ def test_an_audit_counts_refusals_and_shows_the_bias_put_in(tmp_path: Path, broa
     assert strict_json(tmp_path / "audit.json")["prompt_version"] == "9"
 
 
+def test_an_audit_compares_wordings_of_the_question_on_the_same_texts(
+    mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broadcasts: Path, tmp_path: Path
+) -> None:
+    # 55 for every text under version 2, 30 under version 3: moderate is right under the first, low under the second
+    model = mock_model(lambda messages: verdict(55 if "Excellent 95" in messages[-1].text else 30), name="fake")
+    monkeypatch.setattr("cpt_tasks.judge_logs.texts.judge_model", lambda name: model)
+    write_lines(broadcasts, *read_lines(broadcasts), {"rubric": "broadcast", "response": "\u3053\u308c" * 40})
+    page = succeeds(
+        audit_command, "--judge-model", "m/f", "--responses", broadcasts, "--limit", 30, "--prompt-variants", "2,3"
+    )
+    assert len(model.seen) == 2 * 72  # the text in another script has no known score
+    numbers = strict_json(Path("results/audit/audit.json"))
+    assert (numbers["prompt_version"], numbers["skipped"], len(numbers["texts"])) == ("3", 1, 144)
+    wordings = numbers["wordings"]
+    assert wordings["n_texts"] == 72
+    assert wordings["band_rate"]["low"] == {"2": 0, "3": 1} and wordings["half_range"]["low"] == 0.5
+    assert wordings["half_range"]["all"] == 0 and "judge wording: \u00b10.00" in page  # the levels cancel out
+    assert [entry["bias"]["value"] for entry in wordings["agreement"]][2] == pytest.approx(-25)
+    high = [row for row in numbers["bands"]["3"] if row["band"] == "extremely_high"]
+    assert [(row["rubric"], row["placed"]) for row in high] == [("all", 0), ("broadcast", 0)]
+    assert (
+        f"this judge places 0 of {high[0]['n']} texts known to be extremely high in that band: accuracy at that level "
+        "can be at most 0.00 by this judge"
+    ) in page
+    assert "1 more text was not judged: text statistics measure" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--measured", "--prompt-variants", "2,3"), "the measured judge is asked nothing, expected one"),
+        (("--judge-model", "m/f", "--prompt-variants", "1"), "prompt_version: got '1', expected one of 2, 3"),
         ((), "expected either --judge-model MODEL or --measured"),
         (("--measured", "--judge-model", "mockllm/model"), "expected either --judge-model MODEL or --measured"),
         (("--measured", "--responses", "nowhere.jsonl"), "'nowhere.jsonl' does not exist"),

@@ -27,6 +27,7 @@ from cpt_tasks.benchmarks.rubric_adherence import statistics
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.judge_logs.commands import agreement_command
 from cpt_tasks.judge_logs.spend import score_commands
+from cpt_tasks.judge_logs.texts import JudgeSettings
 from cpt_tasks.options import decoding_of
 from cpt_tasks.report.compare import compare, compare_command, text
 from cpt_tasks.report.logs import find_logs, read_run
@@ -215,7 +216,7 @@ def test_logs_elsewhere_are_reported_and_compared(in_memory: str, logs: list[str
     assert compared == succeeds(compare_command, *logs)
     output = succeeds(agreement_command, elsewhere[0], elsewhere[0], "--out", tmp_path / "agreement")
     assert "12 judgments of 12 texts" in output
-    [command, _] = score_commands([in_memory], "m/m", 1, "calls.sqlite")
+    [command, _] = score_commands([in_memory], JudgeSettings("m/m", store="calls.sqlite"))
     assert command.endswith(elsewhere[0].replace("memory://", "memory:///").replace(".eval", ".judged.eval"))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cpt_tasks.judge_logs.compare import audit_rows
+from cpt_tasks.judge_logs.audit import audit_rows
 from cpt_tasks.judge_logs.texts import read_texts
 from judges import JudgeFailure
 from judges.audit import Audit, audit

@@ -24,6 +24,7 @@ from cpt_tasks.scorer import JudgeOption, open_judge_store, score_response, scor
 from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, judge_model
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
+from judges.prompts import PROMPT_VERSION, prompt_version_of
 from model_calls.inspect_private import PrerequisiteError
 from rubrics import Split
 
@@ -62,6 +63,7 @@ def selection_judge(
     rubrics: str | list[str] = "all",
     protocol: JudgeProtocol = "criteria",
     call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
 ) -> Scorer:
     """Score, 0-100, by which `best_of_n` selects; `rubric_judge` reports. Fails as `rubric_judge` does.
 
@@ -74,13 +76,14 @@ def selection_judge(
     """
     check_choice(select_by, ("measured", "model"), "select_by")
     check_choice(protocol, ("criteria", "holistic"), "protocol")
+    version = prompt_version_of(prompt_version)
     by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
     for rubric in by_id.values() if select_by == "measured" else ():
         check_measurable(rubric)
     store = open_judge_store(call_store) if select_by == "model" else None
 
     async def score(state: TaskState, target: Target) -> Score:
-        judge = MeasuredJudge() if store is None else ModelJudge(selector_model(), store, protocol)
+        judge = MeasuredJudge() if store is None else ModelJudge(selector_model(), store, protocol, 0, version)
         return await score_response(judge, by_id, state)
 
     return score
@@ -115,6 +118,7 @@ def best_of_n(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
     paraphrases: str | None = None,
 ) -> Task:
     """Rubric x level x user prompt, n responses each, judged by the rubric.
@@ -131,10 +135,12 @@ def best_of_n(
     split = wording_split_of(wording_split, paraphrases)
     check_choice(select_by, get_args(SelectBy), "select_by")
     dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings=1)
-    reporter = scorer_of("best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store)
+    reporter = scorer_of(
+        "best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version=prompt_version
+    )
     scorers = [] if reporter is None else [reporter]
     if select_by != "report_judge":
-        scorers.append(selection_judge(select_by, rubrics, protocol, call_store))
+        scorers.append(selection_judge(select_by, rubrics, protocol, call_store, prompt_version))
     if select_by == "model":
         selector_model()  # before any response is paid for
     return Task(

@@ -35,6 +35,7 @@ from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
+from judges.prompts import PROMPT_VERSION
 from rubrics import Rubric, ScoreLevel, Split, joint_system_prompt
 
 TASK_VERSION = "1-A"
@@ -57,6 +58,7 @@ def composition(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
     paraphrases: str | None = None,
 ) -> Task:
     """Rubric pair x levels x user prompt, judged by both rubrics; each rubric alone; and no system prompt.
@@ -74,7 +76,9 @@ def composition(
     return Task(
         dataset=composition_samples(chosen, levels_of(levels), prompts, split),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("composition", judge, rubrics, protocol, judge_repeats, panel, call_store),
+        scorer=scorer_of(
+            "composition", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version=prompt_version
+        ),
         metrics=[composition_scores()],
         version=TASK_VERSION,
     )

@@ -22,6 +22,7 @@ from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
+from judges.prompts import PROMPT_VERSION
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel, Split
 
 TASK_VERSION = "1-A"
@@ -49,6 +50,7 @@ def dose_response(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
     paraphrases: str | None = None,
 ) -> Task:
     """Rubric x target x user prompt, one response each, judged by the rubric.
@@ -76,7 +78,9 @@ def dose_response(
     return Task(
         dataset=MemoryDataset(spread(samples), name="dose_response"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("dose_response", judge, rubrics, protocol, judge_repeats, panel, call_store),
+        scorer=scorer_of(
+            "dose_response", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version=prompt_version
+        ),
         version=TASK_VERSION,
     )
 

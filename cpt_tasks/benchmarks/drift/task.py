@@ -20,6 +20,7 @@ from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
+from judges.prompts import PROMPT_VERSION
 from rubrics import Split
 
 TASK_VERSION = "1-A"
@@ -35,6 +36,7 @@ def drift(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
 ) -> Task:
     """The user prompts of the rubrics' families without a system prompt, each response judged by every rubric.
 
@@ -50,7 +52,9 @@ def drift(
     return Task(
         dataset=MemoryDataset(samples, name="drift"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("drift", judge, rubrics, protocol, judge_repeats, panel, call_store),
+        scorer=scorer_of(
+            "drift", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version=prompt_version
+        ),
         metrics=[unprompted_scores()],
         version=TASK_VERSION,
     )

@@ -41,6 +41,7 @@ from cpt_tasks.samples import content_hash, interleaved, spread
 from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
 from judges.model import JudgeProtocol
+from judges.prompts import PROMPT_VERSION, prompt_version_of
 from model_calls.inspect_private import PrerequisiteError
 from model_calls.visible import answer_of
 from rubrics import Rubric
@@ -57,6 +58,7 @@ def judge_robustness(
     limit_per_family: int | None = None,
     protocol: JudgeProtocol = "criteria",
     call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
 ) -> Task:
     """Attack x base text, every base text clean, and the controls, judged by the model in the role `grader`.
 
@@ -70,6 +72,7 @@ def judge_robustness(
             take as many base texts and as many control texts of each rubric.
         protocol: Which score of the judge is attacked: "criteria" or "holistic".
         call_store: File that judge calls are kept in and looked up first.
+        prompt_version: Wording of the judge's question that is attacked, see `rubric_judge`.
 
     Raises:
         ValueError: If a parameter is unknown or a rubric has no base texts.
@@ -82,7 +85,7 @@ def judge_robustness(
             load_attacks(), rubrics_of(rubrics), _families(families), texts_per_attack, limit_per_family
         ),
         solver=submit_text(),
-        scorer=[attack_judge(rubrics, protocol, call_store), judge_failure()],
+        scorer=[attack_judge(rubrics, protocol, call_store, prompt_version), judge_failure()],
         version=TASK_VERSION,
     )
 
@@ -199,7 +202,10 @@ def score_shifts() -> Metric:
 
 @scorer(metrics=[score_shifts()])
 def attack_judge(
-    rubrics: str | list[str] = "measured", protocol: JudgeProtocol = "criteria", call_store: str = DEFAULT_STORE
+    rubrics: str | list[str] = "measured",
+    protocol: JudgeProtocol = "criteria",
+    call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
 ) -> Scorer:
     """Score, 0-100, that the model in the role `grader` gives each text; parameters are the task's.
 
@@ -212,13 +218,13 @@ def attack_judge(
     """
     check_choice(protocol, ("criteria", "holistic"), "protocol")
     by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
-    store = open_judge_store(call_store)
+    store, version = open_judge_store(call_store), prompt_version_of(prompt_version)
 
     async def score(state: TaskState, target: Target) -> Score:
         models = grader_models()
         if len(models) > 1:
             raise PrerequisiteError(f"grader: got {len(models)} models, expected one: this task is about one judge")
-        scored = await score_response(ModelJudge(models[0], store, protocol), by_id, state)
+        scored = await score_response(ModelJudge(models[0], store, protocol, 0, version), by_id, state)
         rubric, text = by_id[state.metadata["rubric"]], answer_of(state.output)[0]
         measured = {"measured": measure(rubric, text).score, "measured_criteria": criterion_scores(rubric, text)}
         scored.metadata = (scored.metadata or {}) | measured

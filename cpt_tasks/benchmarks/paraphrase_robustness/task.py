@@ -21,6 +21,7 @@ from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
+from judges.prompts import PROMPT_VERSION
 from rubrics import Split
 
 TASK_VERSION = "1-A"
@@ -44,6 +45,7 @@ def paraphrase_robustness(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
     paraphrases: str | None = None,
 ) -> Task:
     """Rubric x level x user prompt x wording (x position x style), one response each, judged by the rubric.
@@ -82,6 +84,15 @@ def paraphrase_robustness(
     return Task(
         dataset=MemoryDataset(spread(samples), name="paraphrase_robustness"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("paraphrase_robustness", judge, rubrics, protocol, judge_repeats, panel, call_store),
+        scorer=scorer_of(
+            "paraphrase_robustness",
+            judge,
+            rubrics,
+            protocol,
+            judge_repeats,
+            panel,
+            call_store,
+            prompt_version=prompt_version,
+        ),
         version=TASK_VERSION,
     )

@@ -21,6 +21,7 @@ from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
+from judges.prompts import PROMPT_VERSION
 from rubrics import Split
 
 TASK_VERSION = "1-A"
@@ -60,6 +61,7 @@ def rubric_adherence(
     wordings: int | None = None,
     preset: PresetName = "core",
     also: str | list[str] = "",
+    prompt_version: str | int = PROMPT_VERSION,
     paraphrases: str | None = None,
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
@@ -85,6 +87,7 @@ def rubric_adherence(
         preset: "core", "full", or "paper": the rubrics of film photography of arXiv 2506.11702 (here written anew).
         also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
             has the matrix of side effects: what asking for one rubric does to the others.
+        prompt_version: Wording of a model judge's question, see `rubric_judge`.
         paraphrases: Name of `wording_split` before version 0.2.
 
     Raises:
@@ -100,7 +103,17 @@ def rubric_adherence(
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("rubric_adherence", judge, rubrics, protocol, judge_repeats, panel, call_store, also),
+        scorer=scorer_of(
+            "rubric_adherence",
+            judge,
+            rubrics,
+            protocol,
+            judge_repeats,
+            panel,
+            call_store,
+            also,
+            prompt_version=prompt_version,
+        ),
         version=TASK_VERSION,
     )
 
