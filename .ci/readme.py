@@ -54,6 +54,7 @@ def results(summary: dict[str, Any]) -> str:
     adherence = parts["rubric_adherence"]
     protocol = summary["tasks"]["rubric_adherence"]
     table = SECTIONS["rubric_adherence"].tables(adherence)["Overall"].drop(columns="unscored").to_markdown(index=False)
+    line = [adherence[TUNED]["metrics"][f"calibration_{part}"]["value"] for part in ("slope", "intercept")]
     levels = {level: entry["metrics"]["accuracy"]["value"] for level, entry in adherence[TUNED]["by_level"].items()}
     best = [parts["best_of_n"][name]["metrics"]["band_hit@4"]["value"] for name in (TUNED, BASE)]
     dose = parts["dose_response"][TUNED]
@@ -67,18 +68,19 @@ def results(summary: dict[str, Any]) -> str:
     by_chance = metrics["side_effects_by_chance"]["value"]
     lines = [
         f"""{adherence[BASE]["n"]} answers per row: {len(protocol["rubrics"])} rubrics x 3 levels x
-        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings of the system prompts,
-        {protocol["judge"]} judge, one seed, {unscored} unscored; 95% intervals over user prompts. A model that ignores
-        the level gets at most {metrics["chance_accuracy"]["value"]:.2f}. `[full_rubric]` is the untrained model shown
-        the whole rubric and the target.""",
+        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings,
+        {protocol["judge"]} judge, one seed, {unscored} unscored; 95% intervals over user prompts. Ignoring the
+        level gives an accuracy of {metrics["chance_accuracy"]["value"]:.2f} and an order of 0. Calibration: points away
+        from the band. "of": the most for scores without ties. `[full_rubric]`: untrained, shown the whole rubric.""",
         table,
         "![Score by level asked for, per rubric, base model and adapter](results/smollm2-135m/score_by_level.png)",
-        f"""The adapter orders the levels; the middle band is the hard part (accuracy {bands}). The best of 4 samples
+        f"""The adapter orders the levels but stays too low (score = {line[0]:.2f} x asked {line[1]:+.0f} points):
+        accuracy is {bands}. The best of 4 samples
         hits the band {best[0]:.0%} of the time (base {best[1]:.0%}). It ignores numbers that it was never trained on:
         asked for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f} (slope {slope}). Two rubrics at once change
         accuracy by {cost.text(sign=True)}. Asking for one rubric moves the scores by the others too, {moved:.2f} times
         as far (by chance {by_chance:.2f}). Without a system prompt it writes {words[0]:.0f} words, the base
-        {words[1]:.0f}. From few user prompts each: see the [report](results/smollm2-135m/report.md).""",
+        {words[1]:.0f}. From few user prompts each: [report](results/smollm2-135m/report.md).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 

@@ -16,7 +16,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.benchmarks.rubric_adherence.report import TABLE_STATISTICS as SHOWN
+from cpt_tasks.benchmarks.rubric_adherence.report import COLUMNS
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.statistics.table import Table
 from judges.interval import jackknife, leave_one_out
@@ -24,6 +24,8 @@ from rubrics import ScoreLevel
 from rubrics.files import write_whole
 
 N_LEVELS = len(ScoreLevel)
+SLACK = 0.005  # half of the last digit of a report: with the ties of a sample the end of tau-b varies by less
+SHOWN = (*COLUMNS, "calibration_slope")
 TRUTH_PROMPTS = 3_000
 DESIGNS = [(user_prompts, rubrics) for user_prompts in (5, 8, 24) for rubrics in (1, 4, 18)]
 # Latent value at each level (logistic(-0.4) is 40 points, logistic(2.5) is 92.5), scale of the noise, share of empty
@@ -79,7 +81,7 @@ def simulate(n_prompts: int, n_rubrics: int, datasets: int, seed: int) -> list[d
             left_out = with_pairs({name: STATISTICS[one].weighted(table, weights) for name, table in tables.items()})
             estimates |= {name: jackknife(left_out[name]) for name in PAIRS}
             for name, estimate in estimates.items():
-                holds = estimate.ci_low <= truth[name][one] <= estimate.ci_high
+                holds = estimate.ci_low - SLACK <= truth[name][one] <= estimate.ci_high + SLACK
                 outcomes.setdefault((name, one), []).append(np.nan if np.isnan(estimate.ci_low) else float(holds))
     return [
         {

@@ -24,7 +24,6 @@ RUBRICS = "explain_examples,film_rococo,persona_old_sailor"  # what is said, how
 MEASURED, MEASURED_RUBRICS = "measured", "broadcast,field_notes,labyrinth"
 USER_PROMPTS = 2  # of each rubric and level
 LOCAL_MAX_TOKENS = 300  # of a response, as in the forecast; inspect's default is 2048
-COLUMNS = {"macro_accuracy": "accuracy", "order_accuracy": "order accuracy", "kendall_tau_b": "tau-b"}
 
 
 @click.command(name="quickstart", context_settings={"show_default": True})
@@ -119,12 +118,12 @@ def _report(path: str, out: Path, started: datetime) -> Path:
     """Writes the report, and prints what a beginner asks for; returns where the page is, if it could be made."""
     import pandas as pd
 
+    from cpt_tasks.benchmarks.rubric_adherence.report import HEADLINE, POINTS
     from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, chance_accuracy
     from cpt_tasks.report.logs import read_log_file, read_run
     from cpt_tasks.report.page import PAGE
     from cpt_tasks.report.report import MISSING, write_report
     from cpt_tasks.report.text import number
-    from cpt_tasks.statistics.table import estimates_of
     from judges.interval import cluster_note
 
     samples = read_log_file(path).samples or []
@@ -133,14 +132,14 @@ def _report(path: str, out: Path, started: datetime) -> Path:
     write_report([run], out)
     rows = []
     for rubric, part in [*run.asked.groupby("rubric"), ("all", run.asked)]:
-        estimates = estimates_of(part, {name: STATISTICS[name] for name in COLUMNS})
-        row = {"rubric": rubric, "n": len(part)}
-        rows.append(row | {COLUMNS[name]: number(one.value, 2) for name, one in estimates.items()})
+        shown = {name: number(STATISTICS[one](part), 1 if one in POINTS else 2) for one, name in HEADLINE.items()}
+        rows.append({"rubric": rubric, "n": len(part)} | shown)
     click.echo(
         f"{kept} of {len(samples)} responses and their judgments are of an earlier run, not asked for again\n\n"
         f"{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n\n"
         f"{run.name}, judged by {run.protocol['judge']}, {run.unscored.total()} unscored\n"
-        f"a model that ignores the level gets an accuracy of at most {chance_accuracy(run.asked):.2f}\n"
+        f"accuracy: share of scores in the band asked for; ignoring the level gives {chance_accuracy(run.asked):.2f}\n"
+        "order: 1 is best, ignoring the level gives 0; calibration: points away from the band, 0 is best\n"
         f"each rubric has {cluster_note(USER_PROMPTS)}\n\n"
         f"log: {path}\nreport: {out / 'report.md'}"
     )

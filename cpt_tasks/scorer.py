@@ -38,7 +38,10 @@ from rubrics import Rubric
 
 JudgeKind = Literal["model", "measured"]
 JudgeOption = JudgeKind | Literal["none"]
-HEADLINE = ("macro_accuracy", "chance_accuracy", "kendall_tau_b", "spearman_rho", "order_accuracy")
+HEADLINE = (
+    *("macro_accuracy", "somers_d", "band_error", "chance_accuracy"),
+    *("kendall_tau_b", "kendall_tau_b_ceiling", "spearman_rho", "spearman_rho_ceiling"),
+)
 logger = logging.getLogger(__name__)
 
 

@@ -67,8 +67,8 @@ def jackknife(values: Iterable[float] | Floats, bounds: Bounds | None = None) ->
 
     Args:
         values: The statistic on the data, then with each cluster left out.
-        bounds: The lowest and highest value that the statistic can take; None for one without bounds, and for every
-            difference. Adding a constant to an unbounded statistic adds it to the interval.
+        bounds: The lowest and highest value that the statistic can take on such rows; None for one without bounds,
+            and for every difference. Adding a constant to an unbounded statistic adds it to the interval.
 
     Returns:
         No interval (nan bounds) below 6 clusters, where the statistic is undefined without one of the clusters, and

@@ -32,7 +32,7 @@ ADHERENCE_COLUMNS = ["position", "rubric", "level", "user_prompt_id", "wording",
 MEANS = ("judge_failed", "no_response", "thought_words")
 LEVELS = [level.value for level in ScoreLevel]
 HIGHER = """
-    macro_accuracy weighted_kappa kendall_tau_b kendall_tau_b_given_length spearman_rho order_accuracy dynamic_range
+    macro_accuracy weighted_kappa kendall_tau_b kendall_tau_b_given_length spearman_rho somers_d dynamic_range
     strict_monotone_rate worst_wording_accuracy band_hit n_distinct
 """
 LOWER = "band_error overshoot undershoot judge_failed no_response"

@@ -16,13 +16,13 @@ import click
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.benchmarks.rubric_adherence.report import NAME, TABLE_STATISTICS
+from cpt_tasks.benchmarks.rubric_adherence.report import COLUMNS, HEADLINE, NAME, POINTS
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.run import Run, check_protocol, notes_of
 from cpt_tasks.report.text import cell, number, old_resamples, write_command
-from cpt_tasks.statistics.paired import holm, paired_differences
-from judges.interval import cluster_note, jsonable
+from cpt_tasks.statistics.paired import holm, least_p_note, paired_differences
+from judges.interval import NAN, cluster_note, jsonable
 from rubrics.files import write_whole
 
 SCHEMA = 2
@@ -55,18 +55,19 @@ def pair(first: Run, second: Run) -> tuple[pd.DataFrame, pd.DataFrame, int]:
 
 
 def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
-    """The content of compare.json: differences B - A of the headline statistics, over all rubrics together.
+    """The content of compare.json: differences B - A of the statistics of the report, over all rubrics together.
 
-    Estimates are `{value, ci_low, ci_high}`; what is undefined is None. `p_holm` is adjusted for these statistics.
+    Estimates are `{value, ci_low, ci_high}`; what is undefined is None. The headline is `tested`: `p_holm` is adjusted
+    for these statistics, whether or not they are defined. The others, which say much the same, have no p.
 
     Raises:
         ValueError: As `pair`.
     """
     first_rows, second_rows, n_unpaired = pair(first, second)
-    statistics = {name: STATISTICS[name] for name in TABLE_STATISTICS}
+    statistics = {name: STATISTICS[name] for name in COLUMNS}
     rng = np.random.default_rng(seed)
-    differences = paired_differences(first_rows, second_rows, statistics, rng, N_PERMUTATIONS)
-    adjusted = holm([one.p for one in differences.values()])
+    differences = paired_differences(first_rows, second_rows, statistics, rng, N_PERMUTATIONS, HEADLINE)
+    adjusted = dict(zip(HEADLINE, holm([differences[name].p for name in HEADLINE]), strict=True))
     n_prompts = int(first_rows["user_prompt_id"].nunique())
     sides = {"a": first, "b": second}
     names = {
@@ -93,30 +94,35 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         | {"scored_on_one_side": n_unpaired},
         "notes": notes_of([replace(run, name=names[side]) for side, run in sides.items()]),
         "permutations": {"exact": 2**n_prompts <= N_PERMUTATIONS, "n": min(2**n_prompts, N_PERMUTATIONS)},
+        "tested": list(HEADLINE),
         "statistics": {
-            name: one.to_json() | {"p_holm": jsonable(p)}
-            for (name, one), p in zip(differences.items(), adjusted, strict=True)
+            name: one.to_json() | {"p_holm": jsonable(adjusted.get(name, NAN))} for name, one in differences.items()
         },
     }
 
 
 def text(comparison: Mapping[str, Any]) -> str:
-    """The comparison as Markdown: a row per headline statistic, what was compared, and what was left out."""
+    """The comparison as Markdown: a row per statistic, what was compared, and what was left out."""
     first, second = (comparison[side]["name"] for side in "ab")
-    rows = [
-        {"statistic": name, first: number(entry["a"]), second: number(entry["b"])}
-        | {"difference": cell(entry["difference"], digits=3, sign=True)}
-        | {"p": _p(entry["p"]), "p (Holm)": _p(entry["p_holm"])}
-        for name, entry in comparison["statistics"].items()
-    ]
+    rows = []
+    for name, entry in comparison["statistics"].items():
+        digits = 1 if name in POINTS else 3
+        row = {"statistic": COLUMNS[name], first: number(entry["a"], digits), second: number(entry["b"], digits)}
+        row |= {"difference": cell(entry["difference"], digits, sign=True)}
+        p_values = (_p(entry[p]) if name in comparison["tested"] else "" for p in ("p", "p_holm"))
+        rows.append(row | dict(zip(("p", "p (Holm)"), p_values, strict=True)))
     run, left_out, permutations = (comparison[part] for part in ("run", "left_out", "permutations"))
     kind = "all" if permutations["exact"] else "random"
     notes = [
         f"judge `{run['judge']}` (prompt version {run['prompt_version']}), split `{run['split']}` of the user prompts, "
         f"`{run['wording_split']}` wordings of the system prompts",
         f"{comparison['n']} pairs of responses to {comparison['user_prompts']} user prompts; differences are {second} "
-        f"minus {first}, with 95% intervals that take the user prompts as drawn; p from {permutations['n']} swaps "
-        f"({kind}) of the two models within user prompts, Holm over the table",
+        f"minus {first} (of calibration, points from the band, less is better), with 95% intervals that take the user "
+        f"prompts as drawn; p from {permutations['n']} swaps "
+        f"({kind}) of the two models within user prompts, Holm over the {len(comparison['tested'])} statistics tested",
+        "p asks whether the two models could be exchanged, not whether this statistic is equal: models that fail in "
+        "different ways are told apart more often than in 5% of cases even where it is",
+        least_p_note(comparison["user_prompts"], len(comparison["tested"]), permutations["n"]),
         f"left out: {left_out['unscored_a']} unscored of {first}, {left_out['unscored_b']} unscored of {second}, and "
         f"with them {left_out['scored_on_one_side']} scored ones of the other side",
         cluster_note(comparison["user_prompts"]),

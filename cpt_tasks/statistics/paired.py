@@ -6,7 +6,7 @@ every `Statistic` serves here as it is.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cpt_tasks.statistics.ranks import ratio
 from cpt_tasks.statistics.table import Statistic, Table, table_of
 from judges.interval import NAN, Estimate, Floats, jackknife, jsonable, leave_one_out
 
 N_FLIPS = 200
+SIGNIFICANT = 0.05
 ROUNDING = 1e-12  # sums in another order differ by this much although they are equal
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A statistic on two models; `difference` is second minus first, `p` nan where that is undefined."""
+    """A statistic on two models; `difference` is second minus first, `p` nan where that is undefined or not tested."""
 
     first: float
     second: float
@@ -42,6 +44,7 @@ def paired_differences(
     statistics: Mapping[str, Statistic],
     rng: np.random.Generator,
     n_permutations: int = 10_000,
+    tested: Container[str] | None = None,
 ) -> dict[str, PairedDifference]:
     """Each statistic on two models, their difference with its 95% interval, and a two-sided permutation p-value.
 
@@ -49,7 +52,8 @@ def paired_differences(
     two models' responses to a user prompt, to all of its rubrics and levels at once. All 2^n permutations are taken if
     they are at most `n_permutations`; otherwise so many are drawn, and the share is (1 + count) / (1 + draws), which
     keeps the test exact (Phipson and Smyth 2010). A permutation on which the statistic is undefined counts as far from
-    0. The interval is that of an unbounded statistic, see `judges.interval`.
+    0. Only what is `tested` has one, by default all. The interval is that of an unbounded statistic, see
+    `judges.interval`.
 
     Raises:
         ValueError: If the two do not agree row by row in rubric, level and user prompt.
@@ -63,9 +67,10 @@ def paired_differences(
     for name, statistic in statistics.items():
         first_values = statistic.weighted(table, np.hstack([weights, nothing]))
         second_values = statistic.weighted(table, np.hstack([nothing, weights]))
-        swapped = [statistic.weighted(table, np.hstack(part)) for part in ((1 - swaps, swaps), (swaps, 1 - swaps))]
-        difference = jackknife(second_values - first_values)
-        p = _p_value(difference.value, swapped[1] - swapped[0], exact)
+        difference, p = jackknife(second_values - first_values), NAN
+        if tested is None or name in tested:
+            swapped = [statistic.weighted(table, np.hstack(part)) for part in ((1 - swaps, swaps), (swaps, 1 - swaps))]
+            p = _p_value(difference.value, swapped[1] - swapped[0], exact)
         differences[name] = PairedDifference(float(first_values[0]), float(second_values[0]), difference, p)
     return differences
 
@@ -79,28 +84,42 @@ def swaps_of(n_clusters: int, n_permutations: int, rng: np.random.Generator) -> 
 
 
 def flipped_means(differences: pd.DataFrame, seed: int) -> Floats:
-    """Means of the columns if the sign of a user prompt's differences were chance, shape (N_FLIPS, n_columns).
+    """Means of the columns as noise around a true mean of 0 would make them, shape (N_FLIPS, n_columns).
 
-    In each row the differences of every user prompt are kept or turned round together, by a toss of a coin: what is
-    left of a statistic that cannot be negative is the part that noise gives it. `differences` has a row per user
-    prompt, sorted by id; nan where there is none.
+    In each row what the differences of a user prompt are off their column's mean is kept or turned round together, by a
+    toss of a coin, times sqrt(n / (n - 1)), since what is off a mean of n varies less than the noise. Without noise it
+    is 0, however large the means. `differences` has a row per user prompt, sorted by id; nan where there is none. nan
+    for a column with one user prompt, whose noise nothing shows.
     """
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(N_FLIPS, len(differences)))
     counts = differences.notna().sum().to_numpy(np.float64)
-    return np.asarray(signs @ differences.fillna(0.0).to_numpy(np.float64) / counts)
+    noise = (differences - differences.mean()).fillna(0.0).to_numpy(np.float64)
+    return ratio(signs @ noise, np.sqrt(counts * (counts - 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given; nan are left as they are and do not count as tests.
+    """Holm's adjusted p-values, in the order given; nan are left as they are, but count as tests.
 
-    Source: Holm 1979; scipy has no step-down adjustment.
+    What is tested is settled before the data are seen. Source: Holm 1979; scipy has no step-down adjustment.
     """
     adjusted = np.array(p_values, dtype=np.float64)
     tested = np.flatnonzero(~np.isnan(adjusted))
     order = tested[np.argsort(adjusted[tested], kind="stable")]
-    steps = adjusted[order] * np.arange(len(order), 0, -1)
+    steps = adjusted[order] * np.arange(len(adjusted), len(adjusted) - len(order), -1)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
     return [float(value) for value in adjusted]
+
+
+def least_p_note(n_clusters: int, n_tests: int, n_permutations: int) -> str:
+    """What a table must say where no p-value, or none that `holm` adjusted, can be `SIGNIFICANT`; else "".
+
+    Of all 2^n permutations, none and all of them always are as far from 0 as the data: no p is below 2 / 2^n.
+    """
+    least = 2 / 2**n_clusters if 2**n_clusters <= n_permutations else 1 / (1 + n_permutations)
+    if n_tests * least <= SIGNIFICANT:
+        return ""
+    what, value = ("p", least) if least > SIGNIFICANT else (f"p (Holm, {n_tests} tests)", n_tests * least)
+    return f"{n_clusters} user prompts: no {what} can be below {min(value, 1):.3g}, however far apart the models are"
 
 
 def _paired_table(first: pd.DataFrame, second: pd.DataFrame) -> Table:

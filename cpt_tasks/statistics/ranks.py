@@ -18,28 +18,52 @@ Signs = Callable[[Indices], Floats]
 RANKS_AT_A_TIME = 2_000_000  # 16 MB for the ranks of one slice of weightings
 
 
-def tau_b(table: Table, weights: Floats) -> Floats:
-    """Kendall's tau-b of level and score: (n_weightings,).
+def tau_b(table: Table, weights: Floats, same_prompt: bool = False) -> Floats:
+    """Kendall's tau-b of level and score over pairs of rows of different user prompts: (n_weightings,).
 
     A row without a response is in the wrong order to all rows of other levels, and below those of its own.
 
     With the sign product <x, y> = sum over pairs of sign(xi - xj) sign(yi - yj), tau-b is <x, y> / sqrt(<x, x> <y, y>):
     ratios of quadratic forms in the weights, exact also for copies, since a row and its copy are tied in everything.
+    Responses to one user prompt are easier to order, and their pairs are the fewer the more user prompts there are; so
+    with them (`same_prompt`) the expected value depends on the number of user prompts, and without them it does not.
     Source: Kendall 1945, in the form of Daniels 1944.
     """
-    level, score = _signs(table.level), _signs(np.where(table.answered, table.score, -1))
+    in_both, in_level, in_score = _order_products(table, weights, same_prompt)
+    return ratio(in_both, np.sqrt(in_level * in_score))
 
-    def in_order(rows: Indices) -> Floats:
-        levels = level(rows)
-        is_lost = ~(table.answered[rows, None] & table.answered) & (levels != 0)
-        return np.where(is_lost, -levels, score(rows))
 
-    xy, xx, yy = (_sign_products(table, weights, *pair) for pair in ((level, in_order), (level,) * 2, (in_order,) * 2))
-    return ratio(xy, np.sqrt(xx * yy))
+def tau_b_ceiling(table: Table, weights: Floats) -> Floats:
+    """`tau_b` of scores that order the levels and are not tied: sqrt(<level, level> / pairs), (n_weightings,)."""
+    in_level = _sign_products(table, weights, _signs(table.level), _signs(table.level))
+    rows = np.bincount(table.cluster, minlength=table.n_clusters)
+    pairs = (weights @ rows) ** 2 - weights @ rows**2
+    return ratio(in_level, np.sqrt(in_level * pairs))
+
+
+def attainable_tau_b(table: Table, weights: Floats) -> Floats:
+    """The highest `tau_b` that the ties of these levels and scores leave room for: (n_weightings,).
+
+    <level, score> is at most the smaller of <level, level> and <score, score>.
+    """
+    _, in_level, in_score = _order_products(table, weights, same_prompt=False)
+    return np.sqrt(ratio(np.minimum(in_level, in_score), np.maximum(in_level, in_score)))
+
+
+def somers_d(table: Table, weights: Floats) -> Floats:
+    """Somers' d of score given level, over the pairs of `tau_b` whose levels differ: (n_weightings,).
+
+    <level, score> / <level, level>: the share of those pairs in the right order minus that in the wrong one. Ties of
+    the level do not count, so its maximum is 1. Rows without a response count as in `tau_b`. Source: Somers 1962.
+    """
+    in_both, in_level, _ = _order_products(table, weights, same_prompt=False)
+    return ratio(in_both, in_level)
 
 
 def partial_tau(table: Table, weights: Floats, x: Indices, y: Floats, given: Floats) -> Floats:
     """Kendall's partial rank correlation of x and y given a third variable, from the three tau-b: (n_weightings,).
+
+    Over pairs of rows of different user prompts.
 
     (tau_xy - tau_xz tau_yz) / sqrt((1 - tau_xz^2) (1 - tau_yz^2)); nan where z orders x or y completely.
     Source: Kendall 1942; with tau-b as in R's ppcor (Kim 2015).
@@ -62,6 +86,17 @@ def spearman(table: Table, weights: Floats, level: Indices, values: Floats, n_le
     rows_at_a_time = max(1, RANKS_AT_A_TIME // max(1, len(values)))
     slices = [weights[start : start + rows_at_a_time] for start in range(0, len(weights), rows_at_a_time)]
     return np.concatenate([_spearman(table, part, level, index, n_levels, len(distinct)) for part in slices])
+
+
+def spearman_ceiling(table: Table, weights: Floats, level: Indices, n_levels: int) -> Floats:
+    """`spearman` of values that order the levels and are not tied: (n_weightings,).
+
+    Their sum by level is then that of the levels' ranks, and n times their variance (n^3 - n) / 12.
+    """
+    counts = table.totals(weights, np.ones(len(level)), level, n_levels)
+    _, variance = _centred_ranks(counts)
+    n = counts.sum(axis=1)
+    return ratio(variance, np.sqrt(variance * (n**3 - n) / 12))
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -95,10 +130,26 @@ def _signs(values: NDArray[Any]) -> Signs:
     return lambda rows: np.asarray(np.sign(numbers[rows, None] - numbers))
 
 
-def _sign_products(table: Table, weights: Floats, x: Signs, y: Signs) -> Floats:
+def _order_products(table: Table, weights: Floats, same_prompt: bool) -> tuple[Floats, Floats, Floats]:
+    """Sign products of level and score, of level with itself, and of score with itself."""
+    level, score = _signs(table.level), _signs(np.where(table.answered, table.score, -1))
+
+    def in_order(rows: Indices) -> Floats:
+        levels = level(rows)
+        is_lost = ~(table.answered[rows, None] & table.answered) & (levels != 0)
+        return np.where(is_lost, -levels, score(rows))
+
+    pairs = ((level, in_order), (level, level), (in_order, in_order))
+    xy, xx, yy = (_sign_products(table, weights, x, y, same_prompt) for x, y in pairs)
+    return xy, xx, yy
+
+
+def _sign_products(table: Table, weights: Floats, x: Signs, y: Signs, same_prompt: bool = False) -> Floats:
     """Sum over pairs of rows of the products of their signs in x and y: (n_weightings,)."""
     sums = np.zeros((table.n_clusters, table.n_clusters))
     for number in np.unique(table.cluster):  # a cluster at a time, so that memory stays linear in the rows
         rows = np.flatnonzero(table.cluster == number)
         sums[number] = np.bincount(table.cluster, (x(rows) * y(rows)).sum(axis=0), table.n_clusters)
-    return np.asarray(((weights @ sums) * weights).sum(axis=1))
+    all_pairs = ((weights @ sums) * weights).sum(axis=1)
+    # a prompt of weight 2 is two prompts: of its 4 products with itself 2 are of different ones
+    return np.asarray(all_pairs if same_prompt else all_pairs - weights @ np.diag(sums))

@@ -71,17 +71,25 @@ class Statistic:
 
     Attributes:
         bounds: The lowest and highest value it can take; None for one without bounds.
+        attainable: From a table and weights of 1 to the highest value that its ties of levels and scores allow;
+            None where that is the upper bound.
         has_interval: False for a number that data do not make uncertain.
         misses: Whether rows without a response count, as misses; otherwise they are left out.
     """
 
     def __init__(
-        self, function: Callable[[Table, Floats], Floats], bounds: Bounds | None, has_interval: bool, misses: bool
+        self,
+        function: Callable[[Table, Floats], Floats],
+        bounds: Bounds | None,
+        has_interval: bool,
+        misses: bool,
+        attainable: Callable[[Table, Floats], Floats] | None,
     ) -> None:
         self._function = function
         self.bounds = bounds
         self.has_interval = has_interval
         self.misses = misses
+        self.attainable = attainable
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
 
@@ -90,7 +98,7 @@ class Statistic:
 
         `weights`, shape (n_weightings, n_clusters), say how often each user prompt counts: twice is two prompts.
         """
-        return self._function(table if self.misses else table.only(table.answered), weights)
+        return self._function(self._rows(table), weights)
 
     def __call__(self, frame: pd.DataFrame) -> float:
         """The plain value: every user prompt once."""
@@ -99,15 +107,28 @@ class Statistic:
 
     def estimate(self, table: Table) -> Estimate:
         """The value with its 95% interval, see `judges.interval`."""
-        values = self.weighted(table, leave_one_out(table.n_clusters))
-        return jackknife(values, self.bounds) if self.has_interval else Estimate(float(values[0]))
+        weights = leave_one_out(table.n_clusters)
+        values = self.weighted(table, weights)
+        if not self.has_interval:
+            return Estimate(float(values[0]))
+        bounds = self.bounds
+        if bounds and self.attainable:
+            bounds = (bounds[0], float(self.attainable(self._rows(table), weights[:1])[0]))
+        return jackknife(values, bounds)
+
+    def _rows(self, table: Table) -> Table:
+        return table if self.misses else table.only(table.answered)
 
 
 def statistic(
-    bounds: Bounds | None = None, *, has_interval: bool = True, misses: bool = False
+    bounds: Bounds | None = None,
+    *,
+    has_interval: bool = True,
+    misses: bool = False,
+    attainable: Callable[[Table, Floats], Floats] | None = None,
 ) -> Callable[[Callable[[Table, Floats], Floats]], Statistic]:
     """Decorates `f(table, weights)` with the attributes of the statistic."""
-    return lambda function: Statistic(function, bounds, has_interval, misses)
+    return lambda function: Statistic(function, bounds, has_interval, misses, attainable)
 
 
 def estimates_of(frame: pd.DataFrame, statistics: Mapping[str, Statistic]) -> dict[str, Estimate]:

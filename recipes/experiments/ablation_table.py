@@ -17,7 +17,7 @@ import scipy
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results/ablations"
-STATISTICS = ("macro_accuracy", "kendall_tau_b", "order_accuracy")
+STATISTICS = ("macro_accuracy", "kendall_tau_b", "band_error")
 REFERENCE = "twins"
 HEAD = """\
 # Which objective
@@ -26,14 +26,16 @@ With one seed, intervals are over user prompts, as `cpt report` and `cpt compare
 means over seeds, and intervals Student's t over the seeds; differences are between the runs of one seed, which share
 their start. `trl_dpo` and `shuffled` do the same by two programs, so what lies between them is noise.
 
-Columns after the values: the difference from `twins`. Chance is 0.33, 0 and 0.50.
+Columns after the values: the difference from `twins`. Ignoring the level gives 0.33 and 0 on
+average; `band_error` is in points, 0 is best.
 """
 FOOT = """\
 Flags of each objective: `FLAGS_*` in `recipes/experiments/ablation.mk`; `start` is the model that all begin from;
 `trl_dpo` is TRL's own command on the same file. Commands and times: `*/stages.json`.
 
-The runs of `tiny` kept no logs, so an answer that is none still counts there with a score of 0, in the low band. Mean
-over seeds of what that adds to macro accuracy: $added.
+The runs of `tiny` kept no logs. So their tau-b is still over all pairs of answers, those to one user prompt too, and an
+answer that is none still counts there with a score of 0, in the low band. Mean over seeds of what this adds to macro
+accuracy: $added.
 """
 
 

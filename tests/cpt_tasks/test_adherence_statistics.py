@@ -15,7 +15,7 @@ from sklearn.metrics import cohen_kappa_score, recall_score
 
 from cpt_tasks.benchmarks.rubric_adherence import statistics as metrics
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
-from cpt_tasks.statistics.table import table_of
+from cpt_tasks.statistics.table import estimates_of, table_of
 from rubrics import ScoreLevel
 
 NAN = math.nan
@@ -34,22 +34,25 @@ STUDENTS: dict[str, tuple[Cell, Cell]] = {
 }
 # by student, in that order. ignores, top: in band at one level of three; constant scores have no ranks.
 # Reversed: kappa: disagreement (4 + 0 + 4) / 3 over expected (1 + 4 + 1 + 1 + 4 + 1) / 9 is 2, so 1 - 2; slope: offsets
-# of the midpoints from their mean are -40.833, 5.417, 35.417, their squares sum to 2951.04, their products with 96.25,
-# 66.25, 20 to -2863.02; 96.25 - 40 over low, 92.5 - 20 under extremely high.
-# Mixed: cells low 2/2, moderate 1/2, high 1/2; the second prompt's tie counts 1/2; under the bands by 10 at moderate
-# and 32.5 at extremely high, over 2 prompts and 3 levels
+# of the midpoints from their mean are -40.833, 5.417, 35.417, their squares sum to 2951.042, their products with 96.25,
+# 66.25, 20 to -2863.021; 96.25 - 40 over low, 92.5 - 20 under extremely high.
+# Mixed: cells low 2/2, moderate 1/2, high 1/2; pairs of different prompts and levels: 10 (low) below 30 and 60,
+# 50 (moderate) below 60, 30 (low) below 50 and 95, 30 (moderate) below 95, all 6 right; under the bands by
+# 10 at moderate and 32.5 at extremely high, over 2 prompts and 3 levels
 EXPECTED: dict[str, tuple[float, ...]] = {
     "macro_accuracy": (1 / 3, 1, 1 / 3, 1 / 3, 1 / 3, 2 / 3),
     "chance_accuracy": (1 / 3,) * 6,
     "weighted_kappa": (0, 1, -1, 0, 0),
     "kendall_tau_b": (NAN, 1, -1, NAN, NAN),
     "spearman_rho": (NAN, 1, -1, NAN, NAN),
-    "order_accuracy": (1 / 2, 1, 0, 1 / 2, 1 / 2, 5.5 / 6),
+    "somers_d": (0, 1, -1, 0, 0, 1),
     "strict_monotone_rate": (0, 1, 0, 0, 0, 1 / 2),
-    "calibration_slope": (0, 1, -2863.02 / 2951.04, 0, 0),
+    "calibration_slope": (0, 1, -2863.020833 / 2951.041667, 0, 0),
+    "calibration_intercept": (70, 0, (20 + 66.25 + 96.25) / 3 * (1 + 2863.020833 / 2951.041667), 70, 100),
     "dynamic_range": (0, 96.25 - 20, 20 - 96.25, 0, 0, (95 + 60) / 2 - (10 + 30) / 2),
     "overshoot": (30 / 3, 0, 56.25 / 3, 30 / 3, 67.5 / 3, 0),
     "undershoot": (22.5 / 3, 0, 72.5 / 3, 22.5 / 3, 0, 21.25 / 3),
+    "signed_error": (7.5 / 3, 0, -16.25 / 3, 7.5 / 3, 67.5 / 3, -21.25 / 3),
     "mean_score": (70, (20 + 66.25 + 96.25) / 3, (20 + 66.25 + 96.25) / 3, 70, 100, 275 / 6),
     "length_rho": (0, 0, 0, 1, 0),
     "kendall_tau_b_given_length": (NAN, 1, -1, NAN),
@@ -104,8 +107,8 @@ judged = st.fixed_dictionaries(
     }
 )
 EVERY = STATISTICS | {"worst_wording_accuracy": metrics.worst_wording_accuracy}
-MISSES = {"macro_accuracy", "chance_accuracy", "kendall_tau_b", "kendall_tau_b_pooled", "order_accuracy"}
-MISSES |= {"strict_monotone_rate", "worst_wording_accuracy"}
+MISSES = {"macro_accuracy", "chance_accuracy", "kendall_tau_b", "kendall_tau_b_pooled", "kendall_tau_b_ceiling"}
+MISSES |= {"somers_d", "strict_monotone_rate", "worst_wording_accuracy"}
 
 
 def test_what_is_no_response_is_a_miss_at_every_level_and_loses_every_comparison() -> None:
@@ -121,18 +124,20 @@ def test_what_is_no_response_is_a_miss_at_every_level_and_loses_every_comparison
     rows.append(rows[7] | nothing)
     table = frame(rows)
     assert metrics.macro_accuracy(table) == pytest.approx((2 / 3 + 3 / 4 + 1) / 3)
-    # pairs low-moderate, low-high, moderate-high: p loses two of three, q none, s half of two
-    assert metrics.order_accuracy(table) == pytest.approx((1 / 3 + 1 + (0.5 + 1 + 0.5) / 3) / 3)
     assert metrics.strict_monotone_rate(table) == pytest.approx((0 + 1 + 0.5) / 3)
     # low p- q s, moderate p q s s-, high p q s. 3 * 4 + 3 * 3 + 4 * 3 = 33 pairs of levels; discordant with p- 4 + 3,
     # with s- 2 + 3 more. Pairs of different score: those 33, and p- with q and s, s- with p, q and s
-    assert metrics.kendall_tau_b(table) == pytest.approx((33 - 2 * 12) / math.sqrt(33 * (33 + 2 + 3)))
+    assert metrics.kendall_tau_b_pooled(table) == pytest.approx((33 - 2 * 12) / math.sqrt(33 * (33 + 2 + 3)))
+    # of one prompt are 3 + 3 + 5 of the 33, of these discordant 2 with p- and 2 with s-; s- with s of the others
+    assert metrics.kendall_tau_b(table) == pytest.approx((22 - 2 * 8) / math.sqrt(22 * (22 + 2 + 2)))
+    assert metrics.somers_d(table) == pytest.approx((22 - 2 * 8) / 22)
     answered = table[table["reason"] == ""]
     assert metrics.dynamic_range(table) == metrics.dynamic_range(answered) == 76
     # a student that never answers
     silent = frame(row | nothing for row in rows)
-    expected = dict.fromkeys(EVERY, NAN) | {"chance_accuracy": 1 / 3, "kendall_tau_b": -1, "kendall_tau_b_pooled": -1}
-    expected |= dict.fromkeys(("macro_accuracy", "order_accuracy", "strict_monotone_rate"), 0)
+    expected = dict.fromkeys(EVERY, NAN) | {"chance_accuracy": 1 / 3, "kendall_tau_b_ceiling": math.sqrt(22 / 33)}
+    expected |= dict.fromkeys(("kendall_tau_b", "kendall_tau_b_pooled", "somers_d"), -1)
+    expected |= dict.fromkeys(("macro_accuracy", "strict_monotone_rate"), 0)
     assert {name: statistic(silent) for name, statistic in EVERY.items()} == pytest.approx(expected, nan_ok=True)
     two_wordings = pd.concat([silent.assign(wording=name) for name in "ab"])
     assert metrics.worst_wording_accuracy(two_wordings) == 0
@@ -155,7 +160,7 @@ def test_statistics_stay_in_their_ranges_and_ignore_row_order(data: list[dict[st
     rows = frame(data)
     for name, statistic in EVERY.items():
         value = statistic(rows)
-        low, high = getattr(statistic, "bounds", (0, 1)) or (-100, 100)
+        low, high = getattr(statistic, "bounds", (0, 1)) or (-1000, 1000)
         assert math.isnan(value) or low - 1e-9 <= value <= high + 1e-9, name
         assert not data or statistic(rows[::-1]) == pytest.approx(value, nan_ok=True), name
         assert data or math.isnan(value), name
@@ -207,21 +212,14 @@ def prompt_means(data: pd.DataFrame) -> list[pd.DataFrame]:
     return [group for _, group in means.groupby("user_prompt_id") if len(group) > 1]
 
 
-def order(data: pd.DataFrame) -> float:
-    # Somers' D of a prompt is (right - wrong) / pairs of different levels.
-    # scipy gives nan, and not 0, where no pair is right or wrong
-    groups = prompt_means(data)
-    shares = [(np.nan_to_num(stats.somersd(group["rank"], group["score"]).statistic) + 1) / 2 for group in groups]
-    return float(np.average(shares, weights=[len(group) * (len(group) - 1) for group in groups]))
-
-
 def monotone(data: pd.DataFrame) -> float:
     wide = data.pivot_table(index="user_prompt_id", columns="rank", values="score").dropna()
     return float(((wide[0] < wide[1]) & (wide[1] < wide[2])).mean())
 
 
-def slope(data: pd.DataFrame) -> float:
-    return float(np.mean([stats.linregress(group["midpoint"], group["score"]).slope for group in prompt_means(data)]))
+def line(data: pd.DataFrame, part: str) -> float:
+    lines = [stats.linregress(group["midpoint"], group["score"]) for group in prompt_means(data)]
+    return float(np.mean([getattr(one, part) for one in lines]))
 
 
 def partial_tau(data: pd.DataFrame) -> float:
@@ -243,16 +241,20 @@ REFERENCES: dict[str, Callable[[pd.DataFrame], float]] = {
     "spearman_rho": lambda data: stats.spearmanr(data["rank"], data["score"]).statistic,
     "length_rho": lambda data: stats.spearmanr(data["rank"], data["words"]).statistic,
     "kendall_tau_b_given_length": partial_tau,
-    "order_accuracy": order,
+    "somers_d": lambda data: stats.somersd(data["rank"], data["score"]).statistic,
     "strict_monotone_rate": monotone,
-    "calibration_slope": slope,
+    "calibration_slope": lambda data: line(data, "slope"),
+    "calibration_intercept": lambda data: line(data, "intercept"),
     "dynamic_range": lambda data: data[data["rank"] == 2]["score"].mean() - data[data["rank"] == 0]["score"].mean(),
     "overshoot": lambda data: off_band(data).clip(lower=0).groupby(data["rank"]).mean().mean(),
     "undershoot": lambda data: -off_band(data).clip(upper=0).groupby(data["rank"]).mean().mean(),
+    "signed_error": lambda data: off_band(data).groupby(data["rank"]).mean().mean(),
     "band_error": lambda data: off_band(data).abs().groupby(data["rank"]).mean().mean(),
 }
 
 
+# over pairs of rows of different user prompts: all pairs, where each row has a user prompt of its own
+OF_PAIRS = ("kendall_tau_b", "kendall_tau_b_given_length", "somers_d")
 POOLED = {"kendall_tau_b_pooled": "kendall_tau_b", "spearman_rho_pooled": "spearman_rho"}
 
 
@@ -260,8 +262,106 @@ POOLED = {"kendall_tau_b_pooled": "kendall_tau_b", "spearman_rho_pooled": "spear
 def test_statistics_agree_with_libraries_within_rubric_and_averaged_or_pooled(name: str) -> None:
     for seed in range(3):
         data = random_rows(seed)
+        if name in OF_PAIRS:
+            data["user_prompt_id"] = [f"p{row:03}" for row in range(len(data))]
         if name in POOLED:
             expected = REFERENCES[POOLED[name]](data)
         else:
             expected = float(np.mean([REFERENCES[name](part) for _, part in data.groupby("rubric")]))
         assert getattr(metrics, name)(data) == pytest.approx(expected)
+
+
+def test_pairs_of_one_user_prompt_do_not_count_in_tau_b_and_somers_d() -> None:
+    data = random_rows(0).query("rubric == 'r'")
+    sign = {
+        name: np.sign(np.subtract.outer(data[name].to_numpy(), data[name].to_numpy())) for name in ("rank", "score")
+    }
+    prompt = data["user_prompt_id"].to_numpy()
+    different = prompt[:, None] != prompt
+    xy, xx, yy = ((sign[a] * sign[b])[different].sum() for a, b in (("rank", "score"), ("rank",) * 2, ("score",) * 2))
+    assert metrics.kendall_tau_b(data) == pytest.approx(xy / math.sqrt(xx * yy))
+    assert metrics.somers_d(data) == pytest.approx(xy / xx)
+    assert all(math.isnan(one(data.assign(user_prompt_id="p"))) for one in (metrics.kendall_tau_b, metrics.somers_d))
+
+
+def test_the_expected_tau_b_does_not_depend_on_the_number_of_user_prompts() -> None:
+    # responses to one prompt share its effect, so they are in order more often than those to different ones
+    def mean_taus(n_prompts: int, n_draws: int) -> pd.Series:
+        rng = np.random.default_rng(n_prompts)
+        rows = {"level": list(ScoreLevel) * n_prompts, "user_prompt_id": np.repeat(range(n_prompts), 3).astype(str)}
+        draws = []
+        for _ in range(n_draws):
+            effects = np.repeat(rng.normal(0, 15, n_prompts), 3) + rng.normal(0, 10, 3 * n_prompts)
+            data = frame([]).reindex(range(3 * n_prompts)).assign(**rows, rubric="r", reason="", words=50.0)
+            data["score"] = 50 + effects + np.tile([-10, 0, 10], n_prompts)
+            draws.append({"between": metrics.kendall_tau_b(data), "all": metrics.kendall_tau_b_pooled(data)})
+        return pd.DataFrame(draws).mean()
+
+    few, many = mean_taus(4, 400), mean_taus(40, 40)
+    assert few["between"] == pytest.approx(many["between"], abs=0.02)
+    assert few["all"] > many["all"] + 0.02
+
+
+@pytest.mark.parametrize(
+    ("levels", "prompts", "tau", "pooled"),
+    [
+        # of the 4 pairs of a row of p (low, moderate) and one of q (low, high) 3 differ in level, of all 6 pairs 5
+        ([LOW, MODERATE, LOW, HIGH], "ppqq", math.sqrt(3 / 4), math.sqrt(5 / 6)),
+        # 24 prompts at three levels: 6 of the 9 pairs of two prompts; of all 72 * 71 / 2 pairs 3 * 24 * 24
+        (list(ScoreLevel) * 24, np.repeat(range(24), 3).astype(str), math.sqrt(2 / 3), math.sqrt(1728 / 2556)),
+        (list(ScoreLevel) * 5, np.repeat(range(5), 3).astype(str), math.sqrt(2 / 3), math.sqrt(75 / 105)),
+        ([LOW, LOW], "pq", NAN, NAN),
+    ],
+)
+def test_a_perfect_order_without_ties_stands_at_the_ceiling(
+    levels: list[ScoreLevel], prompts: Any, tau: float, pooled: float
+) -> None:
+    # scores between 0 and 100 that rise with the level and are not tied; a response lost does not lower the ceiling
+    rows = [
+        {"level": level, "user_prompt_id": prompt, "score": level.rank * 30 + number / 10}
+        for number, (level, prompt) in enumerate(zip(levels, prompts, strict=True))
+    ]
+    data = frame(rows)
+    assert metrics.kendall_tau_b_ceiling(data) == pytest.approx(tau, nan_ok=True)
+    assert metrics.kendall_tau_b(data) == pytest.approx(tau, nan_ok=True)
+    assert metrics.kendall_tau_b_pooled(data) == pytest.approx(pooled, nan_ok=True)
+    assert metrics.spearman_rho(data) == pytest.approx(metrics.spearman_rho_ceiling(data), nan_ok=True)
+    assert metrics.somers_d(data) == pytest.approx(1 if tau > 0 else NAN, nan_ok=True)
+    lost = frame([*rows[:-1], rows[-1] | {"score": 0, "reason": "no_response"}])
+    assert metrics.kendall_tau_b_ceiling(lost) == pytest.approx(tau, nan_ok=True)
+
+
+def test_ceilings_of_many_responses_are_those_of_the_docs() -> None:
+    data = frame({"level": level, "user_prompt_id": f"{level}{n}"} for level in ScoreLevel for n in range(400))
+    data["score"] = 0.0
+    assert metrics.kendall_tau_b_ceiling(data) == pytest.approx(math.sqrt(2 / 3), abs=0.001)
+    assert metrics.spearman_rho_ceiling(data) == pytest.approx(math.sqrt(8 / 9), abs=0.001)
+    assert (math.sqrt(75 / 105), math.sqrt(1728 / 2556)) == pytest.approx((0.845, 0.822), abs=0.0005)
+
+
+def test_a_constant_offset_has_slope_1_and_is_the_intercept() -> None:
+    rows = [
+        {"level": level, "user_prompt_id": name, "score": level.midpoint - 20} for level in ScoreLevel for name in "pq"
+    ]
+    assert metrics.calibration_slope(frame(rows)) == pytest.approx(1)
+    assert metrics.calibration_intercept(frame(rows)) == pytest.approx(-20)
+
+
+def test_the_intervals_of_tau_b_and_rho_end_where_the_ties_leave_no_room() -> None:
+    # eight prompts in perfect order, some scores tied: the order is as sure as eight prompts make it, and no surer
+    scores = {LOW: [10, 10, 20, 30], MODERATE: [50, 60, 60, 70], HIGH: [95, 96, 97, 98]}
+    data = frame(
+        {"level": level, "user_prompt_id": f"p{number}", "score": scores[level][number % 4]}
+        for level in ScoreLevel
+        for number in range(8)
+    )
+    estimates = estimates_of(data, STATISTICS)
+    untied = data.assign(score=[level * 100 + n for n, level in enumerate(data["level"].map(list(ScoreLevel).index))])
+    for name in ("kendall_tau_b", "spearman_rho"):
+        estimate = estimates[name]
+        assert STATISTICS[f"{name}_ceiling"](data) == pytest.approx(STATISTICS[name](untied))
+        assert estimate.value > STATISTICS[name](untied)
+        assert estimate.ci_high == pytest.approx(estimate.value)
+        # Wilson of 8 of 8 on [-1, value]: t(7) = 2.364624
+        assert (estimate.ci_low + 1) / (estimate.value + 1) == pytest.approx(8 / (8 + 2.364624**2), abs=1e-6)
+    assert estimates["somers_d"].ci_high == 1

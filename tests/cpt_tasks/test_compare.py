@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from inspect_ai.log import read_eval_log, write_eval_log
 from students import SHOUT, follows, ignores, unscore
 
-from cpt_tasks.benchmarks.rubric_adherence.report import TABLE_STATISTICS
+from cpt_tasks.benchmarks.rubric_adherence.report import COLUMNS
 from cpt_tasks.report.compare import compare, compare_command, pair, text
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.run import check_comparable
@@ -39,9 +39,14 @@ def test_differences_by_hand(base: str, tuned: str) -> None:
     # every prompt shows the same difference: it is as far from 0 only if all 4 are swapped, or none, of 2^4 ways
     assert entry["p"] == pytest.approx(2 / 16)
     assert result["permutations"] == {"exact": True, "n": 16}
-    # defined and tested: accuracy, kappa, order accuracy and slope; the base's scores are constant, so no correlations
-    assert result["statistics"]["kendall_tau_b"]["p"] is None
-    assert entry["p_holm"] == pytest.approx(4 * 2 / 16)
+    # tested: accuracy, order and calibration
+    assert entry["p_holm"] == pytest.approx(3 * 2 / 16)
+    assert (result["tested"], result["statistics"]["kendall_tau_b"]["p"]) == (
+        ["macro_accuracy", "somers_d", "band_error"],
+        None,
+    )
+    assert "4 user prompts: no p can be below 0.125" in text(result)
+    assert "p asks whether the two models could be exchanged" in text(result)
     assert (result["n"], result["user_prompts"]) == (12, 4)
     assert result["left_out"] == {"unscored_a": 0, "unscored_b": 0, "scored_on_one_side": 0}
     assert "4 user prompts: too few for an interval" in text(result)
@@ -50,9 +55,9 @@ def test_differences_by_hand(base: str, tuned: str) -> None:
 def test_a_model_compared_with_itself_differs_in_nothing(tuned: str) -> None:
     result = compare(read_run(tuned), read_run(tuned))
     assert [result[side]["name"] for side in "ab"] == ["tuned (A)", "tuned (B)"]
-    for name in TABLE_STATISTICS:
+    for name in COLUMNS:
         assert result["statistics"][name]["difference"] == {"value": 0, "ci_low": None, "ci_high": None}
-        assert result["statistics"][name]["p"] == 1
+        assert result["statistics"][name]["p"] == (1 if name in result["tested"] else None)
 
 
 def test_unscored_samples_of_either_side_are_left_out_of_both_and_counted(
@@ -95,7 +100,7 @@ def test_the_command_prints_a_table_and_writes_what_it_says(base: str, tuned: st
     done = CliRunner().invoke(compare_command, [base, tuned, "--out", str(out), "--resamples", "9"])
     assert done.exit_code == 0, done.output
     assert "'resamples' is deprecated. It has no effect" in done.stderr
-    assert "| macro_accuracy " in done.stdout
+    assert "| accuracy " in done.stdout
     assert "| +0.667 " in done.stdout
     result = json.loads((out / "compare.json").read_text())
     assert (result["schema"], result["run"]["judge"]) == (2, "measured")

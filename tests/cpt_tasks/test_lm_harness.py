@@ -143,7 +143,7 @@ def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: C
     shown = shown_metrics(log)
     assert shown.pop("n_scored") == value(result, "n_scored") == 36
     # the texts are worth comparing, and the user prompts are enough for an interval
-    assert 0 < shown["order_accuracy_ci_low"] < shown["order_accuracy"] < 1
+    assert 0 < shown["macro_accuracy_ci_low"] < shown["macro_accuracy"] < 1
     for name, expected in shown.items():  # headline statistics with the ends of their intervals
         assert value(result, name) == pytest.approx(expected, abs=0, nan_ok=True), name
     rows = read_run(log.location).asked
@@ -282,11 +282,11 @@ def test_best_of_n_has_the_numbers_of_the_report_of_the_inspect_task(mock_model:
 
 
 def test_the_standard_error_is_the_jackknifes_and_nan_with_one_prompt() -> None:
-    # the order is right for prompt p and wrong for q: 1 without q and 0 without p, sqrt(1/2 (1/4 + 1/4)) = 1/2
+    # prompt p is right and q is wrong: 1 without q and 0 without p, sqrt(1/2 (1/4 + 1/4)) = 1/2
     scores = {("low", "p"): 10.0, ("moderate", "p"): 60.0, ("low", "q"): 60.0, ("moderate", "q"): 10.0}
     items = tuple((n, "r", *where, "heldout-0", score, 50, "") for n, (where, score) in enumerate(scores.items()))
     numbers = adherence_numbers(items)
-    assert (numbers["order_accuracy"], numbers["order_accuracy_stderr"]) == (0.5, pytest.approx(0.5))
+    assert (numbers["macro_accuracy"], numbers["macro_accuracy_stderr"]) == (0.5, pytest.approx(0.5))
     numbers = adherence_numbers((*items[:2], (9, "r", "low", "s", "heldout-0", None, 50, "")))
     assert numbers["macro_accuracy"] == 1
     assert math.isnan(numbers["macro_accuracy_stderr"])

@@ -47,9 +47,14 @@ def test_side_effects_by_hand() -> None:
     # off the diagonal |10| and |0|, mean 5; the diagonal's mean is 80
     assert values["side_effects"] == pytest.approx(5 / 80)
     assert (values["sensibility"], values["specificity"]) == (1, 1)
-    # off it, prompts 20, 0 and -10, 10 with signs tossed: |10| and |0| or |0| and |10| turned: (|±20| / 2 + 0) / 2 and
-    # (10 + 10) / 2 when the signs differ: 5 or 10, mean about 7.5
-    assert values["side_effects_by_chance"] == pytest.approx(7.5 / 80, abs=0.01)
+    # off it 20, 0 and -10, 10 are 10, -10 and -10, 10 off their means: with signs tossed both means are 0 or, one
+    # time in two, 10, times sqrt(2 / 1)
+    assert values["side_effects_by_chance"] == pytest.approx(math.sqrt(2) * 5 / 80, abs=0.015)
+    # true side effects are no noise, and the noise of one user prompt cannot be seen
+    steady = side_effect_statistics(matrix({("r", "r"): [80, 90], ("r", "q"): [20, 20]}), seed=0)
+    assert (steady["side_effects"], steady["side_effects_by_chance"]) == (20 / 85, 0)
+    single = side_effect_statistics(matrix({("r", "r"): [80], ("r", "q"): [20]}), seed=0)
+    assert (single["side_effects"], math.isnan(single["side_effects_by_chance"])) == (20 / 80, True)
 
 
 def test_a_student_that_moves_another_rubric_more_ranks_low_in_its_row_and_not_in_its_column() -> None:
@@ -180,9 +185,11 @@ def test_drift_by_hand() -> None:
     differences = moved(base, tuned)
     # only p was answered by both: r +3, q +4, root of (9 + 16) / 2; 10 words less
     assert {name: mean.value for name, mean in column_means(differences).items()} == {"r": 3, "q": 4, WORDS: -10}
-    # one prompt, turned round or not: the same root either way
-    root = pytest.approx(math.sqrt(12.5))
-    assert total_drift(differences, seed=0) == {"total_drift": root, "total_by_chance": root}
+    one = total_drift(differences, seed=0)
+    assert (one["total_drift"], math.isnan(one["total_by_chance"])) == (pytest.approx(math.sqrt(12.5)), True)
+    # the same at a second prompt: all of it is drift, and nothing is noise
+    both = total_drift(pd.concat([differences, differences.rename({"p": "u"})]), seed=0)
+    assert both == {"total_drift": pytest.approx(math.sqrt(12.5)), "total_by_chance": 0}
     assert {name: mean.value for name, mean in column_means(base).items()} == {"r": 55, "q": 20, WORDS: 90}
     assert total_drift(moved(base, base), seed=0)["total_drift"] == 0
     nothing = moved(base, tuned[1:])

@@ -111,8 +111,8 @@ def test_tables_sort_both_ways_with_the_keyboard_and_say_so(page: Any) -> None:
     page.keyboard.press("Space")
     assert head.get_attribute("aria-sort") == "none"
     assert page.locator("#board thead th").nth(2).get_attribute("aria-sort") == "descending"
-    assert models(page) == ["alpha", "beta", "gamma"]  # tau-b 0.1, -0.1, -0.3
-    assert page.locator("#status").text_content() == "3 models, sorted by Kendall τ-b, highest first."
+    assert models(page) == ["alpha", "beta", "gamma"]  # order 0.1, -0.1, -0.3
+    assert page.locator("#status").text_content() == "3 models, sorted by Order, highest first."
     page.locator("#board thead button").last.click()
     assert models(page) == ["gamma", "beta", "alpha"]  # unscored 2, 1, 0
     page.locator("#filter").fill("BET")

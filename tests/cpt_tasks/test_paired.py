@@ -11,7 +11,14 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from cpt_tasks.benchmarks.rubric_adherence.statistics import calibration_slope, kendall_tau_b, mean_score
-from cpt_tasks.statistics.paired import PairedDifference, holm, paired_differences, swaps_of
+from cpt_tasks.statistics.paired import (
+    PairedDifference,
+    flipped_means,
+    holm,
+    least_p_note,
+    paired_differences,
+    swaps_of,
+)
 from cpt_tasks.statistics.table import Statistic
 from rubrics import ScoreLevel
 
@@ -97,6 +104,35 @@ def test_rows_of_other_cells_are_refused() -> None:
 def test_holm_by_hand_and_as_statsmodels() -> None:
     # sorted .01 .02 .03 .04 times 4 3 2 1 is .04 .06 .06 .04, and never less than the one before
     assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert holm([0.03, float("nan"), 0.01]) == pytest.approx([0.03, float("nan"), 0.02], nan_ok=True)
+    assert holm([0.03, float("nan"), 0.01]) == pytest.approx([0.06, float("nan"), 0.03], nan_ok=True)
     p_values = RNG(0).random(20) ** 3
     assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+@pytest.mark.parametrize(
+    ("n_clusters", "n_tests", "expected"),
+    [
+        (4, 3, "4 user prompts: no p can be below 0.125"),  # 2 / 2^4
+        (5, 3, "5 user prompts: no p can be below 0.0625"),
+        (6, 3, "6 user prompts: no p (Holm, 3 tests) can be below 0.0938"),  # 3 * 2 / 2^6
+        (7, 6, "7 user prompts: no p (Holm, 6 tests) can be below 0.0938"),
+        (7, 3, ""),
+        (24, 3, ""),  # 1 / 10,001
+    ],
+)
+def test_a_table_says_where_no_p_value_can_be_significant(n_clusters: int, n_tests: int, expected: str) -> None:
+    note = least_p_note(n_clusters, n_tests, 10_000)
+    assert note == (expected and f"{expected}, however far apart the models are")
+
+
+def test_models_as_far_apart_as_can_be_have_the_least_p_of_the_note() -> None:
+    worst, best = one_each([0] * 5), one_each([100] * 5)
+    assert differ(worst, best).p == 2 / 2**5
+
+
+def test_tossed_means_have_the_spread_of_a_mean_whatever_the_mean() -> None:
+    noise = pd.DataFrame({"a": RNG(0).normal(0, 10, 12), "b": RNG(1).normal(0, 10, 12)})
+    noise.loc[0, "b"] = math.nan
+    spread = np.sqrt((flipped_means(noise, seed=0) ** 2).mean(axis=0))
+    assert spread == pytest.approx(noise.sem().to_numpy(), rel=0.15)
+    assert flipped_means(noise + 50, seed=0) == pytest.approx(flipped_means(noise, seed=0))

@@ -2,7 +2,9 @@
 
 `point_values/` holds what version 0.1 wrote into summary.json, without intervals, as path -> value by model, and in
 `changed.json` path -> [value then, value now]. There a response that is none became a miss at every level and left the
-statistics of scores, `words` came to count numbers, and the measures read curly apostrophes as straight ones.
+statistics of scores, `words` came to count numbers, and the measures read curly apostrophes as straight ones. Later
+`kendall_tau_b` and `kendall_tau_b_given_length`, not `kendall_tau_b_pooled`, left out the pairs of answers to one user
+prompt, and the by-chance values of side effects and total drift came to be of centred differences.
 """
 
 import json
@@ -31,6 +33,8 @@ LOGS = {
 RENAMED = [(r"\bgain\b", "calibration_slope"), ("leakage", "side_effects")]
 # pattern of paths -> why there is no such value any more
 GONE = {
+    "order_accuracy": "Somers' d says it",
+    r"by_rubric/\w+/metrics/weighted_kappa": "it stands over all rubrics",
     "undefined_resamples": "nothing is resampled",
     r"best_of_n/against/\d+/(ceiling|base_cost|cost|cost_unit)": "the goal and the cost per response say it",
 }

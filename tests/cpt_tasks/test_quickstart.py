@@ -83,8 +83,8 @@ def test_without_a_key_for_the_judge_text_statistics_judge(anthropic_server: Fak
     said = succeeds(quickstart_command, *LITERAL, "--judge", "measured")
     assert calls(anthropic_server) == {STUDENT: 18}
     assert TABLE_ROW.findall(said) == [
-        *((rubric, "6", "1.00", "1.00", "1.00") for rubric in ("broadcast", "field_notes", "labyrinth")),
-        ("all", "18", "1.00", "1.00", "1.00"),
+        *((rubric, "6", "1.00", "1.00", "0.0") for rubric in ("broadcast", "field_notes", "labyrinth")),
+        ("all", "18", "1.00", "1.00", "0.0"),
     ]
 
 

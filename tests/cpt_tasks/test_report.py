@@ -60,7 +60,7 @@ def test_the_command_writes_what_the_logs_hold_as_json_tables_and_figures(logs: 
     assert "| tuned" in printed
     for name in ("score_by_level.png", "levels_by_model.png"):
         assert (out / name).read_bytes()[:4] == b"\x89PNG"
-    assert (out / "table.csv").read_text().startswith("model,n,unscored,macro_accuracy")
+    assert (out / "table.csv").read_text().startswith("model,n,unscored,accuracy,order,calibration,")
     assert str(tmp_path) not in (out / "summary.json").read_text() + report
 
 

@@ -44,8 +44,11 @@ def judged(student: Any, graders: Any, tmp_path: Path, limit_per_cell: int = 1, 
 
 
 def test_a_model_that_follows_gets_full_marks_and_one_that_ignores_chance(log_of: Callable[..., str]) -> None:
-    names = ("n_scored", "macro_accuracy", "order_accuracy", "chance_accuracy")
-    for student, values in ((("tuned", follows), [12, 1, 1, 1 / 3]), (("base", ignores), [12, 1 / 3, 0.5, 1 / 3])):
+    names = ("n_scored", "macro_accuracy", "somers_d", "chance_accuracy")
+    for student, values in (
+        (("tuned", follows), [12, 1, 1, 1 / 3]),
+        (("base", ignores), [12, 1 / 3, 0, 1 / 3]),
+    ):
         shown = shown_metrics(read_eval_log(log_of(*student)))
         assert [shown[name] for name in names] == pytest.approx(values)
     assert math.isnan(shown["kendall_tau_b"])

@@ -88,7 +88,7 @@ def test_a_student_that_only_thinks_has_a_report_of_every_benchmark(
     summary, _, _ = reported(tmp_path, log.location)
     part = summary["models"][0]["tasks"][name]
     assert part["thought_words"] == WORDS
-    shares = ("macro_accuracy", "order_accuracy", "mean_accuracy", "band_hit", "both_right", "monotone_share")
+    shares = ("macro_accuracy", "mean_accuracy", "band_hit", "both_right", "monotone_share")
     values = {one["value"] for metric, one in part["metrics"].items() if any(share in metric for share in shares)}
     assert values == ({0} if name != "drift" else set())
 

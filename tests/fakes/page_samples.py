@@ -74,7 +74,7 @@ def summary(*tasks: str) -> dict[str, Any]:
         adherent = model["tasks"].get("rubric_adherence", {"metrics": {}})
         adherent["unscored"] = number
         adherent["metrics"]["macro_accuracy"] = {"value": accuracy, "ci_low": None, "ci_high": None}
-        adherent["metrics"]["kendall_tau_b"] = {"value": 0.1 - 0.2 * number, "ci_low": -0.5, "ci_high": 0.5}
+        adherent["metrics"]["somers_d"] = {"value": 0.1 - 0.2 * number, "ci_low": -0.5, "ci_high": 0.5}
     return content
 
 

@@ -14,11 +14,12 @@ from judges.interval import Estimate, estimates, jsonable
 
 INTRO = f"""\
 The system prompt asks for the rubric's attribute at a numeric target from 0 to 100 (or by an adverb that stands for
-one), which no model was trained on. `calibration_slope` is the slope of score on target within a user prompt: 1 is
-calibrated, 0 ignores the target. `dead_zone` is the width of the widest stretch of targets whose neighbours' scores
-differ by at most {DEAD_SHARE:.0%} of the targets' distance. `saturation_point` is the lowest target from which the mean
-stays at {SATURATION_SHARE:.0%} of its range or above; undefined for a curve that does not move or does not end at its
-top. `monotone_share` is the share of user prompts whose scores never fall from target to target (1 for a constant
+one), which no model was trained on. `calibration_slope` is the slope of score on target within a user prompt: 1 moves
+as far as asked, be it at the right height or not (`mean_absolute_error`), 0 ignores the target. `dead_zone` is the
+width of the widest stretch of targets whose neighbours' scores differ by at most {DEAD_SHARE:.0%} of the targets'
+distance. `saturation_point` is the lowest target from which the mean stays at {SATURATION_SHARE:.0%} of its range or
+above; undefined for a curve that does not move or does not end at its top.
+`monotone_share` is the share of user prompts whose scores never fall from target to target (1 for a constant
 score), `strict_monotone_share` that of those that rise at every step. All are computed within rubric and averaged over
 the rubrics where they are defined; dead zone and saturation point move in steps and have no interval."""
 IN_POINTS = ("dynamic_range", "mean_absolute_error", "dead_zone", "saturation_point")

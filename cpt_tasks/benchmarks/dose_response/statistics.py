@@ -4,7 +4,7 @@
 the statistics as columns; over rubrics a statistic is their mean, rubrics left out on which it is undefined (nan).
 
 - `calibration_slope`: least-squares slope of score on target within a user prompt scored at two or more targets, points
-  per point; mean over user prompts. 1 is calibrated, 0 ignores the target, below 0 is reversed.
+  per point; mean over user prompts. 1 moves as far as asked, with an offset or without, 0 ignores the target.
 - `dynamic_range`: mean score at the highest target minus that at the lowest, score points, -100 to 100.
 - `mean_absolute_error`: mean distance of a score from its target, score points, 0-100; every target weighs the same.
 - `dead_zone` and `saturation_point`: see the functions.

@@ -22,7 +22,7 @@ INTRO = (
     "No system prompt: mean score by each rubric, and length. Beside an adapter, its difference from the base on the "
     "same user prompts, in score points and words: what training moved although nothing asked for it. `total_drift` "
     "is the root mean square of the differences over rubrics; it has no interval: read it against `total_by_chance`, "
-    "what noise alone would give if the two were one model."
+    "what noise alone would give if nothing had moved."
 )
 IFEVAL_INTRO = (
     "IFEval (arXiv 2311.07911) as inspect_evals runs it: instructions that a program can check. `final_acc` is the "

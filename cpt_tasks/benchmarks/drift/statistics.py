@@ -38,11 +38,11 @@ def total_drift(differences: pd.DataFrame, seed: int) -> dict[str, float]:
     """How far all rubrics moved together, score points; nan without a pair.
 
     `total_drift` is the root mean square over rubrics of their mean differences. The noise of a finite sample keeps it
-    above 0, and a square has no normal limit at 0, so in place of an interval `total_by_chance`: what it would be if
-    base and adapter were one model, the two exchanged or not by chance for each user prompt, mean over 200 times.
+    above 0, and a square has no normal limit at 0, so in place of an interval `total_by_chance`: what noise alone would
+    give if no rubric had moved, mean over 200 tosses, see `flipped_means`; nan with one user prompt.
     """
     scores = differences.drop(columns=WORDS, errors="ignore")
     if scores.empty:
         return {"total_drift": NAN, "total_by_chance": NAN}
-    by_chance = np.sqrt((flipped_means(scores, seed) ** 2).mean(axis=1))
+    by_chance = np.sqrt(pd.DataFrame(flipped_means(scores, seed) ** 2).mean(axis=1))
     return {"total_drift": float(np.sqrt((scores.mean() ** 2).mean())), "total_by_chance": float(by_chance.mean())}

@@ -1,6 +1,6 @@
 """What a report says of `rubric_adherence`: its part of summary.json, its tables and charts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ from cpt_tasks.benchmarks.rubric_adherence.side_effects import side_effect_table
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import cells, json_of
+from cpt_tasks.report.text import cell, json_of
 from cpt_tasks.statistics.frame import answered, in_band
 from cpt_tasks.statistics.table import Statistic, estimates_of
 from judges.interval import Estimate
@@ -21,29 +21,42 @@ if TYPE_CHECKING:
     from altair.typing import ChartType
 
 NAME = "rubric_adherence"
-TABLE_STATISTICS = ["macro_accuracy", "weighted_kappa", "kendall_tau_b", "spearman_rho", "order_accuracy"]
-TABLE_STATISTICS += ["calibration_slope"]
+# order and calibration apart, with accuracy, which takes both
+HEADLINE = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
+COLUMNS = HEADLINE | {name: name for name in ("kendall_tau_b", "spearman_rho")}
+CEILINGS = ("kendall_tau_b_ceiling", "spearman_rho_ceiling")
+LINE_CAPTION = "Line of score on the middle of the band asked for, points"
+POINTS = ("band_error", "signed_error", "mean_score", "calibration_intercept", "dynamic_range")
+LINE = ("calibration_slope", "calibration_intercept", "dynamic_range")
 LEVEL_STATISTICS: dict[str, Statistic] = {
     "accuracy": statistics.macro_accuracy,
     "mean_score": statistics.mean_score,
     "band_error": statistics.band_error,
+    "signed_error": statistics.signed_error,
     "overshoot": statistics.overshoot,
     "undershoot": statistics.undershoot,
 }
-LEVEL_COLUMNS = ("accuracy", "mean_score", "band_error")
+LEVEL_COLUMNS = {name: name for name in ("accuracy", "band_error", "signed_error", "mean_score")}
+LEVEL_COLUMNS["band_error"] = "calibration"
+COLUMNS_INTRO = (
+    "`accuracy` (`macro_accuracy`) is the share of scores in the band asked for; a model that ignores the level gets "
+    "{chance:.2f} on average. `order` (`somers_d`) is the share of pairs of levels in the right order minus that in "
+    "the wrong one: 1 is best, 0 ignores the level. `calibration` (`band_error`) is the mean distance to the band in "
+    'points: 0 is best. Behind "of" stands what `kendall_tau_b` and `spearman_rho` are for scores in perfect order '
+    "without ties; ties within a level raise that."
+)
 MAX_POINTS = 1500  # with more responses a chart has boxes only
 QUARTILES = {0.0: "lowest", 0.25: "quarter", 0.5: "median", 0.75: "three", 1.0: "highest"}
 
 
 def intro(runs: Sequence[Run]) -> str:
-    """What was judged, on what, and what chance gives."""
+    """What was judged, on what, what the columns are, and what chance gives."""
     protocol = runs[0].protocol
     chance = statistics.chance_accuracy(runs[0].asked)
     text = (
         f"Judge `{protocol['judge']}` (prompt version {protocol['prompt_version']}), split `{protocol['split']}` of "
         f"the user prompts ({protocol['user_prompts']}), `{protocol['wording_split']}` wordings of the system prompts. "
-        "Values with 95% intervals that take the user prompts as drawn. A model that ignores the level reaches at most "
-        f"a macro accuracy of {chance:.2f}."
+        f"Values with 95% intervals that take the user prompts as drawn.\n\n{COLUMNS_INTRO.format(chance=chance)}"
     )
     return f"{text}\n\n{SIDE_EFFECTS_INTRO}" if any(run.further_rubrics for run in runs) else text
 
@@ -51,7 +64,7 @@ def intro(runs: Sequence[Run]) -> str:
 def summarise(run: Run, seed: int) -> dict[str, Any]:
     """`metrics` over everything, the headline ones `by_rubric`, and `by_level` with what went wrong there."""
     rows, truncated = run.asked, run.truncated
-    headline = {name: STATISTICS[name] for name in TABLE_STATISTICS}
+    headline = {name: STATISTICS[name] for name in (*COLUMNS, *CEILINGS, *LINE)}
     levels = {level.value: rows[rows["level"] == level.value] for level in ScoreLevel}
     entry = {
         "metrics": json_of(estimates_of(rows, STATISTICS))
@@ -80,20 +93,21 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
 
 
 def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
-    """The headline statistics by model, by level with the counts of what went wrong, and by rubric."""
-    overall, by_level, by_rubric = [], [], []
+    """The headline by model and by rubric, by level with the counts of what went wrong, and the line through levels."""
+    overall, lines, by_level, by_rubric = [], [], [], []
     for name, part in models.items():
         counts = {"n": part["n"], "unscored": part["unscored"]}
-        overall.append({"model": name} | counts | _shown(part["metrics"], TABLE_STATISTICS))
+        overall.append({"model": name} | counts | shown_statistics(part["metrics"], COLUMNS))
+        lines.append({"model": name} | shown_statistics(part["metrics"], {one: one for one in LINE}))
         for level, entry in part["by_level"].items():
-            row = {"model": name, "level": level, "n": entry["n"]} | _shown(entry["metrics"], LEVEL_COLUMNS)
+            row = {"model": name, "level": level, "n": entry["n"]} | shown_statistics(entry["metrics"], LEVEL_COLUMNS)
             by_level.append(row | {key: entry[key] for key in ("unscored", "no_response", "truncated")})
         for rubric, entry in part["by_rubric"].items():
             row = {"model": name, "rubric": rubric, "n": entry["n"]}
-            by_rubric.append(row | _shown(entry["metrics"], TABLE_STATISTICS))
+            by_rubric.append(row | shown_statistics(entry["metrics"], COLUMNS))
     levels = pd.DataFrame(by_level).astype({"truncated": object}).fillna({"truncated": "not reported"})
-    shown = {"Overall": pd.DataFrame(overall), "By level": levels, "By rubric": pd.DataFrame(by_rubric)}
-    return shown | side_effect_tables(models)
+    shown = {"Overall": pd.DataFrame(overall), "By level": levels, LINE_CAPTION: pd.DataFrame(lines)}
+    return shown | {"By rubric": pd.DataFrame(by_rubric)} | side_effect_tables(models)
 
 
 def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
@@ -179,8 +193,14 @@ def score_by_level(runs: Sequence[Run]) -> "ChartType":
     return figures.titled(faceted, "Where the scores fall", note, columns)
 
 
-def _shown(metrics: dict[str, Any], names: Sequence[str]) -> dict[str, str]:
-    return cells({name: metrics[name] for name in names})
+def shown_statistics(metrics: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, str]:
+    """Cells of a table by the names of its columns: a statistic, and "of" its ceiling where it has one."""
+    shown = {column: cell(metrics.get(name), 1 if name in POINTS else 2) for name, column in columns.items()}
+    for name, column in columns.items():
+        ceiling = metrics.get(f"{name}_ceiling")
+        if ceiling and metrics[name]["value"] is not None:
+            shown[column] += f" of {cell(ceiling)}"
+    return shown
 
 
 SECTION = Section("Rubric adherence", intro, summarise, tables, charts_in=__name__)

@@ -49,7 +49,8 @@ def side_effect_statistics(shifts: pd.DataFrame, seed: int) -> dict[str, float]:
     - `side_effects`: mean absolute shift off the diagonal over the mean of the diagonal; 0 when asking for a rubric
       changes no other, 1 when it changes others as much. nan without a cell off the diagonal, or if the diagonal's mean
       is not above 0. The noise of a finite sample keeps it above 0, so beside it:
-    - `side_effects_by_chance`: what it would be with this diagonal if the shifts off it were noise around 0.
+    - `side_effects_by_chance`: what it would be with this diagonal if the shifts off it were noise around 0. nan
+      where every shift is of one user prompt.
     - `sensibility`: percentile rank, 0-1, of the diagonal cell among the shifts of its row (of all rubrics, does the
       one asked for move most?), mean over rows; 1 is best, 1 / n what the worst gets; ties get the highest rank. nan
       with fewer than two cells. `specificity`: the same within its column.
@@ -62,10 +63,10 @@ def side_effect_statistics(shifts: pd.DataFrame, seed: int) -> dict[str, float]:
     diagonal = float(means[own].mean())
 
     def relative(rows: np.ndarray) -> float:
-        return float(np.nanmean(np.abs(rows), axis=-1).mean()) / diagonal if (~own).any() and diagonal > 0 else NAN
+        return float(pd.DataFrame(np.abs(rows)).mean(axis=1).mean()) / diagonal if diagonal > 0 else NAN
 
     return {
-        "side_effects": relative(means[~own].to_numpy()),
+        "side_effects": relative(means[~own].to_numpy()[None]),
         "side_effects_by_chance": relative(flipped_means(matrix.loc[:, ~own], seed)),
         "sensibility": _percentile(means.unstack()),
         "specificity": _percentile(means.unstack().T),

@@ -30,11 +30,11 @@ SCRIPTS = ("data.js", "tables.js", "charts.js", "samples.js", "main.js")
 ADHERENCE = "rubric_adherence"
 HEADLINE = {
     "macro_accuracy": "Accuracy",
+    "somers_d": "Order",
+    "band_error": "Calibration, points",
     "kendall_tau_b": "Kendall τ-b",
     "spearman_rho": "Spearman ρ",
-    "order_accuracy": "Order accuracy",
     "calibration_slope": "Calibration slope",
-    "weighted_kappa": "Weighted κ",
 }
 FACTS = {
     "task": "Benchmark",
@@ -137,7 +137,7 @@ def _leaderboard(summary: Summary, runs: Sequence[Run]) -> list[dict[str, Any]]:
     rows = []
     for model in summary["models"]:
         if part := model["tasks"].get(ADHERENCE):
-            cells = {name: Estimate.from_json(part["metrics"][name]) for name in (*HEADLINE, "chance_accuracy")}
+            cells = {name: Estimate.from_json(metric) for name, metric in part["metrics"].items()}
             row = {"model": model["name"], "cells": cells, "n": part["n"], "unscored": part["unscored"]}
             rows.append(row | {"about": _about(model), "attainable": attainable[model["name"]]})
 
