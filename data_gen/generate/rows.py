@@ -124,4 +124,6 @@ def _outcome(row: dict[str, str]) -> str:
         return "refused"
     if was_cut_off(row.get("stop_reason")):
         return "truncated"
-    return "whole" if row["response"].strip() else "empty"
+    if not row["response"].strip():
+        return "empty"
+    return "whole or cut (their provider does not say)" if row.get("stop_reason") == "unknown" else "whole"

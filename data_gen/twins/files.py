@@ -1,6 +1,6 @@
-"""Preference files out of twins: what a twin becomes, in JSONL or Parquet, written as the rows are made.
+"""Preference files out of twins and pairs within a level: what they become, in JSONL or Parquet, as rows are made.
 
-They train unchanged with TRL's `DPOTrainer` and `trl dpo`. A row is half a twin; its columns: docs/files.md.
+They train unchanged with TRL's `DPOTrainer` and `trl dpo`. A row is half a twin or one pair; columns: docs/files.md.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
 
 from data_gen.twins.inputs import Responses
-from data_gen.twins.pairing import SIDES
+from data_gen.twins.pairing import KINDS, SIDES, TWIN, only
 from rubrics.files import whole_file
 
 TWINS_AT_A_TIME = 4_000
@@ -23,18 +23,22 @@ def preference_rows(
 ) -> Iterator[pl.DataFrame]:
     """Both rows of every twin, next to each other, the one that chooses the first response first; in tables.
 
+    A pair within a level gives one row, which chooses the first response.
+
     Args:
-        twins: With wordings drawn.
+        twins: With wordings drawn. With a column `kind`, its values are a column of the rows too.
         responses: What they are made of.
         wordings: `train_wordings` of their rubrics.
         id_digits: Length of `pair_id`, a hash, in hex digits.
     """
-    for part in twins.iter_slices(TWINS_AT_A_TIME):
-        part = _with_texts(part, responses)
+    parts = ((kind, part) for kind in KINDS for part in only(kind, twins).iter_slices(TWINS_AT_A_TIME))
+    for of_kind, slice_ in parts:
+        part = _with_texts(slice_, responses)
         names = part.select(pl.concat_str("id_first", "id_second", "repeat", separator=" ")).to_series()
         ids = [hashlib.sha256(name.encode()).hexdigest()[:id_digits] for name in names]
         part = part.with_columns(pair_id=pl.Series(ids, dtype=pl.String))
-        halves = [_half(part, *sides, wordings).with_row_index() for sides in (SIDES, SIDES[::-1])]
+        choices = (SIDES, SIDES[::-1]) if of_kind == TWIN else (SIDES,)
+        halves = [_half(part, *sides, wordings).with_row_index() for sides in choices]
         yield pl.concat(halves).sort("index", maintain_order=True).drop("index")
 
 
@@ -58,6 +62,7 @@ def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFram
         how="left",
         maintain_order="left",
     )
+    scores = [pl.col(f"score_{chosen}").alias("score_chosen"), pl.col(f"score_{rejected}").alias("score_rejected")]
     return asked.select(
         pl.concat_list(_message("system", "system"), _message("user", "user_prompt")).alias("prompt"),
         pl.concat_list(_message("assistant", f"response_{chosen}")).alias("chosen"),
@@ -65,9 +70,9 @@ def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFram
         *("pair_id", "rubric"),
         pl.col(f"level_{chosen}").cast(pl.String).alias("level"),
         pl.col(f"level_{rejected}").cast(pl.String).alias("rejected_level"),
-        pl.col(f"score_{chosen}").alias("score_chosen"),
-        pl.col(f"score_{rejected}").alias("score_rejected"),
+        *([] if asked["score_first"].has_nulls() else scores),
         *("user_prompt_id", "teacher", "wording"),
+        *(["kind"] if "kind" in asked.columns else []),
     )
 
 
@@ -99,7 +104,7 @@ def write_preferences(folder: Path, name: str, formats: Sequence[str], tables: I
     with ExitStack() as stack:
         files = {kind: stack.enter_context(whole_file(folder / f"{name}.{kind}", binary=True)) for kind in formats}
         for rows in tables:
-            check_whole(rows)
+            check_whole(only(TWIN, rows))
             count += len(rows)
             if "jsonl" in files:
                 rows.write_ndjson(files["jsonl"])

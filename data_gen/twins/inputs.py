@@ -16,6 +16,7 @@ from data_gen.responses import CONTROL, Problems, TeacherResponse, find_unfit_te
 from rubrics import Rubric, ScoreLevel, all_user_prompts
 
 ROWS_PER_PART = 5_000
+UNJUDGED = "none, the level is the one asked for"
 LEVELS = pl.Enum([level.value for level in ScoreLevel])
 _NUMBERS: dict[str, Any] = {
     "row": pl.UInt32,
@@ -26,6 +27,8 @@ _NUMBERS: dict[str, Any] = {
     "prompt": pl.String,
     "teacher": pl.String,
     "judge": pl.String,
+    "wording": pl.String,
+    "in_band": pl.Boolean,
 }
 _TEXTS: dict[str, Any] = {"id": pl.String, "user_prompt": pl.String, "response": pl.String}
 
@@ -35,9 +38,9 @@ class Responses:
     """The responses that may train, numbered from 0 (`row`) in the order they came.
 
     Attributes:
-        frame: `row, rubric, level, score, user_prompt_id, prompt, teacher, judge` (with the version of its prompt).
-            `prompt` is the id of the first user prompt with the same text but for case and white space: what must not
-            be parted between train and eval.
+        frame: `row, rubric, level, score, user_prompt_id, prompt, teacher, judge` (with the version of its prompt),
+            `wording` (what it was written under, or None) and `in_band`. `prompt` is the id of the first user prompt
+            with the same text but for case and white space: what must not be parted between train and eval.
         texts: On disk, `row, user_prompt_id, id, user_prompt, response`.
         passed_over: Responses that were not wanted, by "control" or the id of a rubric.
     """
@@ -48,7 +51,12 @@ class Responses:
 
 
 def read_responses(
-    rows: Iterable[tuple[str, TeacherResponse]], rubrics: Mapping[str, Rubric], problems: Problems, folder: Path
+    rows: Iterable[tuple[str, TeacherResponse]],
+    rubrics: Mapping[str, Rubric],
+    problems: Problems,
+    folder: Path,
+    any_band: bool = False,
+    unjudged: bool = False,
 ) -> Responses:
     """The responses that may train.
 
@@ -57,9 +65,11 @@ def read_responses(
         rubrics: Rubrics whose responses are wanted, by id.
         problems: Where responses that may not train are named.
         folder: Where they are kept, as long as the result is in use.
+        any_band: Whether those out of the band of their level are read too.
+        unjudged: Whether those without a judgment are read too, as in band and with the score None.
     """
     passed_over = Counter[str]()
-    kept = _kept(rows, rubrics, problems, passed_over)
+    kept = _kept(rows, _Checks(rubrics, any_band, unjudged), problems, passed_over)
     parts = iter(lambda: list(islice(kept, ROWS_PER_PART)), [])
     for number, part in enumerate(chain([[]], parts)):  # the first is empty, so that there is one
         table = pl.DataFrame(part, schema=_NUMBERS | _TEXTS, orient="row")
@@ -70,30 +80,33 @@ def read_responses(
 
 def _kept(
     rows: Iterable[tuple[str, TeacherResponse]],
-    rubrics: Mapping[str, Rubric],
+    checks: "_Checks",
     problems: Problems,
     passed_over: Counter[str],
 ) -> Iterator[tuple[Any, ...]]:
-    checks, count = _Checks(rubrics), 0
+    count = 0
     for where, row in rows:
-        if row.level == CONTROL or row.rubric not in rubrics:
+        if row.level == CONTROL or row.rubric not in checks.rubrics:
             passed_over[CONTROL if row.level == CONTROL else row.rubric] += 1
             continue
         if problem := checks.problem(row):
             problems.add(problem[0], f"{where}: {problem[1]}")
             continue
-        assert row.judgment is not None  # the checks looked
-        judge = f"{row.judgment.judge}, prompt version {row.judgment.prompt_version}"
-        about = (row.rubric, str(row.level), row.judgment.score, row.user_prompt_id, checks.first_id(row), row.teacher)
-        yield (count, *about, judge, row.id, row.user_prompt, row.response)
+        judged = row.judgment
+        judge = f"{judged.judge}, prompt version {judged.prompt_version}" if judged else UNJUDGED
+        score = judged.score if judged else None
+        about = (row.rubric, str(row.level), score, row.user_prompt_id, checks.first_id(row), row.teacher)
+        in_band = judged is None or ScoreLevel.of(judged.score) is row.level
+        yield (count, *about, judge, row.wording, in_band, row.id, row.user_prompt, row.response)
         count += 1
 
 
 class _Checks:
     """Whether a response may train; a prompt id keeps the text it came with first."""
 
-    def __init__(self, rubrics: Mapping[str, Rubric]) -> None:
-        self._rubrics = rubrics
+    def __init__(self, rubrics: Mapping[str, Rubric], any_band: bool, unjudged: bool) -> None:
+        self.rubrics = rubrics
+        self._any_band, self._unjudged = any_band, unjudged
         self._test_prompts = all_user_prompts("test")
         self._test_texts = {_normalised(text) for text in self._test_prompts.values()}
         self._text_of: dict[str, int] = {}  # hashes: a million whole texts would not fit
@@ -107,12 +120,12 @@ class _Checks:
             return unfit
         if row.user_prompt_id in self._test_prompts or _normalised(row.user_prompt) in self._test_texts:
             return "test_prompt", f"answers the test prompt {row.user_prompt[:60]!r}, expected a train prompt"
-        if not self._rubrics[row.rubric].system_prompts:
+        if not self.rubrics[row.rubric].system_prompts:
             fix = "write them with `cpt rubric prompts`"
             return "no_system_prompts", f"rubric {row.rubric!r} has no system prompts, expected some per level; {fix}"
-        if row.judgment is None:
+        if row.judgment is None and not self._unjudged:
             return "not_verified", "has no judgment, expected one; run `cpt verify` on the file first"
-        if ScoreLevel.of(row.judgment.score) is not row.level:
+        if row.judgment and not self._any_band and ScoreLevel.of(row.judgment.score) is not row.level:
             return "out_of_band", f"scored {row.judgment.score:g}, expected the band of {row.level}"
         text = hash(row.user_prompt)
         if self._text_of.setdefault(row.user_prompt_id, text) != text:

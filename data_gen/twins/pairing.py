@@ -17,6 +17,7 @@ from data_gen.twins.inputs import LEVELS
 from rubrics import Rubric, ScoreLevel
 
 SIDES = ("first", "second")
+KINDS = TWIN, SAME_LEVEL = "twin", "same_level"  # in the column `kind`, which is there with pairs within a level only
 _CELL = ("rubric", "user_prompt_id", "teacher", "judge")
 
 
@@ -56,7 +57,9 @@ def pair_responses(
         lows = frame.filter(pl.col("level") == lower.value)
         highs = frame.filter(pl.col("level") == higher.value).select("cell", "place", "row", "level", "score")
         pairs = lows.join(highs, on=["cell", "place"], suffix="_second")
-        parts.append(pairs.filter(pl.col("score_second") - pl.col("score") >= min_gap).with_columns(number=number))
+        if min_gap:
+            pairs = pairs.filter(pl.col("score_second") - pl.col("score") >= min_gap)
+        parts.append(pairs.with_columns(number=number))
     return (
         pl.concat(parts)
         .sort("cell", "number", "row")
@@ -109,3 +112,16 @@ def split_twins(twins: pl.DataFrame, n_eval_prompts: int, rng: np.random.Generat
 def first_twins(twins: pl.DataFrame, limit: int, rng: np.random.Generator) -> pl.DataFrame:
     """At most `limit` twins drawn at random, in the order they came; 0 means all."""
     return twins[np.sort(rng.permutation(len(twins))[:limit])] if limit else twins
+
+
+def only(kind: str, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Those of one kind; without the column `kind` all are twins."""
+    if "kind" in pairs.columns:
+        return pairs.filter(pl.col("kind") == kind)
+    return pairs if kind == TWIN else pairs.clear()
+
+
+def count_kinds(pairs: pl.DataFrame) -> dict[str, int]:
+    """Number of twins and, if there may be some, of pairs within a level."""
+    kinds = KINDS if "kind" in pairs.columns else [TWIN]
+    return {"twins" if kind == TWIN else kind: len(only(kind, pairs)) for kind in kinds}

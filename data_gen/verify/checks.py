@@ -16,9 +16,8 @@ import pandas as pd
 from data_gen.responses import CONTROL, TeacherResponse, find_unfit_text
 from data_gen.verify.contamination import Contamination
 from data_gen.verify.near_duplicates import band_hashes
-from data_gen.verify.text_filters import find_other_language, find_refusal, find_shortness
+from data_gen.verify.text_filters import find_cut, find_other_language, find_refusal, find_shortness
 from judges import Judge, JudgeFailure
-from model_calls.errors import was_cut_off
 from rubrics import Rubric, ScoreLevel
 from rubrics.texts import whole_characters
 
@@ -89,7 +88,7 @@ class Checks:
 
     def _findings(self, row: TeacherResponse) -> Iterator[tuple[str, str]]:
         yield "refused", find_refusal(row.response, row.stop_reason)
-        yield "truncated", f"stop reason {row.stop_reason}" if was_cut_off(row.stop_reason) else ""
+        yield "truncated", find_cut(row.response, row.stop_reason)
         yield "too_short", find_shortness(row.response)
         yield find_unfit_text(row)
         yield "language", find_other_language(row.response, self.language) if self.language else ""

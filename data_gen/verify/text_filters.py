@@ -10,8 +10,9 @@ from typing import Any
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]  # it ships no types
 
+from judges.counting import words
 from judges.judgment import MIN_RESPONSE_WORDS
-from judges.measures import words
+from model_calls.errors import was_cut_off
 
 MAX_REFUSAL_WORDS = 80
 MIN_LANGUAGE_CHARACTERS = 100
@@ -56,6 +57,19 @@ def find_refusal(response: str, stop_reason: str | None = None) -> str:
     start = response.lstrip()[:200].replace("’", "'")
     refusal = _REFUSAL.match(start) or _AS_AN_AI.match(start)
     return f"opens with {refusal[0]!r}" if refusal and len(response.split()) <= MAX_REFUSAL_WORDS else ""
+
+
+def find_cut(response: str, stop_reason: str | None = None) -> str:
+    """How a response was cut at a token limit: by its stop reason, or by its end where the provider gives none.
+
+    Of every reply inspect's hf/ says "unknown": a text that then ends in a letter, a digit or a comma was cut.
+    """
+    if was_cut_off(stop_reason):
+        return f"stop reason {stop_reason}"
+    end = response.rstrip()[-30:]
+    if stop_reason == "unknown" and (end[-1:].isalnum() or end.endswith(tuple(",;:(-–—"))):
+        return f"no stop reason, and the text breaks off: {end!r}"
+    return ""
 
 
 def find_shortness(response: str) -> str:

@@ -22,7 +22,7 @@ from cpt_tasks.benchmarks.judge_robustness.controls import (
 from cpt_tasks.benchmarks.judge_robustness.statistics import control_statistics
 from cpt_tasks.benchmarks.judge_robustness.task import COLUMNS, attack_samples
 from judges import measure
-from judges.measures import english_words
+from judges.counting import english_words
 from rubrics import Rubric, load_rubric, load_rubrics
 
 ROOT = Path(__file__).parents[2]

@@ -192,6 +192,7 @@ def test_ids_are_what_they_were_when_logs_were_first_written(log: str, task: Cal
         ({"preset": "core"}, 432, 18),
         ({"preset": "full"}, 3888, 18),
         ({"preset": "paper"}, 288, 4),
+        ({"preset": "measured"}, 864, 12),
         # what is given wins over the preset
         ({"preset": "full", "rubrics": "reverie", "levels": "low", "limit_per_cell": 2}, 2 * 3, 1),
         ({"preset": "full", "rubrics": "reverie", "levels": "low", "wordings": 1}, 24, 1),
@@ -202,6 +203,15 @@ def test_presets(parameters: dict[str, Any], n: int, n_rubrics: int) -> None:
     assert len(samples) == len({sample.id for sample in samples}) == n
     assert len({(sample.metadata or {})["rubric"] for sample in samples}) == n_rubrics
     assert [PRESETS[name].protocol for name in ("core", "full", "paper")] == ["criteria", "criteria", "holistic"]
+
+
+def test_the_measured_preset_brings_its_judge_and_needs_no_key(
+    mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    log = evaluated(rubric_adherence(preset="measured", limit_per_cell=1), mock_model(ignores))
+    judges = [score.metadata["judge"] for sample in log.samples or [] for score in (sample.scores or {}).values()]
+    assert judges == ["measured"] * 36
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_gen.verify.text_filters import find_other_language, find_refusal, find_shortness
+from data_gen.verify.text_filters import find_cut, find_other_language, find_refusal, find_shortness
 
 STORY = "The boat lay keel up in the grass, and nobody in the village would say whose it was or how long it had lain."
 
@@ -77,3 +77,23 @@ def test_short_texts_and_odd_english_pass_as_english() -> None:
         "Arr, ye scurvy bilge rat, belay that talk o' kettles an' hoist the mains'l afore the tide be turnin' on us!",
     ):
         assert find_other_language(text, "en") == "", text
+
+
+@pytest.mark.parametrize(
+    ("end", "stop_reason", "is_cut"),
+    [
+        ("said so.", "max_tokens", True),
+        ("said s", "unknown", True),  # what inspect's hf/ gives
+        ("in 19", "unknown", True),
+        ("said, and,\n", "unknown", True),
+        ("said so.", "unknown", False),
+        ("\u201csaid so!\u201d", "unknown", False),
+        ("(said so)", "unknown", False),
+        ("said s", "stop", False),
+        ("said s", None, False),
+    ],
+)
+def test_where_no_stop_reason_is_given_a_text_that_breaks_off_was_cut(
+    end: str, stop_reason: str | None, is_cut: bool
+) -> None:
+    assert bool(find_cut(f"{STORY} {end}", stop_reason)) == is_cut

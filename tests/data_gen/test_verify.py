@@ -110,6 +110,7 @@ UNMEASURED = {"rubric": WARMTH.id, "rubric_hash": WARMTH.hash}
 CONTAMINATED = f"its user prompt has the id of the benchmark prompt {TEST_ID!r}"
 CONTROL = "response has the control token '</s>', expected plain text"
 BROKEN = "user prompt has a broken character (U+FFFD), expected whole ones"
+BREAKS_OFF = f"no stop reason, and the text breaks off: {f'{LOW.response} The rest of'[-30:]!r}"
 FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
 
 
@@ -120,6 +121,7 @@ FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
         ({"stop_reason": "content_filter"} | FOREIGN, "refused", "stop reason content_filter", None),
         ({"response": "I cannot help with that."}, "refused", "opens with 'I cannot help with that'", None),
         ({"stop_reason": "max_tokens"} | FOREIGN, "truncated", "stop reason max_tokens", None),
+        ({"stop_reason": "unknown", "response": f"{LOW.response} The rest of"}, "truncated", BREAKS_OFF, None),
         ({"response": "Zwei Worte.", "user_prompt": TEST_PROMPT}, "too_short", "2 words, expected 15 or more", None),
         ({"response": f"{LOW.response}</s>", "user_prompt": "[INST]"}, "control_token", CONTROL, None),
         ({"user_prompt": "A \ufffd?"}, "broken_character", BROKEN, None),

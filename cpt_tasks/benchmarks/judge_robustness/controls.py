@@ -11,7 +11,7 @@ from typing import Literal
 
 from cpt_tasks.benchmarks.judge_robustness.attacks import BaseText
 from judges import measure
-from judges.measures import english_words
+from judges.counting import english_words
 from rubrics import Rubric
 
 RUBRIC_SWAP = "rubric_swap"

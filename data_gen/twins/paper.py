@@ -1,0 +1,132 @@
+"""The responses that the paper released, as teacher responses: the source of `cpt twins --from-paper FILE`.
+
+A row has a user prompt, a rubric, a qualifier (the level asked for), a response and the model that wrote it:
+
+    {"prompt": …, "rubric": "The Rococo Reviewer …", "qualifier": "50/100 score", "response": …, "model": …}
+
+Source: arXiv 2506.11702, `vicgalle/creative-rubrics` on the hub. `rubric` is the text of a rubric, or its title; the
+four of the paper stand for the rubrics of film photography here, which were written anew. Nobody scored these
+responses: the level is the one asked for, as in the paper.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from data_gen.responses import Problems, TeacherResponse
+from rubrics import Rubric, ScoreLevel
+from rubrics.files import read_jsonl
+
+COLUMNS = ("prompt", "rubric", "qualifier", "response", "model")
+# what the titles of the paper's rubrics have and no other has
+TITLES = {
+    "chaos cinema": "film_dada",
+    "rococo": "film_rococo",
+    "esoteric": "film_esoteric",
+    "creative chaos": "film_unconventional",
+}
+QUALIFIERS = {
+    "low": ScoreLevel.LOW,
+    "50/100 score": ScoreLevel.MODERATE,
+    "moderate": ScoreLevel.MODERATE,
+    "high": ScoreLevel.EXTREMELY_HIGH,
+    "extremely high": ScoreLevel.EXTREMELY_HIGH,
+}
+
+
+def responses_of_paper(
+    source: str, rubrics: Mapping[str, Rubric], problems: Problems
+) -> Iterator[tuple[str, TeacherResponse]]:
+    """One response without a judgment per row, each after "SOURCE:ROW", in the order of the rows.
+
+    Named in `problems` and left out are rows without one of the columns as a text ("bad_row"), with another qualifier
+    ("unknown_qualifier"), of a rubric that is none of the paper's, nor the id of one here ("unknown_rubric"), and rows
+    that stand there twice ("repeated_row"). Ids are hashes, so they follow the content.
+
+    Args:
+        source: A JSONL file, packed with gzip or not, a Parquet file, or the id of a data set on the hub, all of whose
+            splits are read.
+        rubrics: Rubrics by id.
+        problems: Where bad rows are named.
+
+    Raises:
+        ValueError: If there is no such file or data set.
+    """
+    hashes = {name: rubric.hash for name, rubric in rubrics.items()}  # slow to take for every row
+    seen: set[str] = set()
+    for where, row in _rows(source, problems):
+        if empty := [name for name in COLUMNS if not isinstance(row.get(name), str) or not row[name].strip()]:
+            got = f"got {repr(row.get(empty[0]))[:60]}"
+            problems.add("bad_row", f"{where}: {empty[0]}: {got}, expected a text; columns are {', '.join(COLUMNS)}")
+            continue
+        level = QUALIFIERS.get(row["qualifier"].strip().casefold())
+        rubric = rubric_of(row["rubric"])
+        response_id = _hash(*(row[name] for name in COLUMNS))
+        if level is None:
+            expected = ", ".join(map(repr, QUALIFIERS))
+            problems.add(
+                "unknown_qualifier", f"{where}: qualifier: got {row['qualifier']!r}, expected one of {expected}"
+            )
+        elif rubric not in hashes:
+            got = repr(row["rubric"])[:60]
+            expected = f"a rubric of the paper, or the id of one here; such as {', '.join(sorted(TITLES.values()))}"
+            problems.add("unknown_rubric", f"{where}: rubric: got {got}, expected {expected}")
+        elif response_id in seen:
+            problems.add("repeated_row", f"{where}: stands there twice, expected each row once; the first stays")
+        else:
+            seen.add(response_id)
+            yield (
+                where,
+                TeacherResponse(
+                    id=response_id,
+                    user_prompt_id=_hash(row["prompt"]),
+                    user_prompt=row["prompt"],
+                    rubric=rubric,
+                    rubric_hash=hashes[rubric],
+                    level=level,
+                    response=row["response"],
+                    teacher=row["model"],
+                    params={"qualifier": row["qualifier"]},
+                ),
+            )
+
+
+def rubric_of(text: str) -> str:
+    """Id of the rubric whose title, in the first line of the text, is one of the paper's; else that line as it is."""
+    title = text.strip().partition("\n")[0].strip()
+    return next((rubric for words, rubric in TITLES.items() if words in title.casefold()), title)
+
+
+def _rows(source: str, problems: Problems) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    path = Path(source)
+    if not path.is_file():
+        yield from _rows_of_hub(source)
+    elif path.suffix == ".parquet":
+        for number, row in enumerate(pl.read_parquet(path).iter_rows(named=True), start=1):
+            yield f"{path}:{number}", row
+    else:
+        for number, row in read_jsonl(path, skip=lambda message: problems.add("bad_row", message)):
+            yield f"{path}:{number}", row
+
+
+def _rows_of_hub(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    expected = "expected a JSONL or Parquet file, or the id of a data set on the hub"
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise ValueError(f"{name}: no such file; a data set of the hub needs `pip install datasets`") from error
+    try:
+        splits = load_dataset(name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name}: {expected} ({' '.join(str(error).split())[:200]})") from error
+    for split, rows in splits.items():
+        for number, row in enumerate(rows, start=1):
+            yield f"{name} {split}:{number}", row
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
