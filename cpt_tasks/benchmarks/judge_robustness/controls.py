@@ -19,7 +19,7 @@ EVIDENCE_REMOVAL = "evidence_removal"
 CONTROLS = (RUBRIC_SWAP, EVIDENCE_REMOVAL)
 FALL = 25  # points of a criterion's measured score that its evidence is worth
 MIN_WORDS_LEFT = 25
-_SENTENCE = re.compile(r".+?(?:(?<=[.!?])\s+|\n+|$)", re.DOTALL)  # as `judges.measures` ends them
+_SENTENCE = re.compile(r".+?(?:(?<=[.!?])\s+|\n+|$)", re.DOTALL)  # as `judges.counting` ends them
 
 
 @dataclass(frozen=True)
