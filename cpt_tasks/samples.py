@@ -121,6 +121,7 @@ def sample_of(
         metadata={
             "rubric": rubric.id,
             "rubric_hash": rubric.hash,
+            "rubric_version": rubric.version,
             "level": level.value,
             "user_prompt_id": user_prompt_id,
             "wording": wording,

@@ -2,16 +2,21 @@
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rubrics.files import read_text, write_whole
-from rubrics.lint import lint_rubric
+from rubrics.lint import Finding, lint_rubric
 from rubrics.load import load_rubric, rubric_ids, rubric_yaml
 from rubrics.markdown import as_slug, read_rubric_text, rubric_page
 from rubrics.schema import Rubric, problem_texts
 from rubrics.texts import check_plain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEW_FAMILY = "imported"
 UNKNOWN_LICENCE = "unknown"
@@ -20,15 +25,28 @@ UNKNOWN_LICENCE = "unknown"
 @click.command(name="lint")
 @click.argument("rubrics", nargs=-1)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-def lint_command(rubrics: tuple[str, ...], strict: bool) -> None:
+@click.option(
+    "--responses",
+    type=click.Path(path_type=Path),
+    help="Judged responses (JSONL): also say which wordings they miss the band of.",
+)
+def lint_command(rubrics: tuple[str, ...], strict: bool, responses: Path | None) -> None:
     """Find what is wrong with RUBRICS, files or ids of the library; without one, with all of the library.
+
+    With --responses a table shows, for each wording and for each level's wordings together, how many responses there
+    are, their mean score and the share in band. A wording (or level) misses if it has at least two scored responses and
+    at least two of three are out of band: that is a warning. Whether the wording is at fault or the writer, a reader
+    decides. Responses to an earlier version of a rubric are shown, and miss nothing.
 
     Exit status: 0 nothing wrong, 1 errors (or warnings, with --strict).
     """
+    table = _judged(responses, rubrics) if responses else None
+    if table is not None:
+        click.echo(table.to_markdown(index=False, floatfmt=".2f"))
     counts = Counter(error=0, warning=0)
     for name in rubrics or rubric_ids():
         try:
-            findings = [(finding.severity, str(finding)) for finding in lint_rubric(load_rubric(name))]
+            findings = [(finding.severity, str(finding)) for finding in _findings(load_rubric(name), table)]
         except ValueError as error:
             findings = [("error", f"error: {error}")]
         for severity, text in findings:
@@ -38,6 +56,24 @@ def lint_command(rubrics: tuple[str, ...], strict: bool) -> None:
         f"{len(rubrics or rubric_ids())} rubrics: {counts['error']} errors, {counts['warning']} warnings", err=True
     )
     sys.exit(int(counts["error"] > 0 or (strict and counts["warning"] > 0)))
+
+
+def _judged(path: Path, rubrics: Sequence[str]) -> "pd.DataFrame":
+    from rubrics.judged import judged_wordings, read_judged  # with pandas, which `--help` does not wait for
+
+    try:
+        table = judged_wordings(read_judged(path))
+    except ValueError as error:
+        raise _Refusal(str(error)) from error
+    return table[table["rubric"].isin([Path(name).stem for name in rubrics or rubric_ids()])]
+
+
+def _findings(rubric: Rubric, table: "pd.DataFrame | None") -> list[Finding]:
+    if table is None:
+        return lint_rubric(rubric)
+    from rubrics.judged import misses
+
+    return [*lint_rubric(rubric), *misses(table, rubric)]
 
 
 @click.command(name="import")

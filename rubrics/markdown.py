@@ -18,7 +18,7 @@ from typing import Any
 
 from rubrics.schema import GRADES, Rubric
 
-FIELDS = ("id", "family", "split", "licence", "source")
+FIELDS = ("id", "version", "family", "split", "licence", "source")
 _MEASURE = ("statistic", "from", "to")
 _WORDING = ("level", "split", "wording")
 _SPECIAL = re.compile(r"[\\|*<&`]|(?<!\w)_|_(?!\w)|^#")
@@ -37,7 +37,7 @@ def rubric_page(rubric: Rubric) -> str:
     )
     blocks = [
         f"# {escape(rubric.title)}",
-        "\n".join(f"- {name.capitalize()}: {escape(getattr(rubric, name))}" for name in FIELDS),
+        "\n".join(f"- {name.capitalize()}: {escape(str(getattr(rubric, name)))}" for name in FIELDS),
         f"Objective: {escape(rubric.objective)}",
         _table(("criterion", "id", "weight", *GRADES, *measures), criteria),
     ]

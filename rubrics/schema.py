@@ -102,12 +102,14 @@ _GRADED: dict[str, Any] = {
 class Rubric(_Frozen):
     """A rubric with its criteria (in the order a judge reads them) and its system prompts per score level.
 
-    `split` says whether its twins may train a student ("train") or are kept for measuring how well configurability
-    carries over to rubrics never trained on ("heldout"). `system_prompts` has all levels, or none: a rubric without
-    any can judge and be shown to teachers, but not configure a student.
+    `version` counts the editions of its system prompts: a wording that is rewritten makes a new one, whose responses
+    are not compared with those of the old. `split` says whether its twins may train a student ("train") or are kept for
+    measuring how well configurability carries over to rubrics never trained on ("heldout"). `system_prompts` has all
+    levels, or none: a rubric without any can judge and be shown to teachers, but not configure a student.
     """
 
     id: Slug
+    version: int = Field(default=1, ge=1)
     title: Text
     family: Slug
     split: Literal["train", "heldout"] = "train"

@@ -55,8 +55,8 @@ class Settings(BaseModel):
 OLD_NAME = "paraphrases"  # of wording_split before version 0.2, accepted until 0.3
 NAMES = (*Settings.model_fields, OLD_NAME)
 
-# One request, what is asked and the cell it belongs to: id, rubric, rubric_hash, level, user_prompt_id, wording,
-# system_prompt, user_prompt; and position, which counts from 0 in the order of inspect.
+# One request, what is asked and the cell it belongs to: id, rubric, rubric_hash, rubric_version, level, user_prompt_id,
+# wording, system_prompt, user_prompt; and position, which counts from 0 in the order of inspect.
 Document = dict[str, Any]
 
 

@@ -6,7 +6,7 @@ that a person invalidated is not there.
 | column | |
 |---|---|
 | sample_id, epoch | as in the log; epochs count from 1 |
-| rubric, rubric_hash | rubric asked for |
+| rubric, rubric_hash, rubric_version | rubric asked for; its version is 1 in logs that do not say |
 | level | score level asked for, or "none" where the system prompt asks for no level |
 | target | numeric target, 0-100, nan without one |
 | user_prompt_id, user_prompt, system_prompt | what was asked, as id and text |
@@ -172,6 +172,7 @@ def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[st
     value, edited = _points(score), score is not None and _is_edited(score)
     failure = "error" if judgment is None else getattr(judgment, "failure_mode", "")
     return texts | {
+        "rubric_version": int(metadata.get("rubric_version", 1)),
         "score": value,
         "edited": edited,
         "reason": judgment.reason if isinstance(judgment, Judgment) and not edited else "",

@@ -146,7 +146,7 @@ async def draft_rubric(author: Author, text: str, fields: Mapping[str, str], fil
 
 
 async def write_wordings(author: Author, rubric: Rubric) -> Rubric:
-    """The rubric with new system prompts.
+    """The rubric with new system prompts, as its next version if it had others.
 
     Raises:
         ValueError: If the last attempt at a level still has problems, or two levels got the same wording.
@@ -164,7 +164,9 @@ async def write_wordings(author: Author, rubric: Rubric) -> Rubric:
         return await author.ask_until(f"system prompts, {level}", question, check)
 
     written = await gather(write(level) for level in ScoreLevel)
-    complete = rubric.model_copy(update={"system_prompts": dict(zip(ScoreLevel, written, strict=True))})
+    prompts = dict(zip(ScoreLevel, written, strict=True))
+    is_rewritten = bool(rubric.system_prompts) and rubric.system_prompts != prompts
+    complete = rubric.model_copy(update={"system_prompts": prompts, "version": rubric.version + is_rewritten})
     if problems := wording_problems(complete):
         raise ValueError(f"system prompts: {'; '.join(problems)}; another --seed asks anew")
     return complete

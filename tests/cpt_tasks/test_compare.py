@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from inspect_ai import score
 from inspect_ai.log import read_eval_log, write_eval_log
 from students import SHOUT, follows, ignores, unscore
 
@@ -15,6 +16,11 @@ from cpt_tasks.benchmarks.rubric_adherence.report import COLUMNS
 from cpt_tasks.report.compare import compare, compare_command, pair, text
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.run import check_comparable
+from cpt_tasks.scorer import rubric_judge
+from cpt_tasks.statistics.frame import frame_of
+from rubrics import load_rubric
+
+COMMITTED = str(Path(__file__).parents[2] / "results/smollm2-135m/logs/curve/base.eval")
 
 
 def shouts(messages: list[Any]) -> str:
@@ -119,3 +125,41 @@ def test_other_protocols_and_folders_of_several_logs_are_refused(
     for path, message in refused.items():
         done = CliRunner().invoke(compare_command, [path, low])
         assert (done.exit_code, message in done.output) == (1, True)
+
+
+@pytest.fixture
+def second_version(tmp_path: Path) -> str:
+    """The file of a rubric whose first heldout wording of the middle level was rewritten."""
+    content = load_rubric("broadcast").model_dump(mode="json", by_alias=True) | {"version": 2}
+    content["system_prompts"]["moderate"]["heldout"][0] = "Be lively in places. Cheer a little."
+    path = tmp_path / "broadcast.yaml"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return str(path)
+
+
+def test_a_committed_log_of_version_1_is_read_compared_and_scored_when_there_is_a_version_2(
+    second_version: str,
+) -> None:
+    log = read_eval_log(COMMITTED)
+    log.eval.model, log.eval.model_args = "none/none", {}  # the student is not here
+    assert not any("rubric_version" in sample.metadata for sample in log.samples or [])
+    judge = rubric_judge("measured", [second_version, "field_notes", "labyrinth", "reverie"])
+    again = frame_of(score(log, judge, action="overwrite", display="none"))
+    assert again["score"].tolist() == frame_of(log)["score"].tolist()
+    assert set(again["rubric_version"]) == {1}
+    assert compare(read_run(COMMITTED), read_run(COMMITTED))["run"]["rubric_versions"] == {}
+
+
+def test_responses_to_two_versions_are_told_apart_and_only_new_wordings_are_new_samples(
+    base: str, second_version: str, log_of: Callable[..., str]
+) -> None:
+    later = log_of("later", ignores, rubrics=second_version)
+    assert compare(read_run(later), read_run(later))["run"]["rubric_versions"] == {"broadcast": 2}
+    with pytest.raises(ValueError, match=r"differ in rubric_versions: \{'broadcast': 2\} and \{\};"):
+        compare(read_run(base), read_run(later))
+    full_rubric = log_of("base", ignores, prompting="full_rubric")  # it reads no wording
+    assert compare(read_run(full_rubric), read_run(later))["n"] == 12
+    ids, later_ids = (read_run(path).frame.set_index("sample_id")["wording"] for path in (base, later))
+    moved = later_ids[~later_ids.index.isin(ids.index)]
+    assert moved.tolist() == ["heldout-0", "heldout-0"]
+    assert all("-moderate-" in sample_id for sample_id in moved.index)

@@ -5,6 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,19 @@ from cpt_tasks.judge_logs.commands import answers_command, questions_command, te
 from cpt_tasks.judge_logs.spend import judged_path
 from cpt_tasks.scorer import rubric_judge
 from judges import Judgment, ScoreRecord, judge_messages
+from judges.judgment import weighted_total
+from judges.measured import MEASURES_VERSION
 from judges.prompts import SCALES, PromptVersion
+from judges.verdict import parse_verdict
 from model_calls import open_store
 from model_calls.call import text_of
 from model_calls.inspect_private import PrerequisiteError
-from rubrics import load_rubric
+from rubrics import ScoreLevel, load_rubric
+from rubrics.files import read_jsonl
 
 RESULTS = Path(__file__).parents[2] / "results"
 JUDGE = ["--model", "recorded/judge"]
+OF_VERSION_1 = 10  # recorded responses to wordings that version 2 of their rubric rewrote
 
 
 @pytest.fixture
@@ -162,8 +168,20 @@ def test_a_recorded_student_says_what_it_said_and_nothing_else(tmp_path: Path) -
 def test_the_committed_verdicts_give_the_numbers_that_were_published_with_them() -> None:
     rows = [json.loads(line) for line in (RESULTS / "strong_student/recorded.jsonl").open(encoding="utf-8")]
     summary = strict_json(RESULTS / "strong_student" / "summary.json")
-    student = summary["models"][0]["tasks"]["rubric_adherence"]
-    assert student["n"] == len({row["sample_id"] for row in rows}) == 162
+    parts = {}
+    for part in (summary, *summary["apart"]):
+        protocol = part["tasks"]["rubric_adherence"]
+        models = {model["name"]: model["tasks"]["rubric_adherence"] for model in part["models"]}
+        parts[protocol["judge"], protocol["prompt_version"]] = models
+    measured = parts["measured", MEASURES_VERSION]
+    assert {name: entry["n"] for name, entry in measured.items()} == {
+        "claude-family": 36,
+        "smollm2-135m": 36,
+        "smollm2-135m-cpt": 36,
+    }
+    assert round(measured["claude-family"]["metrics"]["macro_accuracy"]["value"], 2) == 0.64
+    student = parts["recorded/claude-family", "2"]["claude-family"]
+    assert student["n"] == len({row["sample_id"] for row in rows}) - OF_VERSION_1 == 162
     assert round(student["metrics"]["macro_accuracy"]["value"], 2) == 0.73
     levels = [
         (entry["metrics"]["accuracy"]["value"], entry["metrics"]["mean_score"]["value"])
@@ -199,8 +217,9 @@ def test_recorded_verdicts_answer_what_a_judge_is_asked_today(result: str, versi
 def test_the_recorded_samples_are_those_of_the_task_today() -> None:
     rows = [json.loads(line) for line in (RESULTS / "strong_student/recorded.jsonl").open(encoding="utf-8")]
     grid = {sample.id: sample.input for sample in adherence_grid(limit_per_cell=3)}
-    assert {row["sample_id"] for row in rows} == set(grid)
-    for row in rows:
+    asked = {row["sample_id"]: row for row in rows if row["sample_id"] in grid}
+    assert len(asked) == len(grid) == len(rows) - OF_VERSION_1
+    for row in asked.values():
         assert [row["system_prompt"], row["user_prompt"]] == [turn.text for turn in grid[row["sample_id"]]]  # type: ignore[union-attr]
 
 
@@ -216,3 +235,14 @@ def test_the_report_of_the_recorded_judge_under_attack_is_that_of_its_log_and_re
             load_rubric(row["rubric"]), str(sample.input), (sample.metadata or {})["text"], version="3"
         )
         assert hashlib.sha256(text_of(message).encode()).hexdigest()[:16] == row["question"]
+
+
+def test_the_responses_to_rewritten_wordings_say_what_was_asked_and_their_scores_are_those_of_the_verdicts() -> None:
+    rows = [row for _, row in read_jsonl(RESULTS / "strong_student/rewording.jsonl")]
+    assert Counter(row["rubric_version"] for row in rows) == {1: 30, 2: 30}
+    for row in rows:
+        rubric = load_rubric(row["rubric"])
+        wording = rubric.wordings(ScoreLevel(row["level"]), "heldout")[int(row["wording"].removeprefix("heldout-"))]
+        assert (row["system_prompt"] == wording) is (row["rubric_version"] == rubric.version == 2)
+        criteria, _ = parse_verdict(rubric, row["verdicts"]["3"]["reply"], row["response"])
+        assert row["score"] == weighted_total(rubric, {one.id: one.score for one in criteria})

@@ -23,6 +23,7 @@ from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.judge_robustness.task import judge_robustness
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, adherence_grid, rubric_adherence
+from cpt_tasks.options import OptionError
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.samples import adherence_samples
 from cpt_tasks.scorer import rubric_judge
@@ -305,7 +306,7 @@ def test_the_old_name_of_a_parameter_is_still_understood(caplog: pytest.LogCaptu
 )
 def test_a_wrong_parameter_is_named(task: Callable[..., Task], parameters: dict[str, Any], message: str) -> None:
     judge = {} if task is judge_robustness else {"judge": "measured", "rubrics": "measured"}
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(OptionError, match=re.escape(message)):
         task(**(judge | parameters))
 
 
@@ -322,7 +323,8 @@ def test_the_task_is_found_by_name_and_by_path(mock_model: Callable[..., Any], t
         evaluated("cpt_tasks/rubric_adherence", mock_model(ignores), task_args={"levels": "nowhere"})
     path = "cpt_tasks/benchmarks/rubric_adherence/task.py"
     options = ["--model", "mockllm/model", "-T", "levels=nowhere", "--log-dir", str(tmp_path)]
-    assert message in inspect_command("eval", path, *options, cwd=ROOT)
+    output = inspect_command("eval", path, *options, cwd=ROOT)
+    assert message in output and "Traceback" not in output
 
 
 def test_paths_are_those_of_the_folder_of_the_command_where_task_and_scorer_are_files(

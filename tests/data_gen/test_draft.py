@@ -256,13 +256,15 @@ def level_of(text: str) -> ScoreLevel | None:
 def test_each_level_is_asked_with_the_whole_rubric_and_only_a_bad_answer_goes_back(
     mock_model: Callable[..., Any], store: CallStore
 ) -> None:
-    def write(reply: Callable[[ScoreLevel, bool], str], name: str) -> tuple[Rubric, Any]:
+    def write(reply: Callable[[ScoreLevel, bool], str], name: str, bare: Rubric = BARE) -> tuple[Rubric, Any]:
         model = mock_model(lambda messages: reply(level_of(messages[0].text) or LOW, len(messages) == 1), name=name)
-        return asyncio.run(write_wordings(Author(Teacher(model, "mockllm"), store, 0), BARE)), model
+        return asyncio.run(write_wordings(Author(Teacher(model, "mockllm"), store, 0), bare)), model
 
     few = answer(MODERATE, train=TRAIN[:3], heldout=HELDOUT[:2])
     rubric, model = write(lambda level, is_first: few if is_first and level is MODERATE else answer(level), "a")
-    assert rubric.system_prompts == SEVEN
+    assert (rubric.system_prompts, rubric.version) == (SEVEN, 1)
+    rewritten, _ = write(lambda level, is_first: answer(level), "a", BROADCAST)
+    assert (rewritten.system_prompts, rewritten.version) == (SEVEN, 2)
     assert all(BARE.render() in messages[0].text for messages in model.seen)
     assert Counter(level_of(messages[0].text) for messages in model.seen) == {LOW: 1, MODERATE: 2, HIGH: 1}
     [correction] = [messages[-1].text for messages in model.seen if len(messages) > 1]

@@ -82,7 +82,8 @@ def test_a_page_shows_everything() -> None:
     page = rubric_page(rubric)
     first = rubric.criteria[0]
     assert page.startswith(
-        "# Labyrinthine prose\n\n- Id: labyrinth\n- Family: measured\n- Split: train\n- Licence: Apache-2.0\n- Source: "
+        "# Labyrinthine prose\n\n- Id: labyrinth\n- Version: 1\n- Family: measured\n- Split: train\n"
+        "- Licence: Apache-2.0\n- Source: "
     )
     grades = "Excellent | Good | Fair | Needs improvement | Unsatisfactory"
     assert f"\n| Criterion | Id | Weight | {grades} | Statistic | From | To |\n| --- |" in page

@@ -168,6 +168,7 @@ def test_hash_follows_what_is_graded_and_not_the_system_prompts_or_the_split() -
     content = _content()
     content["system_prompts"]["low"]["train"][0] = "Another wording. It means the same."
     assert Rubric.model_validate(content).hash == original
+    assert Rubric.model_validate(_content() | {"version": 2}).hash == original
     for field in ("split", "family", "licence", "source"):
         assert Rubric.model_validate(_content() | {field: "heldout"}).hash == original
     for field in ("title", "objective", "rewards_and_penalties"):

@@ -36,7 +36,7 @@ from cpt_tasks.benchmarks.judge_robustness.controls import (
     evidence_removals,
     rubric_swaps,
 )
-from cpt_tasks.options import check_choice, check_least, rubrics_of
+from cpt_tasks.options import check_choice, check_least, checked, rubrics_of
 from cpt_tasks.samples import content_hash, interleaved, spread
 from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
@@ -51,6 +51,7 @@ COLUMNS = ["family", "base_text", "score", "measured", "criterion", "criteria", 
 
 
 @task
+@checked
 def judge_robustness(
     rubrics: str | list[str] = "measured",
     families: str | list[str] = "all",

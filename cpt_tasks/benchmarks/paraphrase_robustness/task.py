@@ -14,7 +14,15 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.model import ChatMessageUser
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, check_least, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
+from cpt_tasks.options import (
+    check_choice,
+    check_least,
+    checked,
+    levels_of,
+    prompts_by_rubric,
+    rubrics_of,
+    wording_split_of,
+)
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread
 from cpt_tasks.scorer import JudgeOption, scorer_of
@@ -31,6 +39,7 @@ NUMBER_SENTENCE = "Aim for {score:.0f} out of 100."
 
 
 @task
+@checked
 def paraphrase_robustness(
     rubrics: str | list[str] = "core",
     levels: str | list[str] = "all",

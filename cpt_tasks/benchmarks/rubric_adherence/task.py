@@ -14,7 +14,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
+from cpt_tasks.options import check_choice, checked, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit, adherence_samples
 from cpt_tasks.scorer import JudgeOption, scorer_of
@@ -48,6 +48,7 @@ PRESETS: dict[str, Preset] = {
 
 
 @task
+@checked
 def rubric_adherence(
     rubrics: str | list[str] | None = None,
     levels: str | list[str] = "all",
