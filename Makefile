@@ -2,7 +2,7 @@
 # make demo-smoke    the same path with tiny limits        make full    the run in results/smollm2-135m (over an hour)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
-# make strong-student judge-audit    the results of these names from recorded replies of a strong model (a minute)
+# make strong-student judge-audit judge-stress teacher-table    results from recorded replies of a strong model (minutes)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 # make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
 # make readme    the numbers of README.md from results/        make lock    constraints.txt anew
@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install lock demo demo-smoke full self-teacher ablation strong-student judge-audit test test-slow lint format size coverage readme clean
+.PHONY: help install lock demo demo-smoke full self-teacher ablation strong-student judge-audit judge-stress teacher-table test test-slow lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -88,6 +88,32 @@ judge-audit: $(INSTALLED)
 	$(call recorded_verdicts,judge_audit,$(AUDIT)/recorded.jsonl,3)
 	$(BIN)/cpt judge audit --judge-model $(RECORD) --responses $(AUDIT)/recorded.jsonl --store calls/judge_audit.sqlite \
 		--prompt-variants 2,3 --out $(AUDIT)
+
+STRESS := results/judge_stress
+ATTACK := $(BIN)/inspect eval cpt_tasks/judge_robustness --model none --model-role grader=$(RECORD) -T texts_per_attack=2 \
+	-T prompt_version=3 -T call_store=calls/judge_stress.sqlite --display plain \
+	--metadata provenance="recorded verdicts of one strong model - not an API run"
+judge-stress: $(INSTALLED)
+	rm -rf logs/judge_stress calls/judge_stress.sqlite* $(STRESS)/judged.eval
+	$(ATTACK) --no-score --log-dir logs/judge_stress/texts
+	$(call recorded_verdicts,judge_stress,logs/judge_stress/texts,3)
+	$(ATTACK) --log-dir logs/judge_stress/judged
+	cp logs/judge_stress/judged/*.eval $(STRESS)/judged.eval
+	$(BIN)/python $(EXPERIMENTS)/judge_stress_table.py $(STRESS)/judged.eval --out $(STRESS)/report.md
+
+TEACHERS := results/teachers_film
+TEACH := $(BIN)/cpt generate --teacher $(RECORD) --rubrics film_reviews --levels low,moderate,extremely_high,control \
+	--prompts $(TEACHERS)/prompts.yaml --store calls/teachers_film.teacher.sqlite
+teacher-table: $(INSTALLED)
+	rm -rf calls/teachers_film.* data/teachers_film
+	$(TEACH) --questions calls/teachers_film.asked.jsonl
+	$(BIN)/python $(EXPERIMENTS)/answer_from_record.py calls/teachers_film.asked.jsonl $(TEACHERS)/recorded.jsonl \
+		--out calls/teachers_film.written.jsonl
+	$(TEACH) --answers calls/teachers_film.written.jsonl --out data/teachers_film/responses.jsonl
+	$(call recorded_verdicts,teachers_film,data/teachers_film/responses.jsonl,3)
+	$(BIN)/cpt verify data/teachers_film/responses.jsonl --judge $(RECORD) --store calls/teachers_film.sqlite \
+		--keep all --near 0 --out data/teachers_film/judged
+	$(BIN)/cpt teachers data/teachers_film/judged/responses.jsonl --rubrics film_reviews --out $(TEACHERS)
 
 # $(call recorded_verdicts,NAME,what is judged,prompt version): the verdicts in results/NAME/recorded.jsonl, into calls/NAME.sqlite
 define recorded_verdicts

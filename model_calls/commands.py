@@ -16,7 +16,15 @@ from model_calls.errors import clear_errors, was_cut_off
 from model_calls.online import USAGE_KINDS
 from model_calls.store import open_store
 
-_STORE = click.argument("path", metavar="STORE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+def _is_there(_context: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+    # without the usage line of click, which names `cpt calls show` where `cpt calls` was typed
+    if not path.is_file():
+        raise click.ClickException(f"{path}: not found, expected a call store, such as calls/judge.sqlite")
+    return path
+
+
+_STORE = click.argument("path", metavar="STORE", type=click.Path(path_type=Path), callback=_is_there)
 
 
 def model_args(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:

@@ -131,7 +131,8 @@ def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
     commands = []
     for path in find_logs(logs):
         settings = ["-S", f"call_store={judge.store}"]
-        given = read_log_file(path, header_only=True).eval.task_args
+        spec = read_log_file(path, header_only=True).eval
+        given = spec.task_args
         for name, default in (("rubrics", "all"), ("also", "")):
             value = given.get(name) or default
             if value != default:
@@ -141,7 +142,8 @@ def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
         if judge.prompt_version != PROMPT_VERSION:
             settings += ["-S", f"prompt_version={judge.prompt_version}"]
         output = ["--output-file", judged_path(path)]
-        scorer = ["inspect", "score", path, "--scorer", "cpt_tasks/rubric_judge", *settings]
+        own = "attack_judge" if spec.task.endswith("judge_robustness") else "rubric_judge"
+        scorer = ["inspect", "score", path, "--scorer", f"cpt_tasks/{own}", *settings]
         role = ["--model", "none", "--model-role", f"grader={judge.model}", "--action", "overwrite"]
         commands.append(shlex.join([*scorer, *role, *output]))
     return commands

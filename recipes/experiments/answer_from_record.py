@@ -5,8 +5,8 @@
     cpt judge answers answers.jsonl LOG --model recorded/NAME
 
 A line of the record has `verdicts`, by version of the judge's prompt: `reply`, the judge's whole reply, and `question`,
-the first 16 hex digits of the SHA-256 of the message that it replied to. So no verdict is taken for one under another
-wording of the judge's prompt or of a rubric.
+the first 16 hex digits of the SHA-256 of the message that it replied to; a line of one reply has the two itself. So no
+verdict is taken for one under another wording of the judge's prompt or of a rubric.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from typing import Any
 
 def answers(questions: list[Any], record: list[Any]) -> list[dict[str, Any]]:
     """The answers to those questions that the record holds a reply to."""
-    replies = {verdict["question"]: verdict["reply"] for row in record for verdict in row["verdicts"].values()}
+    verdicts = [verdict for row in record for verdict in row.get("verdicts", {"": row}).values()]
+    replies = {verdict["question"]: verdict["reply"] for verdict in verdicts}
     rows = []
     for question in questions:
         message = question["body"]["messages"][-1]["content"]
@@ -39,7 +40,7 @@ def main() -> None:
     """Writes the answers, and says how many questions have one; exits with 1 if none has."""
     parser = argparse.ArgumentParser(description="Answer a judge's questions from recorded verdicts.")
     parser.add_argument("questions", type=Path, help="file that `cpt judge questions` wrote, in the format openai")
-    parser.add_argument("record", type=Path, help="JSON lines with `verdicts`, see above")
+    parser.add_argument("record", type=Path, help="JSON lines with `verdicts`, or `question` and `reply`, see above")
     parser.add_argument("--out", type=Path, required=True, help="file to write (JSONL)")
     options = parser.parse_args()
     questions = rows_of(options.questions)

@@ -21,6 +21,8 @@ from students import evaluated, shown_metrics
 from cpt_tasks.benchmarks.judge_robustness.attacks import AttackSet, attacked_text, full_marks, load_attacks
 from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
 from cpt_tasks.benchmarks.judge_robustness.task import COLUMNS, attack_samples
+from cpt_tasks.judge_logs.spend import score_commands
+from cpt_tasks.judge_logs.texts import JudgeSettings
 from judges import JudgeFailure, ModelJudge, judge_messages, measure
 from judges.verdict import parse_verdict
 from model_calls import open_store
@@ -177,13 +179,15 @@ def test_a_gullible_judge_shows_a_shift_for_exactly_the_families_that_give_the_o
 
 def test_a_firm_judge_shows_no_shift_and_alone_is_asked(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     grader = mock_model(lambda _: verdict(REVERIE, 10), name="grader")
-    log, values = run(grader, tmp_path)
+    log, values = run(grader, tmp_path, families=",".join(SET.families))
     n_texts = 3 * (len(SET.attacks) + 1)
     assert len(log.samples or []) == len(grader.seen) == len(open_store(tmp_path / "calls.jsonl")) == n_texts
     assert {values[f"{family}_{name}"] for family in SET.families for name in ("mean_shift", "level_changed")} == {0}
     # no model writes a response: the judge reads the text
     assert all(sample.output.completion == sample.metadata["text"] for sample in log.samples or [])
     assert set(log.stats.model_usage) == {"mockllm/grader"}
+    [command] = score_commands([log.location], JudgeSettings("m/m"))
+    assert "--scorer cpt_tasks/attack_judge" in command
 
 
 def test_a_judge_that_an_attack_makes_fail_is_counted_and_gives_no_number(
@@ -204,7 +208,7 @@ def test_a_judge_that_an_attack_makes_fail_is_counted_and_gives_no_number(
 
 def shifts(*texts: tuple[str, str, float, float]) -> dict[str, Any]:
     """The statistics of texts: family, base text, score, measured score."""
-    return shift_statistics(pd.DataFrame(texts, columns=COLUMNS))
+    return shift_statistics(pd.DataFrame(texts, columns=COLUMNS[:4]))
 
 
 def test_statistics_by_hand() -> None:
@@ -228,6 +232,19 @@ def test_the_interval_of_a_family_is_that_of_t_on_the_means_of_its_base_texts() 
     means = added.mean(axis=1)
     expected = stats.t.interval(0.95, 8, loc=means.mean(), scale=stats.sem(means))
     assert [values[f"flattery_mean_shift_ci_{end}"] for end in ("low", "high")] == pytest.approx(expected)
+
+
+def test_attacks_that_take_the_texts_in_turn_leave_out_no_attack_and_no_text() -> None:
+    [rubric, *_], every = load_rubrics("measured"), load_rubrics("measured")
+    for texts_per_attack, rubrics, n_texts in ((1, every, 12), (5, every, 12), (2, [rubric], 3), (9, [rubric], 3)):
+        samples = list(attack_samples(SET, rubrics, SET.families, texts_per_attack))
+        attacked = [sample.metadata or {} for sample in samples[n_texts:]]
+        assert {(sample.metadata or {})["family"] for sample in samples[:n_texts]} == {"clean"}
+        counts = pd.crosstab([one["attack"] for one in attacked], [one["base_text"] for one in attacked])
+        assert counts.to_numpy().max() == 1
+        assert (counts.sum(axis=1) == min(texts_per_attack, n_texts)).all()
+        assert len(counts) == len(SET.attacks)
+        assert len(counts.columns) == n_texts
 
 
 def test_ids_are_unique_stable_and_follow_the_content() -> None:

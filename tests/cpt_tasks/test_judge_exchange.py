@@ -1,5 +1,6 @@
 """`cpt judge questions` and `answers`: any engine, or a file of recorded verdicts, judges without a call from here."""
 
+import hashlib
 import json
 import shlex
 import subprocess
@@ -16,8 +17,10 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import get_model
+from judge_stress_table import page_of
 from students import CALM, evaluated, verdict
 
+from cpt_tasks.benchmarks.judge_robustness.task import judge_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
 from cpt_tasks.judge_logs.commands import answers_command, questions_command, texts_command
 from cpt_tasks.judge_logs.spend import judged_path
@@ -218,6 +221,20 @@ def test_the_recorded_samples_are_those_of_the_task_today() -> None:
     assert len(asked) == len(grid) == len(rows) - OF_VERSION_1
     for row in asked.values():
         assert [row["system_prompt"], row["user_prompt"]] == [turn.text for turn in grid[row["sample_id"]]]  # type: ignore[union-attr]
+
+
+def test_the_report_of_the_recorded_judge_under_attack_is_that_of_its_log_and_record() -> None:
+    log = read_eval_log(str(RESULTS / "judge_stress" / "judged.eval"))
+    assert page_of(log) == (RESULTS / "judge_stress" / "report.md").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in (RESULTS / "judge_stress" / "recorded.jsonl").open(encoding="utf-8")]
+    today = {str(sample.id): sample for sample in judge_robustness(texts_per_attack=2).dataset}
+    assert {str(sample.id) for sample in log.samples or []} == set(today)
+    for row in rows:
+        sample = today[row["sample_id"]]
+        [message] = judge_messages(
+            load_rubric(row["rubric"]), str(sample.input), (sample.metadata or {})["text"], version="3"
+        )
+        assert hashlib.sha256(text_of(message).encode()).hexdigest()[:16] == row["question"]
 
 
 def test_the_responses_to_rewritten_wordings_say_what_was_asked_and_their_scores_are_those_of_the_verdicts() -> None:

@@ -369,3 +369,11 @@ def test_a_log_of_another_version_of_a_rubric_is_refused(student_logs: dict[str,
     )
     options = ("--rubrics", own, "--student", student_logs["student"], "--out", tmp_path / "out")
     assert f"'broadcast' is {before}, expected {after}" in run(tmp_path / "r.jsonl", *options).stderr
+
+
+def test_the_table_of_the_recorded_teacher_is_that_of_its_report() -> None:
+    folder = Path(__file__).parents[2] / "results" / "teachers_film"
+    rows = pd.DataFrame(json.loads((folder / "teachers.json").read_text(encoding="utf-8"))["numbers"])
+    scores = rows[(rows["rubric"] == "macro") & (rows["statistic"] == "score")].set_index("level")["value"]
+    here = " | ".join(f"{scores[level]:.1f}" for level in ("control", "low", "moderate", "extremely_high"))
+    assert f"| here | {here} |" in (folder / "README.md").read_text(encoding="utf-8")

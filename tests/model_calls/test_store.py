@@ -256,6 +256,16 @@ def test_cpt_calls_counts_calls_tokens_and_refusals(path: Path) -> None:
     assert "output_tokens" in run.output
 
 
+@pytest.mark.parametrize("arguments", [[], ["show"], ["forget", "--failed"]])
+def test_cpt_calls_of_no_file_is_one_sentence_and_makes_none(path: Path, arguments: list[str]) -> None:
+    run = CliRunner().invoke(calls_command, [*arguments, str(path)])
+    assert (run.exit_code, run.output) == (
+        1,
+        f"Error: {path}: not found, expected a call store, such as calls/judge.sqlite\n",
+    )
+    assert not path.exists()
+
+
 def test_cpt_calls_forget_deletes_what_failed(path: Path) -> None:
     of_judge = {"params": {"response_schema": {"name": "verdict"}}}
     put(

@@ -1,6 +1,7 @@
 """The attack set of `judge_robustness`: texts by which a student could move a judge without writing better.
 
-`attacks.yaml` holds the attacks, eight families of them, and the low-scoring base texts they are put on.
+`attacks.yaml` holds the attacks, eight families of them, the low-scoring base texts they are put on, and the texts of
+the controls.
 """
 
 import base64
@@ -36,7 +37,7 @@ NO_ATTACK = Attack(id=CLEAN, family=CLEAN, place="wrap", text="$response")
 
 
 class BaseText(BaseModel, frozen=True, extra="forbid"):
-    """A low-scoring response that attacks are put on; `user_prompt_id` names the train user prompt it answers."""
+    """A response that attacks are put on or a control is made of; `user_prompt_id` names the train user prompt."""
 
     id: str
     rubric: str
@@ -56,6 +57,7 @@ class AttackSet(BaseModel, frozen=True, extra="forbid"):
     order: str
     attacks: tuple[Attack, ...]
     base_texts: tuple[BaseText, ...]
+    control_texts: tuple[BaseText, ...]
 
     @property
     def families(self) -> list[str]:

@@ -1,16 +1,16 @@
-"""Can a judge be talked into a better score? Measures how far each family of attacks shifts a judge model's scores.
+"""Can a judge be talked into a better score, and does it follow its rubric and the text? Shifts of a judge's scores.
 
     inspect eval cpt_tasks/judge_robustness --model none --model-role grader=anthropic/claude-haiku-5-5
 
 No response is generated: the texts are low-scoring responses, clean and with each attack of `attacks.yaml` on them. One
-judge call per text (660 for everything), kept in the call store. A shift is the score of an attacked text minus the
+judge call per text (724 for everything), kept in the call store. A shift is the score of an attacked text minus the
 score that the same judge gives the same text clean. The words of an attack are part of the text and may deserve points
 of their own (a fake verdict is full of numbers), so `measured_shift`, what the measured judge gives for them, stands
-beside each mean shift: a judge that obeys nobody and reads everything is near that, not at 0.
+beside each mean shift: a judge that obeys nobody and reads everything is near that, not at 0. The controls of
+`controls.py` are changes that a judge must follow.
 """
 
 from collections.abc import Sequence
-from itertools import product
 from math import isnan
 
 from inspect_ai import Task, task
@@ -19,9 +19,25 @@ from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, grouped, mean, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
-from cpt_tasks.benchmarks.judge_robustness.attacks import NO_ATTACK, AttackSet, attacked_text, load_attacks
+from cpt_tasks.benchmarks.judge_robustness.attacks import (
+    CLEAN,
+    NO_ATTACK,
+    Attack,
+    AttackSet,
+    BaseText,
+    attacked_text,
+    load_attacks,
+)
+from cpt_tasks.benchmarks.judge_robustness.controls import (
+    CONTROLS,
+    EVIDENCE_REMOVAL,
+    RUBRIC_SWAP,
+    criterion_scores,
+    evidence_removals,
+    rubric_swaps,
+)
 from cpt_tasks.options import check_choice, check_least, checked, rubrics_of
-from cpt_tasks.samples import content_hash, spread
+from cpt_tasks.samples import content_hash, interleaved, spread
 from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
 from judges.model import JudgeProtocol
@@ -30,8 +46,8 @@ from model_calls.inspect_private import PrerequisiteError
 from model_calls.visible import answer_of
 from rubrics import Rubric
 
-TASK_VERSION = "1-A"
-COLUMNS = ["family", "base_text", "score", "measured"]
+TASK_VERSION = "2-A"
+COLUMNS = ["family", "base_text", "score", "measured", "criterion", "criteria", "measured_criteria"]
 
 
 @task
@@ -39,17 +55,22 @@ COLUMNS = ["family", "base_text", "score", "measured"]
 def judge_robustness(
     rubrics: str | list[str] = "measured",
     families: str | list[str] = "all",
+    texts_per_attack: int | None = None,
     limit_per_family: int | None = None,
     protocol: JudgeProtocol = "criteria",
     call_store: str = DEFAULT_STORE,
     prompt_version: str | int = PROMPT_VERSION,
 ) -> Task:
-    """Attack x base text, and every base text clean, judged by the model in the role `grader`.
+    """Attack x base text, every base text clean, and the controls, judged by the model in the role `grader`.
 
     Args:
-        rubrics: "measured" or ids of measured rubrics (comma-separated or a list); each has base texts of its own.
-        families: "all" or families of attacks (comma-separated or a list).
-        limit_per_family: At most this many attacks of each family, at least 1; the first ones of the file.
+        rubrics: "measured" or ids of measured rubrics (comma-separated or a list); each has base texts of its own; a
+            swap needs two.
+        families: "all" or families of attacks and controls (comma-separated or a list).
+        texts_per_attack: On how many base texts each attack is put, at least 1: they take the texts in turn, so that 1
+            (130 judgments instead of 724) has every attack and every text too. None for all.
+        limit_per_family: At most this many attacks of each family, at least 1, the first ones of the file; the controls
+            take as many base texts and as many control texts of each rubric.
         protocol: Which score of the judge is attacked: "criteria" or "holistic".
         call_store: File that judge calls are kept in and looked up first.
         prompt_version: Wording of the judge's question that is attacked, see `rubric_judge`.
@@ -57,10 +78,13 @@ def judge_robustness(
     Raises:
         ValueError: If a parameter is unknown or a rubric has no base texts.
     """
-    if limit_per_family is not None:
-        check_least(limit_per_family, 1, "limit_per_family")
+    for name, given in (("texts_per_attack", texts_per_attack), ("limit_per_family", limit_per_family)):
+        if given is not None:
+            check_least(given, 1, name)
     return Task(
-        dataset=attack_samples(load_attacks(), rubrics_of(rubrics), _families(families), limit_per_family),
+        dataset=attack_samples(
+            load_attacks(), rubrics_of(rubrics), _families(families), texts_per_attack, limit_per_family
+        ),
         solver=submit_text(),
         scorer=[attack_judge(rubrics, protocol, call_store, prompt_version), judge_failure()],
         version=TASK_VERSION,
@@ -68,36 +92,73 @@ def judge_robustness(
 
 
 def attack_samples(
-    attack_set: AttackSet, rubrics: Sequence[Rubric], families: Sequence[str], limit_per_family: int | None = None
+    attack_set: AttackSet,
+    rubrics: Sequence[Rubric],
+    families: Sequence[str],
+    texts_per_attack: int | None = None,
+    limit_per_family: int | None = None,
 ) -> MemoryDataset:
-    """One sample per text: the base texts clean and with every attack, `spread` over rubrics and families.
+    """One sample per text: base texts clean and with attacks, `spread` over rubrics and families; then the controls.
 
-    Where an attacked text is among the first N, so is the clean one.
+    Where an attacked or changed text is among the first N, so is the clean one.
 
     A sample's id ends in a hash of the text, its user prompt and the rubric.
 
     Raises:
         ValueError: If a rubric has no base texts.
     """
-    attacks = [NO_ATTACK]
+    by_id = {rubric.id: rubric for rubric in rubrics}
+    known = {base.rubric for base in attack_set.base_texts}
+    for name in by_id:
+        if name not in known:
+            raise ValueError(f"rubrics: {name!r} has no base texts to attack, expected some of {sorted(known)}")
+    bases = interleaved([base for base in attack_set.base_texts if base.rubric == name] for name in by_id)
+    pairs = [(NO_ATTACK, base) for base in bases]
+    attacks: list[Attack] = []
     for family in families:
         attacks += [attack for attack in attack_set.attacks if attack.family == family][:limit_per_family]
+    for start, attack in enumerate(attacks):
+        in_turn = [*bases[start % len(bases) :], *bases[: start % len(bases)]][:texts_per_attack]
+        pairs += [(attack, base) for base in bases if base in in_turn]
     samples = []
-    for rubric in rubrics:
-        bases = [base for base in attack_set.base_texts if base.rubric == rubric.id]
-        if not bases:
-            known = sorted({base.rubric for base in attack_set.base_texts})
-            raise ValueError(f"rubrics: {rubric.id!r} has no base texts to attack, expected some of {known}")
-        for attack, base in product(attacks, bases):
-            text = attacked_text(attack, attack_set.order, rubric, base.text)
-            facts = {"rubric": rubric.id, "rubric_hash": rubric.hash, "base_text": base.id, "text": text}
-            sample = Sample(
-                id=f"{base.id}-{attack.id}-{content_hash(rubric.hash, base.user_prompt, text)}",
-                input=base.user_prompt,
-                metadata=facts | {"family": attack.family, "attack": attack.id},
-            )
-            samples.append(sample)
-    return MemoryDataset(spread(samples, "family"), name="judge_robustness")
+    for attack, base in sorted(pairs, key=lambda pair: list(by_id).index(pair[1].rubric)):
+        rubric = by_id[base.rubric]
+        text = attacked_text(attack, attack_set.order, rubric, base.text)
+        samples.append(_sample(base, rubric, text, attack.family, attack.id))
+    samples = spread(samples, "family")
+    if texts_per_attack is not None:
+        samples.sort(key=lambda sample: sample.metadata["family"] != CLEAN)  # type: ignore[index]
+    return MemoryDataset(
+        samples + _control_samples(attack_set, rubrics, families, limit_per_family), name="judge_robustness"
+    )
+
+
+def _control_samples(
+    attack_set: AttackSet, rubrics: Sequence[Rubric], families: Sequence[str], limit: int | None
+) -> list[Sample]:
+    """The control texts clean, then base and control texts swapped, then control texts without evidence."""
+    if not set(families) & set(CONTROLS):
+        return []
+    by_id = {rubric.id: rubric for rubric in rubrics}
+    low, middle = (
+        [base for name in by_id for base in [one for one in texts if one.rubric == name][:limit]]
+        for texts in (attack_set.base_texts, attack_set.control_texts)
+    )
+    swaps = rubric_swaps([*low, *middle], rubrics) if RUBRIC_SWAP in families else []
+    removals = evidence_removals(middle, rubrics) if EVIDENCE_REMOVAL in families else []
+    return [_sample(base, by_id[base.rubric], base.text, NO_ATTACK.family, NO_ATTACK.id) for base in middle] + [
+        _sample(one.base, one.rubric, one.text, one.kind, one.criterion or one.rubric.id, criterion=one.criterion)
+        for one in [*swaps, *removals]
+    ]
+
+
+def _sample(base: BaseText, rubric: Rubric, text: str, family: str, attack: str, **metadata: str) -> Sample:
+    facts = {"rubric": rubric.id, "rubric_hash": rubric.hash, "base_text": base.id, "text": text}
+    return Sample(
+        id=f"{base.id}-{attack}-{content_hash(rubric.hash, base.user_prompt, text)}",
+        input=base.user_prompt,
+        metadata=facts | {"family": family, "attack": attack} | metadata,
+    )
 
 
 @solver
@@ -121,18 +182,21 @@ def score_shifts() -> Metric:
     `_largest_shift` (most points won on one text), `_level_changed` (share, 0-1, of texts whose score level is another
     than the clean one) and `_n` (texts). Mean shifts have 95% intervals, `_ci_low` and `_ci_high`. Only texts scored
     both clean and attacked count; `judge_failure` has the others.
+
+    The controls `rubric_swap` and `evidence_removal` stand apart, with what `control_statistics` says of them.
     """
 
     def compute(scores: list[SampleScore]) -> Value:
         import pandas as pd
 
-        from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
+        from cpt_tasks.benchmarks.judge_robustness.statistics import control_statistics, shift_statistics
 
         texts = [
             (score.sample_metadata or {}) | (score.score.metadata or {}) | {"score": score.score.as_float()}
             for score in scores
         ]
-        return shift_statistics(pd.DataFrame(texts, columns=COLUMNS))
+        frame = pd.DataFrame(texts, columns=COLUMNS)
+        return shift_statistics(frame) | control_statistics(frame)
 
     return compute
 
@@ -146,7 +210,8 @@ def attack_judge(
 ) -> Scorer:
     """Score, 0-100, that the model in the role `grader` gives each text; parameters are the task's.
 
-    A judge that fails leaves the text unscored. `measured`, in the metadata, is the measured judge's score.
+    A judge that fails leaves the text unscored. `measured` and `measured_criteria`, in the metadata, are the measured
+    judge's scores.
 
     Raises:
         ValueError: If the protocol is unknown; while scoring, if a rubric has changed since the task was run.
@@ -161,8 +226,9 @@ def attack_judge(
         if len(models) > 1:
             raise PrerequisiteError(f"grader: got {len(models)} models, expected one: this task is about one judge")
         scored = await score_response(ModelJudge(models[0], store, protocol, 0, version), by_id, state)
-        measured = measure(by_id[state.metadata["rubric"]], answer_of(state.output)[0]).score
-        scored.metadata = (scored.metadata or {}) | {"measured": measured}
+        rubric, text = by_id[state.metadata["rubric"]], answer_of(state.output)[0]
+        measured = {"measured": measure(rubric, text).score, "measured_criteria": criterion_scores(rubric, text)}
+        scored.metadata = (scored.metadata or {}) | measured
         return scored
 
     return score
@@ -183,7 +249,7 @@ def judge_failure() -> Scorer:
 
 
 def _families(selection: str | list[str]) -> list[str]:
-    known = load_attacks().families
+    known = [*load_attacks().families, *CONTROLS]
     names = selection.split(",") if isinstance(selection, str) else selection
     if names == ["all"]:
         return known
