@@ -80,8 +80,8 @@ def rubric_judge(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
-    also: str | list[str] = "",
     prompt_version: str | int = PROMPT_VERSION,
+    also: str | list[str] = "",
 ) -> Scorer:
     """Score, 0-100, of each response by the rubric its sample names.
 
@@ -97,11 +97,11 @@ def rubric_judge(
         judge_repeats: How often each model judge is asked about a response; the score is the mean.
         panel: How the scores of several models in the role `grader` become one: "mean" or "median".
         call_store: File that judge calls are kept in and looked up first.
+        prompt_version: Wording of a model judge's question: "3", where descriptors are ranges of the scale, or "2",
+            where they are points. Results under two wordings are not comparable.
         also: Further rubrics, selected as `rubrics`, that each scored response is judged by too; "" for none. A sample
             with ids under `also` in its metadata is judged by those instead. The score stays that of the sample's own
             rubric; the further judgments stand in `Score.metadata["also"]`.
-        prompt_version: Wording of a model judge's question: "3", where descriptors are ranges of the scale, or "2",
-            where they are points. Results under two wordings are not comparable.
 
     Raises:
         ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
@@ -193,8 +193,8 @@ def scorer_of(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     call_store: str = DEFAULT_STORE,
-    also: str | list[str] = "",
     prompt_version: str | int = PROMPT_VERSION,
+    also: str | list[str] = "",
 ) -> Scorer | None:
     """`rubric_judge` with the parameters of a task, after checking that it can judge; None for judge "none".
 
@@ -219,7 +219,7 @@ def scorer_of(
                 "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
                 "-T judge=measured -T rubrics=measured"
             ) from error
-    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, also, prompt_version)
+    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version, also)
 
 
 def open_judge_store(path: str) -> CallStore:

@@ -48,14 +48,16 @@ def clear_errors() -> Iterator[None]:
 
 
 def _prerequisite(error: Exception) -> str:
-    """What a PrerequisiteError says, on one line; "" of any other error."""
+    """What a PrerequisiteError says, on one line, without inspect's own "ERROR: "; "" of any other error."""
     if "inspect_ai" not in sys.modules:
         return ""
     from rich.text import Text
 
     from model_calls.inspect_private import PrerequisiteError
 
-    return " ".join(Text.from_markup(str(error.message)).plain.split()) if isinstance(error, PrerequisiteError) else ""
+    if not isinstance(error, PrerequisiteError):
+        return ""
+    return " ".join(Text.from_markup(str(error.message)).plain.split()).replace("ERROR: ", "", 1)
 
 
 def _cause(error: Exception) -> str:

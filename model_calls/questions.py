@@ -39,6 +39,11 @@ _USAGE = {
 }
 
 
+def so_many(count: int, thing: str) -> str:
+    """`1 line`, `2 lines`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 @dataclass
 class Written:
     """What came of writing questions."""
@@ -48,7 +53,7 @@ class Written:
 
     def __str__(self) -> str:
         header = f", to be sent with the header `anthropic-beta: {','.join(self.betas)}`" if self.betas else ""
-        return f"{self.count} questions{header}"
+        return f"{so_many(self.count, 'question')}{header}"
 
 
 @dataclass

@@ -13,6 +13,7 @@ from judges.audit import BandReach, Wordings, bands, compare_wordings
 from judges.cost import total_usd
 from judges.interval import NAN, Estimate
 from judges.measures import words
+from model_calls.questions import so_many
 
 
 def with_known_score(texts: Sequence[Text]) -> list[Text]:
@@ -72,13 +73,15 @@ def write_audit(
             "half_range": compared.half_range,
             "agreement": agreement,
         }
+    askings = so_many(len(last[0]), "judgment")
     intro = (
         f"Judge `{judge}` (prompt version {version}) on texts of `{source}` whose score is known, since text "
-        f"statistics measure it: rubrics {', '.join(sorted(rubrics))}, {len(last[0])} judgments of each text."
+        f"statistics measure it: rubrics {', '.join(sorted(rubrics))}, {askings} of each text."
     )
     if skipped:
-        more_texts = "1 more text was" if skipped == 1 else f"{skipped} more texts were"
-        intro += f" {more_texts} not judged: text statistics measure 15 English words or more."
+        intro += (
+            f" Not judged: {so_many(skipped, 'text')} under 15 English words, which text statistics do not measure."
+        )
     return write_page(out, "audit", rows[name], judge, "measured scores", intro, more, numbers)
 
 

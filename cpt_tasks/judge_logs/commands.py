@@ -19,7 +19,7 @@ import click
 from judges.model import DEFAULT_JUDGE, DEFAULT_STORE
 from judges.prompts import PROMPT_VERSION, SCALES, PromptVersion, prompt_version_of
 from model_calls.errors import clear_errors
-from model_calls.questions import FORMATS, QuestionFormat
+from model_calls.questions import FORMATS, QuestionFormat, so_many
 
 SEED_RESPONSES = "data_gen/seed/responses.jsonl"
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -220,7 +220,7 @@ def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str, p
     click.echo("\n".join(["now score from the store:", *commands]))
     if outcome.failed:
         raise click.ClickException(
-            f"{len(outcome.failed)} judgments are missing; run this again, or let inspect ask online"
+            f"missing: {so_many(len(outcome.failed), 'judgment')}; run this again, or let inspect ask online"
         )
 
 
@@ -279,16 +279,18 @@ def answers_command(
         commands = judging_commands(judged, settings)
     skipped = answered.problems.total()
     click.echo(
-        f"{file}: {answered.answered} answers read, {answered.unknown} to no question of these, "
-        f"{skipped} lines skipped; {answered.missing} questions without an answer"
+        f"{file}: {so_many(answered.answered, 'answer')} read, {answered.unknown} to no question of these, "
+        f"{so_many(skipped, 'line')} skipped; {so_many(answered.missing, 'question')} without an answer"
     )
     for problem, count in answered.problems.most_common():
-        click.echo(f"{file}: {count} lines skipped: {problem}", err=True)
+        click.echo(f"{file}: {so_many(count, 'line')} skipped: {problem}", err=True)
     if unusable:
-        click.echo(f"{unusable} verdicts cannot be used; `cpt judge questions` writes their next attempt", err=True)
+        click.echo(
+            f"{so_many(unusable, 'verdict')} cannot be used; `cpt judge questions` writes the next attempt", err=True
+        )
     click.echo("\n".join(["now score from the store:", *commands]))
     if answered.missing or unusable:
         raise click.ClickException(
-            f"{answered.missing + unusable} judgments are missing; run `cpt judge questions` again for them, or let "
+            f"missing: {so_many(answered.missing + unusable, 'judgment')}; run `cpt judge questions` again, or let "
             "inspect ask online"
         )

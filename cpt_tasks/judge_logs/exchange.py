@@ -3,10 +3,9 @@
 import asyncio
 import shlex
 from collections.abc import Sequence
-from os.path import splitext
 from pathlib import Path
 
-from cpt_tasks.judge_logs.spend import judged_texts, score_commands
+from cpt_tasks.judge_logs.spend import judged_path, judged_texts, score_commands
 from cpt_tasks.judge_logs.texts import JudgeSettings, Text, read_texts
 from judges import judge_model
 from judges.judgment import is_no_response
@@ -51,8 +50,7 @@ def judging_commands(judged: Sequence[str], settings: JudgeSettings) -> list[str
     if settings.prompt_version != PROMPT_VERSION:
         judge += ["--prompt-version", settings.prompt_version]
     for file in files:
-        out = f"{splitext(file)[0]}.judged.jsonl"
-        commands.append(shlex.join(["cpt", "judge", "texts", file, *judge, "--out", out]))
+        commands.append(shlex.join(["cpt", "judge", "texts", file, *judge, "--out", judged_path(file)]))
     return commands
 
 

@@ -140,11 +140,17 @@ def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
             settings += ["-S", f"judge_repeats={judge.repeats}"]
         if judge.prompt_version != PROMPT_VERSION:
             settings += ["-S", f"prompt_version={judge.prompt_version}"]
-        output = ["--output-file", f"{splitext(path)[0]}.judged.eval"]
+        output = ["--output-file", judged_path(path)]
         scorer = ["inspect", "score", path, "--scorer", "cpt_tasks/rubric_judge", *settings]
         role = ["--model", "none", "--model-role", f"grader={judge.model}", "--action", "overwrite"]
         commands.append(shlex.join([*scorer, *role, *output]))
     return commands
+
+
+def judged_path(path: str) -> str:
+    """Where the judged form of a log or file goes: beside it, and not over one that was judged before."""
+    stem, ending = splitext(path)
+    return f"{stem}-again{ending}" if stem.endswith("judged") else f"{stem}.judged{ending}"
 
 
 def _rubrics(task_args: Mapping[str, Any]) -> dict[str, Rubric]:

@@ -20,6 +20,7 @@ from students import CALM, evaluated, verdict
 
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
 from cpt_tasks.judge_logs.commands import answers_command, questions_command, texts_command
+from cpt_tasks.judge_logs.spend import judged_path
 from cpt_tasks.scorer import rubric_judge
 from judges import Judgment, ScoreRecord, judge_messages
 from judges.judgment import weighted_total
@@ -75,8 +76,8 @@ def test_answers_from_a_file_are_what_inspect_score_judges_by(log: EvalLog, stor
     lines += [openai_answer(keys[4], "I would say 70."), openai_answer("f" * 32, good), '{"custom_id": "torn']
     answers.write_text("\n".join(lines), encoding="utf-8")
     output = fails(answers_command, *take)
-    assert "5 answers read, 1 to no question of these, 1 lines skipped; 1 questions without an answer" in output
-    assert "1 verdicts cannot be used; `cpt judge questions` writes their next attempt" in output
+    assert "5 answers read, 1 to no question of these, 1 line skipped; 1 question without an answer" in output
+    assert "1 verdict cannot be used; `cpt judge questions` writes the next attempt" in output
     # taken twice, nothing changes: what the store has is no stranger's
     assert "0 answers read, 1 to no question of these" in fails(answers_command, *take)
     assert "2 questions" in succeeds(questions_command, *ask)
@@ -118,12 +119,18 @@ def test_a_file_of_texts_is_judged_the_same_way(store: list[str], tmp_path: Path
     texts, questions, answers = tmp_path / "texts.jsonl", tmp_path / "q.jsonl", tmp_path / "a.jsonl"
     rows = [{"rubric": "broadcast", "response": response} for response in (CALM, "Too short.")]
     texts.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    assert "1 questions" in succeeds(questions_command, texts, *JUDGE, *store, "--out", questions)
+    assert "1 question;" in succeeds(questions_command, texts, *JUDGE, *store, "--out", questions)
     answers.write_text(openai_answer(*keys_of(questions), verdict(30)), encoding="utf-8")
     printed = succeeds(answers_command, answers, texts, *JUDGE, *store).splitlines()[-1]
     succeeds(texts_command, *shlex.split(printed)[3:])
     judged = (tmp_path / "texts.judged.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["score"] for line in judged] == pytest.approx([30, 0])
+
+
+def test_what_is_judged_again_goes_over_nothing() -> None:
+    paths = ["logs/a.eval", "logs/a.judged.eval", "judged.eval", "texts.jsonl"]
+    expected = ["logs/a.judged.eval", "logs/a.judged-again.eval", "judged-again.eval", "texts.judged.jsonl"]
+    assert [judged_path(path) for path in paths] == expected
 
 
 def test_only_models_of_anthropic_have_questions_in_its_format(log: EvalLog, store: list[str], tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_an_audit_compares_wordings_of_the_question_on_the_same_texts(
         f"this judge places 0 of {high[0]['n']} texts known to be extremely high in that band: accuracy at that level "
         "can be at most 0.00 by this judge"
     ) in page
-    assert "1 more text was not judged: text statistics measure" in page
+    assert "Not judged: 1 text under 15 English words" in page
 
 
 @pytest.mark.parametrize(

@@ -135,9 +135,10 @@ def test_defaults_are_those_of_the_inspect_tasks() -> None:
 
     settings = Settings().model_dump()
     shared = settings.keys() & defaults(rubric_adherence).keys()
-    assert len(shared) == 8
+    assert len(shared) == 9
     assert settings | {name: defaults(rubric_adherence)[name] for name in shared} == settings
     assert settings_of({}) == settings_of({"preset": "core"}) != settings_of({"preset": "full"})
+    assert settings_of({"prompt_version": 2}) == settings_of({"prompt_version": "2"}) != settings_of({})
     assert settings_of({"paraphrases": "train"}) == settings_of({"wording_split": "train"}) != settings_of({})
     task = TaskManager(include_path=include_path(), include_defaults=False).load([BEST])["tasks"][BEST]
     assert task.config.repeats == task.settings.n_samples == defaults(best_of_n)["n"]

@@ -156,7 +156,7 @@ def test_a_cost_without_a_price_is_not_known(anthropic_server: FakeAnthropic) ->
             marks=pytest.mark.skipif(not find_spec("torch"), reason="needs torch"),
         ),
         (("--model", STUDENT), "No ANTHROPIC_API_KEY defined in the environment"),
-        (("--model", "mockllm/model"), f"--judge {DEFAULT_JUDGE}: ERROR: Unable to initialise Anthropic client"),
+        (("--model", "mockllm/model"), f"--judge {DEFAULT_JUDGE}: Unable to initialise Anthropic client"),
         (("--model", "mockllm/model"), "--judge measured needs no key for it"),
         (("--model", "mockllm/model", "--judge", "nobody/judge"), "Model API nobody of model 'nobody/judge' not"),
         (("--model", "mockllm/model", "-M", "a"), "-M': got a, expected NAME=VALUE"),

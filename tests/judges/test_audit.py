@@ -11,7 +11,7 @@ import pytest
 from cpt_tasks.judge_logs.audit import audit_rows
 from cpt_tasks.judge_logs.texts import read_texts
 from judges import JudgeFailure
-from judges.audit import Audit, audit
+from judges.audit import Audit, audit, bands, compare_wordings
 from rubrics import ScoreLevel
 
 LOW, MODERATE, HIGH = ScoreLevel
@@ -140,3 +140,36 @@ def test_unscored_judgments_are_counted_by_mode_and_are_no_number() -> None:
     assert (result.n_texts, result.n_judgments, result.bias["all"].value) == (2, 1, 0)
     with pytest.raises(ValueError, match="no judgment of 1 texts .refusal 1, truncated 1., expected"):
         audit_of(*failed)
+
+
+def test_bands_count_what_a_judge_places_where_it_is_known_to_be() -> None:
+    rows = [row(HIGH, f"p{number}", 100, judged) for number, judged in enumerate([95, 93, 92.5, 90, 80])]
+    rows += [row(LOW, f"p{number}", 40, 41, rubric="s") for number in range(4)]
+    rows.append(row(MODERATE, "p9", 60, NAN, failure="refusal"))
+    counts = [(one.rubric, one.band, one.placed, one.n, one.is_out_of_reach) for one in bands(pd.DataFrame(rows))]
+    assert counts == [
+        ("all", "low", 0, 4, False),  # four judgments say too little
+        ("all", "extremely_high", 2, 5, True),  # 92.5 is moderate
+        ("r", "extremely_high", 2, 5, True),
+        ("s", "low", 0, 4, False),
+    ]
+
+
+def test_wordings_are_compared_on_texts_that_all_of_them_judge() -> None:
+    def judged(*scores: float) -> pd.DataFrame:
+        levels = [(LOW, 10), (LOW, 20), (MODERATE, 60), (HIGH, 100), ("control", 50)]
+        return pd.DataFrame([row(level, f"p{n}", known, scores[n], text=n) for n, (level, known) in enumerate(levels)])
+
+    compared = compare_wordings({"a": judged(10, 30, 95, 95, 0), "b": judged(50, 30, NAN, 95, 60)})
+    assert compared.n_texts == 4
+    assert compared.band_rate == {
+        "low": {"a": 1, "b": 0.5},
+        "extremely_high": {"a": 1, "b": 1},
+        "all": {"a": 1, "b": 0.75},
+    }
+    assert compared.half_range == {"low": 0.25, "extremely_high": 0, "all": 0.125}
+    # 50 - 10, 30 - 30, 95 - 95, 60 - 0
+    assert compared.agreement["b", "a"]["bias"].value == compared.agreement["b", "a"]["mae"].value == 25
+    assert compared.agreement["b", "reference"]["bias"].value == pytest.approx((40 + 10 - 5 + 10) / 4)
+    with pytest.raises(ValueError, match="no text is judged under all of them"):
+        compare_wordings({"a": judged(*[NAN] * 5), "b": judged(1, 2, 3, 4, 5)})

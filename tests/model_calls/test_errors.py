@@ -28,7 +28,7 @@ def retries_used_up(error: Exception) -> RetryError:
         (ValueError("rubrics: got 1"), "rubrics: got 1"),
         (FileNotFoundError(2, "No such file", "a.jsonl"), f"a.jsonl: No such file{KEPT}"),
         (OSError("no space"), f"disk: no space{KEPT}"),
-        (PrerequisiteError("ERROR: No [bold][blue]KEY[/blue][/bold]\n set"), "ERROR: No KEY set"),
+        (PrerequisiteError("ERROR: No [bold][blue]KEY[/blue][/bold]\n set"), "No KEY set"),
         (ExceptionGroup("", [PrerequisiteError("No KEY")] * 2), "No KEY"),
         (DOWN, f"APIConnectionError: Connection error.{KEPT}"),
         (retries_used_up(DOWN), f"APIConnectionError: Connection error.{KEPT}"),

@@ -135,9 +135,7 @@ def best_of_n(
     split = wording_split_of(wording_split, paraphrases)
     check_choice(select_by, get_args(SelectBy), "select_by")
     dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings=1)
-    reporter = scorer_of(
-        "best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version=prompt_version
-    )
+    reporter = scorer_of("best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version)
     scorers = [] if reporter is None else [reporter]
     if select_by != "report_judge":
         scorers.append(selection_judge(select_by, rubrics, protocol, call_store, prompt_version))

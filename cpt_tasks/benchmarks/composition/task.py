@@ -76,9 +76,7 @@ def composition(
     return Task(
         dataset=composition_samples(chosen, levels_of(levels), prompts, split),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of(
-            "composition", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version=prompt_version
-        ),
+        scorer=scorer_of("composition", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version),
         metrics=[composition_scores()],
         version=TASK_VERSION,
     )

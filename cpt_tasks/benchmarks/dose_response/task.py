@@ -78,9 +78,7 @@ def dose_response(
     return Task(
         dataset=MemoryDataset(spread(samples), name="dose_response"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of(
-            "dose_response", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version=prompt_version
-        ),
+        scorer=scorer_of("dose_response", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version),
         version=TASK_VERSION,
     )
 

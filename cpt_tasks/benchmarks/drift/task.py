@@ -52,9 +52,7 @@ def drift(
     return Task(
         dataset=MemoryDataset(samples, name="drift"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of(
-            "drift", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version=prompt_version
-        ),
+        scorer=scorer_of("drift", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version),
         metrics=[unprompted_scores()],
         version=TASK_VERSION,
     )

@@ -85,14 +85,7 @@ def paraphrase_robustness(
         dataset=MemoryDataset(spread(samples), name="paraphrase_robustness"),
         solver=[check_rendering(), generate()],
         scorer=scorer_of(
-            "paraphrase_robustness",
-            judge,
-            rubrics,
-            protocol,
-            judge_repeats,
-            panel,
-            call_store,
-            prompt_version=prompt_version,
+            "paraphrase_robustness", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version
         ),
         version=TASK_VERSION,
     )

@@ -104,15 +104,7 @@ def rubric_adherence(
         dataset=dataset,
         solver=[check_rendering(), generate()],
         scorer=scorer_of(
-            "rubric_adherence",
-            judge,
-            rubrics,
-            protocol,
-            judge_repeats,
-            panel,
-            call_store,
-            also,
-            prompt_version=prompt_version,
+            "rubric_adherence", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version, also
         ),
         version=TASK_VERSION,
     )
