@@ -60,15 +60,26 @@ ablation: $(INSTALLED)
 # recorded/NAME reads what a model once said from a file; the judge's verdicts come through the call store: no model is asked
 RECORD := recorded/claude-family
 STRONG := results/strong_student
+STUDENT := $(BIN)/inspect eval cpt_tasks/rubric_adherence --model $(RECORD) -M file=$(STRONG)/recorded.jsonl \
+	-T limit_per_cell=3 --metadata provenance="recorded replies of one strong model - not an API run" --display plain
+SMALL_LOGS := results/smollm2-135m/logs
 strong-student: $(INSTALLED)
-	rm -rf logs/strong_student calls/strong_student.sqlite* $(STRONG)/judged.eval
-	$(BIN)/inspect eval cpt_tasks/rubric_adherence --model $(RECORD) -M file=$(STRONG)/recorded.jsonl -T limit_per_cell=3 \
-		-T judge=none --metadata provenance="recorded replies of one strong model - not an API run" --display plain \
-		--log-dir logs/strong_student
-	$(call recorded_verdicts,strong_student,logs/strong_student,2)
+	rm -rf logs/strong_student logs/strong_measured calls/strong_student.sqlite* $(STRONG)/*.eval $(STRONG)/*.png
+	$(STUDENT) -T judge=measured -T rubrics=measured --log-dir logs/strong_measured
+	cp logs/strong_measured/*.eval $(STRONG)/measured.eval
+	$(STUDENT) -T judge=none --log-dir logs/strong_student
+	$(call strong_verdicts,3)
+	$(call strong_verdicts,2)
+	$(BIN)/cpt report --shared $(STRONG)/measured.eval $(SMALL_LOGS)/base.eval $(SMALL_LOGS)/cpt.eval \
+		$(STRONG)/judged_3.eval $(STRONG)/judged_2.eval --out $(STRONG)
+
+# $(call strong_verdicts,version of the judge's prompt)
+define strong_verdicts
+	$(call recorded_verdicts,strong_student,logs/strong_student,$(1))
 	$(BIN)/inspect score logs/strong_student/*.eval --scorer cpt_tasks/rubric_judge -S call_store=calls/strong_student.sqlite \
-		-S prompt_version=2 --model none --model-role grader=$(RECORD) --action overwrite --display plain --output-file $(STRONG)/judged.eval
-	$(BIN)/cpt report $(STRONG)/judged.eval --out $(STRONG)
+		-S prompt_version=$(1) --model none --model-role grader=$(RECORD) --action overwrite --display plain \
+		--output-file $(STRONG)/judged_$(1).eval
+endef
 
 AUDIT := results/judge_audit
 judge-audit: $(INSTALLED)

@@ -21,7 +21,7 @@ import pandas as pd
 from playwright.sync_api import sync_playwright
 
 from cpt_tasks.benchmarks.rubric_adherence.report import SECTION
-from cpt_tasks.report.page import build_page, section_view
+from cpt_tasks.report.page import Part, build_page, section_view
 from cpt_tasks.report.report import summarise
 from cpt_tasks.report.run import Run
 from rubrics import ScoreLevel
@@ -30,7 +30,14 @@ RESULTS = Path(__file__).parent.parent / "results" / "benchmarks" / "report_page
 LEVELS = [level.value for level in ScoreLevel]
 VOCABULARY = ["".join(random.Random(n).choices("etaoinshrdlu", k=2 + n % 8)) for n in range(4000)]
 FACTS = {"judge": "synthetic", "prompt_version": "1", "split": "test", "wording_split": "heldout", "user_prompts": 67}
-BLANK: dict[str, Any] = {"stop_reason": "stop", "also": {}, "target": float("nan"), "words": 150.0, "epoch": 1}
+BLANK: dict[str, Any] = {
+    "stop_reason": "stop",
+    "also": {},
+    "target": float("nan"),
+    "words": 150.0,
+    "thought_words": 0.0,
+    "epoch": 1,
+}
 BLANK |= dict.fromkeys(("wording", "reason", "with_rubric", "failure"), "") | {"edited": False}
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 
@@ -49,7 +56,17 @@ def synthetic_run(number: int, n_samples: int) -> Run:
         record = SimpleNamespace(judgment=SimpleNamespace(criteria=criteria, holistic=None))
         rows.append(BLANK | row | {"record": record})
     name, frame = f"model-{number:02d}", pd.DataFrame(rows)
-    return Run("rubric_adherence", name, name, name, None, "system_prompt", FACTS, frame, details={"commit": ""})
+    return Run(
+        "rubric_adherence",
+        name,
+        name,
+        name,
+        None,
+        "system_prompt",
+        FACTS,
+        frame,
+        details={"commit": "", "log": "", "command": ""},
+    )
 
 
 def synthetic_page(n_models: int, n_samples: int) -> str:
@@ -59,7 +76,7 @@ def synthetic_page(n_models: int, n_samples: int) -> str:
     summary["models"] = [summary["models"][0] | {"name": run.name} for run in runs]
     models = {model["name"]: model["tasks"]["rubric_adherence"] for model in summary["models"]}
     section = section_view("rubric_adherence", SECTION, models, runs, SECTION.charts(models, runs))
-    return build_page(summary, runs, [section])
+    return build_page([Part(summary, runs, [section])])
 
 
 def open_times(path: Path) -> dict[str, float]:

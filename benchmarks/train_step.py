@@ -3,7 +3,8 @@
     python benchmarks/train_step.py              # about 10 minutes on 2 quiet cores
     python benchmarks/train_step.py --steps 3    # says whether it works, not how fast it is
 
-Every client is a process of its own on the CPU with the same model, LoRA, seed, learning rate and precision.
+Every client is a process of its own on the CPU with the same model, LoRA, seed, learning rate and precision. `trl` has
+one thread, as `accelerate launch` sets it; `trl_all_cores` and ours have all physical cores.
 `same_order` is the recipe's trainer with TRL's own shuffling, so its losses must be TRL's; `recipe` has twins side by
 side (so other texts in a step), and the allocator settings of `recipes/experiments/stage.py`. Seconds leave out the
 first two steps, which warm caches up; memory is the resident set at its peak.
@@ -24,6 +25,7 @@ from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import click
+import psutil
 import torch
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, TrainerCallback
@@ -36,7 +38,8 @@ from stage import ENVIRONMENT, write_json  # noqa: E402
 from training.pairs import load_pairs  # noqa: E402
 from training.trainer import CPTConfig, TwinDPOTrainer  # noqa: E402
 
-CLIENTS = ("trl", "same_order", "recipe")
+CLIENTS = ("trl", "trl_all_cores", "same_order", "recipe")
+ALL_CORES = psutil.cpu_count(logical=False) or 1
 PAIRS_PER_STEP = 4
 WARM_UP = 2
 LOSS_TOLERANCE = 1e-5  # of the loss of a step, float32
@@ -55,12 +58,14 @@ class Clock(TrainerCallback):
 
 def train(client: str, precision: str, steps: int, model: str, train_file: str) -> dict[str, Any]:
     """Trains in this process; gives losses, seconds of the steps after the first two, and peak memory in MB."""
-    trainer_class, config_class = (DPOTrainer, DPOConfig) if client == "trl" else (TwinDPOTrainer, CPTConfig)
-    options: dict[str, Any] = {} if client == "trl" else {"twin_batching": client == "recipe"}
+    plain = client.startswith("trl")
+    trainer_class, config_class = (DPOTrainer, DPOConfig) if plain else (TwinDPOTrainer, CPTConfig)
+    options: dict[str, Any] = {} if plain else {"twin_batching": client == "recipe"}
     options |= {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1, "seed": 42}
     options |= {"max_steps": steps, "per_device_train_batch_size": PAIRS_PER_STEP, "max_length": 512, "use_cpu": True}
     options |= {"learning_rate": 1e-4, "activation_checkpointing": False, "bf16": precision == "bfloat16"}
     clock = Clock()
+    torch.set_num_threads(1 if client == "trl" else ALL_CORES)
     with tempfile.TemporaryDirectory() as folder:
         trainer = trainer_class(
             model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
@@ -88,12 +93,12 @@ def compare(precision: str, options: list[str]) -> dict[str, Any]:
         done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         run = runs[client] = json.loads(done.stdout.splitlines()[-1])
         print(f"{precision:<9} {client:<11} {run['seconds_per_twin']:.3f} s per twin, {run['peak_mb']:,.0f} MB")
-    plain, same = runs["trl"], runs["same_order"]
+    plain, threaded, same = runs["trl"], runs["trl_all_cores"], runs["same_order"]
     return {
         "clients": runs,
         "speed_over_trl": {name: plain["seconds_per_twin"] / run["seconds_per_twin"] for name, run in runs.items()},
         "memory_over_trl": {name: run["peak_mb"] / plain["peak_mb"] for name, run in runs.items()},
-        "largest_loss_difference": max(abs(a - b) for a, b in zip(plain["losses"], same["losses"], strict=True)),
+        "largest_loss_difference": max(abs(a - b) for a, b in zip(threaded["losses"], same["losses"], strict=True)),
     }
 
 
@@ -110,7 +115,7 @@ def main(model: str, train_file: str, steps: int, out: Path, client: tuple[str, 
         return
     options = ["--steps", str(steps), "--model", model, "--train-file", train_file]
     record = {"schema": 1, "date": f"{date.today()}", "command": f"python benchmarks/train_step.py --steps {steps}"}
-    conditions = {"cpus": os.cpu_count(), "threads": torch.get_num_threads(), "steps": steps, "model": Path(model).name}
+    conditions = {"cpus": os.cpu_count(), "threads": ALL_CORES, "steps": steps, "model": Path(model).name}
     packages = {name: version(name) for name in ("torch", "transformers", "trl", "peft")}
     measured = {precision: compare(precision, options) for precision in ("float32", "bfloat16")}
     write_json(out, record | {"conditions": conditions, "packages": packages} | measured)

@@ -1,16 +1,40 @@
 """What the parameters of the benchmarks mean, and the checks of them before any response is paid for."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+from rich.markup import escape
 
 from cpt_tasks.samples import WordingSplit
-from model_calls.inspect_private import command_folder
+from model_calls.inspect_private import PrerequisiteError, command_folder
 from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
 
 logger = logging.getLogger(__name__)
 _SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
 _THINKING = ("effort", "reasoning_effort", "reasoning_tokens")
+
+
+_Options = ParamSpec("_Options")
+_Made = TypeVar("_Made")
+
+
+class OptionError(PrerequisiteError, ValueError):
+    """A parameter of a task that cannot be; inspect prints its sentence without a traceback."""
+
+
+def checked(make: Callable[_Options, _Made]) -> Callable[_Options, _Made]:
+    """What makes a task, with the ValueErrors about its parameters as `OptionError`s."""
+
+    @wraps(make)
+    def made(*args: _Options.args, **options: _Options.kwargs) -> _Made:
+        try:
+            return make(*args, **options)
+        except ValueError as error:
+            raise OptionError(escape(str(error))) from error  # inspect prints it as markup
+
+    return made
 
 
 def decoding_of(settings: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ from judges import (
     judge_hash,
     outcome_of,
 )
-from judges.measures import words
+from judges.counting import words
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from judges.prompts import PROMPT_VERSION, PromptVersion, prompt_version_of

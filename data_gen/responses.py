@@ -14,7 +14,7 @@ import click
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from judges import Judgment
-from judges.measures import words
+from judges.counting import words
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel
 from rubrics.files import read_jsonl

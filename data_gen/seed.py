@@ -26,7 +26,7 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
         ValueError: If a line holds no JSON object, or names an unknown rubric, level or train prompt.
     """
     prompt_ids = {text: user_prompt_id for user_prompt_id, text in load_user_prompts("train").items()}
-    rubrics = {rubric.id: rubric for rubric in load_rubrics("measured")}
+    rubrics = {rubric.id: rubric for rubric in load_rubrics("measured,measured_more")}
     known: dict[str, Mapping[str, object]] = {"rubric": rubrics, "level": _LEVELS, "prompt": prompt_ids}
     kept: list[TeacherResponse] = []
     dropped: list[str] = []

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from judges.measures import words
+from judges.counting import words
 from rubrics import Rubric
 
 SCHEMA = 1  # of the records below; those of logs from before it was written have the same keys

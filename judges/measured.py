@@ -5,8 +5,9 @@ Scores rubrics whose every criterion carries a measure. To it a response in anot
 
 from typing import Any
 
+from judges.counting import english_words, normalised
 from judges.judgment import MIN_RESPONSE_WORDS, NO_RESPONSE, CriterionJudgment, Judgment, weighted_total
-from judges.measures import MEASURES, english_words, normalised
+from judges.measures import MEASURES
 from rubrics import Rubric
 
 MEASURED = "measured"

@@ -22,7 +22,7 @@ from training.estimate import estimate_run
 from training.outputs import push_folder
 from training.plan import Plan, describe, run_preflight, stage_keys
 from training.run_files import is_finished
-from training.settings import ScriptArguments, check_settings, set_precision
+from training.settings import ScriptArguments, check_settings, set_precision, set_threads
 from training.stages import run_stages
 from training.trainer import CPTConfig
 from trl import ModelConfig, TrlParser
@@ -35,6 +35,7 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
         print(estimate_run(script, dpo, model))
         return
     wants_push, dpo.push_to_hub = dpo.push_to_hub, False  # see `training/outputs.py`
+    threads = set_threads(dpo, script.cpu_threads)
     precision = set_precision(dpo, script.cpu_bf16)
     plan = Plan(script, dpo, model)
     keys = stage_keys(plan)
@@ -45,7 +46,7 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
             plan.say(f"chat template repaired: {plan.repair}; evaluate with the tokenizer in the output folder")
         if plan.template_date:
             plan.say(f"chat template: prints today's date, trained and saved with {plan.template_date} in its place")
-        manifest = describe(plan, keys[1], precision, run_preflight(plan))
+        manifest = describe(plan, keys[1], precision, run_preflight(plan)) | {"cpu_threads": threads}
         if script.dry_run:
             if plan.is_main:
                 print(json.dumps(manifest, indent=1))

@@ -1,5 +1,6 @@
 """Reads and writes rubric files, and reads the user prompts; what is wrong is said with file, got and expected."""
 
+from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +15,8 @@ from rubrics.texts import check_plain
 Split = Literal["train", "test"]
 LIBRARY = Path(str(files("rubrics"))) / "library"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it
-RATINGS_FAMILY = "human_ratings"  # what people rated; asked for by name, since its low end is a worse text
+# asked for by name: of what people rated the low end is a worse text; what runs on `core` is not to grow
+OUTSIDE_CORE = ("human_ratings", "measured_more")
 USER_PROMPTS = Path(str(files("rubrics"))) / "user_prompts.yaml"
 FAMILY_PROMPTS = Path(str(files("rubrics"))) / "user_prompts"
 LINE_WIDTH = 104  # columns of a rubric file: PyYAML breaks a line after the word that passes it
@@ -62,25 +64,30 @@ def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
     """Rubrics in the order asked for.
 
     Args:
-        selection: "core" (the library without the family `human_ratings`, sorted by id), "train" or "heldout" (those of
-            core in that split), "all" (the whole library), a family name, or ids and paths of .yaml files as a list or
-            separated by commas.
+        selection: "core" (the library without the families `human_ratings` and `measured_more`, sorted by id), "train"
+            or "heldout" (those of core in that split), "all" (the whole library), a family name, ids and paths of .yaml
+            files, or several of these as a list or separated by commas.
 
     Raises:
         ValueError: If an id is unknown, one is given twice, or nothing is selected.
     """
     names = selection.split(",") if isinstance(selection, str) else list(selection)
     names = [name.strip() for name in names if name.strip()]
-    if len(names) == 1 and names[0] not in rubric_ids() and not names[0].endswith(".yaml"):
-        library = [load_rubric(name) for name in rubric_ids()]
-        if names[0] in ("core", "train", "heldout"):
-            core = [rubric for rubric in library if rubric.family != RATINGS_FAMILY]
-            return [rubric for rubric in core if names[0] in ("core", rubric.split)]
-        if family := [rubric for rubric in library if names[0] in ("all", rubric.family)]:
-            return family
     if not names or len(set(names)) < len(names):
         raise ValueError(f"rubrics: got {names}, expected at least one id, each once, out of {rubric_ids()}")
-    return [load_rubric(name) for name in names]
+    rubrics = [rubric for name in names for rubric in _selected(name)]
+    if repeated := [name for name, count in Counter(rubric.id for rubric in rubrics).items() if count > 1]:
+        raise ValueError(f"rubrics: {names} select {repeated} more than once, expected each once")
+    return rubrics
+
+
+def _selected(name: str) -> list[Rubric]:
+    if name in rubric_ids() or name.endswith(".yaml"):
+        return [load_rubric(name)]
+    library = [load_rubric(rubric_id) for rubric_id in rubric_ids()]
+    if name in ("core", "train", "heldout"):
+        return [one for one in library if one.family not in OUTSIDE_CORE and name in ("core", one.split)]
+    return [one for one in library if name in ("all", one.family)] or [load_rubric(name)]
 
 
 def load_user_prompts(split: Split, family: str = "") -> dict[str, str]:

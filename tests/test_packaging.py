@@ -28,6 +28,10 @@ SLOW = {"altair", "anthropic", "pandas", "scipy", "torch", "trl"}
 NEEDS_LM_EVAL = "cpt_tasks.lm_harness.task"
 
 
+def test_the_citation_names_the_version_of_the_package() -> None:
+    assert f"\nversion: {PROJECT['project']['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
 def imported_names(path: Path) -> set[str]:
     """The modules that a file imports, and the names from them, inside functions and for type checking too."""
     names: set[str] = set()

@@ -54,7 +54,8 @@ def the_command(start: str) -> str:
 
 def test_every_command_is_covered_here_or_by_ci() -> None:
     covered = ("make demo", "make test", "inspect eval", "accelerate launch", "cpt report", "cpt judge", *DATA_COMMANDS)
-    covered += ("cpt compare", "cpt-lm-eval", "cpt quickstart")
+    covered += ("cpt compare", "cpt-lm-eval", "cpt quickstart", "HF_HUB_OFFLINE=1 inspect eval")
+    covered += ("python recipes/experiments/prepare_smollm2.py --out models/",)  # make demo-smoke
     assert [command for command in COMMANDS if not command.startswith(covered)] == []
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in ci
@@ -92,7 +93,7 @@ def test_local_benchmark_data_training_and_report(checkout: Path) -> None:
     # one test, because each command uses the files of those before it
     limits = " --limit 2 --max-tokens 30 --max-connections 2"
     commands = [
-        the_command("inspect eval cpt_tasks/rubric_adherence --model hf/") + limits,
+        the_command("HF_HUB_OFFLINE=1 inspect eval") + limits,
         the_command("cpt twins --wordings") + " --limit 4",
         the_command("accelerate launch") + " --max_steps 1 --max_length 2048",
         the_command("cpt report"),

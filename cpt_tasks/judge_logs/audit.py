@@ -11,8 +11,8 @@ from cpt_tasks.judge_logs.texts import CONTROL, Outcomes, Text
 from judges import NO_RESPONSE, Judgment, measure
 from judges.audit import BandReach, Wordings, bands, compare_wordings
 from judges.cost import total_usd
+from judges.counting import words
 from judges.interval import NAN, Estimate
-from judges.measures import words
 from model_calls.questions import so_many
 
 

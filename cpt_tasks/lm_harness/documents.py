@@ -36,7 +36,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True)
 
-    judge: str = "model"
+    judge: str = _CORE.judge
     preset: PresetName = "core"
     rubrics: str | list[str] = _CORE.rubrics
     levels: str | list[str] = "all"

@@ -24,7 +24,7 @@ from judges import (
     judge_model,
     outcome_of,
 )
-from judges.measures import words
+from judges.counting import words
 from model_calls import open_store
 from model_calls.inspect_private import PrerequisiteError
 from model_calls.visible import visible

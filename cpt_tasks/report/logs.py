@@ -5,7 +5,7 @@ import json
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from judges.reliability import noise_lines, noise_values
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
 LOG_SUFFIXES = (".eval", ".json")
 RECORDED = "recorded replies, settings not known"
+CELL = ["rubric", "level", "user_prompt_id", "epoch", "cell", "target", "style"]
 IFEVAL = "ifeval"
 IFEVAL_HEADLINE = "final_acc"
 
@@ -102,6 +103,32 @@ def read_run(path: str) -> Run:
     )
 
 
+def on_shared(runs: Sequence[Run]) -> list[Run]:
+    """The runs with only the samples that all of the same benchmark and judge have; `left_out` counts the others.
+
+    A sample is the same if its system prompt, user prompt and rubric are; beside the full rubric the wording of the
+    system prompt does not matter.
+
+    Raises:
+        ValueError: If runs share no sample.
+    """
+    return [_on_shared(run, [one for one in runs if one.task == run.task]) for run in runs]
+
+
+def _on_shared(run: Run, runs: Sequence[Run]) -> Run:
+    if run.frame.empty:  # of a benchmark of others
+        return run
+    kept = run.frame
+    for other in [one for one in runs if one.judged_by == run.judged_by]:
+        keys = ["sample_id", "epoch"] if other.prompting == run.prompting else [*CELL, "rubric_hash"]
+        kept = kept[pd.MultiIndex.from_frame(kept[keys]).isin(pd.MultiIndex.from_frame(other.frame[keys]))]
+    if kept.empty:
+        raise ValueError(f"{run.name}: no sample of {run.task} is in all logs judged by {run.judged_by}, expected some")
+    protocol = run.protocol | _asked(kept, run.prompting)
+    left_out = len(run.frame) - len(kept)
+    return replace(run, frame=kept, protocol=protocol, judging=_judging(kept), left_out=left_out)
+
+
 def task_name(log: EvalLog) -> str:
     """The name of a log's benchmark without its package."""
     return log.eval.task.split("/")[-1]
@@ -171,9 +198,6 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         return values.pop()
 
     arguments = log.eval.task_args
-    cell = ["rubric", "level", "user_prompt_id", "epoch", "cell", "target", "style"]
-    wordings = int(frame.groupby(cell, dropna=False).size().max())
-    grid = sorted(json.dumps(row, default=str) for row in frame[cell].drop_duplicates().to_numpy().tolist())
     return {
         "judge": only("judge"),
         "prompt_version": only("prompt_version"),
@@ -181,11 +205,20 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "judge_hash": only("judge_hash"),
         "judge_prompt_hash": only("prompt_hash"),
         "judge_repeats": ",".join(sorted({str(record.judge_repeats) for record in frame["record"].dropna()})),
+        "split": str(arguments.get("user_prompts", "test")),
+        "wording_split": str(arguments.get("wording_split", arguments.get("paraphrases", "heldout"))),
+        **_asked(frame, prompting),
+    }
+
+
+def _asked(frame: pd.DataFrame, prompting: str) -> dict[str, Any]:
+    """What of the protocol the samples say."""
+    wordings = int(frame.groupby(CELL, dropna=False).size().max())
+    grid = sorted(json.dumps(row, default=str) for row in frame[CELL].drop_duplicates().to_numpy().tolist())
+    return {
         "rubrics": dict(sorted(zip(frame["rubric"], frame["rubric_hash"], strict=True))),
         # of the system prompts, which the full rubric does without; logs before version 2 of any rubric have none
         "rubric_versions": None if prompting != "system_prompt" else _later_versions(frame),
-        "split": str(arguments.get("user_prompts", "test")),
-        "wording_split": str(arguments.get("wording_split", arguments.get("paraphrases", "heldout"))),
         "user_prompts": int(frame["user_prompt_id"].nunique()),
         # the full rubric has one wording, whatever the system prompts beside it have
         "wordings_per_cell": wordings if prompting == "system_prompt" else None,
@@ -211,6 +244,7 @@ def _details(log: EvalLog) -> dict[str, Any]:
         "model_args": {key: log.eval.model_args[key] for key in SHOWN_MODEL_ARGS if key in log.eval.model_args},
         "generate_config": own_config | log.plan.config.model_dump(exclude_none=True),
         "packages": log.eval.packages,
+        "provenance": str((log.eval.metadata or {}).get("provenance", "")),
         "seconds": (pd.Timestamp(log.stats.completed_at) - pd.Timestamp(log.stats.started_at)).total_seconds(),
     }
 

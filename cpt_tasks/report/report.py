@@ -20,11 +20,11 @@ from cpt_tasks.benchmarks.drift.report import SECTION as DRIFT
 from cpt_tasks.benchmarks.paraphrase_robustness.report import SECTION as PARAPHRASE_ROBUSTNESS
 from cpt_tasks.benchmarks.rubric_adherence.report import SECTION as RUBRIC_ADHERENCE
 from cpt_tasks.report import page
-from cpt_tasks.report.logs import find_logs, read_run
+from cpt_tasks.report.logs import find_logs, on_shared, read_run
 from cpt_tasks.report.page.samples import level_order
-from cpt_tasks.report.run import Run, check_comparable, notes_of, tell_apart
+from cpt_tasks.report.run import Run, by_judging, check_comparable, notes_of, tell_apart, with_judge
 from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
-from cpt_tasks.report.text import counted, image, old_resamples, runs_note, tables_markdown, write_command
+from cpt_tasks.report.text import counted, image, old_resamples, tables_markdown, write_command
 from cpt_tasks.statistics.frame import answered
 from judges.interval import jsonable
 from rubrics.files import write_whole
@@ -65,7 +65,7 @@ def summarise(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
         for run in of_task:
             prompts = run.frame["user_prompt_id"].nunique() if len(run.frame) else 0
             counts: dict[str, Any] = {"n": len(run.scored), "unscored": run.unscored.total(), "user_prompts": prompts}
-            counts |= {"invalidated": len(run.invalidated), "edited": run.edited}
+            counts |= {"invalidated": len(run.invalidated), "edited": run.edited, "left_out": run.left_out}
             if run.scored["thought_words"].any():
                 counts["thought_words"] = jsonable(run.scored["thought_words"].mean())
             entry = (
@@ -93,51 +93,69 @@ def of_task(summary: dict[str, Any], task: str) -> ModelSummaries:
 def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
     """Writes summary.json, report.md, report.html, table.csv and figures; returns the first tables as Markdown.
 
-    table.csv is the first table of the first benchmark.
+    table.csv is the first table of the first benchmark. What other judges judged of a benchmark has tables and figures
+    of its own; in summary.json it stands under `apart`.
 
     Raises:
-        ValueError: If runs of one benchmark cannot share a table.
+        ValueError: If runs of one benchmark and judge cannot share a table.
     """
-    for task in {run.task for run in runs}:
-        check_comparable([run for run in runs if run.task == task])
-    if can_draw():
-        from cpt_tasks.report import figures
-    summary = summarise(runs, seed)
+    parts = by_judging(runs)
+    for part in parts:
+        for task in {run.task for run in part}:
+            check_comparable([run for run in part if run.task == task])
+    summary, *apart = (summarise(part, seed) for part in parts)
+    summary |= {"apart": apart} if apart else {}
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    parts, views, first_tables = ["# Report"], [], {}
-    for task in summary["tasks"]:
-        section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in runs if run.task == task]
-        is_silent = not any(answered(run.scored).any() for run in own_runs if len(run.scored))
-        charts = section.charts(models, own_runs) if can_draw() and not is_silent else {}
-        tables = section.tables(models)
-        remarks = [f"- {run.name}: {line}" for run in own_runs for line in run.remarks]
-        parts += [f"## {section.title}", section.intro_of(own_runs), runs_note(own_runs), "\n".join(remarks)]
-        parts += tables_markdown(tables)
-        parts += [NOTHING_DRAWN] if is_silent and section.charts_in else []
-        parts += [image(stem, figures.save_png(chart, out, stem)) for stem, chart in charts.items()]
-        views.append(page.section_view(task, section, models, own_runs, charts))
-        first_tables[section.title] = next(iter(tables.values()))
+    lines, first_tables, pages = ["# Report"], {}, []
+    for number, (part, content) in enumerate(zip(parts, [summary, *apart], strict=True), 1):
+        views = []
+        for task in content["tasks"]:
+            view, text = _section(task, content, part, runs, out, f"-{number}" if number > 1 else "")
+            views.append(view)
+            lines += text
+            first_tables[view.title] = next(iter(view.tables.values()))
+        pages.append(page.Part(content, part, views))
     judging = judging_table(runs)
-    parts += [] if can_draw() else [MISSING]
-    parts += [] if judging.empty else ["## Judging", judging.to_markdown(index=False)]
-    write_whole(out / "report.md", "\n\n".join(part for part in parts if part) + "\n")
+    lines += [] if can_draw() else [MISSING]
+    lines += [] if judging.empty else ["## Judging", judging.to_markdown(index=False)]
+    write_whole(out / "report.md", "\n\n".join(line for line in lines if line) + "\n")
     write_whole(out / "table.csv", next(iter(first_tables.values())).to_csv(index=False))
     if can_draw():
-        write_whole(out / page.PAGE, page.build_page(summary, runs, views, judging))
+        write_whole(out / page.PAGE, page.build_page(pages, judging))
     else:  # a page of other numbers must not stand beside these
         (out / page.PAGE).unlink(missing_ok=True)
-    return "\n\n".join(tables_markdown(first_tables) + _notes(runs))
+    return "\n\n".join(tables_markdown(first_tables) + _notes(parts))
+
+
+def _section(
+    task: str, summary: dict[str, Any], part: Sequence[Run], runs: Sequence[Run], out: Path, suffix: str
+) -> tuple[page.SectionView, list[str]]:
+    """A benchmark as the page and as report.md show it, its figures written; `suffix` tells their names apart."""
+    section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in part if run.task == task]
+    is_silent = not any(answered(run.scored).any() for run in own_runs if len(run.scored))
+    drawn = section.charts(models, own_runs) if can_draw() and not is_silent else {}
+    charts = {f"{stem}{suffix}": chart for stem, chart in drawn.items()}
+    view = page.section_view(task, section, models, own_runs, charts, with_judge(section.title, own_runs[0], runs))
+    lines = [f"## {view.title}", view.intro, "\n".join(f"- {note}" for note in view.notes)]
+    lines += tables_markdown(view.tables)
+    lines += [NOTHING_DRAWN] if is_silent and section.charts_in else []
+    if charts:
+        from cpt_tasks.report.figures import save_png
+
+        lines += [image(stem, save_png(chart, out, stem)) for stem, chart in charts.items()]
+    return view, lines
 
 
 def judging_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row per model that a model judged: replies, unscored by failure mode and level, tokens, cost; else empty."""
+    """One row per run that a model judged: replies, unscored by failure mode and level, tokens, cost; else empty."""
     rows = []
     for run in runs:
         judging = run.judging
         if not judging.attempts:
             continue
-        row = {"model": run.name, "replies": judging.attempts, "unscored": counted(judging.failures)}
+        row = {"model": run.name, "judge": run.judged_by, "replies": judging.attempts}
+        row["unscored"] = counted(judging.failures)
         if judging.further_failures:
             row["further judgments failed"] = counted(judging.further_failures)
         row |= {kind: judging.usage[f"{kind}_tokens"] for kind in ("input", "output")}
@@ -151,8 +169,9 @@ def judging_table(runs: Sequence[Run]) -> pd.DataFrame:
 @click.argument("logs", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for tables, summary and figures.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the by-chance values.")
+@click.option("--shared", is_flag=True, help="Only the samples that all logs of a benchmark and judge have.")
 @old_resamples
-def report_command(logs: tuple[str, ...], out: Path, seed: int) -> None:
+def report_command(logs: tuple[str, ...], out: Path, seed: int, shared: bool) -> None:
     """Recompute tables, summary.json, figures and report.html from eval LOGS (files or folders)."""
     try:
         runs = []
@@ -160,7 +179,8 @@ def report_command(logs: tuple[str, ...], out: Path, seed: int) -> None:
             click.echo(f"reading {Path(path).name}", err=True)
             runs.append(read_run(path))
         click.echo(f"computing {len(runs)} runs", err=True)
-        markdown = write_report(tell_apart(runs), out, seed)
+        runs = tell_apart(runs)
+        markdown = write_report(on_shared(runs) if shared else runs, out, seed)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     write_command(out)
@@ -170,9 +190,11 @@ def report_command(logs: tuple[str, ...], out: Path, seed: int) -> None:
     click.echo(f"page: {html}, opens in a browser without a network" if html.exists() else MISSING)
 
 
-def _notes(runs: Sequence[Run]) -> list[str]:
+def _notes(parts: Sequence[Sequence[Run]]) -> list[str]:
     """What the first tables do not say: decoding, unscored samples, what people changed, remarks on runs."""
-    lines = list(dict.fromkeys(note for task in SECTIONS for note in notes_of([r for r in runs if r.task == task])))
+    runs = [run for part in parts for run in part]
+    notes = (notes_of([run for run in part if run.task == task]) for part in parts for task in SECTIONS)
+    lines = list(dict.fromkeys(note for one in notes for note in one))
     for run in runs:
         if run.unscored:
             levels = {level: run.unscored[level] for level in level_order(run.unscored)}

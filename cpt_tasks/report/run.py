@@ -12,6 +12,8 @@ from judges import NO_RESPONSE
 from judges.interval import NAN
 from model_calls.errors import was_cut_off
 
+USUAL = ("criteria", "1")  # headline and number of judgments of a response that go without saying
+
 
 @dataclass(frozen=True)
 class Judging:
@@ -54,6 +56,7 @@ class Run:
         further_rubrics: Hashes of the rubrics that judged responses of other rubrics (`also`), by id.
         decoding: How the model was made to choose its words, see `options.decoding_of`.
         invalidated: The samples, by id and epoch, that a person invalidated; they are not in the frame.
+        left_out: Samples that are not in the frame because another run has none to compare them with.
     """
 
     task: str
@@ -69,6 +72,20 @@ class Run:
     further_rubrics: dict[str, str] = field(default_factory=dict)
     decoding: str = ""
     invalidated: Sequence[tuple[str, int]] = ()
+    left_out: int = 0
+
+    @property
+    def provenance(self) -> str:
+        """Where the responses come from if no model wrote them for this log, from `--metadata provenance=`, or ""."""
+        return str(self.details.get("provenance", ""))
+
+    @property
+    def judged_by(self) -> str:
+        """The judge and, in brackets, how it was asked; runs that differ in it stand in no table together."""
+        how = {"version": self.protocol.get("prompt_version"), "headline": self.protocol.get("judge_protocol")}
+        how |= {"repeats": self.protocol.get("judge_repeats")}
+        told = [f"{name} {value}" for name, value in how.items() if value not in (None, *USUAL)]
+        return f"{self.protocol.get('judge', '')} ({', '.join(told)})"
 
     @property
     def scored(self) -> pd.DataFrame:
@@ -117,7 +134,13 @@ def notes_of(runs: Sequence[Run]) -> list[str]:
     if len(notes) > 1:
         shown = "; ".join(f"{name}: {text}" for name, text in decoding.items())
         notes = [f"decoding differs, so not all that differs is the models' ({shown})"]
-    return [*notes, *(f"{run.name}: {edit}" for run in runs for edit in edits_of(run))]
+    origins = [f"{run.name}: {run.provenance}" for run in runs if run.provenance]
+    lacks = [
+        f"{run.name}: {run.left_out} of {run.left_out + len(run.frame)} samples left out, which not all models have"
+        for run in runs
+        if run.left_out
+    ]
+    return [*origins, *lacks, *notes, *(f"{run.name}: {edit}" for run in runs for edit in edits_of(run))]
 
 
 def edits_of(run: Run) -> list[str]:
@@ -125,6 +148,30 @@ def edits_of(run: Run) -> list[str]:
     edits = [(len(run.invalidated), "sample", "invalidated by a person and left out")]
     edits += [(run.edited, "score", "edited by a person")]
     return [f"{count} {thing}{'s' * (count > 1)} {what}" for count, thing, what in edits if count]
+
+
+def by_judging(runs: Sequence[Run]) -> list[list[Run]]:
+    """The runs in parts, in each of which the runs of a benchmark were `judged_by` one judge.
+
+    The first part has the judge of each benchmark's first run, the next one its second judge, and so on.
+    """
+    parts: list[list[Run]] = []
+    judges: dict[str, list[str]] = {}
+    for run in runs:
+        of_task = judges.setdefault(run.task, [])
+        if run.judged_by not in of_task:
+            of_task.append(run.judged_by)
+        place = of_task.index(run.judged_by)
+        if place == len(parts):
+            parts.append([])
+        parts[place].append(run)
+    return parts
+
+
+def with_judge(name: str, run: Run, runs: Sequence[Run]) -> str:
+    """A name, with the run's judge where runs of its benchmark have several."""
+    judges = {one.judged_by for one in runs if one.task == run.task}
+    return f"{name}, judge: {run.judged_by}" if len(judges) > 1 else name
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -149,7 +196,8 @@ def check_protocol(runs: Sequence[Run]) -> None:
             if value != expected:
                 raise ValueError(
                     f"{run.name} and {name} differ in {key}: {value!r} and {expected!r}; "
-                    "scores are only comparable when it is the same, so report them apart"
+                    "scores are only comparable when it is the same, so report them apart, or what all were asked by "
+                    "`cpt report --shared`"
                 )
 
 

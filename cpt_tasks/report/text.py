@@ -50,10 +50,11 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{what} {count}" for what, count in counts.items()) or "none"
 
 
-def runs_note(runs: Sequence[Run]) -> str:
-    """What must be said of the intervals of a benchmark's runs, and of the runs; "" where nothing must."""
+def runs_notes(runs: Sequence[Run]) -> list[str]:
+    """What must be said of the intervals of a benchmark's runs, and of the runs, a statement each."""
     counts = {run.frame["user_prompt_id"].nunique() for run in runs if len(run.frame)}
-    return "; ".join(filter(None, [*(cluster_note(n) for n in sorted(counts)), *notes_of(runs)]))
+    remarks = [f"{run.name}: {line}" for run in runs for line in run.remarks]
+    return [note for note in (*(cluster_note(n) for n in sorted(counts)), *notes_of(runs), *remarks) if note]
 
 
 def write_command(out: Path) -> None:

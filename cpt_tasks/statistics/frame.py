@@ -40,8 +40,8 @@ from inspect_ai.scorer import SampleScore, Score
 
 from cpt_tasks.samples import NO_LEVEL
 from judges import NO_RESPONSE, Judgment, ScoreRecord, read_judgment
+from judges.counting import words
 from judges.interval import NAN, Estimate
-from judges.measures import words
 from model_calls.visible import answer_of
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
 

@@ -12,8 +12,8 @@ import pandas as pd
 from scipy import stats
 
 from data_gen.responses import CONTROL
+from judges.counting import words
 from judges.interval import MIN_CLUSTERS, NAN, Bounds, Estimate, estimates
-from judges.measures import words
 from rubrics import ScoreLevel
 
 GRAM_WORDS = 4

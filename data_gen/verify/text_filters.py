@@ -10,8 +10,8 @@ from typing import Any
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]  # it ships no types
 
+from judges.counting import words
 from judges.judgment import MIN_RESPONSE_WORDS
-from judges.measures import words
 from model_calls.errors import was_cut_off
 
 MAX_REFUSAL_WORDS = 80

@@ -5,9 +5,14 @@
 #     make full          all data, every test prompt, all benchmarks, the curve over training
 #     make -f recipes/experiments/end_to_end.mk RUN=mine SIZE=demo CONFIG=my.yaml
 #
-# Reports go to results/RUN, logs to logs/RUN, the adapter to outputs/RUN/adapter.
+# Reports go to results/RUN, logs to logs/RUN, the adapter to outputs/RUN/adapter. Another SEED, of training and of the
+# responses, is another run, RUN/seed-SEED.
 RUN ?= demo
 SIZE ?= demo
+SEED ?= 42
+ifneq ($(SEED),42)
+override RUN := $(RUN)/seed-$(SEED)
+endif
 CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
 SETTINGS := $(SIZE) $(CONFIG)
 .DEFAULT_GOAL := all
@@ -62,7 +67,7 @@ $(S)/data.json: COMMAND = cpt twins $($(SIZE)_TWINS) --out $(DATA)
 
 $(eval $(call stage,train,$(ADAPTER),$(CONFIG) $(TRAINING) $(S)/model.json $(S)/data.json))
 $(S)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --train_file $(DATA)/train.jsonl --eval_file $(DATA)/eval.jsonl \
-	--output_dir $(ADAPTER) $($(SIZE)_TRAINING)
+	--output_dir $(ADAPTER) --seed $(SEED) $($(SIZE)_TRAINING)
 
 # $(call benchmark,STAGE,TASK,NAME in logs,FOLDER of the model,flags,needs)
 define benchmark

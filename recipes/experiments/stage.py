@@ -5,7 +5,7 @@
 
 The first runs one command. Its record, {"command", "seconds"}, is written when it has ended well; an interrupted
 `inspect eval` goes on from its fullest log; programs are first looked for beside this Python. The second puts the
-records beside the results as stages.json, with the log of every benchmark and the manifest and losses of `train`.
+records beside the results as stages.json, with the log of every benchmark and the manifest and losses of every `train`.
 """
 
 from __future__ import annotations
@@ -99,11 +99,12 @@ def keep(results: Path, records: Path, *stages: str) -> None:
         command = record["command"].split()
         if command[:2] == ["inspect", "eval"]:
             keep_log(command, results / "logs" / f"{name.removesuffix('/judged')}.eval")
-        if name == "train":
+        if Path(name).name == "train":
             adapter = Path(command[command.index("--output_dir") + 1])
-            (results / "training").mkdir(parents=True, exist_ok=True)
+            kept_training = results / Path(name).parent / "training"
+            kept_training.mkdir(parents=True, exist_ok=True)
             for file in ("run_manifest.json", "log_history.json"):
-                shutil.copy(adapter / file, results / "training" / file)
+                shutil.copy(adapter / file, kept_training / file)
     print("\nwall time: " + ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in kept.items()))
     print(f"report and figures: {results}/")
 

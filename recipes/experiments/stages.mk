@@ -1,4 +1,4 @@
-# Stages of an experiment, with files as targets. Included by end_to_end.mk and ablation.mk; needs RUN, the run's name.
+# Stages of an experiment, with files as targets. Included by end_to_end.mk and ablation.mk; needs RUN, its name, and SEED.
 #
 # A stage NAME has two files in $(S):
 #     NAME.begun    newer than everything the stage reads; when that has changed, what it wrote moves to FOLDER-old
@@ -19,7 +19,8 @@ MODEL := models/smollm2-135m-instruct
 
 # What every command reads beside its data: these rules, and every line of the packages it runs through.
 python_of = $(sort $(shell find $(1) -name '*.py' -o -name '*.yaml' -o -name '*.jsonl'))
-RULES := $(MAKEFILE_LIST) recipes/experiments/stage.py $(S)/settings
+# rounds.mk goes on from a run of end_to_end.mk, which it does not change.
+RULES := $(filter-out %/rounds.mk,$(MAKEFILE_LIST)) recipes/experiments/stage.py $(S)/settings
 BENCHMARK := $(RULES) $(call python_of,cpt_tasks judges rubrics model_calls)
 DATA_CODE := $(RULES) $(call python_of,data_gen judges rubrics model_calls)
 TRAINING := $(RULES) recipes/dpo_lora.py $(sort $(wildcard recipes/training/*.py)) recipes/accelerate/cpu.yaml
@@ -48,5 +49,5 @@ LAUNCH := accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/dp
 # $(call evaluate,TASK,NAME in logs,FOLDER of the model,tokens a response,responses at a time,FOLDER of the log): the
 # command that asks a local model a benchmark, judged by the measured judge; FLAGS and ABOUT are a stage's own.
 evaluate = inspect eval cpt_tasks/$(1) --model hf/$(2) -M model_path=$(3) -M tokenizer_path=$(3) -M dtype=float32 \
-	$(ABOUT) -T judge=measured -T rubrics=measured $(FLAGS) --temperature 0.7 --seed 42 --max-tokens $(4) \
+	$(ABOUT) -T judge=measured -T rubrics=measured $(FLAGS) --temperature 0.7 --seed $(SEED) --max-tokens $(4) \
 	--max-connections $(5) --log-dir $(6)

@@ -73,7 +73,7 @@ def estimate_run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) ->
         config = AutoConfig.from_pretrained(str(model.model_name_or_path), revision=model.model_revision)
     except OSError as error:
         raise RecipeError(f"{name}: no config.json in such a folder or on the hub, expected a model") from error
-    parts = memory_parts(config, model, dpo, sft=script.sft_epochs > 0)
+    parts = memory_parts(config, model, dpo, sft=script.sft_epochs > 0 or bool(script.init_adapter))
     parts["needed on one device"] = sum(parts.values())
     lines = [f"{part:<46}{size / GIB:6.1f} GiB" for part, size in parts.items()]
     return "\n".join([f"{name}, estimated, not measured:", *lines])

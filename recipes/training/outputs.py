@@ -22,7 +22,8 @@ from training.run_files import MANIFEST_NAME, portable, read_json, write_json
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 # What a card shows of the metrics of a stage.
 METRICS = (
-    "train_loss eval_loss eval_rewards/accuracies eval_twins/both_correct eval_twins/sum_margin eval_twins/style_bias"
+    "train_loss eval_loss eval_rewards/accuracies eval_twins/both_correct eval_twins/sum_margin eval_twins/style_bias "
+    "eval_same_level/accuracy"
 ).split()
 LEFT_OUT = [
     *("checkpoint-*/*", "sft/*", "ref/*", "merged/*", "runs/*"),

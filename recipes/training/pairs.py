@@ -3,7 +3,10 @@
 A file (JSONL or Parquet) holds one preference pair a row: chat messages `prompt` = [system, user], `chosen` and
 `rejected` = [assistant], `pair_id` (int or string) shared by the two role-swapped rows of a twin, `user_prompt_id`
 (`prompt_id` in older files), and `rubric, level, rejected_level, score_chosen, score_rejected, teacher` for the record.
+A row of `kind` same_level is no half of a twin: chosen and rejected are for one system prompt, and no row swaps them.
 TRL reads `chat_template_kwargs` too when it is there. First stage of `dpo_lora.py`, before any model is loaded.
+
+A file without `pair_id` holds plain preference pairs, as other projects and the paper (arXiv 2506.11702) release them.
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from datasets import Dataset, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from training import RecipeError
-from training.twins import twin_groups
+from training.twins import KINDS, SAME_LEVEL, twin_groups
 
-NEEDED_COLUMNS = ("prompt", "chosen", "rejected", "pair_id", "user_prompt_id")
+PLAIN_COLUMNS = ("chosen", "rejected")
+NEEDED_COLUMNS = ("prompt", *PLAIN_COLUMNS, "pair_id", "user_prompt_id")
 SCORES = ("score_chosen", "score_rejected")
 OLD_NAMES = {"prompt_id": "user_prompt_id", "system_prompt_id": "wording"}  # columns of files written before 0.2
 
@@ -26,8 +30,8 @@ def load_pairs(path: str, scored: bool = False) -> Dataset:
     """The checked rows of a preference file, in file order; `scored` ones must have both judged scores.
 
     Raises:
-        RecipeError: if the file is missing, empty or unreadable, lacks a column, or holds a row that is no half of a
-            twin.
+        RecipeError: if the file is missing, empty or unreadable, lacks a column, or holds a row that is neither half
+            of a twin nor a same-level pair, unless all are plain preference pairs.
     """
     if not Path(path).is_file():
         raise RecipeError(f"{path}: no such file, expected preference pairs as .jsonl or .parquet")
@@ -40,23 +44,52 @@ def load_pairs(path: str, scored: bool = False) -> Dataset:
         advice = "; a lone surrogate is half a character, take it out" if "surrogate" in str(reason) else ""
         raise RecipeError(f"{path}: not readable as {kind} rows in UTF-8 ({reason}){advice}") from error
     dataset = dataset.rename_columns({old: new for old, new in OLD_NAMES.items() if old in dataset.column_names})
-    missing = {*NEEDED_COLUMNS, *(SCORES if scored else ())} - set(dataset.column_names)
+    plain = "pair_id" not in dataset.column_names
+    needed = {*(PLAIN_COLUMNS if plain else NEEDED_COLUMNS), *(SCORES if scored else ())}
+    missing = needed - set(dataset.column_names)
     if missing:
         raise RecipeError(f"{path}: lacks the columns {sorted(missing)}, got {sorted(dataset.column_names)}")
+    if plain:
+        rows = [as_messages(row) for row in rows]
+        dataset = Dataset.from_list(rows)
     for number, row in enumerate(rows):
         if problem := row_problem(row):
             raise RecipeError(f"{path}: row {number}: {problem}")
+    if plain:
+        return dataset
     for group in twin_groups(dataset["pair_id"]):
         if problem := twin_problem([rows[number] for number in group]):
             raise RecipeError(f"{path}: pair_id {rows[group[0]]['pair_id']!r}: {problem}")
     return dataset
 
 
+def as_messages(row: dict[str, Any]) -> dict[str, Any]:
+    """A plain preference pair in chat messages, with the text of its user turn as `user_prompt_id`.
+
+    Text becomes a user or an assistant turn. Where chosen and rejected are whole conversations, what comes before their
+    last turns is the prompt, if that is the same in both.
+    """
+    prompt = row.get("prompt")
+    prompt = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt or ""}]
+    chosen, rejected = (
+        row[side] if isinstance(row[side], list) else [{"role": "assistant", "content": row[side]}]
+        for side in PLAIN_COLUMNS
+    )
+    if chosen[:-1] and chosen[:-1] == rejected[:-1]:
+        prompt, chosen, rejected = chosen[:-1], chosen[-1:], rejected[-1:]
+    user_prompt = prompt[-1]["content"] if prompt else ""
+    return row | {"prompt": prompt, "chosen": chosen, "rejected": rejected, "user_prompt_id": user_prompt}
+
+
 def row_problem(row: dict[str, Any]) -> str | None:
     """What is wrong with a row."""
     roles = [message["role"] for message in row["prompt"]]
-    if roles != ["system", "user"]:
+    if "pair_id" not in row and (roles[-1:] != ["user"] or not (row["prompt"][-1]["content"] or "").strip()):
+        return f"prompt roles are {roles}, expected them to end in 'user', with a text"
+    if "pair_id" in row and roles != ["system", "user"]:
         return f"prompt roles are {roles}, expected ['system', 'user']"
+    if row.get("kind") not in (None, *KINDS):
+        return f"kind is {row['kind']!r}, expected one of {', '.join(KINDS)}"
     for side in ("chosen", "rejected"):
         if [message["role"] for message in row[side]] != ["assistant"]:
             return f"{side} must be one assistant message"
@@ -67,7 +100,12 @@ def row_problem(row: dict[str, Any]) -> str | None:
 
 
 def twin_problem(rows: list[dict[str, Any]]) -> str | None:
-    """What keeps the rows of one `pair_id` from being a twin: same user prompt, other system prompt, roles swapped."""
+    """What keeps the rows of one `pair_id` from being a twin: same user prompt, other system prompt, roles swapped.
+
+    A same-level pair is one row.
+    """
+    if any(row.get("kind") == SAME_LEVEL for row in rows):
+        return f"has {len(rows)} rows, expected 1 (a same-level pair)" if len(rows) > 1 else None
     if len(rows) != 2:
         return f"has {len(rows)} rows, expected 2 (a twin)"
     first, second = rows
@@ -82,7 +120,8 @@ def twin_problem(rows: list[dict[str, Any]]) -> str | None:
 
 def check_split(train: Dataset, evaluation: Dataset) -> None:
     """Raise RecipeError if a twin or a user prompt is in both files: evaluation would read training data."""
-    for column in ("pair_id", "user_prompt_id"):
+    both = {*train.column_names} & {*evaluation.column_names}
+    for column in (name for name in ("pair_id", "user_prompt_id") if name in both):
         shared = sorted(set(map(str, train[column])) & set(map(str, evaluation[column])))
         if shared:
             raise RecipeError(

@@ -19,6 +19,7 @@ from training.pairs import check_split, load_pairs
 from training.preflight import check_rows, end_of_turn_ids
 from training.run_files import SCHEMA, model_identity, portable, portable_arguments, portable_values, sha256
 from training.settings import MODEL_KEYS, ScriptArguments, settings_key, stage_settings, trains_dpo
+from training.starting_adapter import identify_adapter
 from training.trainer import CPTConfig
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")  # which decide the numbers
@@ -38,22 +39,36 @@ class Plan:
             self.evaluation = load_pairs(script.eval_file, scored=dpo.score_offset != 0) if script.eval_file else None
         if self.evaluation is not None:
             check_split(self.train, self.evaluation)
+        self.pairs = "twins" if "pair_id" in self.train.column_names else "plain preference pairs"
+        if self.pairs != "twins":
+            self.shuffle_plain_pairs()
         self.tokenizer = read_tokenizer(dpo, model)
         settled = settle_template(self.tokenizer, script.repair_chat_template, script.enable_thinking)
         self.repair, self.template_date = settled
         self.identity = model_identity(self.base_model, model.model_revision)
+        folder = script.init_adapter
+        self.init_adapter = identify_adapter(Path(folder), model, self.identity) if folder else None
         self.load_options: dict[str, Any] = {
             "revision": model.model_revision,
             "attn_implementation": model.attn_implementation,
             "dtype": model.dtype,
             **(dpo.model_init_kwargs or {}),
         }
-        dpo.model_init_kwargs = self.load_options
+        # a stage that begins with an adapter gets a loaded model, and TRL warns of options it cannot use
+        dpo.model_init_kwargs = None if folder else self.load_options
         self.sft = make_sft_config(script, dpo) if script.sft_epochs > 0 else None
         if self.sft:
-            dpo.model_init_kwargs = None  # DPO then gets a loaded model, and TRL warns of options it cannot use
+            dpo.model_init_kwargs = None
         stages = {"sft": self.sft, "dpo": dpo if trains_dpo(dpo) else None}
         self.configs = {name: config for name, config in stages.items() if config}  # of the stages that run
+
+    def shuffle_plain_pairs(self) -> None:
+        """Train on rows that have no `pair_id` as plain DPO does."""
+        path = portable(self.script.train_file)
+        if self.dpo.joint_weight:
+            raise RecipeError(f"{path}: has no column pair_id, expected twins: joint_weight needs them")
+        self.dpo.twin_batching = False
+        self.say(f"{path}: no column pair_id, so plain preference pairs: shuffled DPO, no twin metrics")
 
     def say(self, text: str) -> None:
         """Tell the user once, on stderr."""
@@ -124,7 +139,8 @@ def run_preflight(plan: Plan) -> dict[str, Any]:
 def stage_keys(plan: Plan) -> tuple[str, str]:
     """Settings keys of the SFT stage and of the whole run; paths enter as the hash of what they hold."""
     script = plan.script
-    data = {"train": sha256(script.train_file), "cpu_bf16": script.cpu_bf16}
+    start = (plan.init_adapter or {}).get("sha256")
+    data = {"train": sha256(script.train_file), "cpu_bf16": script.cpu_bf16, "init_adapter": start}
     model = plan.identity | {"name": None}
     model |= {name: value for name, value in plan.load_options.items() if name not in ("token", "device_map")}
     model |= {name: getattr(plan.model, name) for name in MODEL_KEYS} | {"chat_template": plan.tokenizer.chat_template}
@@ -141,6 +157,7 @@ def describe(plan: Plan, key: str, precision: dict[str, Any], reports: dict[str,
         "schema": SCHEMA,
         "base_model": plan.identity | {"licence": base_licence(plan.base_model)},
         "data": {kind: {"name": Path(path).name, "sha256": sha256(path)} for kind, path in files.items() if path},
+        "init_adapter": plan.init_adapter,
         "seed": plan.dpo.seed,
         "argv": portable_arguments(sys.argv[1:]),
         "precision": precision,

@@ -21,7 +21,7 @@ from transformers import GenerationConfig
 from training import RecipeError
 from training.chat_templates import inference_ids, leaves_thinking_open
 from training.trainer import CPTConfig, tokenise_dpo_rows
-from training.twins import twin_groups
+from training.twins import twin_groups, twin_index_of
 
 
 def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozenset[int]:
@@ -66,8 +66,9 @@ def check_rows(rows: Dataset, tokenizer: Any, config: CPTConfig, end_ids: frozen
         lengths.append(len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])))
         for sentence in row_problems(row, tokenizer, special, end_ids):
             problems[sentence].append(row["file_row"])
-    for group in twin_groups(tokens["pair_id"]):
-        if len(group) == 1:
+    index = twin_index_of(tokens) if "pair_id" in tokens.column_names else []
+    for group in twin_groups(index):
+        if len(group) == 1 and index[group[0]] >= 0:
             sentence = f"its twin is dropped, with a prompt of max_length={max_length} or more; drop both"
             problems[sentence].append(tokens[group[0]]["file_row"])
     if problems:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import timeit
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import psutil
 import torch
 from trl import ModelConfig
 
@@ -58,25 +60,30 @@ class ScriptArguments:
     sft_epochs: float = option(0.0, "Epochs of SFT on the chosen responses before DPO; 0 = no SFT stage.")
     sft_learning_rate: float = option(1e-4, "Peak learning rate of SFT.")
     sft_batch_size: int = option(8, "Responses per device and SFT step.")
+    init_adapter: str | None = option(None, "Folder of a LoRA adapter to go on from; DPO's reference without SFT.")
     sample_prompts: int = option(0, "Evaluation prompts to answer at each evaluation.")
     sample_tokens: int = option(200, "Longest such answer, in tokens.")
     cpu_bf16: Literal["auto", "on", "off"] = option(
         "off", "bfloat16 autocast on CPU, in place of `bf16`: auto = if a timed product is 1.5 times as fast in it."
     )
+    cpu_threads: str = option("auto", "Threads of a process on CPU: auto = the physical cores, shared by processes.")
     merge: bool = option(False, "Also write base model and adapter merged to <output_dir>/merged.")
     estimate: bool = option(False, "Print the memory it takes, from the model's shape, and stop.")
     dry_run: bool = option(False, "Check data, settings and tokens, print the plan, load no model.")
 
     def __post_init__(self) -> None:
-        """YAML 1.1 reads a bare on or off as a boolean."""
+        """YAML reads a bare on or off as a boolean, and a number of threads as a number."""
         if isinstance(self.cpu_bf16, bool):
             self.cpu_bf16 = "on" if self.cpu_bf16 else "off"
+        self.cpu_threads = str(self.cpu_threads)
 
 
 def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     """Raise RecipeError at a combination of settings that cannot work."""
     if script.cpu_bf16 not in ("auto", "on", "off"):
         raise RecipeError(f"cpu_bf16 is {script.cpu_bf16!r}, expected auto, on or off")
+    if script.cpu_threads != "auto" and not (script.cpu_threads.isdecimal() and int(script.cpu_threads)):
+        raise RecipeError(f"cpu_threads is {script.cpu_threads!r}, expected auto or a number above 0")
     if not model.model_name_or_path:
         raise RecipeError("model_name_or_path is not set, expected a hub name or a folder")
     if not model.use_peft:
@@ -94,6 +101,21 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
 def trains_dpo(dpo: CPTConfig) -> bool:
     """Whether there is a DPO stage: `num_train_epochs: 0` asks for SFT alone."""
     return bool(dpo.num_train_epochs > 0 or dpo.max_steps > 0)
+
+
+def set_threads(dpo: CPTConfig, cpu_threads: str) -> int | None:
+    """Settle how many threads a process on CPU computes with, whatever OMP_NUM_THREADS says; None on other devices.
+
+    `accelerate launch` sets that variable to 1 when it is given no number, and torch reads it.
+    """
+    if dpo.device.type != "cpu":
+        return None
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = min(psutil.cpu_count(logical=False) or usable, usable)
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # on this machine
+    threads = max(1, cores // processes) if cpu_threads == "auto" else int(cpu_threads)
+    torch.set_num_threads(threads)
+    return threads
 
 
 def seconds_of_product(dtype: torch.dtype) -> float:

@@ -26,13 +26,15 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
     if plan.is_main:
         write_state(folder, keys[1], done=False)
     phrases = {}
+    begun = f", from the adapter {plan.init_adapter['name']}" if plan.init_adapter else ""
     if plan.sft:
         run_sft(plan, keys[0])
-        phrases["sft"] = f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs"
+        phrases["sft"] = f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs{begun}"
     trainer = None
     if "dpo" in plan.configs:
         trainer = run_dpo(plan)
-        phrases["dpo"] = f"DPO on twins, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"
+        phrases["dpo"] = f"DPO on {plan.pairs}, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"
+        phrases["dpo"] += "" if plan.sft else begun
     if plan.is_main:
         if trainer is None:
             for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -66,13 +68,11 @@ def run_sft(plan: Plan, key: str) -> None:
         write_state(folder, key, done=False)
     plan.dpo.distributed_state.wait_for_everyone()
     trainer = SFTTrainer(
-        model=plan.base_model,
+        **starting_model(plan, plan.script.init_adapter),
         args=plan.sft,
         train_dataset=sft_rows(plan.train),
         eval_dataset=sft_rows(plan.evaluation) if plan.evaluation and plan.sft.eval_strategy != "no" else None,
         processing_class=plan.tokenizer,
-        peft_config=get_peft_config(plan.model),
-        quantization_config=get_quantization_config(plan.model),
     )
     score_completions_only(trainer.accelerator.unwrap_model(trainer.model))
     train_stage(plan, trainer, "sft")
@@ -81,14 +81,9 @@ def run_sft(plan: Plan, key: str) -> None:
 
 
 def run_dpo(plan: Plan) -> TwinDPOTrainer:
-    """Train the DPO adapter into `output_dir`: from the SFT adapter, then also the reference, or from scratch."""
-    quantization = get_quantization_config(plan.model)
-    start: dict[str, Any] = {"model": plan.base_model, "peft_config": get_peft_config(plan.model)}
-    start |= {"quantization_config": quantization}
-    if plan.sft is not None:
-        start = {"model": load_adapter(plan, plan.output_dir / "sft", quantization)}
+    """Train the DPO adapter into `output_dir`: from the SFT adapter or `init_adapter`, then also the reference."""
     trainer = TwinDPOTrainer(
-        **start,
+        **starting_model(plan, plan.output_dir / "sft" if plan.sft else plan.script.init_adapter),
         args=plan.dpo,
         train_dataset=plan.train,
         eval_dataset=plan.evaluation,
@@ -99,6 +94,18 @@ def run_dpo(plan: Plan) -> TwinDPOTrainer:
         # TRL's frozen copy of the SFT adapter; a checkpoint needs it to resume, a finished adapter does not.
         shutil.rmtree(plan.output_dir / "ref", ignore_errors=True)
     return trainer
+
+
+def starting_model(plan: Plan, adapter: Path | str | None) -> dict[str, Any]:
+    """A trainer's arguments for a model that begins with this adapter, or, for None, with a new one."""
+    quantization = get_quantization_config(plan.model)
+    if adapter is not None:
+        return {"model": load_adapter(plan, Path(adapter), quantization)}
+    return {
+        "model": plan.base_model,
+        "peft_config": get_peft_config(plan.model),
+        "quantization_config": quantization,
+    }
 
 
 def load_adapter(plan: Plan, folder: Path, quantization: Any = None, trainable: bool = True) -> Any:

@@ -21,7 +21,7 @@ import trl.trainer.utils as trl_utils
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.utils import create_model_from_path
 
-from training.twins import TWIN_METRICS, TwinSampler, joint_loss, offset_loss, twin_groups, twin_sums
+from training.twins import TWIN_METRICS, TwinSampler, joint_loss, offset_loss, same_level_sums, twin_index_of, twin_sums
 
 __all__ = ["CPTConfig", "TwinDPOTrainer", "create_model_from_path", "score_completions_only"]
 
@@ -89,6 +89,9 @@ class TwinDPOTrainer(DPOTrainer):
       reads 0 here, while TRL's `rewards/accuracies` reads 0.5.
     - `twins/sum_margin` = mean of m1 + m2: how far the system prompt moves the preference. 0 for such a model.
     - `twins/style_bias` = mean of |m1 - m2| / 2: the preference for one response that no system prompt asked for.
+    - `same_level/accuracy` = share of same-level pairs with m > 0, 0-1; of the twins nothing enters.
+
+    Rows without a `pair_id` are plain preference pairs: they have none of these, and need `twin_batching: false`.
     """
 
     data_collator: Any
@@ -98,17 +101,27 @@ class TwinDPOTrainer(DPOTrainer):
         """Arguments are DPOTrainer's."""
         super().__init__(*args, **kwargs)
         self.data_collator = functools.partial(collate, self.data_collator)
+        self._score_completions_only()
+
+    def _score_completions_only(self) -> None:
         for network in (self.model, self.ref_model):
             if network is not None:
                 score_completions_only(self.accelerator.unwrap_model(network))
 
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        self._score_completions_only()  # DPOTrainer's constructor calls this
+        return super()._precompute_ref_logps(dataset, name, batch_size)
+
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         """Also numbers twins and, with `twin_batching`, puts them side by side: evaluation reads rows as they stand."""
         dataset = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
-        groups = twin_groups(dataset["pair_id"])
-        index = {row: number for number, group in enumerate(groups) for row in group}
-        dataset = dataset.add_column("twin_index", [index[row] for row in range(len(dataset))])
-        return dataset.select([row for group in groups for row in group]) if args.twin_batching else dataset
+        if "pair_id" not in dataset.column_names:
+            return dataset
+        index = twin_index_of(dataset)
+        dataset = dataset.add_column("twin_index", index)
+        # same-level pairs, counted below 0, come last: an odd number of them before a twin would split it
+        order = sorted(range(len(index)), key=lambda row: (index[row] < 0, abs(index[row])))
+        return dataset.select(order) if args.twin_batching else dataset
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -142,7 +155,8 @@ class TwinDPOTrainer(DPOTrainer):
         chosen, rejected = (logps[0] - (logps[1] if reference is None else reference)).chunk(2)
         # from summed log-probabilities, so ld_alpha, f_divergence_type and sigmoid_norm's lengths do not enter
         margins = self.beta * (chosen - rejected)
-        self._log_twins(margins.detach(), twin_index)
+        if twin_index is not None:
+            self._log_twins(margins.detach(), twin_index)
         loss, outputs = result if return_outputs else (result, None)
         if self.args.joint_weight:
             loss = loss + self.args.joint_weight * joint_loss(margins, twin_index)
@@ -155,12 +169,14 @@ class TwinDPOTrainer(DPOTrainer):
     def _log_twins(self, margins: torch.Tensor, twin_index: torch.Tensor) -> None:
         mode = "train" if getattr(self.model, "training", False) else "eval"
         # sums and counts are gathered, so that no rank takes another path
-        *totals, twins = self.accelerator.gather(twin_sums(margins, twin_index)[None]).sum(dim=0).tolist()
-        for name, total in zip(TWIN_METRICS, totals, strict=True):
+        sums = torch.cat([twin_sums(margins, twin_index), same_level_sums(margins, twin_index)])
+        *totals, twins, right, alone = self.accelerator.gather(sums[None]).sum(dim=0).tolist()
+        logged = {f"twins/{name}": (total, twins) for name, total in zip(TWIN_METRICS, totals, strict=True)}
+        for name, (total, count) in (logged | {"same_level/accuracy": (right, alone)}).items():
             # One entry a twin: TRL averages the entries, and batches may hold different numbers. For none, not even an
             # empty list: TRL divides by its length.
-            if twins:
-                self._metrics[mode][f"twins/{name}"].extend([total / twins] * round(twins))
+            if count:
+                self._metrics[mode][name].extend([total / count] * round(count))
 
 
 def score_completions_only(model: Any) -> None:
@@ -171,6 +187,9 @@ def score_completions_only(model: Any) -> None:
     without `fused_lm_head`, on another device, or without any label go TRL's way.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if getattr(base, "scores_completions_only", False):
+        return
+    base.scores_completions_only = True
     fused_forward = base.forward
 
     @functools.wraps(type(base).forward)  # `generate` validates its keyword arguments against the signature

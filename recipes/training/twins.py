@@ -10,6 +10,9 @@ change of log pi(y) that does not depend on the system prompt s leaves m1 + m2 a
 condition was learnt. In shuffled small batches the two halves fall into different steps and each step alone pushes a
 style ("y1 up"), whatever s is. Departure from arXiv 2506.11702, which shuffles; `twin_batching: false` restores that.
 
+A same-level pair is a row with a `pair_id` of its own: one response in the band that the system prompt asks for, one
+out of it. It trains calibration, which twins cannot; such rows are batched in twos and counted apart.
+
 Optional terms, both off by default:
 
 - joint term, `joint_weight` w: + w * mean over twins of -logsigmoid(m1 + m2). IOPO, arXiv 2411.06208, whose groups
@@ -26,9 +29,11 @@ from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as functional
+from datasets import Dataset
 from torch.utils.data import Sampler
 
 TWIN_METRICS = ("both_correct", "sum_margin", "style_bias")
+KINDS = TWIN, SAME_LEVEL = "twin", "same_level"  # column `kind`; twins where it is not there
 
 
 def twin_groups(pair_ids: Sequence[Hashable]) -> list[list[int]]:
@@ -39,16 +44,28 @@ def twin_groups(pair_ids: Sequence[Hashable]) -> list[list[int]]:
     return list(groups.values())
 
 
-class TwinSampler(Sampler[int]):
-    """Rows in a seeded random order of twins, both members adjacent.
+def twin_index_of(rows: Dataset) -> list[int]:
+    """A number per row, the same in both rows of a twin, and below 0 in a same-level pair, of its own."""
+    kinds = rows["kind"] if "kind" in rows.column_names else [TWIN] * len(rows)
+    numbers = {pair_id: number for number, pair_id in enumerate(dict.fromkeys(rows["pair_id"]))}
+    pairs = zip(rows["pair_id"], kinds, strict=True)
+    return [-1 - numbers[pair_id] if kind == SAME_LEVEL else numbers[pair_id] for pair_id, kind in pairs]
 
-    The order depends on seed and epoch only, so it is the same on every rank; accelerate deals out whole batches, which
-    keeps twins together when the batch size is even.
+
+class TwinSampler(Sampler[int]):
+    """Rows in a seeded random order of twins, both members adjacent, and of same-level pairs, two at a time.
+
+    Of an odd number of same-level pairs one comes last, so that it splits no twin. The order depends on seed and epoch
+    only, so it is the same on every rank; accelerate deals out whole batches, which keeps twins together when the batch
+    size is even.
     """
 
-    def __init__(self, pair_ids: Sequence[Hashable], seed: int) -> None:
-        """`pair_ids` of the rows."""
-        self.groups, self.seed, self.epoch = twin_groups(pair_ids), seed, 0
+    def __init__(self, twin_index: Sequence[int], seed: int) -> None:
+        """`twin_index` of the rows, as `twin_index_of` gives it."""
+        numbers = list(twin_index)
+        self.twins = [group for group in twin_groups(numbers) if numbers[group[0]] >= 0]
+        self.alone = [row for row, number in enumerate(numbers) if number < 0]
+        self.seed, self.epoch = seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch; accelerate calls it, also when a run resumes."""
@@ -56,19 +73,22 @@ class TwinSampler(Sampler[int]):
 
     def __len__(self) -> int:
         """Number of rows."""
-        return sum(len(group) for group in self.groups)
+        return sum(len(group) for group in self.twins) + len(self.alone)
 
     def __iter__(self) -> Iterator[int]:
         """Row numbers of one epoch."""
-        groups = list(self.groups)
-        random.Random(f"{self.seed}-{self.epoch}").shuffle(groups)
-        return (row for group in groups for row in group)
+        draw, alone = random.Random(f"{self.seed}-{self.epoch}"), list(self.alone)
+        draw.shuffle(alone)
+        groups = [*self.twins, *([first, second] for first, second in zip(alone[::2], alone[1::2], strict=False))]
+        draw.shuffle(groups)
+        last = alone[len(alone) // 2 * 2 :]
+        return (row for group in [*groups, last] for row in group)
 
 
 def whole_twins(twin_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions in a batch of the first and of the second row of every whole twin, each of shape (n_twins,).
 
-    `twin_index`, of shape (n_pairs,), has the same value in the two rows of a twin.
+    `twin_index`, of shape (n_pairs,), has the same value in the two rows of a twin and of no others.
     """
     first, second = torch.nonzero(torch.triu(twin_index[:, None] == twin_index[None, :], diagonal=1), as_tuple=True)
     return first, second
@@ -84,6 +104,12 @@ def twin_sums(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:
     both_correct = ((m1 > 0) & (m2 > 0)).to(margins.dtype)
     per_twin = (both_correct, m1 + m2, (m1 - m2).abs() / 2, torch.ones_like(m1))
     return torch.stack([values.sum() for values in per_twin])
+
+
+def same_level_sums(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:
+    """Number of the same-level pairs of a batch with a margin above 0, then of all of them, shape (2,)."""
+    alone = (twin_index < 0).to(margins.dtype)
+    return torch.stack([((margins > 0) * alone).sum(), alone.sum()])
 
 
 def joint_loss(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:

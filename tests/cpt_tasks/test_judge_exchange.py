@@ -24,6 +24,7 @@ from cpt_tasks.judge_logs.spend import judged_path
 from cpt_tasks.scorer import rubric_judge
 from judges import Judgment, ScoreRecord, judge_messages
 from judges.judgment import weighted_total
+from judges.measured import MEASURES_VERSION
 from judges.prompts import SCALES, PromptVersion
 from judges.verdict import parse_verdict
 from model_calls import open_store
@@ -164,7 +165,19 @@ def test_a_recorded_student_says_what_it_said_and_nothing_else(tmp_path: Path) -
 def test_the_committed_verdicts_give_the_numbers_that_were_published_with_them() -> None:
     rows = [json.loads(line) for line in (RESULTS / "strong_student/recorded.jsonl").open(encoding="utf-8")]
     summary = strict_json(RESULTS / "strong_student" / "summary.json")
-    student = summary["models"][0]["tasks"]["rubric_adherence"]
+    parts = {}
+    for part in (summary, *summary["apart"]):
+        protocol = part["tasks"]["rubric_adherence"]
+        models = {model["name"]: model["tasks"]["rubric_adherence"] for model in part["models"]}
+        parts[protocol["judge"], protocol["prompt_version"]] = models
+    measured = parts["measured", MEASURES_VERSION]
+    assert {name: entry["n"] for name, entry in measured.items()} == {
+        "claude-family": 36,
+        "smollm2-135m": 36,
+        "smollm2-135m-cpt": 36,
+    }
+    assert round(measured["claude-family"]["metrics"]["macro_accuracy"]["value"], 2) == 0.64
+    student = parts["recorded/claude-family", "2"]["claude-family"]
     assert student["n"] == len({row["sample_id"] for row in rows}) - OF_VERSION_1 == 162
     assert round(student["metrics"]["macro_accuracy"]["value"], 2) == 0.73
     levels = [

@@ -159,6 +159,23 @@ def test_texts_that_were_left_out_are_counted_and_a_cell_has_a_link(open_page: C
     assert page.complaints == []
 
 
+def test_a_second_judge_has_a_leaderboard_of_its_own(open_page: Callable[..., Any]) -> None:
+    page = open_page(page_samples.page_of_two_judges())
+    headings = page.locator("section > h2").all_text_contents()[:4]
+    assert headings[0::2] == ["Leaderboard, judge:  ()", "Leaderboard, judge: m/judge (version 3)"]
+    assert [len(page.locator(f"{board} tbody tr").all()) for board in ("#board", "#board-2")] == [2, 1]
+    assert page.locator("#filter-2").count() == 0  # there is one model
+    assert page.locator("figure.chart").count() == 4
+    page.locator("#board-2 .open").click()
+    page.wait_for_function("() => document.querySelector('#pick-task').value.includes('m/judge')")
+    page.wait_for_function("() => document.querySelector('.response').textContent.includes('judged again')")
+    assert page.locator("#pick-model").input_value() == "alpha"
+    page.locator("#board .open").last.click()
+    page.wait_for_function("() => document.querySelector('#pick-model').value === 'alpha'")
+    page.wait_for_function("() => !document.querySelector('.response').textContent.includes('judged again')")
+    assert page.complaints == []
+
+
 def test_it_follows_the_dark_mode_of_the_system_and_has_a_switch(page: Any) -> None:
     dark, light, paper = (
         "rgb(21, 23, 27)",

@@ -1,5 +1,6 @@
 """The report recomputes everything from logs, and refuses logs that are not comparable."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from click.testing import CliRunner
 from command_runs import succeeds
 from inspect_ai.log import (
     EvalError,
@@ -30,9 +32,9 @@ from cpt_tasks.judge_logs.spend import score_commands
 from cpt_tasks.judge_logs.texts import JudgeSettings
 from cpt_tasks.options import decoding_of
 from cpt_tasks.report.compare import compare, compare_command, text
-from cpt_tasks.report.logs import find_logs, read_run
+from cpt_tasks.report.logs import find_logs, on_shared, read_run
 from cpt_tasks.report.page.samples import samples_of
-from cpt_tasks.report.report import summarise
+from cpt_tasks.report.report import report_command, summarise, write_report
 from cpt_tasks.report.run import check_comparable, tell_apart
 from rubrics import load_rubric
 
@@ -90,6 +92,60 @@ def test_runs_of_other_doses_are_refused(mock_model: Callable[..., Any]) -> None
     ]
     with pytest.raises(ValueError, match="differ in grid"):
         check_comparable(runs)
+
+
+def test_on_request_a_report_has_only_the_samples_that_all_logs_share(
+    log_of: Callable[..., str], tmp_path: Path
+) -> None:
+    paths = [log_of("one", follows, limit_per_cell=1), log_of("two", follows, limit_per_cell=2, wordings=2)]
+    paths.append(log_of("full", follows, limit_per_cell=2, prompting="full_rubric"))
+    done = CliRunner().invoke(report_command, [*paths, "--out", str(tmp_path)])
+    assert "so report them apart, or what all were asked by `cpt report --shared`" in done.output
+    summary, report, _ = reported(tmp_path, "--shared", *paths)
+    one, two, full = (model["tasks"]["rubric_adherence"] for model in summary["models"])
+    counts = [(part["n"], part["left_out"], part["user_prompts"]) for part in (one, two, full)]
+    assert counts == [(3, 0, 1), (3, 9, 1), (3, 3, 1)]  # of 2 user prompts in 2 wordings, or in none
+    assert two["by_level"] == one["by_level"]
+    assert "two: 9 of 12 samples left out, which not all models have\n- full [full_rubric]: 3 of 6 samples" in report
+    with pytest.raises(
+        ValueError, match=r"one: no sample of rubric_adherence is in all logs judged by measured \(vers"
+    ):
+        on_shared([read_run(paths[0]), read_run(log_of("other", rubrics="reverie", limit_per_cell=1))])
+
+
+def test_what_another_judge_judged_stands_in_tables_and_figures_of_its_own(logs: list[str], tmp_path: Path) -> None:
+    base, tuned = map(read_run, logs)
+    other = {"judge": "m/judge", "prompt_version": "3", "judge_protocol": "holistic", "grid": "another"}
+    again = replace(tuned, protocol=tuned.protocol | other)
+    write_report([base, again, tuned], tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    [apart] = summary["apart"]
+    assert [[model["name"] for model in part["models"]] for part in (summary, apart)] == [["base", "tuned"], ["tuned"]]
+    assert [part["tasks"]["rubric_adherence"]["judge"] for part in (summary, apart)] == ["measured", "m/judge"]
+    first, second = (tmp_path / "report.md").read_text().split("## Rubric adherence, judge: ")[1:]
+    assert (first.split("\n")[0], second.split("\n")[0]) == (
+        f"measured (version {base.protocol['prompt_version']})",
+        "m/judge (version 3, headline holistic)",
+    )
+    assert ("| base" in first, "| base" in second) == (True, False)
+    assert "(levels_by_model.png)" in first and "(levels_by_model-2.png)" in second
+    assert (tmp_path / "score_by_level-2.png").exists()
+    assert "tuned" in (tmp_path / "table.csv").read_text().splitlines()[2]
+    with pytest.raises(ValueError, match="tuned and base differ in judge_hash"):  # of one name, with other settings
+        write_report([base, replace(tuned, protocol=tuned.protocol | {"judge_hash": "another"})], tmp_path)
+
+
+def test_where_recorded_replies_come_from_is_said(logs: list[str], tmp_path: Path) -> None:
+    path = copy(logs[0], tmp_path)
+    log = read_eval_log(path)
+    log.eval.metadata = {"provenance": "recorded - no API run"}
+    write_eval_log(log, path)
+    summary, report, printed = reported(tmp_path / "out", path, logs[1])
+    for shown in (report, printed):
+        assert "base: recorded - no API run" in shown
+    assert summary["models"][0]["tasks"]["rubric_adherence"]["details"]["provenance"] == "recorded - no API run"
+    # under the name, under the table, and with the command
+    assert (tmp_path / "out" / "report.html").read_text().count("recorded - no API run") == 3
 
 
 def test_every_key_of_the_protocol_is_compared(logs: list[str]) -> None:

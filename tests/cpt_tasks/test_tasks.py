@@ -23,6 +23,7 @@ from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.judge_robustness.task import judge_robustness
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, adherence_grid, rubric_adherence
+from cpt_tasks.options import OptionError
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.samples import adherence_samples
 from cpt_tasks.scorer import rubric_judge
@@ -192,6 +193,7 @@ def test_ids_are_what_they_were_when_logs_were_first_written(log: str, task: Cal
         ({"preset": "core"}, 432, 18),
         ({"preset": "full"}, 3888, 18),
         ({"preset": "paper"}, 288, 4),
+        ({"preset": "measured"}, 864, 12),
         # what is given wins over the preset
         ({"preset": "full", "rubrics": "reverie", "levels": "low", "limit_per_cell": 2}, 2 * 3, 1),
         ({"preset": "full", "rubrics": "reverie", "levels": "low", "wordings": 1}, 24, 1),
@@ -202,6 +204,15 @@ def test_presets(parameters: dict[str, Any], n: int, n_rubrics: int) -> None:
     assert len(samples) == len({sample.id for sample in samples}) == n
     assert len({(sample.metadata or {})["rubric"] for sample in samples}) == n_rubrics
     assert [PRESETS[name].protocol for name in ("core", "full", "paper")] == ["criteria", "criteria", "holistic"]
+
+
+def test_the_measured_preset_brings_its_judge_and_needs_no_key(
+    mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    log = evaluated(rubric_adherence(preset="measured", limit_per_cell=1), mock_model(ignores))
+    judges = [score.metadata["judge"] for sample in log.samples or [] for score in (sample.scores or {}).values()]
+    assert judges == ["measured"] * 36
 
 
 @pytest.mark.parametrize(
@@ -295,7 +306,7 @@ def test_the_old_name_of_a_parameter_is_still_understood(caplog: pytest.LogCaptu
 )
 def test_a_wrong_parameter_is_named(task: Callable[..., Task], parameters: dict[str, Any], message: str) -> None:
     judge = {} if task is judge_robustness else {"judge": "measured", "rubrics": "measured"}
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(OptionError, match=re.escape(message)):
         task(**(judge | parameters))
 
 
@@ -312,7 +323,8 @@ def test_the_task_is_found_by_name_and_by_path(mock_model: Callable[..., Any], t
         evaluated("cpt_tasks/rubric_adherence", mock_model(ignores), task_args={"levels": "nowhere"})
     path = "cpt_tasks/benchmarks/rubric_adherence/task.py"
     options = ["--model", "mockllm/model", "-T", "levels=nowhere", "--log-dir", str(tmp_path)]
-    assert message in inspect_command("eval", path, *options, cwd=ROOT)
+    output = inspect_command("eval", path, *options, cwd=ROOT)
+    assert message in output and "Traceback" not in output
 
 
 def test_paths_are_those_of_the_folder_of_the_command_where_task_and_scorer_are_files(

@@ -123,12 +123,14 @@ def test_any_row_comes_back_as_it_was_with_a_mark_for_half_a_character(
 # the seed
 
 
-def test_the_seed_is_written_back_byte_for_byte_and_each_response_is_in_its_band(tmp_path: Path) -> None:
-    rubrics, problems = {rubric.id: rubric for rubric in load_rubrics("measured")}, Problems()
-    seed = [good for _, good in iter_responses([SEED_FILE], rubrics, problems)]
-    assert (len(seed), problems.counts.total()) == (4 * 24 * 3, 0)
+@pytest.mark.parametrize("path", sorted(SEED_FILE.parent.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_the_seed_is_written_back_byte_for_byte_and_each_response_is_in_its_band(path: Path, tmp_path: Path) -> None:
+    rubrics, problems = {rubric.id: rubric for rubric in load_rubrics("measured,measured_more")}, Problems()
+    seed = [good for _, good in iter_responses([path], rubrics, problems)]
+    assert problems.counts.total() == 0
+    assert path != SEED_FILE or len(seed) == 4 * 24 * 3
     write_jsonl(tmp_path / "copy.jsonl", seed)
-    assert (tmp_path / "copy.jsonl").read_bytes() == SEED_FILE.read_bytes()
+    assert (tmp_path / "copy.jsonl").read_bytes() == path.read_bytes()
     for response in seed:
         score = measure(rubrics[response.rubric], response.response).score
         assert ScoreLevel.of(score) is response.level

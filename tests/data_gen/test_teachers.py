@@ -23,7 +23,7 @@ from data_gen.teachers.command import teachers_command
 from data_gen.teachers.numbers import LEVELS, measure_responses, numbers, shared_grams, statistics
 from data_gen.teachers.rows import COLUMNS, read_rows
 from data_gen.verify.command import verify_command
-from judges.measures import words
+from judges.counting import words
 from rubrics import ScoreLevel, load_rubric
 from rubrics.files import read_jsonl, write_jsonl
 

@@ -1,6 +1,7 @@
 """A small report with every chart and hostile texts, for the tests of the report's page."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cpt_tasks.report.figures import page_spec
-from cpt_tasks.report.page import SectionView, build_page
+from cpt_tasks.report.page import Part, SectionView, build_page
 from cpt_tasks.report.report import SECTIONS, of_task
 from cpt_tasks.report.run import Judging, Run
 
@@ -60,7 +61,26 @@ def runs() -> list[Run]:
 def page(*tasks: str, **options: Any) -> str:
     """The page of some benchmarks, by default of all."""
     content = summary(*tasks)
-    return build_page(content, [part for part in runs() if part.task in content["tasks"]], sections(content), **options)
+    own_runs = [run for run in runs() if run.task in content["tasks"]]
+    return build_page([Part(content, own_runs, sections(content))], **options)
+
+
+def page_of_two_judges() -> str:
+    """A page of two models, one of which a second judge judged too, at scores of 100 less."""
+    alpha, beta = adherence("alpha"), adherence("beta")
+    turned = alpha.frame.assign(score=100 - alpha.frame["score"], response="judged again")
+    again = replace(alpha, frame=turned, protocol={"judge": "m/judge", "prompt_version": "3"})
+    content = summary("rubric_adherence")
+    parts = []
+    for number, own_runs in enumerate([[alpha, beta], [again]]):
+        names = [run.name for run in own_runs]
+        own = content | {"models": [model for model in content["models"] if model["name"] in names]}
+        views = [
+            replace(view, charts={f"{name}-{number}": spec for name, spec in view.charts.items()})
+            for view in sections(own)
+        ]
+        parts.append(Part(own, own_runs, views))
+    return build_page(parts)
 
 
 def summary(*tasks: str) -> dict[str, Any]:
@@ -86,5 +106,5 @@ def sections(content: dict[str, Any]) -> list[SectionView]:
         charts = SECTIONS[task].charts(models, list(map(adherence, models)))
         specs = {name: page_spec(chart) for name, chart in charts.items()}
         tables = {"By level": pd.DataFrame({"model": ["a", "b"], "level": [HOSTILE, "low"], "n": ["9", "10"]})}
-        views.append(SectionView(task, task, "What `it` is.", "8 user prompts: few", specs, tables))
+        views.append(SectionView(task, task, "What `it` is.", ["8 user prompts: few"], specs, tables))
     return views

@@ -32,6 +32,7 @@ SETTINGS: dict[str, Any] = {
     "per_device_train_batch_size": 4,
     "per_device_eval_batch_size": 4,
     "use_cpu": True,
+    "cpu_threads": 1,
     "activation_checkpointing": False,
     "eval_strategy": "steps",
     "eval_steps": 3,

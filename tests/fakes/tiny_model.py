@@ -54,6 +54,12 @@ def make_twin(number: int, pair_id: int | str | None = None) -> list[dict[str, A
     return rows
 
 
+def make_same_level_row(number: int) -> dict[str, Any]:
+    """Half of twin `number` as a same-level pair: its rejected response was written for the same level."""
+    row = make_twin(number, pair_id=1000 + number)[number % 2]
+    return row | {"rejected_level": row["level"], "kind": "same_level"}
+
+
 def make_rows(count: int, start: int = 0) -> list[dict[str, Any]]:
     """`count` twins, two rows each, adjacent."""
     return [row for number in range(start, start + count) for row in make_twin(number)]

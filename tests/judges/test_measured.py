@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from judges import measure
-from judges.measures import MEASURES, english_words, normalised, words
+from judges.counting import english_words, normalised, words
+from judges.measures import MEASURES
 from rubrics import Rubric, load_rubric, load_rubrics
 
-RUBRICS = load_rubrics("measured")
+RUBRICS = load_rubrics("measured,measured_more")
 
 PROSE = "The old harbour slept. Gulls, loud and hungry, circled above it; nobody looked up! Why?"
 # words: 4 + 9 + ... counted by hand below: The old harbour slept (4) Gulls loud and hungry circled above it nobody

@@ -22,10 +22,11 @@ from huggingface_hub.utils import filter_repo_objects
 from peft import PeftModel
 from recipe_runs import SETTINGS, go, make_workspace, read_json
 from safetensors.torch import load_file
-from tiny_model import make_rows, make_tokenizer
+from tiny_model import make_rows, make_tokenizer, write_rows
 from training import RecipeError
 from training.outputs import base_licence
 from training.run_files import last_checkpoint, portable_arguments, portable_values, sha256
+from training.trainer import TwinDPOTrainer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cpt_tasks.check_adapter import check_adapter
@@ -92,6 +93,7 @@ def test_manifest_and_card_say_what_made_the_adapter(here: Path) -> None:
     assert {kind: report["rows"] for kind, report in manifest["preflight"].items()} == {"train": 12, "eval": 4}
     assert manifest["precision"] == {"autocast": "none", "cpu_bf16_speedup": None}
     assert manifest["settings"]["dpo"]["bf16"] is False
+    assert (manifest["cpu_threads"], manifest["init_adapter"]) == (1, None)
     assert manifest["chat_template_repair"] is None
     assert manifest["base_model"]["weight_sha256"]["model.safetensors"] == sha256(Path("tiny/model.safetensors"))
     assert manifest["data"]["train"]["sha256"] == sha256(Path("train.jsonl"))
@@ -231,6 +233,68 @@ def test_killed_run_goes_on_to_the_same_adapter(here: Path, capsys: pytest.Captu
     go(**options, output_dir="whole")
     killed, whole = (load_file(f"{name}/adapter_model.safetensors") for name in ("killed", "whole"))
     assert all(torch.equal(killed[name], whole[name]) for name in whole)
+
+
+def test_a_run_goes_on_from_an_adapter_and_that_is_the_reference_of_dpo(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"init_adapter": "out", "eval_strategy": "no", "save_steps": 1}
+    go(**options, output_dir="round", sft_epochs=0)
+    assert logged("round", "dpo", "loss")[0] == pytest.approx(0.6931, abs=1e-4)  # ln 2: the start is the reference
+    start, reference = (load_file(f"{name}/adapter_model.safetensors") for name in ("out", "round/checkpoint-1/ref"))
+    assert all(torch.equal(start[name], reference[name]) for name in start)
+    assert read_json("round/run_manifest.json")["init_adapter"] == {
+        "name": "out",
+        "sha256": sha256("out/adapter_model.safetensors"),
+    }
+    assert "- DPO on twins, 1 epochs, beta 0.1, from the adapter out\n" in Path("round/README.md").read_text()
+    # SFT goes on from it, too
+    go(**options, output_dir="tuned", num_train_epochs=0)
+    assert logged("tuned", "sft", "loss")[0] < logged("out", "sft", "loss")[-1]
+    # as a kill leaves it: the last checkpoint is not whole
+    shutil.copytree("round", "again")
+    for name in ("again/run_state.json", "again/checkpoint-3/trainer_state.json", "again/adapter_model.safetensors"):
+        Path(name).unlink()
+    go(**options, output_dir="again", sft_epochs=0)
+    assert "DPO stage goes on from again/checkpoint-2" in capsys.readouterr().err
+    again, whole = (load_file(f"{name}/adapter_model.safetensors") for name in ("again", "round"))
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+def test_reference_computed_once_gives_the_same_losses_and_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[int] = []
+    compute = TwinDPOTrainer.compute_ref_log_probs
+    spy = lambda self, *rest: (computed.append(len(rest)), compute(self, *rest))[1]  # noqa: E731
+    monkeypatch.setattr(TwinDPOTrainer, "compute_ref_log_probs", spy)
+    options = {"init_adapter": "out", "sft_epochs": 0, "num_train_epochs": 3, "precompute_ref_log_probs": True}
+    go(**options, output_dir="once")
+    assert len(computed) == 4  # twelve rows in batches of four, and the four of the evaluation; not three times
+    go(**options | {"precompute_ref_log_probs": False}, output_dir="every")
+    for name in ("loss", "eval_loss", "twins/sum_margin"):
+        assert logged("once", "dpo", name) == pytest.approx(logged("every", "dpo", name), abs=1e-5)
+    assert logged("once", "dpo", "loss")[0] == pytest.approx(0.6931, abs=1e-4)  # of the adapter, not of the base
+    for path in ("once/run_state.json", *Path("once").glob("checkpoint-9/trainer_state.json")):
+        Path(path).unlink()
+    computed.clear()
+    go(**options, output_dir="once")
+    assert not computed
+
+
+def test_plain_preference_pairs_train_as_shuffled_dpo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in make_rows(6)]
+    write_rows(Path("plain.jsonl"), rows)
+    options = {"train_file": "plain.jsonl", "eval_file": None, "eval_strategy": "no", "sft_epochs": 0}
+    go(**options, output_dir="plain")
+    assert "plain.jsonl: no column pair_id, so plain preference pairs: shuffled DPO, no" in capsys.readouterr().err
+    manifest = read_json("plain/run_manifest.json")
+    assert manifest["settings"]["dpo"]["twin_batching"] is False
+    assert not [name for name in read_json("plain/log_history.json")["dpo"][0] if "twins/" in name]
+    assert "- DPO on plain preference pairs, 1 epochs, beta 0.1\n" in Path("plain/README.md").read_text()
+    # the same rows as twins, shuffled, give the same losses
+    go(**options | {"train_file": "train.jsonl"}, output_dir="shuffled", twin_batching=False)
+    assert logged("plain", "dpo", "loss") == logged("shuffled", "dpo", "loss")
+    with pytest.raises(RecipeError, match="plain.jsonl: has no column pair_id, expected twins: joint_weight needs"):
+        go(**options, output_dir="refused", joint_weight=0.5)
 
 
 def test_two_processes_train_the_same_losses_as_one(here: Path) -> None:

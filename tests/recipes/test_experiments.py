@@ -28,7 +28,7 @@ from trl import DPOConfig, ModelConfig, TrlParser
 from trl import ScriptArguments as TrlArguments
 
 ROOT = Path(__file__).parents[2]
-END_TO_END, ABLATION = "recipes/experiments/end_to_end.mk", "recipes/experiments/ablation.mk"
+END_TO_END, ABLATION, ROUNDS = (f"recipes/experiments/{name}.mk" for name in ("end_to_end", "ablation", "rounds"))
 
 # Notes the stage, makes its folder and its record; fails at the stage that the file `fail` names.
 STAND_IN = """#!/bin/bash
@@ -59,13 +59,14 @@ class Tree:
         for path in self.folder.rglob("*"):
             os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns - 60 * 10**9))
 
-    def make(self, size: str = "smoke") -> list[str]:
+    def make(self, size: str = "smoke", rules: str = END_TO_END, **variables: str) -> list[str]:
         """Stages that ran, without the reports, which always do."""
         (self.folder / "ran").unlink(missing_ok=True)
-        words = ["make", "-f", END_TO_END, "RUN=r", f"SIZE={size}", "PYTHON=./python"]
+        given = [f"{name}={value}" for name, value in variables.items()]
+        words = ["make", "-f", rules, "RUN=r", f"SIZE={size}", "PYTHON=./python", *given]
         self.done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
         self.settle()
-        return [name for name in (self.folder / "ran").read_text().split() if name != "report"]
+        return [name for name in (self.folder / "ran").read_text().split() if not name.endswith("report")]
 
     def edit(self, path: str) -> None:
         with (self.folder / path).open("a") as file:
@@ -112,6 +113,38 @@ def test_a_stage_that_fails_goes_on_in_its_folder(tmp_path: Path) -> None:
     (tree.folder / "fail").unlink()
     assert tree.make() == ["train", "cpt"]
     assert (tree.folder / "outputs/r/adapter/by").read_text() == "train\ntrain\n"
+
+
+def of_round(number: int) -> list[str]:
+    return [*(f"round-{number}/{name}" for name in ("responses", "scores", "pairs", "train")), f"rounds/{number}"]
+
+
+def test_rounds_go_on_from_one_another_and_more_can_follow(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    (tree.folder / "fail").write_text("round-1/train")
+    begun = tree.make(rules=ROUNDS, ROUNDS="1")
+    assert begun == ["model", "data", "train", "rounds/0", *of_round(1)[:4]]
+    (tree.folder / "fail").unlink()
+    assert tree.make(rules=ROUNDS, ROUNDS="1") == of_round(1)[3:]
+    assert tree.make(rules=ROUNDS, ROUNDS="2") == of_round(2)
+    assert tree.make(rules=ROUNDS, ROUNDS="2") == []
+    tree.edit(ROUNDS)
+    assert tree.make() == ["base", "full_rubric", "cpt"]  # the start is not made anew
+    assert tree.make(rules=ROUNDS, ROUNDS="1") == of_round(1)
+
+
+def test_another_seed_is_another_run_and_an_adapter_of_ones_own_is_not_trained(tmp_path: Path) -> None:
+    seeded = commands(ROUNDS, "RUN=r", "SEED=7", "ROUNDS=2")
+    for name in ("train", "rounds/1", "round-2/train"):
+        assert seeded[name][seeded[name].index("--seed") + 1] == "7"
+    assert flags(seeded["round-1/train"])["init_adapter"] == ["outputs/r/seed-7/adapter"]
+    assert flags(seeded["round-2/train"])["init_adapter"] == flags(seeded["round-1/train"])["output_dir"]
+    words = seeded["round-2/train"]
+    TrlParser([ScriptArguments, CPTConfig, ModelConfig]).parse_args_and_config(words[words.index("--config") :])
+    drawn = [seeded[f"round-{number}/responses"] for number in (1, 2)]
+    assert [words[words.index("--seed") + 1] for words in drawn] == ["71", "72"]
+    (tmp_path / "adapter_model.safetensors").touch()
+    assert not {"train", "data"} & commands(ROUNDS, "RUN=r", f"START={tmp_path}").keys()
 
 
 def commands(*words: str) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_model import make_rows, write_rows
+from tiny_model import make_rows, make_same_level_row, message, write_rows
 from training import RecipeError
 from training.pairs import check_split, load_pairs, sft_rows
 
@@ -36,6 +36,8 @@ def say(text: str) -> list[dict[str, str]]:
         (lambda rows: rows[2].update(chosen=[]), "row 2: chosen must be one assistant message"),
         (lambda rows: rows[1].update(score_rejected=None), "row 1: score_rejected is null"),
         (lambda rows: rows[2].update(chat_template_kwargs={"a": 1}), "row 0: chat_template_kwargs is null"),
+        (lambda rows: rows[0].update(kind="triplet"), "row 0: kind is 'triplet', expected one of twin, same_level"),
+        (lambda rows: rows[1].update(kind="same_level"), "pair_id 0: has 2 rows, expected 1 (a same-level pair)"),
         (lambda rows: rows[2]["prompt"].pop(0), "row 2: prompt roles are ['user'], expected ['system', 'user']"),
     ],
 )
@@ -76,6 +78,48 @@ def test_parquet_and_older_names_of_columns_read_like_jsonl(tmp_path: Path) -> N
     old = [{older.get(name, name): value for name, value in row.items()} for row in given]
     assert load_pairs(write_rows(tmp_path / "old.jsonl", old)).to_list() == given
     assert sft_rows(rows).to_list() == [{"prompt": row["prompt"], "completion": row["chosen"]} for row in given]
+
+
+def test_same_level_pairs_stand_beside_twins(tmp_path: Path) -> None:
+    alone = [make_same_level_row(number) for number in (5, 6)]
+    rows = load_pairs(write_rows(tmp_path / "rows.jsonl", [alone[0], *make_rows(2), alone[1]]))
+    assert [row["kind"] for row in rows] == ["same_level", None, None, None, None, "same_level"]
+    assert len(sft_rows(rows)) == 6
+
+
+USER, GOOD, BAD = message("user", "Write."), message("assistant", "Good."), message("assistant", "Bad.")
+PLAIN = {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD], "user_prompt_id": "Write."}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Write.", "chosen": "Good.", "rejected": "Bad."},
+        {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD]},
+        {"chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {"prompt": "Write.", "chosen": [USER, GOOD], "rejected": [USER, BAD], "source": "x"},
+    ],
+    ids=["text", "messages", "conversations", "conversations beside their prompt"],
+)
+def test_plain_pairs_are_read_in_every_shape(tmp_path: Path, row: dict[str, Any]) -> None:
+    [read] = load_pairs(write_rows(tmp_path / "rows.jsonl", [row])).to_list()
+    assert read == {**row, **PLAIN}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "Write.", "chosen": "Good."}, "lacks the columns ['rejected']"),
+        ({"prompt": "Write.", "chosen": "Good.", "rejected": None}, "row 0: rejected is empty"),
+        ({"prompt": None, "chosen": "Good.", "rejected": "Bad."}, "row 0: prompt roles are ['user'], expected them to"),
+        ({"prompt": [GOOD], "chosen": "Good.", "rejected": "Bad."}, "row 0: prompt roles are ['assistant'], expected"),
+        ({"chosen": [USER, GOOD], "rejected": [GOOD, BAD]}, "row 0: prompt roles are ['user'], expected them to end"),
+    ],
+)
+def test_bad_plain_pairs_are_refused(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    path = write_rows(tmp_path / "rows.jsonl", [row])
+    with pytest.raises(RecipeError, match=re.escape(f"{path}: {message}")):
+        load_pairs(path)
 
 
 def test_user_prompt_in_both_files_is_refused(tmp_path: Path) -> None:

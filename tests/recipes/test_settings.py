@@ -10,18 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from dpo_lora import main
+from peft import LoraConfig, get_peft_model
 from recipe_runs import SETTINGS, make_workspace, parse
 from safetensors.torch import load_file, save_file
 from tiny_model import CHATML, make_rows, make_tokenizer, write_rows
 from training import RecipeError
 from training.estimate import GIB, memory_parts
 from training.plan import Plan, stage_keys
-from training.run_files import last_checkpoint
-from training.settings import BEST_KEYS, MODEL_KEYS, STAGE_KEYS, ScriptArguments, set_precision, stage_settings
+from training.run_files import last_checkpoint, write_json
+from training.settings import (
+    BEST_KEYS,
+    MODEL_KEYS,
+    STAGE_KEYS,
+    ScriptArguments,
+    set_precision,
+    set_threads,
+    stage_settings,
+)
 from training.trainer import CPTConfig
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 from trl import ModelConfig, TrlParser
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -38,6 +48,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = {name: weight * 2 for name, weight in load_file(folder / "tiny/model.safetensors").items()}
     save_file(weights, folder / "other/model.safetensors", {"format": "pt"})
     write_rows(folder / "other.jsonl", make_rows(5))
+    lora = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(folder / "tiny"), lora)
+    for name in ("adapter", "hashed"):
+        adapted.save_pretrained(folder / name)
+    write_json(folder / "hashed/run_manifest.json", {"base_model": {"name": "tiny", "weight_sha256": {"a": "0"}}})
     return folder
 
 
@@ -58,6 +73,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"model_name_or_path": "tiny-drops"}, "preflight: row 0: the chat template drops the system"),
         ({"merge": True, "load_in_4bit": True}, "merge is true with a quantised base model"),
         ({"cpu_bf16": "yes"}, "cpu_bf16 is 'yes', expected auto, on or off"),
+        ({"cpu_threads": 0}, "cpu_threads is '0', expected auto or a number above 0"),
+        ({"init_adapter": "tiny"}, "init_adapter tiny: holds no LoRA adapter, expected adapter_config.json"),
+        ({"init_adapter": "adapter", "lora_r": 8}, "init_adapter adapter: r is 4, expected 8 as in the settings"),
+        ({"init_adapter": "adapter", "lora_target_modules": ["q_proj"]}, "target_modules is ['q_proj', 'v_proj'],"),
+        ({"init_adapter": "adapter", "model_name_or_path": "other"}, "adapter: trained on tiny, expected on other"),
+        ({"init_adapter": "hashed"}, "init_adapter hashed: trained on tiny, expected on tiny"),
         ({"lora_rank": 4}, "lora_rank"),
     ],
 )
@@ -76,11 +97,13 @@ def test_what_cannot_work_is_one_sentence_before_anything_is_written(
 CHANGES_THE_RUN: dict[str, Any] = {
     **{"beta": 0.2, "seed": 1, "lora_r": 8, "learning_rate": 2e-2, "sft_learning_rate": 2e-2, "sft_epochs": 2},
     **{"max_length": 200, "joint_weight": 0.5, "twin_batching": False, "train_file": "other.jsonl"},
+    "init_adapter": "adapter",
     **{"eval_file": None, "eval_strategy": "no", "weight_decay": 0.1, "model_name_or_path": "other"},
 }
 SAYS_MORE: dict[str, Any] = {
     **{"sample_prompts": 4, "sample_tokens": 9, "save_steps": 3, "logging_steps": 5, "report_to": "tensorboard"},
     **{"merge": True, "output_dir": "elsewhere", "eval_steps": 1, "run_name": "x", "joint_weight": 0.0},
+    "cpu_threads": 2,
     **{"per_device_eval_batch_size": 2, "hub_model_id": "me/x", "dataloader_num_workers": 1, "save_total_limit": 1},
 }
 
@@ -128,6 +151,21 @@ def test_cpu_precision_is_timed_only_when_asked_and_yaml_booleans_are_read(
     speedup = chosen["cpu_bf16_speedup"]
     assert (speedup is None) == (written != "auto")
     assert chosen["autocast"] == (autocast or ("bf16" if speedup >= 1.5 else "none"))
+
+
+@pytest.mark.parametrize(("asked", "processes", "threads"), [("auto", 1, 6), ("auto", 4, 1), ("3", 2, 3)])
+def test_threads_are_the_physical_cores_whatever_the_launcher_set(
+    here: Path, asked: str, processes: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("psutil.cpu_count", lambda logical: 12 if logical else 6)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(12), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    before = torch.get_num_threads()
+    try:
+        assert set_threads(parse()[1], asked) == torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def parts(

@@ -14,10 +14,10 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig
-from tiny_model import make_rows, make_twin, save_tiny_model
+from tiny_model import make_rows, make_same_level_row, make_twin, save_tiny_model
 from training import trainer as trainer_module
 from training.trainer import EXTRA_COLUMNS, CPTConfig, TwinDPOTrainer
-from training.twins import TwinSampler, joint_loss, offset_loss, twin_sums
+from training.twins import TwinSampler, joint_loss, offset_loss, same_level_sums, twin_sums
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
 
@@ -56,6 +56,27 @@ def test_losses_equal_dpo_trainer_and_twin_batching_changes_the_order_alone(tiny
     assert ours.evaluate()["eval_loss"] == plain.evaluate()["eval_loss"]
 
 
+def test_same_level_pairs_break_up_no_twin_and_are_counted_apart(tiny: str, tmp_path: Path) -> None:
+    alone = [make_same_level_row(number) for number in (20, 21, 22)]
+    twins = [row | {"kind": "twin"} for row in make_rows(4)]
+    rows = [*alone[:1], *twins[:3], *alone[1:], *twins[3:]]
+    options = {"evaluation": rows, "per_device_eval_batch_size": 4}
+    trainer = make_trainer(TwinDPOTrainer, tiny, tmp_path, rows, **options)
+    for loader in (trainer.get_train_dataloader(), trainer.get_eval_dataloader()):
+        indices = [batch["twin_index"].tolist() for batch in loader]
+        assert sorted(index for batch in indices for index in batch) == [-5, -4, -1, 1, 1, 2, 2, 5, 5, 6, 6]
+        assert all(batch.count(index) == 2 for batch in indices for index in batch if index >= 0)
+    trainer.train()
+    logged = trainer.evaluate()
+    trainer.model.eval()
+    assert logged["eval_same_level/accuracy"] == sum(margin_of(trainer, row) > 0 for row in alone) / 3
+    margins = [margin_of(trainer, row) for row in twins]
+    assert logged["eval_twins/sum_margin"] == pytest.approx(sum(margins) / 4, abs=1e-4)
+    # margins above 0 of 9, -1 and 0 are one of three; the twin does not count
+    worked = same_level_sums(torch.tensor([9.0, 2.0, -1.0, 2.0, 0.0]), torch.tensor([-1, 3, -5, 3, -9]))
+    assert worked.tolist() == [1, 3]
+
+
 @pytest.mark.parametrize("numbered", [True, False], ids=["int pair ids", "string pair ids"])
 def test_every_batch_holds_whole_twins(tiny: str, tmp_path: Path, numbered: bool) -> None:
     twins = [make_twin(number, pair_id=number if numbered else f"pair-{number}") for number in range(6)]
@@ -76,15 +97,18 @@ def test_order_depends_on_seed_and_epoch_only() -> None:
     assert len({tuple(order) for order in orders.values()}) == 3
 
 
-@given(st.integers(0, 15), st.randoms(use_true_random=False), st.integers(0, 5), st.integers(0, 5))
-def test_sampler_yields_every_row_once_and_twins_at_even_positions(n: int, draw: Random, seed: int, epoch: int) -> None:
-    ids = [number // 2 for number in range(2 * n)]
+@given(st.integers(0, 15), st.integers(0, 9), st.randoms(use_true_random=False), st.integers(0, 5), st.integers(0, 5))
+def test_sampler_yields_every_row_once_and_twins_at_even_positions(
+    n: int, alone: int, draw: Random, seed: int, epoch: int
+) -> None:
+    ids = [*(number // 2 for number in range(2 * n)), *(-1 - number for number in range(alone))]
     draw.shuffle(ids)
     sampler = TwinSampler(ids, seed)
     sampler.set_epoch(epoch)
     order = list(sampler)
-    assert sorted(order) == list(range(len(sampler))) == list(range(2 * n))
-    assert [ids[row] for row in order[::2]] == [ids[row] for row in order[1::2]]
+    assert sorted(order) == list(range(len(sampler))) == list(range(2 * n + alone))
+    for first, second in zip(order[::2], order[1::2], strict=False):
+        assert ids[first] == ids[second] or (ids[first] < 0 and ids[second] < 0)
 
 
 @pytest.mark.parametrize(

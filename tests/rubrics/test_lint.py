@@ -137,7 +137,7 @@ def test_exit_status_1_on_errors_which_come_first_and_with_strict_on_warnings(tm
         (b"\xff\xfe\xfa", "bad.yaml: in UTF-16, expected UTF-8; convert it with `iconv"),
         (b"id: bad\ntitle: '[INST]'", "bad.yaml: line 2: got the control token '[INST]', expected plain text"),
         (b"colour: red\ntitle: ''", "title: String should have at least 1 character, got ''; family: Field required"),
-        (None, "bad.yaml' not found, expected one of ['broadcast'"),
+        (None, "bad.yaml' not found, expected one of ['antithesis'"),
     ],
 )
 def test_a_file_that_is_no_rubric_is_an_error_and_the_others_are_still_checked(

@@ -21,6 +21,8 @@ from rubrics import (
 )
 from rubrics.load import FAMILY_PROMPTS
 
+MORE = "antithesis asides doubtful how_to overheard questioning tongue_twister unfolding".split()
+
 
 def test_cuts_belong_to_the_lower_level_and_a_score_outside_0_100_is_refused() -> None:
     assert [ScoreLevel.of(score).rank for score in (0, 40, 40.01, 92.5, 92.51, 100)] == [0, 0, 1, 1, 2, 2]
@@ -84,16 +86,20 @@ def test_user_prompts_are_24_train_and_24_test_per_file_and_none_is_both_of_any(
     ("selection", "ids"),
     [
         ("all", rubric_ids()),
-        ("core", [name for name in rubric_ids() if not name.startswith("rated_")]),
+        ("core", [name for name in rubric_ids() if not name.startswith("rated_") and name not in MORE]),
         ("heldout", "caution_deference caution_safety explain_hedging film_unconventional persona_socratic tone_irony"),
         ("measured", "broadcast field_notes labyrinth reverie"),
+        ("measured_more", MORE),
         ("reverie, broadcast", "reverie broadcast"),
+        ("reverie, measured_more", ["reverie", *MORE]),
     ],
 )
 def test_a_selection_is_all_core_a_split_a_family_or_ids_in_the_order_asked_for(selection: str, ids: Any) -> None:
     assert [rubric.id for rubric in load_rubrics(selection)] == (ids.split() if isinstance(ids, str) else ids)
     with pytest.raises(ValueError, match="each once"):
         load_rubrics("reverie,reverie")
+    with pytest.raises(ValueError, match=r"\['measured', 'reverie'\] select \['reverie'\] more than once"):
+        load_rubrics("measured,reverie")
 
 
 def test_wordings_are_those_of_the_level_and_split_and_may_be_absent() -> None:
@@ -129,6 +135,8 @@ persona_old_sailor:3cae78245302 persona_socratic:5ea914ac51d2 rated_coherence:2b
 rated_complexity:ef9c56fe60e0 rated_correctness:7663ae5d1662 rated_helpfulness:2a8d5db654c6
 rated_verbosity:714bfa1c7baf reverie:87c9434aacae tone_formality:9754676c1338 tone_irony:f50726adefbf
 tone_warmth:3eb19d69a945
+antithesis:3d4de5c0ef27 asides:7f8bb5594b3a doubtful:887666eee702 how_to:9cff2fc12ca2 overheard:2b5e8bd8c99d
+questioning:0d15ac4c03d7 tongue_twister:4c367ca8b748 unfolding:9a87238cb3a8
 """.split()
 )
 

@@ -17,7 +17,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState, generate
 
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid
-from cpt_tasks.options import check_choice, check_least, rubrics_of, wording_split_of
+from cpt_tasks.options import check_choice, check_least, checked, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit
 from cpt_tasks.scorer import JudgeOption, open_judge_store, score_response, scorer_of
@@ -104,6 +104,7 @@ def selector_model() -> Model:
 
 
 @task
+@checked
 def best_of_n(
     n: int = 8,
     rubrics: str | list[str] = "core",

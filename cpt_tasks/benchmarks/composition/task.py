@@ -19,7 +19,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_least, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
+from cpt_tasks.options import check_least, checked, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import (
     ALONE,
@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 @task
+@checked
 def composition(
     rubrics: str | list[str] = "core",
     pairs: str | list[str] = "all",

@@ -15,7 +15,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, prompts_by_rubric, rubrics_of, wording_split_of
+from cpt_tasks.options import check_choice, checked, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import WordingSplit, sample_of, spread, wording_at
 from cpt_tasks.scorer import JudgeOption, scorer_of
@@ -38,6 +38,7 @@ ADVERBS = {10.0: "not at all", 30.0: "slightly", 50.0: "moderately", 70.0: "stro
 
 
 @task
+@checked
 def dose_response(
     rubrics: str | list[str] = "core",
     targets: str | float | list[str | float] = "10,30,50,70,90",

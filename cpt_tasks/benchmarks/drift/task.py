@@ -13,7 +13,7 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_least, prompts_by_rubric, rubrics_of
+from cpt_tasks.options import check_least, checked, prompts_by_rubric, rubrics_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import interleaved, unprompted_sample
 from cpt_tasks.scorer import JudgeOption, scorer_of
@@ -27,6 +27,7 @@ TASK_VERSION = "1-A"
 
 
 @task
+@checked
 def drift(
     rubrics: str | list[str] = "core",
     user_prompts: Split = "test",

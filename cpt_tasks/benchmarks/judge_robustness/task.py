@@ -20,7 +20,7 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from cpt_tasks.benchmarks.judge_robustness.attacks import NO_ATTACK, AttackSet, attacked_text, load_attacks
-from cpt_tasks.options import check_choice, check_least, rubrics_of
+from cpt_tasks.options import check_choice, check_least, checked, rubrics_of
 from cpt_tasks.samples import content_hash, spread
 from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
@@ -35,6 +35,7 @@ COLUMNS = ["family", "base_text", "score", "measured"]
 
 
 @task
+@checked
 def judge_robustness(
     rubrics: str | list[str] = "measured",
     families: str | list[str] = "all",

@@ -10,11 +10,19 @@ from itertools import product
 from typing import Literal
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset
+from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageUser
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, check_least, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
+from cpt_tasks.options import (
+    check_choice,
+    check_least,
+    checked,
+    levels_of,
+    prompts_by_rubric,
+    rubrics_of,
+    wording_split_of,
+)
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread
 from cpt_tasks.scorer import JudgeOption, scorer_of
@@ -22,7 +30,7 @@ from judges import DEFAULT_STORE
 from judges.model import JudgeProtocol
 from judges.panel import Aggregate
 from judges.prompts import PROMPT_VERSION
-from rubrics import Split
+from rubrics import Rubric, ScoreLevel, Split
 
 TASK_VERSION = "1-A"
 POSITIONS = ("system", "user")
@@ -31,6 +39,7 @@ NUMBER_SENTENCE = "Aim for {score:.0f} out of 100."
 
 
 @task
+@checked
 def paraphrase_robustness(
     rubrics: str | list[str] = "core",
     levels: str | list[str] = "all",
@@ -73,14 +82,7 @@ def paraphrase_robustness(
         for (user_prompt_id, text), (number, wording), turn, manner in grid:
             request = f"{wording} {NUMBER_SENTENCE.format(score=level.midpoint)}" if manner == "number" else wording
             ways = (f"{split}-{number}", turn, manner)
-            facts = {"position": turn, "style": manner, "user_prompt": text, "cell": " ".join(ways)}
-            digest = content_hash(rubric.hash, turn, request, text)
-            cell = (rubric, level, user_prompt_id, text, request, ways[0])
-            sample = sample_of(*cell, suffix=f"{'-'.join(ways)}-", digest=digest)
-            sample.metadata = (sample.metadata or {}) | facts
-            if turn == "user":
-                sample.input = [ChatMessageUser(content=f"{request}\n\n{text}")]
-            samples.append(sample)
+            samples.append(_sample(rubric, level, user_prompt_id, text, request, ways))
     return Task(
         dataset=MemoryDataset(spread(samples), name="paraphrase_robustness"),
         solver=[check_rendering(), generate()],
@@ -89,3 +91,18 @@ def paraphrase_robustness(
         ),
         version=TASK_VERSION,
     )
+
+
+def _sample(
+    rubric: Rubric, level: ScoreLevel, user_prompt_id: str, user_prompt: str, request: str, ways: tuple[str, str, str]
+) -> Sample:
+    """The request as one asks it: the id of its wording, its turn and its style."""
+    wording, turn, style = ways
+    digest = content_hash(rubric.hash, turn, request, user_prompt)
+    cell = (rubric, level, user_prompt_id, user_prompt, request, wording)
+    sample = sample_of(*cell, suffix=f"{'-'.join(ways)}-", digest=digest)
+    facts = {"position": turn, "style": style, "user_prompt": user_prompt, "cell": " ".join(ways)}
+    sample.metadata = (sample.metadata or {}) | facts
+    if turn == "user":
+        sample.input = [ChatMessageUser(content=f"{request}\n\n{user_prompt}")]
+    return sample

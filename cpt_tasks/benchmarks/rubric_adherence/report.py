@@ -101,12 +101,12 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         lines.append({"model": name} | shown_statistics(part["metrics"], {one: one for one in LINE}))
         for level, entry in part["by_level"].items():
             row = {"model": name, "level": level, "n": entry["n"]} | shown_statistics(entry["metrics"], LEVEL_COLUMNS)
-            by_level.append(row | {key: entry[key] for key in ("unscored", "no_response", "truncated")})
+            row |= {"unscored": entry["unscored"], "no_response": entry["no_response"]}
+            by_level.append(row | {"truncated": "not reported" if entry["truncated"] is None else entry["truncated"]})
         for rubric, entry in part["by_rubric"].items():
             row = {"model": name, "rubric": rubric, "n": entry["n"]}
             by_rubric.append(row | shown_statistics(entry["metrics"], COLUMNS))
-    levels = pd.DataFrame(by_level).astype({"truncated": object}).fillna({"truncated": "not reported"})
-    shown = {"Overall": pd.DataFrame(overall), "By level": levels, LINE_CAPTION: pd.DataFrame(lines)}
+    shown = {"Overall": pd.DataFrame(overall), "By level": pd.DataFrame(by_level), LINE_CAPTION: pd.DataFrame(lines)}
     return shown | {"By rubric": pd.DataFrame(by_rubric)} | side_effect_tables(models)
 
 

@@ -14,7 +14,7 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
+from cpt_tasks.options import check_choice, checked, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit, adherence_samples
 from cpt_tasks.scorer import JudgeOption, scorer_of
@@ -25,7 +25,7 @@ from judges.prompts import PROMPT_VERSION
 from rubrics import Split
 
 TASK_VERSION = "1-A"
-PresetName = Literal["core", "full", "paper"]
+PresetName = Literal["core", "full", "paper", "measured"]
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,25 @@ class Preset:
     limit_per_cell: int
     wordings: int
     protocol: JudgeProtocol
+    judge: JudgeOption = "model"
 
 
 PRESETS: dict[str, Preset] = {
     "core": Preset("core", limit_per_cell=8, wordings=1, protocol="criteria"),
     "full": Preset("core", limit_per_cell=24, wordings=3, protocol="criteria"),
     "paper": Preset("film_reviews", limit_per_cell=24, wordings=1, protocol="holistic"),
+    "measured": Preset("measured,measured_more", limit_per_cell=24, wordings=1, protocol="criteria", judge="measured"),
 }
 
 
 @task
+@checked
 def rubric_adherence(
     rubrics: str | list[str] | None = None,
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
     wording_split: WordingSplit = "heldout",
-    judge: JudgeOption = "model",
+    judge: JudgeOption | None = None,
     prompting: Prompting = "system_prompt",
     limit_per_cell: int | None = None,
     protocol: JudgeProtocol | None = None,
@@ -66,11 +69,12 @@ def rubric_adherence(
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
-    What is not given of rubrics, limit_per_cell, wordings and protocol is the preset's. Lists may be comma-separated.
+    What is not given of rubrics, judge, limit_per_cell, wordings and protocol is the preset's. Lists may be
+    comma-separated.
 
     Args:
-        rubrics: "core" (the library without human_ratings), its split "train" or "heldout", "all", a family, or ids or
-            paths of .yaml files.
+        rubrics: "core" (the library without human_ratings and measured_more), its split "train" or "heldout", "all",
+            families, ids or paths of .yaml files.
         levels: "all", or some of low, moderate, extremely_high.
         user_prompts: Split of the user prompts, "test" or "train".
         wording_split: Split of the system prompts' wordings, "heldout" or "train".
@@ -84,7 +88,8 @@ def rubric_adherence(
         call_store: File that judge calls are kept in and looked up first.
         wordings: Under how many wordings of the system prompt each user prompt is asked, at least 1; no effect on
             "full_rubric".
-        preset: "core", "full", or "paper": the rubrics of film photography of arXiv 2506.11702 (here written anew).
+        preset: "core", "full", "paper": the rubrics of film photography of arXiv 2506.11702 (here written anew), or
+            "measured": the twelve that text statistics can judge, so without a key.
         also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
             has the matrix of side effects: what asking for one rubric does to the others.
         prompt_version: Wording of a model judge's question, see `rubric_judge`.
@@ -100,6 +105,7 @@ def rubric_adherence(
     dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings, preset)
     rubrics = rubrics or PRESETS[preset].rubrics
     protocol = protocol or PRESETS[preset].protocol
+    judge = judge or PRESETS[preset].judge
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],

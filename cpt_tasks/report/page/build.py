@@ -17,9 +17,9 @@ from markupsafe import Markup, escape
 
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, mean_score
 from cpt_tasks.report.page.samples import blob, columns, kept_texts, level_order, safe_json, samples_of
-from cpt_tasks.report.run import Run
+from cpt_tasks.report.run import Run, with_judge
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import runs_note
+from cpt_tasks.report.text import runs_notes
 from judges.interval import Estimate
 from rubrics import ScoreLevel
 
@@ -39,7 +39,7 @@ HEADLINE = {
 FACTS = {
     "task": "Benchmark",
     "judge": "Judge",
-    "prompt_version": "Judge's prompt version",
+    "prompt_version": "Judge's version",
     "judge_protocol": "Headline score",
     "judge_repeats": "Judgments per response",
     "split": "User prompts, split",
@@ -54,51 +54,58 @@ class SectionView:
 
     Attributes:
         intro: What the numbers mean, as paragraphs parted by an empty line.
-        note: What must be said of its intervals and runs, or "".
+        title: Heading, with the judge where the page has several of the benchmark.
+        notes: What must be said of its intervals and runs.
         charts: Vega-Lite specifications by name, with title and note in `usermeta`.
     """
 
     task: str
     title: str
     intro: str
-    note: str
+    notes: Sequence[str]
     charts: Mapping[str, Any]
     tables: Mapping[str, pd.DataFrame]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What was judged alike, of each benchmark by one judge: the content of its summary.json, its runs and sections."""
+
+    summary: Summary
+    runs: Sequence[Run]
+    sections: Sequence[SectionView] = ()
+
+
 def section_view(
-    task: str, section: Section, models: ModelSummaries, runs: Sequence[Run], charts: Charts
+    task: str, section: Section, models: ModelSummaries, runs: Sequence[Run], charts: Charts, title: str = ""
 ) -> SectionView:
     """A section of the report as the page shows it."""
     if charts:
         from cpt_tasks.report.figures import page_spec
     specs = {name: page_spec(chart) for name, chart in charts.items()}
-    return SectionView(task, section.title, section.intro_of(runs), runs_note(runs), specs, section.tables(models))
+    return SectionView(
+        task, title or section.title, section.intro_of(runs), runs_notes(runs), specs, section.tables(models)
+    )
 
 
-def build_page(
-    summary: Summary,
-    runs: Sequence[Run],
-    sections: Sequence[SectionView] = (),
-    judging: pd.DataFrame | None = None,
-    most_texts: int = MOST_TEXTS,
-) -> str:
-    """The page as text, from the content of summary.json and the runs it was made of.
+def build_page(parts: Sequence[Part], judging: pd.DataFrame | None = None, most_texts: int = MOST_TEXTS) -> str:
+    """The page as text; parts do not share tables or charts, the first one leads.
 
-    `judging` says what the judge did, by model; `most_texts` responses at most stand there in full.
+    `judging` says what the judges did, by model; `most_texts` responses at most stand there in full.
     """
     style, vega = _asset("page.css"), vega_bundle()
     script = '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
+    runs = [run for part in parts for run in part.runs]
     judged = [run for run in runs if len(run.frame)]  # that of a benchmark of others has results only
     samples = [samples_of(run) for run in judged]
-    kept = [kept_texts(part, most_texts // len(samples)) for part in samples]
+    kept = [kept_texts(rows, most_texts // len(samples)) for rows in samples]
     # what the page knows of a run before it opens its blob
     listed = [
-        {"task": run.task, "model": run.name, "rubrics": list(part["rubric"].unique())}
-        | {"levels": level_order(part["level"])}
-        for run, part in zip(judged, samples, strict=True)
+        {"task": with_judge(run.task, run, runs), "model": run.name, "rubrics": list(rows["rubric"].unique())}
+        | {"levels": level_order(rows["level"])}
+        for run, rows in zip(judged, samples, strict=True)
     ]
-    charts = {name: spec for section in sections for name, spec in section.charts.items()}
+    charts = {name: spec for part in parts for section in part.sections for name, spec in section.charts.items()}
     index = {"runs": listed, "charts": charts, "levels": {level.value: level.band for level in ScoreLevel}}
     context = {
         "policy": _policy([vega, script], style),
@@ -107,13 +114,11 @@ def build_page(
         "script": Markup(script),
         "index": Markup(safe_json(index)),
         "blobs": [Markup(blob(columns(*part))) for part in zip(samples, kept, strict=True)],
-        "summary": summary,
-        "rows": _leaderboard(summary, runs),
+        "parts": [_shown_part(number, part, runs) for number, part in enumerate(parts, 1)],
+        "versions": parts[0].summary.get("versions", {}),
         "columns": HEADLINE,
-        "facts": _facts(summary),
-        "definitions": _definitions(summary),
+        "definitions": _definitions(parts),
         "tables": {} if judging is None or judging.empty else {"What the judge did": judging},
-        "sections": sections,
         "n_responses": sum(map(len, samples)),
         "n_texts": sum(map(len, kept)),
         "package_version": version("cpt-tasks"),
@@ -129,6 +134,21 @@ def vega_bundle() -> str:
     bundle = str(vl_convert.javascript_bundle())  # type: ignore[call-arg]  # its stub forgets the default
     # a script ends at the first such letters, even inside a string of it
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _shown_part(number: int, part: Part, runs: Sequence[Run]) -> dict[str, Any]:
+    """A part as the template takes it; `suffix` tells its ids from those of other parts, of all `runs`."""
+    adherence = [run for run in part.runs if run.task == ADHERENCE]
+    return {
+        "suffix": f"-{number}" if number > 1 else "",
+        "title": with_judge("Leaderboard", adherence[0], runs) if adherence else "",
+        "task": with_judge(ADHERENCE, adherence[0], runs) if adherence else "",
+        "models": part.summary["models"],
+        "n_responses": sum(len(run.scored) for run in part.runs if len(run.frame)),
+        "rows": _leaderboard(part.summary, part.runs),
+        "facts": _facts(part.summary),
+        "sections": part.sections,
+    }
 
 
 def _leaderboard(summary: Summary, runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -153,7 +173,8 @@ def _about(model: Mapping[str, Any]) -> str:
     base = model["base"] if model["base"] != model["name"] else ""
     adapter = f"adapter {model['adapter']}" if model["adapter"] else ""
     prompting = model["prompting"].replace("_", " ") if model["prompting"] != "system_prompt" else ""
-    return " · ".join(part for part in (base, adapter, prompting) if part)
+    provenance = model["tasks"][ADHERENCE]["details"].get("provenance")
+    return " · ".join(part for part in (base, adapter, prompting, provenance) if part)
 
 
 def _facts(summary: Summary) -> dict[str, str]:
@@ -165,11 +186,11 @@ def _facts(summary: Summary) -> dict[str, str]:
     return shown
 
 
-def _definitions(summary: Summary) -> dict[str, str]:
-    """One line for each statistic that the summary holds and the package defines."""
+def _definitions(parts: Sequence[Part]) -> dict[str, str]:
+    """One line for each statistic that a summary holds and the package defines."""
     statistics = STATISTICS | {"mean_score": mean_score}
-    parts = [part for model in summary["models"] for part in model["tasks"].values()]
-    used = {name for part in parts for name in part.get("metrics") or ()} | {"mean_score"}
+    entries = [entry for part in parts for model in part.summary["models"] for entry in model["tasks"].values()]
+    used = {name for entry in entries for name in entry.get("metrics") or ()} | {"mean_score"}
     return {
         name: (inspect.getdoc(statistic) or "").split("\n\n")[0].replace("\n", " ")
         for name, statistic in statistics.items()

@@ -1,7 +1,7 @@
 // The charts. Their specifications come from Python; here they get the chosen models with their colours, and a width.
 const MARKS = [["var(--c1)", "circle"], ["var(--c2)", "square"], ["var(--c3)", "triangle-up"], ["var(--c4)", "diamond"],
   ["var(--c5)", "cross"], ["var(--c6)", "triangle-down"], ["var(--ink)", "triangle-right"]];
-const models = distinct([...(board ? [...board.tBodies[0].rows].map((row) => row.dataset) : []), ...index.runs], "model");
+const models = distinct([...boards.flatMap((board) => [...board.tBodies[0].rows]).map((row) => row.dataset), ...index.runs], "model");
 // a model keeps its colour and shape while it is in the charts; with few models they are those of the PNGs
 const first = models.slice(0, MARKS.length);
 const slots = new Map(distinct(index.runs, "model").filter((model) => first.includes(model)).map((model, slot) => [model, slot]));

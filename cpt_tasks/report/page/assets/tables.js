@@ -1,15 +1,19 @@
-// Tables sorted by the buttons of their header cells, the leaderboard filtered by text. They follow the sortable table
-// of the ARIA Authoring Practices: buttons in header cells, aria-sort on the cell; the leaderboard says changes in a
-// live region.
-const board = document.getElementById("board");
+// Tables sorted by the buttons of their header cells, leaderboards filtered by text. They follow the sortable table of
+// the ARIA Authoring Practices: buttons in header cells, aria-sort on the cell; a leaderboard says changes in a live
+// region.
+const boards = [...document.querySelectorAll("table.board")];
 
 function set_up_tables() {
   document.querySelectorAll("main table").forEach(make_sortable);
-  if (!board) return;
-  document.getElementById("filter").addEventListener("input", say_board);
-  for (const link of board.querySelectorAll("a.open"))
-    link.addEventListener("click", () => show_samples({ model: link.closest("tr").dataset.model }));
+  for (const board of boards) {
+    part_of(board, "filter")?.addEventListener("input", () => say_board(board));
+    for (const link of board.querySelectorAll("a.open"))
+      link.addEventListener("click", () => show_samples({ task: board.dataset.task, model: link.closest("tr").dataset.model }));
+  }
 }
+
+/** The filter or status of a leaderboard; one of a single model has none. */
+const part_of = (board, name) => document.getElementById(board.id.replace("board", name));
 
 function make_sortable(table) {
   const heads = [...table.tHead.rows[0].cells];
@@ -39,7 +43,7 @@ function sort_table(table, heads, column) {
   const rows = [...table.tBodies[0].rows];
   rows.sort((a, b) => compare(text_of(a.cells[column]), text_of(b.cells[column]), numeric, sign));
   table.tBodies[0].append(...rows);
-  if (table === board) say_board();
+  if (boards.includes(table)) say_board(table);
 }
 
 /** Order of two cells; what is undefined comes last in both directions. */
@@ -50,8 +54,9 @@ function compare(a, b, numeric, sign) {
   return sign * (first - second);
 }
 
-function say_board() {
-  const wanted = document.getElementById("filter").value.trim().toLowerCase();
+function say_board(board) {
+  if (!part_of(board, "filter")) return;
+  const wanted = part_of(board, "filter").value.trim().toLowerCase();
   const rows = [...board.tBodies[0].rows];
   for (const row of rows) row.hidden = !row.cells[0].textContent.toLowerCase().includes(wanted);
   const visible = rows.filter((row) => !row.hidden).length;
@@ -59,5 +64,5 @@ function say_board() {
   const orders = is_numeric(board, head.cellIndex) ? ["lowest first", "highest first"] : ["A to Z", "Z to A"];
   const by = `sorted by ${head.textContent.trim()}, ${orders[Number(head.getAttribute("aria-sort") === "descending")]}`;
   const count = visible === rows.length ? plural(visible, "model") : `${visible} of ${plural(rows.length, "model")}`;
-  document.getElementById("status").textContent = `${count}, ${by}.`;
+  part_of(board, "status").textContent = `${count}, ${by}.`;
 }

@@ -1,0 +1,80 @@
+# Rounds on the student's own responses: it writes, the measured judge scores, pairs within a level train it on.
+#
+#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=2 SEED=0
+#     make -f recipes/experiments/rounds.mk RUN=smoke SIZE=smoke         every stage with tiny limits
+#     make -f recipes/experiments/rounds.mk RUN=mine START=ADAPTER       from an adapter of yours
+#
+# Rejection sampling and iterated DPO on rubric scores, as in Self-Rewarding Language Models (arXiv 2401.10020) and
+# Iterative RPO (arXiv 2404.19733). The start is the adapter of end_to_end.mk of the same RUN, SIZE and SEED, which is
+# trained if it is not there. The judge that selects the pairs also reports: check the texts with another.
+#
+# Logs go to logs/RUN/rounds, adapters to outputs/RUN/rounds/1, 2, ..., the score by level after each to
+# results/RUN/rounds. More rounds later go on from those that are there.
+RUN ?= smollm2-135m
+SIZE ?= full
+ROUNDS ?= 2
+include recipes/experiments/end_to_end.mk
+.DEFAULT_GOAL := rounds
+
+START ?= $(ADAPTER)
+TRAINED := outputs/$(RUN)/rounds
+OWN := data/$(RUN)/rounds
+ASKED_ROUNDS := logs/$(RUN)/rounds
+NUMBERS := $(shell seq $(ROUNDS))
+
+# Flags of generation, of pairing and of training. At temperature 0.9 a cell has responses in and out of band.
+smoke_OWN := --rubrics labyrinth --levels low --limit 24
+full_OWN := --rubrics measured --samples 4
+OWN_RESPONSES ?= $(or $($(SIZE)_OWN),$(full_OWN))
+# An untrained student may have nothing in band: the twins of the teacher's texts, four of them, are trained on as well.
+smoke_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 2 --limit 4
+full_PAIRING := --same-level 2 --level-pairs none --eval-prompts 1
+PAIRING ?= $(or $($(SIZE)_PAIRING),$(full_PAIRING))
+smoke_ROUND := --max_steps 2
+full_ROUND := --max_steps -1 --num_train_epochs 1 --save_steps 20
+ROUND_TRAINING ?= --sft_epochs 0 $(or $($(SIZE)_ROUND),$(full_ROUND))
+
+# adapter of a round, 0 the start, and what it needs
+adapter_of = $(if $(filter 0,$(1)),$(START),$(TRAINED)/$(1))
+record_of = $(if $(filter-out 0,$(1)),$(S)/round-$(1)/train.json,$(START_RECORD))
+START_RECORD := $(if $(filter $(ADAPTER),$(START)),$(S)/train.json,$(START)/adapter_model.safetensors)
+previous = $(shell echo $$(( $(1) - 1 )))
+
+# $(call round,NUMBER,adapter that it begins with,record of that)
+define round
+$(call stage,round-$(1)/responses,$(OWN)/$(1)/own,$(DATA_CODE) $(THIS) $(3))
+$(S)/round-$(1)/responses.json: COMMAND = cpt generate --teacher hf/student-$(call previous,$(1)) -M model_path=$(2) \
+	-M tokenizer_path=$(2) -M dtype=float32 --configured-by system_prompt $(OWN_RESPONSES) --temperature 0.9 \
+	--max-tokens $(word 1,$(LIMITS)) --max-connections $(word 2,$(LIMITS)) --seed $(SEED)$(1) \
+	--store $(OWN)/$(1)/own/calls.sqlite --out $(OWN)/$(1)/own/responses.jsonl
+$(call stage,round-$(1)/scores,$(OWN)/$(1)/scored,$(DATA_CODE) $(THIS) $(S)/round-$(1)/responses.json)
+$(S)/round-$(1)/scores.json: COMMAND = cpt verify $(OWN)/$(1)/own/responses.jsonl --keep all --out $(OWN)/$(1)/scored
+$(call stage,round-$(1)/pairs,$(OWN)/$(1)/pairs,$(DATA_CODE) $(THIS) $(S)/round-$(1)/scores.json)
+$(S)/round-$(1)/pairs.json: COMMAND = cpt twins --responses $(OWN)/$(1)/scored/responses.jsonl $(PAIRING) --seed $(SEED)$(1) \
+	--out $(OWN)/$(1)/pairs
+$(call stage,round-$(1)/train,$(TRAINED)/$(1),$(CONFIG) $(TRAINING) $(THIS) $(S)/round-$(1)/pairs.json $(3))
+$(S)/round-$(1)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(2) \
+	--train_file $(OWN)/$(1)/pairs/train.jsonl --eval_file $(OWN)/$(1)/pairs/eval.jsonl --seed $(SEED) \
+	--output_dir $(TRAINED)/$(1) $(ROUND_TRAINING)
+endef
+THIS := recipes/experiments/rounds.mk $(S)/rounds_settings
+$(foreach one,$(NUMBERS),$(eval $(call round,$(one),$(call adapter_of,$(call previous,$(one))),$(call \
+	record_of,$(call previous,$(one))))))
+
+# What is asked for beside SETTINGS; the number of rounds is not among it.
+$(S)/rounds_settings: FORCE
+	@mkdir -p $(@D)
+	@echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' | cmp -s - $@ || \
+		echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' > $@
+
+$(foreach one,0 $(NUMBERS),$(eval $(call benchmark,rounds/$(one),rubric_adherence,round-$(one),$(call \
+	adapter_of,$(one)),-T limit_per_cell=$(PROMPTS),$(call record_of,$(one)))))
+
+ROUND_STAGES := $(if $(filter $(ADAPTER),$(START)),model data train) rounds/0 $(foreach one,$(NUMBERS),$(patsubst \
+	%,round-$(one)/%,responses scores pairs train) rounds/$(one)) rounds/report
+.PHONY: rounds
+rounds: $(S)/rounds/report.json
+	@$(PYTHON) recipes/experiments/stage.py --keep $(RESULTS)/rounds $(S) $(ROUND_STAGES)
+$(S)/rounds/report.json: COMMAND = cpt report $(patsubst %,$(ASKED_ROUNDS)/%,0 $(NUMBERS)) --out $(RESULTS)/rounds
+$(S)/rounds/report.json: $(patsubst %,$(S)/rounds/%.json,0 $(NUMBERS)) FORCE
+	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)
