@@ -246,3 +246,6 @@ def test_the_responses_to_rewritten_wordings_say_what_was_asked_and_their_scores
         assert (row["system_prompt"] == wording) is (row["rubric_version"] == rubric.version == 2)
         criteria, _ = parse_verdict(rubric, row["verdicts"]["3"]["reply"], row["response"])
         assert row["score"] == weighted_total(rubric, {one.id: one.score for one in criteria})
+    scores = {version: [row["score"] for row in rows if row["rubric_version"] == version] for version in (1, 2)}
+    assert [sum(score > 92.5 for score in scores[version]) for version in (1, 2)] == [0, 15]
+    assert [sum(scores[version]) / 30 for version in (1, 2)] == pytest.approx([77.6, 91.2], abs=0.05)
