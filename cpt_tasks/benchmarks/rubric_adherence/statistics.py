@@ -127,7 +127,7 @@ def spearman_rho_ceiling(table: Table, weights: Floats) -> Floats:
     def of_sorted(part: Table) -> Floats:
         copies = weights[:, part.cluster].astype(int)
         pairs = ([np.sort(np.repeat(values, times)) for values in (part.level, part.score)] for times in copies)
-        return np.array([pd.Series(level).corr(pd.Series(score), method="spearman") for level, score in pairs])
+        return np.array([pd.Series(level).rank().corr(pd.Series(score).rank()) for level, score in pairs])
 
     return within_rubrics(table, weights, of_sorted)
 
