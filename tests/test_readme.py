@@ -107,7 +107,7 @@ def test_local_benchmark_data_training_and_report(checkout: Path) -> None:
 
 
 def test_two_models_are_compared() -> None:
-    assert "macro_accuracy" in succeeds(the_command("cpt compare"), ROOT)
+    assert "| accuracy" in succeeds(the_command("cpt compare"), ROOT)
 
 
 def test_the_same_benchmark_in_lm_eval(checkout: Path) -> None:

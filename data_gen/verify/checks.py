@@ -55,7 +55,7 @@ class Checks:
         rubrics: By id; those of all rows.
         unjudgeable: By id of a rubric, why the judge cannot judge by it.
         language: ISO 639-1 code that responses must have; "" takes any.
-        keep_all: Whether a score outside the band of the level is no reason to drop a row.
+        keep_all: Whether a score outside the band of the level, and an end that only looks cut, is no reason to drop.
         near: Jaccard from which two responses are near duplicates, 0.7-1; 0 keeps them.
         benchmark: User prompts that must not turn up, by id.
     """
@@ -88,7 +88,7 @@ class Checks:
 
     def _findings(self, row: TeacherResponse) -> Iterator[tuple[str, str]]:
         yield "refused", find_refusal(row.response, row.stop_reason)
-        yield "truncated", find_cut(row.response, row.stop_reason)
+        yield "truncated", find_cut(row.response, row.stop_reason, guess=not self.keep_all)
         yield "too_short", find_shortness(row.response)
         yield find_unfit_text(row)
         yield "language", find_other_language(row.response, self.language) if self.language else ""

@@ -59,15 +59,15 @@ def find_refusal(response: str, stop_reason: str | None = None) -> str:
     return f"opens with {refusal[0]!r}" if refusal and len(response.split()) <= MAX_REFUSAL_WORDS else ""
 
 
-def find_cut(response: str, stop_reason: str | None = None) -> str:
-    """How a response was cut at a token limit: by its stop reason, or by its end where the provider gives none.
+def find_cut(response: str, stop_reason: str | None = None, *, guess: bool = True) -> str:
+    """How a response was cut at a token limit: by its stop reason, or (`guess`) by its end where the provider gives none.
 
     Of every reply inspect's hf/ says "unknown": a text that then ends in a letter, a digit or a comma was cut.
     """
     if was_cut_off(stop_reason):
         return f"stop reason {stop_reason}"
     end = response.rstrip()[-30:]
-    if stop_reason == "unknown" and (end[-1:].isalnum() or end.endswith(tuple(",;:(-–—"))):
+    if guess and stop_reason == "unknown" and (end[-1:].isalnum() or end.endswith(tuple(",;:(-–—"))):
         return f"no stop reason, and the text breaks off: {end!r}"
     return ""
 

@@ -180,14 +180,21 @@ def test_the_committed_verdicts_give_the_numbers_that_were_published_with_them()
         "smollm2-135m-cpt": 36,
     }
     assert round(measured["claude-family"]["metrics"]["macro_accuracy"]["value"], 2) == 0.64
-    student = parts["recorded/claude-family", "2"]["claude-family"]
-    assert student["n"] == len({row["sample_id"] for row in rows}) - OF_VERSION_1 == 162
-    assert round(student["metrics"]["macro_accuracy"]["value"], 2) == 0.73
-    levels = [
-        (entry["metrics"]["accuracy"]["value"], entry["metrics"]["mean_score"]["value"])
-        for entry in student["by_level"].values()
-    ]
-    assert [(round(share, 2), round(mean)) for share, mean in levels] == [(1, 5), (0.72, 47), (0.46, 90)]
+    # by version of the judge's question: accuracy, then accuracy and mean score by level; ten wordings are of version 2
+    # of their rubrics (with the old ones .728 under version 2, as published)
+    published = {
+        "2": (0.741, [(1, 5), (0.72, 47), (0.5, 92)]),
+        "3": (0.877, [(1, 5), (0.89, 56), (0.74, 95)]),
+    }
+    for version, (accuracy, by_level) in published.items():
+        student = parts["recorded/claude-family", version]["claude-family"]
+        assert student["n"] == len({row["sample_id"] for row in rows}) - OF_VERSION_1 == 162
+        assert round(student["metrics"]["macro_accuracy"]["value"], 3) == accuracy
+        levels = [
+            (entry["metrics"]["accuracy"]["value"], entry["metrics"]["mean_score"]["value"])
+            for entry in student["by_level"].values()
+        ]
+        assert [(round(share, 2), round(mean)) for share, mean in levels] == by_level
     page = strict_json(RESULTS / "judge_audit" / "audit.json")
     audit, under_2 = page["comparison"], page["wordings"]["agreement"][0]
     assert [under_2[name]["value"] for name in ("spearman", "level_accuracy", "mae")] == pytest.approx(
