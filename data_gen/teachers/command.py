@@ -36,7 +36,7 @@ def teachers_command(
 ) -> None:
     """Report judged scores and biases of teachers from RESPONSES files, and what students took over.
 
-    Scores: mean per level asked for, accuracy, tau-b and rho, as in Table 2 of the paper. Biases: length, and phrases
+    Scores: mean per level asked for, accuracy, order, tau-b and rho, as in Table 2 of the paper. Biases: length, and phrases
     shared by topics. Rows must be judged: `cpt verify --keep all`.
     """
     if base and not students:
