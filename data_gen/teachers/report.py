@@ -30,8 +30,8 @@ $shown
 
 - score: mean judged score, 0-100, per level asked for; dynamic_range: extremely_high minus low, in points.
 - in_band: share in the band asked for, 0-1; accuracy: its mean over levels.
-- order: Somers' d of score given level, at most 1; tau_b, rho: Kendall's and Spearman's, which do not reach 1 unless all
-  scores of a level are tied. Within rubric, over all pairs of responses, those to one user prompt too.
+- order: Somers' d of score given level, at most 1; tau_b, rho: Kendall's and Spearman's, which do not reach 1 unless
+  all scores of a level are tied. Within rubric, over all pairs of responses, those to one user prompt too.
 - words: length; length_rho: Spearman's rho of level and length: away from 0, length gives the level away.
 - shared_grams: of a response's different runs of four words, the share that a response to another prompt of the same
   rubric and level has, too, averaged over the other prompts. High: the same phrases whatever the topic.
