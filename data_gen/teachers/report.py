@@ -65,6 +65,8 @@ def write_report(out: Path, rows: pd.DataFrame, left_out: LeftOut, numbers: pd.D
         for where, counts in left_out.items()
         if counts
     ] or ["No row was left out."]
+    if any(name.startswith("recorded/") for name in (*rows["writer"], *rows["judge"])):
+        notes.append("`recorded/`: replies that were recorded elsewhere, no model was asked.")
     notes.append(cluster_note(int(numbers.groupby(["kind", "writer"])["user_prompts"].max().min())))
     macro, judge = numbers[numbers["rubric"] == MACRO], rows["judge"].iloc[0]
     shares = macro[macro["kind"] == "carried"]

@@ -94,9 +94,10 @@ def kendall_tau_b_ceiling(table: Table, weights: Floats) -> Floats:
 def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b, -1 to 1, of asked level and score; within rubric, then averaged.
 
-    Over the pairs of responses to different user prompts, so that it does not depend on their number. Ties of
-    the level alone count against it, so it does not reach 1 unless all scores of a level are tied, see
-    `kendall_tau_b_ceiling`. nan if a rubric has one level, one score or one user prompt only. A pair of levels is in the wrong order where one of the two has no response.
+    Over the pairs of responses to different user prompts, so that it does not depend on their number. Ties of the level
+    alone count against it, so it does not reach 1 unless all scores of a level are tied, see `kendall_tau_b_ceiling`.
+    nan if a rubric has one level, one score or one user prompt only. A pair of levels is in the wrong order where one
+    of the two has no response.
     """
     return within_rubrics(table, weights, lambda part: ranks.tau_b(part, weights))
 
