@@ -42,13 +42,12 @@ def find_logs(paths: Iterable[str]) -> list[str]:
     for path in paths:
         is_file = path.endswith(LOG_SUFFIXES)
         with _one_sentence(path):
-            infos = list_eval_logs(path)
+            infos = list_eval_logs(path, descending=False)
         logs = [info.name.removeprefix("file://") for info in infos]
-        if not is_file:  # a file's time, which inspect sorts by, is that of the checkout in a clone
-            headers = [(read_log_file(log, header_only=True), log) for log in logs]
-            logs = [
-                log for _, log in sorted((one.eval.created, log) for one, log in headers if one.status == "success")
-            ]
+        if not is_file:  # by the files' times as inspect gives them, which in a clone are those of the checkout
+            headers = {log: read_log_file(log, header_only=True) for log in logs}
+            finished = [log for log in logs if headers[log].status == "success"]
+            logs = sorted(finished, key=lambda log: headers[log].eval.created)
         if not logs:
             problem = "not found" if is_file else "not found, or no finished log in it"
             raise ValueError(f"{path}: {problem}, expected an .eval log or a folder with finished ones")

@@ -276,6 +276,7 @@ def test_the_logs_of_a_folder_stand_by_when_they_were_made_not_by_the_time_of_th
 
 
 def test_logs_elsewhere_are_reported_and_compared(in_memory: str, logs: list[str], tmp_path: Path) -> None:
+    logs = sorted(logs, key=lambda path: read_eval_log(path, header_only=True).eval.created)
     elsewhere = [f"{in_memory}/{Path(path).name}" for path in logs]
     assert find_logs([in_memory]) == find_logs(elsewhere) == [f"memory:///judged/logs/{Path(p).name}" for p in logs]
     assert reported(tmp_path / "there", in_memory)[0] == reported(tmp_path / "here", *logs)[0]
