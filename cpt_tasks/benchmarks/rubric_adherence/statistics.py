@@ -181,7 +181,7 @@ def calibration_intercept(table: Table, weights: Floats) -> Floats:
     return over_prompts(table, weights, _lines(table)[1])
 
 
-@statistic((-100, 100))
+@statistic()
 def dynamic_range(table: Table, weights: Floats) -> Floats:
     """Mean score at extremely_high minus mean score at low, in score points (-100 to 100); averaged over rubrics."""
     means = cell_means(table, weights, table.score)
