@@ -17,7 +17,6 @@ from judges.model import (
     DEFAULT_STORE,
     ModelJudge,
     grader_models,
-    judge_call,
     judge_hash,
     judge_model,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "ScoreRecord",
     "check_measurable",
     "grader_models",
-    "judge_call",
     "judge_hash",
     "judge_messages",
     "judge_model",

@@ -30,7 +30,6 @@ from judges import (
     MeasuredJudge,
     ModelJudge,
     check_measurable,
-    judge_call,
     judge_hash,
     judge_model,
 )
@@ -42,8 +41,6 @@ from rubrics import Rubric, all_user_prompts, load_rubrics
 from rubrics.files import json_lines, write_whole
 
 if TYPE_CHECKING:
-    from inspect_ai.model import Model
-
     from model_calls import CallStore
 
 SCHEMA = 3
@@ -163,13 +160,14 @@ def _judge(
     about = {"judge": str(model), "prompt_version": PROMPT_VERSION}
     store = open_store(store_path)
     try:
-        click.echo(_forecast(rows, checks, model, store), err=True)
-        yield ModelJudge(model, store), about | {"prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
+        judge = ModelJudge(model, store)
+        click.echo(_forecast(rows, checks, judge, about["judge"], store), err=True)
+        yield judge, about | {"prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
     finally:
         store.close()
 
 
-def _forecast(rows: Iterable[TeacherResponse], checks: Checks, model: "Model", store: "CallStore") -> str:
+def _forecast(rows: Iterable[TeacherResponse], checks: Checks, judge: ModelJudge, name: str, store: "CallStore") -> str:
     """Calls that are not in the store yet, tokens and US dollars, at most: nothing cached, no reply unusable."""
     judgments = characters = output = 0
     new: set[str] = set()
@@ -178,16 +176,16 @@ def _forecast(rows: Iterable[TeacherResponse], checks: Checks, model: "Model", s
             continue
         judgments += 1
         rubric = checks.rubrics[row.rubric]
-        call = judge_call(model, rubric, row.user_prompt, row.response, repeat=0, attempt=1)
+        call = judge.call(rubric, row.user_prompt, row.response)
         if call.key not in store and call.key not in new:
             new.add(call.key)
             characters += sum(len(message.text) for message in call.messages)
             output += verdict_tokens(len(rubric.criteria))
     usage = {"input_tokens": characters // CHARACTERS_PER_TOKEN, "output_tokens": output}
-    cost = cost_usd(str(model), usage)
+    cost = cost_usd(name, usage)
     price = "price unknown" if cost is None else f"{cost:.2f} USD"
     return (
-        f"judge {model}: {judgments:,} judgments, {judgments - len(new):,} of them stored or asked twice, {len(new):,} "
+        f"judge {name}: {judgments:,} judgments, {judgments - len(new):,} of them stored or asked twice, {len(new):,} "
         f"calls to send: about {usage['input_tokens']:,} tokens in and {output:,} out, {price} as of "
         f"{load_prices().as_of} without prompt caching"
     )
