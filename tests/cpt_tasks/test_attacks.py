@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from inspect_ai.log import EvalLog
 from scipy import stats
+from seed import SEED_ROWS
 from students import evaluated, shown_metrics
 
 from cpt_tasks.benchmarks.judge_robustness.attacks import AttackSet, attacked_text, full_marks, load_attacks
@@ -28,7 +29,6 @@ from judges.verdict import parse_verdict
 from model_calls import open_store
 from rubrics import LOW_MAX, Rubric, load_rubric, load_rubrics, load_user_prompts
 
-ROOT = Path(__file__).parents[2]
 SET = load_attacks()
 REVERIE = load_rubric("reverie")
 PROMPT = "Describe a street."
@@ -49,8 +49,7 @@ def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_base_texts_are_low_seed_responses_to_train_prompts() -> None:
-    lines = (ROOT / "data_gen" / "seed" / "responses.jsonl").read_text(encoding="utf-8").splitlines()
-    seed = {row["id"]: row for row in map(json.loads, lines)}
+    seed = {row["id"]: row for row in SEED_ROWS}
     for base in SET.base_texts:
         row = seed[base.source.split()[-1]]
         assert (row["response"], row["rubric"], row["user_prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)
