@@ -121,9 +121,13 @@ class Problems:
 
 
 def response_id(rubric: str, level: ScoreLevel, prompt: str, teacher: str, replicate: int = 0) -> str:
-    """First 16 hex digits of the SHA-256 of what a teacher was asked; replicates of one question differ."""
-    asked = json.dumps([rubric, level.value, prompt, teacher, replicate])
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+    """The `content_id` of what a teacher was asked; replicates of one question differ."""
+    return content_id(rubric, level.value, prompt, teacher, replicate)
+
+
+def content_id(*parts: str | int) -> str:
+    """First 16 hex digits of the SHA-256 of the parts."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def iter_responses(

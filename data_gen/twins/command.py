@@ -169,14 +169,13 @@ def _check(options: Mapping[str, Any]) -> None:
 def _sources(
     options: Mapping[str, Any], known: Mapping[str, Rubric], problems: Problems, out: Path
 ) -> tuple[Iterator[tuple[str, TeacherResponse]], list[dict[str, Any]]]:
-    """The rows of all inputs, and what is said of each; those of the paper are written to OUT as responses too."""
+    """The rows of all inputs, and what is said of each; those of the paper are written to OUT as responses first."""
+    responses, ratings = options["responses"], options["from_ratings"]
     if source := options["from_paper"]:
-        rows = list(responses_of_paper(source, known, problems))
-        write_jsonl(out / PAPER_RESPONSES, (row for _, row in rows))
-        name = Path(source).name if Path(source).is_file() else source
-        return iter(rows), [_about_input(out / PAPER_RESPONSES) | {"name": name}]
-    ratings = options["from_ratings"]
-    responses = options["responses"] or (() if ratings else (DEFAULT_RESPONSES,))
+        responses = (out / PAPER_RESPONSES,)
+        write_jsonl(responses[0], list(responses_of_paper(source, known, problems)))
+    elif not (responses or ratings):
+        responses = (DEFAULT_RESPONSES,)
     rated = responses_from_ratings(ratings, known, problems, options["max_rating"])
     return chain(iter_responses(responses, known, problems), rated), [
         _about_input(path) for path in (*responses, *ratings)

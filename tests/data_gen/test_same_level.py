@@ -218,21 +218,3 @@ def test_the_card_and_the_manifest_count_cells_and_pairs(tmp_path: Path) -> None
     assert "## Twins" not in card
     assert "| reverie | extremely_high | unnamed-llm | 24 | 24 | 0 | 0 | 0 | – | – |" in card
     assert f"| labyrinth | moderate | unnamed-llm | 24 | 0 | 0 | 20 | 4 | {entry['mean_chosen']} | 95.0 |" in card
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (("--level-pairs", "none"), 2, "--level-pairs none makes no twins, expected --same-level N beside it"),
-        (
-            ("--level-pairs", "none", "--same-level", 1),
-            1,
-            "no pair can be made of the 288 responses that may train, expected one response in its band and one out of",
-        ),
-    ],
-)
-def test_a_call_that_makes_nothing_is_refused(
-    arguments: tuple[object, ...], code: int, message: str, tmp_path: Path
-) -> None:
-    assert message in " ".join(run(*arguments, "--out", tmp_path / "out", code=code).stderr.split())
-    assert not (tmp_path / "out").exists()

@@ -149,6 +149,15 @@ ERRORS: list[tuple[tuple[object, ...], int, str]] = [
     (("--rubrics", "film_dada"), 1, "no twin can be made of the 0 responses that may train"),
     (("--min-gap", 99, "--level-pairs", "low:moderate"), 1, "no twin can be made of the 288 responses that may train"),
     (("--rubrics", "nonesuch"), 1, "rubric 'nonesuch' not found"),
+    (("--level-pairs", "none"), 2, "--level-pairs none makes no twins, expected --same-level N beside it"),
+    (
+        ("--level-pairs", "none", "--same-level", 1),
+        1,
+        "no pair can be made of the 288 responses that may train, expected one response in its band and one out of",
+    ),
+    (("--from-paper", "no", "--same-level", 1), 2, "--from-paper and --same-level do not go together, since the paper"),
+    (("--from-paper", "no", "--min-gap", 5), 2, "judge OUT/responses.jsonl with `cpt verify`, and give the result as"),
+    (("--from-paper", "no"), 1, "no: expected a JSONL or Parquet file, or the id of a data set on the hub"),
 ]
 
 

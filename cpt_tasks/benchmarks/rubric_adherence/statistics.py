@@ -24,9 +24,10 @@ from cpt_tasks.benchmarks.rubric_adherence.averages import (
 from cpt_tasks.statistics import ranks
 from cpt_tasks.statistics.frame import in_band
 from cpt_tasks.statistics.ranks import ratio
-from cpt_tasks.statistics.table import Indices, Statistic, Table, statistic
+from cpt_tasks.statistics.table import Statistic, Table, statistic
 from judges.interval import Floats
-from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
+from judges.reliability import level_ranks
+from rubrics import ScoreLevel
 
 MIDPOINTS = np.array([level.midpoint for level in ScoreLevel])
 CELL = ["rubric", "level"]
@@ -38,7 +39,7 @@ def macro_accuracy(table: Table, weights: Floats) -> Floats:
 
     Source: arXiv 2506.11702, section 4; here every cell weighs the same however many of its samples were scored.
     """
-    return over_cells(table, weights, (_judged_levels(table) == table.level) & table.answered)
+    return over_cells(table, weights, (level_ranks(table.score) == table.level) & table.answered)
 
 
 @statistic((0, 1), has_interval=False, misses=True)
@@ -58,7 +59,7 @@ def weighted_kappa(table: Table, weights: Floats) -> Floats:
 
     nan for a rubric whose asked and judged levels are all one and the same. Source: Cohen 1968.
     """
-    groups = (table.rubric * N_LEVELS + table.level) * N_LEVELS + _judged_levels(table)
+    groups = (table.rubric * N_LEVELS + table.level) * N_LEVELS + level_ranks(table.score)
     counts = table.totals(weights, np.ones(len(groups)), groups, table.n_rubrics * N_LEVELS**2)
     observed = counts.reshape(len(weights), table.n_rubrics, N_LEVELS, N_LEVELS)
     levels = np.arange(N_LEVELS)
@@ -260,10 +261,6 @@ def worst_wording_accuracy(frame: pd.DataFrame) -> float:
 
 def _spearman(table: Table, weights: Floats, values: Floats) -> Floats:
     return ranks.spearman(table, weights, table.level, values, N_LEVELS)
-
-
-def _judged_levels(table: Table) -> Indices:
-    return np.digitize(table.score, [LOW_MAX, MODERATE_MAX], right=True)
 
 
 def _distances(table: Table) -> Floats:
