@@ -18,8 +18,8 @@ from typing import Any
 
 import click
 
-from judges.model import DEFAULT_JUDGE, DEFAULT_STORE, JudgeSettings
-from judges.prompts import PROMPT_VERSION, SCALES, PromptVersion, prompt_version_of
+from judges import DEFAULT_JUDGE, DEFAULT_STORE, PROMPT_VERSION, JudgeSettings, PromptVersion, prompt_version_of
+from judges.prompts import SCALES
 from model_calls.errors import clear_errors
 from model_calls.questions import FORMATS, QuestionFormat, so_many
 

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from cpt_tasks.judge_logs.spend import judged_path, judged_texts, score_commands
 from cpt_tasks.judge_logs.texts import Text, model_judges, read_texts
-from judges.judgment import is_no_response
-from judges.model import JudgeSettings
-from judges.prompts import PROMPT_VERSION
+from judges import PROMPT_VERSION, JudgeSettings, is_no_response
 from model_calls import Call, CallStore, open_store
 from model_calls.questions import Answered, QuestionFormat, Written, read_answers, write_questions
 

@@ -16,11 +16,8 @@ from inspect_ai.log import EvalSample
 
 from cpt_tasks.judge_logs.texts import Text, model_judges
 from cpt_tasks.report.logs import find_logs, read_log_file
-from judges import judge_messages
+from judges import PROMPT_VERSION, JudgeSettings, is_no_response, judge_messages
 from judges.cost import CHARACTERS_PER_TOKEN, Forecast, Prices, forecast, verdict_tokens
-from judges.judgment import is_no_response
-from judges.model import JudgeSettings
-from judges.prompts import PROMPT_VERSION
 from model_calls import open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
 from model_calls.visible import answer_of

@@ -16,6 +16,7 @@ from judges import (
     NO_RESPONSE,
     Judge,
     JudgeFailure,
+    JudgeSettings,
     Judgment,
     MeasuredJudge,
     ModelJudge,
@@ -23,7 +24,6 @@ from judges import (
     judge_model,
     outcome_of,
 )
-from judges.model import JudgeSettings
 from model_calls import CallStore, open_store
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, load_rubrics

@@ -26,6 +26,7 @@ from data_gen.verify.text_filters import check_language
 from judges import (
     DEFAULT_STORE,
     MEASURED,
+    PROMPT_VERSION,
     Judge,
     MeasuredJudge,
     ModelJudge,
@@ -35,7 +36,7 @@ from judges import (
 )
 from judges.cost import CHARACTERS_PER_TOKEN, cost_usd, load_prices, verdict_tokens
 from judges.measured import MEASURES_VERSION
-from judges.prompts import PROMPT_VERSION, prompt_hash
+from judges.prompts import prompt_hash
 from model_calls.errors import clear_errors
 from rubrics import Rubric, all_user_prompts, load_rubrics
 from rubrics.files import json_lines, write_whole

@@ -23,8 +23,7 @@ from cpt_tasks.benchmarks.judge_robustness.attacks import AttackSet, attacked_te
 from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
 from cpt_tasks.benchmarks.judge_robustness.task import COLUMNS, attack_samples
 from cpt_tasks.judge_logs.spend import score_commands
-from judges import JudgeFailure, ModelJudge, judge_messages, measure
-from judges.model import JudgeSettings
+from judges import JudgeFailure, JudgeSettings, ModelJudge, judge_messages, measure
 from judges.verdict import parse_verdict
 from model_calls import open_store
 from rubrics import LOW_MAX, Rubric, load_rubric, load_rubrics, load_user_prompts

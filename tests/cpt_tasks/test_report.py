@@ -35,7 +35,7 @@ from cpt_tasks.report.logs import find_logs, on_shared, read_run
 from cpt_tasks.report.page.samples import samples_of
 from cpt_tasks.report.report import report_command, summarise, write_report
 from cpt_tasks.report.run import check_comparable, tell_apart
-from judges.model import JudgeSettings
+from judges import JudgeSettings
 from rubrics import load_rubric
 
 
