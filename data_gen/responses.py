@@ -125,6 +125,17 @@ def response_id(rubric: str, level: ScoreLevel, prompt: str, teacher: str, repli
     return content_id(rubric, level.value, prompt, teacher, replicate)
 
 
+def prompt_key(text: str) -> str:
+    """A text in one case and with single spaces: prompts that are the same in this form are one prompt."""
+    return " ".join(text.casefold().split())
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the bytes of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def content_id(*parts: str | int) -> str:
     """First 16 hex digits of the SHA-256 of the parts."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

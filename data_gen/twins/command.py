@@ -5,7 +5,6 @@
 What may train is read (`inputs.py`), paired and split (`pairing.py`), written (`files.py`) and described (`card.py`).
 """
 
-import hashlib
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ import click
 import numpy as np
 import polars as pl
 
-from data_gen.responses import Problems, TeacherResponse, iter_responses, write_jsonl
+from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of, write_jsonl
 from data_gen.twins.card import CARD, count_cells, count_twins, say_cells, write_card
 from data_gen.twins.files import preference_rows, write_preferences
 from data_gen.twins.human_ratings import responses_from_ratings
@@ -229,7 +228,7 @@ def _write(
         rows = write_preferences(out, name, formats, preference_rows(twins, responses, wordings, id_digits))
         for ending in formats:
             file = f"{name}.{ending}"
-            files[file] = {"rows": rows} | count_kinds(twins) | {"sha256": _sha256(out / file)}
+            files[file] = {"rows": rows} | count_kinds(twins) | {"sha256": sha256_of(out / file)}
     for name in {f"{name}.{ending}" for name in ("train", "eval") for ending in FORMATS["both"]} - set(files):
         (out / name).unlink(missing_ok=True)
     return files
@@ -262,9 +261,4 @@ def _about_input(path: Path) -> dict[str, Any]:
     """Name without folder, number of lines (None if packed) and SHA-256."""
     with path.open("rb") as file:
         rows = None if path.suffix == ".gz" else sum(1 for _ in file)
-    return {"name": path.name, "rows": rows, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": path.name, "rows": rows, "sha256": sha256_of(path)}

@@ -7,7 +7,6 @@ Writes responses.jsonl (rows kept, judged), dropped.jsonl (which row was dropped
 and what decided). Each row that came in is kept, dropped or bad. The same input gives the same bytes.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from data_gen.responses import Problems, TeacherResponse, iter_responses
+from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of
 from data_gen.verify.checks import Checks, check_rows
 from data_gen.verify.choosing import DROPPED, RESPONSES, cells, choose, counts, write_rows
 from data_gen.verify.near_duplicates import MIN_NEAR
@@ -140,9 +139,7 @@ def _about_input(path: Path, out: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: is read and would be overwritten, expected another folder for --out")
     if not path.is_file():
         raise ValueError(f"{path}: not found, expected a responses file in JSONL")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": path.name, "sha256": digest, "lines": sum(1 for _ in json_lines(path))}
+    return {"name": path.name, "sha256": sha256_of(path), "lines": sum(1 for _ in json_lines(path))}
 
 
 @contextmanager
