@@ -137,7 +137,8 @@ def twins_command(
         splits = {name: split for name, split in splits.items() if len(split)}
         files = _write(splits, read, train, out, FORMATS[format])
     manifest = {"command": _portable(sys.argv[1:], out), "seed": seed, "inputs": inputs, "files": files}
-    about_pairs = _about_pairs(splits, read, wanted, licence or _licence(options))
+    is_others = options["from_ratings"] or options["from_paper"]  # whose licence is to be said by the user
+    about_pairs = _about_pairs(splits, read, wanted, licence or ("other" if is_others else None))
     manifest |= about_pairs | {
         "skipped": dict(sorted(problems.counts.items())),
         "left_out": dict(sorted(read.passed_over.items())),
@@ -179,11 +180,6 @@ def _sources(
     return chain(iter_responses(responses, known, problems), rated), [
         _about_input(path) for path in (*responses, *ratings)
     ]
-
-
-def _licence(options: Mapping[str, Any]) -> str | None:
-    """That of responses which others wrote and released, until the user says which; None for our own."""
-    return "other" if options["from_ratings"] or options["from_paper"] else None
 
 
 def _say_left_out(passed_over: Mapping[str, int], problems: Problems) -> None:

@@ -111,11 +111,7 @@ def kendall_tau_b_given_length(table: Table, weights: Floats) -> Floats:
     tau is not 0 for variables that are independent given the third (Korn 1984). nan if a rubric has responses of one
     length only, or if length follows level or score without exception, because then the two cannot be told apart.
     """
-
-    def given_length(part: Table) -> Floats:
-        return ranks.partial_tau(part, weights, part.level, part.score, part.words)
-
-    return within_rubrics(table, weights, given_length)
+    return within_rubrics(table, weights, lambda part: ranks.partial_tau(part, weights))
 
 
 @statistic((-1, 1), has_interval=False)
@@ -139,7 +135,7 @@ def spearman_rho(table: Table, weights: Floats) -> Floats:
 
     It cannot reach 1, see `spearman_rho_ceiling`.
     """
-    return within_rubrics(table, weights, lambda part: _spearman(part, weights, part.score))
+    return within_rubrics(table, weights, lambda part: ranks.spearman(part, weights, part.score))
 
 
 @statistic((-1, 1), misses=True)
@@ -151,7 +147,7 @@ def kendall_tau_b_pooled(table: Table, weights: Floats) -> Floats:
 @statistic((-1, 1))
 def spearman_rho_pooled(table: Table, weights: Floats) -> Floats:
     """Spearman's rho over all rows at once, as the paper reports it; mixes the rubrics."""
-    return _spearman(table, weights, table.score)
+    return ranks.spearman(table, weights, table.score)
 
 
 @statistic((0, 1), misses=True)
@@ -221,7 +217,7 @@ def length_rho(table: Table, weights: Floats) -> Floats:
 
     Far from 0, a judge that likes length would confound length and adherence.
     """
-    return within_rubrics(table, weights, lambda part: _spearman(part, weights, part.words))
+    return within_rubrics(table, weights, lambda part: ranks.spearman(part, weights, part.words))
 
 
 @statistic((0, 100))
@@ -257,10 +253,6 @@ def worst_wording_accuracy(frame: pd.DataFrame) -> float:
     worst = shares == shares.groupby(CELL).transform("min")
     by_other_half = shares.where(worst[[1, 0]].set_axis([0, 1], axis=1)).groupby(CELL).mean().mean(axis=1)
     return float(by_other_half[shares.groupby(CELL).size() > 1].mean())
-
-
-def _spearman(table: Table, weights: Floats, values: Floats) -> Floats:
-    return ranks.spearman(table, weights, table.level, values, N_LEVELS)
 
 
 def _distances(table: Table) -> Floats:
