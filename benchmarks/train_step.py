@@ -6,8 +6,8 @@
 Every client is a process of its own on the CPU with the same model, LoRA, seed, learning rate and precision. `trl` has
 one thread, as `accelerate launch` sets it; `trl_all_cores` and ours have all physical cores.
 `same_order` is the recipe's trainer with TRL's own shuffling, so its losses must be TRL's; `recipe` has twins side by
-side (so other texts in a step), and the allocator settings of `recipes/experiments/stage.py`. Seconds leave out the
-first two steps, which warm caches up; memory is the resident set at its peak.
+side (so other texts in a step). Both keep freed memory, as `dpo_lora.py` does. Seconds leave out the first two steps,
+which warm caches up; memory is the resident set at its peak.
 """
 
 import json
@@ -34,8 +34,9 @@ from trl import DPOConfig, DPOTrainer
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "recipes"), str(ROOT / "recipes/experiments")]
 
-from stage import ENVIRONMENT, write_json  # noqa: E402
+from stage import write_json  # noqa: E402
 from training.pairs import load_pairs  # noqa: E402
+from training.settings import keep_freed_memory  # noqa: E402
 from training.trainer import CPTConfig, TwinDPOTrainer  # noqa: E402
 
 CLIENTS = ("trl", "trl_all_cores", "same_order", "recipe")
@@ -66,6 +67,8 @@ def train(client: str, precision: str, steps: int, model: str, train_file: str) 
     options |= {"learning_rate": 1e-4, "activation_checkpointing": False, "bf16": precision == "bfloat16"}
     clock = Clock()
     torch.set_num_threads(1 if client == "trl" else ALL_CORES)
+    if not plain:
+        keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         trainer = trainer_class(
             model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
@@ -88,7 +91,7 @@ def compare(precision: str, options: list[str]) -> dict[str, Any]:
     """Every client in a process of its own, in one precision, with ratios of the medians to plain TRL's."""
     runs = {}
     for client in CLIENTS:
-        environment = os.environ | {"HF_HUB_OFFLINE": "1"} | (ENVIRONMENT if client == "recipe" else {})
+        environment = os.environ | {"HF_HUB_OFFLINE": "1"}
         words = [sys.executable, __file__, "--client", client, precision, *options]
         done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         run = runs[client] = json.loads(done.stdout.splitlines()[-1])

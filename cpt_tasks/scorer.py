@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 @metric(scores="unreduced")
 def configurability() -> Metric:
-    """The headline statistics with `_ci_low` and `_ci_high`, and the number of scored samples.
+    """The headline statistics, with `_ci_low` and `_ci_high` where they have them, and the number of scored samples.
 
     With repeated judgments also the judge's test-retest SD in score points, and the attainable accuracy: what a perfect
     student could get from a judge this noisy.
@@ -68,8 +68,12 @@ def configurability() -> Metric:
         frame = frame_of_scores(scores)
         rows = with_level(frame)
         estimates = estimates_of(rows, {name: STATISTICS[name] for name in HEADLINE})
+        values = metric_values(estimates)
+        for name in HEADLINE:
+            if not STATISTICS[name].has_interval:
+                del values[f"{name}_ci_low"], values[f"{name}_ci_high"]
         noise = noise_values(record.judgment for record in frame.get("record", ()))
-        return {"n_scored": len(rows)} | metric_values(estimates) | noise
+        return {"n_scored": len(rows)} | values | noise
 
     return compute
 

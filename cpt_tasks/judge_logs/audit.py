@@ -73,6 +73,8 @@ def write_audit(
         f"Judge `{judge}` (prompt version {version}) on texts of `{source}` whose score is known, since text "
         f"statistics measure it: rubrics {', '.join(sorted(rubrics))}, {askings} of each text."
     )
+    if judge.startswith("recorded/"):
+        intro += " Its verdicts were recorded elsewhere: no model was asked."
     if skipped:
         intro += (
             f" Not judged: {so_many(skipped, 'text')} under 15 English words, which text statistics do not measure."

@@ -65,7 +65,7 @@ def adherence_numbers(items: tuple[Item, ...]) -> dict[str, float]:
         estimate = statistic.estimate(table)
         error = standard_error(statistic.weighted(table, leave_one_out(table.n_clusters)))
         numbers |= {name: estimate.value, f"{name}_stderr": error}
-        if name in HEADLINE:
+        if name in HEADLINE and statistic.has_interval:
             numbers |= {f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
     # a minimum has no standard error
     return numbers | {"worst_wording_accuracy": worst_wording_accuracy(frame)}

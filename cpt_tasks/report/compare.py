@@ -16,13 +16,13 @@ import click
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.benchmarks.rubric_adherence.report import COLUMNS, HEADLINE, NAME, POINTS
+from cpt_tasks.benchmarks.rubric_adherence.report import CEILINGS, COLUMNS, HEADLINE, NAME, POINTS
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.run import Run, check_protocol, notes_of
 from cpt_tasks.report.text import cell, number, old_resamples, write_command
 from cpt_tasks.statistics.paired import holm, least_p_note, paired_differences
-from judges.interval import NAN, cluster_note, jsonable
+from judges.interval import cluster_note, jsonable
 from rubrics.files import write_whole
 
 SCHEMA = 2
@@ -58,7 +58,8 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
     """The content of compare.json: differences B - A of the statistics of the report, over all rubrics together.
 
     Estimates are `{value, ci_low, ci_high}`; what is undefined is None. The headline is `tested`: `p_holm` is adjusted
-    for these statistics, whether or not they are defined. The others, which say much the same, have no p.
+    for these statistics, whether or not they are defined. The others, which say much the same, have no p, but the
+    `ceilings` of A and of B: the most that ties allow.
 
     Raises:
         ValueError: As `pair`.
@@ -67,7 +68,12 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
     statistics = {name: STATISTICS[name] for name in COLUMNS}
     rng = np.random.default_rng(seed)
     differences = paired_differences(first_rows, second_rows, statistics, rng, N_PERMUTATIONS, HEADLINE)
-    adjusted = dict(zip(HEADLINE, holm([differences[name].p for name in HEADLINE]), strict=True))
+    numbers = {name: one.to_json() | {"p_holm": None} for name, one in differences.items()}
+    for name, p in zip(HEADLINE, holm([differences[name].p for name in HEADLINE]), strict=True):
+        numbers[name]["p_holm"] = jsonable(p)
+    for ceiling in CEILINGS:
+        values = [jsonable(STATISTICS[ceiling](rows)) for rows in (first_rows, second_rows)]
+        numbers[ceiling.removesuffix("_ceiling")]["ceilings"] = values
     n_prompts = int(first_rows["user_prompt_id"].nunique())
     sides = {"a": first, "b": second}
     names = {
@@ -95,9 +101,7 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         "notes": notes_of([replace(run, name=names[side]) for side, run in sides.items()]),
         "permutations": {"exact": 2**n_prompts <= N_PERMUTATIONS, "n": min(2**n_prompts, N_PERMUTATIONS)},
         "tested": list(HEADLINE),
-        "statistics": {
-            name: one.to_json() | {"p_holm": jsonable(adjusted.get(name, NAN))} for name, one in differences.items()
-        },
+        "statistics": numbers,
     }
 
 
@@ -108,6 +112,8 @@ def text(comparison: Mapping[str, Any]) -> str:
     for name, entry in comparison["statistics"].items():
         digits = 1 if name in POINTS else 3
         row = {"statistic": COLUMNS[name], first: number(entry["a"], digits), second: number(entry["b"], digits)}
+        for side, ceiling in zip((first, second), entry.get("ceilings", ()), strict=False):
+            row[side] += f" of {number(ceiling, 2)}" if ceiling is not None else ""
         row |= {"difference": cell(entry["difference"], digits, sign=True)}
         p_values = (_p(entry[p]) if name in comparison["tested"] else "" for p in ("p", "p_holm"))
         rows.append(row | dict(zip(("p", "p (Holm)"), p_values, strict=True)))

@@ -44,7 +44,10 @@ def find_logs(paths: Iterable[str]) -> list[str]:
         with _one_sentence(path):
             infos = list_eval_logs(path, descending=False)
         logs = [info.name.removeprefix("file://") for info in infos]
-        logs = [log for log in logs if is_file or read_log_file(log, header_only=True).status == "success"]
+        if not is_file:  # by the files' times as inspect gives them, which in a clone are those of the checkout
+            headers = {log: read_log_file(log, header_only=True) for log in logs}
+            finished = [log for log in logs if headers[log].status == "success"]
+            logs = sorted(finished, key=lambda log: headers[log].eval.created)
         if not logs:
             problem = "not found" if is_file else "not found, or no finished log in it"
             raise ValueError(f"{path}: {problem}, expected an .eval log or a folder with finished ones")

@@ -36,8 +36,8 @@ def teachers_command(
 ) -> None:
     """Report judged scores and biases of teachers from RESPONSES files, and what students took over.
 
-    Scores: mean per level asked for, accuracy, tau-b and rho, as in Table 2 of the paper. Biases: length, and phrases
-    shared by topics. Rows must be judged: `cpt verify --keep all`.
+    Scores: mean per level asked for, as in Table 2 of the paper, accuracy, order, tau-b and rho. Biases: length, and
+    phrases shared by topics. Rows must be judged: `cpt verify --keep all`.
     """
     if base and not students:
         raise click.UsageError("--base needs --student, expected the log of a trained model to compare it with")

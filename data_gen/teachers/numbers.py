@@ -1,7 +1,8 @@
 """The numbers of `cpt teachers`: scores as in Table 2 of arXiv 2506.11702, length, shared phrases, carried shares.
 
 A number is a mean per (rubric, level), then over rubrics ("macro"), each weighing the same. Level correlations are
-taken within a rubric, without controls, then averaged. Intervals are those of `judges/interval.py`.
+taken within a rubric, without controls, over all pairs of responses (those to one user prompt too), then averaged.
+Intervals are those of `judges/interval.py`.
 """
 
 import itertools
@@ -26,7 +27,7 @@ CARRIED = ["score", "words", "shared_grams", "length_rho"]
 BOUNDS: dict[str, Bounds] = {
     "score": (0, 100),
     **dict.fromkeys(("in_band", "accuracy", "shared_grams"), (0, 1)),
-    **dict.fromkeys(("tau_b", "rho", "length_rho"), (-1, 1)),
+    **dict.fromkeys(("order", "tau_b", "rho", "length_rho"), (-1, 1)),
 }
 Numbers = dict[Any, float]  # by (rubric or "macro", level or "all", statistic)
 
@@ -70,6 +71,7 @@ def statistics(rows: pd.DataFrame) -> Numbers:
         by_rubric |= {
             (rubric, ALL, "dynamic_range"): high - low,
             (rubric, ALL, "accuracy"): mine.groupby("level")["in_band"].mean().mean(),
+            (rubric, ALL, "order"): _correlation(stats.somersd, level, mine["score"]),
             (rubric, ALL, "tau_b"): _correlation(stats.kendalltau, level, mine["score"]),
             (rubric, ALL, "rho"): _correlation(stats.spearmanr, level, mine["score"]),
             (rubric, ALL, "length_rho"): _correlation(stats.spearmanr, level, mine["words"]),

@@ -18,7 +18,8 @@ from rubrics.files import write_whole
 SCHEMA = 3
 UNDEFINED = "–"
 DIGITS = {"score": 1, "dynamic_range": 1, "words": 1, "shared_grams": 4}
-STATISTICS = ["score", "dynamic_range", "in_band", "accuracy", "tau_b", "rho", "words", "length_rho", "shared_grams"]
+STATISTICS = ["score", "dynamic_range", "in_band", "accuracy", "order", "tau_b", "rho"]
+STATISTICS += ["words", "length_rho", "shared_grams"]
 PAGE = f"""# Teachers
 
 Responses of $files, judged by $judge. Means per rubric and level, then over rubrics, with 95% jackknife intervals over
@@ -29,7 +30,8 @@ $shown
 
 - score: mean judged score, 0-100, per level asked for; dynamic_range: extremely_high minus low, in points.
 - in_band: share in the band asked for, 0-1; accuracy: its mean over levels.
-- tau_b, rho: Kendall's and Spearman's, of level and score, within rubric.
+- order: Somers' d of score given level, at most 1; tau_b, rho: Kendall's and Spearman's, which do not reach 1 unless
+  all scores of a level are tied. Within rubric, over all pairs of responses, those to one user prompt too.
 - words: length; length_rho: Spearman's rho of level and length: away from 0, length gives the level away.
 - shared_grams: of a response's different runs of four words, the share that a response to another prompt of the same
   rubric and level has, too, averaged over the other prompts. High: the same phrases whatever the topic.
@@ -63,6 +65,8 @@ def write_report(out: Path, rows: pd.DataFrame, left_out: LeftOut, numbers: pd.D
         for where, counts in left_out.items()
         if counts
     ] or ["No row was left out."]
+    if any(name.startswith("recorded/") for name in (*rows["writer"], *rows["judge"])):
+        notes.append("`recorded/`: replies that were recorded elsewhere, no model was asked.")
     notes.append(cluster_note(int(numbers.groupby(["kind", "writer"])["user_prompts"].max().min())))
     macro, judge = numbers[numbers["rubric"] == MACRO], rows["judge"].iloc[0]
     shares = macro[macro["kind"] == "carried"]

@@ -60,7 +60,7 @@ def find_refusal(response: str, stop_reason: str | None = None) -> str:
 
 
 def find_cut(response: str, stop_reason: str | None = None, *, guess: bool = True) -> str:
-    """How a response was cut at a token limit: by its stop reason, or (`guess`) by its end where there is none.
+    """How a response was cut at a token limit: by its stop reason, or (`guess`) by its end if the provider gives none.
 
     Of every reply inspect's hf/ says "unknown": a text that then ends in a letter, a digit or a comma was cut.
     """

@@ -15,9 +15,9 @@ CONTROLS = ("rubric_swap", "evidence_removal")
 PAGE = Template("""\
 # Attacks on a judge
 
-Judge $judge, prompt version $prompt_version; $n texts, $unscored unscored. Shifts in points of score, judged and
-measured, mean [95% interval over texts]. The measured judge obeys nobody: what it gives is what the words of an attack
-are worth as text.
+Judge $judge, prompt version $prompt_version; $n texts, $unscored unscored$provenance.
+Shifts in points of score, judged and measured, mean [95% interval over texts]. The measured judge obeys nobody: what it
+gives is what the words of an attack are worth as text.
 
 $families
 
@@ -98,12 +98,14 @@ def page_of(log: EvalLog) -> str:
         if f"{name}_n" in values
     ]
     tables = {"families": pd.DataFrame(by_family), "attacks": attack_table(texts), "controls": pd.DataFrame(by_control)}
+    provenance = (log.eval.metadata or {}).get("provenance")
     return PAGE.substitute(
         {name: table.to_markdown(index=False, disable_numparse=True) for name, table in tables.items()},
         judge=", ".join(sorted(texts["judge"].dropna().unique())),
         prompt_version=", ".join(sorted(texts["prompt_version"].dropna().unique())),
         n=len(texts),
         unscored=int(texts["score"].isna().sum()),
+        provenance=f"; {provenance}" if provenance else "",
         mean_shift=estimate(values, "mean_shift"),
         measured_shift=estimate(values, "measured_shift"),
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-# glibc hands every large tensor back to the kernel and faults it in again; keeping it saves that time in every step
+# glibc hands every large tensor back to the kernel and faults it in again; the recipe stops that itself, evaluations so
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

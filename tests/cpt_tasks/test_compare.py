@@ -51,6 +51,10 @@ def test_differences_by_hand(base: str, tuned: str) -> None:
         ["macro_accuracy", "somers_d", "band_error"],
         None,
     )
+    # one score at each level of the tuned model: no ties but those of the level, so tau-b can be 1 and is
+    tau = result["statistics"]["kendall_tau_b"]
+    assert (tau["b"], tau["ceilings"][1]) == (1, 1)
+    assert "| 1.000 of 1.00 " in text(result)
     assert "4 user prompts: no p can be below 0.125" in text(result)
     assert "p asks whether the two models could be exchanged" in text(result)
     assert (result["n"], result["user_prompts"]) == (12, 4)

@@ -181,7 +181,7 @@ def test_the_committed_verdicts_give_the_numbers_that_were_published_with_them()
     }
     assert round(measured["claude-family"]["metrics"]["macro_accuracy"]["value"], 2) == 0.64
     # by version of the judge's question: accuracy, then accuracy and mean score by level; ten wordings are of version 2
-    # of their rubrics (with the old ones .728 under version 2, as published)
+    # of their rubrics
     published = {
         "2": (0.741, [(1, 5), (0.72, 47), (0.5, 92)]),
         "3": (0.877, [(1, 5), (0.89, 56), (0.74, 95)]),
@@ -228,6 +228,22 @@ def test_the_recorded_samples_are_those_of_the_task_today() -> None:
     assert len(asked) == len(grid) == len(rows) - OF_VERSION_1
     for row in asked.values():
         assert [row["system_prompt"], row["user_prompt"]] == [turn.text for turn in grid[row["sample_id"]]]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("version", "today", "before"), [("2", 0.741, 0.728), ("3", 0.877, 0.840)])
+def test_accuracies_with_the_old_wordings_and_with_todays(version: PromptVersion, today: float, before: float) -> None:
+    hits: dict[str, dict[Any, bool]] = {"today": {}, "before": {}}
+    grid = {sample.id for sample in adherence_grid(limit_per_cell=3)}
+    rows = [json.loads(line) for line in (RESULTS / "strong_student/recorded.jsonl").open(encoding="utf-8")]
+    for row in sorted(rows, key=lambda row: row["sample_id"] not in grid):  # old responses last
+        rubric, cell = load_rubric(row["rubric"]), (row["rubric"], row["level"], row["user_prompt"])
+        criteria, _ = parse_verdict(rubric, row["verdicts"][version]["reply"], row["response"])
+        hit = ScoreLevel.of(weighted_total(rubric, {one.id: one.score for one in criteria})) == row["level"]
+        hits["today"].setdefault(cell, hit)
+        hits["before"][cell] = hit
+    shares = [sum(part.values()) / 162 for part in hits.values()]
+    assert [len(part) for part in hits.values()] == [162, 162]
+    assert shares == pytest.approx([today, before], abs=0.0005)
 
 
 def test_the_report_of_the_recorded_judge_under_attack_is_that_of_its_log_and_record() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,8 @@ from cpt_tasks.report.report import report_command, summarise, write_report
 from cpt_tasks.report.run import check_comparable, tell_apart
 from judges import JudgeSettings
 from rubrics import load_rubric
+
+CURVE = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs" / "curve"
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +267,16 @@ def in_memory(logs: list[str]) -> str:
     return folder
 
 
+def test_the_logs_of_a_folder_stand_by_when_they_were_made_not_by_the_time_of_the_files(tmp_path: Path) -> None:
+    made = ["base", "sft", "checkpoint-80", "checkpoint-160", "final"]
+    for name in reversed(made):
+        copy(CURVE / f"{name}.eval", tmp_path)
+        os.utime(tmp_path / f"{name}.eval", (0, 1e9 - made.index(name)))
+    assert [Path(path).stem for path in find_logs([str(tmp_path)])] == made
+
+
 def test_logs_elsewhere_are_reported_and_compared(in_memory: str, logs: list[str], tmp_path: Path) -> None:
+    logs = sorted(logs, key=lambda path: read_eval_log(path, header_only=True).eval.created)
     elsewhere = [f"{in_memory}/{Path(path).name}" for path in logs]
     assert find_logs([in_memory]) == find_logs(elsewhere) == [f"memory:///judged/logs/{Path(p).name}" for p in logs]
     assert reported(tmp_path / "there", in_memory)[0] == reported(tmp_path / "here", *logs)[0]

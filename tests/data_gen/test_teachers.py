@@ -100,6 +100,11 @@ def test_correlations_are_scipys_within_rubric_without_controls_then_averaged() 
         by_rubric = [of(mine["level"], mine[column]).statistic for _, mine in asked.groupby("rubric")]
         assert values["a", "all", name] == pytest.approx(by_rubric[0])
         assert values["macro", "all", name] == pytest.approx(np.mean(by_rubric))
+    mine = asked[asked["rubric"] == "a"]
+    level, score = (
+        np.sign(np.subtract.outer(one, one)) for one in (mine["level"].to_numpy(), mine["score"].to_numpy())
+    )
+    assert values["a", "all", "order"] == pytest.approx((level * score).sum() / (level != 0).sum())
     tau = table_of(rows).loc[("teacher", "macro", "all", "tau_b")]
     assert -1 <= tau.ci_low < tau.value < tau.ci_high
 

@@ -95,9 +95,10 @@ def kendall_tau_b_ceiling(table: Table, weights: Floats) -> Floats:
 def kendall_tau_b(table: Table, weights: Floats) -> Floats:
     """Kendall's tau-b, -1 to 1, of asked level and score; within rubric, then averaged.
 
-    Over the pairs of responses to different user prompts, so that it does not depend on their number. It cannot reach
-    1, see `kendall_tau_b_ceiling`: it counts ties of the level against itself. nan if a rubric has one level, one score
-    or one user prompt only. A pair of levels is in the wrong order where one of the two has no response.
+    Over the pairs of responses to different user prompts, so that it does not depend on their number. Ties of the level
+    alone count against it, so it does not reach 1 unless all scores of a level are tied, see `kendall_tau_b_ceiling`.
+    nan if a rubric has one level, one score or one user prompt only. A pair of levels is in the wrong order where one
+    of the two has no response.
     """
     return within_rubrics(table, weights, lambda part: ranks.tau_b(part, weights))
 
@@ -133,7 +134,7 @@ def spearman_rho_ceiling(table: Table, weights: Floats) -> Floats:
 def spearman_rho(table: Table, weights: Floats) -> Floats:
     """Spearman's rho, -1 to 1, of asked level and score (mean ranks for ties); within rubric, then averaged.
 
-    It cannot reach 1, see `spearman_rho_ceiling`.
+    It does not reach 1, see `spearman_rho_ceiling`, unless all scores of a level are tied.
     """
     return within_rubrics(table, weights, lambda part: ranks.spearman(part, weights, part.score))
 
@@ -205,7 +206,7 @@ def undershoot(table: Table, weights: Floats) -> Floats:
     return over_cells(table, weights, np.maximum(0.0, -_distances(table)))
 
 
-@statistic((-100, 100))
+@statistic()  # for intervals without bounds: its best value, 0, is no end of its range
 def signed_error(table: Table, weights: Floats) -> Floats:
     """Mean of the score points above the band asked for (+) or below it (-), 0 inside; averaged over cells."""
     return over_cells(table, weights, _distances(table))
