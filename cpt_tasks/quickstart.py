@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from judges import DEFAULT_JUDGE, DEFAULT_STORE
 from judges.cost import CHARACTERS_PER_TOKEN, forecast, load_prices, total_usd
-from judges.model import DEFAULT_JUDGE, DEFAULT_STORE
 from model_calls.commands import model_args
 from model_calls.errors import clear_errors
 

@@ -13,24 +13,26 @@ from cpt_tasks.options import check_choice, check_least, rubrics_of
 from judges import (
     DEFAULT_JUDGE,
     DEFAULT_STORE,
+    PROMPT_VERSION,
+    Aggregate,
     FurtherJudgment,
     Judge,
     JudgeFailure,
     JudgeFailureRecord,
+    JudgeProtocol,
     Judgment,
     MeasuredJudge,
     ModelJudge,
     Panel,
+    PromptVersion,
     ScoreRecord,
     check_measurable,
     grader_models,
     judge_hash,
     outcome_of,
+    prompt_version_of,
 )
 from judges.counting import words
-from judges.model import JudgeProtocol
-from judges.panel import Aggregate
-from judges.prompts import PROMPT_VERSION, PromptVersion, prompt_version_of
 from model_calls import CallStore, open_store
 from model_calls.inspect_private import PrerequisiteError, command_folder
 from model_calls.visible import answer_of

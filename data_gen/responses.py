@@ -121,9 +121,24 @@ class Problems:
 
 
 def response_id(rubric: str, level: ScoreLevel, prompt: str, teacher: str, replicate: int = 0) -> str:
-    """First 16 hex digits of the SHA-256 of what a teacher was asked; replicates of one question differ."""
-    asked = json.dumps([rubric, level.value, prompt, teacher, replicate])
-    return hashlib.sha256(asked.encode()).hexdigest()[:16]
+    """The `content_id` of what a teacher was asked; replicates of one question differ."""
+    return content_id(rubric, level.value, prompt, teacher, replicate)
+
+
+def prompt_key(text: str) -> str:
+    """A text in one case and with single spaces: prompts that are the same in this form are one prompt."""
+    return " ".join(text.casefold().split())
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the bytes of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_id(*parts: str | int) -> str:
+    """First 16 hex digits of the SHA-256 of the parts."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def iter_responses(

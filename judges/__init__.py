@@ -8,6 +8,7 @@ from judges.judgment import (
     JudgeFailureRecord,
     Judgment,
     ScoreRecord,
+    is_no_response,
     outcome_of,
     read_judgment,
 )
@@ -15,36 +16,43 @@ from judges.measured import MEASURED, MeasuredJudge, check_measurable, measure
 from judges.model import (
     DEFAULT_JUDGE,
     DEFAULT_STORE,
+    JudgeProtocol,
+    JudgeSettings,
     ModelJudge,
     grader_models,
-    judge_call,
     judge_hash,
     judge_model,
 )
-from judges.panel import Panel
-from judges.prompts import judge_messages
+from judges.panel import Aggregate, Panel
+from judges.prompts import PROMPT_VERSION, PromptVersion, judge_messages, prompt_version_of
 
 __all__ = [
+    "Aggregate",
     "DEFAULT_JUDGE",
     "DEFAULT_STORE",
-    "MEASURED",
-    "NO_RESPONSE",
     "FurtherJudgment",
     "Judge",
     "JudgeFailure",
     "JudgeFailureRecord",
+    "JudgeProtocol",
+    "JudgeSettings",
     "Judgment",
+    "MEASURED",
     "MeasuredJudge",
     "ModelJudge",
+    "NO_RESPONSE",
+    "PROMPT_VERSION",
     "Panel",
+    "PromptVersion",
     "ScoreRecord",
     "check_measurable",
     "grader_models",
-    "judge_call",
+    "is_no_response",
     "judge_hash",
     "judge_messages",
     "judge_model",
     "measure",
     "outcome_of",
+    "prompt_version_of",
     "read_judgment",
 ]

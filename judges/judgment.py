@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from judges.counting import words
 from rubrics import Rubric
+from rubrics.schema import problem_texts
 
 SCHEMA = 1  # of the records below; those of logs from before it was written have the same keys
 MIN_RESPONSE_WORDS = 15
@@ -256,7 +257,5 @@ def _read(kind: type[_Read], values: Mapping[str, Any]) -> _Read:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         expected = f"what the scorer rubric_judge writes (schema {SCHEMA} or older)"
-        raise ValueError(f"judgment: {where}: {first['msg']}, expected {expected}") from error
+        raise ValueError(f"judgment: {problem_texts(error)[0]}, expected {expected}") from error

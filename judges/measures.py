@@ -7,25 +7,8 @@ sentence and a line is to them. Every statistic of a text without words is 0 or 
 import re
 from collections.abc import Callable
 
+import judges.style_measures as style
 from judges.counting import english_words, lines, per_100_words, sentences
-from judges.style_measures import (
-    alliterating_run_share,
-    alliterating_share,
-    asking_words_per_100,
-    command_share,
-    contrasts_per_100,
-    hedged_sentence_share,
-    hedges_per_100,
-    negations_per_100,
-    parentheses_per_100,
-    parenthesised_word_share,
-    participle_phrases_per_100,
-    participles_per_100,
-    question_share,
-    quotations_per_100,
-    quoted_word_share,
-    step_opening_share,
-)
 
 _PAUSE = re.compile(r"[,;:—–]|--")
 _SECOND_PERSON = re.compile(r"\b(you|your|yours|you're|you'll|you've|yourself)\b", re.IGNORECASE)
@@ -107,21 +90,21 @@ MEASURES: dict[str, Callable[[str], float]] = {
         numerals_per_100,
         similes_per_100,
         sensory_per_100,
-        alliterating_run_share,
-        alliterating_share,
-        asking_words_per_100,
-        command_share,
-        contrasts_per_100,
-        hedged_sentence_share,
-        hedges_per_100,
-        negations_per_100,
-        parentheses_per_100,
-        parenthesised_word_share,
-        participle_phrases_per_100,
-        participles_per_100,
-        question_share,
-        quotations_per_100,
-        quoted_word_share,
-        step_opening_share,
+        style.alliterating_run_share,
+        style.alliterating_share,
+        style.asking_words_per_100,
+        style.command_share,
+        style.contrasts_per_100,
+        style.hedged_sentence_share,
+        style.hedges_per_100,
+        style.negations_per_100,
+        style.parentheses_per_100,
+        style.parenthesised_word_share,
+        style.participle_phrases_per_100,
+        style.participles_per_100,
+        style.question_share,
+        style.quotations_per_100,
+        style.quoted_word_share,
+        style.step_opening_share,
     )
 }

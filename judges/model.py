@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
@@ -45,6 +45,23 @@ DEFAULT_STORE = "calls/judge.sqlite"
 MAX_ATTEMPTS = 3
 MAX_TRANSPORT_RETRIES = 8
 WARM_SECONDS = 240.0  # a provider's cache entry lives five minutes after its last use; a call may take one of them
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """A judge as the commands are told of it.
+
+    Attributes:
+        model: "measured" or an inspect model.
+        repeats: Judgments of each text, at least 1.
+        store: File that its calls are kept in.
+        prompt_version: Wording of its question.
+    """
+
+    model: str
+    repeats: int = 1
+    store: str = DEFAULT_STORE
+    prompt_version: PromptVersion = PROMPT_VERSION
 
 
 class ModelJudge:
@@ -103,7 +120,7 @@ class ModelJudge:
         paid: Counter[str] = Counter()
         costs: list[float | None] = []
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            call = judge_call(model, rubric, user_prompt, response, self._repeat, attempt, self._prompt_version)
+            call = self.call(rubric, user_prompt, response, attempt)
             reply, is_new = await self._ask(store, call, rubric)
             replies.append(reply)
             usage.update(reply.usage)
@@ -133,6 +150,36 @@ class ModelJudge:
                 **about,
             )
         raise AssertionError("the last attempt returns or raises")
+
+    def call(self, rubric: Rubric, user_prompt: str, response: str, attempt: int = 1) -> "Call":
+        """The call that asks for a verdict; attempts, from 1, are kept apart, so no bad reply is replayed for ever."""
+        from model_calls import Call
+
+        return Call(
+            model=self._model or grader_models()[0],
+            messages=judge_messages(rubric, user_prompt, response, self._prompt_version),
+            config=_verdict_config(),
+            replicate=f"{self._repeat}.{attempt}",
+        )
+
+    def calls_so_far(self, store: "CallStore", rubric: Rubric, user_prompt: str, response: str) -> "list[Call]":
+        """Every attempt that the store has a reply to, and the one that would be made next, if any.
+
+        There is none after a usable verdict, a refusal or the last attempt.
+        """
+        calls: list[Call] = []
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            calls.append(self.call(rubric, user_prompt, response, attempt))
+            reply = store.get(calls[-1].key)
+            if reply is None:
+                break
+            try:
+                _read(reply, rubric, response)
+                break
+            except JudgeFailure as failure:
+                if failure.mode == "refusal":
+                    break
+        return calls
 
     async def _ask(self, store: "CallStore", call: "Call", rubric: Rubric) -> "tuple[Reply, bool]":
         from model_calls import ask
@@ -189,57 +236,6 @@ def _read(reply: "Reply", rubric: Rubric, response: str) -> Scores:
         mode: FailureMode = "truncated" if was_cut_off(reply.stop_reason) else "refusal"
         raise JudgeFailure(mode, f"stop reason {reply.stop_reason}")
     return parse_verdict(rubric, reply.text, response)
-
-
-def judge_call(
-    model: "Model",
-    rubric: Rubric,
-    user_prompt: str,
-    response: str,
-    repeat: int,
-    attempt: int,
-    prompt_version: PromptVersion = PROMPT_VERSION,
-) -> "Call":
-    """The call that asks a model for a verdict: of asking `repeat`, from 0, the attempt number `attempt`, from 1.
-
-    Each attempt is kept on its own, so that a bad reply is not replayed for ever.
-    """
-    from model_calls import Call
-
-    return Call(
-        model=model,
-        messages=judge_messages(rubric, user_prompt, response, prompt_version),
-        config=_verdict_config(),
-        replicate=f"{repeat}.{attempt}",
-    )
-
-
-def judge_calls_so_far(
-    model: "Model",
-    store: "CallStore",
-    rubric: Rubric,
-    user_prompt: str,
-    response: str,
-    repeat: int,
-    prompt_version: PromptVersion = PROMPT_VERSION,
-) -> "list[Call]":
-    """Every attempt that a judge has a reply to in the store, and the one that it would make next, if any.
-
-    There is none after a usable verdict, a refusal or the last attempt.
-    """
-    calls: list[Call] = []
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        calls.append(judge_call(model, rubric, user_prompt, response, repeat, attempt, prompt_version))
-        reply = store.get(calls[-1].key)
-        if reply is None:
-            break
-        try:
-            _read(reply, rubric, response)
-            break
-        except JudgeFailure as failure:
-            if failure.mode == "refusal":
-                break
-    return calls
 
 
 @cache

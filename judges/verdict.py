@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from judges.judgment import CriterionJudgment, JudgeFailure
 from model_calls.visible import MARKER, visible
 from rubrics import Rubric
+from rubrics.schema import problem_texts
 from rubrics.texts import whole_characters
 
 
@@ -135,9 +136,7 @@ def _scores(rubric: Rubric, pairs: _Pairs) -> Scores:
     try:
         verdict = Verdict.model_validate(dict(pairs))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise JudgeFailure("malformed_json", f"{where}: {first['msg']}") from error
+        raise JudgeFailure("malformed_json", problem_texts(error)[0]) from error
     ids = [_criterion_id(rubric, criterion.id) for criterion in verdict.criteria]
     expected = [criterion.id for criterion in rubric.criteria]
     if not set(ids) <= set(expected) or len(set(ids)) < len(ids):

@@ -14,29 +14,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from model_calls.call import Call, Reply, text_of
+from model_calls.online import reply_of
 from model_calls.store import CallStore
+
+if TYPE_CHECKING:
+    from anthropic.types import Message
 
 QuestionFormat = Literal["openai", "anthropic"]
 FORMATS: tuple[QuestionFormat, ...] = ("openai", "anthropic")
 REPLIES_PER_COMMIT = 500
 _STOP_REASONS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter"}
-_ANTHROPIC_STOP_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "max_tokens",
-    "refusal": "content_filter",
-}
-_USAGE = {
-    "prompt_tokens": "input_tokens",
-    "completion_tokens": "output_tokens",
-    "input_tokens": "input_tokens",
-    "output_tokens": "output_tokens",
-    "cache_read_input_tokens": "input_tokens_cache_read",
-    "cache_creation_input_tokens": "input_tokens_cache_write",
-}
+# of what an answer in Anthropic's format may lack
+_MESSAGE: dict[str, Any] = {"id": "", "type": "message", "role": "assistant", "model": "", "stop_reason": None}
+_MESSAGE |= {"stop_sequence": None, "usage": {"input_tokens": 0, "output_tokens": 0}}
+_USAGE = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 
 
 def so_many(count: int, thing: str) -> str:
@@ -129,7 +123,7 @@ async def read_answers(path: Path, calls: Iterable[Call], store: CallStore) -> A
         for call in calls:
             if call.key in starts and call.key not in asked and call.key not in store:
                 file.seek(starts[call.key])
-                block.append(call.reply(**_answer(_parsed(file.readline()))))
+                block.append(await _reply(call, _answer(_parsed(file.readline()))))
                 outcome.answered += 1
             elif call.key not in asked and call.key not in store:
                 outcome.missing += 1
@@ -175,10 +169,12 @@ def _error(row: dict[str, Any]) -> str:
     return str(row.get("error") or ("" if status == 200 else f"status {status}"))
 
 
-def _answer(row: dict[str, Any]) -> dict[str, Any]:
-    """What a row says, by the fields of `Reply`; a KeyError, TypeError and the like if it is no answer."""
+def _answer(row: dict[str, Any]) -> "Message | dict[str, Any]":
+    """Anthropic's message, or what a row says by the fields of `Reply`; a KeyError and the like if it is no answer."""
     if result := row.get("result"):
-        return _anthropic_answer(result["message"])
+        from anthropic.types import Message
+
+        return Message.model_validate(_MESSAGE | result["message"])
     response = row.get("response") or {}
     body = response.get("body") or response or row  # a row of Ray Data is its own body
     choice = body["choices"][0] if "choices" in body else row | {"message": {"content": row["generated_text"]}}
@@ -186,25 +182,20 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(text, str | None):
         raise TypeError(text)
     time = datetime.fromtimestamp(created, UTC) if isinstance(created, int | float) else datetime.now(UTC)
-    return _fields(body, text or "", _STOP_REASONS.get(str(choice.get("finish_reason"))), row.get("id"), time)
-
-
-def _anthropic_answer(message: dict[str, Any]) -> dict[str, Any]:
-    """As `_answer`, of a message; what it thought is left out."""
-    text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
-    stop_reason = _ANTHROPIC_STOP_REASONS.get(str(message.get("stop_reason")))
-    return _fields(message, text, stop_reason, message.get("id"), datetime.now(UTC)) | {"batch": True}
-
-
-def _fields(
-    body: dict[str, Any], text: str, stop_reason: str | None, request_id: Any, created: datetime
-) -> dict[str, Any]:
     usage = body.get("usage") or {}
     return {
         "served_model": str(body.get("model", "")),
-        "text": text,
-        "stop_reason": stop_reason or "unknown",
+        "text": text or "",
+        "stop_reason": _STOP_REASONS.get(str(choice.get("finish_reason")), "unknown"),
         "usage": {kind: usage[name] for name, kind in _USAGE.items() if isinstance(usage.get(name), int)},
-        "request_id": str(request_id or ""),
-        "created": created.isoformat(timespec="seconds"),
+        "request_id": str(row.get("id") or ""),
+        "created": time.isoformat(timespec="seconds"),
     }
+
+
+async def _reply(call: Call, answer: "Message | dict[str, Any]") -> Reply:
+    if isinstance(answer, dict):
+        return call.reply(**answer)
+    from inspect_ai.model import model_output_from_anthropic
+
+    return reply_of(call, await model_output_from_anthropic(answer), attempts=1, batch=True)

@@ -2,9 +2,9 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,9 +14,6 @@ from rubrics.load import load_rubric, rubric_ids, rubric_yaml
 from rubrics.markdown import as_slug, read_rubric_text, rubric_page
 from rubrics.schema import Rubric, problem_texts
 from rubrics.texts import check_plain
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NEW_FAMILY = "imported"
 UNKNOWN_LICENCE = "unknown"
@@ -40,13 +37,12 @@ def lint_command(rubrics: tuple[str, ...], strict: bool, responses: Path | None)
 
     Exit status: 0 nothing wrong, 1 errors (or warnings, with --strict).
     """
-    table = _judged(responses, rubrics) if responses else None
-    if table is not None:
-        click.echo(table.to_markdown(index=False, floatfmt=".2f"))
+    misses = _show_judged(responses, rubrics) if responses else lambda _: []
     counts = Counter(error=0, warning=0)
     for name in rubrics or rubric_ids():
         try:
-            findings = [(finding.severity, str(finding)) for finding in _findings(load_rubric(name), table)]
+            rubric = load_rubric(name)
+            findings = [(finding.severity, str(finding)) for finding in (*lint_rubric(rubric), *misses(rubric))]
         except ValueError as error:
             findings = [("error", f"error: {error}")]
         for severity, text in findings:
@@ -58,22 +54,17 @@ def lint_command(rubrics: tuple[str, ...], strict: bool, responses: Path | None)
     sys.exit(int(counts["error"] > 0 or (strict and counts["warning"] > 0)))
 
 
-def _judged(path: Path, rubrics: Sequence[str]) -> "pd.DataFrame":
-    from rubrics.judged import judged_wordings, read_judged  # with pandas, which `--help` does not wait for
+def _show_judged(path: Path, rubrics: Sequence[str]) -> Callable[[Rubric], list[Finding]]:
+    """Prints the table of judged responses, and gives what finds the wordings of a rubric that miss in it."""
+    from rubrics.judged import judged_wordings, misses, read_judged  # with pandas, which `--help` does not wait for
 
     try:
         table = judged_wordings(read_judged(path))
     except ValueError as error:
         raise _Refusal(str(error)) from error
-    return table[table["rubric"].isin([Path(name).stem for name in rubrics or rubric_ids()])]
-
-
-def _findings(rubric: Rubric, table: "pd.DataFrame | None") -> list[Finding]:
-    if table is None:
-        return lint_rubric(rubric)
-    from rubrics.judged import misses
-
-    return [*lint_rubric(rubric), *misses(table, rubric)]
+    table = table[table["rubric"].isin([Path(name).stem for name in rubrics or rubric_ids()])]
+    click.echo(table.to_markdown(index=False, floatfmt=".2f"))
+    return partial(misses, table)
 
 
 @click.command(name="import")

@@ -89,27 +89,28 @@ def test_the_first_minute_with_a_key(checkout: Path, anthropic_server: Any) -> N
     assert f"opened {(checkout / 'quickstart' / 'report.html').as_uri()}" in said
 
 
-def test_local_benchmark_data_training_and_report(checkout: Path) -> None:
-    # one test, because each command uses the files of those before it
-    limits = " --limit 2 --max-tokens 30 --max-connections 2"
-    commands = [
-        the_command("HF_HUB_OFFLINE=1 inspect eval") + limits,
-        the_command("cpt twins --wordings") + " --limit 4",
-        the_command("accelerate launch") + " --max_steps 1 --max_length 2048",
-        the_command("cpt report"),
-    ]
-    said = [succeeds(command, checkout) for command in commands]
+@pytest.mark.slow  # `make demo-smoke` trains by this config, and tests/recipes by this command
+def test_data_and_training(checkout: Path) -> None:
+    succeeds(the_command("cpt twins --wordings") + " --limit 4", checkout)
+    succeeds(the_command("accelerate launch") + " --max_steps 1 --max_length 2048", checkout)
     assert (checkout / "outputs" / "smollm2-135m" / "adapter_model.safetensors").is_file()
+
+
+def test_local_benchmark_and_report(checkout: Path) -> None:
+    limits = " --limit 2 --max-tokens 30 --max-connections 2"
+    succeeds(the_command("HF_HUB_OFFLINE=1 inspect eval") + limits, checkout)
+    said = succeeds(the_command("cpt report"), checkout)
     # 30 tokens of random weights are no response
     assert "No figures: there is not a single" in (checkout / "results" / "mine" / "report.md").read_text("utf-8")
     assert (checkout / "results" / "mine" / "report.html").is_file()
-    assert "| local" in said[-1]
+    assert "| local" in said
 
 
 def test_two_models_are_compared() -> None:
     assert "| accuracy" in succeeds(the_command("cpt compare"), ROOT)
 
 
+@pytest.mark.slow  # the command of cpt_tasks/lm_harness/README.md, which is alike, runs in test_lm_harness_command.py
 def test_the_same_benchmark_in_lm_eval(checkout: Path) -> None:
     pytest.importorskip("lm_eval")
     limits = "limit_per_cell=1 --limit 3 --gen_kwargs max_gen_toks=10"

@@ -67,12 +67,7 @@ def write_audit(
         compared = compare_wordings(rows)
         more += _wordings_section(compared)
         agreement = [{"first": a, "second": b, **by_name} for (a, b), by_name in compared.agreement.items()]
-        numbers["wordings"] = {
-            "n_texts": compared.n_texts,
-            "band_rate": compared.band_rate,
-            "half_range": compared.half_range,
-            "agreement": agreement,
-        }
+        numbers["wordings"] = vars(compared) | {"agreement": agreement}
     askings = so_many(len(last[0]), "judgment")
     intro = (
         f"Judge `{judge}` (prompt version {version}) on texts of `{source}` whose score is known, since text "

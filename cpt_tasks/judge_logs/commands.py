@@ -10,14 +10,16 @@ cpt judge questions logs --out questions.jsonl
 cpt judge answers answers.jsonl logs
 """
 
+from collections.abc import Callable, Sequence
+from functools import wraps
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
 
-from judges.model import DEFAULT_JUDGE, DEFAULT_STORE
-from judges.prompts import PROMPT_VERSION, SCALES, PromptVersion, prompt_version_of
+from judges import DEFAULT_JUDGE, DEFAULT_STORE, PROMPT_VERSION, JudgeSettings, PromptVersion, prompt_version_of
+from judges.prompts import SCALES
 from model_calls.errors import clear_errors
 from model_calls.questions import FORMATS, QuestionFormat, so_many
 
@@ -42,6 +44,29 @@ _version_option = click.option(
     type=click.Choice(list(SCALES)),
     help="Wording of the judge's question.",
 )
+
+
+def _judge_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command --model, --repeats, --store and --prompt-version, as its `settings`."""
+
+    @_model_option
+    @_repeats_option
+    @_store_option
+    @_version_option
+    @wraps(command)
+    def with_settings(model: str, repeats: int, store: str, prompt_version: PromptVersion, **others: Any) -> None:
+        command(settings=JudgeSettings(model, repeats, store, prompt_version), **others)
+
+    return with_settings
+
+
+def _say_how_to_score(commands: Sequence[str], missing: int, how_to_go_on: str) -> None:
+    """Prints the commands that score from the store; raises if judgments are missing there."""
+    click.echo("\n".join(["now score from the store:", *commands]))
+    if missing:
+        raise click.ClickException(
+            f"missing: {so_many(missing, 'judgment')}; run {how_to_go_on}, or let inspect ask online"
+        )
 
 
 @click.command(name="audit")
@@ -72,14 +97,7 @@ def audit_command(
     if bool(judge_model) == measured:
         raise click.UsageError("expected either --judge-model MODEL or --measured")
     from cpt_tasks.judge_logs.audit import with_known_score, write_audit
-    from cpt_tasks.judge_logs.texts import (
-        JudgeSettings,
-        check_measured,
-        first_prompts,
-        judge_texts,
-        judges_of,
-        read_texts,
-    )
+    from cpt_tasks.judge_logs.texts import check_measured, first_prompts, judge_texts, judges_of, read_texts
 
     judge = judge_model or "measured"
     with clear_errors():
@@ -114,7 +132,6 @@ def texts_command(file: Path, judge: str, out: Path, store: str, prompt_version:
     Writes the same lines with score (0-100, null where the judge failed), judge_failure and in_band.
     """
     from cpt_tasks.judge_logs.texts import (
-        JudgeSettings,
         check_measured,
         judge_texts,
         judged_row,
@@ -194,11 +211,8 @@ def forecast_command(
 
 @click.command(name="batch")
 @click.argument("logs", nargs=-1, required=True)
-@_model_option
-@_repeats_option
-@_store_option
-@_version_option
-def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str, prompt_version: PromptVersion) -> None:
+@_judge_options
+def batch_command(logs: tuple[str, ...], settings: JudgeSettings) -> None:
     """Ask for the judgments of the responses in LOGS through provider batches, at half the price.
 
     The replies go to the call store. `inspect score`, with the command that is printed at the end, then scores the
@@ -206,10 +220,8 @@ def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str, p
     takes its batches up again.
     """
     from cpt_tasks.judge_logs.spend import batch_judgments, judged_texts, score_commands
-    from cpt_tasks.judge_logs.texts import JudgeSettings
 
     with clear_errors():
-        settings = JudgeSettings(model, repeats, store, prompt_version)
         outcome = batch_judgments(judged_texts(logs), settings)
         commands = score_commands(logs, settings)
     click.echo(
@@ -217,64 +229,40 @@ def batch_command(logs: tuple[str, ...], model: str, repeats: int, store: str, p
     )
     for key, reason in outcome.failed.items():
         click.echo(f"  {key}: {reason}", err=True)
-    click.echo("\n".join(["now score from the store:", *commands]))
-    if outcome.failed:
-        raise click.ClickException(
-            f"missing: {so_many(len(outcome.failed), 'judgment')}; run this again, or let inspect ask online"
-        )
+    _say_how_to_score(commands, len(outcome.failed), "this again")
 
 
 @click.command(name="questions")
 @click.argument("judged", metavar="LOG...", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (JSONL).")
-@_model_option
-@_repeats_option
 @click.option("--format", type=click.Choice(FORMATS), default="openai", show_default=True, help="Whose batches.")
-@_store_option
-@_version_option
-def questions_command(
-    judged: tuple[str, ...],
-    out: Path,
-    model: str,
-    repeats: int,
-    format: QuestionFormat,
-    store: str,
-    prompt_version: PromptVersion,
-) -> None:
+@_judge_options
+def questions_command(judged: tuple[str, ...], out: Path, format: QuestionFormat, settings: JudgeSettings) -> None:
     """Write what the judge would be asked about the responses in LOGs, for any engine, and ask nobody.
 
     LOG is an .eval log, a folder of them, or a .jsonl file of texts as for `cpt judge texts`. Only what the call store
     has no reply to is written; where a reply holds no verdict that can be read, the next attempt, up to the third.
     """
     from cpt_tasks.judge_logs.exchange import write_judge_questions
-    from cpt_tasks.judge_logs.texts import JudgeSettings
 
     with clear_errors():
-        settings = JudgeSettings(model, repeats, store, prompt_version)
         written = write_judge_questions(out, judged, settings, format)
-    click.echo(f"{out}, for {model}: {written}; bring the answers back with `cpt judge answers`")
+    click.echo(f"{out}, for {settings.model}: {written}; bring the answers back with `cpt judge answers`")
 
 
 @click.command(name="answers")
 @click.argument("file", type=_FILE)
 @click.argument("judged", metavar="LOG...", nargs=-1, required=True)
-@_model_option
-@_repeats_option
-@_store_option
-@_version_option
-def answers_command(
-    file: Path, judged: tuple[str, ...], model: str, repeats: int, store: str, prompt_version: PromptVersion
-) -> None:
+@_judge_options
+def answers_command(file: Path, judged: tuple[str, ...], settings: JudgeSettings) -> None:
     """Put the answers in FILE to the questions about LOGs into the call store, and print how to score from there.
 
     FILE is in OpenAI's or Anthropic's batch format. Give the LOGs, --model, --repeats and
     --prompt-version of `cpt judge questions`.
     """
     from cpt_tasks.judge_logs.exchange import judging_commands, read_judge_answers
-    from cpt_tasks.judge_logs.texts import JudgeSettings
 
     with clear_errors():
-        settings = JudgeSettings(model, repeats, store, prompt_version)
         answered, unusable = read_judge_answers(file, judged, settings)
         commands = judging_commands(judged, settings)
     skipped = answered.problems.total()
@@ -288,9 +276,4 @@ def answers_command(
         click.echo(
             f"{so_many(unusable, 'verdict')} cannot be used; `cpt judge questions` writes the next attempt", err=True
         )
-    click.echo("\n".join(["now score from the store:", *commands]))
-    if answered.missing or unusable:
-        raise click.ClickException(
-            f"missing: {so_many(answered.missing + unusable, 'judgment')}; run `cpt judge questions` again, or let "
-            "inspect ask online"
-        )
+    _say_how_to_score(commands, answered.missing + unusable, "`cpt judge questions` again")

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cpt_tasks.judge_logs.spend import judged_path, judged_texts, score_commands
-from cpt_tasks.judge_logs.texts import JudgeSettings, Text, read_texts
-from judges import judge_model
-from judges.judgment import is_no_response
-from judges.model import judge_calls_so_far
-from judges.prompts import PROMPT_VERSION
+from cpt_tasks.judge_logs.texts import Text, model_judges, read_texts
+from judges import PROMPT_VERSION, JudgeSettings, is_no_response
 from model_calls import Call, CallStore, open_store
 from model_calls.questions import Answered, QuestionFormat, Written, read_answers, write_questions
 
@@ -63,12 +60,12 @@ def _texts(judged: Sequence[str]) -> list[Text]:
 
 
 def _calls(texts: Sequence[Text], settings: JudgeSettings, store: CallStore) -> list[Call]:
-    judge, version = judge_model(settings.model), settings.prompt_version
+    judges = model_judges(settings, store)
     return [
         call
         for text in texts
-        for repeat in range(settings.repeats)
-        for call in judge_calls_so_far(judge, store, text.rubric, text.user_prompt, text.response, repeat, version)
+        for judge in judges
+        for call in judge.calls_so_far(store, text.rubric, text.user_prompt, text.response)
     ]
 
 

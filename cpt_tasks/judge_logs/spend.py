@@ -14,12 +14,10 @@ import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample
 
-from cpt_tasks.judge_logs.texts import JudgeSettings, Text
+from cpt_tasks.judge_logs.texts import Text, model_judges
 from cpt_tasks.report.logs import find_logs, read_log_file
-from judges import judge_call, judge_messages, judge_model
+from judges import PROMPT_VERSION, JudgeSettings, is_no_response, judge_messages
 from judges.cost import CHARACTERS_PER_TOKEN, Forecast, Prices, forecast, verdict_tokens
-from judges.judgment import is_no_response
-from judges.prompts import PROMPT_VERSION
 from model_calls import open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
 from model_calls.visible import answer_of
@@ -116,14 +114,10 @@ def batch_judgments(texts: Sequence[Text], settings: JudgeSettings) -> BatchOutc
     Raises:
         ValueError: If the model cannot be asked in batches.
     """
-    judge, version = judge_model(settings.model), settings.prompt_version
-    calls = [
-        judge_call(judge, text.rubric, text.user_prompt, text.response, repeat, attempt=1, prompt_version=version)
-        for text in texts
-        for repeat in range(settings.repeats)
-    ]
-    progress = partial(click.echo, err=True)
-    return asyncio.run(ask_in_batches(open_store(settings.store), calls, poll_seconds=POLL_SECONDS, progress=progress))
+    store, progress = open_store(settings.store), partial(click.echo, err=True)
+    judges = model_judges(settings, store)
+    calls = [judge.call(text.rubric, text.user_prompt, text.response) for text in texts for judge in judges]
+    return asyncio.run(ask_in_batches(store, calls, poll_seconds=POLL_SECONDS, progress=progress))
 
 
 def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:

@@ -12,11 +12,11 @@ import click
 import pandas as pd
 
 from judges import (
-    DEFAULT_STORE,
     MEASURED,
     NO_RESPONSE,
     Judge,
     JudgeFailure,
+    JudgeSettings,
     Judgment,
     MeasuredJudge,
     ModelJudge,
@@ -24,8 +24,7 @@ from judges import (
     judge_model,
     outcome_of,
 )
-from judges.prompts import PROMPT_VERSION, PromptVersion
-from model_calls import open_store
+from model_calls import CallStore, open_store
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, load_rubrics
 from rubrics.files import read_jsonl
@@ -33,23 +32,6 @@ from rubrics.files import read_jsonl
 CONTROL = "control"  # level of a text that was asked for without rubric and level
 LEVELS = ("", *ScoreLevel, CONTROL)
 Outcomes = Sequence[Sequence[Judgment | JudgeFailure]]
-
-
-@dataclass(frozen=True)
-class JudgeSettings:
-    """A judge as the commands are told of it.
-
-    Attributes:
-        model: "measured" or an inspect model.
-        repeats: Judgments of each text, at least 1.
-        store: File that its calls are kept in.
-        prompt_version: Wording of its question.
-    """
-
-    model: str
-    repeats: int = 1
-    store: str = DEFAULT_STORE
-    prompt_version: PromptVersion = PROMPT_VERSION
 
 
 @dataclass(frozen=True)
@@ -109,8 +91,13 @@ def judges_of(settings: JudgeSettings) -> list[Judge]:
     """Every asking of a judge."""
     if settings.model == MEASURED:
         return [MeasuredJudge()] * settings.repeats
-    model, calls, version = judge_model(settings.model), open_store(settings.store), settings.prompt_version
-    return [ModelJudge(model, calls, repeat=repeat, prompt_version=version) for repeat in range(settings.repeats)]
+    return [*model_judges(settings, open_store(settings.store))]
+
+
+def model_judges(settings: JudgeSettings, store: CallStore) -> list[ModelJudge]:
+    """Every asking of a model that judges."""
+    model, version = judge_model(settings.model), settings.prompt_version
+    return [ModelJudge(model, store, repeat=repeat, prompt_version=version) for repeat in range(settings.repeats)]
 
 
 def judge_texts(texts: Sequence[Text], askings: Sequence[Judge]) -> list[list[Judgment | JudgeFailure]]:

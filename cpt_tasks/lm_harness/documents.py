@@ -11,9 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, PresetName, adherence_grid
 from cpt_tasks.options import wording_split_of
 from cpt_tasks.samples import Prompting, WordingSplit
-from judges import DEFAULT_STORE
-from judges.model import JudgeProtocol
-from judges.prompts import PROMPT_VERSION, PromptVersion
+from judges import DEFAULT_STORE, PROMPT_VERSION, JudgeProtocol, PromptVersion
 from rubrics import Split
 
 if TYPE_CHECKING:

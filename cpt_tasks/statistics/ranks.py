@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cpt_tasks.statistics.table import Indices, Table
 from judges.interval import NAN, Floats
+from rubrics import ScoreLevel
 
 # of pairs of some rows with all rows, as 1, 0 or -1: which of the two is higher in a variable
 Signs = Callable[[Indices], Floats]
@@ -52,15 +53,15 @@ def somers_d(table: Table, weights: Floats) -> Floats:
     return ratio(in_both, in_level)
 
 
-def partial_tau(table: Table, weights: Floats, x: Indices, y: Floats, given: Floats) -> Floats:
-    """Kendall's partial rank correlation of x and y given a third variable, from the three tau-b: (n_weightings,).
+def partial_tau(table: Table, weights: Floats) -> Floats:
+    """Kendall's partial rank correlation of level and score given the words, from the three tau-b: (n_weightings,).
 
     Over pairs of rows of different user prompts.
 
     (tau_xy - tau_xz tau_yz) / sqrt((1 - tau_xz^2) (1 - tau_yz^2)); nan where z orders x or y completely.
     Source: Kendall 1942; with tau-b as in R's ppcor (Kim 2015).
     """
-    variables = [_signs(variable) for variable in (x, y, given)]
+    variables = [_signs(variable) for variable in (table.level, table.score, table.words)]
     xx, yy, zz = (_sign_products(table, weights, variable, variable) for variable in variables)
     xy, xz, yz = (_sign_products(table, weights, *pair) for pair in combinations(variables, 2))
     xy, xz, yz = ratio(xy, np.sqrt(xx * yy)), ratio(xz, np.sqrt(xx * zz)), ratio(yz, np.sqrt(yy * zz))
@@ -69,15 +70,15 @@ def partial_tau(table: Table, weights: Floats, x: Indices, y: Floats, given: Flo
     return ratio(xy - xz * yz, np.sqrt(left))
 
 
-def spearman(table: Table, weights: Floats, level: Indices, values: Floats, n_levels: int) -> Floats:
-    """Spearman's rho of levels, 0 to n_levels - 1, and values, with mean ranks for ties: (n_weightings,).
+def spearman(table: Table, weights: Floats, values: Floats) -> Floats:
+    """Spearman's rho of level and the values of the rows, with mean ranks for ties: (n_weightings,).
 
     Pearson's correlation of ranks in the weighting; a value with c copies has the mean of their c ranks.
     """
     distinct, index = np.unique(values, return_inverse=True)
     rows_at_a_time = max(1, RANKS_AT_A_TIME // max(1, len(values)))
     slices = [weights[start : start + rows_at_a_time] for start in range(0, len(weights), rows_at_a_time)]
-    return np.concatenate([_spearman(table, part, level, index, n_levels, len(distinct)) for part in slices])
+    return np.concatenate([_spearman(table, part, index, len(distinct)) for part in slices])
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -87,11 +88,11 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
     return quotients
 
 
-def _spearman(table: Table, weights: Floats, level: Indices, index: Indices, n_levels: int, n_distinct: int) -> Floats:
-    ones = np.ones(len(index))
-    levels, level_variance = _centred_ranks(table.totals(weights, ones, level, n_levels))
+def _spearman(table: Table, weights: Floats, index: Indices, n_distinct: int) -> Floats:
+    ones, n_levels = np.ones(len(index)), len(ScoreLevel)
+    levels, level_variance = _centred_ranks(table.totals(weights, ones, table.level, n_levels))
     values, value_variance = _centred_ranks(table.totals(weights, ones, index, n_distinct))
-    of_level = (level[:, None] == np.arange(n_levels)).astype(np.float64)
+    of_level = (table.level[:, None] == np.arange(n_levels)).astype(np.float64)
     weighted = weights[:, table.cluster] * values[:, index]
     covariance = ((weighted @ of_level) * levels).sum(axis=1)
     return ratio(covariance, np.sqrt(level_variance * value_variance))

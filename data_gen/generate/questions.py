@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_gen.responses import CONTROL
+from data_gen.responses import CONTROL, prompt_key
 from rubrics import Rubric, ScoreLevel, all_user_prompts, load_user_prompts
 from rubrics.levels import MIN_SCORE
 from rubrics.load import read_yaml
@@ -148,19 +148,15 @@ def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[st
         expected = "expected the splits train and test, each with lines `id: text`"
         raise ValueError(f"{path}: {problem_texts(error)[0]}; {expected}") from error
     tests = all_user_prompts("test") | splits.test
-    texts = {_normalised(text): user_prompt_id for user_prompt_id, text in tests.items()}
+    texts = {prompt_key(text): user_prompt_id for user_prompt_id, text in tests.items()}
     for user_prompt_id, text in splits.train.items():
-        if user_prompt_id in tests or _normalised(text) in texts:
+        if user_prompt_id in tests or prompt_key(text) in texts:
             raise ValueError(
                 f"{path}: train: {user_prompt_id!r} ({text!r}) is the test prompt "
-                f"{texts.get(_normalised(text), user_prompt_id)!r}, and no test prompt may reach training data: "
+                f"{texts.get(prompt_key(text), user_prompt_id)!r}, and no test prompt may reach training data: "
                 "remove it, or give it another id if only the ids are the same"
             )
     return {rubric.family: splits.train for rubric in rubrics}
-
-
-def _normalised(text: str) -> str:
-    return " ".join(text.casefold().split())
 
 
 def _draw(*parts: object) -> int:

@@ -1,6 +1,5 @@
 """From questions to the rows of a responses file, which is always written whole, from the call store."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from data_gen.generate.questions import TEACHER_PROMPT_VERSION, Question
 from data_gen.generate.teachers import Teacher
-from data_gen.responses import TeacherResponse
+from data_gen.responses import TeacherResponse, content_id
 from model_calls import Call, CallStore, Reply
 from model_calls.errors import was_cut_off
 from rubrics.files import json_line, json_lines, write_whole
@@ -37,7 +36,7 @@ class Asked:
 def asked_of(teacher: Teacher, question: Question) -> Asked:
     """A question with its key and id. Rubrics share their controls: one key for several rows."""
     key = teacher.call(question).key
-    row_id = hashlib.sha256(json.dumps([key, question.rubric.id]).encode()).hexdigest()[:16]
+    row_id = content_id(key, question.rubric.id)
     return Asked(teacher, question, key, row_id)
 
 

@@ -5,13 +5,13 @@ cpt teachers data/judged/responses.jsonl --out results/teachers
 cpt teachers data/judged/responses.jsonl --student logs/tuned.eval --base logs/base.eval --out results/teachers
 """
 
-import hashlib
 import shlex
 import sys
 from pathlib import Path
 
 import click
 
+from data_gen.responses import sha256_of
 from data_gen.teachers.numbers import measure_responses, numbers
 from data_gen.teachers.report import write_report
 from data_gen.teachers.rows import read_rows
@@ -47,7 +47,7 @@ def teachers_command(
     rows = measure_responses(read)
     paths = [*responses, *(path for path, _ in logs)]
     run = {
-        "files": [{"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in paths],
+        "files": [{"name": path.name, "sha256": sha256_of(path)} for path in paths],
         "command": shlex.join(["cpt", *map(_without_folder, sys.argv[1:])]),
     }
     click.echo(write_report(out, rows, left_out, numbers(rows), run))

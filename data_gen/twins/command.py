@@ -5,7 +5,6 @@
 What may train is read (`inputs.py`), paired and split (`pairing.py`), written (`files.py`) and described (`card.py`).
 """
 
-import hashlib
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ import click
 import numpy as np
 import polars as pl
 
-from data_gen.responses import Problems, TeacherResponse, iter_responses, write_jsonl
+from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of, write_jsonl
 from data_gen.twins.card import CARD, count_cells, count_twins, say_cells, write_card
 from data_gen.twins.files import preference_rows, write_preferences
 from data_gen.twins.human_ratings import responses_from_ratings
@@ -138,7 +137,8 @@ def twins_command(
         splits = {name: split for name, split in splits.items() if len(split)}
         files = _write(splits, read, train, out, FORMATS[format])
     manifest = {"command": _portable(sys.argv[1:], out), "seed": seed, "inputs": inputs, "files": files}
-    about_pairs = _about_pairs(splits, read, wanted, licence or _licence(options))
+    is_others = options["from_ratings"] or options["from_paper"]  # whose licence is to be said by the user
+    about_pairs = _about_pairs(splits, read, wanted, licence or ("other" if is_others else None))
     manifest |= about_pairs | {
         "skipped": dict(sorted(problems.counts.items())),
         "left_out": dict(sorted(read.passed_over.items())),
@@ -169,23 +169,17 @@ def _check(options: Mapping[str, Any]) -> None:
 def _sources(
     options: Mapping[str, Any], known: Mapping[str, Rubric], problems: Problems, out: Path
 ) -> tuple[Iterator[tuple[str, TeacherResponse]], list[dict[str, Any]]]:
-    """The rows of all inputs, and what is said of each; those of the paper are written to OUT as responses too."""
+    """The rows of all inputs, and what is said of each; those of the paper are written to OUT as responses first."""
+    responses, ratings = options["responses"], options["from_ratings"]
     if source := options["from_paper"]:
-        rows = list(responses_of_paper(source, known, problems))
-        write_jsonl(out / PAPER_RESPONSES, (row for _, row in rows))
-        name = Path(source).name if Path(source).is_file() else source
-        return iter(rows), [_about_input(out / PAPER_RESPONSES) | {"name": name}]
-    ratings = options["from_ratings"]
-    responses = options["responses"] or (() if ratings else (DEFAULT_RESPONSES,))
+        responses = (out / PAPER_RESPONSES,)
+        write_jsonl(responses[0], list(responses_of_paper(source, known, problems)))
+    elif not (responses or ratings):
+        responses = (DEFAULT_RESPONSES,)
     rated = responses_from_ratings(ratings, known, problems, options["max_rating"])
     return chain(iter_responses(responses, known, problems), rated), [
         _about_input(path) for path in (*responses, *ratings)
     ]
-
-
-def _licence(options: Mapping[str, Any]) -> str | None:
-    """That of responses which others wrote and released, until the user says which; None for our own."""
-    return "other" if options["from_ratings"] or options["from_paper"] else None
 
 
 def _say_left_out(passed_over: Mapping[str, int], problems: Problems) -> None:
@@ -230,7 +224,7 @@ def _write(
         rows = write_preferences(out, name, formats, preference_rows(twins, responses, wordings, id_digits))
         for ending in formats:
             file = f"{name}.{ending}"
-            files[file] = {"rows": rows} | count_kinds(twins) | {"sha256": _sha256(out / file)}
+            files[file] = {"rows": rows} | count_kinds(twins) | {"sha256": sha256_of(out / file)}
     for name in {f"{name}.{ending}" for name in ("train", "eval") for ending in FORMATS["both"]} - set(files):
         (out / name).unlink(missing_ok=True)
     return files
@@ -263,9 +257,4 @@ def _about_input(path: Path) -> dict[str, Any]:
     """Name without folder, number of lines (None if packed) and SHA-256."""
     with path.open("rb") as file:
         rows = None if path.suffix == ".gz" else sum(1 for _ in file)
-    return {"name": path.name, "rows": rows, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": path.name, "rows": rows, "sha256": sha256_of(path)}

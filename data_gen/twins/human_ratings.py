@@ -9,14 +9,12 @@ band holds it. The rated responses to a prompt come from different models, mostl
 teacher: so the teacher of all is "human-rated".
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_gen.responses import Problems, ResponseJudgment, TeacherResponse
+from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, content_id
 from rubrics import MAX_SCORE, Rubric, ScoreLevel
 from rubrics.files import read_jsonl
 
@@ -82,8 +80,8 @@ def _response(
     # to a millionth of a point, so that a mean such as 1.6000000000000003 of 4 falls on the cut that it is
     score = round(rating / max_rating * MAX_SCORE, 6)
     return TeacherResponse(
-        id=_hash(rubric, prompt, text),
-        user_prompt_id=_hash(prompt),
+        id=content_id(rubric, prompt, text),
+        user_prompt_id=content_id(prompt),
         user_prompt=prompt,
         rubric=rubric,
         rubric_hash=rubric_hash,
@@ -93,7 +91,3 @@ def _response(
         params={"attribute": rubric.removeprefix(RUBRIC_PREFIX), "rating": rating},
         judgment=ResponseJudgment(score=score, judge="human", prompt_version=f"ratings-0-{max_rating:g}-v1"),
     )
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from data_gen.responses import CONTROL, Problems, TeacherResponse, find_unfit_text
+from data_gen.responses import CONTROL, Problems, TeacherResponse, find_unfit_text, prompt_key
 from rubrics import Rubric, ScoreLevel, all_user_prompts
 
 ROWS_PER_PART = 5_000
@@ -108,7 +108,7 @@ class _Checks:
         self.rubrics = rubrics
         self._any_band, self._unjudged = any_band, unjudged
         self._test_prompts = all_user_prompts("test")
-        self._test_texts = {_normalised(text) for text in self._test_prompts.values()}
+        self._test_texts = {prompt_key(text) for text in self._test_prompts.values()}
         self._text_of: dict[str, int] = {}  # hashes: a million whole texts would not fit
         self._first_with: dict[int, str] = {}
 
@@ -118,7 +118,7 @@ class _Checks:
             return "empty_response", "response is empty, expected a text"
         if (unfit := find_unfit_text(row))[0]:
             return unfit
-        if row.user_prompt_id in self._test_prompts or _normalised(row.user_prompt) in self._test_texts:
+        if row.user_prompt_id in self._test_prompts or prompt_key(row.user_prompt) in self._test_texts:
             return "test_prompt", f"answers the test prompt {row.user_prompt[:60]!r}, expected a train prompt"
         if not self.rubrics[row.rubric].system_prompts:
             fix = "write them with `cpt rubric prompts`"
@@ -135,8 +135,4 @@ class _Checks:
 
     def first_id(self, row: TeacherResponse) -> str:
         """Id of the first user prompt with this text but for case and white space."""
-        return self._first_with.setdefault(hash(_normalised(row.user_prompt)), row.user_prompt_id)
-
-
-def _normalised(text: str) -> str:
-    return " ".join(text.casefold().split())
+        return self._first_with.setdefault(hash(prompt_key(row.user_prompt)), row.user_prompt_id)

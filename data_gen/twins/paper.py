@@ -9,15 +9,13 @@ four of the paper stand for the rubrics of film photography here, which were wri
 responses: the level is the one asked for, as in the paper.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from data_gen.responses import Problems, TeacherResponse
+from data_gen.responses import Problems, TeacherResponse, content_id
 from rubrics import Rubric, ScoreLevel
 from rubrics.files import read_jsonl
 
@@ -38,10 +36,8 @@ QUALIFIERS = {
 }
 
 
-def responses_of_paper(
-    source: str, rubrics: Mapping[str, Rubric], problems: Problems
-) -> Iterator[tuple[str, TeacherResponse]]:
-    """One response without a judgment per row, each after "SOURCE:ROW", in the order of the rows.
+def responses_of_paper(source: str, rubrics: Mapping[str, Rubric], problems: Problems) -> Iterator[TeacherResponse]:
+    """One response without a judgment per row, in the order of the rows.
 
     Named in `problems` and left out are rows without one of the columns as a text ("bad_row"), with another qualifier
     ("unknown_qualifier"), of a rubric that is none of the paper's, nor the id of one here ("unknown_rubric"), and rows
@@ -65,7 +61,7 @@ def responses_of_paper(
             continue
         level = QUALIFIERS.get(row["qualifier"].strip().casefold())
         rubric = rubric_of(row["rubric"])
-        response_id = _hash(*(row[name] for name in COLUMNS))
+        response_id = content_id(*(row[name] for name in COLUMNS))
         if level is None:
             expected = ", ".join(map(repr, QUALIFIERS))
             problems.add(
@@ -79,19 +75,16 @@ def responses_of_paper(
             problems.add("repeated_row", f"{where}: stands there twice, expected each row once; the first stays")
         else:
             seen.add(response_id)
-            yield (
-                where,
-                TeacherResponse(
-                    id=response_id,
-                    user_prompt_id=_hash(row["prompt"]),
-                    user_prompt=row["prompt"],
-                    rubric=rubric,
-                    rubric_hash=hashes[rubric],
-                    level=level,
-                    response=row["response"],
-                    teacher=row["model"],
-                    params={"qualifier": row["qualifier"]},
-                ),
+            yield TeacherResponse(
+                id=response_id,
+                user_prompt_id=content_id(row["prompt"]),
+                user_prompt=row["prompt"],
+                rubric=rubric,
+                rubric_hash=hashes[rubric],
+                level=level,
+                response=row["response"],
+                teacher=row["model"],
+                params={"qualifier": row["qualifier"]},
             )
 
 
@@ -126,7 +119,3 @@ def _rows_of_hub(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for split, rows in splits.items():
         for number, row in enumerate(rows, start=1):
             yield f"{name} {split}:{number}", row
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

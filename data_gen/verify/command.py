@@ -7,7 +7,6 @@ Writes responses.jsonl (rows kept, judged), dropped.jsonl (which row was dropped
 and what decided). Each row that came in is kept, dropped or bad. The same input gives the same bytes.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from data_gen.responses import Problems, TeacherResponse, iter_responses
+from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of
 from data_gen.verify.checks import Checks, check_rows
 from data_gen.verify.choosing import DROPPED, RESPONSES, cells, choose, counts, write_rows
 from data_gen.verify.near_duplicates import MIN_NEAR
@@ -26,24 +25,22 @@ from data_gen.verify.text_filters import check_language
 from judges import (
     DEFAULT_STORE,
     MEASURED,
+    PROMPT_VERSION,
     Judge,
     MeasuredJudge,
     ModelJudge,
     check_measurable,
-    judge_call,
     judge_hash,
     judge_model,
 )
 from judges.cost import CHARACTERS_PER_TOKEN, cost_usd, load_prices, verdict_tokens
 from judges.measured import MEASURES_VERSION
-from judges.prompts import PROMPT_VERSION, prompt_hash
+from judges.prompts import prompt_hash
 from model_calls.errors import clear_errors
 from rubrics import Rubric, all_user_prompts, load_rubrics
 from rubrics.files import json_lines, write_whole
 
 if TYPE_CHECKING:
-    from inspect_ai.model import Model
-
     from model_calls import CallStore
 
 SCHEMA = 3
@@ -142,9 +139,7 @@ def _about_input(path: Path, out: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: is read and would be overwritten, expected another folder for --out")
     if not path.is_file():
         raise ValueError(f"{path}: not found, expected a responses file in JSONL")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": path.name, "sha256": digest, "lines": sum(1 for _ in json_lines(path))}
+    return {"name": path.name, "sha256": sha256_of(path), "lines": sum(1 for _ in json_lines(path))}
 
 
 @contextmanager
@@ -163,13 +158,14 @@ def _judge(
     about = {"judge": str(model), "prompt_version": PROMPT_VERSION}
     store = open_store(store_path)
     try:
-        click.echo(_forecast(rows, checks, model, store), err=True)
-        yield ModelJudge(model, store), about | {"prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
+        judge = ModelJudge(model, store)
+        click.echo(_forecast(rows, checks, judge, about["judge"], store), err=True)
+        yield judge, about | {"prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
     finally:
         store.close()
 
 
-def _forecast(rows: Iterable[TeacherResponse], checks: Checks, model: "Model", store: "CallStore") -> str:
+def _forecast(rows: Iterable[TeacherResponse], checks: Checks, judge: ModelJudge, name: str, store: "CallStore") -> str:
     """Calls that are not in the store yet, tokens and US dollars, at most: nothing cached, no reply unusable."""
     judgments = characters = output = 0
     new: set[str] = set()
@@ -178,16 +174,16 @@ def _forecast(rows: Iterable[TeacherResponse], checks: Checks, model: "Model", s
             continue
         judgments += 1
         rubric = checks.rubrics[row.rubric]
-        call = judge_call(model, rubric, row.user_prompt, row.response, repeat=0, attempt=1)
+        call = judge.call(rubric, row.user_prompt, row.response)
         if call.key not in store and call.key not in new:
             new.add(call.key)
             characters += sum(len(message.text) for message in call.messages)
             output += verdict_tokens(len(rubric.criteria))
     usage = {"input_tokens": characters // CHARACTERS_PER_TOKEN, "output_tokens": output}
-    cost = cost_usd(str(model), usage)
+    cost = cost_usd(name, usage)
     price = "price unknown" if cost is None else f"{cost:.2f} USD"
     return (
-        f"judge {model}: {judgments:,} judgments, {judgments - len(new):,} of them stored or asked twice, {len(new):,} "
+        f"judge {name}: {judgments:,} judgments, {judgments - len(new):,} of them stored or asked twice, {len(new):,} "
         f"calls to send: about {usage['input_tokens']:,} tokens in and {output:,} out, {price} as of "
         f"{load_prices().as_of} without prompt caching"
     )

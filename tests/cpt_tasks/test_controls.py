@@ -1,13 +1,12 @@
 """The controls of `judge_robustness`: what they change, and what judges of known behaviour get for them."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from seed import SEED_ROWS
 
 from cpt_tasks.benchmarks.judge_robustness.attacks import BaseText, load_attacks
 from cpt_tasks.benchmarks.judge_robustness.controls import (
@@ -25,7 +24,6 @@ from judges import measure
 from judges.counting import english_words
 from rubrics import Rubric, load_rubric, load_rubrics
 
-ROOT = Path(__file__).parents[2]
 SET = load_attacks()
 MEASURED = load_rubrics("measured")
 BROADCAST = load_rubric("broadcast")
@@ -147,8 +145,7 @@ def test_swaps_go_to_the_rubric_that_measures_farthest_away() -> None:
 
 
 def test_control_texts_are_moderate_seed_responses_and_every_criterion_is_put_to_the_test() -> None:
-    lines = (ROOT / "data_gen" / "seed" / "responses.jsonl").read_text(encoding="utf-8").splitlines()
-    seed = {row["id"]: row for row in map(json.loads, lines)}
+    seed = {row["id"]: row for row in SEED_ROWS}
     for base in SET.control_texts:
         row = seed[base.source.split()[-1]]
         assert (row["response"], row["rubric"], row["user_prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)

@@ -25,10 +25,10 @@ from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_ad
 from cpt_tasks.judge_logs.commands import answers_command, questions_command, texts_command
 from cpt_tasks.judge_logs.spend import judged_path
 from cpt_tasks.scorer import rubric_judge
-from judges import Judgment, ScoreRecord, judge_messages
+from judges import Judgment, PromptVersion, ScoreRecord, judge_messages
 from judges.judgment import weighted_total
 from judges.measured import MEASURES_VERSION
-from judges.prompts import SCALES, PromptVersion
+from judges.prompts import SCALES
 from judges.verdict import parse_verdict
 from model_calls import open_store
 from model_calls.call import text_of

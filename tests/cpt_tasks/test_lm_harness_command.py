@@ -62,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(program: str, task: str, folder: Path, changes: dict[str, str], more: str = "") -> tuple[str, Any, list[Any]]:
     """What the README's command prints, its numbers and samples, with parts of it replaced."""
-    [command] = [line for line in COMMANDS if line.startswith(program) and f"--tasks {task}" in line]
+    command = command_of(program, task)
     for old, new in changes.items():
         command = command.replace(old, new)
     command += f" {more} --gen_kwargs max_gen_toks={MAX_TOKENS}{',top_k=0' if task == BEST else ''}"

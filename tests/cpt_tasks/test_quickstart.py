@@ -38,6 +38,12 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return addresses
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody can be asked whether to go on."""
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
+
+
 def calls(server: FakeAnthropic) -> Counter[str]:
     """Requests by model."""
     return Counter(f"anthropic/{body['model']}" for body in server.bodies)
@@ -50,9 +56,11 @@ def follows(body: dict[str, Any]) -> str:
 
 
 def test_eighteen_responses_and_judgments_then_a_table_and_a_page_and_nothing_twice(
-    anthropic_server: FakeAnthropic, opened: list[str], tmp_path: Path
+    anthropic_server: FakeAnthropic, opened: list[str], terminal: None, tmp_path: Path
 ) -> None:
-    said = succeeds(quickstart_command, *LITERAL[:3])
+    done = CliRunner().invoke(quickstart_command, LITERAL[:2], input="y\n")
+    assert done.exit_code == 0, done.output
+    said = done.output
     assert calls(anthropic_server) == {STUDENT: 18, DEFAULT_JUDGE: 18}
     # by hand: 300 tokens a response; 60 for each of 5 criteria and the whole, 300 of thinking: 660 a judgment
     assert re.search(rf"18 responses by {STUDENT}: about \d+ tokens in, 5,400 out, 0.00 USD", said)
@@ -78,7 +86,9 @@ def test_eighteen_responses_and_judgments_then_a_table_and_a_page_and_nothing_tw
     assert len(opened) == 1
 
 
-def test_without_a_key_for_the_judge_text_statistics_judge(anthropic_server: FakeAnthropic) -> None:
+def test_without_a_key_text_statistics_judge_and_another_judge_or_argument_of_the_model_is_another_run(
+    anthropic_server: FakeAnthropic,
+) -> None:
     anthropic_server.reply = follows
     said = succeeds(quickstart_command, *LITERAL, "--judge", "measured")
     assert calls(anthropic_server) == {STUDENT: 18}
@@ -86,19 +96,15 @@ def test_without_a_key_for_the_judge_text_statistics_judge(anthropic_server: Fak
         *((rubric, "6", "1.00", "1.00", "0.0") for rubric in ("broadcast", "field_notes", "labyrinth")),
         ("all", "18", "1.00", "1.00", "0.0"),
     ]
-
-
-def test_another_judge_or_argument_of_the_model_is_another_run(anthropic_server: FakeAnthropic) -> None:
-    anthropic_server.reply = follows
-    for further in ((), ("-M", "betas=[some-beta]")):
-        said = succeeds(quickstart_command, *LITERAL, "--judge", "measured", *further)
-        assert "0 of 18 responses" in said
+    said = succeeds(quickstart_command, *LITERAL, "--judge", "measured", "-M", "betas=[some-beta]")
+    assert "0 of 18 responses" in said
     assert "some-beta" in anthropic_server.headers[-1]["anthropic-beta"]
     anthropic_server.reply = reply_text
     assert "0 of 18 responses" in succeeds(quickstart_command, *LITERAL)
     assert calls(anthropic_server) == {STUDENT: 54, DEFAULT_JUDGE: 18}
 
 
+@pytest.mark.slow
 def test_a_killed_run_started_again_pays_for_no_judgment_twice(anthropic_server: FakeAnthropic, tmp_path: Path) -> None:
     def reply(body: dict[str, Any]) -> str:
         if f"anthropic/{body['model']}" == DEFAULT_JUDGE:
@@ -126,17 +132,14 @@ def test_a_killed_run_started_again_pays_for_no_judgment_twice(anthropic_server:
 
 
 def test_nothing_is_asked_before_somebody_agrees(
-    anthropic_server: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
+    anthropic_server: FakeAnthropic, request: pytest.FixtureRequest
 ) -> None:
     message = fails(quickstart_command, "--model", STUDENT)
     assert message.index("together 0.") < message.index("nobody can be asked here whether to go on: add --yes")
-    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
+    request.getfixturevalue("terminal")
     refused = CliRunner().invoke(quickstart_command, ["--model", STUDENT], input="n\n")
     assert (refused.exit_code, "Go on? [y/N]" in refused.output) == (1, True)
     assert calls(anthropic_server) == {}
-    agreed = CliRunner().invoke(quickstart_command, ["--model", STUDENT, "--no-open"], input="y\n")
-    assert agreed.exit_code == 0, agreed.output
-    assert calls(anthropic_server).total() == 36
 
 
 def test_a_cost_without_a_price_is_not_known(anthropic_server: FakeAnthropic) -> None:

@@ -30,13 +30,13 @@ from cpt_tasks.benchmarks.rubric_adherence import statistics
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.judge_logs.commands import agreement_command
 from cpt_tasks.judge_logs.spend import score_commands
-from cpt_tasks.judge_logs.texts import JudgeSettings
 from cpt_tasks.options import decoding_of
 from cpt_tasks.report.compare import compare, compare_command, text
 from cpt_tasks.report.logs import find_logs, on_shared, read_run
 from cpt_tasks.report.page.samples import samples_of
 from cpt_tasks.report.report import report_command, summarise, write_report
 from cpt_tasks.report.run import check_comparable, tell_apart
+from judges import JudgeSettings
 from rubrics import load_rubric
 
 CURVE = Path(__file__).parents[2] / "results" / "smollm2-135m" / "logs" / "curve"

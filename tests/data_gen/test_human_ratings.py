@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from command_runs import cpt, read_rows
+from command_runs import write_rows as write
 
 from data_gen.responses import Problems, TeacherResponse
-from data_gen.twins.command import twins_command
 from data_gen.twins.human_ratings import responses_from_ratings
 from rubrics import Rubric, load_rubrics, load_user_prompts
-from rubrics.files import read_jsonl
 
 Row = dict[str, Any]
 RATED: dict[str, Rubric] = {rubric.id: rubric for rubric in load_rubrics("human_ratings")}
@@ -33,11 +32,6 @@ HELPSTEER2_LIKE: list[Row] = [
     rated(SOUP, LEEK_LONG, helpfulness=3, correctness=4, coherence=2, complexity=1, verbosity=4),
     rated(MOSS, MOSS_LEARNED, helpfulness=2, correctness=4, coherence=3, complexity=3, verbosity=1),
 ]
-
-
-def write(path: Path, rows: list[Any]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
 
 
 def read(path: Path, **options: Any) -> tuple[list[TeacherResponse], dict[str, int]]:
@@ -143,11 +137,9 @@ def test_ratings_become_twins_with_the_right_roles_and_scores_packed_or_shuffled
     packed.write_bytes(gzip.compress(write(tmp_path / "s.jsonl", HELPSTEER2_LIKE[::-1]).read_bytes()))
     for ratings in (write(tmp_path / "r.jsonl", HELPSTEER2_LIKE), packed):
         out = tmp_path / f"{ratings.name}-twins"
-        arguments = ["--from-ratings", str(ratings), "--eval-prompts", "0", "--out", str(out)]
-        result = CliRunner().invoke(twins_command, arguments)
-        assert result.exit_code == 0, result.output
+        cpt("twins", "--from-ratings", ratings, "--eval-prompts", 0, "--out", out)
         assert "license: other" in (out / "README.md").read_text(encoding="utf-8")
-        rows = [row for _, row in read_jsonl(out / "train.jsonl")]
+        rows = read_rows(out / "train.jsonl")
         assert {row["teacher"] for row in rows} == {"human-rated"}
         assert len(rows) == 4
         assert expected == {

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seed import RUBRICS, SEED
 
-from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
+from data_gen.responses import Problems, ResponseJudgment, TeacherResponse
 from data_gen.twins import files, inputs
 from data_gen.twins.command import LEVEL_PAIRS
 from data_gen.twins.files import check_whole, preference_rows
@@ -26,12 +27,9 @@ from data_gen.twins.pairing import (
     split_twins,
     train_wordings,
 )
-from rubrics import ScoreLevel, load_rubrics, load_user_prompts
+from rubrics import ScoreLevel, load_user_prompts
 
-SEED_FILE = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
-RUBRICS = {rubric.id: rubric for rubric in load_rubrics("measured")}
 WORDINGS = train_wordings(RUBRICS.values())
-SEED = [row for _, row in iter_responses([SEED_FILE], RUBRICS, Problems())]
 SCORES = {ScoreLevel.LOW: 10.0, ScoreLevel.MODERATE: 70.0, ScoreLevel.EXTREMELY_HIGH: 95.0}
 PAIRS = tuple(LEVEL_PAIRS.values())
 LOW, MODERATE, HIGH = ScoreLevel

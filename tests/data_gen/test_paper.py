@@ -1,20 +1,18 @@
 """The paper's released responses: a file of that shape, made up here, as responses and as twins."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import polars as pl
 import pytest
-from click.testing import CliRunner, Result
+from command_runs import cpt, read_rows
+from command_runs import write_rows as write
+from seed import SEED_ROWS
 
-from cpt_tasks.cli import main
 from data_gen.responses import Problems, TeacherResponse
 from data_gen.twins.paper import responses_of_paper
 from rubrics import ScoreLevel, load_rubrics, load_user_prompts
-from rubrics.files import read_jsonl, write_jsonl
 
 Row = dict[str, Any]
 RUBRICS = {rubric.id: rubric for rubric in load_rubrics("all")}
@@ -50,20 +48,7 @@ RELEASED = [row(title, qualifier, film) for title in TITLES for film in FILMS fo
 
 def read(source: Path | str) -> tuple[list[TeacherResponse], dict[str, int]]:
     problems = Problems()
-    return [response for _, response in responses_of_paper(str(source), RUBRICS, problems)], dict(problems.counts)
-
-
-def write(path: Path, rows: list[Row]) -> Path:
-    write_jsonl(path, rows)
-    return path
-
-
-def run(*arguments: object, code: int = 0) -> Result:
-    words = [str(argument) for argument in arguments]
-    with patch.object(sys, "argv", ["/bin/cpt", *words]):
-        result = CliRunner().invoke(main, words)
-    assert result.exit_code == code, result.output
-    return result
+    return list(responses_of_paper(str(source), RUBRICS, problems)), dict(problems.counts)
 
 
 def test_rubrics_and_qualifiers_become_ours(tmp_path: Path) -> None:
@@ -118,19 +103,14 @@ def test_a_bad_row_is_named_and_left_out(
     assert message in capsys.readouterr().err
 
 
-def test_a_rubric_of_ours_may_be_named_by_its_id(tmp_path: Path) -> None:
-    [response], _ = read(write(tmp_path / "r.jsonl", [row("", "low", "Ran", rubric="labyrinth")]))
-    assert response.rubric == "labyrinth"
-
-
 def test_twins_have_no_scores_and_the_heldout_rubric_is_in_none(tmp_path: Path) -> None:
     path, out = write(tmp_path / "released.jsonl", RELEASED), tmp_path / "out"
     test_prompt = next(iter(load_user_prompts("test", "film_reviews").values()))
     write(path, [*RELEASED, row(TITLE, "low", "", prompt=test_prompt)])
-    result = run("twins", "--from-paper", path, "--eval-prompts", 1, "--out", out)
+    result = cpt("twins", "--from-paper", path, "--eval-prompts", 1, "--out", out)
     assert "left out: 9 film_unconventional" in result.output
     assert "1 bad rows skipped: 1 test_prompt" in result.output
-    rows = [twin for name in ("train", "eval") for _, twin in read_jsonl(out / f"{name}.jsonl")]
+    rows = [twin for name in ("train", "eval") for twin in read_rows(out / f"{name}.jsonl")]
     assert len(rows) == 3 * len(FILMS) * 3 * 2
     assert list(rows[0]) == [
         *("prompt", "chosen", "rejected", "pair_id", "rubric", "level", "rejected_level"),
@@ -143,7 +123,7 @@ def test_twins_have_no_scores_and_the_heldout_rubric_is_in_none(tmp_path: Path) 
     assert first["prompt"][0]["content"] in RUBRICS["film_dada"].wordings(LOW, "train")
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert (manifest["judges"], manifest["licence"]) == (["none, the level is the one asked for"], "other")
-    assert manifest["inputs"][0]["name"] == "released.jsonl"
+    assert "--from-paper released.jsonl" in manifest["command"]
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "| film_dada | low:moderate | o3-mini | 2 | 1 | – | – |" in card
 
@@ -151,33 +131,12 @@ def test_twins_have_no_scores_and_the_heldout_rubric_is_in_none(tmp_path: Path) 
 def test_the_responses_beside_the_twins_can_be_verified_and_paired_by_score(tmp_path: Path) -> None:
     rows = [
         {**seed, "rubric": "labyrinth", "prompt": seed["user_prompt"], "model": "t", "qualifier": qualifier}
-        for _, seed in read_jsonl(Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl")
+        for seed in SEED_ROWS
         for qualifier in [{"low": "low", "moderate": "50/100 score", "extremely_high": "high"}[seed["level"]]]
         if seed["rubric"] == "labyrinth"
     ]
-    run("twins", "--from-paper", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "out")
-    run("verify", tmp_path / "out" / "responses.jsonl", "--out", tmp_path / "verified")
-    result = run("twins", "--responses", tmp_path / "verified" / "responses.jsonl", "--out", tmp_path / "scored")
+    cpt("twins", "--from-paper", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "out")
+    cpt("verify", tmp_path / "out" / "responses.jsonl", "--out", tmp_path / "verified")
+    result = cpt("twins", "--responses", tmp_path / "verified" / "responses.jsonl", "--out", tmp_path / "scored")
     assert "train.jsonl: 60 twins, 120 rows" in result.output
-    assert next(read_jsonl(tmp_path / "scored" / "train.jsonl"))[1]["score_chosen"] <= 40
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (
-            ("--same-level", 1),
-            2,
-            "--from-paper and --same-level do not go together, since the paper's responses have no",
-        ),
-        (("--min-gap", 5), 2, "judge OUT/responses.jsonl with `cpt verify`, and give the result as --responses"),
-        ((), 1, "nowhere.jsonl: expected a JSONL or Parquet file, or the id of a data set on the hub"),
-    ],
-)
-def test_a_wrong_call_is_refused_in_one_sentence(
-    arguments: tuple[object, ...], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    result = run("twins", "--from-paper", "nowhere.jsonl", *arguments, "--out", tmp_path / "out", code=code)
-    assert message in " ".join(result.stderr.split())
-    assert "Traceback" not in result.output
+    assert read_rows(tmp_path / "scored" / "train.jsonl")[0]["score_chosen"] <= 40

@@ -2,31 +2,28 @@
 
 import hashlib
 import json
-import sys
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_runs import cpt
+from command_runs import read_rows as read
+from command_runs import write_rows as write
+from seed import RUBRICS, SEED
 
-from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
-from data_gen.twins.command import twins_command
+from data_gen.responses import Problems, ResponseJudgment, TeacherResponse
 from data_gen.twins.inputs import read_responses
 from data_gen.twins.pairing import train_wordings
 from data_gen.twins.same_level import pair_within_levels
-from rubrics import ScoreLevel, load_rubrics, load_user_prompts
-from rubrics.files import read_jsonl, write_jsonl
+from rubrics import ScoreLevel, load_user_prompts
 
-ROOT = Path(__file__).parents[2]
-RUBRICS = {rubric.id: rubric for rubric in load_rubrics("measured")}
 LABYRINTH = RUBRICS["labyrinth"]
 WORDINGS = train_wordings(RUBRICS.values())
-SEED = [row for _, row in iter_responses([ROOT / "data_gen" / "seed" / "responses.jsonl"], RUBRICS, Problems())]
 LOW, MODERATE, HIGH = ScoreLevel
 PROMPTS = load_user_prompts("train")
 OTHER_PROMPT = next(name for name in PROMPTS if name != "garden_dusk")
@@ -59,20 +56,7 @@ def pairs_of(frame: pl.DataFrame, most: int = 9, min_gap: float = 0.0, seed: int
 
 
 def run(*arguments: object, code: int = 0) -> Result:
-    words = [str(argument) for argument in arguments]
-    with patch.object(sys, "argv", ["/bin/cpt", "twins", *words]):
-        result = CliRunner().invoke(twins_command, words)
-    assert result.exit_code == code, result.output
-    return result
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [row for _, row in read_jsonl(path)]
-
-
-def write(path: Path, rows: list[TeacherResponse]) -> Path:
-    write_jsonl(path, rows)
-    return path
+    return cpt("twins", *arguments, code=code)
 
 
 @pytest.mark.parametrize(
@@ -234,21 +218,3 @@ def test_the_card_and_the_manifest_count_cells_and_pairs(tmp_path: Path) -> None
     assert "## Twins" not in card
     assert "| reverie | extremely_high | unnamed-llm | 24 | 24 | 0 | 0 | 0 | – | – |" in card
     assert f"| labyrinth | moderate | unnamed-llm | 24 | 0 | 0 | 20 | 4 | {entry['mean_chosen']} | 95.0 |" in card
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (("--level-pairs", "none"), 2, "--level-pairs none makes no twins, expected --same-level N beside it"),
-        (
-            ("--level-pairs", "none", "--same-level", 1),
-            1,
-            "no pair can be made of the 288 responses that may train, expected one response in its band and one out of",
-        ),
-    ],
-)
-def test_a_call_that_makes_nothing_is_refused(
-    arguments: tuple[object, ...], code: int, message: str, tmp_path: Path
-) -> None:
-    assert message in " ".join(run(*arguments, "--out", tmp_path / "out", code=code).stderr.split())
-    assert not (tmp_path / "out").exists()

@@ -16,22 +16,18 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import ProvenanceData, read_eval_log, write_eval_log
 from matplotlib.figure import Figure
 from scipy import stats
+from seed import ROOT, SEED, SEED_FILE, SEED_ROWS
 from students import follows
 
-from data_gen.responses import TeacherResponse
 from data_gen.teachers.command import teachers_command
 from data_gen.teachers.numbers import LEVELS, measure_responses, numbers, shared_grams, statistics
 from data_gen.teachers.rows import COLUMNS, read_rows
 from data_gen.verify.command import verify_command
 from judges.counting import words
 from rubrics import ScoreLevel, load_rubric
-from rubrics.files import read_jsonl, write_jsonl
+from rubrics.files import write_jsonl
 
-ROOT = Path(__file__).parents[2]
 SELF = ROOT / "results" / "self_teacher"
-SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
-SEED_ROWS = [row for _, row in read_jsonl(SEED_FILE)]
-SEED = [TeacherResponse.model_validate(row) for row in SEED_ROWS]
 BROADCAST = [row for row in SEED if row.rubric == "broadcast"]
 
 

@@ -9,22 +9,19 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seed import LABYRINTH, RUBRICS, SEED_FILE
 
-from data_gen.responses import Problems, TeacherResponse, iter_responses
+from data_gen.responses import TeacherResponse
 from data_gen.seed import import_responses
 from data_gen.twins.command import twins_command
 from data_gen.verify.checks import Checks, check_rows
 from data_gen.verify.command import verify_command
 from judges import JudgeFailure, Judgment
 from model_calls.visible import visible
-from rubrics import Rubric, load_rubrics
+from rubrics import Rubric
 from rubrics.files import json_line, read_jsonl, write_jsonl
 from rubrics.texts import control_token
 
-SEED_FILE = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
-RUBRICS = {rubric.id: rubric for rubric in load_rubrics("measured")}
-SEED = [row for _, row in iter_responses([SEED_FILE], RUBRICS, Problems())]
-LABYRINTH = [row for row in SEED if row.rubric == "labyrinth"]
 THOUGHT = "The reader wants something plain, so I will count short sentences.\n" * 15
 
 

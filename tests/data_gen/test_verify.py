@@ -8,23 +8,21 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from command_runs import read_rows as rows_of
 from fake_anthropic import Config, FakeAnthropic
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seed import LABYRINTH, RUBRICS, SEED, SEED_FILE
 
 from cpt_tasks.cli import main
-from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
+from data_gen.responses import ResponseJudgment, TeacherResponse
 from data_gen.verify.checks import UNREAD
 from data_gen.verify.choosing import preference
 from data_gen.verify.command import verify_command
 from judges import DEFAULT_JUDGE, measure
-from rubrics import ScoreLevel, all_user_prompts, load_rubric, load_rubrics
-from rubrics.files import json_line, read_jsonl, write_jsonl
+from rubrics import ScoreLevel, all_user_prompts, load_rubric
+from rubrics.files import json_line, write_jsonl
 
-SEED_FILE = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
-RUBRICS = {rubric.id: rubric for rubric in load_rubrics("measured")}
-SEED = [row for _, row in iter_responses([SEED_FILE], RUBRICS, Problems())]
-LABYRINTH = [row for row in SEED if row.rubric == "labyrinth"]
 LOW, HIGH = (
     next(row for row in LABYRINTH if row.level is level) for level in (ScoreLevel.LOW, ScoreLevel.EXTREMELY_HIGH)
 )
@@ -57,10 +55,6 @@ def outputs(out: Path) -> tuple[list[str], list[dict[str, Any]], Any]:
     assert sum(of_cells) == numbers["in"] - numbers["bad"]
     assert sum(cell.get("kept", 0) for cell in numbers["cells"]) == numbers["kept"]
     return kept, dropped, numbers
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    return [row for _, row in read_jsonl(path)]
 
 
 def files(out: Path) -> dict[str, bytes]:

@@ -1,10 +1,25 @@
-"""Commands run in this process, and the JSON that they write."""
+"""Commands run in this process, and the files that they read and write."""
 
 import json
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
+
+from cpt_tasks.cli import main
+from rubrics.files import read_jsonl, write_jsonl
+
+
+def cpt(*arguments: object, code: int = 0) -> Result:
+    """What comes of a command line that begins with `cpt`, with its words as the program's own arguments."""
+    words = [str(argument) for argument in arguments]
+    with patch.object(sys, "argv", ["/bin/cpt", *words]):
+        result = CliRunner().invoke(main, words)
+    assert result.exit_code == code and "Traceback" not in result.output, result.output
+    return result
 
 
 def succeeds(command: Any, *arguments: object) -> str:
@@ -28,3 +43,14 @@ def strict_json(path: Path) -> Any:
         raise AssertionError(f"{constant} is not JSON")
 
     return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file."""
+    return [row for _, row in read_jsonl(path)]
+
+
+def write_rows(path: Path, rows: Iterable[Any]) -> Path:
+    """Writes a JSONL file."""
+    write_jsonl(path, rows)
+    return path

@@ -92,7 +92,7 @@ def test_every_committed_log_is_read_and_written_again_without_a_loss() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 2}, "judgment: schema: Input should be less than or equal to 1, expected what the scorer"),
+        ({"schema": 2}, "judgment: schema: Input should be less than or equal to 1, got 2, expected what the scorer"),
         ({"score": math.nan}, "judgment: score: Input should be less than or equal to 100"),
         ({"score": None}, "judgment: score: Input should be a valid number"),
         ({"words": None}, "judgment: words: Input should be a valid integer"),

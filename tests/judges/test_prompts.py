@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges import judge_messages
-from judges.prompts import PROMPT_VERSION, SCALES, prompt_hash, prompt_version_of
+from judges import PROMPT_VERSION, judge_messages, prompt_version_of
+from judges.prompts import SCALES, prompt_hash
 from rubrics import load_rubric
 
 RUBRIC = load_rubric("reverie")

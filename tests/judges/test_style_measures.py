@@ -1,11 +1,9 @@
 """The statistics of the family `measured_more`: every one by hand, and what must not move them."""
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from seed import SEED
 
 from judges import measure
 from judges.counting import normalised
@@ -122,7 +120,6 @@ def test_ordinary_prose_is_low_and_no_criterion_alone_reaches_the_top(rubric: Ru
 
 @pytest.mark.parametrize("rubric", RUBRICS, ids=lambda rubric: rubric.id)
 def test_texts_written_for_other_rubrics_are_low_but_for_3_percent(rubric: Rubric) -> None:
-    lines = (Path(__file__).parents[2] / "data_gen/seed/responses.jsonl").read_text(encoding="utf-8").splitlines()
-    scores = [measure(rubric, json.loads(line)["response"]).score for line in lines]
+    scores = [measure(rubric, row.response).score for row in SEED]
     assert sum(score > 40 for score in scores) <= 0.03 * len(scores)
     assert max(scores) <= 92.5

@@ -112,7 +112,7 @@ def test_a_round_trip_in_anthropics_format_asks_what_the_online_path_would_send(
     assert server.stats.requests == 0
     overloaded = {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}
     results: list[dict[str, Any]] = [
-        {"type": "succeeded", "message": message("Two ", "parts.")},
+        {"type": "succeeded", "message": message("Two", "parts.")},
         {"type": "succeeded", "message": message(stop_reason="refusal")},
         {"type": "succeeded", "message": message("cut", stop_reason="max_tokens")},
         {"type": "errored", "error": overloaded},
@@ -131,6 +131,6 @@ def test_a_round_trip_in_anthropics_format_asks_what_the_online_path_would_send(
     }
     replies = [reply for reply in (store.get(call.key) for call in asked) if reply]
     texts = [(reply.text, reply.stop_reason) for reply in replies]
-    assert texts == [("Two parts.", "stop"), ("", "content_filter"), ("cut", "max_tokens")]
+    assert texts == [("Two\nparts.", "stop"), ("", "content_filter"), ("cut", "max_tokens")]
     assert replies[0].usage == {"input_tokens": 7, "output_tokens": 3, "input_tokens_cache_read": 5}
     assert replies[0].batch and replies[0].request_id == "msg_1"

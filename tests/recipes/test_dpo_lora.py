@@ -219,6 +219,7 @@ def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path) -> None:
     assert [base_licence(name) for name in names] == [None] * 3
 
 
+@pytest.mark.slow  # another run that ended early goes on in the test after this
 def test_killed_run_goes_on_to_the_same_adapter(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = {"num_train_epochs": 10, "save_steps": 5, "eval_strategy": "no"}
     (here / "killed.yaml").write_text(yaml.safe_dump(SETTINGS | options | {"output_dir": "killed"}))
@@ -297,6 +298,7 @@ def test_plain_preference_pairs_train_as_shuffled_dpo(here: Path, capsys: pytest
         go(**options, output_dir="refused", joint_weight=0.5)
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_same_losses_as_one(here: Path) -> None:
     one = {"sft_epochs": 0, "ddp_find_unused_parameters": False, "output_dir": "one"}
     half = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "output_dir": "two"}

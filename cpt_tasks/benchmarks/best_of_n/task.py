@@ -21,10 +21,17 @@ from cpt_tasks.options import check_choice, check_least, checked, rubrics_of, wo
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit
 from cpt_tasks.scorer import JudgeOption, open_judge_store, score_response, scorer_of
-from judges import DEFAULT_STORE, MeasuredJudge, ModelJudge, check_measurable, judge_model
-from judges.model import JudgeProtocol
-from judges.panel import Aggregate
-from judges.prompts import PROMPT_VERSION, prompt_version_of
+from judges import (
+    DEFAULT_STORE,
+    PROMPT_VERSION,
+    Aggregate,
+    JudgeProtocol,
+    MeasuredJudge,
+    ModelJudge,
+    check_measurable,
+    judge_model,
+    prompt_version_of,
+)
 from model_calls.inspect_private import PrerequisiteError
 from rubrics import Split
 

@@ -32,10 +32,7 @@ from cpt_tasks.samples import (
     wording_at,
 )
 from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE
-from judges.model import JudgeProtocol
-from judges.panel import Aggregate
-from judges.prompts import PROMPT_VERSION
+from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
 from rubrics import Rubric, ScoreLevel, Split, joint_system_prompt
 
 TASK_VERSION = "1-A"

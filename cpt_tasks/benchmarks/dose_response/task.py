@@ -19,10 +19,7 @@ from cpt_tasks.options import check_choice, checked, prompts_by_rubric, rubrics_
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import WordingSplit, sample_of, spread, wording_at
 from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE
-from judges.model import JudgeProtocol
-from judges.panel import Aggregate
-from judges.prompts import PROMPT_VERSION
+from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel, Split
 
 TASK_VERSION = "1-A"

@@ -17,10 +17,7 @@ from cpt_tasks.options import check_least, checked, prompts_by_rubric, rubrics_o
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import interleaved, unprompted_sample
 from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE
-from judges.model import JudgeProtocol
-from judges.panel import Aggregate
-from judges.prompts import PROMPT_VERSION
+from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
 from rubrics import Split
 
 TASK_VERSION = "1-A"

@@ -39,9 +39,7 @@ from cpt_tasks.benchmarks.judge_robustness.controls import (
 from cpt_tasks.options import check_choice, check_least, checked, rubrics_of
 from cpt_tasks.samples import content_hash, interleaved, spread
 from cpt_tasks.scorer import open_judge_store, score_response
-from judges import DEFAULT_STORE, ModelJudge, grader_models, measure
-from judges.model import JudgeProtocol
-from judges.prompts import PROMPT_VERSION, prompt_version_of
+from judges import DEFAULT_STORE, PROMPT_VERSION, JudgeProtocol, ModelJudge, grader_models, measure, prompt_version_of
 from model_calls.inspect_private import PrerequisiteError
 from model_calls.visible import answer_of
 from rubrics import Rubric

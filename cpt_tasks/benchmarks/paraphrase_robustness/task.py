@@ -26,10 +26,7 @@ from cpt_tasks.options import (
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread
 from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE
-from judges.model import JudgeProtocol
-from judges.panel import Aggregate
-from judges.prompts import PROMPT_VERSION
+from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
 from rubrics import Rubric, ScoreLevel, Split
 
 TASK_VERSION = "1-A"

@@ -24,9 +24,10 @@ from cpt_tasks.benchmarks.rubric_adherence.averages import (
 from cpt_tasks.statistics import ranks
 from cpt_tasks.statistics.frame import in_band
 from cpt_tasks.statistics.ranks import ratio
-from cpt_tasks.statistics.table import Indices, Statistic, Table, statistic
+from cpt_tasks.statistics.table import Statistic, Table, statistic
 from judges.interval import Floats
-from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
+from judges.reliability import level_ranks
+from rubrics import ScoreLevel
 
 MIDPOINTS = np.array([level.midpoint for level in ScoreLevel])
 CELL = ["rubric", "level"]
@@ -38,7 +39,7 @@ def macro_accuracy(table: Table, weights: Floats) -> Floats:
 
     Source: arXiv 2506.11702, section 4; here every cell weighs the same however many of its samples were scored.
     """
-    return over_cells(table, weights, (_judged_levels(table) == table.level) & table.answered)
+    return over_cells(table, weights, (level_ranks(table.score) == table.level) & table.answered)
 
 
 @statistic((0, 1), has_interval=False, misses=True)
@@ -58,7 +59,7 @@ def weighted_kappa(table: Table, weights: Floats) -> Floats:
 
     nan for a rubric whose asked and judged levels are all one and the same. Source: Cohen 1968.
     """
-    groups = (table.rubric * N_LEVELS + table.level) * N_LEVELS + _judged_levels(table)
+    groups = (table.rubric * N_LEVELS + table.level) * N_LEVELS + level_ranks(table.score)
     counts = table.totals(weights, np.ones(len(groups)), groups, table.n_rubrics * N_LEVELS**2)
     observed = counts.reshape(len(weights), table.n_rubrics, N_LEVELS, N_LEVELS)
     levels = np.arange(N_LEVELS)
@@ -111,11 +112,7 @@ def kendall_tau_b_given_length(table: Table, weights: Floats) -> Floats:
     tau is not 0 for variables that are independent given the third (Korn 1984). nan if a rubric has responses of one
     length only, or if length follows level or score without exception, because then the two cannot be told apart.
     """
-
-    def given_length(part: Table) -> Floats:
-        return ranks.partial_tau(part, weights, part.level, part.score, part.words)
-
-    return within_rubrics(table, weights, given_length)
+    return within_rubrics(table, weights, lambda part: ranks.partial_tau(part, weights))
 
 
 @statistic((-1, 1), has_interval=False)
@@ -139,7 +136,7 @@ def spearman_rho(table: Table, weights: Floats) -> Floats:
 
     It does not reach 1, see `spearman_rho_ceiling`, unless all scores of a level are tied.
     """
-    return within_rubrics(table, weights, lambda part: _spearman(part, weights, part.score))
+    return within_rubrics(table, weights, lambda part: ranks.spearman(part, weights, part.score))
 
 
 @statistic((-1, 1), misses=True)
@@ -151,7 +148,7 @@ def kendall_tau_b_pooled(table: Table, weights: Floats) -> Floats:
 @statistic((-1, 1))
 def spearman_rho_pooled(table: Table, weights: Floats) -> Floats:
     """Spearman's rho over all rows at once, as the paper reports it; mixes the rubrics."""
-    return _spearman(table, weights, table.score)
+    return ranks.spearman(table, weights, table.score)
 
 
 @statistic((0, 1), misses=True)
@@ -221,7 +218,7 @@ def length_rho(table: Table, weights: Floats) -> Floats:
 
     Far from 0, a judge that likes length would confound length and adherence.
     """
-    return within_rubrics(table, weights, lambda part: _spearman(part, weights, part.words))
+    return within_rubrics(table, weights, lambda part: ranks.spearman(part, weights, part.words))
 
 
 @statistic((0, 100))
@@ -257,14 +254,6 @@ def worst_wording_accuracy(frame: pd.DataFrame) -> float:
     worst = shares == shares.groupby(CELL).transform("min")
     by_other_half = shares.where(worst[[1, 0]].set_axis([0, 1], axis=1)).groupby(CELL).mean().mean(axis=1)
     return float(by_other_half[shares.groupby(CELL).size() > 1].mean())
-
-
-def _spearman(table: Table, weights: Floats, values: Floats) -> Floats:
-    return ranks.spearman(table, weights, table.level, values, N_LEVELS)
-
-
-def _judged_levels(table: Table) -> Indices:
-    return np.digitize(table.score, [LOW_MAX, MODERATE_MAX], right=True)
 
 
 def _distances(table: Table) -> Floats:

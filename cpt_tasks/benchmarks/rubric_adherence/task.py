@@ -18,10 +18,7 @@ from cpt_tasks.options import check_choice, checked, levels_of, prompts_by_rubri
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit, adherence_samples
 from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE
-from judges.model import JudgeProtocol
-from judges.panel import Aggregate
-from judges.prompts import PROMPT_VERSION
+from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
 from rubrics import Split
 
 TASK_VERSION = "1-A"

@@ -6,27 +6,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
+from command_runs import cpt
 from generating import MOCK, generate, rows_of
+from seed import SEED_ROWS
 
-from cpt_tasks.cli import main
 from rubrics import ScoreLevel, load_rubric
 from rubrics.files import read_jsonl
 
-SEED_FILE = Path(__file__).parents[3] / "data_gen" / "seed" / "responses.jsonl"
 LABYRINTH = load_rubric("labyrinth")
 
 
 def texts(level: str) -> list[str]:
-    return [
-        row["response"] for _, row in read_jsonl(SEED_FILE) if (row["rubric"], row["level"]) == ("labyrinth", level)
-    ]
+    return [row["response"] for row in SEED_ROWS if (row["rubric"], row["level"]) == ("labyrinth", level)]
 
 
 def run(*words: str) -> str:
-    result = CliRunner().invoke(main, words)
-    assert result.exit_code == 0, result.output
-    return result.output
+    return cpt(*words).output
 
 
 def test_what_a_student_wrote_becomes_pairs_under_the_system_prompts_it_wrote_under(
