@@ -94,8 +94,9 @@ STAGES := model data base $($(SIZE)_BASELINE) train cpt $(wordlist 3,99,$(filter
 # Reports are quick and written anew every time: their own code is none of the above.
 .PHONY: all
 all: $(if $(CURVE),$(S)/curve.json) $(S)/report.json
+	@$(PYTHON) recipes/experiments/stage.py --show $(LOGS)/cpt
 	@$(PYTHON) recipes/experiments/stage.py --keep $(RESULTS) $(S) $(STAGES)
-	@echo "adapter: $(ADAPTER)/   every response and judgment: inspect view --log-dir $(LOGS)"
+	@echo "page: $(RESULTS)/report.html   adapter: $(ADAPTER)/   every response and judgment: inspect view --log-dir $(LOGS)"
 $(S)/report.json: COMMAND = cpt report $(addprefix $(LOGS)/,$(ASKED)) --out $(RESULTS)
 $(S)/report.json: $(patsubst %,$(S)/%.json,model data $(MAIN) train $(ASKED)) FORCE
 	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)

@@ -109,8 +109,23 @@ def keep(results: Path, records: Path, *stages: str) -> None:
     print(f"report and figures: {results}/")
 
 
+def show(folder: str) -> None:
+    """Prints what the log in a folder has for its first rubric and user prompt: system prompts, scores, responses."""
+    [log] = [log for log in logs_of(["--log-dir", folder]) if log.status == "success"]
+    samples = {sample.id.rsplit("-", 1)[0]: sample for sample in log.samples or []}
+    rubric, _, user_prompt = next(iter(samples)).split("-")
+    asked = {level: samples.get(f"{rubric}-{level}-{user_prompt}") for level in ("low", "moderate", "extremely_high")}
+    for number, (level, sample) in enumerate((level, sample) for level, sample in asked.items() if sample):
+        system, user = (message.text for message in sample.input)
+        [score] = sample.scores.values()
+        print("" if number else f"\n{log.eval.model}, asked by three system prompts of rubric {rubric}: {user}")
+        print(f"  {level}: {system}\n  {score.value:.0f} of 100: {sample.output.completion[:300]!r}")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--keep":
         keep(Path(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])
+    elif sys.argv[1] == "--show":
+        show(sys.argv[2])
     else:
         run(Path(sys.argv[1]), sys.argv[2:])

@@ -20,6 +20,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from prepare_tiny import prepare
 from stage import remaining, run
+from stage import show as show_responses
 from tiny_model import make_rows, write_rows
 from training.settings import ScriptArguments
 from training.trainer import CPTConfig
@@ -32,7 +33,7 @@ END_TO_END, ABLATION, ROUNDS = (f"recipes/experiments/{name}.mk" for name in ("e
 
 # Notes the stage, makes its folder and its record; fails at the stage that the file `fail` names.
 STAND_IN = """#!/bin/bash
-[ "$2" != --keep ] || exit 0
+[[ $2 != --keep && $2 != --show ]] || exit 0
 record=$2; name=${record#*/stages/}; name=${name%.json}
 echo $name >> ran
 out=$(sed -E 's/.*--(log-dir|output_dir|out) ([^ ]+).*/\\2/' <<< "$*")
@@ -285,3 +286,17 @@ def test_the_tiny_model_trains_on_responses_and_its_folder_loads(tmp_path: Path)
     assert system["content"] in rendered
     assert rendered.endswith("<|im_start|>assistant\n")
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "tiny").config.vocab_size == len(tokenizer)
+
+
+def test_a_run_ends_with_the_responses_to_one_user_prompt_at_each_level(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ROOT / "results/smollm2-135m/logs/cpt.eval", tmp_path)
+    show_responses(str(tmp_path))
+    shown = capsys.readouterr().out
+    assert "broadcast: Describe a beehive in early summer." in shown
+    levels = [
+        line.split(":")[0].strip() for line in shown.splitlines() if line.startswith("  ") and "of 100" not in line
+    ]
+    assert levels == ["low", "moderate", "extremely_high"]
+    assert [line.split()[0] for line in shown.splitlines() if " of 100: " in line] == ["0", "8", "92"]
