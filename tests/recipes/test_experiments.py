@@ -295,8 +295,7 @@ def test_a_run_ends_with_the_responses_to_one_user_prompt_at_each_level(
     show_responses(str(tmp_path))
     shown = capsys.readouterr().out
     assert "broadcast: Describe a beehive in early summer." in shown
-    levels = [
-        line.split(":")[0].strip() for line in shown.splitlines() if line.startswith("  ") and "of 100" not in line
-    ]
+    lines = [line for line in shown.splitlines() if line.startswith("  ")]
+    levels = [line.split(":")[0].strip() for line in lines if "of 100" not in line]
     assert levels == ["low", "moderate", "extremely_high"]
     assert [line.split()[0] for line in lines if " of 100: " in line] == ["0", "8", "92"]
