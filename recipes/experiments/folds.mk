@@ -79,4 +79,5 @@ STAGES := model base/judged $(foreach name,$(ADAPTERS),$(name)/data $(name)/trai
 .PHONY: folds
 folds: $(patsubst %,$(S)/%.json,$(STAGES))
 	@$(PYTHON) recipes/experiments/stage.py --keep results/$(RUN) $(S) $(STAGES)
-	@$(PYTHON) recipes/experiments/stage.py $(S)/report.json python recipes/experiments/folds_table.py results/$(RUN)
+	@$(PYTHON) recipes/experiments/stage.py $(S)/report.json python recipes/experiments/folds_table.py \
+		results/$(RUN)/logs --out results/$(RUN)/report.md
