@@ -2,6 +2,7 @@
 # make demo-smoke    the same path with tiny limits        make full    the run in results/smollm2-135m (over an hour)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
+# make folds    results/folds: how far tuning carries to rubrics it never saw (about five hours on two quiet cores)
 # make strong-student judge-audit judge-stress teacher-table    results from recorded replies of a strong model (minutes)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 # make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
@@ -11,7 +12,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install lock demo demo-smoke full self-teacher ablation strong-student judge-audit judge-stress teacher-table test test-slow lint format size coverage readme clean
+.PHONY: help install lock demo demo-smoke full self-teacher ablation folds strong-student judge-audit judge-stress teacher-table test test-slow lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -56,6 +57,9 @@ ablation: $(INSTALLED)
 	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=smollm2 SEED=42
 	for seed in 0 1 2 3 4; do $(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=tiny SEED=$$seed || exit; done
 	$(BIN)/python $(EXPERIMENTS)/ablation_table.py
+
+folds: $(INSTALLED)
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/folds.mk SIZE=full SEED=42
 
 # recorded/NAME reads what a model once said from a file; the judge's verdicts come through the call store: no model is asked
 RECORD := recorded/claude-family

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import pandas as pd
 import scipy
@@ -63,13 +64,18 @@ def added_by_no_response(folder: Path) -> dict[str, float]:
     return {name: low["no_response"] / low["n"] / 3 for name, low in lows.items()}
 
 
-def compared(folder: Path, variant: str) -> dict[tuple[str, str], dict[str, float]]:
-    """Statistics of a variant minus those of `twins`, over user prompts, by `cpt compare`."""
-    logs = [str(folder / "logs" / f"{name}.eval") for name in (REFERENCE, variant)]
+def compare_logs(first: Path, second: Path) -> dict[str, dict[str, Any]]:
+    """By statistic `a`, `b` and their `difference` b - a over user prompts, as `cpt compare` gives them."""
     with tempfile.TemporaryDirectory() as out:
         cpt = str(Path(sys.executable).parent / "cpt")
-        subprocess.run([cpt, "compare", *logs, "--out", out], check=True, capture_output=True)
-        statistics = json.loads((Path(out) / "compare.json").read_text(encoding="utf-8"))["statistics"]
+        subprocess.run([cpt, "compare", str(first), str(second), "--out", out], check=True, capture_output=True)
+        statistics: dict[str, Any] = json.loads((Path(out) / "compare.json").read_text(encoding="utf-8"))["statistics"]
+    return statistics
+
+
+def compared(folder: Path, variant: str) -> dict[tuple[str, str], dict[str, float]]:
+    """Statistics of a variant minus those of `twins`."""
+    statistics = compare_logs(*(folder / "logs" / f"{name}.eval" for name in (REFERENCE, variant)))
     return {(variant, one): statistics[one]["difference"] for one in STATISTICS}
 
 

@@ -1,4 +1,4 @@
-# Stages of an experiment, with files as targets. Included by end_to_end.mk and ablation.mk; needs RUN, its name, and SEED.
+# Stages of an experiment, with files as targets. Included by the other rules here; needs RUN, its name, and SEED.
 #
 # A stage NAME has two files in $(S):
 #     NAME.begun    newer than everything the stage reads; when that has changed, what it wrote moves to FOLDER-old
@@ -47,7 +47,8 @@ $(S)/model.json: recipes/experiments/prepare_smollm2.py $(if $(wildcard $(MODEL)
 LAUNCH := accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/dpo_lora.py
 
 # $(call evaluate,TASK,NAME in logs,FOLDER of the model,tokens a response,responses at a time,FOLDER of the log): the
-# command that asks a local model a benchmark, judged by the measured judge; FLAGS and ABOUT are a stage's own.
+# command that asks a local model a benchmark, judged by the measured judge; FLAGS, ABOUT and RUBRICS are a stage's own.
+RUBRICS := measured
 evaluate = inspect eval cpt_tasks/$(1) --model hf/$(2) -M model_path=$(3) -M tokenizer_path=$(3) -M dtype=float32 \
-	$(ABOUT) -T judge=measured -T rubrics=measured $(FLAGS) --temperature 0.7 --seed $(SEED) --max-tokens $(4) \
+	$(ABOUT) -T judge=measured -T rubrics=$(RUBRICS) $(FLAGS) --temperature 0.7 --seed $(SEED) --max-tokens $(4) \
 	--max-connections $(5) --log-dir $(6)

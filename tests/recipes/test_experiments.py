@@ -6,9 +6,7 @@ Stages are run by a stand-in for `stage.py`; `make demo-smoke` runs the commands
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 from ablation_table import STATISTICS, over_seeds, show, table_of, values_of
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
+from make_rules import END_TO_END, ROOT, Tree, commands, flags
 from prepare_tiny import prepare
 from stage import remaining, run
 from stage import show as show_responses
@@ -28,51 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, ModelConfig, TrlParser
 from trl import ScriptArguments as TrlArguments
 
-ROOT = Path(__file__).parents[2]
-END_TO_END, ABLATION, ROUNDS = (f"recipes/experiments/{name}.mk" for name in ("end_to_end", "ablation", "rounds"))
-
-# Notes the stage, makes its folder and its record; fails at the stage that the file `fail` names.
-STAND_IN = """#!/bin/bash
-[[ $2 != --keep && $2 != --show ]] || exit 0
-record=$2; name=${record#*/stages/}; name=${name%.json}
-echo $name >> ran
-out=$(sed -E 's/.*--(log-dir|output_dir|out) ([^ ]+).*/\\2/' <<< "$*")
-mkdir -p $out $(dirname $record); [ $name != model ] || touch $out/prepared.json
-echo $name >> $out/by
-[ "$name" != "$(cat fail 2>/dev/null)" ] || exit 3
-echo '{}' > $record
-"""
-
-
-class Tree:
-    """A copy of the code in which make runs the stand-in."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("cpt_tasks", "data_gen", "judges", "model_calls", "rubrics", "recipes"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "python").write_text(STAND_IN)
-        (folder / "python").chmod(0o755)
-        self.settle()
-
-    def settle(self) -> None:
-        """All there is becomes a minute older, so that what changes next is newer on any file system."""
-        for path in self.folder.rglob("*"):
-            os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns - 60 * 10**9))
-
-    def make(self, size: str = "smoke", rules: str = END_TO_END, **variables: str) -> list[str]:
-        """Stages that ran, without the reports, which always do."""
-        (self.folder / "ran").unlink(missing_ok=True)
-        given = [f"{name}={value}" for name, value in variables.items()]
-        words = ["make", "-f", rules, "RUN=r", f"SIZE={size}", "PYTHON=./python", *given]
-        self.done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
-        self.settle()
-        return [name for name in (self.folder / "ran").read_text().split() if not name.endswith("report")]
-
-    def edit(self, path: str) -> None:
-        with (self.folder / path).open("a") as file:
-            file.write("\n")
-
+ABLATION, ROUNDS = (f"recipes/experiments/{name}.mk" for name in ("ablation", "rounds"))
 
 EVERYTHING = ["model", "data", "base", "full_rubric", "train", "cpt"]
 ASKED = ["base", "full_rubric", "cpt"]
@@ -148,13 +103,6 @@ def test_another_seed_is_another_run_and_an_adapter_of_ones_own_is_not_trained(t
     assert not {"train", "data"} & commands(ROUNDS, "RUN=r", f"START={tmp_path}").keys()
 
 
-def commands(*words: str) -> dict[str, list[str]]:
-    """Words of every stage's command, as make would run them."""
-    done = subprocess.run(["make", "-nB", "-f", *words], cwd=ROOT, capture_output=True, text=True, check=True)
-    lines = [line.split() for line in done.stdout.splitlines() if "experiments/stage.py outputs" in line]
-    return {words[2].split("/stages/")[1].removesuffix(".json"): words[3:] for words in lines}
-
-
 def test_base_and_adapter_are_asked_by_the_same_command_but_for_the_model() -> None:
     stages = commands(END_TO_END, "RUN=r", "SIZE=full")
 
@@ -166,11 +114,6 @@ def test_base_and_adapter_are_asked_by_the_same_command_but_for_the_model() -> N
     assert sorted(settings("full_rubric")) == sorted([*settings("base"), "-T"])
     committed = json.loads((ROOT / "results/smollm2-135m/stages.json").read_text(encoding="utf-8"))
     assert stages.keys() == committed.keys()
-
-
-def flags(command: list[str]) -> dict[str, list[str]]:
-    parts = " ".join(command[command.index("--config") :]).split("--")[1:]
-    return {words[0]: words[1:] for words in map(str.split, parts)}
 
 
 OBJECTIVE = {"twin_batching", "joint_weight", "score_offset", "loss_type", "loss_weights", "beta"}

@@ -1,0 +1,83 @@
+# How far tuning carries to rubrics it never saw: leave-rubrics-out over the twelve measured rubrics, in three folds.
+#
+#     make folds    all of it with seed 42
+#     make -f recipes/experiments/folds.mk SIZE=full SEED=1    another run, folds/seed-1
+#     make -f recipes/experiments/folds.mk SIZE=smoke          every stage with tiny limits
+#
+# Each fold trains on eight rubrics and is asked for the four others; the base model and an adapter trained on all twelve
+# are asked for all. For fold 1, adapters of 2 and 4 of its eight give the curve over the number of rubrics.
+#
+# All see as many pairs: `--limit` draws the same number of twins whatever the rubrics, so an epoch of SFT has as many
+# steps, and DPO takes `max_steps`. 480 twins is what two rubrics can give: 23 user prompts, 3 pairs of levels and 4
+# wordings are 276 a rubric. So with more rubrics each is seen less often, and `all` is no more training, only on other
+# rubrics. Every rubric has one text per user prompt and level (responses_second.jsonl would double four of them).
+#
+# Logs go to logs/RUN, adapters to outputs/RUN/NAME, the table of `folds_table.py` to results/RUN/report.md.
+SIZE ?= full
+SEED ?= 42
+RUN ?= folds$(if $(filter smoke,$(SIZE)),-smoke)
+ifneq ($(SEED),42)
+override RUN := $(RUN)/seed-$(SEED)
+endif
+CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
+SETTINGS := $(SIZE) $(CONFIG)
+.DEFAULT_GOAL := folds
+include recipes/experiments/stages.mk
+
+# Both families are in each fold, and no two rubrics that move one another's score (seed texts at the top level against
+# those at the bottom: overheard moves broadcast and questioning by over 50 points, unfolding labyrinth).
+FOLD_1 := field_notes reverie questioning unfolding
+FOLD_2 := broadcast tongue_twister asides doubtful
+FOLD_3 := labyrinth overheard how_to antithesis
+TWELVE := $(FOLD_1) $(FOLD_2) $(FOLD_3)
+
+# what each adapter is trained on, and what it is asked for; the base model is asked for all
+TRAINED_all := $(TWELVE)
+TRAINED_fold-1 := $(filter-out $(FOLD_1),$(TWELVE))
+TRAINED_fold-2 := $(filter-out $(FOLD_2),$(TWELVE))
+TRAINED_fold-3 := $(filter-out $(FOLD_3),$(TWELVE))
+TRAINED_fold-1-of-4 := broadcast asides labyrinth how_to
+TRAINED_fold-1-of-2 := broadcast asides
+ADAPTERS := all fold-1 fold-2 fold-3 fold-1-of-4 fold-1-of-2
+asked_for = $(or $(FOLD_$(word 2,$(subst -, ,$(1)))),$(TWELVE))
+
+# twins of a training; user prompts per (rubric, level), tokens a response, responses at a time; flags of training
+full_TWINS := 480
+smoke_TWINS := 8
+full_NUMBERS := 24 224 48
+smoke_NUMBERS := 1 40 12
+smoke_TRAINING := --max_steps 2
+NUMBERS := $($(SIZE)_NUMBERS)
+TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_more.jsonl
+comma := ,
+listed = $(subst $() ,$(comma),$(strip $(1)))
+
+define trained
+$(call stage,$(1)/data,data/$(RUN)/$(1),$(DATA_CODE))
+$(S)/$(1)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics $(call listed,$(TRAINED_$(1))) --wordings 4 \
+	--eval-prompts 1 --limit $($(SIZE)_TWINS) --out data/$(RUN)/$(1)
+$(call stage,$(1)/train,outputs/$(RUN)/$(1),$(CONFIG) $(TRAINING) $(S)/model.json $(S)/$(1)/data.json)
+$(S)/$(1)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --train_file data/$(RUN)/$(1)/train.jsonl \
+	--eval_file data/$(RUN)/$(1)/eval.jsonl --output_dir outputs/$(RUN)/$(1) --seed $(SEED) $($(SIZE)_TRAINING)
+endef
+$(foreach name,$(ADAPTERS),$(eval $(call trained,$(name))))
+
+# $(call judged,NAME,FOLDER of the model,what it needs,its metadata)
+define judged
+$(call stage,$(1)/judged,logs/$(RUN)/$(1),$(BENCHMARK) $(3))
+$(S)/$(1)/judged.json: ABOUT = --metadata base=smollm2-135m-instruct $(4)
+$(S)/$(1)/judged.json: RUBRICS = $(call listed,$(call asked_for,$(1)))
+$(S)/$(1)/judged.json: FLAGS = -T limit_per_cell=$(word 1,$(NUMBERS))
+$(S)/$(1)/judged.json: COMMAND = $$(call \
+	evaluate,rubric_adherence,$(1),$(2),$(word 2,$(NUMBERS)),$(word 3,$(NUMBERS)),logs/$(RUN)/$(1))
+endef
+$(eval $(call judged,base,$(MODEL),$(S)/model.json))
+$(foreach name,$(ADAPTERS),$(eval $(call \
+	judged,$(name),outputs/$(RUN)/$(name),$(S)/$(name)/train.json,--metadata adapter=$(name))))
+
+STAGES := model base/judged $(foreach name,$(ADAPTERS),$(name)/data $(name)/train $(name)/judged)
+.PHONY: folds
+folds: $(patsubst %,$(S)/%.json,$(STAGES))
+	@$(PYTHON) recipes/experiments/stage.py --keep results/$(RUN) $(S) $(STAGES)
+	@$(PYTHON) recipes/experiments/stage.py $(S)/report.json python recipes/experiments/folds_table.py \
+		results/$(RUN)/logs --out results/$(RUN)/report.md
