@@ -103,6 +103,7 @@ def answers(mock_model: Callable[..., Any]) -> dict[bool, EvalLog]:
     return {follows: log_of(follows) for follows in (True, False)}
 
 
+@pytest.mark.slow
 def test_the_table_of_logs_whose_numbers_are_known(
     answers: dict[bool, EvalLog], monkeypatch: pytest.MonkeyPatch, stages: dict[str, list[str]]
 ) -> None:
