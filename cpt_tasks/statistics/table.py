@@ -108,13 +108,12 @@ class Statistic:
     def estimate(self, table: Table) -> Estimate:
         """The value with its 95% interval, see `judges.interval`."""
         weights = leave_one_out(table.n_clusters)
-        values = self.weighted(table, weights)
         if not self.has_interval:
-            return Estimate(float(values[0]))
+            return Estimate(float(self.weighted(table, weights[:1])[0]))
         bounds = self.bounds
         if bounds and self.ceiling:
-            bounds = (bounds[0], float(self.ceiling.weighted(table, weights[:1])[0]))
-        return jackknife(values, bounds)
+            bounds = (bounds[0], self.ceiling.estimate(table).value)
+        return jackknife(self.weighted(table, weights), bounds)
 
     def _rows(self, table: Table) -> Table:
         return table if self.misses else table.only(table.answered)
