@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
+import trl
 from tiny_model import make_rows, make_tokenizer
 
 from rubrics.pictures import load_picture
 
 PICTURES = ["shapes_01.png", "chart_01.png", "map_01.png", "landscape_01.png"]
-# as the families' processors ship them
-IDEFICS3 = (
-    "<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}"
-    "{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}"
-    "{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}"
-    "{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
-)
-GEMMA3 = (
-    "{{ bos_token }}{%- set prefix = messages[0]['content'][0]['text'] + '\n\n' -%}{%- for message in messages[1:] -%}"
-    "{%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}"
-    "{{ '<start_of_turn>' + role + '\n' + (prefix if loop.first else '') }}{%- for item in message['content'] -%}"
-    "{%- if item['type'] == 'image' -%}{{ '<start_of_image>' }}{%- elif item['type'] == 'text' -%}"
-    "{{ item['text'] | trim }}{%- endif -%}{%- endfor -%}{{ '<end_of_turn>\n' }}{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{'<start_of_turn>model\n'}}{%- endif -%}"
+SHIPPED = Path(trl.__file__).parent / "chat_templates"
+IDEFICS3, GEMMA3, QWEN2_5_VL = (
+    (SHIPPED / f"{name}.jinja").read_text(encoding="utf-8") for name in ("smolvlm", "gemma3", "qwen2_5_vl")
 )
 MARKS = {
     IDEFICS3: ("<|im_start|>", "<end_of_utterance>", "<fake_token_around_image>", "<image>", "<global-img>"),
+    QWEN2_5_VL: ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"),
     GEMMA3: ("<bos>", "<end_of_turn>", "<start_of_turn>", "<start_of_image>", "<end_of_image>", "<image_soft_token>"),
 }
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -84,3 +75,14 @@ def save_gemma3(folder: Path, template: str = GEMMA3) -> None:
     torch.manual_seed(0)
     config: Any = Gemma3Config(vision_config=VISION, text_config=text, **ids)
     Gemma3ForConditionalGeneration(config).save_pretrained(folder)
+
+
+def qwen_processor() -> Any:
+    """Of Qwen2.5-VL, without the part for videos, which needs torchvision: so it cannot be saved and read."""
+    from transformers import ProcessorMixin, Qwen2_5_VLProcessor
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    build: Any = Qwen2_5_VLProcessor
+    words = make_tokenizer(QWEN2_5_VL, MARKS[QWEN2_5_VL])
+    with patch.object(ProcessorMixin, "check_argument_for_proper_class"):
+        return build(Qwen2VLImageProcessorPil(max_pixels=56 * 56), words, None, chat_template=QWEN2_5_VL)

@@ -15,10 +15,11 @@ from peft import LoraConfig
 from recipe_runs import go, parse, read_json
 from safetensors.torch import load_file
 from tiny_model import save_tiny_model, write_rows
-from tiny_vision import GEMMA3, IDEFICS3, picture_rows, save_gemma3, save_idefics3
+from tiny_vision import GEMMA3, IDEFICS3, picture_rows, qwen_processor, save_gemma3, save_idefics3
 from training import RecipeError
 from training.chat_templates import settle_template
 from training.plan import Plan, run_preflight
+from training.preflight import check_rows
 from training.trainer import TwinDPOTrainer
 from trl import DPOTrainer
 
@@ -55,12 +56,22 @@ def test_system_turn_and_image_reach_the_tokens_of_training_as_at_inference(fami
     }
 
 
+def test_the_rows_of_qwen2_5_vl_pass_too(here: Path) -> None:
+    processor = qwen_processor()
+    assert settle_template(processor, True, None) == (None, None)
+    rows, ends = Dataset.from_list(picture_rows(2)), frozenset([processor.tokenizer.eos_token_id])
+    assert check_rows(rows, processor, plan_of("idefics3").dpo, ends)["rows"] == 4
+    processor.chat_template = processor.chat_template.replace("{{ content['text'] }}", "")
+    with pytest.raises(RecipeError, match="drops the system prompt"):
+        check_rows(rows, processor, plan_of("idefics3").dpo, ends)
+
+
 @pytest.mark.parametrize(
     ("save", "template", "said"),
     [
         (save_idefics3, IDEFICS3.replace("{{ '<image>' }}", ""), "refuses its images"),
         (save_gemma3, GEMMA3.replace("{{ '<start_of_image>' }}", ""), "refuses its images|drops the image"),
-        (save_gemma3, GEMMA3.replace("(prefix if loop.first else '')", "''"), "drops the system prompt"),
+        (save_gemma3, GEMMA3.replace('(first_user_prefix if loop.first else "")', '""'), "drops the system prompt"),
         (save_idefics3, IDEFICS3.replace("<end_of_utterance>", ""), "does not end in the end-of-turn token"),
     ],
 )
