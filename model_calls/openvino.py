@@ -26,6 +26,7 @@ from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput,
 from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import AutoTokenizer
 
+from model_calls.call import text_of
 from model_calls.inspect_private import PrerequisiteError, sample_name
 from model_calls.openvino_export import export, local_folder
 
@@ -92,7 +93,7 @@ class OpenVINO(ModelAPI):
         """The response; its stop reason is "max_tokens" if it was cut, and no padding counts as usage.
 
         Raises:
-            ValueError: If tools or logprobs are asked for.
+            ValueError: If tools or logprobs are asked for, or a message holds anything but text.
         """
         if tools or config.logprobs:
             raise ValueError(f"openvino/{self.model_name}: got tools or logprobs, which this provider has not; use hf/")
@@ -106,8 +107,8 @@ class OpenVINO(ModelAPI):
 
         request = _Request(prompt, self._sampling(chat, config), is_stopped)
         await self._batch.answer(request)
-        reason = "max_tokens" if request.was_cut else "stop"
-        output = ModelOutput.from_content(self.model_name, self._text(request.tokens), reason)
+        text = self._text(request.tokens)
+        output = ModelOutput.from_content(self.model_name, text, "max_tokens" if request.was_cut else "stop")
         counts = {"input_tokens": len(prompt), "output_tokens": len(request.tokens)}
         output.usage = ModelUsage(**counts, total_tokens=sum(counts.values()))
         output.time = time.monotonic() - start
@@ -116,7 +117,7 @@ class OpenVINO(ModelAPI):
 
     def hf_chat(self, messages: Sequence[ChatMessage], tools: Sequence[ToolInfo]) -> str:
         """A chat as the model reads it; named as in inspect's provider `hf`, as are `tokenizer` and its arguments."""
-        turns = [{"role": message.role, "content": message.text} for message in messages]
+        turns = [{"role": message.role, "content": text_of(message)} for message in messages]
         # None is what `hf/` passes where nothing is asked: the template's own default
         options = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": None}
         return str(self.tokenizer.apply_chat_template(turns, **options))
@@ -249,5 +250,6 @@ class _Batch:
                 running = [request for request in running if request.advance()]
             except Exception as error:  # a thread has nobody above it: those who wait get it
                 for request in running:
-                    request.end(error)
+                    if not request.done.done():
+                        request.end(error)
                 running = []

@@ -25,7 +25,7 @@ MAY_IMPORT = {
 }
 HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "lm_eval", "openvino")
 SLOW = {"altair", "anthropic", "pandas", "scipy", "torch", "trl"}
-NEEDS_EXTRAS = ("cpt_tasks.lm_harness.task", "model_calls.openvino")
+NEEDS_EXTRAS = ("cpt_tasks.lm_harness.task", "model_calls.openvino", "model_calls.openvino_export")
 
 
 def test_the_citation_names_the_version_of_the_package() -> None:
