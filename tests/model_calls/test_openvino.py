@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("openvino_genai")
 pytest.importorskip("peft")
+import torch
 from harness_rendering import by_inspect
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
@@ -41,10 +42,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model `tiny` and an `adapter` of it with random weights."""
     folder = tmp_path_factory.mktemp("made")
     save_tiny_model(folder / "tiny")
+    model = AutoModelForCausalLM.from_pretrained(folder / "tiny")
+    with torch.no_grad():  # as it is it repeats one token for ever, whatever it reads
+        for name, weight in model.named_parameters():
+            weight *= 10 if "proj" in name else 1
+    model.save_pretrained(folder / "tiny")
     # `lora_alpha` is not r, so that an adapter merged without its scale gives other tokens
     options: dict[str, Any] = {"target_modules": ["q_proj", "v_proj", "down_proj"], "init_lora_weights": False}
     lora = LoraConfig(r=4, lora_alpha=16, task_type="CAUSAL_LM", **options)
-    get_peft_model(AutoModelForCausalLM.from_pretrained(folder / "tiny"), lora).save_pretrained(folder / "adapter")
+    get_peft_model(model, lora).save_pretrained(folder / "adapter")
     return folder
 
 
@@ -82,6 +88,7 @@ def test_greedy_responses_are_those_of_transformers_also_of_a_second_start(made:
         tokens = reference.generate(**prompt, max_new_tokens=24, do_sample=False)[0, prompt["input_ids"].shape[1] :]
         text = tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         expected.append((text, prompt["input_ids"].shape[1], len(tokens)))
+    assert len({text[:20] for text, _, _ in expected}) == len(CHATS)
     exported = []
     for _ in range(2):
         outputs = answers(model_of(made / name, made), temperature=0.0, max_tokens=24)
@@ -127,7 +134,7 @@ def test_a_reply_says_whether_it_was_cut_and_stops_at_a_stop_sequence(made: Path
     assert (long.stop_reason, long.usage.output_tokens) == ("max_tokens", 24)
     [stopped] = answers(model, CHATS[:1], temperature=0.0, max_tokens=24, stop_seqs=[long.completion[2:5]])
     assert stopped.stop_reason == "stop"
-    assert stopped.completion == long.completion[: len(stopped.completion)]
+    assert long.completion.startswith(stopped.completion)
     assert long.completion[2:5] in stopped.completion
     assert stopped.usage.output_tokens < 24
 
