@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from cpt_tasks.benchmarks.multi_turn.conversations import FRESH
-from cpt_tasks.benchmarks.multi_turn.statistics import BY_TURN, arms_of, by_turn, measured
+from cpt_tasks.benchmarks.multi_turn.statistics import BY_TURN, IN_POINTS, arms_of, by_turn, measured
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell, json_of
@@ -22,7 +22,6 @@ INTRO = (
     "`history seed` the earlier answers are in-band ones by others, so what is lost there is the style's inertia, and "
     "not the model's own failure before."
 )
-IN_POINTS = ("persistence", "calibration")
 
 
 def summarise(run: Run, seed: int) -> dict[str, Any]:

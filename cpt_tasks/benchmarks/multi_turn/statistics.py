@@ -39,6 +39,7 @@ SWITCH = ("switch_accuracy", "fresh_accuracy", "history_cost", "turns_to_band")
 CONVERSATION = ["conversation", "epoch"]
 PAIRED = ["rubric", "level", "wording", "question", "epoch"]  # equal in a first answer and its fresh one
 CELL = ["rubric", "level", "user_prompt_id"]
+IN_POINTS = ("persistence", "calibration")
 
 
 def arms_of(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -74,6 +75,17 @@ def by_turn(rows: pd.DataFrame) -> dict[int, dict[str, Estimate]]:
 def measured(rows: pd.DataFrame) -> dict[str, Estimate]:
     """The other statistics of an arm by name: those of a held request, or of each switch."""
     return {name: estimates_of(part, {name: mean})[name] for name, (part, mean) in values_of(rows).items()}
+
+
+def compared(frame: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, Statistic]]:
+    """All that two models are compared by, the statistics of `BY_TURN` over all turns; see `values_of`."""
+    numbers: dict[str, tuple[pd.DataFrame, Statistic]] = {}
+    arms = arms_of(frame)
+    for arm, rows in arms.items():
+        answers = rows[(rows["stage"] != FRESH) & rows["score"].notna()]
+        of_arm = {name: (answers, one) for name, one in BY_TURN.items()} | values_of(rows)
+        numbers |= {f"{arm}: {name}" if len(arms) > 1 else name: number for name, number in of_arm.items()}
+    return numbers
 
 
 def values_of(rows: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, Statistic]]:
