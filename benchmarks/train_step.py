@@ -6,7 +6,8 @@
 Every client is a process of its own on the CPU with the same model, LoRA, seed, learning rate and precision. `trl` has
 one thread, as `accelerate launch` sets it; `trl_all_cores` and ours have all physical cores.
 `same_order` is the recipe's trainer with TRL's own shuffling, so its losses must be TRL's; `recipe` has twins side by
-side (so other texts in a step). Both keep freed memory, as `dpo_lora.py` does. Seconds leave out the first two steps,
+side (so other texts in a step). Both keep freed memory, compute LoRA layers in one product (`lora_on_cpu.py`) and
+attention eagerly, as `dpo_lora.py` with `smollm2_135m_cpu.yaml` does. Seconds leave out the first two steps,
 which warm caches up; memory is the resident set at its peak.
 """
 
@@ -35,6 +36,7 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "recipes"), str(ROOT / "recipes/experiments")]
 
 from stage import write_json  # noqa: E402
+from training.lora_on_cpu import speed_up_lora  # noqa: E402
 from training.pairs import load_pairs  # noqa: E402
 from training.settings import keep_freed_memory  # noqa: E402
 from training.trainer import CPTConfig, TwinDPOTrainer  # noqa: E402
@@ -71,12 +73,16 @@ def train(client: str, precision: str, steps: int, model: str, train_file: str) 
         keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         trainer = trainer_class(
-            model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
+            model=AutoModelForCausalLM.from_pretrained(
+                model, dtype=torch.float32, attn_implementation="sdpa" if plain else "eager"
+            ),
             args=config_class(output_dir=folder, **options),
             train_dataset=load_pairs(train_file),
             peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
             callbacks=[clock],
         )
+        if not plain:
+            speed_up_lora(trainer.model)
         trainer.train()
     seconds = [end - begin for begin, end in pairwise(clock.ends[WARM_UP - 1 :])]
     return {

@@ -12,6 +12,7 @@ from typing import Any
 from peft import PeftModel
 from trl import SFTTrainer, get_peft_config, get_quantization_config
 
+from training.lora_on_cpu import speed_up_lora
 from training.outputs import write_outputs
 from training.pairs import sft_rows
 from training.plan import Plan
@@ -122,6 +123,8 @@ def load_adapter(plan: Plan, folder: Path, quantization: Any = None, trainable: 
 def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
     """Train, evaluate and save one stage into its trainer's folder, going on from its last complete checkpoint."""
     folder, script = Path(trainer.args.output_dir), plan.script
+    if plan.dpo.world_size == 1:  # layers of a sharded model are left to PEFT
+        speed_up_lora(trainer.accelerator.unwrap_model(trainer.model))
     if script.sample_prompts and plan.evaluation:
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             plan.say("no samples.jsonl: the model is sharded, and one process cannot generate alone")

@@ -312,7 +312,7 @@ def test_the_levels_pass_in_order_and_ten_points_apart(low: list[Any], moderate:
     assert means_text(frame_of(low, moderate, [None, None])).endswith("extremely_high -")
 
 
-@pytest.mark.parametrize(("rubric", "wordings", "texts"), [(TRIED, 7, 12), (BROADCAST, 27, 30)])
+@pytest.mark.parametrize(("rubric", "wordings", "texts"), [(TRIED, 7, 12), (BROADCAST, 63, 66)])
 def test_each_wording_is_used_each_train_prompt_equally_often_and_no_pair_twice(
     rubric: Rubric, wordings: int, texts: int
 ) -> None:
@@ -409,5 +409,5 @@ def test_texts_of_a_named_writer_that_a_named_judge_fails_on_are_counted_and_nev
 def test_check_tries_the_prompts_of_a_library_rubric_and_writes_nothing(anthropic_server: FakeAnthropic) -> None:
     anthropic_server.reply = scripted(TEXTS)
     assert cpt(prompts_command, "broadcast", "--check").exit_code == 0
-    assert anthropic_server.stats.requests == 3 * 30
+    assert anthropic_server.stats.requests == 3 * 66
     assert not list(Path().rglob("*.yaml"))

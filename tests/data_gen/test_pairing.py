@@ -162,9 +162,9 @@ def test_a_twin_is_two_rows_with_swapped_roles() -> None:
 
 
 def test_wordings_repeat_a_twin_each_time_with_its_own_draw_and_never_a_heldout_one() -> None:
-    rows = rows_of(SEED_RESPONSES, paired(SEED_RESPONSES, seed=1, n_wordings=5))
-    assert len(rows) == 2 * 5 * 288
-    assert len({row["pair_id"] for row in rows}) == 5 * 288
+    rows = rows_of(SEED_RESPONSES, paired(SEED_RESPONSES, seed=1, n_wordings=20))
+    assert len(rows) == 2 * 20 * 288
+    assert len({row["pair_id"] for row in rows}) == 20 * 288
     assert len({row["wording"] for row in rows[:10:2]}) > 1
     used = Counter(row["wording"] for row in rows)
     for rubric, level in product(RUBRICS.values(), ScoreLevel):
@@ -172,7 +172,7 @@ def test_wordings_repeat_a_twin_each_time_with_its_own_draw_and_never_a_heldout_
         own = [row for row in rows if (row["rubric"], row["level"]) == (rubric.id, level)]
         assert {row["prompt"][0]["content"] for row in own} == set(wordings.train)
         times = [used[f"{rubric.id}-{level}-train-{number}"] for number in range(len(wordings.train))]
-        assert sum(times) == 24 * 2 * 5  # user prompts, level pairs it is in, wordings
+        assert sum(times) == 24 * 2 * 20  # user prompts, level pairs it is in, wordings
         assert max(times) < 3 * sum(times) / len(times)
 
 

@@ -60,13 +60,13 @@ def test_a_ramp_goes_from_0_to_100_and_stays_there(start: float, end: float, val
     assert [ramp.score(value) for value in values] == pytest.approx([0, 0, 50, 100, 100])
 
 
-def test_system_prompts_are_two_or_three_sentences_and_no_wording_is_in_both_splits() -> None:
+def test_system_prompts_are_a_few_sentences_and_no_wording_is_in_both_splits() -> None:
     seen: dict[str, str] = {}
     for rubric in load_rubrics("all"):
         for level, wordings in rubric.system_prompts.items():
             for wording in (*wordings.train, *wordings.heldout):
                 sentences = [part for part in wording.replace("!", ".").split(".") if part.strip()]
-                assert 2 <= len(sentences) <= 6, wording
+                assert 1 <= len(sentences) <= 6, wording
                 assert wording not in seen, f"{wording!r} is in {seen.get(wording)} and {rubric.id} {level}"
                 seen[wording] = f"{rubric.id} {level}"
 

@@ -78,10 +78,11 @@ def multi_turn(
     [other] = rubrics_of(switch_to) if switch_to else [None]
     judged = [*names, switch_to] if other and other not in selected else names
     switches, histories = _choices(switch, Switch, "switch"), _choices(history, History, "history")
-    places = _switch_at(switch_at, turns)
-    if set(switches) != {"none"} and other is None and len(asked_levels) < 2:
+    is_switched = set(switches) != {"none"}
+    places = _switch_at(switch_at, turns) if is_switched else []
+    if is_switched and other is None and len(asked_levels) < 2:
         raise ValueError(f"switch: got one level, {asked_levels[0]}, expected two or more to switch between")
-    if set(switches) == {"none"} and other is not None:
+    if not is_switched and other is not None:
         raise ValueError(f"switch_to: got {switch_to!r} and no switch, expected -T switch=system_prompt or user")
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
     past: Past = {}
