@@ -121,8 +121,12 @@ def plain(text: str) -> str:
 def prompt_problems(row: dict[str, Any], tokenizer: Any) -> Iterator[str]:
     """What is wrong with the prompt tokens of a row as trained on."""
     tokens = row["prompt_ids"]
-    if plain(row["prompt"][0]["content"]) not in plain(tokenizer.decode(tokens, clean_up_tokenization_spaces=False)):
+    read = plain(tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
+    if plain(row["prompt"][0]["content"]) not in read:
         yield "the chat template drops the system prompt, so that both rows of a twin train on one prompt"
+        return
+    if not all(plain(message["content"]) in read for message in row["prompt"][:-1]):
+        yield "the chat template drops an earlier turn of the prompt"
         return
     rendered = inference_ids(tokenizer, row)
     if rendered != tokens and any(row[side][0]["content"][:1].isspace() for side in ("chosen", "rejected")):
