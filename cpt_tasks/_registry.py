@@ -1,5 +1,9 @@
 """What inspect finds under the name `cpt_tasks`: the entry point of `pyproject.toml` points here."""
 
+import sys
+
+from inspect_ai.model import ModelAPI, modelapi
+
 from cpt_tasks.benchmarks.best_of_n.task import band_hit, best_of_n, selection_judge
 from cpt_tasks.benchmarks.composition.task import composition, composition_scores
 from cpt_tasks.benchmarks.dose_response.task import dose_response
@@ -9,6 +13,7 @@ from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustnes
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.recorded import recorded
 from cpt_tasks.scorer import configurability, rubric_judge
+from model_calls.inspect_private import PrerequisiteError
 
 __all__ = [
     "attack_judge",
@@ -21,6 +26,7 @@ __all__ = [
     "drift",
     "judge_failure",
     "judge_robustness",
+    "openvino",
     "paraphrase_robustness",
     "recorded",
     "rubric_adherence",
@@ -28,3 +34,15 @@ __all__ = [
     "selection_judge",
     "unprompted_scores",
 ]
+
+
+@modelapi(name="openvino")
+def openvino() -> type[ModelAPI]:
+    """The provider of local models by OpenVINO GenAI, for inspect."""
+    # what openvino imports, if it can, reports each use to its makers and asks nobody
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how Python is told that there is none
+    try:
+        from model_calls.openvino import OpenVINO
+    except ImportError as error:
+        raise PrerequisiteError(f"openvino/ needs {error.name}: pip install 'cpt-tasks[openvino]'") from error
+    return OpenVINO

@@ -14,6 +14,7 @@ import click
 
 from judges import DEFAULT_JUDGE, DEFAULT_STORE
 from judges.cost import CHARACTERS_PER_TOKEN, forecast, load_prices, total_usd
+from model_calls.call import IN_PROCESS, provider_of
 from model_calls.commands import model_args
 from model_calls.errors import clear_errors
 
@@ -59,7 +60,7 @@ def quickstart_command(model: str, judge: str, arguments: dict[str, Any], out: P
             log_dir=str(out / "logs"),
             log_dir_allow_dirty=True,
             log_buffer=1,  # every response is kept as soon as it is judged
-            max_tokens=LOCAL_MAX_TOKENS if model.startswith("hf/") else None,
+            max_tokens=LOCAL_MAX_TOKENS if provider_of(model) in IN_PROCESS else None,
             retry_attempts=1,
         )
         if log.status != "success":

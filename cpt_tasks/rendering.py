@@ -47,8 +47,8 @@ def rendering_problem(api: Any, messages: Sequence[ChatMessage]) -> str:
     if missing:
         return (
             f"the chat template leaves out the {missing[0]} turn, so the model would not see what is asked; pass "
-            "another with -M chat_template=..., or benchmark an adapter folder of recipes/dpo_lora.py, whose template "
-            "is repaired"
+            "another with -M chat_template=... (openvino/: -M tokenizer_path=FOLDER), or benchmark an adapter folder "
+            "of recipes/dpo_lora.py, whose template is repaired"
         )
     ids = api.tokenizer(rendered, **(api.tokenizer_call_args or {}))["input_ids"]
     if api.tokenizer.bos_token_id is not None and list(ids[:2]) == [api.tokenizer.bos_token_id] * 2:

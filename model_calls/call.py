@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, Model
 
 KEY_VERSION = 1
-IN_PROCESS = ("hf", "nnterp", "transformer_lens")  # inspect's providers that compute here
+IN_PROCESS = ("hf", "nnterp", "openvino", "transformer_lens")  # inspect's providers that compute here, and ours
 OWN_SERVERS = ("llama-cpp-python", "ollama", "sglang", "vllm")  # those that ask a server of the user's
 
 # settings and arguments of how a call is made, not what is asked: these leave the key alone

@@ -25,6 +25,7 @@ __all__ = [
     "local_chat",
     "local_template",
     "request_body",
+    "sample_name",
     "transcript_dropped",
 ]
 
@@ -44,6 +45,14 @@ def command_folder() -> Path:
                 return Path(before[0])
         frame = frame.f_back
     return Path.cwd()
+
+
+def sample_name() -> str:
+    """Id and epoch of the sample that runs; "" outside one (`log._samples`: only solvers are given these)."""
+    from inspect_ai.log._samples import sample_active
+
+    active = sample_active()
+    return f"{active.sample.id} {active.epoch}" if active else ""
 
 
 @contextmanager

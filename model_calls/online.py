@@ -92,6 +92,7 @@ def _bounded(call: Call) -> "GenerateConfig":
     config.fail_on_refusal = False  # it is kept: raised, it would be paid for again by every rerun
     if provider_of(call.model) in IN_PROCESS:
         config.attempt_timeout = None  # a batch of the model's may take minutes: cut short, it is computed again
+        config.seed = int(call.key[:8], 16)  # the samples of one question differ, and a run can be repeated
     return config
 
 

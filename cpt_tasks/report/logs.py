@@ -22,7 +22,7 @@ from judges.cost import total_usd
 from judges.interval import NAN
 from judges.reliability import noise_lines, noise_values
 
-SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size")
+SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size", "precision")
 LOG_SUFFIXES = (".eval", ".json")
 RECORDED = "recorded replies, settings not known"
 CELL = ["rubric", "level", "user_prompt_id", "epoch", "cell", "target", "style"]

@@ -32,7 +32,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 TEACHER_HELP = "Inspect model to ask; several separated by commas."
 LEVELS_HELP = "Levels to ask for; control: the user prompt alone."
 ARGUMENT_HELP = "Argument of the model: of its provider, or base_url, the address of its server."
-CONNECTIONS_HELP = "Requests at a time, at most; of hf/ the batch. Default: 64; for local models their provider's."
+CONNECTIONS_HELP = "Requests at a time, at most; of local models the batch. Default: 64; of those their provider's."
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _COUNT = click.IntRange(1)
 

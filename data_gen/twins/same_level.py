@@ -12,7 +12,8 @@ import polars as pl
 
 from data_gen.twins.pairing import draw_wordings
 
-CELL = ("rubric", "level", "user_prompt_id", "teacher", "judge")
+QUESTION = ("rubric", "level", "user_prompt_id", "judge")
+CELL = (*QUESTION, "teacher")
 
 
 def pair_within_levels(
@@ -22,10 +23,11 @@ def pair_within_levels(
 
     A cell holds the responses to one user prompt for one rubric and level, by one teacher, judged by one judge.
     Responses written under the same system prompt are paired first; those left over go together whatever they were
-    written under, since all wordings of a level ask for one band. The pair has the train wording that the chosen one
-    was written under, or one drawn if it was written under another system prompt or none. Which of the responses out
-    of band is rejected is drawn evenly: the moderate band is missed on both sides, and the nearest or the farthest
-    would teach one of them only.
+    written under, since all wordings of a level ask for one band. What a teacher missed, with nothing in band to set
+    against it, is rejected for a response in band by another teacher. The pair has the train wording that the chosen
+    one was written under, else that of the rejected one, or one drawn if neither has any. Which of the responses out of
+    band is rejected is drawn evenly: the moderate band is missed on both sides, and the nearest or the farthest would
+    teach one of them only.
 
     Args:
         frame: Of the responses that may train, out of band ones too.
@@ -36,13 +38,18 @@ def pair_within_levels(
     """
     numbers = wordings.select("rubric", "level", "wording", "number")
     drawn = (
-        frame.with_columns(draw=pl.Series(rng.permutation(len(frame))), cell=pl.col("row").min().over(CELL))
+        frame.with_columns(
+            draw=pl.Series(rng.permutation(len(frame))),
+            cell=pl.col("row").min().over(CELL),
+            question=pl.col("row").min().over(QUESTION),
+        )
         .join(numbers, on=["rubric", "level", "wording"], how="left", maintain_order="left")
         .sort("draw")
     )
     pairs = _in_turn(drawn, ["cell", "wording"], min_gap)
-    used = pl.concat([pairs["first"], pairs["second"]]).implode()
-    pairs = pl.concat([pairs, _in_turn(drawn.filter(~pl.col("row").is_in(used)), ["cell"], min_gap)])
+    for keys in (["cell"], ["question"]):
+        used = pl.concat([pairs["first"], pairs["second"]]).implode()
+        pairs = pl.concat([pairs, _in_turn(drawn.filter(~pl.col("row").is_in(used)), keys, min_gap)])
     pairs = pairs.filter(pl.int_range(pl.len()).over("cell") < most).sort("cell", "first").drop("cell")
     own = pairs["number"]
     pairs = draw_wordings(pairs.drop("number").with_columns(repeat=pl.lit(0, pl.Int64)), wordings, rng)
@@ -52,10 +59,12 @@ def pair_within_levels(
 def _in_turn(frame: pl.DataFrame, keys: list[str], min_gap: float) -> pl.DataFrame:
     """The first response in band goes with the first out of it, the second with the second, in cells of the keys."""
     placed = frame.with_columns(place=pl.int_range(pl.len()).over(*keys, "in_band"))
-    chosen, rejected = placed.filter("in_band"), placed.filter(~pl.col("in_band"))
+    chosen, rejected = placed.filter("in_band"), placed.filter(~pl.col("in_band")).with_columns(rejected_in="cell")
     pairs = chosen.join(rejected, on=[*keys, "place"], suffix="_second", maintain_order="left")
     return pairs.filter((pl.col("score") - pl.col("score_second")).abs() >= min_gap).select(
-        *("cell", "number", "rubric", "prompt", "teacher", "score_second"),
+        *("rubric", "prompt", "teacher", "score_second"),
+        cell="rejected_in",
+        number=pl.coalesce("number", "number_second"),
         level_second="level",
         first="row",
         second="row_second",

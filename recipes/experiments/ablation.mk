@@ -61,7 +61,7 @@ define judged
 $(call stage,$(1)/judged,logs/$(RUN)/$(1),$(BENCHMARK) $(S)/$(1).json)
 $(S)/$(1)/judged.json: ABOUT = --metadata base=start $(if $(filter start,$(1)),,--metadata adapter=$(1))
 $(S)/$(1)/judged.json: COMMAND = $$(call \
-	evaluate,rubric_adherence,$(1),$(OUT)/$(if $(filter start,$(1)),start/merged,$(1)),224,48,logs/$(RUN)/$(1))
+	evaluate,rubric_adherence,$(1),$(OUT)/$(if $(filter start,$(1)),start/merged,$(1)),224,logs/$(RUN)/$(1))
 endef
 $(foreach name,$(ALL),$(eval $(call judged,$(name))))
 

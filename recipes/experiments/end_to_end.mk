@@ -1,6 +1,6 @@
 # The whole path on one small model: prepare it, make the data, benchmark, tune, benchmark again, report.
 #
-#     make demo          20 minutes on two quiet cores
+#     make demo          15 minutes on two quiet cores, with two of the four rubrics
 #     make demo-smoke    the same path with tiny limits
 #     make full          all data, every test prompt, all benchmarks, the curve over training
 #     make -f recipes/experiments/end_to_end.mk RUN=mine SIZE=demo CONFIG=my.yaml
@@ -23,16 +23,17 @@ ADAPTER := outputs/$(RUN)/adapter
 RESULTS := results/$(RUN)
 LOGS := logs/$(RUN)
 
-# User prompts per (rubric, level), tokens a response, responses at a time; flags of data, training and main benchmark.
-# The demo is 20 minutes in all, so it has neither the full-rubric baseline (five of them) nor all the training.
-smoke_NUMBERS := 1 40 12
-demo_NUMBERS := 5 224 30
-full_NUMBERS := 24 224 48
+# User prompts per (rubric, level), tokens a response; flags of data, training and main benchmark. The demo is 15 minutes
+# in all, so it has two rubrics (all four take twice the training) and no full-rubric baseline.
+DEMO_RUBRICS := broadcast,field_notes
+smoke_NUMBERS := 1 40
+demo_NUMBERS := 12 224
+full_NUMBERS := 24 224
 smoke_TWINS := --limit 4
-demo_TWINS := --wordings 1 --eval-prompts 1
+demo_TWINS := --rubrics $(DEMO_RUBRICS) --wordings 2 --eval-prompts 1
 full_TWINS := --wordings 2
 smoke_TRAINING := --max_steps 2
-demo_TRAINING := --sft_epochs 0.75 --max_steps 30
+demo_TRAINING := --sft_epochs 1 --max_steps 100
 full_ADHERENCE := -T also=measured
 smoke_BASELINE := full_rubric
 full_BASELINE := full_rubric
@@ -46,8 +47,9 @@ FLAGS_drift := -T limit_per_family=24
 full_CURVE := sft checkpoint-80 checkpoint-160
 CURVE_FLAGS := -T limit_per_cell=4
 
+RUBRICS := $(if $(filter demo,$(SIZE)),$(DEMO_RUBRICS),measured)
 PROMPTS := $(word 1,$($(SIZE)_NUMBERS))
-LIMITS := $(wordlist 2,3,$($(SIZE)_NUMBERS))
+TOKENS := $(word 2,$($(SIZE)_NUMBERS))
 OTHERS := $($(SIZE)_OTHERS)
 CURVE := $(if $($(SIZE)_CURVE),base $($(SIZE)_CURVE) final)
 
@@ -74,7 +76,7 @@ define benchmark
 $(call stage,$(1),$(LOGS)/$(1),$(BENCHMARK) $(6))
 $(S)/$(1).json: ABOUT = --metadata base=smollm2-135m-instruct $(if $(filter $(MODEL),$(4)),,--metadata adapter=$(3))
 $(S)/$(1).json: FLAGS = $(5)
-$(S)/$(1).json: COMMAND = $$(call evaluate,$(2),$(3),$(4),$(word 1,$(LIMITS)),$(word 2,$(LIMITS)),$(LOGS)/$(1))
+$(S)/$(1).json: COMMAND = $$(call evaluate,$(2),$(3),$(4),$(TOKENS),$(LOGS)/$(1))
 endef
 MAIN_FLAGS := -T limit_per_cell=$(PROMPTS) $($(SIZE)_ADHERENCE)
 MAIN := base $($(SIZE)_BASELINE) cpt

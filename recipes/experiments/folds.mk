@@ -41,11 +41,11 @@ TRAINED_fold-1-of-2 := broadcast asides
 ADAPTERS := all fold-1 fold-2 fold-3 fold-1-of-4 fold-1-of-2
 asked_for = $(or $(FOLD_$(word 2,$(subst -, ,$(1)))),$(TWELVE))
 
-# twins of a training; user prompts per (rubric, level), tokens a response, responses at a time; flags of training
+# twins of a training; user prompts per (rubric, level), tokens a response; flags of training
 full_TWINS := 480
 smoke_TWINS := 8
-full_NUMBERS := 24 224 48
-smoke_NUMBERS := 1 40 12
+full_NUMBERS := 24 224
+smoke_NUMBERS := 1 40
 smoke_TRAINING := --max_steps 2
 NUMBERS := $($(SIZE)_NUMBERS)
 TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_more.jsonl
@@ -69,7 +69,7 @@ $(S)/$(1)/judged.json: ABOUT = --metadata base=smollm2-135m-instruct $(4)
 $(S)/$(1)/judged.json: RUBRICS = $(call listed,$(call asked_for,$(1)))
 $(S)/$(1)/judged.json: FLAGS = -T limit_per_cell=$(word 1,$(NUMBERS))
 $(S)/$(1)/judged.json: COMMAND = $$(call \
-	evaluate,rubric_adherence,$(1),$(2),$(word 2,$(NUMBERS)),$(word 3,$(NUMBERS)),logs/$(RUN)/$(1))
+	evaluate,rubric_adherence,$(1),$(2),$(word 2,$(NUMBERS)),logs/$(RUN)/$(1))
 endef
 $(eval $(call judged,base,$(MODEL),$(S)/model.json))
 $(foreach name,$(ADAPTERS),$(eval $(call \

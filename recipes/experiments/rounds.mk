@@ -28,7 +28,7 @@ full_OWN := --rubrics measured --samples 4
 OWN_RESPONSES ?= $(or $($(SIZE)_OWN),$(full_OWN))
 # An untrained student may have nothing in band: the twins of the teacher's texts, four of them, are trained on as well.
 smoke_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 2 --limit 4
-full_PAIRING := --same-level 2 --level-pairs none --eval-prompts 1
+full_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 2 --level-pairs none --eval-prompts 1
 PAIRING ?= $(or $($(SIZE)_PAIRING),$(full_PAIRING))
 smoke_ROUND := --max_steps 2
 full_ROUND := --max_steps -1 --num_train_epochs 1 --save_steps 20
@@ -43,9 +43,9 @@ previous = $(shell echo $$(( $(1) - 1 )))
 # $(call round,NUMBER,adapter that it begins with,record of that)
 define round
 $(call stage,round-$(1)/responses,$(OWN)/$(1)/own,$(DATA_CODE) $(THIS) $(3))
-$(S)/round-$(1)/responses.json: COMMAND = cpt generate --teacher hf/student-$(call previous,$(1)) -M model_path=$(2) \
-	-M tokenizer_path=$(2) -M dtype=float32 --configured-by system_prompt $(OWN_RESPONSES) --temperature 0.9 \
-	--max-tokens $(word 1,$(LIMITS)) --max-connections $(word 2,$(LIMITS)) --seed $(SEED)$(1) \
+$(S)/round-$(1)/responses.json: COMMAND = cpt generate --teacher openvino/student-$(call previous,$(1)) -M model_path=$(2) \
+	-M tokenizer_path=$(2) --configured-by system_prompt $(OWN_RESPONSES) --temperature 0.9 \
+	--max-tokens $(TOKENS) --max-connections 128 --seed $(SEED)$(1) \
 	--store $(OWN)/$(1)/own/calls.sqlite --out $(OWN)/$(1)/own/responses.jsonl
 $(call stage,round-$(1)/scores,$(OWN)/$(1)/scored,$(DATA_CODE) $(THIS) $(S)/round-$(1)/responses.json)
 $(S)/round-$(1)/scores.json: COMMAND = cpt verify $(OWN)/$(1)/own/responses.jsonl --keep all --out $(OWN)/$(1)/scored
@@ -67,14 +67,19 @@ $(S)/rounds_settings: FORCE
 	@echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' | cmp -s - $@ || \
 		echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' > $@
 
-$(foreach one,0 $(NUMBERS),$(eval $(call benchmark,rounds/$(one),rubric_adherence,round-$(one),$(call \
-	adapter_of,$(one)),-T limit_per_cell=$(PROMPTS),$(call record_of,$(one)))))
+# asked on test prompts, in the order of the report: what the stages before the rounds made, too
+POINTS := $(if $(filter $(ADAPTER),$(START)),base sft twins,start) $(addprefix round-,$(NUMBERS))
+FOLDER_sft := $(ADAPTER)/sft
+point_adapter = $(or $(FOLDER_$(1)),$(call adapter_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))
+point_record = $(if $(filter base,$(1)),$(NEEDS_base),$(call record_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))
+$(foreach one,$(POINTS),$(eval $(call benchmark,rounds/$(one),rubric_adherence,$(one),$(call \
+	point_adapter,$(one)),-T limit_per_cell=$(PROMPTS),$(call point_record,$(one)))))
 
-ROUND_STAGES := $(if $(filter $(ADAPTER),$(START)),model data train) rounds/0 $(foreach one,$(NUMBERS),$(patsubst \
-	%,round-$(one)/%,responses scores pairs train) rounds/$(one)) rounds/report
+ROUND_STAGES := $(if $(filter $(ADAPTER),$(START)),model data train) $(foreach one,$(NUMBERS),$(patsubst \
+	%,round-$(one)/%,responses scores pairs train)) $(addprefix rounds/,$(POINTS)) rounds/report
 .PHONY: rounds
 rounds: $(S)/rounds/report.json
 	@$(PYTHON) recipes/experiments/stage.py --keep $(RESULTS)/rounds $(S) $(ROUND_STAGES)
-$(S)/rounds/report.json: COMMAND = cpt report $(patsubst %,$(ASKED_ROUNDS)/%,0 $(NUMBERS)) --out $(RESULTS)/rounds
-$(S)/rounds/report.json: $(patsubst %,$(S)/rounds/%.json,0 $(NUMBERS)) FORCE
+$(S)/rounds/report.json: COMMAND = cpt report $(addprefix $(ASKED_ROUNDS)/,$(POINTS)) --out $(RESULTS)/rounds
+$(S)/rounds/report.json: $(patsubst %,$(S)/rounds/%.json,$(POINTS)) FORCE
 	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)

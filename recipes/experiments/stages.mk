@@ -46,9 +46,9 @@ $(S)/model.json: recipes/experiments/prepare_smollm2.py $(if $(wildcard $(MODEL)
 
 LAUNCH := accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/dpo_lora.py
 
-# $(call evaluate,TASK,NAME in logs,FOLDER of the model,tokens a response,responses at a time,FOLDER of the log): the
+# $(call evaluate,TASK,NAME in logs,FOLDER of the model,tokens a response,FOLDER of the log): the
 # command that asks a local model a benchmark, judged by the measured judge; FLAGS, ABOUT and RUBRICS are a stage's own.
 RUBRICS := measured
-evaluate = inspect eval cpt_tasks/$(1) --model hf/$(2) -M model_path=$(3) -M tokenizer_path=$(3) -M dtype=float32 \
+evaluate = inspect eval cpt_tasks/$(1) --model openvino/$(2) -M model_path=$(3) -M tokenizer_path=$(3) \
 	$(ABOUT) -T judge=measured -T rubrics=$(RUBRICS) $(FLAGS) --temperature 0.7 --seed $(SEED) --max-tokens $(4) \
-	--max-connections $(5) --log-dir $(6)
+	--max-connections 128 --log-dir $(5)

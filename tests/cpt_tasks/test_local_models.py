@@ -166,9 +166,11 @@ def test_a_template_that_loses_a_turn_or_doubles_bos_is_named(
     assert bool(message) == bool(problem)
 
 
-def test_the_benchmark_of_a_local_model_stops_before_it_generates(tmp_path: Path) -> None:
+@pytest.mark.parametrize("provider", ["hf", "openvino"])
+def test_the_benchmark_of_a_local_model_stops_before_it_generates(tmp_path: Path, provider: str) -> None:
+    pytest.importorskip("openvino_genai" if provider == "openvino" else "torch")
     folder = save_tiny_model(tmp_path / "tiny", DROPS_SYSTEM)
-    model = get_model("hf/tiny", model_path=folder, tokenizer_path=folder, memoize=False)
+    model = get_model(f"{provider}/tiny", model_path=folder, tokenizer_path=folder, memoize=False)
     task = rubric_adherence("reverie", judge="measured", limit_per_cell=1)
     [log] = inspect_eval(task, model=model, display="none", max_tokens=4)
     assert log.error is not None

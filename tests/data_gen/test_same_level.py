@@ -84,12 +84,21 @@ def test_in_band_is_chosen_over_out_of_band(
     [
         {"level": HIGH},
         {"user_prompt_id": OTHER_PROMPT},
-        {"teacher": "u"},
         {"judge": "other"},
     ],
 )
 def test_two_cells_are_not_mixed(change: dict[str, Any], tmp_path: Path) -> None:
     assert pairs_of(frame_of([response(0, 70), response(1, 10, **change)], tmp_path)).is_empty()
+
+
+def test_what_a_teacher_missed_goes_with_the_hit_of_another_under_its_own_wording(tmp_path: Path) -> None:
+    under = {"wording": "labyrinth-moderate-train-5"}
+    rows = [response(0, 70, teacher="seed"), response(1, 10, teacher="student", **under)]
+    pairs = pairs_of(frame_of(rows, tmp_path))
+    assert pairs.select("first", "second", "wording_first").rows() == [(0, 1, 5)]
+    hit = response(2, 60, teacher="student", **under)  # own hits come first
+    pairs = pairs_of(frame_of([*rows, hit], tmp_path))
+    assert pairs.select("first", "second").rows() == [(2, 1)]
 
 
 def test_responses_under_one_wording_go_together_and_those_left_over_take_that_of_the_chosen(tmp_path: Path) -> None:
@@ -113,7 +122,7 @@ def test_a_wording_that_is_no_train_wording_gives_way_to_a_train_wording(tmp_pat
         for seed in range(60):
             drawn.add(pairs_of(frame, seed=seed)["wording_first"].item())
         assert drawn <= set(range(len(LABYRINTH.wordings(MODERATE, "train"))))
-        assert len(drawn) > 15  # of 24; 22 are expected
+        assert len(drawn) > 30  # of 60; 38 are expected
 
 
 def test_the_rejected_one_is_drawn_evenly_and_each_response_is_used_once(tmp_path: Path) -> None:

@@ -72,14 +72,14 @@ def test_a_stage_that_fails_goes_on_in_its_folder(tmp_path: Path) -> None:
 
 
 def of_round(number: int) -> list[str]:
-    return [*(f"round-{number}/{name}" for name in ("responses", "scores", "pairs", "train")), f"rounds/{number}"]
+    return [*(f"round-{number}/{name}" for name in ("responses", "scores", "pairs", "train")), f"rounds/round-{number}"]
 
 
 def test_rounds_go_on_from_one_another_and_more_can_follow(tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     (tree.folder / "fail").write_text("round-1/train")
     begun = tree.make(rules=ROUNDS, ROUNDS="1")
-    assert begun == ["model", "data", "train", "rounds/0", *of_round(1)[:4]]
+    assert begun == ["model", "rounds/base", "data", "train", "rounds/sft", "rounds/twins", *of_round(1)[:4]]
     (tree.folder / "fail").unlink()
     assert tree.make(rules=ROUNDS, ROUNDS="1") == of_round(1)[3:]
     assert tree.make(rules=ROUNDS, ROUNDS="2") == of_round(2)
@@ -91,7 +91,7 @@ def test_rounds_go_on_from_one_another_and_more_can_follow(tmp_path: Path) -> No
 
 def test_another_seed_is_another_run_and_an_adapter_of_ones_own_is_not_trained(tmp_path: Path) -> None:
     seeded = commands(ROUNDS, "RUN=r", "SEED=7", "ROUNDS=2")
-    for name in ("train", "rounds/1", "round-2/train"):
+    for name in ("train", "rounds/round-1", "round-2/train"):
         assert seeded[name][seeded[name].index("--seed") + 1] == "7"
     assert flags(seeded["round-1/train"])["init_adapter"] == ["outputs/r/seed-7/adapter"]
     assert flags(seeded["round-2/train"])["init_adapter"] == flags(seeded["round-1/train"])["output_dir"]

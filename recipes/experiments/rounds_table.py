@@ -1,0 +1,80 @@
+"""What each stage buys: the base model, SFT, DPO on twins and every round after it, over the seeds of a run.
+
+python recipes/experiments/rounds_table.py results/smollm2-135m    # reads seed-*/rounds/, writes rounds.md there
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ablation_table import over_seeds, show
+
+STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration", "kendall_tau_b": "tau-b"}
+HEAD = """\
+# What each stage buys
+
+{model}, asked for {cells} cells of rubric, level and test prompt under test wordings. `accuracy` is the share of
+answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
+`calibration` the mean distance from the band in points (0 is best). Means over seeds {seeds}, with Student's t
+intervals over them; `by seed` is the accuracy of each. `minutes` is what the stage's own training and texts took,
+without evaluation. Settings were chosen on train prompts. The judge that selected the pairs of rounds also scores here.
+"""
+
+
+def values_of(folder: Path) -> pd.DataFrame:
+    """Statistics by stage, in the order of the report of one seed."""
+    models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
+    rows = {model["name"]: model["tasks"]["rubric_adherence"]["metrics"] for model in models}
+    return pd.DataFrame({name: {one: row[one]["value"] for one in STATISTICS} for name, row in rows.items()}).T
+
+
+def minutes_of(folder: Path) -> pd.Series:
+    """Minutes of the stages that made each adapter: training, and for a round its texts too."""
+    stages: dict[str, dict[str, Any]] = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
+    spent: dict[str, float] = {}
+    for name, stage in stages.items():
+        owner = "twins" if name == "train" else name.partition("/")[0]
+        if owner == "twins" or owner.startswith("round-"):
+            spent[owner] = spent.get(owner, 0) + stage["seconds"] / 60
+    return pd.Series(spent, dtype=float)
+
+
+def table_of(folders: list[Path]) -> str:
+    """One row a stage; with one seed, values alone."""
+    runs = [values_of(folder) for folder in folders]
+    columns = {}
+    for one, title in STATISTICS.items():
+        by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]
+        if len(runs) > 1:
+            columns[title] = over_seeds(by_seed).apply(show, axis=1)
+        else:
+            columns[title] = by_seed.iloc[:, 0].map("{:.2f}".format)
+        if one == "macro_accuracy":
+            columns["by seed"] = by_seed.map("{:.2f}".format).apply(", ".join, axis=1)
+    minutes = pd.concat([minutes_of(folder) for folder in folders], axis=1).mean(axis=1)
+    columns["minutes"] = minutes.reindex(runs[0].index).map("{:.0f}".format, na_action="ignore")
+    return pd.DataFrame(columns).fillna("").rename_axis("stage").to_markdown(disable_numparse=True)
+
+
+def main() -> None:
+    """Writes the table over all seeds of a run."""
+    parser = argparse.ArgumentParser(description="Write what each stage buys, over the seeds of a run.")
+    parser.add_argument("run", type=Path, help="folder with seed-*/rounds/ of rounds.mk")
+    folder = parser.parse_args().run
+    folders = sorted(path.parent for path in folder.glob("seed-*/rounds/summary.json"))
+    if not folders:
+        parser.error(f"{folder}: got no seed-*/rounds/summary.json, expected those of recipes/experiments/rounds.mk")
+    summary = json.loads((folders[0] / "summary.json").read_text(encoding="utf-8"))
+    cells = summary["models"][0]["tasks"]["rubric_adherence"]["n"]
+    seeds = ", ".join(path.parent.name.removeprefix("seed-") for path in folders)
+    page = HEAD.format(model=folder.name, cells=cells, seeds=seeds) + "\n" + table_of(folders) + "\n"
+    (folder / "rounds.md").write_text(page, encoding="utf-8", newline="\n")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
