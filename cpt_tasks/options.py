@@ -10,6 +10,7 @@ from rich.markup import escape
 from cpt_tasks.samples import WordingSplit
 from model_calls.inspect_private import PrerequisiteError, command_folder
 from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
+from rubrics.load import FAMILY_PROMPTS
 
 logger = logging.getLogger(__name__)
 _SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
@@ -75,10 +76,17 @@ def levels_of(selection: str | list[str]) -> list[ScoreLevel]:
     return [ScoreLevel(name) for name in names]
 
 
-def prompts_by_rubric(rubrics: Sequence[Rubric], split: Split, limit: int) -> dict[str, dict[str, str]]:
-    """Rubric id -> user prompt id -> text: the first `limit`, at least 1, that the rubric's family is asked."""
+def prompts_by_rubric(
+    rubrics: Sequence[Rubric], split: Split, limit: int, family: str = ""
+) -> dict[str, dict[str, str]]:
+    """Rubric id -> user prompt id -> text: the first `limit`, at least 1, that a family is asked.
+
+    That is the rubric's own, unless one is given for all of them.
+    """
     check_least(limit, 1, "limit_per_cell")
-    return {rubric.id: dict(list(load_user_prompts(split, rubric.family).items())[:limit]) for rubric in rubrics}
+    if family:
+        check_choice(family, [path.stem for path in FAMILY_PROMPTS.glob("*.yaml")], "family")
+    return {one.id: dict(list(load_user_prompts(split, family or one.family).items())[:limit]) for one in rubrics}
 
 
 def rubrics_of(selection: str | list[str]) -> list[Rubric]:

@@ -8,12 +8,15 @@ from itertools import product, zip_longest
 from typing import Any, Literal, TypeVar
 
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+from inspect_ai.model import ChatMessageSystem
 
+from model_calls.call import content_of, user_message
 from rubrics import Rubric, ScoreLevel
+from rubrics.pictures import picture_of
 
 WordingSplit = Literal["train", "heldout"]
 Prompting = Literal["system_prompt", "full_rubric"]
+PictureShown = Literal["own", "wrong", "none"]
 _Row = TypeVar("_Row")
 # the level of a sample without a system prompt
 NO_LEVEL = "none"
@@ -40,12 +43,14 @@ def adherence_samples(
     wording_split: WordingSplit = "heldout",
     prompting: Prompting = "system_prompt",
     wordings: int = 1,
+    picture: PictureShown = "own",
 ) -> MemoryDataset:
     """One sample per (rubric, level, user prompt, wording), `spread` over rubrics and levels.
 
     The user prompts of a cell, by rubric id and id, take the wordings in turn, so that each is used equally often up to
     one; each is asked under so many `wordings`. With `prompting` "full_rubric" the whole rubric and the target level
-    stand in the system turn, in one wording: the untrained baseline that a user would try first.
+    stand in the system turn, in one wording: the untrained baseline that a user would try first. With `picture` "wrong"
+    a user prompt shows the picture of the next one in the cell, with "none" none; it is judged by its own.
 
     Raises:
         ValueError: If a rubric has fewer wordings than `wordings`, or that is below 1.
@@ -59,11 +64,25 @@ def adherence_samples(
                 f"{rubric.id!r} has of {level.value}"
             )
         whole = ("full_rubric", FULL_RUBRIC_SYSTEM.format(target=_TARGETS[level], rubric=rubric.render()))
+        shown = _shown(list(user_prompts[rubric.id]), picture)
         for position, (user_prompt_id, text) in enumerate(user_prompts[rubric.id].items()):
             prompts = [wording_at(rubric, level, wording_split, position + further) for further in range(wordings)]
             for wording, system in [whole] if prompting == "full_rubric" else prompts:
-                samples.append(sample_of(rubric, level, user_prompt_id, text, system, wording))
+                turns = (text, system, wording)
+                samples.append(sample_of(rubric, level, user_prompt_id, *turns, shows=shown[position]))
     return MemoryDataset(spread(samples), name="rubric_adherence")
+
+
+def _shown(user_prompt_ids: list[str], picture: PictureShown) -> list[str]:
+    """Of each user prompt, the id of that whose picture it shows."""
+    if picture == "own":
+        return user_prompt_ids
+    if not all(map(picture_of, user_prompt_ids)) or len(user_prompt_ids) < 2:
+        raise ValueError(
+            f"picture: got {picture!r}, expected two user prompts or more that show pictures; give family=pictures"
+        )
+    # neighbours show different kinds of pictures, which have few things in common
+    return [*user_prompt_ids[1:], user_prompt_ids[0]] if picture == "wrong" else [""] * len(user_prompt_ids)
 
 
 def spread(samples: Iterable[Sample], *names: str) -> list[Sample]:
@@ -93,9 +112,10 @@ def sample_of(
     asked: str | None = None,
     suffix: str = "",
     digest: str | None = None,
+    shows: str | None = None,
     **metadata: Any,
 ) -> Sample:
-    """A sample that asks for a rubric by a system prompt.
+    """A sample that asks for a rubric by a system prompt, and is judged by the picture of its user prompt, if any.
 
     Its id ends in a hash of what is asked and of the rubric, because inspect reuses answers by id when a run is
     resumed.
@@ -110,13 +130,16 @@ def sample_of(
         asked: What stands for the level in the sample's id and target; the level where it is not given.
         suffix: Stands before the hash.
         digest: The hash, where more than the turns tells samples apart.
+        shows: Id of the user prompt whose picture is shown, "" for none; its own where it is not given.
         metadata: What else statistics tell samples apart by.
     """
     asked = level.value if asked is None else asked
-    digest = content_hash(rubric.hash, system_prompt, user_prompt) if digest is None else digest
+    shown = picture_of(user_prompt_id if shows is None else shows)
+    turn = user_message(user_prompt, shown.data_uri if shown else "")
+    digest = content_hash(rubric.hash, system_prompt, content_of(turn)) if digest is None else digest
     return Sample(
         id=f"{rubric.id}-{asked}-{user_prompt_id}-{suffix}{digest}",
-        input=[ChatMessageSystem(content=system_prompt), ChatMessageUser(content=user_prompt)],
+        input=[ChatMessageSystem(content=system_prompt), turn],
         target=asked,
         metadata={
             "rubric": rubric.id,
@@ -126,8 +149,15 @@ def sample_of(
             "user_prompt_id": user_prompt_id,
             "wording": wording,
         }
+        | _about_picture(user_prompt_id)
         | metadata,
     )
+
+
+def _about_picture(user_prompt_id: str) -> dict[str, str]:
+    """What the scorer finds the picture by, in a sample whose user prompt shows one."""
+    picture = picture_of(user_prompt_id)
+    return {"picture": picture.file} if picture else {}
 
 
 def wording_at(rubric: Rubric, level: ScoreLevel, wording_split: WordingSplit, position: int) -> tuple[str, str]:
@@ -139,10 +169,11 @@ def wording_at(rubric: Rubric, level: ScoreLevel, wording_split: WordingSplit, p
 def unprompted_sample(user_prompt_id: str, user_prompt: str, rubrics: Sequence[Rubric]) -> Sample:
     """A sample without a system prompt, judged by all the rubrics; the first counts as its own."""
     first, *others = rubrics
+    picture = picture_of(user_prompt_id)
     digest = content_hash([rubric.hash for rubric in rubrics], user_prompt)
     return Sample(
         id=f"{user_prompt_id}-unprompted-{digest}",
-        input=[ChatMessageUser(content=user_prompt)],
+        input=[user_message(user_prompt, picture.data_uri if picture else "")],
         target=NO_LEVEL,
         metadata={
             "rubric": first.id,
@@ -151,7 +182,8 @@ def unprompted_sample(user_prompt_id: str, user_prompt: str, rubrics: Sequence[R
             "user_prompt_id": user_prompt_id,
             "also": [rubric.id for rubric in others],
             "cell": UNPROMPTED,
-        },
+        }
+        | _about_picture(user_prompt_id),
     )
 
 

@@ -38,6 +38,7 @@ from model_calls import CallStore, open_store
 from model_calls.inspect_private import PrerequisiteError, command_folder
 from model_calls.visible import answer_of
 from rubrics import Rubric
+from rubrics.pictures import load_picture
 
 JudgeKind = Literal["model", "measured"]
 JudgeOption = JudgeKind | Literal["none"]
@@ -89,6 +90,7 @@ def rubric_judge(
     call_store: str = DEFAULT_STORE,
     prompt_version: str | int = PROMPT_VERSION,
     also: str | list[str] = "",
+    judge_sees_image: bool = False,
 ) -> Scorer:
     """Score, 0-100, of each response by the rubric its sample names; of a conversation one for each turn.
 
@@ -109,6 +111,7 @@ def rubric_judge(
         also: Further rubrics, selected as `rubrics`, that each scored response is judged by too; "" for none. A sample
             with ids under `also` in its metadata is judged by those instead. The score stays that of the sample's own
             rubric; the further judgments stand in `Score.metadata["also"]`.
+        judge_sees_image: Whether a model judge is shown the picture that a user prompt shows; it must read pictures.
 
     Raises:
         ValueError: If a parameter is unknown; while scoring, if a rubric is not found or has changed since the
@@ -118,7 +121,7 @@ def rubric_judge(
     by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
     further = {rubric.id: rubric for rubric in (rubrics_of(also) if also else [])}
     version = prompt_version_of(prompt_version)
-    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store, version)
+    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store, version, judge_sees_image)
     repeats = judge_repeats if judge == "model" else 1
 
     async def score(state: TaskState, target: Target) -> Score:
@@ -153,9 +156,10 @@ async def score_response(
         )
     # without the instructions that some samples put in the user turn
     user_prompt = str(state.metadata.get("user_prompt", state.user_prompt.text))
+    picture = load_picture(state.metadata["picture"]) if "picture" in state.metadata else None
 
     async def outcome_by(judged_by: Rubric) -> Judgment | JudgeFailure:
-        outcome = await outcome_of(judge, judged_by, user_prompt, response)
+        outcome = await outcome_of(judge, judged_by, user_prompt, response, picture)
         if isinstance(outcome, JudgeFailure):
             logger.warning("%s by %s: the judge failed (%s)", state.sample_id, judged_by.id, outcome)
         return outcome
@@ -186,10 +190,13 @@ def judge_of(
     judge_repeats: int = 1,
     panel: Aggregate = "mean",
     prompt_version: PromptVersion = PROMPT_VERSION,
+    sees_picture: bool = False,
 ) -> Judge:
     """The judge that asks each of the models so many times."""
-    repeats = range(judge_repeats)
-    seats = [[ModelJudge(model, store, protocol, repeat, prompt_version) for repeat in repeats] for model in models]
+    seats = [
+        [ModelJudge(model, store, protocol, repeat, prompt_version, sees_picture) for repeat in range(judge_repeats)]
+        for model in models
+    ]
     return seats[0][0] if len(seats) == judge_repeats == 1 else Panel(seats, panel)
 
 
@@ -203,6 +210,7 @@ def scorer_of(
     call_store: str = DEFAULT_STORE,
     prompt_version: str | int = PROMPT_VERSION,
     also: str | list[str] = "",
+    judge_sees_image: bool = False,
 ) -> Scorer | None:
     """`rubric_judge` with the parameters of a task, after checking that it can judge; None for judge "none".
 
@@ -227,7 +235,8 @@ def scorer_of(
                 "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
                 "-T judge=measured -T rubrics=measured"
             ) from error
-    return rubric_judge(judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version, also)
+    about = (protocol, judge_repeats, panel, call_store, prompt_version, also, judge_sees_image)
+    return rubric_judge(judge, rubrics, *about)
 
 
 def open_judge_store(path: str) -> CallStore:
@@ -255,6 +264,7 @@ def _judge_maker(
     panel: Aggregate,
     call_store: str,
     prompt_version: PromptVersion,
+    sees_picture: bool,
 ) -> Callable[[], Judge]:
     check_choice(judge, ("measured", "model"), "judge")
     check_choice(protocol, ("criteria", "holistic"), "protocol")
@@ -272,6 +282,6 @@ def _judge_maker(
                 f"grader: got {[str(model) for model in models]}, one of them twice with the same "
                 "settings; ask one judge several times with judge_repeats"
             )
-        return judge_of(models, store, protocol, judge_repeats, panel, prompt_version)
+        return judge_of(models, store, protocol, judge_repeats, panel, prompt_version, sees_picture)
 
     return make

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from judges import Judgment
 from judges.counting import words
@@ -19,6 +19,8 @@ from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel
 from rubrics.files import read_jsonl
 from rubrics.files import write_jsonl as write_jsonl  # readers and writers of responses import it from here
+from rubrics.load import prompt_pictures
+from rubrics.pictures import Picture, load_picture
 from rubrics.schema import problem_texts
 from rubrics.texts import BROKEN_CHARACTER, control_token
 
@@ -46,6 +48,7 @@ class TeacherResponse(BaseModel):
 
     Attributes:
         id: `response_id` of what was asked, or for generated rows a hash of the call and the rubric.
+        image: File of the picture that the user prompt shows, one of `rubrics/user_prompts/pictures/`.
         rubric: Id of the rubric asked for; of a control, of the rubric it is compared under.
         rubric_hash: `Rubric.hash` at the time.
         level: Level asked for; "control" for a response asked for without rubric and level.
@@ -64,6 +67,7 @@ class TeacherResponse(BaseModel):
     id: str
     user_prompt_id: str = Field(validation_alias=AliasChoices("user_prompt_id", "prompt_id"))
     user_prompt: str = Field(validation_alias=AliasChoices("user_prompt", "prompt"))
+    image: str | None = None
     rubric: str
     rubric_hash: str
     level: ScoreLevel | Literal["control"]
@@ -77,6 +81,21 @@ class TeacherResponse(BaseModel):
     stop_reason: str | None = None
     judgment: ResponseJudgment | None = None
     also: dict[str, ResponseJudgment] | None = None
+
+    @property
+    def picture(self) -> Picture | None:
+        """The picture that the user prompt shows."""
+        return load_picture(self.image) if self.image else None
+
+    @property
+    def user_prompt_key(self) -> str:
+        """What is asked, text and picture: user prompts with the same are one."""
+        return prompt_key(self.user_prompt) + (f" {self.image}" if self.image else "")
+
+    @field_validator("image")
+    @classmethod
+    def _is_known(cls, image: str | None) -> str | None:
+        return load_picture(image).file if image else None
 
     @model_validator(mode="before")
     @classmethod
@@ -96,6 +115,12 @@ def find_unfit_text(row: TeacherResponse) -> tuple[str, str]:
         if BROKEN_CHARACTER in text:
             return "broken_character", f"{what} has a broken character (U+FFFD), expected whole ones"
     return "", ""
+
+
+def find_test_picture(row: TeacherResponse) -> str:
+    """What is wrong with a row that shows a picture of a test prompt; "" for any other."""
+    is_test = row.image in prompt_pictures("test").values()
+    return f"shows {row.image}, the picture of a test prompt, expected one of a train prompt" if is_test else ""
 
 
 class Problems:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from judges.counting import words
 from rubrics import Rubric
+from rubrics.pictures import Picture
 from rubrics.schema import problem_texts
 
 SCHEMA = 1  # of the records below; those of logs from before it was written have the same keys
@@ -138,8 +139,12 @@ class JudgeFailure(Exception):
 class Judge(Protocol):
     """Scores one response by one rubric."""
 
-    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
-        """Judgment of the response; raises JudgeFailure when there is none to be had."""
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str, picture: Picture | None = None) -> Judgment:
+        """Judgment of the response to a user prompt, and to the picture it shows, if it does.
+
+        Raises:
+            JudgeFailure: When there is none to be had.
+        """
         ...
 
 
@@ -224,10 +229,12 @@ def read_judgment(metadata: Mapping[str, Any]) -> Judgment | JudgeFailureRecord:
     return _read(Judgment, metadata)
 
 
-async def outcome_of(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> Judgment | JudgeFailure:
+async def outcome_of(
+    judge: Judge, rubric: Rubric, user_prompt: str, response: str, picture: Picture | None = None
+) -> Judgment | JudgeFailure:
     """The judgment of a response, or the failure in its place, for callers that go on with the next response."""
     try:
-        return await judge.judge(rubric, user_prompt, response)
+        return await judge.judge(rubric, user_prompt, response, picture)
     except JudgeFailure as failure:
         return failure
 

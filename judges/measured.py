@@ -7,21 +7,23 @@ from typing import Any
 
 from judges.counting import english_words, normalised
 from judges.judgment import MIN_RESPONSE_WORDS, NO_RESPONSE, CriterionJudgment, Judgment, weighted_total
-from judges.measures import MEASURES
+from judges.measures import MEASURES, PICTURE_MEASURES
 from rubrics import Rubric
+from rubrics.pictures import Picture
 
 MEASURED = "measured"
 # 1 counted curly apostrophes as the end of a word, and zero-width characters as its end or as text
 MEASURES_VERSION = "2"
 
 
-def measure(rubric: Rubric, response: str) -> Judgment:
-    """Judgment of a response from its text statistics alone.
+def measure(rubric: Rubric, response: str, picture: Picture | None = None) -> Judgment:
+    """Judgment of a response from its text statistics alone, and from what is in the picture that it is about.
 
     A text of fewer than 15 English words scores 0 with reason "no_response", one in another script too.
 
     Raises:
-        ValueError: If a criterion has no measure, or names a statistic that does not exist.
+        ValueError: If a criterion has no measure, names a statistic that does not exist, or needs a picture that there
+            is none of.
     """
     check_measurable(rubric)
     about: dict[str, Any] = {"judge": MEASURED, "prompt_version": MEASURES_VERSION, "rubric_hash": rubric.hash}
@@ -32,11 +34,22 @@ def measure(rubric: Rubric, response: str) -> Judgment:
     criteria = []
     for criterion in rubric.criteria:
         assert criterion.measure is not None  # check_measurable ran
-        value = MEASURES[criterion.measure.statistic](text)
+        value = _value(rubric, criterion.measure.statistic, text, picture)
         reason = f"{criterion.measure.statistic} = {value:.3g}"
         criteria.append(CriterionJudgment(id=criterion.id, score=criterion.measure.score(value), reason=reason))
     total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
     return Judgment(score=total, criteria=tuple(criteria), total=total, **about)
+
+
+def _value(rubric: Rubric, statistic: str, text: str, picture: Picture | None) -> float:
+    if statistic in MEASURES:
+        return MEASURES[statistic](text)
+    if picture is None:
+        raise ValueError(
+            f"rubric {rubric.id!r}: {statistic} measures what a response says of a picture, got a user prompt without "
+            "one; ask the user prompts of the family pictures"
+        )
+    return PICTURE_MEASURES[statistic](text, picture.objects)
 
 
 def check_measurable(rubric: Rubric) -> None:
@@ -47,13 +60,13 @@ def check_measurable(rubric: Rubric) -> None:
             raise ValueError(
                 f"{where} has no measure, expected one on every criterion; use judge=model for this rubric"
             )
-        if criterion.measure.statistic not in MEASURES:
-            raise ValueError(f"{where} measures {criterion.measure.statistic!r}, expected one of {sorted(MEASURES)}")
+        if criterion.measure.statistic not in (known := MEASURES.keys() | PICTURE_MEASURES.keys()):
+            raise ValueError(f"{where} measures {criterion.measure.statistic!r}, expected one of {sorted(known)}")
 
 
 class MeasuredJudge:
     """The measured judge behind the `Judge` interface."""
 
-    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
-        """As `measure`; the user prompt plays no part."""
-        return measure(rubric, response)
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str, picture: Picture | None = None) -> Judgment:
+        """As `measure`; the text of the user prompt plays no part."""
+        return measure(rubric, response, picture)

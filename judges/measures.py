@@ -1,11 +1,12 @@
 """Named text statistics, the operational form of a criterion, in English, and all of them by name.
 
-The statistics are pure functions of one text as `normalised` gives it; `judges/counting.py` says what a word, a
-sentence and a line is to them. Every statistic of a text without words is 0 or counts what is there; none raises.
+The statistics are pure functions of one text as `normalised` gives it, that of `PICTURE_MEASURES` of the objects in a
+picture too; `judges/counting.py` says what a word, a sentence and a line is to them. Every statistic of a text without
+words is 0 or counts what is there; none raises.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import judges.style_measures as style
 from judges.counting import english_words, lines, per_100_words, sentences
@@ -77,6 +78,15 @@ def sensory_per_100(text: str) -> float:
     return per_100_words(sum(word.lower() in _SENSORY_WORDS for word in english_words(text)), text)
 
 
+def named_object_share(text: str, objects: Sequence[Sequence[str]]) -> float:
+    """Share of the objects in a picture that the text names, 0-1; each has several names, of which one is enough.
+
+    A name counts as a whole word or words, in any case, also with -s or -es; "there is no boat" names one too.
+    """
+    named = [names for names in objects if re.search(rf"\b({'|'.join(map(re.escape, names))})(e?s)?\b", text, re.I)]
+    return len(named) / len(objects)
+
+
 MEASURES: dict[str, Callable[[str], float]] = {
     measure.__name__: measure
     for measure in (
@@ -107,4 +117,7 @@ MEASURES: dict[str, Callable[[str], float]] = {
         style.quoted_word_share,
         style.step_opening_share,
     )
+}
+PICTURE_MEASURES: dict[str, Callable[[str, Sequence[Sequence[str]]], float]] = {
+    "named_object_share": named_object_share
 }

@@ -32,6 +32,7 @@ from judges.scale import ScaleWatch
 from judges.verdict import Scores, Verdict, parse_verdict
 from model_calls.errors import was_cut_off
 from rubrics import Rubric
+from rubrics.pictures import Picture
 
 if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, Model
@@ -74,6 +75,7 @@ class ModelJudge:
             judge's own overall score (the paper's protocol). Both are kept.
         repeat: Which asking this is, from 0; another number asks the same question anew.
         prompt_version: Wording of the question, see `prompts.SCALES`; scores under two are not comparable.
+        sees_picture: Whether it is shown the picture that a user prompt shows; the model must read pictures.
     """
 
     def __init__(
@@ -83,14 +85,16 @@ class ModelJudge:
         protocol: JudgeProtocol = "criteria",
         repeat: int = 0,
         prompt_version: PromptVersion = PROMPT_VERSION,
+        sees_picture: bool = False,
     ):
         self._model = model
         self._store = store
         self._protocol = protocol
         self._repeat = repeat
         self._prompt_version = prompt_version
+        self._sees_picture = sees_picture
 
-    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str, picture: Picture | None = None) -> Judgment:
         """Judgment of one response, from at most three replies.
 
         A response under 15 words is not sent: score 0, reason "no_response". A refusal is final; a truncated or
@@ -108,7 +112,7 @@ class ModelJudge:
             "judge": str(model),
             "judge_hash": judge_hash(model),
             "prompt_version": self._prompt_version,
-            "prompt_hash": prompt_hash(self._prompt_version),
+            "prompt_hash": prompt_hash(self._prompt_version, self._sees_picture and picture is not None),
             "protocol": self._protocol,
             "rubric_hash": rubric.hash,
         }
@@ -120,7 +124,7 @@ class ModelJudge:
         paid: Counter[str] = Counter()
         costs: list[float | None] = []
         for attempt in range(1, MAX_ATTEMPTS + 1):
-            call = self.call(rubric, user_prompt, response, attempt)
+            call = self.call(rubric, user_prompt, response, attempt, picture)
             reply, is_new = await self._ask(store, call, rubric)
             replies.append(reply)
             usage.update(reply.usage)
@@ -151,13 +155,20 @@ class ModelJudge:
             )
         raise AssertionError("the last attempt returns or raises")
 
-    def call(self, rubric: Rubric, user_prompt: str, response: str, attempt: int = 1) -> "Call":
-        """The call that asks for a verdict; attempts, from 1, are kept apart, so no bad reply is replayed for ever."""
+    def call(
+        self, rubric: Rubric, user_prompt: str, response: str, attempt: int = 1, picture: Picture | None = None
+    ) -> "Call":
+        """The call that asks for a verdict, with a picture if one is given.
+
+        Attempts, from 1, are kept apart, so no bad reply is replayed for ever.
+        """
         from model_calls import Call
 
         return Call(
             model=self._model or grader_models()[0],
-            messages=judge_messages(rubric, user_prompt, response, self._prompt_version),
+            messages=judge_messages(
+                rubric, user_prompt, response, self._prompt_version, picture if self._sees_picture else None
+            ),
             config=_verdict_config(),
             replicate=f"{self._repeat}.{attempt}",
         )

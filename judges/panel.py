@@ -11,6 +11,7 @@ import anyio
 from judges.cost import total_usd
 from judges.judgment import Judge, JudgeFailure, Judgment, Rating, outcome_of
 from rubrics import Rubric
+from rubrics.pictures import Picture
 
 Aggregate = Literal["mean", "median"]
 
@@ -33,7 +34,7 @@ class Panel:
         self._judges = judges
         self._aggregate = aggregate
 
-    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str, picture: Picture | None = None) -> Judgment:
         """Judgment with aggregated scores, the criteria of the first asking that worked, and every asking in `ratings`.
 
         Raises:
@@ -42,7 +43,8 @@ class Panel:
         outcomes: dict[tuple[int, int], Judgment | JudgeFailure] = {}
 
         async def ask(seat: int, repeat: int) -> None:
-            outcomes[seat, repeat] = await outcome_of(self._judges[seat][repeat], rubric, user_prompt, response)
+            asked = self._judges[seat][repeat]
+            outcomes[seat, repeat] = await outcome_of(asked, rubric, user_prompt, response, picture)
 
         async with anyio.create_task_group() as group:
             for seat, askings in enumerate(self._judges):

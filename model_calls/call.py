@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from inspect_ai.model import ChatMessage, GenerateConfig, Model
+    from inspect_ai.model import ChatMessage, ChatMessageUser, GenerateConfig, Model
 
 KEY_VERSION = 1
 IN_PROCESS = ("hf", "nnterp", "openvino", "transformer_lens")  # inspect's providers that compute here, and ours
@@ -48,7 +48,7 @@ def _no_config() -> "GenerateConfig":
 
 @dataclass(frozen=True)
 class Call:
-    """One question to one model; its messages are texts, without pictures, tools and the like.
+    """One question to one model; its messages are texts and pictures, without tools and the like.
 
     `config` holds settings on top of the model's own (those of a running inspect task are not seen). `replicate` tells
     apart askings of the same question that are meant to be separate, e.g. repeats of a judge.
@@ -70,8 +70,11 @@ class Call:
 
     @cached_property
     def messages_hash(self) -> str:
-        """Hash of roles and texts; cache marks and how a text is cut into blocks of one message are part of neither."""
-        return _digest([[message.role, text_of(message)] for message in self.messages])
+        """Hash of roles, texts and pictures.
+
+        Cache marks are no part of it, nor is how a text is cut into blocks of a message without pictures.
+        """
+        return _digest([[message.role, content_of(message)] for message in self.messages])
 
     @cached_property
     def key(self) -> str:
@@ -82,7 +85,7 @@ class Call:
         name. Of arguments, headers and address nothing but this hash is ever written down.
 
         Raises:
-            ValueError: If a message holds anything but text.
+            ValueError: If a message holds anything but text and pictures.
         """
         arguments = {name: value for name, value in self.model.model_args.items() if name not in _TRANSPORT_ARGS}
         headers = self.config.extra_headers or self.model.config.extra_headers or {}
@@ -122,17 +125,33 @@ class Reply:
     unusable: str = ""  # how whoever asked could use neither this nor another attempt, e.g. "malformed_json"
 
 
-def text_of(message: "ChatMessage") -> str:
-    """All text of a message.
+def content_of(message: "ChatMessage") -> str | list[dict[str, Any]]:
+    """The text of a message; with a picture in it, its parts in the form of OpenAI's chat completions.
 
     Raises:
-        ValueError: If it holds anything but text.
+        ValueError: If it holds anything but text and pictures.
     """
     content = message.content
+    blocks = [] if isinstance(content, str) else content
     has_tools = message.role == "tool" or (message.role == "assistant" and message.tool_calls)
-    if has_tools or (not isinstance(content, str) and any(block.type != "text" for block in content)):
-        raise ValueError(f"message of role {message.role!r}: got pictures, tools or the like, expected text only")
-    return content if isinstance(content, str) else "".join(block.text for block in content if block.type == "text")
+    if has_tools or any(block.type not in ("text", "image") for block in blocks):
+        raise ValueError(f"message of role {message.role!r}: got tools or the like, expected text and pictures only")
+    if isinstance(content, str) or all(block.type == "text" for block in content):
+        return content if isinstance(content, str) else "".join(block.text for block in content if block.type == "text")
+    return [
+        {"type": "text", "text": block.text}
+        if block.type == "text"
+        else {"type": "image_url", "image_url": {"url": block.image}}
+        for block in content
+        if block.type in ("text", "image")
+    ]
+
+
+def user_message(text: str, image: str = "") -> "ChatMessageUser":
+    """A user's turn: a text, after the image that it is about if there is one, as a URI that holds it."""
+    from inspect_ai.model import ChatMessageUser, ContentImage, ContentText
+
+    return ChatMessageUser(content=[ContentImage(image=image), ContentText(text=text)] if image else text)
 
 
 def provider_of(model: "Model | str") -> str:

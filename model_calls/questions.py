@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from model_calls.call import Call, Reply, text_of
+from model_calls.call import Call, Reply, content_of
 from model_calls.online import reply_of
 from model_calls.store import CallStore
 
@@ -99,7 +99,7 @@ async def _question(call: Call, format: QuestionFormat) -> tuple[dict[str, Any],
 
 
 def _body(call: Call) -> dict[str, Any]:
-    messages = [{"role": message.role, "content": text_of(message)} for message in call.messages]
+    messages = [{"role": message.role, "content": content_of(message)} for message in call.messages]
     params = dict(call.params)
     body: dict[str, Any] = {"model": call.model.name, "messages": messages} | params.pop("extra_body", {})
     if schema := params.pop("response_schema", None):

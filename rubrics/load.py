@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,9 @@ from rubrics.texts import check_plain
 Split = Literal["train", "test"]
 LIBRARY = Path(str(files("rubrics"))) / "library"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it
-# asked for by name: of what people rated the low end is a worse text; what runs on `core` is not to grow
-OUTSIDE_CORE = ("human_ratings", "measured_more")
+# asked for by name: of what people rated the low end is a worse text; what runs on `core` is not to grow; a model that
+# reads no pictures cannot be asked for what is in one
+OUTSIDE_CORE = ("human_ratings", "measured_more", "pictures")
 USER_PROMPTS = Path(str(files("rubrics"))) / "user_prompts.yaml"
 FAMILY_PROMPTS = Path(str(files("rubrics"))) / "user_prompts"
 LINE_WIDTH = 104  # columns of a rubric file: PyYAML breaks a line after the word that passes it
@@ -64,9 +66,9 @@ def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
     """Rubrics in the order asked for.
 
     Args:
-        selection: "core" (the library without the families `human_ratings` and `measured_more`, sorted by id), "train"
-            or "heldout" (those of core in that split), "all" (the whole library), a family name, ids and paths of .yaml
-            files, or several of these as a list or separated by commas.
+        selection: "core" (the library without the families `human_ratings`, `measured_more` and `pictures`, sorted by
+            id), "train" or "heldout" (those of core in that split), "all" (the whole library), a family name, ids and
+            paths of .yaml files, or several of these as a list or separated by commas.
 
     Raises:
         ValueError: If an id is unknown, one is given twice, or nothing is selected.
@@ -91,7 +93,7 @@ def _selected(name: str) -> list[Rubric]:
 
 
 def load_user_prompts(split: Split, family: str = "") -> dict[str, str]:
-    """User prompts of one split: id -> text, in the order of the file.
+    """Texts of the user prompts of one split, by id, in the order of the file; `prompt_pictures` has what some show.
 
     Those of a family of rubrics, if it has its own; else the general ones.
 
@@ -99,17 +101,34 @@ def load_user_prompts(split: Split, family: str = "") -> dict[str, str]:
         ValueError: If the split is unknown.
     """
     path = FAMILY_PROMPTS / f"{family}.yaml"
-    return _read_prompts(path if family and path.is_file() else USER_PROMPTS, split)
+    entries = _read_prompts(path if family and path.is_file() else USER_PROMPTS, split)
+    return {name: entry if isinstance(entry, str) else entry["text"] for name, entry in entries.items()}
 
 
 def all_user_prompts(split: Split) -> dict[str, str]:
-    """User prompts of one split over all families, the general ones first; raises as `load_user_prompts`."""
+    """User prompts of one split over all families, the general ones first; raises as `load_user_prompts`.
+
+    Without those that show a picture: their texts are the same in both splits.
+    """
     paths = [USER_PROMPTS, *sorted(FAMILY_PROMPTS.glob("*.yaml"))]
-    return {name: text for path in paths for name, text in _read_prompts(path, split).items()}
+    entries = {name: entry for path in paths for name, entry in _read_prompts(path, split).items()}
+    return {name: entry for name, entry in entries.items() if isinstance(entry, str)}
 
 
-def _read_prompts(path: Path, split: Split) -> dict[str, str]:
-    content: dict[str, dict[str, str]] = read_yaml(path)
+@cache
+def prompt_pictures(split: Split) -> dict[str, str]:
+    """Files of the pictures that user prompts of one split show, by their ids; raises as `load_user_prompts`."""
+    entries = {
+        name: entry
+        for path in sorted(FAMILY_PROMPTS.glob("*.yaml"))
+        for name, entry in _read_prompts(path, split).items()
+    }
+    return {name: entry["image"] for name, entry in entries.items() if isinstance(entry, dict)}
+
+
+def _read_prompts(path: Path, split: Split) -> dict[str, str | dict[str, str]]:
+    """Entries of a split by id: a text, or `text` and `image`."""
+    content: dict[str, dict[str, str | dict[str, str]]] = read_yaml(path)
     if split not in content:
         raise ValueError(f"{path.name}: no split {split!r}, expected one of {sorted(content)}")
     return content[split]

@@ -100,6 +100,10 @@ def load_documents(**metadata: Any) -> "dict[str, Dataset]":
         raise CannotRunError(f"--metadata: {error}") from error
     rows: list[Document] = []
     for position, sample in enumerate(grid):
+        if "picture" in (sample.metadata or {}):
+            raise CannotRunError(
+                "--metadata rubrics: got user prompts that show pictures, which only inspect shows here"
+            )
         turns = {"system_prompt": sample.input[0].text, "user_prompt": sample.input[1].text}  # type: ignore[union-attr]
         rows.append({"id": sample.id, **(sample.metadata or {}), **turns, "position": position})
     return {"test": Dataset.from_list(rows)}

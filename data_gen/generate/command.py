@@ -48,7 +48,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, given: str) -> 
 @click.option("--teacher", "teachers", required=True, callback=_names, help=TEACHER_HELP)
 @click.option("--rubrics", default="train", help="all, core, train, heldout, a family, ids, paths.")
 @click.option("--levels", default="low,moderate,extremely_high", callback=_names, help=LEVELS_HELP)
-@click.option("--prompts", default="train", help="Our train user prompts, or a YAML file of yours.")
+@click.option("--prompts", default="train", help="Our train user prompts, those of one family, or a YAML file.")
 @click.option("--samples", default=1, type=_COUNT, help="Responses to each question.")
 @click.option("--out", type=_FILE, help="Responses file to add to (JSONL).")
 @click.option("--store", default=DEFAULT_STORE, help="File that calls are kept in. Processes of one machine share it.")

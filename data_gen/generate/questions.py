@@ -7,6 +7,7 @@ stopped half way has whole twins, and so that an engine's cache of a rubric is u
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from itertools import islice, product
 from pathlib import Path
@@ -19,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_gen.responses import CONTROL, prompt_key
 from rubrics import Rubric, ScoreLevel, all_user_prompts, load_user_prompts
 from rubrics.levels import MIN_SCORE
-from rubrics.load import read_yaml
+from rubrics.load import FAMILY_PROMPTS, read_yaml
+from rubrics.pictures import Picture, picture_of
 from rubrics.schema import problem_texts
 
 LevelAsked = ScoreLevel | Literal["control"]
@@ -40,6 +42,7 @@ class Question:
         sample: Which of several responses to the same question, from 0.
         shown: First part of what the teacher reads, with the rubric; "" if the rubric is not shown.
         wording: Name of the wording that then asks for the level; its text is `system_prompt`.
+        picture: What the user prompt shows.
     """
 
     rubric: Rubric
@@ -50,6 +53,7 @@ class Question:
     shown: str = ""
     wording: str | None = None
     system_prompt: str | None = None
+    picture: Picture | None = None
 
     @property
     def text(self) -> str:
@@ -95,15 +99,16 @@ def questions(
     blocks = {rubric.id: rubric_block(rubric) for rubric in rubrics}  # rendered once: it costs half a call
     for number, level in asked:
         rubric, user_prompt_id, sample = units[number]
-        about = (rubric, user_prompt_id, prompts[rubric.family][user_prompt_id], level, sample)
+        about = partial(Question, rubric, user_prompt_id, prompts[rubric.family][user_prompt_id], level, sample)
+        about = partial(about, picture=picture_of(user_prompt_id))
         if level == CONTROL:
-            yield Question(*about)
+            yield about()
         elif configured_by == "rubric":
-            yield Question(*about, shown=blocks[rubric.id])
+            yield about(shown=blocks[rubric.id])
         else:
             wordings = rubric.wordings(ScoreLevel(level), "train")
             drawn = (_draw(seed, rubric.id, level, user_prompt_id) + sample) % len(wordings)
-            yield Question(*about, wording=f"{rubric.id}-{level}-train-{drawn}", system_prompt=wordings[drawn])
+            yield about(wording=f"{rubric.id}-{level}-train-{drawn}", system_prompt=wordings[drawn])
 
 
 def rubric_block(rubric: Rubric) -> str:
@@ -129,8 +134,8 @@ def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[st
     """Train user prompts by family of the rubrics: id -> text.
 
     Args:
-        selection: "train" for the prompts of the package, or the path of a YAML file with the splits `train` and `test`
-            (id -> text each), whose train prompts are then asked for every family.
+        selection: "train" for the prompts of the package, or, asked for every family then, the train prompts of one
+            family such as "pictures", or of a YAML file with the splits `train` and `test` (id -> text each).
         rubrics: Rubrics to be asked for.
 
     Raises:
@@ -139,9 +144,14 @@ def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[st
     """
     if selection == TRAIN:
         return {family: load_user_prompts("train", family) for family in {rubric.family for rubric in rubrics}}
-    path = Path(selection)
+    path, families = Path(selection), sorted(path.stem for path in FAMILY_PROMPTS.glob("*.yaml"))
+    if selection in families:
+        return {rubric.family: load_user_prompts("train", selection) for rubric in rubrics}
     if not path.is_file():
-        raise ValueError(f"--prompts {selection}: not found, expected {TRAIN!r} or the path of a YAML file of prompts")
+        raise ValueError(
+            f"--prompts {selection}: not found, expected {TRAIN!r}, one of the families {', '.join(families)}, or the "
+            "path of a YAML file of prompts"
+        )
     try:
         splits = _PromptFile.model_validate(read_yaml(path))
     except ValueError as error:
@@ -150,6 +160,8 @@ def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[st
     tests = all_user_prompts("test") | splits.test
     texts = {prompt_key(text): user_prompt_id for user_prompt_id, text in tests.items()}
     for user_prompt_id, text in splits.train.items():
+        if picture_of(user_prompt_id):
+            raise ValueError(f"{path}: train: {user_prompt_id!r} is the id of a prompt with a picture, give it another")
         if user_prompt_id in tests or prompt_key(text) in texts:
             raise ValueError(
                 f"{path}: train: {user_prompt_id!r} ({text!r}) is the test prompt "

@@ -51,6 +51,7 @@ def row_of(asked: Asked, reply: Reply) -> TeacherResponse:
         id=asked.row_id,
         user_prompt_id=question.user_prompt_id,
         user_prompt=question.user_prompt,
+        image=question.picture.file if question.picture else None,
         rubric=question.rubric.id,
         rubric_hash=question.rubric.hash,
         level=question.level,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_gen.generate.questions import Question
 from model_calls import Call
-from model_calls.call import IN_PROCESS, OWN_SERVERS, provider_of
+from model_calls.call import IN_PROCESS, OWN_SERVERS, provider_of, user_message
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, Model
@@ -34,9 +34,10 @@ class Teacher:
 
     def call(self, question: Question) -> Call:
         """The call that asks a question; the samples of one question are separate calls."""
-        from inspect_ai.model import ChatMessageSystem, ChatMessageUser
+        from inspect_ai.model import ChatMessageSystem
 
-        messages: list[ChatMessage] = [ChatMessageUser(content=question.text)]
+        image = question.picture.data_uri if question.picture else ""
+        messages: list[ChatMessage] = [user_message(question.text, image)]
         if question.system_prompt is not None:
             messages.insert(0, ChatMessageSystem(content=question.system_prompt))
         return Call(self.model, messages, replicate=str(question.sample))

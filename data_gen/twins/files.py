@@ -14,6 +14,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no type
 from data_gen.twins.inputs import Responses
 from data_gen.twins.pairing import KINDS, SIDES, TWIN, only
 from rubrics.files import whole_file
+from rubrics.pictures import load_picture
 
 TWINS_AT_A_TIME = 4_000
 
@@ -32,9 +33,11 @@ def preference_rows(
         wordings: `train_wordings` of their rubrics.
         id_digits: Length of `pair_id`, a hash, in hex digits.
     """
+    # one form for all rows of the files: a text-only file has no trace of pictures
+    has_pictures = responses.texts.select(pl.col("image").is_not_null().any()).collect().item()
     parts = ((kind, part) for kind in KINDS for part in only(kind, twins).iter_slices(TWINS_AT_A_TIME))
     for of_kind, slice_ in parts:
-        part = _with_texts(slice_, responses)
+        part = _with_texts(slice_, responses, has_pictures)
         names = part.select(pl.concat_str("id_first", "id_second", "repeat", separator=" ")).to_series()
         ids = [hashlib.sha256(name.encode()).hexdigest()[:id_digits] for name in names]
         part = part.with_columns(pair_id=pl.Series(ids, dtype=pl.String))
@@ -43,8 +46,10 @@ def preference_rows(
         yield pl.concat(halves).sort("index", maintain_order=True).drop("index")
 
 
-def _with_texts(twins: pl.DataFrame, responses: Responses) -> pl.DataFrame:
+def _with_texts(twins: pl.DataFrame, responses: Responses, has_pictures: bool) -> pl.DataFrame:
     earlier = _history(twins)
+    if earlier and has_pictures:
+        raise ValueError("--history: got responses about pictures, expected responses to texts; leave out the former")
     rows = pl.concat([twins[name] for name in (*SIDES, *earlier)]).unique().to_frame("row")
     is_near = pl.col("row").is_between(rows["row"].min(), rows["row"].max())  # lets whole parts be skipped
     texts = responses.texts.filter(is_near).join(rows.lazy(), on="row", how="semi").collect()
@@ -54,7 +59,7 @@ def _with_texts(twins: pl.DataFrame, responses: Responses) -> pl.DataFrame:
     for name in earlier:
         of_turn = texts.select("row", pl.col("user_prompt", "response").name.suffix(f"_{name}"))
         twins = twins.join(of_turn, left_on=name, right_on="row", how="left", maintain_order="left")
-    user_prompts = texts.select("row", "user_prompt_id", "user_prompt")
+    user_prompts = texts.select("row", "user_prompt_id", "user_prompt", *(["image"] if has_pictures else []))
     return twins.join(user_prompts, left_on="first", right_on="row", how="left", maintain_order="left")
 
 
@@ -77,8 +82,10 @@ def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFram
         for role, text in (("user", "user_prompt"), ("assistant", "response"))
     ]
     scores = [pl.col(f"score_{chosen}").alias("score_chosen"), pl.col(f"score_{rejected}").alias("score_rejected")]
+    has_pictures = "image" in asked.columns
+    message = _message_of_parts if has_pictures else _message
     return asked.select(
-        pl.concat_list(_message("system", "system"), *earlier, _message("user", "user_prompt")).alias("prompt"),
+        pl.concat_list(message("system", "system"), *earlier, message("user", "user_prompt")).alias("prompt"),
         pl.concat_list(_message("assistant", f"response_{chosen}")).alias("chosen"),
         pl.concat_list(_message("assistant", f"response_{rejected}")).alias("rejected"),
         *("pair_id", "rubric"),
@@ -87,11 +94,27 @@ def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFram
         *([] if asked["score_first"].has_nulls() else scores),
         *("user_prompt_id", "teacher", "wording"),
         *(["kind"] if "kind" in asked.columns else []),
+        *([pl.concat_list(_data_uri(asked)).list.drop_nulls().alias("images")] if has_pictures else []),
     )
 
 
 def _message(role: str, column: str) -> pl.Expr:
     return pl.struct(role=pl.lit(role), content=pl.col(column))
+
+
+def _message_of_parts(role: str, column: str) -> pl.Expr:
+    """A message whose content is a list of parts: of the user's, first a place for its image, if it has one."""
+    text = pl.struct(type=pl.lit("text"), text=pl.col(column))
+    if role != "user":
+        return pl.struct(role=pl.lit(role), content=pl.concat_list(text))
+    image = pl.struct(type=pl.lit("image"), text=pl.lit(None, pl.String))
+    parts = pl.when(pl.col("image").is_null()).then(pl.concat_list(text)).otherwise(pl.concat_list(image, text))
+    return pl.struct(role=pl.lit(role), content=parts)
+
+
+def _data_uri(rows: pl.DataFrame) -> pl.Expr:
+    uris = {file: load_picture(file).data_uri for file in rows["image"].drop_nulls().unique()}
+    return pl.col("image").replace_strict(uris, return_dtype=pl.String)
 
 
 def check_whole(rows: pl.DataFrame) -> None:

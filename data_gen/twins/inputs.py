@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from data_gen.responses import CONTROL, Problems, TeacherResponse, find_unfit_text, prompt_key
+from data_gen.responses import CONTROL, Problems, TeacherResponse, find_test_picture, find_unfit_text, prompt_key
 from rubrics import Rubric, ScoreLevel, all_user_prompts
 
 ROWS_PER_PART = 5_000
@@ -30,7 +30,7 @@ _NUMBERS: dict[str, Any] = {
     "wording": pl.String,
     "in_band": pl.Boolean,
 }
-_TEXTS: dict[str, Any] = {"id": pl.String, "user_prompt": pl.String, "response": pl.String}
+_TEXTS: dict[str, Any] = {"id": pl.String, "user_prompt": pl.String, "image": pl.String, "response": pl.String}
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Responses:
     Attributes:
         frame: `row, rubric, level, score, user_prompt_id, prompt, teacher, judge` (with the version of its prompt),
             `wording` (what it was written under, or None) and `in_band`. `prompt` is the id of the first user prompt
-            with the same text but for case and white space: what must not be parted between train and eval.
-        texts: On disk, `row, user_prompt_id, id, user_prompt, response`.
+            with the same picture and, but for case and white space, text: what is not parted between train and eval.
+        texts: On disk, `row, user_prompt_id, id, user_prompt, image, response`.
         passed_over: Responses that were not wanted, by "control" or the id of a rubric.
     """
 
@@ -97,7 +97,7 @@ def _kept(
         score = judged.score if judged else None
         about = (row.rubric, str(row.level), score, row.user_prompt_id, checks.first_id(row), row.teacher)
         in_band = judged is None or ScoreLevel.of(judged.score) is row.level
-        yield (count, *about, judge, row.wording, in_band, row.id, row.user_prompt, row.response)
+        yield (count, *about, judge, row.wording, in_band, row.id, row.user_prompt, row.image, row.response)
         count += 1
 
 
@@ -118,8 +118,10 @@ class _Checks:
             return "empty_response", "response is empty, expected a text"
         if (unfit := find_unfit_text(row))[0]:
             return unfit
-        if row.user_prompt_id in self._test_prompts or prompt_key(row.user_prompt) in self._test_texts:
+        if row.user_prompt_id in self._test_prompts or row.user_prompt_key in self._test_texts:
             return "test_prompt", f"answers the test prompt {row.user_prompt[:60]!r}, expected a train prompt"
+        if problem := find_test_picture(row):
+            return "test_prompt", problem
         if not self.rubrics[row.rubric].system_prompts:
             fix = "write them with `cpt rubric prompts`"
             return "no_system_prompts", f"rubric {row.rubric!r} has no system prompts, expected some per level; {fix}"
@@ -127,12 +129,12 @@ class _Checks:
             return "not_verified", "has no judgment, expected one; run `cpt verify` on the file first"
         if row.judgment and not self._any_band and ScoreLevel.of(row.judgment.score) is not row.level:
             return "out_of_band", f"scored {row.judgment.score:g}, expected the band of {row.level}"
-        text = hash(row.user_prompt)
+        text = hash((row.user_prompt, row.image))
         if self._text_of.setdefault(row.user_prompt_id, text) != text:
             got = f"stood for another text before, got {row.user_prompt[:60]!r}"
             return "prompt_mismatch", f"user_prompt_id {row.user_prompt_id!r} {got}, expected one text for each id"
         return None
 
     def first_id(self, row: TeacherResponse) -> str:
-        """Id of the first user prompt with this text but for case and white space."""
-        return self._first_with.setdefault(hash(prompt_key(row.user_prompt)), row.user_prompt_id)
+        """Id of the first user prompt with this picture, and text but for case and white space."""
+        return self._first_with.setdefault(hash(row.user_prompt_key), row.user_prompt_id)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from data_gen.responses import CONTROL, TeacherResponse, find_unfit_text
+from data_gen.responses import CONTROL, TeacherResponse, find_test_picture, find_unfit_text
 from data_gen.verify.contamination import Contamination
 from data_gen.verify.near_duplicates import band_hashes
 from data_gen.verify.text_filters import find_cut, find_other_language, find_refusal, find_shortness
@@ -72,7 +72,7 @@ class Checks:
         if dropped := self.before_judging(row):
             return dropped
         try:
-            judgment = await judge.judge(self.rubrics[row.rubric], row.user_prompt, row.response)
+            judgment = await judge.judge(self.rubrics[row.rubric], row.user_prompt, row.response, row.picture)
         except JudgeFailure as failure:
             return Checked("unjudged", whole_characters(str(failure)))
         if judgment.reason:
@@ -92,6 +92,7 @@ class Checks:
         yield "too_short", find_shortness(row.response)
         yield find_unfit_text(row)
         yield "language", find_other_language(row.response, self.language) if self.language else ""
+        yield "contaminated", find_test_picture(row)
         yield "contaminated", self._contamination.find(row.user_prompt_id, row.user_prompt, row.response)
         yield "unjudged", self.unjudgeable.get(row.rubric, "")
 

@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from jinja2.exceptions import TemplateError
+from trl.data_utils import prepare_multimodal_messages
 
 from training import RecipeError
 
@@ -45,26 +46,40 @@ _PROBE = [
 ]
 
 
+def reads_images(tokenizer: Any) -> bool:
+    """Whether it is the processor of a vision-language model, whose template takes messages as lists of parts."""
+    return hasattr(tokenizer, "image_processor")
+
+
+def tokenizer_in(tokenizer: Any) -> Any:
+    """The tokenizer of a processor, or the tokenizer itself."""
+    return tokenizer.tokenizer if reads_images(tokenizer) else tokenizer
+
+
 def settle_template(tokenizer: Any, repair: bool, enable_thinking: bool | None) -> tuple[str | None, str | None]:
     """Change the template in place; how it was repaired, and the day that stands for today's (None: for neither).
 
     Raises:
         RecipeError: if `enable_thinking` is set and the template has no such switch.
     """
-    tokenizer.chat_template = tokenizer.get_chat_template()  # one of several, where a tokenizer has them
+    if not reads_images(tokenizer):
+        tokenizer.chat_template = tokenizer.get_chat_template()  # one of several, where a tokenizer has them
     repaired = repair_chat_template(tokenizer) if repair else None
     if enable_thinking is not None:
         set_thinking(tokenizer, enable_thinking)
     read_none_as_unset(tokenizer)
-    return repaired, pin_date(tokenizer)
+    date_pinned = pin_date(tokenizer)
+    tokenizer_in(tokenizer).chat_template = tokenizer.chat_template
+    return repaired, date_pinned
 
 
 def probe_texts(tokenizer: Any, **switches: Any) -> list[str]:
     """A prompt alone, as at inference, and before a response; [] if the template refuses them."""
+    probe: Any = prepare_multimodal_messages(_PROBE) if reads_images(tokenizer) else _PROBE
     try:
         return [
-            tokenizer.apply_chat_template(_PROBE[:2], tokenize=False, add_generation_prompt=True, **switches),
-            tokenizer.apply_chat_template(_PROBE, tokenize=False, **switches),
+            tokenizer.apply_chat_template(probe[:2], tokenize=False, add_generation_prompt=True, **switches),
+            tokenizer.apply_chat_template(probe, tokenize=False, **switches),
         ]
     except (TemplateError, TypeError):  # the latter for None where a text is expected
         return []
@@ -80,7 +95,7 @@ def repair_chat_template(tokenizer: Any) -> str | None:
     """What was done to a template that hides the system turn; None if it shows it, or if nothing helps.
 
     The tokenizer is changed in place. Mistral's templates keep their own place for the system text, so what they render
-    for a prompt that ends in a user turn stays as it was; the others are folded.
+    for a prompt that ends in a user turn stays as it was; the others are folded, but for those of processors.
     """
     template = tokenizer.chat_template
     if not isinstance(template, str) or shows_system(tokenizer):
@@ -118,7 +133,7 @@ def read_none_as_unset(tokenizer: Any) -> None:
     """Make a switch that is passed as None the same as one that is left out, where the template tells them apart."""
     plain = probe_texts(tokenizer)
     for switch in SWITCHES:
-        if probe_texts(tokenizer, **{switch: None}) != plain:
+        if switch in tokenizer.chat_template and probe_texts(tokenizer, **{switch: None}) != plain:
             unset = f"{{%- if {switch} is none %}}{{%- set {switch} = nowhere_defined %}}{{%- endif %}}"
             tokenizer.chat_template = unset + tokenizer.chat_template
 
@@ -133,8 +148,12 @@ def pin_date(tokenizer: Any) -> str | None:
 def inference_ids(tokenizer: Any, row: dict[str, Any]) -> list[int]:
     """Tokens of a preference row's prompt as a model is asked it, with the row's own settings for the template."""
     options = row.get("chat_template_kwargs") or {}
-    return list(
-        tokenizer.apply_chat_template(
-            row["prompt"], add_generation_prompt=True, tokenize=True, return_dict=True, **options
-        )["input_ids"]
-    )
+    rendering = {"add_generation_prompt": True, "tokenize": True, "return_dict": True} | options
+    if reads_images(tokenizer):
+        return list(tokenizer.apply_chat_template(with_images(row), **rendering)["input_ids"][0])
+    return list(tokenizer.apply_chat_template(row["prompt"], **rendering)["input_ids"])
+
+
+def with_images(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The prompt of a row in parts, with its images in their places."""
+    return list(prepare_multimodal_messages(row["prompt"], images=row.get("images")))

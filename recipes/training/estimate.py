@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 from trl import ModelConfig, get_peft_config
 
 from training import RecipeError
@@ -39,7 +39,9 @@ def memory_parts(config: Any, model: ModelConfig, dpo: CPTConfig, sft: bool) -> 
     from peft import get_peft_model
 
     with torch.device("meta"):
-        network: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        kind: Any = AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
+        network: Any = kind.from_config(config)
+        config = config.get_text_config()
         head, layers = network.get_output_embeddings(), config.num_hidden_layers
         modules = [module for module in network.modules() if isinstance(module, torch.nn.Linear) and module is not head]
         parameters = sum(weight.numel() for weight in network.parameters())

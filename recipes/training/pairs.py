@@ -5,7 +5,8 @@ between them or without, `chosen` and `rejected` = [assistant], `pair_id` (int o
 rows of a twin, `user_prompt_id` (`prompt_id` in older files), and `rubric, level, rejected_level, score_chosen,
 score_rejected, teacher` for the record.
 A row of `kind` same_level is no half of a twin: chosen and rejected are for one system prompt, and no row swaps them.
-TRL reads `chat_template_kwargs` too when it is there. First stage of `dpo_lora.py`, before any model is loaded.
+TRL reads `chat_template_kwargs` too when it is there, and `images` (paths or data URIs), whose places in `prompt` are
+parts of type image. First stage of `dpo_lora.py`, before any model is loaded.
 
 A file without `pair_id` holds plain preference pairs, as other projects and the paper (arXiv 2506.11702) release them.
 """
@@ -78,23 +79,33 @@ def as_messages(row: dict[str, Any]) -> dict[str, Any]:
     )
     if chosen[:-1] and chosen[:-1] == rejected[:-1]:
         prompt, chosen, rejected = chosen[:-1], chosen[-1:], rejected[-1:]
-    user_prompt = prompt[-1]["content"] if prompt else ""
+    user_prompt = text_of(prompt[-1]) if prompt else ""
     return row | {"prompt": prompt, "chosen": chosen, "rejected": rejected, "user_prompt_id": user_prompt}
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """The text of a chat message, whose content is a text or a list of parts."""
+    content = message["content"] or ""
+    return content if isinstance(content, str) else "".join(part.get("text") or "" for part in content)
 
 
 def row_problem(row: dict[str, Any]) -> str | None:
     """What is wrong with a row."""
     roles = [message["role"] for message in row["prompt"]]
-    if "pair_id" not in row and (roles[-1:] != ["user"] or not (row["prompt"][-1]["content"] or "").strip()):
+    if "pair_id" not in row and (roles[-1:] != ["user"] or not text_of(row["prompt"][-1]).strip()):
         return f"prompt roles are {roles}, expected them to end in 'user', with a text"
     if "pair_id" in row and roles != ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"]:
         return f"prompt roles are {roles}, expected ['system', 'user'], with or without earlier turns between them"
     if row.get("kind") not in (None, *KINDS):
         return f"kind is {row['kind']!r}, expected one of {', '.join(KINDS)}"
+    parts = [part for message in row["prompt"] if isinstance(message["content"], list) for part in message["content"]]
+    places, images = sum(part["type"] == "image" for part in parts), len(row.get("images") or ())
+    if parts and places != images:
+        return f"images are {images}, expected {places}, as many as the prompt has parts of type image"
     for side in ("chosen", "rejected"):
         if [message["role"] for message in row[side]] != ["assistant"]:
             return f"{side} must be one assistant message"
-        if not (row[side][0]["content"] or "").strip():
+        if not text_of(row[side][0]).strip():
             return f"{side} is empty, expected a response; drop the pair"
     nulls = [column for column in (*SCORES, "chat_template_kwargs") if row.get(column, "") is None]
     return f"{nulls[0]} is null, expected it in every row or none" if nulls else None
@@ -112,7 +123,7 @@ def twin_problem(rows: list[dict[str, Any]]) -> str | None:
     first, second = rows
     if first["chosen"] != second["rejected"] or first["rejected"] != second["chosen"]:
         return "chosen and rejected are not swapped between its two rows, expected a twin"
-    if first["prompt"][-1] != second["prompt"][-1]:
+    if first["prompt"][-1] != second["prompt"][-1] or first.get("images") != second.get("images"):
         return "its two rows have different user prompts, expected one"
     if first["prompt"][0] == second["prompt"][0]:
         return "its two rows share one system prompt, expected two; their labels contradict"
@@ -133,5 +144,7 @@ def check_split(train: Dataset, evaluation: Dataset) -> None:
 
 def sft_rows(dataset: Dataset) -> Dataset:
     """Every row's prompt with its chosen response, as TRL's prompt/completion rows, in the same order."""
-    unused = [name for name in dataset.column_names if name not in ("prompt", "chosen", "chat_template_kwargs")]
+    unused = [
+        name for name in dataset.column_names if name not in ("prompt", "chosen", "images", "chat_template_kwargs")
+    ]
     return dataset.remove_columns(unused).rename_column("chosen", "completion")

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
+from transformers import AutoProcessor, AutoTokenizer
 from trl import ModelConfig, SFTConfig
 
 from training import RecipeError
-from training.chat_templates import settle_template
+from training.chat_templates import reads_images, settle_template
 from training.outputs import base_licence
 from training.pairs import check_split, load_pairs
 from training.preflight import check_rows, end_of_turn_ids
@@ -42,7 +42,7 @@ class Plan:
         self.pairs = "twins" if "pair_id" in self.train.column_names else "plain preference pairs"
         if self.pairs != "twins":
             self.shuffle_plain_pairs()
-        self.tokenizer = read_tokenizer(dpo, model)
+        self.tokenizer = read_tokenizer(dpo, model, with_images="images" in self.train.column_names)
         settled = settle_template(self.tokenizer, script.repair_chat_template, script.enable_thinking)
         self.repair, self.template_date = settled
         self.identity = model_identity(self.base_model, model.model_revision)
@@ -101,11 +101,12 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
     return config
 
 
-def read_tokenizer(dpo: CPTConfig, model: ModelConfig) -> Any:
-    """The tokenizer of the base model, which must have a chat template."""
+def read_tokenizer(dpo: CPTConfig, model: ModelConfig, with_images: bool = False) -> Any:
+    """The tokenizer of the base model, for data with images its processor, which must have a chat template."""
+    reader: Any = AutoProcessor if with_images else AutoTokenizer
     name = portable(str(model.model_name_or_path))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
+        tokenizer = reader.from_pretrained(
             model.model_name_or_path, revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
         )
     except OSError as error:
@@ -113,6 +114,8 @@ def read_tokenizer(dpo: CPTConfig, model: ModelConfig) -> Any:
             f"{name}: no tokenizer in such a folder or on the hub, expected a model; recipes/experiments/prepare_*.py "
             "make those of models/"
         ) from error
+    if with_images and not reads_images(tokenizer):
+        raise RecipeError(f"{name}: reads texts only, expected a vision-language model: train_file has images")
     if tokenizer.chat_template is None:
         raise RecipeError(f"{name}: the tokenizer has no chat template, expected one with a system turn")
     return tokenizer

@@ -19,7 +19,8 @@ from jinja2.exceptions import TemplateError
 from transformers import GenerationConfig
 
 from training import RecipeError
-from training.chat_templates import inference_ids, leaves_thinking_open
+from training.chat_templates import inference_ids, leaves_thinking_open, reads_images, tokenizer_in
+from training.pairs import text_of
 from training.trainer import CPTConfig, tokenise_dpo_rows
 from training.twins import twin_groups, twin_index_of
 
@@ -33,7 +34,7 @@ def end_of_turn_ids(tokenizer: Any, model: str, revision: str | None) -> frozens
         listed = GenerationConfig.from_pretrained(model, revision=revision or "main").eos_token_id
     except OSError:  # a model without such a file
         listed = None
-    ends = [tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])]
+    ends = [tokenizer_in(tokenizer).eos_token_id, *(listed if isinstance(listed, list) else [listed])]
     return frozenset(end for end in ends if end is not None)
 
 
@@ -46,7 +47,7 @@ def check_rows(rows: Dataset, tokenizer: Any, config: CPTConfig, end_ids: frozen
     Raises:
         RecipeError: for a template that refuses a system turn, a system text missing from the prompt tokens, prompt
             tokens other than at inference, two BOS, a response without an end-of-turn token among its last three, a
-            special token in a text, a row whose twin is dropped, or no rows left.
+            special token in a text, an image that is left out or cut, a row whose twin is dropped, or no rows left.
     """
     max_length = config.max_length
     try:
@@ -58,14 +59,17 @@ def check_rows(rows: Dataset, tokenizer: Any, config: CPTConfig, end_ids: frozen
         ) from error
     if not len(tokens):
         raise RecipeError(f"preflight: all {len(rows)} rows have prompts of max_length={max_length} or more")
-    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-    special = sorted({*tokenizer.all_special_tokens, *added})
+    words = tokenizer_in(tokenizer)
+    added = (token.content for token in words.added_tokens_decoder.values() if token.special)
+    special = sorted({*words.all_special_tokens, *added})
     problems = defaultdict(list)  # rows by what is wrong with them, so that a fault of every row is one sentence
     lengths = []
     for row in tokens:
         lengths.append(len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])))
         for sentence in row_problems(row, tokenizer, special, end_ids):
             problems[sentence].append(row["file_row"])
+        if reads_images(tokenizer) and max_length and len(row["prompt_ids"]) >= max_length:
+            problems[f"its prompt with the image fills max_length={max_length}; raise it"].append(row["file_row"])
     index = twin_index_of(tokens) if "pair_id" in tokens.column_names else []
     for group in twin_groups(index):
         if len(group) == 1 and index[group[0]] >= 0:
@@ -105,7 +109,7 @@ def row_problems(row: dict[str, Any], tokenizer: Any, special: list[str], end_id
     for part in ("prompt", "chosen", "rejected"):
         for message in row[part]:
             for token in special:
-                if token in message["content"]:
+                if token in text_of(message):
                     text = "a response" if part != "prompt" else f"its {message['role']} turn"
                     yield f"{text} holds {token!r}, a special token that the model reads as control; take it out"
     yield from prompt_problems(row, tokenizer)
@@ -122,19 +126,23 @@ def prompt_problems(row: dict[str, Any], tokenizer: Any) -> Iterator[str]:
     """What is wrong with the prompt tokens of a row as trained on."""
     tokens = row["prompt_ids"]
     read = plain(tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
-    if plain(row["prompt"][0]["content"]) not in read:
+    if plain(text_of(row["prompt"][0])) not in read:
         yield "the chat template drops the system prompt, so that both rows of a twin train on one prompt"
         return
-    if not all(plain(message["content"]) in read for message in row["prompt"][:-1]):
+    if not all(plain(text_of(message)) in read for message in row["prompt"][:-1]):
         yield "the chat template drops an earlier turn of the prompt"
         return
+    if row.get("images") and tokenizer.image_token_id not in tokens:
+        yield "the chat template drops the image"
+        return
     rendered = inference_ids(tokenizer, row)
-    if rendered != tokens and any(row[side][0]["content"][:1].isspace() for side in ("chosen", "rejected")):
+    if rendered != tokens and any(text_of(row[side][0])[:1].isspace() for side in ("chosen", "rejected")):
         yield "a response begins with white space, which joins the last token of the prompt; strip it"
     elif rendered != tokens:
         yield (
             f"the chat template renders another prompt in training ({len(tokens)} tokens) than at inference "
             f"({len(rendered)} tokens)"
         )
-    if tokenizer.bos_token_id is not None and tokens[:2].count(tokenizer.bos_token_id) > 1:
+    begin = tokenizer_in(tokenizer).bos_token_id
+    if begin is not None and tokens[:2].count(begin) > 1:
         yield "the prompt begins with two BOS tokens"

@@ -14,7 +14,7 @@ import torch
 from datasets import Dataset
 from transformers import TrainerCallback
 
-from training.chat_templates import inference_ids
+from training.chat_templates import inference_ids, reads_images, tokenizer_in, with_images
 
 
 class SampleWriter(TrainerCallback):
@@ -44,12 +44,22 @@ class SampleWriter(TrainerCallback):
 
     def respond(self, model: Any) -> list[str]:
         """One response a row; the model is left in the mode it was in."""
-        rendered = [inference_ids(self.tokenizer, row) for row in self.rows]
-        batch = self.tokenizer.pad({"input_ids": rendered}, padding_side="left", return_tensors="pt").to(model.device)
+        batch = self.prompts().to(model.device)
         training = model.training
         model.eval()
         with torch.no_grad():
             output = model.generate(**batch, max_new_tokens=self.max_tokens, do_sample=False, use_cache=True)
         model.train(training)
         completions = output[:, batch["input_ids"].shape[1] :]
-        return list(self.tokenizer.batch_decode(completions, skip_special_tokens=True))
+        return list(tokenizer_in(self.tokenizer).batch_decode(completions, skip_special_tokens=True))
+
+    def prompts(self) -> Any:
+        """The prompts as one batch, padded on the left."""
+        padding = {"padding_side": "left", "return_tensors": "pt"}
+        if not reads_images(self.tokenizer):
+            return self.tokenizer.pad(
+                {"input_ids": [inference_ids(self.tokenizer, row) for row in self.rows]}, **padding
+            )
+        rendering: dict[str, Any] = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
+        rendering["processor_kwargs"] = padding | {"padding": True}
+        return self.tokenizer.apply_chat_template([with_images(row) for row in self.rows], **rendering)

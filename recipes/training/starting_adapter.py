@@ -28,8 +28,9 @@ def identify_adapter(folder: Path, model: ModelConfig, identity: dict[str, Any])
     wanted |= {"use_rslora": model.use_rslora}
     modules = model.lora_target_modules  # TRL unwraps a list of one; PEFT saves what all-linear stands for
     if modules != "all-linear":
+        saved = config["target_modules"]
         wanted["target_modules"] = sorted([modules] if isinstance(modules, str) else modules or [])
-        config["target_modules"] = sorted(config["target_modules"])
+        config["target_modules"] = sorted([saved] if isinstance(saved, str) else saved)
     for key, value in wanted.items():
         if config.get(key) != value:
             raise RecipeError(f"init_adapter {name}: {key} is {config.get(key)}, expected {value} as in the settings")

@@ -19,8 +19,10 @@ from typing import Any
 import torch
 import trl.trainer.utils as trl_utils
 from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 from trl.trainer.utils import create_model_from_path
 
+from training import RecipeError
 from training.twins import TWIN_METRICS, TwinSampler, joint_loss, offset_loss, same_level_sums, twin_index_of, twin_sums
 
 __all__ = ["CPTConfig", "TwinDPOTrainer", "create_model_from_path", "score_completions_only"]
@@ -73,10 +75,39 @@ def collate(collator: Any, examples: list[dict[str, Any]]) -> dict[str, Any]:
 def tokenise_dpo_rows(rows: Any, tokenizer: Any, args: Any) -> Any:
     """Rows with `prompt_ids, chosen_ids, rejected_ids` as DPOTrainer makes them, over-long prompts dropped.
 
-    Without a trainer: of it, `_prepare_dataset` reads the tokenizer alone.
+    Without a trainer: of it, `_prepare_dataset` reads the tokenizer alone. Rows with images are tokenised by its
+    collator, which drops none.
+
+    Raises:
+        RecipeError: If the processor refuses a row, as when the chat template prints no image.
     """
+    if "images" in rows.column_names:
+        return rows.map(functools.partial(tokenise_with_images, DataCollatorForVisionPreference(tokenizer)))
     trainer: Any = SimpleNamespace(_tokenizer=tokenizer)
     return DPOTrainer._prepare_dataset(trainer, rows, tokenizer, args, "train")
+
+
+def tokenise_with_images(collator: Any, row: dict[str, Any]) -> dict[str, list[int]]:
+    """Tokens of a row with images, out of the batch that TRL's collator makes of it."""
+    try:
+        batch = collator([dict(row)])
+    except ValueError as error:
+        raise RecipeError(f"preflight: row {row['file_row']}: the processor refuses its images ({error})") from error
+    ids, answer = batch["input_ids"], batch["completion_mask"].bool()
+    prompt = batch["attention_mask"].bool() & ~answer
+    rows = {"prompt_ids": ids[0][prompt[0]], "chosen_ids": ids[0][answer[0]], "rejected_ids": ids[1][answer[1]]}
+    return {name: of_row.tolist() for name, of_row in rows.items()}
+
+
+def number_twins(dataset: Any, side_by_side: bool) -> Any:
+    """The rows with the number of their twin; twins may be put side by side, as evaluation reads rows as they stand."""
+    if dataset is None or "pair_id" not in dataset.column_names:
+        return dataset
+    index = twin_index_of(dataset)
+    dataset = dataset.add_column("twin_index", index)
+    # same-level pairs, counted below 0, come last: an odd number of them before a twin would split it
+    order = sorted(range(len(index)), key=lambda row: (index[row] < 0, abs(index[row])))
+    return dataset.select(order) if side_by_side else dataset
 
 
 class TwinDPOTrainer(DPOTrainer):
@@ -98,7 +129,10 @@ class TwinDPOTrainer(DPOTrainer):
     _signature_columns: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Arguments are DPOTrainer's."""
+        """Arguments are DPOTrainer's, the data sets by name; it prepares none that has images."""
+        for name in ("train_dataset", "eval_dataset"):
+            if kwargs.get(name) is not None and "images" in kwargs[name].column_names:
+                kwargs[name] = number_twins(kwargs[name], kwargs["args"].twin_batching)
         super().__init__(*args, **kwargs)
         self.data_collator = functools.partial(collate, self.data_collator)
         self._score_completions_only()
@@ -113,15 +147,8 @@ class TwinDPOTrainer(DPOTrainer):
         return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        """Also numbers twins and, with `twin_batching`, puts them side by side: evaluation reads rows as they stand."""
-        dataset = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
-        if "pair_id" not in dataset.column_names:
-            return dataset
-        index = twin_index_of(dataset)
-        dataset = dataset.add_column("twin_index", index)
-        # same-level pairs, counted below 0, come last: an odd number of them before a twin would split it
-        order = sorted(range(len(index)), key=lambda row: (index[row] < 0, abs(index[row])))
-        return dataset.select(order) if args.twin_batching else dataset
+        """Also numbers twins and, with `twin_batching`, puts them side by side."""
+        return number_twins(super()._prepare_dataset(dataset, processing_class, args, dataset_name), args.twin_batching)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

@@ -75,7 +75,7 @@ def test_the_audit_of_a_biased_model_shows_its_bias(
 class Moody:
     """Refuses the texts of one level and adds 7 to the others."""
 
-    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str, picture: Any = None) -> Judgment:
         score = measure(rubric, response).score
         if score > 92.5:
             raise JudgeFailure("refusal", "no")

@@ -89,7 +89,7 @@ def test_a_file_in_utf_16_is_one_sentence(arguments: tuple[Any, ...], tmp_path: 
 class Quoting:
     """A judge that fails with a piece of its reply, in which an emoji is cut in two."""
 
-    async def judge(self, rubric: Rubric, user_prompt: str, response: str) -> Judgment:
+    async def judge(self, rubric: Rubric, user_prompt: str, response: str, picture: Any = None) -> Judgment:
         raise JudgeFailure("malformed_json", "got 'Good \ud83d'")
 
 

@@ -70,9 +70,11 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
     return str(path)
 
 
-def make_tokenizer(chat_template: str = CHATML) -> Any:
+MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "[INST]", "[/INST]")
+
+
+def make_tokenizer(chat_template: str = CHATML, marks: tuple[str, ...] = MARKS) -> Any:
     texts = [*STYLES.values(), *PLAIN, *FLORID, *(row["prompt"][1]["content"] for row in make_rows(16))]
-    marks = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "[INST]", "[/INST]")
     return prepare_tiny.make_tokenizer(texts, 512, marks, chat_template)
 
 

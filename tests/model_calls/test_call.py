@@ -23,6 +23,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall
 
 from model_calls import Call
+from model_calls.call import content_of
 
 
 def model(name: str = "anthropic/claude-sonnet-5-5", config: GenerateConfig | None = None, **arguments: Any) -> Model:
@@ -138,13 +139,18 @@ def test_the_key_does_not_depend_on_where_an_argument_lies_in_memory(mock_model:
     assert call(model=one).key == call(model=other).key
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        ChatMessageUser(content=[ContentText(text="Look:"), ContentImage(image="data:image/png;base64,AAAA")]),
-        ChatMessageAssistant(content="", tool_calls=[ToolCall(id="1", function="f", arguments={})]),
-    ],
-)
-def test_anything_but_text_is_refused(message: ChatMessage) -> None:
-    with pytest.raises(ValueError, match="expected text only"):
+def test_a_picture_is_part_of_the_key_and_of_what_is_sent() -> None:
+    def asked(*pictures: str) -> ChatMessage:
+        shown = [ContentImage(image=f"data:image/png;base64,{picture}") for picture in pictures]
+        return ChatMessageUser(content=[ContentText(text="Look:"), *shown])
+
+    assert call(messages=[asked()]).key == call(messages=[ChatMessageUser(content="Look:")]).key
+    assert len({call(messages=[asked(*pictures)]).key for pictures in ((), ("AAAA",), ("BBBB",))}) == 3
+    url = {"url": "data:image/png;base64,AAAA"}
+    assert content_of(asked("AAAA")) == [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": url}]
+
+
+def test_tools_are_refused() -> None:
+    message = ChatMessageAssistant(content="", tool_calls=[ToolCall(id="1", function="f", arguments={})])
+    with pytest.raises(ValueError, match="expected text and pictures only"):
         _ = call(messages=[message]).key

@@ -14,7 +14,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
 from training.settings import ScriptArguments, check_settings
 from training.trainer import CPTConfig
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 from trl import ModelConfig, TrlParser
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -24,6 +24,19 @@ LAUNCH_FILES = sorted((RECIPES / "accelerate").glob("*.yaml"))
 # Architecture of the published model, as transformers names it, by the start of the file's name.
 ARCHITECTURES = {"gemma_2": "gemma2", "gemma_3": "gemma3_text", "lfm2": "lfm2", "llama": "llama", "mistral": "mistral"}
 ARCHITECTURES |= {"phi_4": "phi3", "qwen3": "qwen3", "rocinante": "mistral", "smollm2": "llama", "smollm3": "smollm3"}
+
+# of vision-language models, by configuration: the architecture, and sizes of its two parts
+VISION_SIZES: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
+VISION_SIZES |= {"num_attention_heads": 2, "image_size": 56, "patch_size": 14}
+VISION: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "smolvlm_256m": ("smolvlm", VISION_SIZES, {"model_type": "llama"}),
+    "gemma_3_4b": ("gemma3", VISION_SIZES, {}),
+    "qwen2_5_vl_3b": (
+        "qwen2_5_vl",
+        {"depth": 1, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 32},
+        {"rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}},
+    ),
+}
 
 # What the paper's released script sets (LoRA r 16, alpha 16, batch 1 x accumulation 4, ...).
 PAPER = {"lora_r": 16, "lora_alpha": 16, "lora_dropout": 0.0, "load_in_4bit": True, "max_length": 2048}
@@ -56,7 +69,25 @@ def test_configs_share_no_folder_and_the_papers_students_have_its_values() -> No
         assert written["per_device_train_batch_size"] * written["gradient_accumulation_steps"] == 4
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", VISION)
+def test_target_modules_of_vision_models_are_the_linear_layers_of_the_language_model(name: str) -> None:
+    architecture, vision, own = VISION[name]
+    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64, "pad_token_id": 0}
+    text |= {"num_attention_heads": 4, "num_key_value_heads": 2, **own}
+    with torch.device("meta"):
+        config = AutoConfig.for_model(architecture, vision_config=vision, text_config=text)
+        model = AutoModelForImageTextToText.from_config(config)
+    linear = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    [modules] = yaml.safe_load((RECIPES / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))[
+        "lora_target_modules"
+    ]
+    language = {f"model.{part}.layers" for part in ("text_model", "language_model")}
+    in_language = [layer for layer in linear if ".".join(layer.split(".")[:3]) in language]
+    assert len(in_language) == 2 * 7
+    assert [layer for layer in linear if re.fullmatch(modules, layer)] == in_language
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in VISION], ids=lambda path: path.stem)
 def test_target_modules_are_the_linear_layers_of_the_architecture(path: Path) -> None:
     [architecture] = [kind for name, kind in ARCHITECTURES.items() if path.stem.startswith(name)]
     sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8}

@@ -16,7 +16,7 @@ from inspect_ai.solver import generate
 
 from cpt_tasks.options import check_choice, checked, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import Prompting, WordingSplit, adherence_samples
+from cpt_tasks.samples import PictureShown, Prompting, WordingSplit, adherence_samples
 from cpt_tasks.scorer import JudgeOption, scorer_of
 from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
 from rubrics import Split
@@ -62,6 +62,9 @@ def rubric_adherence(
     preset: PresetName = "core",
     also: str | list[str] = "",
     prompt_version: str | int = PROMPT_VERSION,
+    family: str = "",
+    picture: PictureShown = "own",
+    judge_sees_image: bool = False,
     paraphrases: str | None = None,
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
@@ -70,8 +73,8 @@ def rubric_adherence(
     comma-separated.
 
     Args:
-        rubrics: "core" (the library without human_ratings and measured_more), its split "train" or "heldout", "all",
-            families, ids or paths of .yaml files.
+        rubrics: "core" (the library without human_ratings, measured_more and pictures), its split "train" or "heldout",
+            "all", families, ids or paths of .yaml files.
         levels: "all", or some of low, moderate, extremely_high.
         user_prompts: Split of the user prompts, "test" or "train".
         wording_split: Split of the system prompts' wordings, "heldout" or "train".
@@ -90,6 +93,10 @@ def rubric_adherence(
         also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
             has the matrix of side effects: what asking for one rubric does to the others.
         prompt_version: Wording of a model judge's question, see `rubric_judge`.
+        family: Family of rubrics whose user prompts all are asked, such as "pictures"; "" for each rubric's own.
+        picture: Which picture a user prompt of the family pictures shows: its "own", or as a control the "wrong" one,
+            that of the next user prompt, or "none". Responses are judged by its own.
+        judge_sees_image: Whether a model judge is shown the picture too.
         paraphrases: Name of `wording_split` before version 0.2.
 
     Raises:
@@ -99,7 +106,8 @@ def rubric_adherence(
             model_roles=...)`.
     """
     split = wording_split_of(wording_split, paraphrases)
-    dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings, preset)
+    asked = (levels, user_prompts, split, prompting, limit_per_cell, wordings, preset, family, picture)
+    dataset = adherence_grid(rubrics, *asked)
     rubrics = rubrics or PRESETS[preset].rubrics
     protocol = protocol or PRESETS[preset].protocol
     judge = judge or PRESETS[preset].judge
@@ -107,7 +115,8 @@ def rubric_adherence(
         dataset=dataset,
         solver=[check_rendering(), generate()],
         scorer=scorer_of(
-            "rubric_adherence", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version, also
+            *("rubric_adherence", judge, rubrics, protocol, judge_repeats),
+            *(panel, call_store, prompt_version, also, judge_sees_image),
         ),
         version=TASK_VERSION,
     )
@@ -122,6 +131,8 @@ def adherence_grid(
     limit_per_cell: int | None = None,
     wordings: int | None = None,
     preset: PresetName = "core",
+    family: str = "",
+    picture: PictureShown = "own",
 ) -> MemoryDataset:
     """The samples of the task, from its parameters of the same names.
 
@@ -132,7 +143,8 @@ def adherence_grid(
     chosen = PRESETS[preset]
     selected = rubrics_of(rubrics or chosen.rubrics)
     limit = chosen.limit_per_cell if limit_per_cell is None else limit_per_cell
-    prompts = prompts_by_rubric(selected, user_prompts, limit)
+    prompts = prompts_by_rubric(selected, user_prompts, limit, family)
     wordings = chosen.wordings if wordings is None else wordings
     check_choice(prompting, ("system_prompt", "full_rubric"), "prompting")
-    return adherence_samples(selected, levels_of(levels), prompts, wording_split, prompting, wordings)
+    check_choice(picture, ("own", "wrong", "none"), "picture")
+    return adherence_samples(selected, levels_of(levels), prompts, wording_split, prompting, wordings, picture)
