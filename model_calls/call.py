@@ -125,26 +125,35 @@ class Reply:
     unusable: str = ""  # how whoever asked could use neither this nor another attempt, e.g. "malformed_json"
 
 
-def content_of(message: "ChatMessage") -> str | list[dict[str, Any]]:
-    """The text of a message; with a picture in it, its parts in the form of OpenAI's chat completions.
+def text_of(message: "ChatMessage") -> str:
+    """All text of a message.
 
     Raises:
-        ValueError: If it holds anything but text and pictures.
+        ValueError: If it holds anything but text.
     """
     content = message.content
-    blocks = [] if isinstance(content, str) else content
     has_tools = message.role == "tool" or (message.role == "assistant" and message.tool_calls)
-    if has_tools or any(block.type not in ("text", "image") for block in blocks):
-        raise ValueError(f"message of role {message.role!r}: got tools or the like, expected text and pictures only")
-    if isinstance(content, str) or all(block.type == "text" for block in content):
-        return content if isinstance(content, str) else "".join(block.text for block in content if block.type == "text")
-    return [
-        {"type": "text", "text": block.text}
-        if block.type == "text"
-        else {"type": "image_url", "image_url": {"url": block.image}}
-        for block in content
-        if block.type in ("text", "image")
-    ]
+    if has_tools or (not isinstance(content, str) and any(block.type != "text" for block in content)):
+        raise ValueError(f"message of role {message.role!r}: got pictures, tools or the like, expected text only")
+    return content if isinstance(content, str) else "".join(block.text for block in content if block.type == "text")
+
+
+def content_of(message: "ChatMessage") -> str | list[dict[str, Any]]:
+    """The text of a message; of a user's with a picture in it, its parts in the form of OpenAI's chat completions.
+
+    Raises:
+        ValueError: If it holds anything else.
+    """
+    blocks = [] if isinstance(message.content, str) else message.content
+    if message.role != "user" or {block.type for block in blocks} - {"text"} != {"image"}:
+        return text_of(message)
+    parts: list[dict[str, Any]] = []
+    for block in blocks:
+        if block.type == "text":
+            parts.append({"type": "text", "text": block.text})
+        elif block.type == "image":
+            parts.append({"type": "image_url", "image_url": {"url": block.image}})
+    return parts
 
 
 def user_message(text: str, image: str = "") -> "ChatMessageUser":

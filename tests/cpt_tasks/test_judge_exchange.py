@@ -31,7 +31,7 @@ from judges.measured import MEASURES_VERSION
 from judges.prompts import SCALES
 from judges.verdict import parse_verdict
 from model_calls import open_store
-from model_calls.call import content_of
+from model_calls.call import text_of
 from model_calls.inspect_private import PrerequisiteError
 from rubrics import ScoreLevel, load_rubric
 from rubrics.files import read_jsonl
@@ -212,7 +212,7 @@ def test_recorded_verdicts_answer_what_a_judge_is_asked_today(result: str, versi
     questions: list[Any] = []
     for number, row in enumerate(rows):
         [message] = judge_messages(load_rubric(row["rubric"]), row["user_prompt"], row["response"], version)
-        questions.append({"custom_id": number, "body": {"model": "m", "messages": [{"content": content_of(message)}]}})
+        questions.append({"custom_id": number, "body": {"model": "m", "messages": [{"content": text_of(message)}]}})
     bodies = [answer["response"]["body"] for answer in answers(questions[::-1], rows)]
     assert [body["choices"][0]["message"]["content"] for body in bodies] == [
         row["verdicts"][version]["reply"] for row in rows[::-1]
@@ -257,7 +257,7 @@ def test_the_report_of_the_recorded_judge_under_attack_is_that_of_its_log_and_re
         [message] = judge_messages(
             load_rubric(row["rubric"]), str(sample.input), (sample.metadata or {})["text"], version="3"
         )
-        assert hashlib.sha256(content_of(message).encode()).hexdigest()[:16] == row["question"]
+        assert hashlib.sha256(text_of(message).encode()).hexdigest()[:16] == row["question"]
 
 
 def test_the_responses_to_rewritten_wordings_say_what_was_asked_and_their_scores_are_those_of_the_verdicts() -> None:

@@ -152,5 +152,5 @@ def test_a_picture_is_part_of_the_key_and_of_what_is_sent() -> None:
 
 def test_tools_are_refused() -> None:
     message = ChatMessageAssistant(content="", tool_calls=[ToolCall(id="1", function="f", arguments={})])
-    with pytest.raises(ValueError, match="expected text and pictures only"):
+    with pytest.raises(ValueError, match="expected text only"):
         _ = call(messages=[message]).key
