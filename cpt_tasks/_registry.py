@@ -9,6 +9,7 @@ from cpt_tasks.benchmarks.composition.task import composition, composition_score
 from cpt_tasks.benchmarks.dose_response.task import dose_response
 from cpt_tasks.benchmarks.drift.task import drift, unprompted_scores
 from cpt_tasks.benchmarks.judge_robustness.task import attack_judge, judge_failure, judge_robustness
+from cpt_tasks.benchmarks.multi_turn.task import multi_turn, multi_turn_scores
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.recorded import recorded
@@ -26,6 +27,8 @@ __all__ = [
     "drift",
     "judge_failure",
     "judge_robustness",
+    "multi_turn",
+    "multi_turn_scores",
     "openvino",
     "paraphrase_robustness",
     "recorded",

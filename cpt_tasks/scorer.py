@@ -10,6 +10,7 @@ from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
 from cpt_tasks.options import check_choice, check_least, rubrics_of
+from cpt_tasks.turns import score_turns
 from judges import (
     DEFAULT_JUDGE,
     DEFAULT_STORE,
@@ -91,7 +92,7 @@ def rubric_judge(
     also: str | list[str] = "",
     judge_sees_image: bool = False,
 ) -> Scorer:
-    """Score, 0-100, of each response by the rubric its sample names.
+    """Score, 0-100, of each response by the rubric its sample names; of a conversation one for each turn.
 
     The judgment with its provenance goes to `Score.metadata`, see `judges.ScoreRecord`. A judge that fails leaves the
     sample unscored, with the failure mode in the metadata; it is never a number.
@@ -125,7 +126,8 @@ def rubric_judge(
 
     async def score(state: TaskState, target: Target) -> Score:
         others = [_known(other, by_id | further) for other in state.metadata.get("also", further)]
-        return await score_response(make_judge(), by_id, state, repeats, others)
+        judge = make_judge()
+        return await score_turns(lambda turn: score_response(judge, by_id, turn, repeats, others), state)
 
     return score
 

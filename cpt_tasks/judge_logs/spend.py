@@ -16,6 +16,7 @@ from inspect_ai.log import EvalSample
 
 from cpt_tasks.judge_logs.texts import Text, model_judges
 from cpt_tasks.report.logs import find_logs, read_log_file
+from cpt_tasks.turns import output_of, turns_of
 from judges import PROMPT_VERSION, JudgeSettings, is_no_response, judge_messages
 from judges.cost import CHARACTERS_PER_TOKEN, Forecast, Prices, forecast, verdict_tokens
 from model_calls import open_store
@@ -48,7 +49,8 @@ def planned_texts(parameters: Sequence[str], task: str = "rubric_adherence") -> 
         raise ValueError(f"-T {' -T '.join(parameters)}: {error}") from error
     rubrics = _rubrics(given)
     response = "word " * (RESPONSE_TOKENS * CHARACTERS_PER_TOKEN // 5)
-    texts = [text for sample in made.dataset for text in _texts_of(sample, response, rubrics, given)]
+    turns = [(sample, turn) for sample in made.dataset for turn in turns_of(sample.metadata or {})]
+    texts = [text for sample, turn in turns for text in _texts_of(sample, turn, response, rubrics, given)]
     return texts * (made.epochs or 1)
 
 
@@ -71,9 +73,10 @@ def judged_texts(logs: Sequence[str]) -> list[Text]:
                     f"{path}, sample {sample.id}: its rubric is unknown or has changed since the log was written; run "
                     "the task again"
                 )
-            response, _ = answer_of(sample.output)
-            if not is_no_response(response):
-                texts += _texts_of(sample, response, rubrics, log.eval.task_args)
+            for turn in turns_of(sample.metadata):
+                response, _ = answer_of(output_of(turn, sample.output))
+                if not is_no_response(response):
+                    texts += _texts_of(sample, turn, response, rubrics, log.eval.task_args)
     return texts
 
 
@@ -151,15 +154,18 @@ def judged_path(path: str) -> str:
 
 def _rubrics(task_args: Mapping[str, Any]) -> dict[str, Rubric]:
     """The rubrics that a task's arguments name, and those of the library, by id."""
-    named = [load_rubrics(task_args[name]) for name in ("rubrics", "also") if task_args.get(name)]
+    named = [load_rubrics(task_args[name]) for name in ("rubrics", "also", "switch_to") if task_args.get(name)]
     return {rubric.id: rubric for rubrics in (load_rubrics("all"), *named) for rubric in rubrics}
 
 
 def _texts_of(
-    sample: Sample | EvalSample, response: str, rubrics: Mapping[str, Rubric], task_args: Mapping[str, Any]
+    sample: Sample | EvalSample,
+    metadata: Mapping[str, Any],
+    response: str,
+    rubrics: Mapping[str, Rubric],
+    task_args: Mapping[str, Any],
 ) -> list[Text]:
     """What the scorer `rubric_judge` asks about a response: by its own rubric first, then by the further ones."""
-    metadata = sample.metadata or {}
     given = sample.input
     last_turn = given if isinstance(given, str) else [turn.text for turn in given if turn.role == "user"][-1]
     user_prompt = metadata.get("user_prompt", last_turn)

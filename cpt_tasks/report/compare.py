@@ -1,4 +1,4 @@
-"""Compares two models on the same samples: differences, intervals and p-values, from two logs of `rubric_adherence`.
+"""Compares two models on the same samples: differences, intervals and p-values, from two logs of a benchmark.
 
     cpt compare logs/base.eval logs/tuned.eval --out results/tuned-against-base
 
@@ -16,18 +16,21 @@ import click
 import numpy as np
 import pandas as pd
 
+from cpt_tasks.benchmarks.multi_turn.statistics import IN_POINTS, compared
 from cpt_tasks.benchmarks.rubric_adherence.report import CEILINGS, COLUMNS, HEADLINE, NAME, POINTS
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.run import Run, check_protocol, notes_of
 from cpt_tasks.report.text import cell, number, old_resamples, write_command
-from cpt_tasks.statistics.paired import holm, least_p_note, paired_differences
+from cpt_tasks.statistics.paired import PairedDifference, holm, least_p_note, paired_differences
 from judges.interval import cluster_note, jsonable
 from rubrics.files import write_whole
 
 SCHEMA = 2
 N_PERMUTATIONS = 10_000
+TASKS = (NAME, "multi_turn")
 CELL = ["rubric", "level", "user_prompt_id", "wording", "epoch"]
+CONVERSATION_CELL = ["rubric", "level", "user_prompt_id", "conversation", "turn", "epoch"]
 
 
 def pair(first: Run, second: Run) -> tuple[pd.DataFrame, pd.DataFrame, int]:
@@ -36,22 +39,42 @@ def pair(first: Run, second: Run) -> tuple[pd.DataFrame, pd.DataFrame, int]:
     The full-rubric baseline has one wording: its row is the partner of every wording of the other run.
 
     Raises:
-        ValueError: If a log is not of `rubric_adherence`, the two differ in judge, prompt, rubrics, splits or grid, or
-            no cell was scored for both.
+        ValueError: If the logs are not both of one of `TASKS`, the two differ in judge, prompt, rubrics, splits or
+            grid, or no cell was scored for both.
     """
     for run in (first, second):
-        if run.task != NAME:
-            raise ValueError(f"task: got a log of {run.task!r}, expected {NAME!r}")
+        if run.task not in TASKS or run.task != first.task:
+            raise ValueError(
+                f"task: got a log of {run.task!r}, expected two logs of {' or of '.join(map(repr, TASKS))}"
+            )
     check_protocol([first, second])
     keys = [name for name in CELL if name != "wording" or first.prompting == second.prompting]
+    keys += [] if first.task == NAME else ["conversation", "turn"]
+    first_rows, second_rows, n_unpaired = _on_both(first.asked, second.asked, keys)
+    if first_rows.empty:
+        raise ValueError(f"{first.name} and {second.name} have no cell that both were scored on, expected some")
+    return first_rows, second_rows, n_unpaired
+
+
+def _on_both(first: pd.DataFrame, second: pd.DataFrame, keys: list[str]) -> tuple[pd.DataFrame, pd.DataFrame, int]:
     values = ["score", "words", "reason"]
-    sides = [run.asked[[*keys, *values]] for run in (first, second)]
+    sides = [rows[[*keys, *values]] for rows in (first, second)]
     merged = sides[0].merge(sides[1], on=keys, how="outer", suffixes=("_a", "_b"), indicator=True, sort=True)
     both = merged[merged["_merge"] == "both"]
-    if both.empty:
-        raise ValueError(f"{first.name} and {second.name} have no cell that both were scored on, expected some")
     rows = [both.rename(columns={f"{name}_{side}": name for name in values})[[*keys, *values]] for side in "ab"]
     return rows[0], rows[1], len(merged) - len(both)
+
+
+def _conversation_differences(first: Run, second: Run, seed: int) -> dict[str, PairedDifference]:
+    """The differences of `multi_turn`, each on the conversations or answers that have its number in both runs."""
+    numbers = compared(first.frame), compared(second.frame)
+    differences: dict[str, PairedDifference] = {}
+    for name in [name for name in numbers[0] if name in numbers[1]]:
+        (a, one), (b, _) = (of_run[name] for of_run in numbers)
+        keys = [key for key in CONVERSATION_CELL if key in a]
+        rows = _on_both(a, b, keys)[:2]
+        differences |= paired_differences(*rows, {name: one}, np.random.default_rng(seed), N_PERMUTATIONS)
+    return differences
 
 
 def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
@@ -59,19 +82,23 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
 
     Estimates are `{value, ci_low, ci_high}`; what is undefined is None. The headline is `tested`: `p_holm` is adjusted
     for these statistics, whether or not they are defined. The others, which say much the same, have no p, but the
-    `ceilings` of A and of B: the most that ties allow.
+    `ceilings` of A and of B: the most that ties allow. Of `multi_turn` all are tested.
 
     Raises:
         ValueError: As `pair`.
     """
     first_rows, second_rows, n_unpaired = pair(first, second)
-    statistics = {name: STATISTICS[name] for name in COLUMNS}
-    rng = np.random.default_rng(seed)
-    differences = paired_differences(first_rows, second_rows, statistics, rng, N_PERMUTATIONS, HEADLINE)
+    if first.task == NAME:
+        statistics = {name: STATISTICS[name] for name in COLUMNS}
+        rng, tested = np.random.default_rng(seed), list(HEADLINE)
+        differences = paired_differences(first_rows, second_rows, statistics, rng, N_PERMUTATIONS, tested)
+    else:
+        differences = _conversation_differences(first, second, seed)
+        tested = list(differences)
     numbers = {name: one.to_json() | {"p_holm": None} for name, one in differences.items()}
-    for name, p in zip(HEADLINE, holm([differences[name].p for name in HEADLINE]), strict=True):
+    for name, p in zip(tested, holm([differences[name].p for name in tested]), strict=True):
         numbers[name]["p_holm"] = jsonable(p)
-    for ceiling in CEILINGS:
+    for ceiling in CEILINGS if first.task == NAME else ():
         values = [jsonable(STATISTICS[ceiling](rows)) for rows in (first_rows, second_rows)]
         numbers[ceiling.removesuffix("_ceiling")]["ceilings"] = values
     n_prompts = int(first_rows["user_prompt_id"].nunique())
@@ -100,7 +127,7 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         | {"scored_on_one_side": n_unpaired},
         "notes": notes_of([replace(run, name=names[side]) for side, run in sides.items()]),
         "permutations": {"exact": 2**n_prompts <= N_PERMUTATIONS, "n": min(2**n_prompts, N_PERMUTATIONS)},
-        "tested": list(HEADLINE),
+        "tested": tested,
         "statistics": numbers,
     }
 
@@ -110,8 +137,12 @@ def text(comparison: Mapping[str, Any]) -> str:
     first, second = (comparison[side]["name"] for side in "ab")
     rows = []
     for name, entry in comparison["statistics"].items():
-        digits = 1 if name in POINTS else 3
-        row = {"statistic": COLUMNS[name], first: number(entry["a"], digits), second: number(entry["b"], digits)}
+        digits = 1 if name in POINTS or name.endswith(IN_POINTS) else 3
+        row = {
+            "statistic": COLUMNS.get(name, name),
+            first: number(entry["a"], digits),
+            second: number(entry["b"], digits),
+        }
         for side, ceiling in zip((first, second), entry.get("ceilings", ()), strict=False):
             row[side] += f" of {number(ceiling, 2)}" if ceiling is not None else ""
         row |= {"difference": cell(entry["difference"], digits, sign=True)}

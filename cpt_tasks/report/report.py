@@ -17,6 +17,7 @@ from cpt_tasks.benchmarks.composition.report import SECTION as COMPOSITION
 from cpt_tasks.benchmarks.dose_response.report import SECTION as DOSE_RESPONSE
 from cpt_tasks.benchmarks.drift.report import IFEVAL_SECTION as IFEVAL
 from cpt_tasks.benchmarks.drift.report import SECTION as DRIFT
+from cpt_tasks.benchmarks.multi_turn.report import SECTION as MULTI_TURN
 from cpt_tasks.benchmarks.paraphrase_robustness.report import SECTION as PARAPHRASE_ROBUSTNESS
 from cpt_tasks.benchmarks.rubric_adherence.report import SECTION as RUBRIC_ADHERENCE
 from cpt_tasks.report import page
@@ -38,6 +39,7 @@ SECTIONS: dict[str, Section] = {
     "best_of_n": BEST_OF_N,
     "dose_response": DOSE_RESPONSE,
     "composition": COMPOSITION,
+    "multi_turn": MULTI_TURN,
     "paraphrase_robustness": PARAPHRASE_ROBUSTNESS,
     "drift": DRIFT,
     "ifeval": IFEVAL,

@@ -1,11 +1,12 @@
 """Judged responses as one pandas frame, read once from a log: what every statistic and report is computed on.
 
-One row per sample and epoch, in the order of the log; a sample that no judge scored is there with a score of nan, one
-that a person invalidated is not there.
+One row per sample and epoch, of a conversation one per turn, in the order of the log; a sample that no judge scored is
+there with a score of nan, one that a person invalidated is not there.
 
 | column | |
 |---|---|
-| sample_id, epoch | as in the log; epochs count from 1 |
+| sample_id, epoch | as in the log, of a conversation with the turn at its end; epochs count from 1 |
+| conversation, turn, script, stage | sample of the turn, its number from 1; see `multi_turn`, elsewhere "" |
 | rubric, rubric_hash, rubric_version | rubric asked for; its version is 1 in logs that do not say |
 | level | score level asked for, or "none" where the system prompt asks for no level |
 | target | numeric target, 0-100, nan without one |
@@ -39,6 +40,7 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.scorer import SampleScore, Score
 
 from cpt_tasks.samples import NO_LEVEL
+from cpt_tasks.turns import output_of, score_of_turn, turns_of
 from judges import NO_RESPONSE, Judgment, ScoreRecord, read_judgment
 from judges.counting import words
 from judges.interval import NAN, Estimate
@@ -49,7 +51,7 @@ SCORER = "rubric_judge"
 SELECTOR = "selection_judge"
 _TEXT_COLUMNS = [
     *("rubric", "rubric_hash", "level", "user_prompt_id", "wording", "position", "style", "cell"),
-    *("with_rubric", "with_level"),
+    *("with_rubric", "with_level", "script", "stage"),
 ]
 # names in logs written before version 0.2
 _OLD_NAMES = {"user_prompt_id": "prompt_id", "wording": "paraphrase"}
@@ -71,7 +73,7 @@ def frame_of(log: EvalLog, invalidated: bool = False) -> pd.DataFrame:
     for sample in log.samples or []:
         if invalidated or sample.invalidation is None:
             try:
-                rows.append(_sample_row(sample))
+                rows += _sample_rows(sample)
             except ValueError as error:
                 raise ValueError(f"{Path(log.location).name}, sample {sample.id!r}: {error}") from error
     return pd.DataFrame(rows)
@@ -81,8 +83,9 @@ def frame_of_scores(scores: Iterable[SampleScore]) -> pd.DataFrame:
     """The columns that a metric of inspect needs, from the scores it is given."""
     return pd.DataFrame(
         [
-            {"sample_id": str(score.sample_id)} | _judged_columns(score.sample_metadata or {}, score.score)
+            _named(score.sample_id, turn) | _judged_columns(turn, score_of_turn(score.score, turn.get("turn")))
             for score in scores
+            for turn in turns_of(score.sample_metadata or {})
         ]
     )
 
@@ -132,12 +135,23 @@ def _score_of(sample: EvalSample) -> Score | None:
     return next(iter(scores.values()), None)
 
 
-def _sample_row(sample: EvalSample) -> dict[str, Any]:
+def _sample_rows(sample: EvalSample) -> list[dict[str, Any]]:
     score = _score_of(sample)
+    return [_row(sample, turn, score_of_turn(score, turn.get("turn"))) for turn in turns_of(sample.metadata)]
+
+
+def _named(sample_id: object, turn: Mapping[str, Any]) -> dict[str, Any]:
+    number = turn.get("turn")
+    suffix = "" if number is None else f"-turn-{number}"
+    return {"sample_id": f"{sample_id}{suffix}", "conversation": str(sample_id), "turn": number or 1}
+
+
+def _row(sample: EvalSample, turn: Mapping[str, Any], score: Score | None) -> dict[str, Any]:
+    output = output_of(turn, sample.output)
     named = {name.split("/")[-1]: other for name, other in (sample.scores or {}).items()}
     selected = _judged_metadata(named[SELECTOR]) if SELECTOR in named else None
-    usage = sample.output.usage
-    judged, (response, thought) = _judged_columns(sample.metadata, score), answer_of(sample.output)
+    usage = output.usage
+    judged, (response, thought) = _judged_columns(turn, score), answer_of(output)
     if judged["record"] is None:
         judged |= {"words": float(len(words(response))), "thought_words": float(len(words(thought)))}
     elif judged["thought_words"] == 0 and words(thought):
@@ -146,15 +160,15 @@ def _sample_row(sample: EvalSample) -> dict[str, Any]:
             "again with inspect score --action overwrite --output-file FILE"
         )
     return {
-        "sample_id": str(sample.id),
+        **_named(sample.id, turn),
         **judged,
         "epoch": sample.epoch,
         "template_head": sample.metadata.get("template_head"),
-        "system_prompt": _turn(sample, "system"),
-        "user_prompt": _turn(sample, "user"),
+        "system_prompt": turn.get("system_prompt", _turn(sample, "system")),
+        "user_prompt": turn.get("asked", _turn(sample, "user")),
         "response": response,
         "output_tokens": NAN if usage is None else float(usage.output_tokens),
-        "stop_reason": sample.output.stop_reason,
+        "stop_reason": output.stop_reason,
         "invalidated": sample.invalidation is not None,
         "selection": _points(named.get(SELECTOR)),
         "selection_record": read_judgment(selected) if selected else None,

@@ -20,6 +20,7 @@ import polars as pl
 from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of, write_jsonl
 from data_gen.twins.card import CARD, count_cells, count_twins, say_cells, write_card
 from data_gen.twins.files import preference_rows, write_preferences
+from data_gen.twins.history import draw_history
 from data_gen.twins.human_ratings import responses_from_ratings
 from data_gen.twins.inputs import Responses, read_responses
 from data_gen.twins.pairing import (
@@ -96,6 +97,7 @@ _RATINGS = click.FloatRange(0, 1e6, min_open=True)
     "--min-gap", default=0.0, type=click.FloatRange(0, 100), help="Least difference of a pair's scores, in points."
 )
 @click.option("--wordings", default=1, type=click.IntRange(1), help="Twins per pair of responses, worded differently.")
+@click.option("--history", default=0, type=click.IntRange(0), help="Earlier turns in every prompt, in band.")
 @click.option("--eval-prompts", default=4, type=click.IntRange(0), help="User prompts kept for eval, drawn at random.")
 @click.option("--format", type=click.Choice(list(FORMATS)), default="jsonl", help="Of the files.")
 @click.option("--licence", metavar="ID", help="For the dataset card, e.g. cc-by-4.0. Default: that of the rubrics.")
@@ -134,6 +136,11 @@ def twins_command(
         twins = _pair(read.frame, train, rng, seed, options)
         by_file = split_twins(twins, eval_prompts, rng)
         splits = {name: first_twins(split, limit, rng) for name, split in by_file.items()}
+        turns = np.random.default_rng([seed, 2])  # of their own: the twins are the same with and without them
+        splits = {
+            name: draw_history(split, read.frame, by_file[name]["prompt"].unique(), options["history"], turns)
+            for name, split in splits.items()
+        }
         splits = {name: split for name, split in splits.items() if len(split)}
         files = _write(splits, read, train, out, FORMATS[format])
     manifest = {"command": _portable(sys.argv[1:], out), "seed": seed, "inputs": inputs, "files": files}

@@ -27,7 +27,8 @@ def preference_rows(
     A pair within a level gives one row, which chooses the first response.
 
     Args:
-        twins: With wordings drawn. With a column `kind`, its values are a column of the rows too.
+        twins: With wordings drawn, and earlier turns where there are some (`draw_history`). With a column `kind`, its
+            values are a column of the rows too.
         responses: What they are made of.
         wordings: `train_wordings` of their rubrics.
         id_digits: Length of `pair_id`, a hash, in hex digits.
@@ -46,14 +47,24 @@ def preference_rows(
 
 
 def _with_texts(twins: pl.DataFrame, responses: Responses, has_pictures: bool) -> pl.DataFrame:
-    rows = pl.concat([twins["first"], twins["second"]]).unique().to_frame("row")
+    earlier = _history(twins)
+    if earlier and has_pictures:
+        raise ValueError("--history: got responses about pictures, expected responses to texts; leave out the former")
+    rows = pl.concat([twins[name] for name in (*SIDES, *earlier)]).unique().to_frame("row")
     is_near = pl.col("row").is_between(rows["row"].min(), rows["row"].max())  # lets whole parts be skipped
     texts = responses.texts.filter(is_near).join(rows.lazy(), on="row", how="semi").collect()
     for side in SIDES:
         of_side = texts.select("row", pl.col("id", "response").name.suffix(f"_{side}"))
         twins = twins.join(of_side, left_on=side, right_on="row", how="left", maintain_order="left")
+    for name in earlier:
+        of_turn = texts.select("row", pl.col("user_prompt", "response").name.suffix(f"_{name}"))
+        twins = twins.join(of_turn, left_on=name, right_on="row", how="left", maintain_order="left")
     user_prompts = texts.select("row", "user_prompt_id", "user_prompt", *(["image"] if has_pictures else []))
     return twins.join(user_prompts, left_on="first", right_on="row", how="left", maintain_order="left")
+
+
+def _history(twins: pl.DataFrame, side: str = "") -> list[str]:
+    return [name for name in twins.columns if name.startswith(f"history_{side}")]
 
 
 def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFrame) -> pl.DataFrame:
@@ -65,11 +76,16 @@ def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFram
         how="left",
         maintain_order="left",
     )
+    earlier = [
+        _message(role, f"{text}_{name}")
+        for name in _history(twins, chosen)
+        for role, text in (("user", "user_prompt"), ("assistant", "response"))
+    ]
     scores = [pl.col(f"score_{chosen}").alias("score_chosen"), pl.col(f"score_{rejected}").alias("score_rejected")]
     has_pictures = "image" in asked.columns
     message = _message_of_parts if has_pictures else _message
     return asked.select(
-        pl.concat_list(message("system", "system"), message("user", "user_prompt")).alias("prompt"),
+        pl.concat_list(message("system", "system"), *earlier, message("user", "user_prompt")).alias("prompt"),
         pl.concat_list(_message("assistant", f"response_{chosen}")).alias("chosen"),
         pl.concat_list(_message("assistant", f"response_{rejected}")).alias("rejected"),
         *("pair_id", "rubric"),
@@ -105,7 +121,7 @@ def check_whole(rows: pl.DataFrame) -> None:
     """Raises AssertionError, naming the twin, unless every two rows are the two halves of one twin."""
     one, other = rows[::2], rows[1::2]
     assert len(one) == len(other), f"the twin {one['pair_id'][-1]} has one half, expected two"
-    systems, users = ([half["prompt"].list.get(place) for half in (one, other)] for place in (0, 1))
+    systems, users = ([half["prompt"].list.get(place) for half in (one, other)] for place in (0, -1))
     whole = (one["pair_id"] == other["pair_id"]) & (one["chosen"] == other["rejected"])
     whole &= (one["rejected"] == other["chosen"]) & (users[0] == users[1]) & (systems[0] != systems[1])
     if not whole.all():

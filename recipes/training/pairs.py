@@ -1,8 +1,9 @@
 """Read a preference file and refuse one that would not train a condition.
 
-A file (JSONL or Parquet) holds one preference pair a row: chat messages `prompt` = [system, user], `chosen` and
-`rejected` = [assistant], `pair_id` (int or string) shared by the two role-swapped rows of a twin, `user_prompt_id`
-(`prompt_id` in older files), and `rubric, level, rejected_level, score_chosen, score_rejected, teacher` for the record.
+A file (JSONL or Parquet) holds one preference pair a row: chat messages `prompt` = [system, user], with earlier turns
+between them or without, `chosen` and `rejected` = [assistant], `pair_id` (int or string) shared by the two role-swapped
+rows of a twin, `user_prompt_id` (`prompt_id` in older files), and `rubric, level, rejected_level, score_chosen,
+score_rejected, teacher` for the record.
 A row of `kind` same_level is no half of a twin: chosen and rejected are for one system prompt, and no row swaps them.
 TRL reads `chat_template_kwargs` too when it is there, and `images` (paths or data URIs), whose places in `prompt` are
 parts of type image. First stage of `dpo_lora.py`, before any model is loaded.
@@ -93,8 +94,8 @@ def row_problem(row: dict[str, Any]) -> str | None:
     roles = [message["role"] for message in row["prompt"]]
     if "pair_id" not in row and (roles[-1:] != ["user"] or not text_of(row["prompt"][-1]).strip()):
         return f"prompt roles are {roles}, expected them to end in 'user', with a text"
-    if "pair_id" in row and roles != ["system", "user"]:
-        return f"prompt roles are {roles}, expected ['system', 'user']"
+    if "pair_id" in row and roles != ["system", *["user", "assistant"] * (len(roles) // 2 - 1), "user"]:
+        return f"prompt roles are {roles}, expected ['system', 'user'], with or without earlier turns between them"
     if row.get("kind") not in (None, *KINDS):
         return f"kind is {row['kind']!r}, expected one of {', '.join(KINDS)}"
     parts = [part for message in row["prompt"] if isinstance(message["content"], list) for part in message["content"]]
@@ -122,7 +123,7 @@ def twin_problem(rows: list[dict[str, Any]]) -> str | None:
     first, second = rows
     if first["chosen"] != second["rejected"] or first["rejected"] != second["chosen"]:
         return "chosen and rejected are not swapped between its two rows, expected a twin"
-    if first["prompt"][1] != second["prompt"][1] or first.get("images") != second.get("images"):
+    if first["prompt"][-1] != second["prompt"][-1] or first.get("images") != second.get("images"):
         return "its two rows have different user prompts, expected one"
     if first["prompt"][0] == second["prompt"][0]:
         return "its two rows share one system prompt, expected two; their labels contradict"

@@ -125,11 +125,16 @@ def plain(text: str) -> str:
 def prompt_problems(row: dict[str, Any], tokenizer: Any) -> Iterator[str]:
     """What is wrong with the prompt tokens of a row as trained on."""
     tokens = row["prompt_ids"]
-    if plain(text_of(row["prompt"][0])) not in plain(tokenizer.decode(tokens, clean_up_tokenization_spaces=False)):
+    read = plain(tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
+    if plain(text_of(row["prompt"][0])) not in read:
         yield "the chat template drops the system prompt, so that both rows of a twin train on one prompt"
+        return
+    if not all(plain(text_of(message)) in read for message in row["prompt"][:-1]):
+        yield "the chat template drops an earlier turn of the prompt"
         return
     if row.get("images") and tokenizer.image_token_id not in tokens:
         yield "the chat template drops the image"
+        return
     rendered = inference_ids(tokenizer, row)
     if rendered != tokens and any(text_of(row[side][0])[:1].isspace() for side in ("chosen", "rejected")):
         yield "a response begins with white space, which joins the last token of the prompt; strip it"

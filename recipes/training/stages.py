@@ -79,6 +79,7 @@ def run_sft(plan: Plan, key: str) -> None:
     train_stage(plan, trainer, "sft")
     if plan.is_main:
         write_state(folder, key, done=True)
+    plan.dpo.distributed_state.wait_for_everyone()  # DPO reads the adapter, which the main rank alone writes
 
 
 def run_dpo(plan: Plan) -> TwinDPOTrainer:

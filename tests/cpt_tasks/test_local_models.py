@@ -25,6 +25,7 @@ from transformers import AutoModelForCausalLM
 
 from cpt_tasks.benchmarks.drift.report import SECTION
 from cpt_tasks.benchmarks.drift.task import drift
+from cpt_tasks.benchmarks.multi_turn.task import multi_turn
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.check_adapter import ABSOLUTE, check_command
 from cpt_tasks.rendering import rendering_notes, rendering_problem
@@ -176,6 +177,17 @@ def test_the_benchmark_of_a_local_model_stops_before_it_generates(tmp_path: Path
     assert log.error is not None
     assert "leaves out the system turn" in log.error.message
     assert not log.stats.model_usage
+
+
+def test_a_conversation_stops_at_the_turn_that_the_template_forgets_the_system_turn(tmp_path: Path) -> None:
+    folder = save_tiny_model(
+        tmp_path / "tiny", "{% if messages|length > 2 %}" + DROPS_SYSTEM + "{% else %}" + CHATML + "{% endif %}"
+    )
+    model = get_model("hf/tiny", model_path=folder, tokenizer_path=folder, memoize=False)
+    task = multi_turn("reverie", levels="low", judge="measured", turns=2, limit_per_cell=2)
+    [log] = inspect_eval(task, model=model, display="none", max_tokens=4, max_connections=1)
+    assert log.error is not None
+    assert "leaves out the system turn" in log.error.message
 
 
 DATED = "{{ 'Today: ' ~ strftime_now('%d %b %Y') ~ '.' if messages[0].role == 'system' }}" + CHATML

@@ -231,3 +231,30 @@ def test_trls_own_dpo_command_trains_on_the_files_unchanged(kind: str, tmp_path:
     state = json.loads((tmp_path / "out" / "checkpoint-2" / "trainer_state.json").read_text())
     assert state["global_step"] == 2
     assert any("eval_loss" in entry for entry in state["log_history"])
+
+
+def test_earlier_turns_stand_before_the_same_twins(tmp_path: Path) -> None:
+    for history in (0, 2):
+        run("--history", history, "--same-level", 0, "--out", tmp_path / str(history))
+    in_band = {(row["user_prompt"], row["response"]): (row["rubric"], row["level"]) for row in SEED_ROWS}
+    for name in ("train", "eval"):
+        plain, rows = (read(tmp_path / folder / f"{name}.jsonl") for folder in ("0", "2"))
+        asked = {row["prompt"][-1]["content"] for row in plain}
+        for row, before in zip(rows, plain, strict=True):
+            system, *turns, user = row["prompt"]
+            assert row | {"prompt": [system, user]} == before
+            assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2
+            texts = [turn["content"] for turn in turns]
+            questions = texts[::2]
+            assert len({*questions, user["content"]}) == 3 and set(questions) <= asked
+            for exchange in zip(questions, texts[1::2], strict=True):
+                assert in_band[exchange] == (row["rubric"], row["level"])
+        for one, other in zip(rows[::2], rows[1::2], strict=True):  # a twin: the same questions, answered at two levels
+            assert one["prompt"][1::2] == other["prompt"][1::2]
+            assert one["prompt"][2] != other["prompt"][2]
+    from training.pairs import load_pairs
+
+    assert len(load_pairs(str(tmp_path / "2" / "train.jsonl"))) == len(read(tmp_path / "0" / "train.jsonl"))
+    # 4 user prompts in eval leave 3 others
+    said = run("--history", 4, "--out", tmp_path / "4", code=1)
+    assert "--history: got 4, expected at most 3, the other user prompts in the file" in said.output

@@ -67,7 +67,7 @@ def test_what_is_no_answer_is_counted_by_kind_and_the_others_are_taken(
     lines = [
         "\ufeff" + chat_answer(keys[0], "first \ud83d", "length", usage={"prompt_tokens": 7, "completion_tokens": 3}),
         chat_answer(keys[0], "second"),
-        json.dumps({"custom_id": keys[1], "generated_text": "Ray says."}),
+        json.dumps({"custom_id": keys[1], "generated_text": "Ray says.", "finish_reason": "length"}),
         chat_answer(keys[2], None, "content_filter"),
         json.dumps({"custom_id": keys[3], "error": {"message": "too long"}}),
         json.dumps({"custom_id": keys[3], "response": {"status_code": 500}}),
@@ -87,7 +87,7 @@ def test_what_is_no_answer_is_counted_by_kind_and_the_others_are_taken(
         "not an answer: no custom_id, or no text": 4,
     }
     texts = [(reply.text, reply.stop_reason) for reply in map(store.get, keys[:3]) if reply]
-    assert texts == [("first \ud83d", "max_tokens"), ("Ray says.", "unknown"), ("", "content_filter")]
+    assert texts == [("first \ud83d", "max_tokens"), ("Ray says.", "max_tokens"), ("", "content_filter")]
     assert read(path, asked, store).answered == 0  # a reply that is there wins
 
 

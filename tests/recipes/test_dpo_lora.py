@@ -18,6 +18,8 @@ import pytest
 import torch
 import trl
 import yaml
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 from huggingface_hub.utils import filter_repo_objects
 from peft import PeftModel
 from recipe_runs import SETTINGS, go, make_workspace, read_json
@@ -32,8 +34,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from cpt_tasks.check_adapter import check_adapter
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+SHARD_ON_CPU = Path(__file__).parents[1] / "fakes/shard_on_cpu.py"
 BIN = Path(sys.executable).parent
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+# a port that the system chooses; the fixed default can be taken, and then the processes wait for one another
+TORCHRUN = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2"]
 
 
 def logged(folder: str, stage: str, name: str) -> list[float]:
@@ -303,9 +308,7 @@ def test_two_processes_train_the_same_losses_as_one(here: Path) -> None:
     one = {"sft_epochs": 0, "ddp_find_unused_parameters": False, "output_dir": "one"}
     half = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "output_dir": "two"}
     (here / "two.yaml").write_text(yaml.safe_dump(SETTINGS | one | half))
-    # a port that the system chooses; the fixed default can be taken, and then the processes wait for one another
-    torchrun = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2"]
-    command = [*torchrun, str(RECIPES / "dpo_lora.py"), "--config", "two.yaml"]
+    command = [*TORCHRUN, str(RECIPES / "dpo_lora.py"), "--config", "two.yaml"]
     subprocess.run(command, env=ENVIRONMENT, check=True, timeout=200)
     go(**one)
     for key in ("loss", "twins/sum_margin", "eval_loss", "eval_twins/sum_margin"):
@@ -314,3 +317,24 @@ def test_two_processes_train_the_same_losses_as_one(here: Path) -> None:
     assert not Path("one/sft").exists()
     assert not Path(f"{last_checkpoint(Path('one'))}/ref").exists()
     assert list(read_json("one/run_manifest.json")["metrics"]) == ["dpo"]
+
+
+@pytest.mark.slow
+def test_sharded_processes_train_the_losses_of_one_and_go_on_to_the_same_adapter(here: Path) -> None:
+    options = {"max_steps": 2, "save_steps": 1, "cpu_bf16": "off"}
+    half = {"sft_batch_size": 2, "per_device_train_batch_size": 2, "per_device_eval_batch_size": 2}
+    (here / "sharded.yaml").write_text(yaml.safe_dump(SETTINGS | options | half | {"output_dir": "sharded"}))
+    launch = ["--config_file", str(RECIPES / "accelerate/fsdp2.yaml"), "dpo_lora.py"]
+    fsdp2 = prepare_multi_gpu_env(_validate_launch_command(launch_command_parser().parse_args(launch))[0])
+    command = [*TORCHRUN, str(SHARD_ON_CPU), str(RECIPES / "dpo_lora.py"), "--config", "sharded.yaml"]
+    subprocess.run(command, env=ENVIRONMENT | fsdp2, check=True, timeout=200)
+    assert Path("sharded/checkpoint-2/pytorch_model_fsdp.bin").exists()
+    whole = load_file("sharded/adapter_model.safetensors")
+    for name in ("run_state.json", "checkpoint-2/trainer_state.json", "adapter_model.safetensors"):
+        (here / "sharded" / name).unlink()
+    subprocess.run(command, env=ENVIRONMENT | fsdp2, check=True, timeout=200)
+    again = load_file("sharded/adapter_model.safetensors")
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+    go(**options, output_dir="unsharded")
+    for stage, name in (("sft", "loss"), ("dpo", "loss"), ("dpo", "twins/sum_margin"), ("dpo", "eval_loss")):
+        assert logged("sharded", stage, name) == pytest.approx(logged("unsharded", stage, name), abs=1e-4)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -111,6 +112,11 @@ SWITCHED = [name for name, (template, *_) in CASES.items() if "enable_thinking" 
 
 NO_END_OF_TURN = CHATML.replace("message['content'] + '<|im_end|>' + '\n'", "message['content'] + '\n'")
 
+# keeps the system turn and the last question, with its answer where there is one
+LAST_TURNS = (
+    "{%- set n = 1 if messages[-1]['role'] == 'user' else 2 %}{%- set messages = [messages[0]] + messages[-n:] %}"
+)
+
 
 def family_tokenizer(template: str, begin: str, end: str) -> Any:
     tokenizer = make_tokenizer(template)
@@ -145,6 +151,18 @@ def test_sound_template_passes_and_is_counted() -> None:
 def test_bad_template_is_an_error_of_every_row(template: str, message: str) -> None:
     with pytest.raises(RecipeError, match=f"preflight: {message}.*4 of 4 rows"):
         preflight(make_tokenizer(template), make_rows(2))
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [(CHATML, None), (LAST_TURNS + CHATML, "drops an earlier turn")],
+)
+def test_earlier_turns_must_stand_in_the_prompt(template: str, problem: str | None) -> None:
+    *rows, earlier, _ = make_rows(3)
+    for row in rows:
+        row["prompt"][1:1] = [earlier["prompt"][1], *earlier["chosen"]]
+    with pytest.raises(RecipeError, match=problem) if problem else nullcontext():
+        preflight(make_tokenizer(template), rows)
 
 
 @pytest.mark.parametrize("system", [True, False], ids=["system turn", "no system turn"])

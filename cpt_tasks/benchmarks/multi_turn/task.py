@@ -1,0 +1,145 @@
+"""Does a system prompt hold over the turns of a conversation, and can it be changed in the middle?
+
+    inspect eval cpt_tasks/multi_turn --model hf/local -M model_path=DIR -T judge=measured -T rubrics=measured
+    inspect eval cpt_tasks/multi_turn --model anthropic/claude-haiku-5-5 -T switch=none,system_prompt,user
+
+A conversation has several user turns under one system prompt; every answer is judged by the rubric, without what came
+before it. Real system prompts must hold for many turns: numbers by turn, and how fast the answers leave the band. With
+a switch the request changes in the middle and the history stays, beside a fresh conversation that asks for the same.
+"""
+
+from importlib.resources import files
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+from inspect_ai import Epochs, Task, task
+from inspect_ai.scorer import Metric, SampleScore, Value, metric
+
+from cpt_tasks.benchmarks.multi_turn.conversations import (
+    History,
+    Past,
+    Plan,
+    Switch,
+    conversations,
+    converse,
+    read_past,
+)
+from cpt_tasks.options import check_choice, check_least, checked, levels_of, prompts_by_rubric, rubrics_of
+from cpt_tasks.samples import WordingSplit
+from cpt_tasks.scorer import JudgeOption, scorer_of
+from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
+from model_calls.inspect_private import command_folder
+from rubrics import Split
+
+TASK_VERSION = "1-A"
+
+
+@task
+@checked
+def multi_turn(
+    rubrics: str | list[str] = "core",
+    levels: str | list[str] = "all",
+    turns: int = 4,
+    switch: str | list[str] = "none",
+    switch_at: str | int | list[int] = 3,
+    switch_to: str = "",
+    history: str | list[str] = "own",
+    responses: str = "",
+    seed: int = 0,
+    user_prompts: Split = "test",
+    wording_split: WordingSplit = "heldout",
+    judge: JudgeOption = "model",
+    limit_per_cell: int = 8,
+    protocol: JudgeProtocol = "criteria",
+    judge_repeats: int = 1,
+    panel: Aggregate = "mean",
+    call_store: str = DEFAULT_STORE,
+    prompt_version: str | int = PROMPT_VERSION,
+) -> Task:
+    """Rubric x level x script of user prompts: a conversation each, every answer judged by the rubric asked for.
+
+    Parameters and errors are those of `rubric_adherence`, and:
+
+    - `turns`: user turns of a conversation, at least 2.
+    - `switch`: "none"; "system_prompt", which is replaced by another level's; "user", whose turn asks for it in words;
+      or several, each an arm of its own. Every level is switched to every other.
+    - `switch_at`: the turn of the switch, and optionally a later one that switches back.
+    - `switch_to`: a rubric to switch to instead, at the same level.
+    - `history`: "own" answers in the earlier turns, or the in-band ones of `responses` ("seed"), or both as arms.
+    - `responses`: file of verified responses; "" for the seed responses that come with the package.
+    - `seed`: of the order of the user prompts.
+    - `limit_per_cell`: at most this many user prompts, which is also the number of scripts.
+    """
+    check_choice(wording_split, ("train", "heldout"), "wording_split")
+    check_least(turns, 2, "turns")
+    names = rubrics.split(",") if isinstance(rubrics, str) else rubrics
+    selected, asked_levels = rubrics_of(names), levels_of(levels)
+    [other] = rubrics_of(switch_to) if switch_to else [None]
+    judged = [*names, switch_to] if other and other not in selected else names
+    switches, histories = _choices(switch, Switch, "switch"), _choices(history, History, "history")
+    is_switched = set(switches) != {"none"}
+    places = _switch_at(switch_at, turns) if is_switched else []
+    if is_switched and other is None and len(asked_levels) < 2:
+        raise ValueError(f"switch: got one level, {asked_levels[0]}, expected two or more to switch between")
+    if not is_switched and other is not None:
+        raise ValueError(f"switch_to: got {switch_to!r} and no switch, expected -T switch=system_prompt or user")
+    prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
+    past: Past = {}
+    if "seed" in histories:
+        path = command_folder() / responses if responses else Path(str(files("data_gen"))) / "seed" / "responses.jsonl"
+        texts = {text for of_rubric in prompts.values() for text in of_rubric.values()}
+        past = read_past(path, [*selected, *([other] if other else [])], asked_levels, turns, texts)
+    arms = product(switches, histories)
+    plans = [Plan(turns, by, whose, places, other, wording_split, past) for by, whose in arms]
+    return Task(
+        dataset=conversations(selected, asked_levels, prompts, plans, seed),
+        solver=converse(),
+        scorer=scorer_of("multi_turn", judge, judged, protocol, judge_repeats, panel, call_store, prompt_version),
+        metrics=[multi_turn_scores()],
+        # no reducer: every statistic is of single conversations
+        epochs=Epochs(1, []),
+        version=TASK_VERSION,
+    )
+
+
+@metric(scores="unreduced")
+def multi_turn_scores() -> Metric:
+    """The numbers of `multi_turn` with `_ci_low` and `_ci_high`; of several arms each name begins with its arm."""
+
+    def compute(scores: list[SampleScore]) -> Value:
+        # imported here, because pandas takes a second that a run should not wait for at its start
+        from cpt_tasks.benchmarks.multi_turn.statistics import arms_of, by_turn, measured
+        from cpt_tasks.statistics.frame import frame_of_scores, metric_values
+
+        values: dict[str, str | int | float | bool | None] = {}
+        arms = arms_of(frame_of_scores(scores))
+        for arm, rows in arms.items():
+            numbers = {f"{name}_turn_{turn}": one for turn, part in by_turn(rows).items() for name, one in part.items()}
+            prefix = f"{arm}: " if len(arms) > 1 else ""
+            values |= {f"{prefix}{name}": one for name, one in metric_values(numbers | measured(rows)).items()}
+        return {"n_scored": sum(int(rows["score"].count()) for rows in arms.values())} | values
+
+    return compute
+
+
+def _choices(selection: str | list[str], choices: Any, parameter: str) -> list[Any]:
+    """The parts of a selection, each once and one of the choices."""
+    parts = selection.split(",") if isinstance(selection, str) else selection
+    for part in parts:
+        check_choice(part, get_args(choices), parameter)
+    return list(dict.fromkeys(parts))
+
+
+def _switch_at(selection: str | int | list[int], turns: int) -> list[int]:
+    parts = selection.split(",") if isinstance(selection, str) else selection
+    try:
+        places = [int(part) for part in parts] if isinstance(parts, list) else [parts]
+    except ValueError:
+        places = []
+    if len(places) not in (1, 2) or places != sorted(set(places)) or not 2 <= places[0] <= places[-1] <= turns:
+        raise ValueError(
+            f"switch_at: got {selection!r}, expected the turn of the switch, and optionally a later one that switches "
+            f"back, from 2 to {turns}"
+        )
+    return places

@@ -1,0 +1,183 @@
+"""`multi_turn` on inspect with simulated students whose numbers are known, in the report, and its templates."""
+
+from collections.abc import Callable
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inspect_ai import score as inspect_score
+from inspect_ai.log import EvalLog, write_eval_log
+from students import WORDINGS, evaluated, reported, score_by, shown_metrics, texts, verdict
+
+from cpt_tasks.benchmarks.multi_turn.statistics import arms_of, by_turn, measured
+from cpt_tasks.benchmarks.multi_turn.task import multi_turn
+from cpt_tasks.report.compare import compare
+from cpt_tasks.report.logs import read_run
+from cpt_tasks.scorer import rubric_judge
+
+BOTH = "low,extremely_high"
+SOURCES = ("own", "seed")
+ARMS = ("switch none, history own", "switch system_prompt, history own")
+LOW, HIGH = (texts()["broadcast", level] for level in BOTH.split(","))
+# points from the bands when low and extremely_high are written for one another
+FLIPPED = (score_by("broadcast", HIGH) - 40 + 92.5 - score_by("broadcast", LOW)) / 2
+
+
+def obeys(messages: list[Any]) -> str:
+    """Writes what was asked for last, be it in the system or in a user turn."""
+    chat = "\n\n".join(message.text for message in messages)
+    return texts()[max((chat.rfind(wording), request) for wording, request in WORDINGS.items())[1]]
+
+
+def fades(messages: list[Any]) -> str:
+    """Obeys for two turns, then writes the other level."""
+    right = obeys(messages)
+    return right if turn_of(messages) < 3 else {LOW: HIGH, HIGH: LOW}[right]
+
+
+def persists(messages: list[Any]) -> str:
+    """Obeys in the first turn, and then writes what stands in the history, whatever is asked."""
+    return messages[-2].text if turn_of(messages) > 1 else obeys(messages)
+
+
+def lags(messages: list[Any]) -> str:
+    """Follows a change of turn 3 or 5 a turn late."""
+    return messages[-2].text if turn_of(messages) in (3, 5) else obeys(messages)
+
+
+def turn_of(messages: list[Any]) -> int:
+    return sum(message.role == "user" for message in messages)
+
+
+def run(model: Any, **parameters: Any) -> EvalLog:
+    settings = {"rubrics": "broadcast", "levels": BOTH, "judge": "measured", "limit_per_cell": 6} | parameters
+    return evaluated(multi_turn(**settings), model, max_connections=10)
+
+
+@pytest.mark.parametrize(
+    ("student", "accuracies", "persistence", "first_out"),
+    [
+        (obeys, [1, 1, 1, 1], 0, 5),
+        (persists, [1, 1, 1, 1], 0, 5),
+        # distances 0, 0, d, d: the slope is (0.5 d + 1.5 d) / 5
+        (fades, [1, 1, 0, 0], 0.4 * FLIPPED, 3),
+    ],
+)
+def test_how_long_a_request_holds(
+    student: Callable[[list[Any]], str],
+    accuracies: list[float],
+    persistence: float,
+    first_out: float,
+    mock_model: Callable[..., Any],
+) -> None:
+    shown = shown_metrics(run(mock_model(student)))
+    assert [shown[f"accuracy_turn_{turn}"] for turn in (1, 2, 3, 4)] == accuracies
+    assert shown["persistence"] == pytest.approx(persistence)
+    assert shown["first_out_of_band"] == first_out
+    assert shown["n_scored"] == 2 * 6 * 4
+
+
+@pytest.mark.parametrize(
+    ("student", "there", "back"),
+    [
+        # accuracy after the switch, in a fresh conversation, cost of the history, turns to the band; of two turns
+        (obeys, [1, 1, 0, 1], [1, 1, 0, 1]),
+        (lags, [0, 1, 1, 2], [0, 1, 1, 2]),
+        (persists, [0, 1, 1, 3], [1, 1, 0, 1]),
+    ],
+)
+def test_how_a_switch_is_followed(
+    student: Callable[[list[Any]], str], there: list[float], back: list[float], mock_model: Callable[..., Any]
+) -> None:
+    log = run(mock_model(student), turns=6, switch="system_prompt,user", switch_at="3,5", history="own,seed")
+    shown = shown_metrics(log)
+    names = ("switch_accuracy", "fresh_accuracy", "history_cost", "turns_to_band")
+    for arm in (f"switch {switch}, history {history}: " for switch in ("system_prompt", "user") for history in SOURCES):
+        is_seed = (student, arm[-6:-2]) == (persists, "seed")
+        # a history by others is in the new band a turn after the switch
+        expected = [[0, 1, 1, 2], [0, 1, 1, 2]] if is_seed else [there, back]
+        assert [[shown[arm + prefix + name] for name in names] for prefix in ("", "back_")] == expected, arm
+
+
+def test_report_and_compare(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+    plan = {"switch": "none,system_prompt", "levels": BOTH}
+    paths = [run(mock_model(student, name=student.__name__), **plan).location for student in (obeys, fades)]
+    summary, markdown, _ = reported(tmp_path / "report", *paths)
+    steady, switched = (summary["models"][1]["tasks"]["multi_turn"]["arms"][arm] for arm in ARMS)
+    assert [point["n"] for point in steady["by_turn"]] == [12] * 4
+    assert steady["metrics"]["persistence"]["value"] == pytest.approx(0.4 * FLIPPED, abs=1e-5)
+    slopes = [steady["by_level"][level]["persistence"]["value"] for level in BOTH.split(",")]
+    far = (score_by("broadcast", HIGH) - 40, 92.5 - score_by("broadcast", LOW))
+    assert slopes == pytest.approx([0.4 * points for points in far], abs=1e-5)
+    assert switched["metrics"]["history_cost"]["value"] == 1
+    assert (tmp_path / "report" / "multi_turn.png").is_file() and "| switch none, history own " in markdown
+    numbers = compare(*map(read_run, paths))["statistics"]
+    # half of all answers are wrong; one pair of 2^6 ways is as far from 0
+    entry = numbers[f"{ARMS[0]}: accuracy"]
+    assert (entry["a"], entry["b"], entry["difference"]["value"], entry["p"]) == (1, 0.5, -0.5, 2 / 64)
+    assert numbers[f"{ARMS[0]}: persistence"]["difference"]["value"] == pytest.approx(0.4 * FLIPPED, abs=1e-5)
+    assert numbers[f"{ARMS[1]}: turns_to_band"]["difference"]["value"] == 2
+
+
+def test_thoughts_are_not_in_the_history_and_a_failed_judgment_is_no_number(mock_model: Callable[..., Any]) -> None:
+    model = mock_model(lambda messages: f"<think>you! you!</think>{obeys(messages)}")
+    log = run(model, turns=2, limit_per_cell=2)
+    later = [messages for messages in model.seen if len(messages) > 2]
+    roles = ["system", "user", "assistant", "user"]
+    assert [[message.role for message in messages] for messages in later] == [roles] * 4
+    assert {messages[2].text for messages in later} == {LOW, HIGH}
+    frame = read_run(log.location).frame
+    assert set(frame["thought_words"]) == {2} and len(set(frame["sample_id"])) == 8
+    assert [frame["user_prompt"].tolist().count(text) for text in set(frame["user_prompt"])] == [4, 4]
+    # the second turn of every conversation without a judgment
+    lost = frame.assign(score=frame["score"].where(frame["turn"] == 1))
+    [rows] = arms_of(lost).values()
+    numbers = measured(rows)
+    assert isnan(numbers["persistence"].value) and isnan(numbers["first_out_of_band"].value)
+    assert list(by_turn(rows)) == [1]
+
+
+def test_responses_without_a_judge_are_judged_later_and_a_failure_is_no_number(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    def judge(messages: list[Any]) -> str:
+        return "no verdict" if HIGH[:40] in messages[0].text else verdict(30)
+
+    written = run(mock_model(obeys), turns=2, limit_per_cell=2, judge="none")
+    scorer = rubric_judge("model", "broadcast", call_store=str(tmp_path / "calls.jsonl"))
+    log = inspect_score(written, scorer, display="none", model_roles={"grader": mock_model(judge, name="grader")})
+    write_eval_log(log, str(tmp_path / "judged.eval"))
+    frame = read_run(str(tmp_path / "judged.eval")).frame
+    assert frame.groupby("level")["score"].apply(list).map(str).to_dict() == {
+        "extremely_high": "[nan, nan, nan, nan]",
+        "low": "[30.0, 30.0, 30.0, 30.0]",
+    }
+    assert set(frame.loc[frame["level"] == "extremely_high", "failure"]) == {"malformed_json"}
+    assert shown_metrics(log)["n_scored"] == 4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"turns": 1}, "turns: got 1, expected 2 or more"),
+        ({"turns": 7}, "turns: got 7, expected at most 6, the user prompts of a conversation"),
+        ({"switch": "user", "switch_at": "5"}, "switch_at: got '5', expected the turn of the switch"),
+        ({"switch": "user", "levels": "low"}, "switch: got one level, low, expected two or more"),
+        ({"switch": "later"}, "switch: got 'later', expected one of"),
+        ({"switch_to": "reverie"}, "switch_to: got 'reverie' and no switch"),
+        ({"history": "seed", "rubrics": "film_dada"}, "has 0 responses of 'film_dada' in the band of low"),
+    ],
+)
+def test_what_cannot_be_is_said(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        multi_turn(**({"rubrics": "broadcast", "judge": "none", "limit_per_cell": 6} | parameters))
+
+
+def test_switching_to_another_rubric(mock_model: Callable[..., Any]) -> None:
+    plan = {"switch": "system_prompt", "switch_to": "reverie", "limit_per_cell": 4, "rubrics": "broadcast,reverie"}
+    log = run(mock_model(obeys), **plan)
+    frame = read_run(log.location).frame
+    asked = frame[frame["stage"] == "switched"]
+    assert (set(asked["rubric"]), set(frame.loc[frame["stage"] == "start", "rubric"])) == ({"reverie"}, {"broadcast"})
+    assert shown_metrics(log)["switch_accuracy"] == 1
