@@ -39,9 +39,9 @@ def test_a_forecast_counts_the_judgments_that_the_benchmark_asks_for(
     asked: Counter[str] = Counter()
     judge = MeasuredJudge.judge
 
-    async def counted(self: MeasuredJudge, rubric: Any, user_prompt: str, response: str) -> Any:
+    async def counted(self: MeasuredJudge, rubric: Any, user_prompt: str, response: str, picture: Any = None) -> Any:
         asked[rubric.id, user_prompt] += 1
-        return await judge(self, rubric, user_prompt, response)
+        return await judge(self, rubric, user_prompt, response, picture)
 
     monkeypatch.setattr(MeasuredJudge, "judge", counted)
     limit = "limit_per_family=2" if task == "drift" else "limit_per_cell=2"
