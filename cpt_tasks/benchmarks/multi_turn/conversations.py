@@ -22,6 +22,7 @@ from cpt_tasks.turns import OUTPUT, TURNS
 from model_calls.visible import answer_of
 from rubrics import Rubric, ScoreLevel
 from rubrics.files import read_jsonl
+from rubrics.pictures import picture_of
 
 Switch = Literal["none", "system_prompt", "user"]
 History = Literal["own", "seed"]
@@ -132,11 +133,16 @@ def conversations(
     `user_prompts` are by rubric id and id, and each begins one script.
 
     Raises:
-        ValueError: If there are fewer user prompts than turns.
+        ValueError: If there are fewer user prompts than turns, or they show pictures.
     """
     samples: dict[int | str | None, Sample] = {}
     for rubric, plan in product(rubrics, plans):
         prompts = list(user_prompts[rubric.id].items())
+        if any(picture_of(name) for name, _ in prompts):
+            raise ValueError(
+                f"rubrics: got {rubric.id!r}, whose user prompts show pictures, expected user prompts of text; "
+                "conversations do not show them"
+            )
         if len(prompts) < plan.turns:
             raise ValueError(
                 f"turns: got {plan.turns}, expected at most {len(prompts)}, the user prompts of a conversation"
