@@ -1,4 +1,4 @@
-"""LoRA layers on CPU as three products each, without PEFT's casts and copies between them: a sixth less time a step.
+"""LoRA layers on CPU as three products each, without PEFT's casts and copies between them.
 
 PEFT computes `base(x) + scaling * B(A(x))` as modules. Under bfloat16 autocast on a CPU the frozen weight is cast at
 every call, and each step between the products is a pass over memory, which costs as much as a product of a small model.
