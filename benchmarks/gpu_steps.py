@@ -24,10 +24,8 @@ from contextlib import suppress
 from datetime import date
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import groupby, pairwise
-from operator import itemgetter
+from itertools import groupby
 from pathlib import Path
-from statistics import median
 from threading import Timer
 from typing import Any, NamedTuple
 
@@ -91,7 +89,7 @@ def run(words: list[str], limit: float) -> Output:
             with suppress(psutil.NoSuchProcess):
                 each.kill()
 
-    pipe: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    pipe: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     with subprocess.Popen(words, cwd=ROOT, env=os.environ | ENVIRONMENT, **pipe) as process:
         timer = Timer(limit, stop)
         timer.start()
@@ -129,15 +127,17 @@ def make_inputs(name: str, folder: Path, on_cpu: bool) -> None:
 
 def make_twin(number: int, words: dict[str, list[str]]) -> list[dict[str, Any]]:
     """Both rows of a twin; its responses of 2100 words are above the `max_length`, in tokens, of all configurations."""
-    texts = {level: " ".join(words[level][100 * number : 100 * number + 2100]) for level in LEVELS}
-    rows = []
-    for level, other in (LEVELS, LEVELS[::-1]):
-        prompt = {"system": f"Write in the style called {level}.", "user": f"Write text {number}."}
-        row: dict[str, Any] = {"prompt": [{"role": role, "content": text} for role, text in prompt.items()]}
-        for side, of_level in {"chosen": level, "rejected": other}.items():
-            row[side] = [{"role": "assistant", "content": texts[of_level]}]
-        rows.append(row | {"pair_id": number, "user_prompt_id": f"{number}"})
-    return rows
+
+    def turn(role: str, text: str) -> list[dict[str, str]]:
+        return [{"role": role, "content": text}]
+
+    texts = {level: turn("assistant", " ".join(words[level][100 * number :][:2100])) for level in LEVELS}
+    prompts = {level: turn("system", f"Style: {level}.") + turn("user", f"Write text {number}.") for level in LEVELS}
+    return [
+        {"prompt": prompts[level], "chosen": texts[level], "rejected": texts[other]}
+        | {"pair_id": number, "user_prompt_id": f"{number}"}
+        for level, other in (LEVELS, LEVELS[::-1])
+    ]
 
 
 def measure(case: tuple[str, str, str], folder: Path, on_cpu: bool) -> dict[str, Any]:
@@ -159,24 +159,28 @@ def measure(case: tuple[str, str, str], folder: Path, on_cpu: bool) -> dict[str,
     with ThreadPoolExecutor() as pool:  # side by side: the estimate needs no GPU
         estimating = pool.submit(run, [sys.executable, *words, "--estimate", "true"], CASE_SECONDS)
         trained, estimated = run([*launch, *words], CASE_SECONDS), estimating.result()
-    for output in (trained, estimated):
+    row: dict[str, Any] = {"result": "ran"}
+    for output in (estimated, trained):
         if output.failure:
             print("\n".join(line for _, line in output.lines[-30:]), file=sys.stderr)
-            return {"result": f"failed: {output.failure}"}
+            row["result"] = f"failed: {output.failure}"
+    for _, line in estimated.lines:
+        if line.startswith("needed on one device"):
+            row["estimated_gib"] = float(line.split()[-2])
+    if trained.failure:
+        return row
     manifest, history = (json.loads((out / f"{name}.json").read_text("utf-8")) for name in RECORDS)
-    ends = [when for when, line in trained.lines if line.startswith("{'loss'")][-STEPS:]
     losses = {stage: [entry["loss"] for entry in logged if "loss" in entry] for stage, logged in history.items()}
+    if not all(map(math.isfinite, sum(losses.values(), []))):
+        row["result"] = "failed: a loss is not finite"
+    first, *_, last = [when for when, line in trained.lines if "{'loss'" in line][-STEPS:]
     dpo = manifest["settings"]["dpo"]
     pairs = dpo["per_device_train_batch_size"] * dpo["gradient_accumulation_steps"]
-    finite = all(math.isfinite(loss) for loss in sum(losses.values(), []))
-    return {
-        "result": "ran" if finite else "failed: a loss is not finite",
-        "estimated_gib": float(estimated.lines[-1][1].split()[-2]),
-        "peak_memory_gib": manifest["peak_memory_gib"],
-        "seconds_per_step": round(median(end - begin for begin, end in pairwise(ends)), 3),
+    row |= {
+        "seconds_per_step": round((last - first) / (STEPS - 1), 3),
         "tokens_per_step": 2 * pairs * dpo["max_length"],
-        "losses": losses,
     }
+    return row | {"peak_memory_gib": manifest["peak_memory_gib"], "losses": losses}
 
 
 @click.command(help=__doc__)
@@ -196,10 +200,11 @@ def main(out: Path, minutes: float, only: str, cpu_smoke: bool, make: tuple[str,
     record |= {"device": "CPU, tiny shapes" if cpu_smoke else torch.cuda.get_device_name(), "cuda": torch.version.cuda}
     record |= {"packages": {name: version(name) for name in PACKAGES if find_spec(name)}, "steps": STEPS, "cases": []}
     end = time.monotonic() + 60 * minutes
-    for shape, cases in groupby((case for case in CASES if only in " ".join(case)), key=itemgetter(0)):
+    for shape, cases in groupby((case for case in CASES if only in " ".join(case)), key=lambda case: case[0]):
         with tempfile.TemporaryDirectory() as folder:
             flags = ["--make", shape, folder, *(["--cpu-smoke"] if cpu_smoke else [])]
-            made = run([sys.executable, __file__, *flags], CASE_SECONDS)
+            late = time.monotonic() > end
+            made = Output([], None) if late else run([sys.executable, __file__, *flags], CASE_SECONDS)
             for case in cases:
                 begun = time.monotonic()
                 row: dict[str, Any] = dict(zip(("shape", "launch_file", "weights"), case, strict=True))

@@ -85,6 +85,6 @@ def test_the_smoke_run_trains_every_case_whose_packages_are_there(tmp_path: Path
     for case in cases:
         assert case["result"] == "ran" or case["result"].endswith("is not installed"), case
         if case["result"] == "ran":
-            assert case["peak_memory_gib"] is None
+            assert (case["estimated_gib"], case["peak_memory_gib"]) == (1.5, None)  # CUDA's share; nothing measured
             assert case["losses"]["dpo"][0] > 0 and len(case["losses"]["dpo"]) == 3
             assert case["tokens_per_step"] == 2 * 4 * 128
