@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import Result
 from command_runs import cpt
 from command_runs import read_rows as read
 from command_runs import write_rows as write
@@ -55,8 +55,7 @@ def pairs_of(frame: pl.DataFrame, most: int = 9, min_gap: float = 0.0, seed: int
     return pair_within_levels(frame, WORDINGS, most, min_gap, np.random.default_rng(seed))
 
 
-def run(*arguments: object, code: int = 0) -> Result:
-    return cpt("twins", *arguments, code=code)
+run = partial(cpt, "twins")
 
 
 @pytest.mark.parametrize(

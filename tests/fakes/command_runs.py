@@ -15,24 +15,26 @@ from rubrics.files import read_jsonl, write_jsonl
 
 def cpt(*arguments: object, code: int = 0) -> Result:
     """What comes of a command line that begins with `cpt`, with its words as the program's own arguments."""
-    words = [str(argument) for argument in arguments]
-    with patch.object(sys, "argv", ["/bin/cpt", *words]):
-        result = CliRunner().invoke(main, words)
-    assert result.exit_code == code and "Traceback" not in result.output, result.output
-    return result
+    with patch.object(sys, "argv", ["/bin/cpt", *map(str, arguments)]):
+        return ran(main, *arguments, code=code)
+
+
+def ran(command: Any, *arguments: object, code: int = 0) -> Result:
+    """What comes of a command that ends by itself, with this exit code."""
+    done = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    assert done.exit_code == code and isinstance(done.exception, SystemExit | None), done.output
+    return done
 
 
 def succeeds(command: Any, *arguments: object) -> str:
     """What a command prints."""
-    done = CliRunner().invoke(command, [str(argument) for argument in arguments])
-    assert done.exit_code == 0, done.output
-    return done.output
+    return ran(command, *arguments).output
 
 
 def fails(command: Any, *arguments: object) -> str:
     """What a command prints, on one line, that refuses its input in a sentence."""
     done = CliRunner().invoke(command, [str(argument) for argument in arguments])
-    assert done.exit_code != 0 and "Traceback" not in done.output, done.output
+    assert done.exit_code != 0 and isinstance(done.exception, SystemExit), done.output
     return done.output.replace("\n", " ")
 
 
@@ -47,6 +49,7 @@ def strict_json(path: Path) -> Any:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSONL file."""
+    path.read_text(encoding="utf-8")  # of whole characters
     return [row for _, row in read_jsonl(path)]
 
 

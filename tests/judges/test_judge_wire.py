@@ -4,7 +4,6 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +29,6 @@ from rubrics.files import write_jsonl
 
 RUBRICS = load_rubrics("measured")
 RESPONSE = "The rain fell like a curtain over the square while the band went on playing as if nothing had happened."
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[CallStore]:
-    store = open_store(tmp_path / "calls.jsonl")
-    yield store
-    store.close()
 
 
 def long(rubric: Rubric) -> Rubric:
