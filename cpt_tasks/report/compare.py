@@ -24,6 +24,7 @@ from cpt_tasks.report.run import Run, check_protocol, notes_of
 from cpt_tasks.report.text import cell, number, old_resamples, write_command
 from cpt_tasks.statistics.paired import PairedDifference, holm, least_p_note, paired_differences
 from judges.interval import cluster_note, jsonable
+from model_calls.errors import clear_errors
 from rubrics.files import write_whole
 
 SCHEMA = 2
@@ -174,12 +175,10 @@ def text(comparison: Mapping[str, Any]) -> str:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for compare.md and compare.json.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the permutations.")
 @old_resamples
+@clear_errors()
 def compare_command(log_a: str, log_b: str, out: Path | None, seed: int) -> None:
     """Differences between the models of LOG_A and LOG_B (.eval files, or folders with one) on the same samples."""
-    try:
-        comparison = compare(_only_run(log_a), _only_run(log_b), seed)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    comparison = compare(_only_run(log_a), _only_run(log_b), seed)
     click.echo(text(comparison))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

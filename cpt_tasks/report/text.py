@@ -1,7 +1,5 @@
 """How a report writes tables, estimates and figures as text."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +7,9 @@ from typing import Any
 import click
 import pandas as pd
 
-from cpt_tasks.report.logs import shown
 from cpt_tasks.report.run import Run, notes_of
 from judges.interval import NAN, Estimate, cluster_note
-from rubrics.files import write_whole
+from rubrics.files import running_command, write_whole
 
 
 def tables_markdown(tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -59,8 +56,7 @@ def runs_notes(runs: Sequence[Run]) -> list[str]:
 
 def write_command(out: Path) -> None:
     """Writes the command that is running into command.txt, without the folders of this machine."""
-    command = shlex.join(["cpt", *(shown(argument) for argument in sys.argv[1:])])
-    write_whole(out / "command.txt", f"{command}\n")
+    write_whole(out / "command.txt", f"{running_command()}\n")
 
 
 old_resamples = click.option(

@@ -73,7 +73,9 @@ def frame_of(log: EvalLog, invalidated: bool = False) -> pd.DataFrame:
     for sample in log.samples or []:
         if invalidated or sample.invalidation is None:
             try:
-                rows += _sample_rows(sample)
+                score = _score_of(sample)
+                turns = turns_of(sample.metadata)
+                rows += [_row(sample, turn, score_of_turn(score, turn.get("turn"))) for turn in turns]
             except ValueError as error:
                 raise ValueError(f"{Path(log.location).name}, sample {sample.id!r}: {error}") from error
     return pd.DataFrame(rows)
@@ -133,11 +135,6 @@ def _score_of(sample: EvalSample) -> Score | None:
             "inspect score --action overwrite --output-file FILE"
         )
     return next(iter(scores.values()), None)
-
-
-def _sample_rows(sample: EvalSample) -> list[dict[str, Any]]:
-    score = _score_of(sample)
-    return [_row(sample, turn, score_of_turn(score, turn.get("turn"))) for turn in turns_of(sample.metadata)]
 
 
 def _named(sample_id: object, turn: Mapping[str, Any]) -> dict[str, Any]:
