@@ -3,8 +3,6 @@
 import hashlib
 import json
 import shlex
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 import pytest
 from answer_from_record import answers
-from command_runs import fails, read_rows, strict_json, succeeds, write_rows
+from command_runs import fails, inspect, read_rows, strict_json, succeeds, write_rows
 from inspect_ai import eval as inspect_eval
 from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, read_eval_log
@@ -91,9 +89,7 @@ def test_answers_from_a_file_are_what_inspect_score_judges_by(log: EvalLog, stor
     assert "0 questions" in succeeds(questions_command, *ask)
     open_store(store[1]).close()
     printed = shlex.split(output.split("now score from the store:\n")[1].splitlines()[0])
-    command = [str(Path(sys.executable).parent / "inspect"), *printed[1:]]
-    scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert scored.returncode == 0, scored.stdout + scored.stderr
+    inspect(*printed[1:], cwd=tmp_path)
     scores = [sample.scores["rubric_judge"] for sample in read_eval_log(printed[-1]).samples or [] if sample.scores]
     assert [score.as_float() for score in scores] == pytest.approx([70] * 6)
     judgments = [ScoreRecord.from_metadata(score.metadata or {}).judgment for score in scores]

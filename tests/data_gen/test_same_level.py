@@ -15,8 +15,9 @@ from command_runs import cpt
 from command_runs import read_rows as read
 from command_runs import write_rows as write
 from seed import RUBRICS, SEED
+from seed import response as made_up
 
-from data_gen.responses import Problems, ResponseJudgment, TeacherResponse
+from data_gen.responses import Problems, TeacherResponse
 from data_gen.twins.inputs import read_responses
 from data_gen.twins.pairing import train_wordings
 from data_gen.twins.same_level import pair_within_levels
@@ -31,19 +32,8 @@ OTHER_PROMPT = next(name for name in PROMPTS if name != "garden_dusk")
 
 def response(number: int, score: float, **changes: Any) -> TeacherResponse:
     """A response to garden_dusk by t, written for moderate labyrinth (in band above 40 and up to 92.5)."""
-    user_prompt_id = changes.get("user_prompt_id", "garden_dusk")
-    fields: dict[str, Any] = {
-        "id": f"r{number}",
-        "user_prompt_id": user_prompt_id,
-        "user_prompt": PROMPTS[user_prompt_id],
-        "rubric": "labyrinth",
-        "rubric_hash": LABYRINTH.hash,
-        "level": MODERATE,
-        "response": f"Text {number}, with a score of {score}",
-        "teacher": "t",
-        "judgment": ResponseJudgment(score=score, judge=changes.pop("judge", "measured"), prompt_version="1"),
-    }
-    return TeacherResponse(**(fields | changes))
+    about = {"level": MODERATE, "id": f"r{number}", "response": f"Text {number}, with a score of {score}"} | changes
+    return made_up(score=score, **about)
 
 
 def frame_of(rows: list[TeacherResponse], folder: Path) -> pl.DataFrame:

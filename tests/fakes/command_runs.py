@@ -1,6 +1,8 @@
 """Commands run in this process, and the files that they read and write."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +38,14 @@ def fails(command: Any, *arguments: object) -> str:
     done = CliRunner().invoke(command, [str(argument) for argument in arguments])
     assert done.exit_code != 0 and isinstance(done.exception, SystemExit), done.output
     return done.output.replace("\n", " ")
+
+
+def inspect(*arguments: object, cwd: Path, code: int = 0, **environment: str) -> str:
+    """What the command `inspect` prints, on one line, in a process of its own."""
+    command = [str(Path(sys.executable).with_name("inspect")), *map(str, arguments), "--display", "plain"]
+    done = subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return " ".join((done.stdout + done.stderr).split())
 
 
 def strict_json(path: Path) -> Any:

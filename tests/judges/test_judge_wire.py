@@ -223,16 +223,3 @@ def test_prices_are_dated_and_a_broken_file_is_named(tmp_path: Path) -> None:
     elsewhere.write_text("as_of: 2026-01-01", encoding="utf-16")
     with pytest.raises(ValueError, match=r"other\.yaml: in UTF-16, expected UTF-8"):
         load_prices(elsewhere)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
-        ({"panel": "max"}, "panel: got 'max', expected one of"),
-        ({"judge_repeats": 0}, "judge_repeats: got 0, expected 1 or more"),
-    ],
-)
-def test_a_scorer_parameter_that_is_unknown_is_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        rubric_judge("model", **options)
