@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from command_runs import fails, read_rows, strict_json, succeeds, write_rows
+from seed import ROOT, SEED_ROWS
 from students import CALM, SHOUT, verdict
 
 from cpt_tasks.judge_logs.audit import write_audit
@@ -15,15 +16,13 @@ from judges import JudgeFailure, Judgment, measure
 from rubrics import Rubric, load_rubric
 
 pytestmark = pytest.mark.usefixtures("in_own_folder")
-ROOT = Path(__file__).parents[2]
-SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
 WITH_CONTROLS = ROOT / "results" / "self_teacher" / "responses.jsonl"
 
 
 @pytest.fixture
 def broadcasts(tmp_path: Path) -> Path:
     """The seed responses of one rubric."""
-    rows = [row for row in read_rows(SEED_FILE) if row["rubric"] == "broadcast"]
+    rows = [row for row in SEED_ROWS if row["rubric"] == "broadcast"]
     return write_rows(tmp_path / "broadcasts.jsonl", rows)
 
 

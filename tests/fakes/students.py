@@ -11,13 +11,12 @@ from command_runs import strict_json, succeeds
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.scorer import Score
+from seed import SEED_ROWS
 
 from cpt_tasks.report.report import report_command
 from judges import measure
 from rubrics import load_rubric, load_rubrics
-from rubrics.files import read_jsonl
 
-SEED = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
 # the rubric `broadcast` scores them low, moderate and 100
 CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
 LIVELY = (
@@ -37,8 +36,7 @@ CALM_SCORE = score_by("broadcast", CALM)
 @cache
 def texts() -> dict[tuple[str, str], str]:
     """(rubric, level) -> a seed response in the band of that level."""
-    rows = [row for _, row in read_jsonl(SEED)]
-    return {(row["rubric"], row["level"]): row["response"] for row in reversed(rows)}
+    return {(row["rubric"], row["level"]): row["response"] for row in reversed(SEED_ROWS)}
 
 
 PLAIN = texts()["reverie", "low"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from command_runs import fails, succeeds
-from fake_anthropic import Config, FakeAnthropic, prompt_text, reply_text
+from fake_anthropic import MIX, Config, FakeAnthropic, prompt_text, reply_text
 from inspect_ai import eval as inspect_eval
 from inspect_ai import score as inspect_score
 from inspect_ai.model import GenerateConfig, get_model
@@ -105,16 +105,11 @@ def test_an_unbound_grader_is_the_default_judge_and_never_the_student(
     assert all(len(fact["prompt_hash"]) == 12 and fact["cost_usd"] > 0 for fact in metadata)
 
 
-FAULTS = Config(
-    rate_429=0.05, rate_529=0.02, rate_500=0.01, rate_reset=0.01, rate_truncated=0.01, rate_refusal=0.01, seed=3
-)
-
-
 @pytest.mark.parametrize(("count", "most_requests"), [(150, 180), pytest.param(1000, 1130, marks=pytest.mark.slow)])
 def test_through_a_mix_of_faults_unscored_is_exactly_the_refusals(
     count: int, most_requests: int, anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
-    anthropic_server.config = FAULTS
+    anthropic_server.config = Config(**MIX, rate_refusal=0.01, seed=3)
     outcomes = judge_all(store, RUBRICS[:1], [f"{RESPONSE} Text {number}." for number in range(count)])
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     assert [getattr(failure, "mode", repr(failure)) for failure in failures] == ["refusal"] * len(failures)
