@@ -104,20 +104,10 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         numbers[ceiling.removesuffix("_ceiling")]["ceilings"] = values
     n_prompts = int(first_rows["user_prompt_id"].nunique())
     sides = {"a": first, "b": second}
-    names = {
-        side: f"{run.name} ({side.upper()})" if first.name == second.name else run.name for side, run in sides.items()
-    }
-    models = {
-        side: {
-            "name": names[side],
-            "base": run.base,
-            "adapter": run.adapter,
-            "prompting": run.prompting,
-            "decoding": run.decoding,
-            "details": run.details,
-        }
-        for side, run in sides.items()
-    }
+    if first.name == second.name:
+        sides = {side: replace(run, name=f"{run.name} ({side.upper()})") for side, run in sides.items()}
+    about = ("name", "base", "adapter", "prompting", "decoding", "details")
+    models = {side: {name: getattr(run, name) for name in about} for side, run in sides.items()}
     return {
         "schema": SCHEMA,
         "run": first.protocol | {"seed": seed},
@@ -126,7 +116,7 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         "user_prompts": n_prompts,
         "left_out": {f"unscored_{side}": run.unscored.total() for side, run in sides.items()}
         | {"scored_on_one_side": n_unpaired},
-        "notes": notes_of([replace(run, name=names[side]) for side, run in sides.items()]),
+        "notes": notes_of(list(sides.values())),
         "permutations": {"exact": 2**n_prompts <= N_PERMUTATIONS, "n": min(2**n_prompts, N_PERMUTATIONS)},
         "tested": tested,
         "statistics": numbers,

@@ -1,6 +1,6 @@
 """How a report writes tables, estimates and figures as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ def cell(estimate: Mapping[str, Any] | None, digits: int = 2, sign: bool = False
     return "undefined" if estimate is None else Estimate.from_json(estimate).text(digits, sign)
 
 
-def cells(metrics: Mapping[str, Any], digits: int = 2) -> dict[str, str]:
-    """`cell` of each estimate, by name."""
-    return {name: cell(estimate, digits) for name, estimate in metrics.items()}
+def cells(metrics: Mapping[str, Any], in_points: Container[str] = ()) -> dict[str, str]:
+    """`cell` of each estimate, by name; with one digit of those in score points, else with two."""
+    return {name: cell(estimate, 1 if name in in_points else 2) for name, estimate in metrics.items()}
 
 
 def number(value: float | None, digits: int = 3) -> str:

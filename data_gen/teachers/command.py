@@ -45,9 +45,7 @@ def teachers_command(
     read, left_out = read_rows(responses, logs, by_id)
     rows = measure_responses(read)
     paths = [*responses, *(path for path, _ in logs)]
-    run = {
-        "files": [{"name": path.name, "sha256": sha256_of(path)} for path in paths],
-        "command": running_command(),
-    }
+    files = [{"name": path.name, "sha256": sha256_of(path)} for path in paths]
+    run = {"files": files, "command": running_command()}
     click.echo(write_report(out, rows, left_out, numbers(rows), run))
     click.echo(f"\nteachers.md, teachers.csv, teachers.json and scores.png are in {out}")
