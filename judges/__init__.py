@@ -12,7 +12,7 @@ from judges.judgment import (
     outcome_of,
     read_judgment,
 )
-from judges.measured import MEASURED, MeasuredJudge, check_measurable, measure
+from judges.measured import MEASURED, MeasuredJudge, check_measurable, measure, picture_problem
 from judges.model import (
     DEFAULT_JUDGE,
     DEFAULT_STORE,
@@ -53,6 +53,7 @@ __all__ = [
     "judge_model",
     "measure",
     "outcome_of",
+    "picture_problem",
     "prompt_version_of",
     "read_judgment",
 ]

@@ -250,6 +250,8 @@ def _about_pairs(
         "judges": sorted(responses.frame["judge"].unique()),
         "rubrics": {one.id: {"hash": one.hash, "licence": one.licence, "source": one.source} for one in used},
     }
+    if responses.has_pictures:
+        about["pictures"] = True
     if "kind" in pairs.columns:
         about["same_level"] = count_cells(responses.frame, only(SAME_LEVEL, pairs), list(splits))
     return about
