@@ -51,12 +51,12 @@ def _value(statistic: str, text: str, picture: Picture | None) -> float:
 
 
 def picture_problem(rubric: Rubric, picture: Picture | None) -> str:
-    """What is wrong with a user prompt without a picture, by a rubric that measures what is said of one; "" if nothing."""
+    """What is wrong where a rubric measures what is said of a picture, and the user prompt has none; "" if nothing."""
     for criterion in rubric.criteria:
         if picture is None and criterion.measure and criterion.measure.statistic in PICTURE_MEASURES:
             return (
-                f"rubric {rubric.id!r}: {criterion.measure.statistic} measures what a response says of a picture, got a "
-                "user prompt without one; give its file as `image`, or ask the user prompts of the family pictures"
+                f"rubric {rubric.id!r}: {criterion.measure.statistic} measures what a response says of a picture, got "
+                "a user prompt without one; name its file as `image`, or ask the user prompts of the family pictures"
             )
     return ""
 

@@ -57,8 +57,8 @@ class Text:
 def read_texts(path: Path) -> list[Text]:
     """The lines of a JSONL file with `rubric` (id), `response`, and optionally the rest of a responses file.
 
-    A user prompt is a text or a list of chat messages, whose last user turn is taken; `image` names its picture. The names `prompt` and
-    `prompt_id`, from before version 0.2, are read too.
+    A user prompt is a text or a list of chat messages, whose last user turn is taken; `image` names its picture. The
+    names `prompt` and `prompt_id`, from before version 0.2, are read too.
 
     Raises:
         ValueError: At the first line that cannot be judged, with file and line; if there is no line at all.
