@@ -243,7 +243,7 @@ def _about_pairs(
     pairs = pl.concat([split.with_columns(file=pl.lit(name)) for name, split in splits.items()])
     used = [rubrics[name] for name in pairs["rubric"].unique().sort()]
     licences = {rubric.licence.lower() for rubric in used}
-    about = {
+    about: dict[str, Any] = {
         "licence": licence or (licences.pop() if len(licences) == 1 else "other"),
         "twins": count_twins(only(TWIN, pairs), list(splits)),
         "teachers": sorted(pairs["teacher"].unique()),
