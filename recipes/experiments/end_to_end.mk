@@ -14,7 +14,7 @@ ifneq ($(SEED),42)
 override RUN := $(RUN)/seed-$(SEED)
 endif
 CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
-SETTINGS := $(SIZE) $(CONFIG)
+SETTINGS := $(SIZE) $(CONFIG) $(filter-out cpu,$(DEVICE))
 .DEFAULT_GOAL := all
 include recipes/experiments/stages.mk
 
@@ -31,9 +31,11 @@ demo_NUMBERS := 12 224
 full_NUMBERS := 24 224
 smoke_TWINS := --limit 4
 demo_TWINS := --rubrics $(DEMO_RUBRICS) --wordings 2 --eval-prompts 1
-full_TWINS := --wordings 2
+TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_second.jsonl
+full_TWINS := $(TEXTS) --rubrics measured --wordings 2 --eval-prompts 1
 smoke_TRAINING := --max_steps 2
 demo_TRAINING := --sft_epochs 1 --max_steps 100
+full_TRAINING := --sft_batch_size 16 --per_device_train_batch_size 8
 full_ADHERENCE := -T also=measured
 smoke_BASELINE := full_rubric
 full_BASELINE := full_rubric

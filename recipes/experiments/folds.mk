@@ -20,7 +20,7 @@ ifneq ($(SEED),42)
 override RUN := $(RUN)/seed-$(SEED)
 endif
 CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
-SETTINGS := $(SIZE) $(CONFIG)
+SETTINGS := $(SIZE) $(CONFIG) $(filter-out cpu,$(DEVICE))
 .DEFAULT_GOAL := folds
 include recipes/experiments/stages.mk
 

@@ -1,6 +1,6 @@
 # Rounds on the student's own responses: it writes, the measured judge scores, pairs within a level train it on.
 #
-#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=2 SEED=0
+#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=4 SEED=0
 #     make -f recipes/experiments/rounds.mk RUN=smoke SIZE=smoke         every stage with tiny limits
 #     make -f recipes/experiments/rounds.mk RUN=mine START=ADAPTER       from an adapter of yours
 #
@@ -12,7 +12,7 @@
 # results/RUN/rounds. More rounds later go on from those that are there.
 RUN ?= smollm2-135m
 SIZE ?= full
-ROUNDS ?= 2
+ROUNDS ?= 4
 include recipes/experiments/end_to_end.mk
 .DEFAULT_GOAL := rounds
 
@@ -24,15 +24,19 @@ NUMBERS := $(shell seq $(ROUNDS))
 
 # Flags of generation, of pairing and of training. At temperature 0.9 a cell has responses in and out of band.
 smoke_OWN := --rubrics labyrinth --levels low --limit 24
-full_OWN := --rubrics measured --samples 4
+full_OWN := --rubrics measured --samples 5
 OWN_RESPONSES ?= $(or $($(SIZE)_OWN),$(full_OWN))
 # An untrained student may have nothing in band: the twins of the teacher's texts, four of them, are trained on as well.
 smoke_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 2 --limit 4
-full_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 2 --level-pairs none --eval-prompts 1
+full_PAIRING := $(TEXTS) --same-level 3 --level-pairs none --eval-prompts 1
 PAIRING ?= $(or $($(SIZE)_PAIRING),$(full_PAIRING))
 smoke_ROUND := --max_steps 2
-full_ROUND := --max_steps -1 --num_train_epochs 1 --save_steps 20
+full_ROUND := --max_steps -1 --num_train_epochs 1 --save_steps 20 --per_device_train_batch_size 8 \
+	--gradient_accumulation_steps 2
 ROUND_TRAINING ?= --sft_epochs 0 $(or $($(SIZE)_ROUND),$(full_ROUND))
+# By round, the last for all later ones: at a constant rate the means of hard cells swing around their bands.
+RATES ?= 0.0004 0.0004 0.0002 0.0001
+rate_of = $(or $(word $(1),$(RATES)),$(lastword $(RATES)))
 
 # adapter of a round, 0 the start, and what it needs
 adapter_of = $(if $(filter 0,$(1)),$(START),$(TRAINED)/$(1))
@@ -43,9 +47,9 @@ previous = $(shell echo $$(( $(1) - 1 )))
 # $(call round,NUMBER,adapter that it begins with,record of that)
 define round
 $(call stage,round-$(1)/responses,$(OWN)/$(1)/own,$(DATA_CODE) $(THIS) $(3))
-$(S)/round-$(1)/responses.json: COMMAND = cpt generate --teacher openvino/student-$(call previous,$(1)) -M model_path=$(2) \
+$(S)/round-$(1)/responses.json: COMMAND = cpt generate --teacher $(ENGINE)/student-$(call previous,$(1)) -M model_path=$(2) \
 	-M tokenizer_path=$(2) --configured-by system_prompt $(OWN_RESPONSES) --temperature 0.9 \
-	--max-tokens $(TOKENS) --max-connections 128 --seed $(SEED)$(1) \
+	--max-tokens $(TOKENS) $(ANSWERING) --seed $(SEED)$(1) \
 	--store $(OWN)/$(1)/own/calls.sqlite --out $(OWN)/$(1)/own/responses.jsonl
 $(call stage,round-$(1)/scores,$(OWN)/$(1)/scored,$(DATA_CODE) $(THIS) $(S)/round-$(1)/responses.json)
 $(S)/round-$(1)/scores.json: COMMAND = cpt verify $(OWN)/$(1)/own/responses.jsonl --keep all --out $(OWN)/$(1)/scored
@@ -55,7 +59,7 @@ $(S)/round-$(1)/pairs.json: COMMAND = cpt twins --responses $(OWN)/$(1)/scored/r
 $(call stage,round-$(1)/train,$(TRAINED)/$(1),$(CONFIG) $(TRAINING) $(THIS) $(S)/round-$(1)/pairs.json $(3))
 $(S)/round-$(1)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(2) \
 	--train_file $(OWN)/$(1)/pairs/train.jsonl --eval_file $(OWN)/$(1)/pairs/eval.jsonl --seed $(SEED) \
-	--output_dir $(TRAINED)/$(1) $(ROUND_TRAINING)
+	--output_dir $(TRAINED)/$(1) $(ROUND_TRAINING) --learning_rate $(call rate_of,$(1))
 endef
 THIS := recipes/experiments/rounds.mk $(S)/rounds_settings
 $(foreach one,$(NUMBERS),$(eval $(call round,$(one),$(call adapter_of,$(call previous,$(one))),$(call \
@@ -64,18 +68,31 @@ $(foreach one,$(NUMBERS),$(eval $(call round,$(one),$(call adapter_of,$(call pre
 # What is asked for beside SETTINGS; the number of rounds is not among it.
 $(S)/rounds_settings: FORCE
 	@mkdir -p $(@D)
-	@echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' | cmp -s - $@ || \
-		echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' > $@
+	@echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING) $(RATES)' | cmp -s - $@ || \
+		echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING) $(RATES)' > $@
+
+# The twins by two other objectives, from the same SFT: plain DPO on pairs in random order, and whole twins, both without
+# the SFT term of the loss, which `twins` has.
+OTHER_DPO := shuffled no_sft_term
+FLAGS_no_sft_term := --loss_type sigmoid --loss_weights 1.0
+FLAGS_shuffled := $(FLAGS_no_sft_term) --twin_batching false
+define other_dpo
+$(call stage,$(1)/train,outputs/$(RUN)/$(1),$(CONFIG) $(TRAINING) $(THIS) $(S)/train.json)
+$(S)/$(1)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(ADAPTER)/sft --train_file $(DATA)/train.jsonl \
+	--eval_file $(DATA)/eval.jsonl --output_dir outputs/$(RUN)/$(1) --seed $(SEED) $($(SIZE)_TRAINING) --sft_epochs 0 $(FLAGS_$(1))
+FOLDER_$(1) := outputs/$(RUN)/$(1)
+endef
+$(foreach one,$(OTHER_DPO),$(eval $(call other_dpo,$(one))))
 
 # asked on test prompts, in the order of the report: what the stages before the rounds made, too
-POINTS := $(if $(filter $(ADAPTER),$(START)),base sft twins,start) $(addprefix round-,$(NUMBERS))
+POINTS := $(if $(filter $(ADAPTER),$(START)),base sft $(OTHER_DPO) twins,start) $(addprefix round-,$(NUMBERS))
 FOLDER_sft := $(ADAPTER)/sft
 point_adapter = $(or $(FOLDER_$(1)),$(call adapter_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))
-point_record = $(if $(filter base,$(1)),$(NEEDS_base),$(call record_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))
+point_record = $(if $(filter $(OTHER_DPO),$(1)),$(S)/$(1)/train.json,$(if $(filter base,$(1)),$(NEEDS_base),$(call record_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0))))
 $(foreach one,$(POINTS),$(eval $(call benchmark,rounds/$(one),rubric_adherence,$(one),$(call \
 	point_adapter,$(one)),-T limit_per_cell=$(PROMPTS),$(call point_record,$(one)))))
 
-ROUND_STAGES := $(if $(filter $(ADAPTER),$(START)),model data train) $(foreach one,$(NUMBERS),$(patsubst \
+ROUND_STAGES := $(if $(filter $(ADAPTER),$(START)),model data train $(OTHER_DPO:%=%/train)) $(foreach one,$(NUMBERS),$(patsubst \
 	%,round-$(one)/%,responses scores pairs train)) $(addprefix rounds/,$(POINTS)) rounds/report
 .PHONY: rounds
 rounds: $(S)/rounds/report.json

@@ -44,11 +44,22 @@ $(S)/model.json: COMMAND = python recipes/experiments/prepare_smollm2.py --out $
 $(S)/model.json: recipes/experiments/prepare_smollm2.py $(if $(wildcard $(MODEL)/prepared.json),,FORCE)
 	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)
 
-LAUNCH := accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/dpo_lora.py
+# DEVICE=gpu: the same on one graphics card, where transformers answers in place of OpenVINO
+DEVICE ?= cpu
+cpu_LAUNCH := accelerate launch --config_file recipes/accelerate/cpu.yaml recipes/dpo_lora.py
+gpu_LAUNCH := accelerate launch --config_file recipes/accelerate/single_gpu.yaml recipes/dpo_lora.py --use_cpu false \
+	--attn_implementation sdpa
+cpu_ENGINE := openvino
+gpu_ENGINE := hf
+cpu_ANSWERING := --max-connections 128
+gpu_ANSWERING := --max-connections 256 -M dtype=bfloat16
+LAUNCH := $($(DEVICE)_LAUNCH)
+ENGINE := $($(DEVICE)_ENGINE)
+ANSWERING := $($(DEVICE)_ANSWERING)
 
 # $(call evaluate,TASK,NAME in logs,FOLDER of the model,tokens a response,FOLDER of the log): the
 # command that asks a local model a benchmark, judged by the measured judge; FLAGS, ABOUT and RUBRICS are a stage's own.
 RUBRICS := measured
-evaluate = inspect eval cpt_tasks/$(1) --model openvino/$(2) -M model_path=$(3) -M tokenizer_path=$(3) \
+evaluate = inspect eval cpt_tasks/$(1) --model $(ENGINE)/$(2) -M model_path=$(3) -M tokenizer_path=$(3) \
 	$(ABOUT) -T judge=measured -T rubrics=$(RUBRICS) $(FLAGS) --temperature 0.7 --seed $(SEED) --max-tokens $(4) \
-	--max-connections 128 --log-dir $(5)
+	$(ANSWERING) --log-dir $(5)

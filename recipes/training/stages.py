@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 from trl import SFTTrainer, get_peft_config, get_quantization_config
 
@@ -45,12 +46,23 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
             merged = load_adapter(plan, folder, trainable=False).merge_and_unload()
             merged.save_pretrained(folder / "merged")
             plan.tokenizer.save_pretrained(folder / "merged")
-        write_outputs(folder, plan.base_model, phrases, manifest)
+        write_outputs(folder, plan.base_model, phrases, manifest | {"peak_memory_gib": peak_memory(plan.dpo.device)})
         write_state(folder, keys[1], done=True)
     plan.dpo.distributed_state.wait_for_everyone()
     plan.say(f"{folder}: finished")
     if trainer is not None:
         trainer.end()
+
+
+def peak_memory(device: torch.device) -> dict[str, float] | None:
+    """Most GiB that torch held in tensors (`allocated`) and in all (`reserved`) on this process's GPU; None on others.
+
+    Since the process began: a run that was interrupted counts from where it went on.
+    """
+    if device.type != "cuda":
+        return None
+    held = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+    return {kind: round(size / 2**30, 2) for kind, size in held.items()}
 
 
 def run_sft(plan: Plan, key: str) -> None:

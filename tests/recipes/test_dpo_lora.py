@@ -98,7 +98,7 @@ def test_manifest_and_card_say_what_made_the_adapter(here: Path) -> None:
     assert {kind: report["rows"] for kind, report in manifest["preflight"].items()} == {"train": 12, "eval": 4}
     assert manifest["precision"] == {"autocast": "none", "cpu_bf16_speedup": None}
     assert manifest["settings"]["dpo"]["bf16"] is False
-    assert (manifest["cpu_threads"], manifest["init_adapter"]) == (1, None)
+    assert (manifest["cpu_threads"], manifest["init_adapter"], manifest["peak_memory_gib"]) == (1, None, None)
     assert manifest["chat_template_repair"] is None
     assert manifest["base_model"]["weight_sha256"]["model.safetensors"] == sha256(Path("tiny/model.safetensors"))
     assert manifest["data"]["train"]["sha256"] == sha256(Path("train.jsonl"))
