@@ -12,22 +12,25 @@ RUN ?= multi_turn$(if $(filter smoke,$(SIZE)),-smoke)
 START ?= outputs/smollm2-135m/adapter
 WHO ?= base cpt history
 CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
-SETTINGS := $(SIZE) $(START) $(HISTORY) $(CONFIG)
+SETTINGS := $(SIZE) $(START) $(HISTORY) $(CONFIG) $(filter-out cpu,$(DEVICE))
 .DEFAULT_GOAL := multi_turn
 include recipes/experiments/stages.mk
 
 DATA := data/$(RUN)
+TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_second.jsonl
 REMEDY := outputs/$(RUN)/history
 # conversations per rubric and level, tokens a response
 smoke_NUMBERS := 4 40
 full_NUMBERS := 8 224
+smoke_TWINS := --limit 4
 smoke_TRAINING := --max_steps 2
 full_TRAINING := --max_steps 60
 FLAGS := -T levels=low,extremely_high -T switch=none,system_prompt,user $(if $(HISTORY),-T history=$(HISTORY)) \
 	-T limit_per_cell=$(word 1,$($(SIZE)_NUMBERS))
 
 $(eval $(call stage,data,$(DATA),$(DATA_CODE)))
-$(S)/data.json: COMMAND = cpt twins --wordings 2 --history 2 --out $(DATA)
+$(S)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics measured --wordings 2 --history 2 --eval-prompts 3 \
+	$($(SIZE)_TWINS) --out $(DATA)
 $(eval $(call stage,train,$(REMEDY),$(CONFIG) $(TRAINING) $(START)/adapter_model.safetensors $(S)/model.json $(S)/data.json))
 $(S)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(START) --sft_epochs 0 --max_length 1024 \
 	--train_file $(DATA)/train.jsonl --eval_file $(DATA)/eval.jsonl --output_dir $(REMEDY) --seed $(SEED) \
