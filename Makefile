@@ -3,6 +3,7 @@
 # make seeds    three seeds of it with rounds on the student's own texts: results/smollm2-135m/rounds.md (hours)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
+# make multi-turn    results/multi_turn: does the adapter of make full hold in a conversation (an hour and a half)
 # make folds    results/folds: how far tuning carries to rubrics it never saw (about five hours on two quiet cores)
 # make strong-student judge-audit judge-stress teacher-table    results from recorded replies of a strong model (minutes)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
@@ -13,7 +14,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds strong-student judge-audit judge-stress teacher-table test test-slow lint format size coverage readme clean
+.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds multi-turn strong-student judge-audit judge-stress teacher-table test test-slow lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -67,6 +68,9 @@ ablation: $(INSTALLED)
 
 folds: $(INSTALLED)
 	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/folds.mk SIZE=full SEED=42
+
+multi-turn: $(INSTALLED)
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/multi_turn.mk
 
 # recorded/NAME reads what a model once said from a file; the judge's verdicts come through the call store: no model is asked
 RECORD := recorded/claude-family

@@ -12,7 +12,7 @@ from judges.judgment import (
     outcome_of,
     read_judgment,
 )
-from judges.measured import MEASURED, MeasuredJudge, check_measurable, measure
+from judges.measured import MEASURED, MeasuredJudge, check_measurable, measure, picture_problem
 from judges.model import (
     DEFAULT_JUDGE,
     DEFAULT_STORE,
@@ -30,4 +30,4 @@ __all__ = ["Aggregate", "DEFAULT_JUDGE", "DEFAULT_STORE", "FurtherJudgment", "Ju
 __all__ += ["JudgeFailureRecord", "JudgeProtocol", "JudgeSettings", "Judgment", "MEASURED", "MeasuredJudge"]
 __all__ += ["ModelJudge", "NO_RESPONSE", "PROMPT_VERSION", "Panel", "PromptVersion", "ScoreRecord"]
 __all__ += ["check_measurable", "grader_models", "is_no_response", "judge_hash", "judge_messages", "judge_model"]
-__all__ += ["measure", "outcome_of", "prompt_version_of", "read_judgment"]
+__all__ += ["measure", "outcome_of", "picture_problem", "prompt_version_of", "read_judgment"]

@@ -26,6 +26,8 @@ def measure(rubric: Rubric, response: str, picture: Picture | None = None) -> Ju
             is none of.
     """
     check_measurable(rubric)
+    if problem := picture_problem(rubric, picture):
+        raise ValueError(problem)
     about: dict[str, Any] = {"judge": MEASURED, "prompt_version": MEASURES_VERSION, "rubric_hash": rubric.hash}
     about |= {"cost_usd": 0.0}
     text = normalised(response)
@@ -34,22 +36,29 @@ def measure(rubric: Rubric, response: str, picture: Picture | None = None) -> Ju
     criteria = []
     for criterion in rubric.criteria:
         assert criterion.measure is not None  # check_measurable ran
-        value = _value(rubric, criterion.measure.statistic, text, picture)
+        value = _value(criterion.measure.statistic, text, picture)
         reason = f"{criterion.measure.statistic} = {value:.3g}"
         criteria.append(CriterionJudgment(id=criterion.id, score=criterion.measure.score(value), reason=reason))
     total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
     return Judgment(score=total, criteria=tuple(criteria), total=total, **about)
 
 
-def _value(rubric: Rubric, statistic: str, text: str, picture: Picture | None) -> float:
+def _value(statistic: str, text: str, picture: Picture | None) -> float:
     if statistic in MEASURES:
         return MEASURES[statistic](text)
-    if picture is None:
-        raise ValueError(
-            f"rubric {rubric.id!r}: {statistic} measures what a response says of a picture, got a user prompt without "
-            "one; ask the user prompts of the family pictures"
-        )
+    assert picture is not None  # picture_problem ran
     return PICTURE_MEASURES[statistic](text, picture.objects)
+
+
+def picture_problem(rubric: Rubric, picture: Picture | None) -> str:
+    """What is wrong where a rubric measures what is said of a picture, and the user prompt has none; "" if nothing."""
+    for criterion in rubric.criteria:
+        if picture is None and criterion.measure and criterion.measure.statistic in PICTURE_MEASURES:
+            return (
+                f"rubric {rubric.id!r}: {criterion.measure.statistic} measures what a response says of a picture, got "
+                "a user prompt without one; name its file as `image`, or ask the user prompts of the family pictures"
+            )
+    return ""
 
 
 def check_measurable(rubric: Rubric) -> None:

@@ -6,11 +6,11 @@ All requests in flight share one batch: a finished one makes room for the next a
 """
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import count
@@ -23,6 +23,7 @@ import anyio
 import numpy as np
 import openvino
 import openvino_genai as genai
+from anyio import from_thread, lowlevel
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, ModelUsage
 from inspect_ai.tool import ToolChoice, ToolInfo
 from transformers import AutoTokenizer
@@ -216,13 +217,12 @@ class _Batch:
         options = {"INFERENCE_PRECISION_HINT": precision, "KV_CACHE_PRECISION": precision}
         self._pipeline: Any = genai.ContinuousBatchingPipeline(str(graph), scheduler, "CPU", options)
         self._waiting: SimpleQueue[_Request | None] = SimpleQueue()
-        # a step keeps the interpreter to itself; in the 5 ms of Python's default between two, responses are not scored
-        # as fast as they come
-        sys.setswitchinterval(0.05)
+        self._loop: lowlevel.EventLoopToken | None = None
         Thread(target=self._work, daemon=True).start()
 
     async def answer(self, request: _Request) -> None:
         """Fills in the tokens of a request; it leaves the batch early if whoever waits here is cancelled."""
+        self._loop = lowlevel.current_token()
         self._waiting.put(request)
         try:
             while not request.done.done():
@@ -252,6 +252,10 @@ class _Batch:
                         request.handle = self._pipeline.add_request(next(numbers), tokens, request.settings)
                 self._pipeline.step()
                 running = [request for request in running if request.advance()]
+                # a step keeps the interpreter to itself, so between two the others have their turn: responses are
+                # logged and scored, and the next turns of conversations asked, as fast as they come
+                with suppress(anyio.RunFinishedError):
+                    from_thread.run_sync(int, token=self._loop)
             except Exception as error:  # a thread has nobody above it: those who wait get it
                 for request in running:
                     if not request.done.done():

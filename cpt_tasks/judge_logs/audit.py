@@ -22,7 +22,7 @@ def with_known_score(texts: Sequence[Text]) -> list[Text]:
     Raises:
         ValueError: If there is none.
     """
-    known = [text for text in texts if measure(text.rubric, text.response).reason != NO_RESPONSE]
+    known = [text for text in texts if measure(text.rubric, text.response, text.picture).reason != NO_RESPONSE]
     if not known:
         raise ValueError(f"got {len(texts)} texts, none with 15 English words, expected some: only those are measured")
     return known
@@ -96,7 +96,7 @@ def audit_rows(texts: Sequence[Text], outcomes: Outcomes) -> pd.DataFrame:
             "level": text.level or CONTROL,
             "user_prompt_id": text.user_prompt_id,
             "words": max(1, len(words(text.response))),
-            "reference": measure(text.rubric, text.response).score,
+            "reference": measure(text.rubric, text.response, text.picture).score,
             "judged": NAN,
             "failure": "",
         }

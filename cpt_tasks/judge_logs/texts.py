@@ -23,11 +23,13 @@ from judges import (
     check_measurable,
     judge_model,
     outcome_of,
+    picture_problem,
 )
 from model_calls import CallStore, open_store
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, load_rubrics
 from rubrics.files import read_jsonl
+from rubrics.pictures import Picture, load_picture
 
 CONTROL = "control"  # level of a text that was asked for without rubric and level
 LEVELS = ("", *ScoreLevel, CONTROL)
@@ -48,14 +50,15 @@ class Text:
     level: str = ""
     user_prompt_id: str = ""
     writer: str = ""
+    picture: Picture | None = None
     row: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_texts(path: Path) -> list[Text]:
     """The lines of a JSONL file with `rubric` (id), `response`, and optionally the rest of a responses file.
 
-    A user prompt is a text or a list of chat messages, whose last user turn is taken. The names `prompt` and
-    `prompt_id`, from before version 0.2, are read too.
+    A user prompt is a text or a list of chat messages, whose last user turn is taken; `image` names its picture. The
+    names `prompt` and `prompt_id`, from before version 0.2, are read too.
 
     Raises:
         ValueError: At the first line that cannot be judged, with file and line; if there is no line at all.
@@ -108,7 +111,7 @@ def judge_texts(texts: Sequence[Text], askings: Sequence[Judge]) -> list[list[Ju
     """
 
     async def ask(judge: Judge, text: Text) -> Judgment | JudgeFailure:
-        outcome = await outcome_of(judge, text.rubric, text.user_prompt, text.response)
+        outcome = await outcome_of(judge, text.rubric, text.user_prompt, text.response, text.picture)
         bar.update(1)
         return outcome
 
@@ -160,6 +163,9 @@ def _text(row: Mapping[str, Any], rubrics: dict[str, Rubric]) -> Text:
         raise ValueError(f"level: got {level!r}, expected one of {', '.join(LEVELS[1:])}")
     if row["rubric"] not in rubrics:
         [rubrics[row["rubric"]]] = load_rubrics(row["rubric"])
+    picture = load_picture(row["image"]) if row.get("image") else None
+    if problem := picture_problem(rubrics[row["rubric"]], picture):
+        raise ValueError(problem)
     user_prompt = _user_prompt(row.get("user_prompt", row.get("prompt")))
     digest = hashlib.blake2b(user_prompt.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
     return Text(
@@ -169,6 +175,7 @@ def _text(row: Mapping[str, Any], rubrics: dict[str, Rubric]) -> Text:
         level=level,
         user_prompt_id=str(row.get("user_prompt_id", row.get("prompt_id", digest))),
         writer=str(row.get("teacher", "")),
+        picture=picture,
         row=row,
     )
 

@@ -16,6 +16,7 @@ from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
 
 from cpt_tasks.options import decoding_of
 from cpt_tasks.report.run import Judging, Run
+from cpt_tasks.samples import content_hash
 from cpt_tasks.statistics.frame import SCORER, frame_of
 from judges import Judgment, ScoreRecord
 from judges.cost import total_usd
@@ -216,6 +217,8 @@ def _asked(frame: pd.DataFrame, prompting: str) -> dict[str, Any]:
     later = frame[frame["rubric_version"] > 1]
     versions = dict(sorted(zip(later["rubric"], later["rubric_version"], strict=True)))
     grid = sorted(json.dumps(row, default=str) for row in frame[CELL].drop_duplicates().to_numpy().tolist())
+    # their ids hold a hash of all turns, also of those by others (`history`)
+    conversations = sorted(frame.loc[frame["script"] != "", "conversation"].unique())
     return {
         "rubrics": dict(sorted(zip(frame["rubric"], frame["rubric_hash"], strict=True))),
         # of the system prompts, which the full rubric does without; logs before version 2 of any rubric have none
@@ -224,7 +227,7 @@ def _asked(frame: pd.DataFrame, prompting: str) -> dict[str, Any]:
         # the full rubric has one wording, whatever the system prompts beside it have
         "wordings_per_cell": wordings if prompting == "system_prompt" else None,
         "grid": hashlib.sha256(json.dumps(grid).encode()).hexdigest()[:12],
-    }
+    } | ({"conversations": content_hash(conversations)} if conversations else {})
 
 
 def _details(log: EvalLog) -> dict[str, Any]:

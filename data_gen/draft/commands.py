@@ -14,9 +14,9 @@ from data_gen.generate.teachers import MAX_TOKENS, teacher_name, teacher_of
 from judges import DEFAULT_JUDGE, MEASURED, Judge, MeasuredJudge, ModelJudge, check_measurable, judge_model
 from model_calls import CallStore, open_store
 from model_calls.errors import clear_errors
-from rubrics import Rubric, load_rubric
+from rubrics import Rubric, load_rubric, load_user_prompts
 from rubrics.files import read_text, write_whole
-from rubrics.load import rubric_yaml
+from rubrics.load import prompt_pictures, rubric_yaml
 from rubrics.texts import check_plain
 
 DEFAULT_STORE = "calls/drafts.sqlite"
@@ -85,6 +85,11 @@ def prompts_command(
 
     with clear_errors(), closing(open_store(store)) as calls:
         loaded = load_rubric(rubric)
+        if load_user_prompts("train", loaded.family).keys() & prompt_pictures("train").keys():
+            raise ValueError(
+                f"rubric {loaded.id!r}: the user prompts of its family {loaded.family!r} show pictures, expected user "
+                "prompts of text: system prompts are not tried with pictures; write them by hand"
+            )
         path = Path(rubric if rubric.endswith(".yaml") else f"{rubric}.yaml")
         if not check and (loaded.system_prompts or path != Path(rubric)):
             _require_free(path, force)

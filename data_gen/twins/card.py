@@ -30,7 +30,7 @@ def write_card(folder: Path, manifest: Mapping[str, Any]) -> None:
     header = hub.DatasetCardData(
         license=manifest["licence"],
         language=["en"],
-        task_categories=["text-generation"],
+        task_categories=["image-text-to-text" if "pictures" in manifest else "text-generation"],
         tags=["preference", "dpo", "trl", "system-prompt", "synthetic", "cpt-tasks"],
         configs=[{"config_name": "default", "data_files": data_files}],
     )

@@ -245,13 +245,15 @@ def _about_pairs(
     pairs = pl.concat([split.with_columns(file=pl.lit(name)) for name, split in splits.items()])
     used = [rubrics[name] for name in pairs["rubric"].unique().sort()]
     licences = {rubric.licence.lower() for rubric in used}
-    about = {
+    about: dict[str, Any] = {
         "licence": licence or (licences.pop() if len(licences) == 1 else "other"),
         "twins": count_twins(only(TWIN, pairs), list(splits)),
         "teachers": sorted(pairs["teacher"].unique()),
         "judges": sorted(responses.frame["judge"].unique()),
         "rubrics": {one.id: {"hash": one.hash, "licence": one.licence, "source": one.source} for one in used},
     }
+    if responses.has_pictures:
+        about["pictures"] = True
     if "kind" in pairs.columns:
         about["same_level"] = count_cells(responses.frame, only(SAME_LEVEL, pairs), list(splits))
     return about

@@ -33,11 +33,9 @@ def preference_rows(
         wordings: `train_wordings` of their rubrics.
         id_digits: Length of `pair_id`, a hash, in hex digits.
     """
-    # one form for all rows of the files: a text-only file has no trace of pictures
-    has_pictures = responses.texts.select(pl.col("image").is_not_null().any()).collect().item()
     parts = ((kind, part) for kind in KINDS for part in only(kind, twins).iter_slices(TWINS_AT_A_TIME))
     for of_kind, slice_ in parts:
-        part = _with_texts(slice_, responses, has_pictures)
+        part = _with_texts(slice_, responses)
         names = part.select(pl.concat_str("id_first", "id_second", "repeat", separator=" ")).to_series()
         ids = [hashlib.sha256(name.encode()).hexdigest()[:id_digits] for name in names]
         part = part.with_columns(pair_id=pl.Series(ids, dtype=pl.String))
@@ -46,9 +44,9 @@ def preference_rows(
         yield pl.concat(halves).sort("index", maintain_order=True).drop("index")
 
 
-def _with_texts(twins: pl.DataFrame, responses: Responses, has_pictures: bool) -> pl.DataFrame:
+def _with_texts(twins: pl.DataFrame, responses: Responses) -> pl.DataFrame:
     earlier = _history(twins)
-    if earlier and has_pictures:
+    if earlier and responses.has_pictures:
         raise ValueError("--history: got responses about pictures, expected responses to texts; leave out the former")
     rows = pl.concat([twins[name] for name in (*SIDES, *earlier)]).unique().to_frame("row")
     is_near = pl.col("row").is_between(rows["row"].min(), rows["row"].max())  # lets whole parts be skipped
@@ -59,7 +57,7 @@ def _with_texts(twins: pl.DataFrame, responses: Responses, has_pictures: bool) -
     for name in earlier:
         of_turn = texts.select("row", pl.col("user_prompt", "response").name.suffix(f"_{name}"))
         twins = twins.join(of_turn, left_on=name, right_on="row", how="left", maintain_order="left")
-    user_prompts = texts.select("row", "user_prompt_id", "user_prompt", *(["image"] if has_pictures else []))
+    user_prompts = texts.select("row", "user_prompt_id", "user_prompt", *(["image"] if responses.has_pictures else []))
     return twins.join(user_prompts, left_on="first", right_on="row", how="left", maintain_order="left")
 
 

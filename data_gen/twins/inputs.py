@@ -43,11 +43,14 @@ class Responses:
             with the same picture and, but for case and white space, text: what is not parted between train and eval.
         texts: On disk, `row, user_prompt_id, id, user_prompt, image, response`.
         passed_over: Responses that were not wanted, by "control" or the id of a rubric.
+        has_pictures: Whether any user prompt shows one. Then all rows of the files have the form for pictures; a
+            text-only file has no trace of them.
     """
 
     frame: pl.DataFrame
     texts: pl.LazyFrame
     passed_over: Counter[str]
+    has_pictures: bool
 
 
 def read_responses(
@@ -75,7 +78,9 @@ def read_responses(
         table = pl.DataFrame(part, schema=_NUMBERS | _TEXTS, orient="row")
         table.write_parquet(folder / f"{number:09d}.parquet")
     scan = pl.scan_parquet(folder / "*.parquet")
-    return Responses(scan.select(*_NUMBERS).collect(), scan.select("row", "user_prompt_id", *_TEXTS), passed_over)
+    has_pictures = scan.select(pl.col("image").is_not_null().any()).collect().item()
+    texts = scan.select("row", "user_prompt_id", *_TEXTS)
+    return Responses(scan.select(*_NUMBERS).collect(), texts, passed_over, has_pictures)
 
 
 def _kept(

@@ -17,7 +17,7 @@ from data_gen.responses import CONTROL, TeacherResponse, find_test_picture, find
 from data_gen.verify.contamination import Contamination
 from data_gen.verify.near_duplicates import band_hashes
 from data_gen.verify.text_filters import find_cut, find_other_language, find_refusal, find_shortness
-from judges import Judge, JudgeFailure
+from judges import Judge, JudgeFailure, picture_problem
 from rubrics import Rubric, ScoreLevel
 from rubrics.texts import whole_characters
 
@@ -95,6 +95,7 @@ class Checks:
         yield "contaminated", find_test_picture(row)
         yield "contaminated", self._contamination.find(row.user_prompt_id, row.user_prompt, row.response)
         yield "unjudged", self.unjudgeable.get(row.rubric, "")
+        yield "unjudged", picture_problem(self.rubrics[row.rubric], row.picture)
 
     @cached_property
     def _contamination(self) -> Contamination:

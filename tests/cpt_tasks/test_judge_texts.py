@@ -14,6 +14,7 @@ from cpt_tasks.judge_logs.commands import audit_command, texts_command
 from cpt_tasks.judge_logs.texts import first_prompts, judge_texts, judged_row, read_texts, score_table
 from judges import JudgeFailure, Judgment, measure
 from rubrics import Rubric, load_rubric
+from rubrics.pictures import load_picture
 
 pytestmark = pytest.mark.usefixtures("in_own_folder")
 WITH_CONTROLS = ROOT / "results" / "self_teacher" / "responses.jsonl"
@@ -165,6 +166,8 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
         ('{"rubric": "nothing", "response": "x"}', "t.jsonl:1: rubric 'nothing' not found"),
         ('{"rubric": "broadcast", "response": "x", "level": "high"}', "t.jsonl:1: level: got 'high', expected one of"),
         ('{"rubric": "broadcast", "response": "x", "prompt": [1]}', "t.jsonl:1: user_prompt: expected a text, or chat"),
+        ('{"rubric": "picture_coverage", "response": "x"}', "t.jsonl:1: rubric 'picture_coverage': named_object_share"),
+        ('{"rubric": "broadcast", "response": "x", "image": "cat"}', "t.jsonl:1: picture: got 'cat', expected one of"),
         ('{"rubric": "tone_warmth", "response": "x"}', "rubric 'tone_warmth': criterion 'affection' has no measure"),
         ("", "t.jsonl: got no line"),
     ],
@@ -173,6 +176,16 @@ def test_a_line_that_cannot_be_judged_is_named_and_nothing_is_written(line: str,
     (tmp_path / "t.jsonl").write_text(line + "\n", encoding="utf-8")
     assert message in fails(texts_command, tmp_path / "t.jsonl", "--out", tmp_path / "j.jsonl")
     assert not (tmp_path / "j.jsonl").exists()
+
+
+def test_texts_about_pictures_are_judged_and_audited_by_what_is_in_them(tmp_path: Path) -> None:
+    row = {"rubric": "picture_coverage", "image": "map_01.png", "response": CALM}
+    told = f"{CALM} {', '.join(names[0] for names in load_picture('map_01.png').objects)}."
+    path = write_rows(tmp_path / "t.jsonl", [row, row | {"response": told}])
+    succeeds(texts_command, path, "--out", tmp_path / "j.jsonl")
+    assert [row["score"] for row in read_rows(tmp_path / "j.jsonl")] == [0, 100]
+    succeeds(audit_command, "--measured", "--responses", path, "--out", tmp_path)
+    assert [text["reference"] for text in strict_json(tmp_path / "audit.json")["texts"]] == [0, 100]
 
 
 def test_a_judge_that_fails_gives_a_text_no_number(tmp_path: Path) -> None:

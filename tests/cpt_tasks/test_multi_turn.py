@@ -120,6 +120,15 @@ def test_report_and_compare(mock_model: Callable[..., Any], tmp_path: Path) -> N
     assert numbers[f"{ARMS[1]}: turns_to_band"]["difference"]["value"] == 2
 
 
+def test_logs_with_other_histories_are_not_compared(mock_model: Callable[..., Any], tmp_path: Path) -> None:
+    seed_file = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
+    lines = seed_file.read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "backwards.jsonl").write_text("".join(reversed(lines)), encoding="utf-8")
+    logs = [run(mock_model(obeys), history="seed", responses=str(file)) for file in ("", tmp_path / "backwards.jsonl")]
+    with pytest.raises(ValueError, match="differ in conversations"):
+        compare(*(read_run(log.location) for log in logs))
+
+
 def test_thoughts_are_not_in_the_history_and_a_failed_judgment_is_no_number(mock_model: Callable[..., Any]) -> None:
     model = mock_model(lambda messages: f"<think>you! you!</think>{obeys(messages)}")
     log = run(model, turns=2, limit_per_cell=2)

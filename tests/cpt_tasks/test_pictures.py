@@ -35,6 +35,7 @@ def run(model: Any, **parameters: Any) -> EvalLog:
         (sees, "none", 1 / 3, 0, 0),
         (tells_all, "own", 1 / 3, 100, 100),  # right only at the top level
         (is_blind, "own", 1 / 3, 0, 0),
+        (is_blind, "wrong", 1 / 3, 0, 0),
     ],
 )
 def test_coverage_falls_with_a_wrong_picture_only_for_a_student_that_looks(

@@ -187,6 +187,7 @@ def test_another_seed_or_a_file_asks_anew_and_the_users_id_wins(anthropic_server
         (draft_command, ["--from", "latin.txt"], "latin.txt: not UTF-8 ("),
         (draft_command, ["--from", "empty.txt"], "empty.txt: is empty, expected a rubric in prose"),
         (prompts_command, ["crowd.yaml", "--check"], "'crowd' has no system prompts, expected some for each level"),
+        (prompts_command, ["picture_coverage", "--check"], "the user prompts of its family 'pictures' show pictures"),
         (prompts_command, ["explain_depth", "--judge", "measured"], "has no measure, expected one on every criterion"),
     ],
 )

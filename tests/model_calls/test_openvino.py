@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,37 @@ def test_what_would_come_out_wrong_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | config))
     with pytest.raises(PrerequisiteError, match=message):
         get_model("openvino/x", memoize=False, model_path=folder, **arguments)
+
+
+def test_between_two_steps_of_the_batch_whoever_waits_has_a_turn(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(made / "tiny", made, max_tokens=12)
+    batch: Any = model.api._batch  # type: ignore[attr-defined]
+    turns, seen = count(), []
+
+    class Watched:
+        add_request = batch._pipeline.add_request
+        advance = batch._pipeline.step
+
+        def step(self) -> None:
+            seen.append(passed[0])
+            Watched.advance()
+
+    passed = [0]
+    monkeypatch.setattr(batch, "_pipeline", Watched())
+
+    async def ask_beside_others() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(pass_turns)
+            await model.generate(CHATS[0])
+            group.cancel_scope.cancel()
+
+    async def pass_turns() -> None:
+        for passed[0] in turns:
+            await anyio.sleep(0)
+
+    anyio.run(ask_beside_others)
+    assert len(seen) >= 12
+    assert len(set(seen)) == len(seen)
 
 
 def test_without_the_extra_one_sentence_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

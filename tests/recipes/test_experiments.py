@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, ModelConfig, TrlParser
 from trl import ScriptArguments as TrlArguments
 
-ABLATION, ROUNDS = (f"recipes/experiments/{name}.mk" for name in ("ablation", "rounds"))
+ABLATION, ROUNDS, MULTI_TURN = (f"recipes/experiments/{name}.mk" for name in ("ablation", "rounds", "multi_turn"))
 
 EVERYTHING = ["model", "data", "base", "full_rubric", "train", "cpt"]
 ASKED = ["base", "full_rubric", "cpt"]
@@ -69,6 +69,19 @@ def test_a_stage_that_fails_goes_on_in_its_folder(tmp_path: Path) -> None:
     (tree.folder / "fail").unlink()
     assert tree.make() == ["train", "cpt"]
     assert (tree.folder / "outputs/r/adapter/by").read_text() == "train\ntrain\n"
+
+
+def test_conversations_are_asked_of_the_base_an_adapter_and_one_that_goes_on_from_it(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    assert tree.make(rules=MULTI_TURN, START="tuned") == ["model", "base"]
+    assert "tuned holds no adapter; run make full first, or pass START=FOLDER" in tree.done.stderr
+    (tree.folder / "tuned").mkdir()
+    (tree.folder / "tuned/adapter_model.safetensors").touch()
+    tree.settle()
+    assert tree.make(rules=MULTI_TURN, START="tuned") == ["cpt", "data", "train", "history"]
+    assert tree.make(rules=MULTI_TURN, START="tuned") == []
+    tree.edit("tuned/adapter_model.safetensors")
+    assert tree.make(rules=MULTI_TURN, START="tuned") == ["cpt", "train", "history"]
 
 
 def of_round(number: int) -> list[str]:

@@ -27,6 +27,7 @@ def test_pictures_reach_teachers_rows_and_twins(mock_teacher: Any) -> None:
     cpt("verify", "r.jsonl", "--near", 0, "--out", "verified")
     assert len(rows_of("verified/responses.jsonl")) == len(rows) == 72  # right at every level, by the picture
     cpt("twins", "--responses", "verified/responses.jsonl", "--eval-prompts", 4, "--format", "both", "--out", "data")
+    assert "- image-text-to-text" in Path("data/README.md").read_text(encoding="utf-8")
     for kind, reader in (("jsonl", "json"), ("parquet", "parquet")):
         loaded = load_dataset(reader, data_files=f"data/train.{kind}", split="train").to_list()
         assert len(loaded) == 20 * 3 * 2  # texts are few: each picture is a user prompt of its own
@@ -60,10 +61,14 @@ def test_any_rubric_can_be_written_about_the_pictures(mock_teacher: Any) -> None
     ("change", "said"),
     [
         ({"image": "map_07.png", "user_prompt_id": "x"}, "shows map_07.png, the picture of a test prompt"),
+        (
+            {"image": None},
+            "named_object_share measures what a response says of a picture, got a user prompt without one",
+        ),
         ({"image": "cat.png"}, "image: picture: got 'cat.png'"),
     ],
 )
-def test_a_test_picture_and_an_unknown_one_are_named_and_left_out(
+def test_a_test_picture_an_unknown_one_and_none_are_named_and_left_out(
     change: dict[str, str], said: str, mock_teacher: Any
 ) -> None:
     mock_teacher(sees)

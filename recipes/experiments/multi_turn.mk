@@ -1,0 +1,56 @@
+# How long a request holds in a conversation: the base model, an adapter, and one trained on with earlier turns.
+#
+#     make multi-turn    asks the adapter of make full (an hour and a half)
+#     make -f recipes/experiments/multi_turn.mk START=ADAPTER HISTORY=own,seed    another adapter, more arms
+#     make -f recipes/experiments/multi_turn.mk START=ADAPTER SIZE=smoke          every stage with tiny limits
+#
+# The remedy, `history`, goes on from the adapter, with DPO on twins that have two earlier turns: what it gains is not
+# told from what further training gains. Logs go to logs/RUN, the report to results/RUN. WHO says who is asked.
+SIZE ?= full
+SEED ?= 42
+RUN ?= multi_turn$(if $(filter smoke,$(SIZE)),-smoke)
+START ?= outputs/smollm2-135m/adapter
+WHO ?= base cpt history
+CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
+SETTINGS := $(SIZE) $(START) $(HISTORY) $(CONFIG) $(filter-out cpu,$(DEVICE))
+.DEFAULT_GOAL := multi_turn
+include recipes/experiments/stages.mk
+
+DATA := data/$(RUN)
+TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_second.jsonl
+REMEDY := outputs/$(RUN)/history
+# conversations per rubric and level, tokens a response
+smoke_NUMBERS := 4 40
+full_NUMBERS := 8 224
+smoke_TWINS := --limit 4
+smoke_TRAINING := --max_steps 2
+full_TRAINING := --max_steps 60
+FLAGS := -T levels=low,extremely_high -T switch=none,system_prompt,user $(if $(HISTORY),-T history=$(HISTORY)) \
+	-T limit_per_cell=$(word 1,$($(SIZE)_NUMBERS))
+
+$(eval $(call stage,data,$(DATA),$(DATA_CODE)))
+$(S)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics measured --wordings 2 --history 2 --eval-prompts 3 \
+	$($(SIZE)_TWINS) --out $(DATA)
+$(eval $(call stage,train,$(REMEDY),$(CONFIG) $(TRAINING) $(START)/adapter_model.safetensors $(S)/model.json $(S)/data.json))
+$(S)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(START) --sft_epochs 0 --max_length 1024 \
+	--train_file $(DATA)/train.jsonl --eval_file $(DATA)/eval.jsonl --output_dir $(REMEDY) --seed $(SEED) \
+	$($(SIZE)_TRAINING)
+$(START)/adapter_model.safetensors:
+	$(error $(START) holds no adapter; run make full first, or pass START=FOLDER)
+
+# $(call asked,STAGE,NAME in logs,FOLDER of the model,what it needs)
+define asked
+$(call stage,$(1),logs/$(RUN)/$(1),$(BENCHMARK) $(4))
+$(S)/$(1).json: ABOUT = --metadata base=smollm2-135m-instruct $(if $(filter $(MODEL),$(3)),,--metadata adapter=$(2))
+$(S)/$(1).json: COMMAND = $$(call evaluate,multi_turn,$(2),$(3),$(word 2,$($(SIZE)_NUMBERS)),logs/$(RUN)/$(1))
+endef
+$(eval $(call asked,base,smollm2-135m,$(MODEL),$(S)/model.json))
+$(eval $(call asked,cpt,smollm2-135m-cpt,$(START),$(START)/adapter_model.safetensors))
+$(eval $(call asked,history,smollm2-135m-cpt-history,$(REMEDY),$(S)/train.json))
+
+.PHONY: multi_turn
+multi_turn: $(S)/report.json
+	@$(PYTHON) recipes/experiments/stage.py --keep results/$(RUN) $(S) model $(if $(filter history,$(WHO)),data train) $(WHO) report
+$(S)/report.json: COMMAND = cpt report $(addprefix logs/$(RUN)/,$(WHO)) --out results/$(RUN)
+$(S)/report.json: $(patsubst %,$(S)/%.json,$(WHO)) FORCE
+	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)
