@@ -1,6 +1,6 @@
 # Rounds on the student's own responses: it writes, the measured judge scores, pairs within a level train it on.
 #
-#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=4 SEED=0
+#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=1 SEED=0
 #     make -f recipes/experiments/rounds.mk RUN=smoke SIZE=smoke         every stage with tiny limits
 #     make -f recipes/experiments/rounds.mk RUN=mine START=ADAPTER       from an adapter of yours
 #
@@ -12,7 +12,7 @@
 # results/RUN/rounds. More rounds later go on from those that are there.
 RUN ?= smollm2-135m
 SIZE ?= full
-ROUNDS ?= 4
+ROUNDS ?= 1
 include recipes/experiments/end_to_end.mk
 .DEFAULT_GOAL := rounds
 
@@ -32,11 +32,8 @@ full_PAIRING := $(TEXTS) --same-level 3 --level-pairs none --eval-prompts 1
 PAIRING ?= $(or $($(SIZE)_PAIRING),$(full_PAIRING))
 smoke_ROUND := --max_steps 2
 full_ROUND := --max_steps -1 --num_train_epochs 1 --save_steps 20 --per_device_train_batch_size 8 \
-	--gradient_accumulation_steps 2
+	--gradient_accumulation_steps 2 --learning_rate 0.0004
 ROUND_TRAINING ?= --sft_epochs 0 $(or $($(SIZE)_ROUND),$(full_ROUND))
-# By round, the last for all later ones: at a constant rate the means of hard cells swing around their bands.
-RATES ?= 0.0004 0.0004 0.0002 0.0001
-rate_of = $(or $(word $(1),$(RATES)),$(lastword $(RATES)))
 
 # adapter of a round, 0 the start, and what it needs
 adapter_of = $(if $(filter 0,$(1)),$(START),$(TRAINED)/$(1))
@@ -59,7 +56,7 @@ $(S)/round-$(1)/pairs.json: COMMAND = cpt twins --responses $(OWN)/$(1)/scored/r
 $(call stage,round-$(1)/train,$(TRAINED)/$(1),$(CONFIG) $(TRAINING) $(THIS) $(S)/round-$(1)/pairs.json $(3))
 $(S)/round-$(1)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(2) \
 	--train_file $(OWN)/$(1)/pairs/train.jsonl --eval_file $(OWN)/$(1)/pairs/eval.jsonl --seed $(SEED) \
-	--output_dir $(TRAINED)/$(1) $(ROUND_TRAINING) --learning_rate $(call rate_of,$(1))
+	--output_dir $(TRAINED)/$(1) $(ROUND_TRAINING)
 endef
 THIS := recipes/experiments/rounds.mk $(S)/rounds_settings
 $(foreach one,$(NUMBERS),$(eval $(call round,$(one),$(call adapter_of,$(call previous,$(one))),$(call \
@@ -68,8 +65,8 @@ $(foreach one,$(NUMBERS),$(eval $(call round,$(one),$(call adapter_of,$(call pre
 # What is asked for beside SETTINGS; the number of rounds is not among it.
 $(S)/rounds_settings: FORCE
 	@mkdir -p $(@D)
-	@echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING) $(RATES)' | cmp -s - $@ || \
-		echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING) $(RATES)' > $@
+	@echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' | cmp -s - $@ || \
+		echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' > $@
 
 # OTHER_DPO="shuffled no_sft_term" also trains the twins by two other objectives, from the same SFT: plain DPO on pairs in
 # random order, and whole twins, both without the SFT term of the loss, which `twins` has.

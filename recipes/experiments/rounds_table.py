@@ -21,7 +21,8 @@ HEAD = """\
 answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
 `calibration` the mean distance from the band in points (0 is best). Means over seeds {seeds}, with Student's t
 intervals over them; `by seed` is the accuracy of each. `minutes` is what the stage's own training and texts took,
-without evaluation. Settings were chosen on train prompts. The judge that selected the pairs of rounds also scores here.
+without evaluation, on the machine of `seed-*/rounds/stages.json`. Settings were chosen on train prompts. The judge that
+selected the pairs of rounds also scores here.
 """
 
 
