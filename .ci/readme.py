@@ -84,14 +84,15 @@ def results(summary: dict[str, Any]) -> str:
         against out of it; the judge that picks them also scores here. Trained on one H100, which three
         runs shared; asked on two CPU cores.""",
         rounds_table(),
-        "![Score by level asked for, per rubric, after each stage](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
-        f"""The other benchmarks were asked of an adapter of SFT and twins alone, of one teacher's texts (`make full` before
-        26 Nov 2026; accuracy {cell(metrics["macro_accuracy"])}). It stays too low (score = {line[0]:.2f} x asked
-        {line[1]:+.0f} points): accuracy is {bands}. The best of 4 samples hits
-        the band {best[0]:.0%} of the time (base {best[1]:.0%}). It ignores numbers that it was never trained on: asked for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f} (slope {slope}). Two rubrics at once change
-        accuracy by {cost.text(sign=True)}. Asking for one rubric moves the scores by the others too, {moved:.2f} times
-        as far (by chance {by_chance:.2f}). Without a system prompt it writes {words[0]:.0f} words, the base
-        {words[1]:.0f}. From few user prompts each: [report](results/smollm2-135m/report.md).""",
+        "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
+        f"""The other benchmarks were asked of an earlier adapter, of SFT and twins of one teacher's texts (accuracy
+        {cell(metrics["macro_accuracy"])}). It stays too low (score = {line[0]:.2f} x asked {line[1]:+.0f} points):
+        accuracy is {bands}. The best of 4 samples hits the band {best[0]:.0%} of the time (base {best[1]:.0%}). It
+        ignores numbers that it was never trained on: asked for 10 to 90 it writes at {min(doses):.0f} to
+        {max(doses):.0f} (slope {slope}). Two rubrics at once change accuracy by {cost.text(sign=True)}. Asking for one
+        rubric moves the scores by the others too, {moved:.2f} times as far (by chance {by_chance:.2f}). Without a system
+        prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From few user prompts each:
+        [report](results/smollm2-135m/report.md).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
