@@ -90,8 +90,8 @@ def results(summary: dict[str, Any]) -> str:
         accuracy is {bands}. The best of 4 samples hits the band {best[0]:.0%} of the time (base {best[1]:.0%}). It
         ignores numbers that it was never trained on: asked for 10 to 90 it writes at {min(doses):.0f} to
         {max(doses):.0f} (slope {slope}). Two rubrics at once change accuracy by {cost.text(sign=True)}. Asking for one
-        rubric moves the scores by the others too, {moved:.2f} times as far (by chance {by_chance:.2f}). Without a system
-        prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From few user prompts each:
+        rubric moves the scores by the others too, {moved:.2f} times as far (by chance {by_chance:.2f}). Without a
+        system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From few user prompts each:
         [report](results/smollm2-135m/report.md).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
