@@ -16,27 +16,10 @@ from cpt_tasks.recorded import recorded
 from cpt_tasks.scorer import configurability, rubric_judge
 from model_calls.inspect_private import PrerequisiteError
 
-__all__ = [
-    "attack_judge",
-    "band_hit",
-    "best_of_n",
-    "composition",
-    "composition_scores",
-    "configurability",
-    "dose_response",
-    "drift",
-    "judge_failure",
-    "judge_robustness",
-    "multi_turn",
-    "multi_turn_scores",
-    "openvino",
-    "paraphrase_robustness",
-    "recorded",
-    "rubric_adherence",
-    "rubric_judge",
-    "selection_judge",
-    "unprompted_scores",
-]
+__all__ = ["attack_judge", "band_hit", "best_of_n", "composition", "composition_scores", "configurability"]
+__all__ += ["dose_response", "drift", "judge_failure", "judge_robustness", "multi_turn", "multi_turn_scores"]
+__all__ += ["openvino", "paraphrase_robustness", "recorded", "rubric_adherence", "rubric_judge", "selection_judge"]
+__all__ += ["unprompted_scores"]
 
 
 @modelapi(name="openvino")

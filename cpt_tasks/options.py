@@ -67,13 +67,18 @@ def check_least(value: int, least: int, parameter: str, meaning: str = "") -> No
 
 
 def levels_of(selection: str | list[str]) -> list[ScoreLevel]:
-    """The levels of a selection: "all", or names as a list or separated by commas; ValueError for an unknown one."""
+    """The levels of a selection, see `some_of`."""
+    return [ScoreLevel(name) for name in some_of(selection, [level.value for level in ScoreLevel], "levels")]
+
+
+def some_of(selection: str | list[str], choices: Sequence[str], parameter: str) -> list[str]:
+    """What a selection names: "all" choices, or some, as a list or with commas; ValueError for an unknown one."""
     names = selection.split(",") if isinstance(selection, str) else selection
     if names == ["all"]:
-        return list(ScoreLevel)
+        return list(choices)
     for name in names:
-        check_choice(name, [level.value for level in ScoreLevel], "levels")
-    return [ScoreLevel(name) for name in names]
+        check_choice(name, choices, parameter)
+    return names
 
 
 def prompts_by_rubric(

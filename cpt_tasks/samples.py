@@ -13,8 +13,8 @@ from inspect_ai.model import ChatMessageSystem
 from model_calls.call import content_of, user_message
 from rubrics import Rubric, ScoreLevel
 from rubrics.pictures import picture_of
+from rubrics.schema import WordingSplit as WordingSplit
 
-WordingSplit = Literal["train", "heldout"]
 Prompting = Literal["system_prompt", "full_rubric"]
 PictureShown = Literal["own", "wrong", "none"]
 _Row = TypeVar("_Row")

@@ -26,34 +26,8 @@ from judges.model import (
 from judges.panel import Aggregate, Panel
 from judges.prompts import PROMPT_VERSION, PromptVersion, judge_messages, prompt_version_of
 
-__all__ = [
-    "Aggregate",
-    "DEFAULT_JUDGE",
-    "DEFAULT_STORE",
-    "FurtherJudgment",
-    "Judge",
-    "JudgeFailure",
-    "JudgeFailureRecord",
-    "JudgeProtocol",
-    "JudgeSettings",
-    "Judgment",
-    "MEASURED",
-    "MeasuredJudge",
-    "ModelJudge",
-    "NO_RESPONSE",
-    "PROMPT_VERSION",
-    "Panel",
-    "PromptVersion",
-    "ScoreRecord",
-    "check_measurable",
-    "grader_models",
-    "is_no_response",
-    "judge_hash",
-    "judge_messages",
-    "judge_model",
-    "measure",
-    "outcome_of",
-    "picture_problem",
-    "prompt_version_of",
-    "read_judgment",
-]
+__all__ = ["Aggregate", "DEFAULT_JUDGE", "DEFAULT_STORE", "FurtherJudgment", "Judge", "JudgeFailure"]
+__all__ += ["JudgeFailureRecord", "JudgeProtocol", "JudgeSettings", "Judgment", "MEASURED", "MeasuredJudge"]
+__all__ += ["ModelJudge", "NO_RESPONSE", "PROMPT_VERSION", "Panel", "PromptVersion", "ScoreRecord"]
+__all__ += ["check_measurable", "grader_models", "is_no_response", "judge_hash", "judge_messages", "judge_model"]
+__all__ += ["measure", "outcome_of", "picture_problem", "prompt_version_of", "read_judgment"]

@@ -19,14 +19,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from judges.cost import cost_usd, total_usd
-from judges.judgment import (
-    NO_RESPONSE,
-    FailureMode,
-    JudgeFailure,
-    Judgment,
-    is_no_response,
-    weighted_total,
-)
+from judges.judgment import NO_RESPONSE, FailureMode, JudgeFailure, Judgment, is_no_response, weighted_total
 from judges.prompts import PROMPT_VERSION, PromptVersion, judge_messages, prompt_hash
 from judges.scale import ScaleWatch
 from judges.verdict import Scores, Verdict, parse_verdict

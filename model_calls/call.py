@@ -163,6 +163,14 @@ def user_message(text: str, image: str = "") -> "ChatMessageUser":
     return ChatMessageUser(content=[ContentImage(image=image), ContentText(text=text)] if image else text)
 
 
+def chat_of(system_prompt: str | None, text: str, image: str = "") -> "list[ChatMessage]":
+    """A user's turn, see `user_message`, after a system turn if there is a text for one."""
+    from inspect_ai.model import ChatMessageSystem
+
+    system = [] if system_prompt is None else [ChatMessageSystem(content=system_prompt)]
+    return [*system, user_message(text, image)]
+
+
 def provider_of(model: "Model | str") -> str:
     """The provider's name in an inspect name."""
     return str(model).partition("/")[0]

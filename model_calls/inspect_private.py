@@ -18,16 +18,8 @@ if TYPE_CHECKING:
 
     from model_calls.call import Call
 
-__all__ = [
-    "PrerequisiteError",
-    "anthropic_client",
-    "command_folder",
-    "local_chat",
-    "local_template",
-    "request_body",
-    "sample_name",
-    "transcript_dropped",
-]
+__all__ = ["PrerequisiteError", "anthropic_client", "command_folder", "local_chat", "local_template", "request_body"]
+__all__ += ["sample_name", "transcript_dropped"]
 
 
 def command_folder() -> Path:

@@ -4,6 +4,8 @@ import codecs
 import gzip
 import json
 import re
+import shlex
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -73,6 +75,17 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start}), save the file as UTF-8") from error
+
+
+def shown(text: str) -> str:
+    """An argument or name as a result may carry it: of an absolute path, alone or after `--option=`, the last part."""
+    option, equals, value = text.partition("=") if text.startswith("--") else ("", "", text)
+    return f"{option}{equals}{Path(value).name}" if Path(value).is_absolute() else text
+
+
+def running_command() -> str:
+    """The `cpt` command that is running, without the folders of this machine."""
+    return shlex.join(["cpt", *map(shown, sys.argv[1:])])
 
 
 def check_is_utf8(content: bytes, where: str = "") -> None:

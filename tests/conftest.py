@@ -43,6 +43,22 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
 
 
+@pytest.fixture
+def in_own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In an empty folder: a call store lies in the working folder by default."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Any]:
+    """An empty call store."""
+    from model_calls import open_store
+
+    opened = open_store(tmp_path / "calls.sqlite")
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="session")
 def mock_model() -> Callable[..., Any]:
     """Builds an inspect model that answers with `reply(messages)`; the messages it saw are in `model.seen`."""

@@ -100,8 +100,10 @@ def test_everything_but_recipes_and_what_is_loaded_by_name_imports_without_torch
     [
         ("from inspect_ai import dataset, log, model, scorer, solver", "import cpt_tasks._registry", SLOW),
         ("", "from cpt_tasks.cli import main; main(['--help'], standalone_mode=False)", {*SLOW, "inspect_ai"}),
+        ("", "import cpt_tasks.judge_logs.commands", {"inspect_ai", "scipy"}),
+        ("", "from model_calls.errors import *\nwith clear_errors(): pass", {"anthropic", "inspect_ai", "tenacity"}),
     ],
-    ids=["what inspect imports of ours", "help of cpt"],
+    ids=["what inspect imports of ours", "help of cpt", "help of cpt judge", "a command that asks no model"],
 )
 def test_starting_is_light(before: str, ours: str, absent: set[str]) -> None:
     output = python(

@@ -131,14 +131,7 @@ def texts_command(file: Path, judge: str, out: Path, store: str, prompt_version:
 
     Writes the same lines with score (0-100, null where the judge failed), judge_failure and in_band.
     """
-    from cpt_tasks.judge_logs.texts import (
-        check_measured,
-        judge_texts,
-        judged_row,
-        judges_of,
-        read_texts,
-        score_table,
-    )
+    from cpt_tasks.judge_logs.texts import check_measured, judge_texts, judged_row, judges_of, read_texts, score_table
     from rubrics.files import write_jsonl
 
     with clear_errors():

@@ -24,6 +24,7 @@ from cpt_tasks.report.run import Run, check_protocol, notes_of
 from cpt_tasks.report.text import cell, number, old_resamples, write_command
 from cpt_tasks.statistics.paired import PairedDifference, holm, least_p_note, paired_differences
 from judges.interval import cluster_note, jsonable
+from model_calls.errors import clear_errors
 from rubrics.files import write_whole
 
 SCHEMA = 2
@@ -103,20 +104,10 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         numbers[ceiling.removesuffix("_ceiling")]["ceilings"] = values
     n_prompts = int(first_rows["user_prompt_id"].nunique())
     sides = {"a": first, "b": second}
-    names = {
-        side: f"{run.name} ({side.upper()})" if first.name == second.name else run.name for side, run in sides.items()
-    }
-    models = {
-        side: {
-            "name": names[side],
-            "base": run.base,
-            "adapter": run.adapter,
-            "prompting": run.prompting,
-            "decoding": run.decoding,
-            "details": run.details,
-        }
-        for side, run in sides.items()
-    }
+    if first.name == second.name:
+        sides = {side: replace(run, name=f"{run.name} ({side.upper()})") for side, run in sides.items()}
+    about = ("name", "base", "adapter", "prompting", "decoding", "details")
+    models = {side: {name: getattr(run, name) for name in about} for side, run in sides.items()}
     return {
         "schema": SCHEMA,
         "run": first.protocol | {"seed": seed},
@@ -125,7 +116,7 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         "user_prompts": n_prompts,
         "left_out": {f"unscored_{side}": run.unscored.total() for side, run in sides.items()}
         | {"scored_on_one_side": n_unpaired},
-        "notes": notes_of([replace(run, name=names[side]) for side, run in sides.items()]),
+        "notes": notes_of(list(sides.values())),
         "permutations": {"exact": 2**n_prompts <= N_PERMUTATIONS, "n": min(2**n_prompts, N_PERMUTATIONS)},
         "tested": tested,
         "statistics": numbers,
@@ -174,12 +165,10 @@ def text(comparison: Mapping[str, Any]) -> str:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for compare.md and compare.json.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the permutations.")
 @old_resamples
+@clear_errors()
 def compare_command(log_a: str, log_b: str, out: Path | None, seed: int) -> None:
     """Differences between the models of LOG_A and LOG_B (.eval files, or folders with one) on the same samples."""
-    try:
-        comparison = compare(_only_run(log_a), _only_run(log_b), seed)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    comparison = compare(_only_run(log_a), _only_run(log_b), seed)
     click.echo(text(comparison))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

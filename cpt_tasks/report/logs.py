@@ -22,6 +22,7 @@ from judges import Judgment, ScoreRecord
 from judges.cost import total_usd
 from judges.interval import NAN
 from judges.reliability import noise_lines, noise_values
+from rubrics.files import shown
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size", "precision")
 LOG_SUFFIXES = (".eval", ".json")
@@ -138,11 +139,6 @@ def task_name(log: EvalLog) -> str:
     return log.eval.task.split("/")[-1]
 
 
-def shown(text: str) -> str:
-    """An argument or name as a result may carry it: of an absolute path only the last part."""
-    return Path(text).name if Path(text).is_absolute() else text
-
-
 @contextmanager
 def _one_sentence(path: str) -> Iterator[None]:
     """Turns what a file system's client raises, from a missing package to a missing key, into a ValueError."""
@@ -218,24 +214,20 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
 def _asked(frame: pd.DataFrame, prompting: str) -> dict[str, Any]:
     """What of the protocol the samples say."""
     wordings = int(frame.groupby(CELL, dropna=False).size().max())
+    later = frame[frame["rubric_version"] > 1]
+    versions = dict(sorted(zip(later["rubric"], later["rubric_version"], strict=True)))
     grid = sorted(json.dumps(row, default=str) for row in frame[CELL].drop_duplicates().to_numpy().tolist())
     # their ids hold a hash of all turns, also of those by others (`history`)
     conversations = sorted(frame.loc[frame["script"] != "", "conversation"].unique())
     return {
         "rubrics": dict(sorted(zip(frame["rubric"], frame["rubric_hash"], strict=True))),
         # of the system prompts, which the full rubric does without; logs before version 2 of any rubric have none
-        "rubric_versions": None if prompting != "system_prompt" else _later_versions(frame),
+        "rubric_versions": None if prompting != "system_prompt" else versions,
         "user_prompts": int(frame["user_prompt_id"].nunique()),
         # the full rubric has one wording, whatever the system prompts beside it have
         "wordings_per_cell": wordings if prompting == "system_prompt" else None,
         "grid": hashlib.sha256(json.dumps(grid).encode()).hexdigest()[:12],
     } | ({"conversations": content_hash(conversations)} if conversations else {})
-
-
-def _later_versions(frame: pd.DataFrame) -> dict[str, int]:
-    """Rubrics whose system prompts have been rewritten since version 1, and their version."""
-    later = frame[frame["rubric_version"] > 1]
-    return dict(sorted(zip(later["rubric"], later["rubric_version"], strict=True)))
 
 
 def _details(log: EvalLog) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
 from cpt_tasks.report.text import counted, image, old_resamples, tables_markdown, write_command
 from cpt_tasks.statistics.frame import answered
 from judges.interval import jsonable
+from model_calls.errors import clear_errors
 from rubrics.files import write_whole
 
 SCHEMA = 2
@@ -173,18 +174,16 @@ def judging_table(runs: Sequence[Run]) -> pd.DataFrame:
 @click.option("--seed", default=0, show_default=True, help="Seed of the by-chance values.")
 @click.option("--shared", is_flag=True, help="Only the samples that all logs of a benchmark and judge have.")
 @old_resamples
+@clear_errors()
 def report_command(logs: tuple[str, ...], out: Path, seed: int, shared: bool) -> None:
     """Recompute tables, summary.json, figures and report.html from eval LOGS (files or folders)."""
-    try:
-        runs = []
-        for path in find_logs(logs):
-            click.echo(f"reading {Path(path).name}", err=True)
-            runs.append(read_run(path))
-        click.echo(f"computing {len(runs)} runs", err=True)
-        runs = tell_apart(runs)
-        markdown = write_report(on_shared(runs) if shared else runs, out, seed)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    runs = []
+    for path in find_logs(logs):
+        click.echo(f"reading {Path(path).name}", err=True)
+        runs.append(read_run(path))
+    click.echo(f"computing {len(runs)} runs", err=True)
+    runs = tell_apart(runs)
+    markdown = write_report(on_shared(runs) if shared else runs, out, seed)
     write_command(out)
     click.echo(markdown)
     click.echo(f"\nreport: {out / 'report.md'}, numbers: {out / 'summary.json'}, figures: {out}/*.png")

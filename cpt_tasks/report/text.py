@@ -1,18 +1,15 @@
 """How a report writes tables, estimates and figures as text."""
 
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
 
-from cpt_tasks.report.logs import shown
 from cpt_tasks.report.run import Run, notes_of
 from judges.interval import NAN, Estimate, cluster_note
-from rubrics.files import write_whole
+from rubrics.files import running_command, write_whole
 
 
 def tables_markdown(tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -30,9 +27,9 @@ def cell(estimate: Mapping[str, Any] | None, digits: int = 2, sign: bool = False
     return "undefined" if estimate is None else Estimate.from_json(estimate).text(digits, sign)
 
 
-def cells(metrics: Mapping[str, Any], digits: int = 2) -> dict[str, str]:
-    """`cell` of each estimate, by name."""
-    return {name: cell(estimate, digits) for name, estimate in metrics.items()}
+def cells(metrics: Mapping[str, Any], in_points: Container[str] = ()) -> dict[str, str]:
+    """`cell` of each estimate, by name; with one digit of those in score points, else with two."""
+    return {name: cell(estimate, 1 if name in in_points else 2) for name, estimate in metrics.items()}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -59,8 +56,7 @@ def runs_notes(runs: Sequence[Run]) -> list[str]:
 
 def write_command(out: Path) -> None:
     """Writes the command that is running into command.txt, without the folders of this machine."""
-    command = shlex.join(["cpt", *(shown(argument) for argument in sys.argv[1:])])
-    write_whole(out / "command.txt", f"{command}\n")
+    write_whole(out / "command.txt", f"{running_command()}\n")
 
 
 old_resamples = click.option(

@@ -73,7 +73,9 @@ def frame_of(log: EvalLog, invalidated: bool = False) -> pd.DataFrame:
     for sample in log.samples or []:
         if invalidated or sample.invalidation is None:
             try:
-                rows += _sample_rows(sample)
+                score = _score_of(sample)
+                turns = turns_of(sample.metadata)
+                rows += [_row(sample, turn, score_of_turn(score, turn.get("turn"))) for turn in turns]
             except ValueError as error:
                 raise ValueError(f"{Path(log.location).name}, sample {sample.id!r}: {error}") from error
     return pd.DataFrame(rows)
@@ -135,11 +137,6 @@ def _score_of(sample: EvalSample) -> Score | None:
     return next(iter(scores.values()), None)
 
 
-def _sample_rows(sample: EvalSample) -> list[dict[str, Any]]:
-    score = _score_of(sample)
-    return [_row(sample, turn, score_of_turn(score, turn.get("turn"))) for turn in turns_of(sample.metadata)]
-
-
 def _named(sample_id: object, turn: Mapping[str, Any]) -> dict[str, Any]:
     number = turn.get("turn")
     suffix = "" if number is None else f"-turn-{number}"
@@ -183,7 +180,9 @@ def _judged_columns(metadata: Mapping[str, Any], score: Score | None) -> dict[st
     target = metadata.get("target")
     also = {} if record is None else record.also
     # of the log, not of the record: a person may have edited it
-    value, edited = _points(score), score is not None and _is_edited(score)
+    value, edits = _points(score), [] if score is None else score.history
+    # the first entry of a history is the judge's own, unless it is the only one
+    edited = any(edit.value != "UNCHANGED" for edit in edits[1:] or edits)
     failure = "error" if judgment is None else getattr(judgment, "failure_mode", "")
     return texts | {
         "rubric_version": int(metadata.get("rubric_version", 1)),
@@ -211,11 +210,6 @@ def _points(score: Score | None) -> float:
             f"got a score edited to {score.value!r}, expected a number from {MIN_SCORE:g} to {MAX_SCORE:g}"
         )
     return points
-
-
-def _is_edited(score: Score) -> bool:
-    """Whether a person set the value; the first entry of a history is the judge's own, unless it is the only one."""
-    return any(edit.value != "UNCHANGED" for edit in score.history[1:] or score.history)
 
 
 def _judged_metadata(score: Score) -> Mapping[str, Any]:

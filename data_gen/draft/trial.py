@@ -5,7 +5,6 @@ data: heldout wordings never reach that.
 """
 
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,12 +12,10 @@ from data_gen.draft.author import gather
 from data_gen.generate.teachers import Teacher
 from judges import Judge, JudgeFailure
 from model_calls import Call, CallStore, ask
+from model_calls.call import chat_of
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, load_user_prompts
 from rubrics.texts import whole_characters
-
-if TYPE_CHECKING:
-    from inspect_ai.model import ChatMessage
 
 N_USER_PROMPTS = 6
 MIN_GAP = 10.0  # score points between the means of adjacent levels
@@ -50,7 +47,7 @@ async def try_wordings(rubric: Rubric, writer: Teacher, judge: Judge, store: Cal
     """
 
     async def row(level: ScoreLevel, system_prompt: str, user_prompt: str) -> tuple[ScoreLevel, float | None, str]:
-        messages = _messages(system_prompt, user_prompt)
+        messages = chat_of(system_prompt, user_prompt)
         reply, _ = await ask(store, Call(writer.model, messages, replicate=f"fidelity {seed}"))
         text = whole_characters(visible(reply.text)[0]).strip()
         if reply.stop_reason == "content_filter" or not text:
@@ -63,7 +60,7 @@ async def try_wordings(rubric: Rubric, writer: Teacher, judge: Judge, store: Cal
     from model_calls.inspect_private import local_chat
 
     texts = plan_texts(rubric)
-    rendered = local_chat(writer.model.api, _messages(*texts[0][1:]))  # of an API model it cannot be looked at
+    rendered = local_chat(writer.model.api, chat_of(*texts[0][1:]))  # of an API model it cannot be looked at
     if rendered is not None and texts[0][1] not in rendered:
         raise ValueError(
             f"{writer.name}: the chat template leaves out the system turn, expected one that shows it; take an "
@@ -97,9 +94,3 @@ def table(frame: pd.DataFrame) -> str:
         *(f"{count} texts {note}" for note, count in notes.items()),
     ]
     return "\n".join([*lines, f"expected: the mean scores in order and {MIN_GAP:g} points apart"])
-
-
-def _messages(system_prompt: str, user_prompt: str) -> "list[ChatMessage]":
-    from inspect_ai.model import ChatMessageSystem, ChatMessageUser
-
-    return [ChatMessageSystem(content=system_prompt), ChatMessageUser(content=user_prompt)]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from data_gen.generate.questions import Question
 from model_calls import Call
-from model_calls.call import IN_PROCESS, OWN_SERVERS, provider_of, user_message
+from model_calls.call import IN_PROCESS, OWN_SERVERS, chat_of, provider_of
 
 if TYPE_CHECKING:
-    from inspect_ai.model import ChatMessage, Model
+    from inspect_ai.model import Model
 
 MAX_CONNECTIONS = 64
 MAX_TOKENS = 6000  # of a reply: models that think by default spend some thousands; leaves room in a context of 8192
@@ -34,12 +34,8 @@ class Teacher:
 
     def call(self, question: Question) -> Call:
         """The call that asks a question; the samples of one question are separate calls."""
-        from inspect_ai.model import ChatMessageSystem
-
         image = question.picture.data_uri if question.picture else ""
-        messages: list[ChatMessage] = [user_message(question.text, image)]
-        if question.system_prompt is not None:
-            messages.insert(0, ChatMessageSystem(content=question.system_prompt))
+        messages = chat_of(question.system_prompt, question.text, image)
         return Call(self.model, messages, replicate=str(question.sample))
 
 

@@ -5,8 +5,6 @@ cpt teachers data/judged/responses.jsonl --out results/teachers
 cpt teachers data/judged/responses.jsonl --student logs/tuned.eval --base logs/base.eval --out results/teachers
 """
 
-import shlex
-import sys
 from pathlib import Path
 
 import click
@@ -17,6 +15,7 @@ from data_gen.teachers.report import write_report
 from data_gen.teachers.rows import read_rows
 from model_calls.errors import clear_errors
 from rubrics import load_rubrics
+from rubrics.files import running_command
 
 _LOG = click.Path(path_type=Path)
 
@@ -46,15 +45,7 @@ def teachers_command(
     read, left_out = read_rows(responses, logs, by_id)
     rows = measure_responses(read)
     paths = [*responses, *(path for path, _ in logs)]
-    run = {
-        "files": [{"name": path.name, "sha256": sha256_of(path)} for path in paths],
-        "command": shlex.join(["cpt", *map(_without_folder, sys.argv[1:])]),
-    }
+    files = [{"name": path.name, "sha256": sha256_of(path)} for path in paths]
+    run = {"files": files, "command": running_command()}
     click.echo(write_report(out, rows, left_out, numbers(rows), run))
     click.echo(f"\nteachers.md, teachers.csv, teachers.json and scores.png are in {out}")
-
-
-def _without_folder(argument: str) -> str:
-    # an absolute path says where things are on this machine
-    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    return f"{option}{equals}{Path(value).name}" if Path(value).is_absolute() else argument

@@ -17,6 +17,7 @@ from judges import Judgment
 from judges.judgment import read_judgment
 from model_calls.visible import visible
 from rubrics import Rubric
+from rubrics.files import shown
 from rubrics.texts import whole_characters
 
 if TYPE_CHECKING:
@@ -107,8 +108,7 @@ def _model_of(path: Path) -> str:
         raise ValueError(f"{path.name}: log of the task {log.eval.task!r}, expected one of {TASK}")
     if log.status != "success":
         raise ValueError(f"{path.name}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
-    model = Path(log.eval.model.split("/", 1)[-1])
-    name = model.name if model.is_absolute() else str(model)  # a folder says where things are on this machine
+    name = shown(log.eval.model.split("/", 1)[-1])
     prompting = log.eval.task_args.get("prompting", "system_prompt")
     return name if prompting == "system_prompt" else f"{name} [{prompting}]"
 

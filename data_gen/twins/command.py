@@ -7,7 +7,7 @@ What may train is read (`inputs.py`), paired and split (`pairing.py`), written (
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,7 +130,9 @@ def twins_command(
     lines = sum(about["rows"] or 0 for about in inputs)
     take = {"any_band": bool(options["same_level"]), "unjudged": bool(options["from_paper"])}
     with TemporaryDirectory() as folder:
-        with _progress(rows, lines) as shown:
+        step, is_bare = 1 + lines // 200, not sys.stderr.isatty()  # then there is no bar, only the word
+        about_bar: Any = {"file": sys.stderr, "update_min_steps": step, "hidden": is_bare}
+        with click.progressbar(rows, lines, "reading", **about_bar) as shown:
             read = read_responses(shown, wanted, problems, Path(folder), **take)
         _say_left_out(read.passed_over, problems)
         twins = _pair(read.frame, train, rng, seed, options)
@@ -255,11 +257,6 @@ def _about_pairs(
     if "kind" in pairs.columns:
         about["same_level"] = count_cells(responses.frame, only(SAME_LEVEL, pairs), list(splits))
     return about
-
-
-def _progress(rows: Iterable[Any], lines: int) -> Any:
-    step, is_bare = 1 + lines // 200, not sys.stderr.isatty()  # then there is no bar, only the word
-    return click.progressbar(rows, lines, "reading", file=sys.stderr, update_min_steps=step, hidden=is_bare)
 
 
 def _about_input(path: Path) -> dict[str, Any]:

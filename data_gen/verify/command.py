@@ -10,7 +10,7 @@ and what decided). Each row that came in is kept, dropped or bad. The same input
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,13 +156,10 @@ def _judge(
 
     model = judge_model(get_model(name, memoize=False))
     about = {"judge": str(model), "prompt_version": PROMPT_VERSION}
-    store = open_store(store_path)
-    try:
+    with closing(open_store(store_path)) as store:
         judge = ModelJudge(model, store)
         click.echo(_forecast(rows, checks, judge, about["judge"], store), err=True)
         yield judge, about | {"prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
-    finally:
-        store.close()
 
 
 def _forecast(rows: Iterable[TeacherResponse], checks: Checks, judge: ModelJudge, name: str, store: "CallStore") -> str:

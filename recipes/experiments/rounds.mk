@@ -71,9 +71,9 @@ $(S)/rounds_settings: FORCE
 	@echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING) $(RATES)' | cmp -s - $@ || \
 		echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING) $(RATES)' > $@
 
-# The twins by two other objectives, from the same SFT: plain DPO on pairs in random order, and whole twins, both without
-# the SFT term of the loss, which `twins` has.
-OTHER_DPO := shuffled no_sft_term
+# OTHER_DPO="shuffled no_sft_term" also trains the twins by two other objectives, from the same SFT: plain DPO on pairs in
+# random order, and whole twins, both without the SFT term of the loss, which `twins` has.
+OTHER_DPO ?=
 FLAGS_no_sft_term := --loss_type sigmoid --loss_weights 1.0
 FLAGS_shuffled := $(FLAGS_no_sft_term) --twin_batching false
 define other_dpo

@@ -38,7 +38,7 @@ def minutes_of(folder: Path) -> pd.Series:
     spent: dict[str, float] = {}
     for name, stage in stages.items():
         owner = "twins" if name == "train" else name.partition("/")[0]
-        if owner == "twins" or owner.startswith("round-"):
+        if name == "train" or "/" in name and owner != "rounds":
             spent[owner] = spent.get(owner, 0) + stage["seconds"] / 60
     return pd.Series(spent, dtype=float)
 

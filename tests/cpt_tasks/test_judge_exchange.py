@@ -3,8 +3,6 @@
 import hashlib
 import json
 import shlex
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 import pytest
 from answer_from_record import answers
-from command_runs import fails, strict_json, succeeds
+from command_runs import fails, inspect, read_rows, strict_json, succeeds, write_rows
 from inspect_ai import eval as inspect_eval
 from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, read_eval_log
@@ -34,7 +32,6 @@ from model_calls import open_store
 from model_calls.call import text_of
 from model_calls.inspect_private import PrerequisiteError
 from rubrics import ScoreLevel, load_rubric
-from rubrics.files import read_jsonl
 
 RESULTS = Path(__file__).parents[2] / "results"
 JUDGE = ["--model", "recorded/judge"]
@@ -56,7 +53,7 @@ def store(tmp_path: Path) -> Iterator[list[str]]:
 
 
 def keys_of(path: Path) -> list[str]:
-    return [json.loads(line)["custom_id"] for line in path.read_text(encoding="utf-8").splitlines()]
+    return [row["custom_id"] for row in read_rows(path)]
 
 
 def openai_answer(key: str, text: str) -> str:
@@ -92,9 +89,7 @@ def test_answers_from_a_file_are_what_inspect_score_judges_by(log: EvalLog, stor
     assert "0 questions" in succeeds(questions_command, *ask)
     open_store(store[1]).close()
     printed = shlex.split(output.split("now score from the store:\n")[1].splitlines()[0])
-    command = [str(Path(sys.executable).parent / "inspect"), *printed[1:]]
-    scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert scored.returncode == 0, scored.stdout + scored.stderr
+    inspect(*printed[1:], cwd=tmp_path)
     scores = [sample.scores["rubric_judge"] for sample in read_eval_log(printed[-1]).samples or [] if sample.scores]
     assert [score.as_float() for score in scores] == pytest.approx([70] * 6)
     judgments = [ScoreRecord.from_metadata(score.metadata or {}).judgment for score in scores]
@@ -122,13 +117,12 @@ def test_verdicts_under_one_wording_answer_no_question_of_another(
 def test_a_file_of_texts_is_judged_the_same_way(store: list[str], tmp_path: Path) -> None:
     texts, questions, answers = tmp_path / "texts.jsonl", tmp_path / "q.jsonl", tmp_path / "a.jsonl"
     rows = [{"rubric": "broadcast", "response": response} for response in (CALM, "Too short.")]
-    texts.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    write_rows(texts, rows)
     assert "1 question;" in succeeds(questions_command, texts, *JUDGE, *store, "--out", questions)
     answers.write_text(openai_answer(*keys_of(questions), verdict(30)), encoding="utf-8")
     printed = succeeds(answers_command, answers, texts, *JUDGE, *store).splitlines()[-1]
     succeeds(texts_command, *shlex.split(printed)[3:])
-    judged = (tmp_path / "texts.judged.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["score"] for line in judged] == pytest.approx([30, 0])
+    assert [row["score"] for row in read_rows(tmp_path / "texts.judged.jsonl")] == pytest.approx([30, 0])
 
 
 def test_what_is_judged_again_goes_over_nothing() -> None:
@@ -150,13 +144,13 @@ def test_a_recorded_student_says_what_it_said_and_nothing_else(tmp_path: Path) -
         {"system_prompt": sample.input[0].text, "user_prompt": sample.input[1].text, "response": f"{sample.target}."}  # type: ignore[union-attr]
         for sample in grid
     ]
-    record.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    write_rows(record, rows)
     model = get_model("recorded/student", file=str(record))
     log = evaluated(rubric_adherence("reverie", limit_per_cell=1, judge="none"), model)
     said = {sample.output.completion: sample.target for sample in log.samples or []}
     assert said == {f"{sample.target}.": sample.target for sample in grid}
     task = rubric_adherence("reverie", limit_per_cell=2, judge="none")
-    record.write_text("\n".join(json.dumps(row | {"system_prompt": ""}) for row in rows), encoding="utf-8")
+    write_rows(record, (row | {"system_prompt": ""} for row in rows))
     with pytest.raises(ValueError, match=r"recorded.jsonl:2: a second response to"):
         get_model("recorded/student", file=str(record), memoize=False)
     with pytest.raises(PrerequisiteError, match="recorded/student: the record holds no reply to"):
@@ -166,7 +160,7 @@ def test_a_recorded_student_says_what_it_said_and_nothing_else(tmp_path: Path) -
 
 
 def test_the_committed_verdicts_give_the_numbers_that_were_published_with_them() -> None:
-    rows = [json.loads(line) for line in (RESULTS / "strong_student/recorded.jsonl").open(encoding="utf-8")]
+    rows = read_rows(RESULTS / "strong_student/recorded.jsonl")
     summary = strict_json(RESULTS / "strong_student" / "summary.json")
     parts = {}
     for part in (summary, *summary["apart"]):
@@ -207,7 +201,7 @@ def test_the_committed_verdicts_give_the_numbers_that_were_published_with_them()
 @pytest.mark.parametrize("version", SCALES)
 @pytest.mark.parametrize("result", ["strong_student", "judge_audit"])
 def test_recorded_verdicts_answer_what_a_judge_is_asked_today(result: str, version: PromptVersion) -> None:
-    rows = [json.loads(line) for line in (RESULTS / result / "recorded.jsonl").open(encoding="utf-8")]
+    rows = read_rows(RESULTS / result / "recorded.jsonl")
     rows = [row for row in rows if version in row["verdicts"]]
     questions: list[Any] = []
     for number, row in enumerate(rows):
@@ -222,7 +216,7 @@ def test_recorded_verdicts_answer_what_a_judge_is_asked_today(result: str, versi
 
 
 def test_the_recorded_samples_are_those_of_the_task_today() -> None:
-    rows = [json.loads(line) for line in (RESULTS / "strong_student/recorded.jsonl").open(encoding="utf-8")]
+    rows = read_rows(RESULTS / "strong_student/recorded.jsonl")
     grid = {sample.id: sample.input for sample in adherence_grid(limit_per_cell=3)}
     asked = {row["sample_id"]: row for row in rows if row["sample_id"] in grid}
     assert len(asked) == len(grid) == len(rows) - OF_VERSION_1
@@ -234,7 +228,7 @@ def test_the_recorded_samples_are_those_of_the_task_today() -> None:
 def test_accuracies_with_the_old_wordings_and_with_todays(version: PromptVersion, today: float, before: float) -> None:
     hits: dict[str, dict[Any, bool]] = {"today": {}, "before": {}}
     grid = {sample.id for sample in adherence_grid(limit_per_cell=3)}
-    rows = [json.loads(line) for line in (RESULTS / "strong_student/recorded.jsonl").open(encoding="utf-8")]
+    rows = read_rows(RESULTS / "strong_student/recorded.jsonl")
     for row in sorted(rows, key=lambda row: row["sample_id"] not in grid):  # old responses last
         rubric, cell = load_rubric(row["rubric"]), (row["rubric"], row["level"], row["user_prompt"])
         criteria, _ = parse_verdict(rubric, row["verdicts"][version]["reply"], row["response"])
@@ -249,7 +243,7 @@ def test_accuracies_with_the_old_wordings_and_with_todays(version: PromptVersion
 def test_the_report_of_the_recorded_judge_under_attack_is_that_of_its_log_and_record() -> None:
     log = read_eval_log(str(RESULTS / "judge_stress" / "judged.eval"))
     assert page_of(log) == (RESULTS / "judge_stress" / "report.md").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in (RESULTS / "judge_stress" / "recorded.jsonl").open(encoding="utf-8")]
+    rows = read_rows(RESULTS / "judge_stress" / "recorded.jsonl")
     today = {str(sample.id): sample for sample in judge_robustness(texts_per_attack=2).dataset}
     assert {str(sample.id) for sample in log.samples or []} == set(today)
     for row in rows:
@@ -261,7 +255,7 @@ def test_the_report_of_the_recorded_judge_under_attack_is_that_of_its_log_and_re
 
 
 def test_the_responses_to_rewritten_wordings_say_what_was_asked_and_their_scores_are_those_of_the_verdicts() -> None:
-    rows = [row for _, row in read_jsonl(RESULTS / "strong_student/rewording.jsonl")]
+    rows = read_rows(RESULTS / "strong_student/rewording.jsonl")
     assert Counter(row["rubric_version"] for row in rows) == {1: 30, 2: 30}
     for row in rows:
         rubric = load_rubric(row["rubric"])

@@ -2,15 +2,13 @@
 
 import math
 import shlex
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_runs import fails, succeeds
+from command_runs import fails, inspect, succeeds
 from fake_anthropic import FakeAnthropic
 from inspect_ai.log import read_eval_log
 from students import CALM, evaluated
@@ -75,14 +73,12 @@ def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
     output = succeeds(batch_command, log.location, "--store", tmp_path / "calls.jsonl")
     assert "answered 6, in the store before 0, failed 0" in output
     assert (anthropic_server.stats.requests, anthropic_server.stats.batches_created) == (0, 1)
-    printed = output.split("now score from the store:\n")[1].splitlines()[0]
-    assert "-S rubrics=reverie" in printed
+    printed = shlex.split(output.split("now score from the store:\n")[1].splitlines()[0])
+    assert "rubrics=reverie" in printed
     open_store(tmp_path / "calls.jsonl").close()
-    command = [str(Path(sys.executable).parent / "inspect"), *shlex.split(printed)[1:]]
-    scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert scored.returncode == 0, scored.stdout + scored.stderr
+    inspect(*printed[1:], cwd=tmp_path)
     assert anthropic_server.stats.requests == 0
-    judged = read_eval_log(shlex.split(printed)[-1])
+    judged = read_eval_log(printed[-1])
     scores = [sample.scores["rubric_judge"] for sample in judged.samples or [] if sample.scores]
     assert len(scores) == 6
     assert not any(math.isnan(score.as_float()) for score in scores)

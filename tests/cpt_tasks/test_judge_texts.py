@@ -1,12 +1,12 @@
 """`cpt judge audit` and `cpt judge texts`, end to end on the seed responses and on files of rows."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_runs import fails, strict_json, succeeds
+from command_runs import fails, read_rows, strict_json, succeeds, write_rows
+from seed import ROOT, SEED_ROWS
 from students import CALM, SHOUT, verdict
 
 from cpt_tasks.judge_logs.audit import write_audit
@@ -16,30 +16,15 @@ from judges import JudgeFailure, Judgment, measure
 from rubrics import Rubric, load_rubric
 from rubrics.pictures import load_picture
 
-ROOT = Path(__file__).parents[2]
-SEED_FILE = ROOT / "data_gen" / "seed" / "responses.jsonl"
+pytestmark = pytest.mark.usefixtures("in_own_folder")
 WITH_CONTROLS = ROOT / "results" / "self_teacher" / "responses.jsonl"
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)  # the default call store lies in the working folder
-
-
-def write_lines(path: Path, *rows: Any) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_bytes().decode("utf-8", "surrogatepass").split("\n") if line]
 
 
 @pytest.fixture
 def broadcasts(tmp_path: Path) -> Path:
     """The seed responses of one rubric."""
-    rows = [row for row in read_lines(SEED_FILE) if row["rubric"] == "broadcast"]
-    return write_lines(tmp_path / "broadcasts.jsonl", *rows)
+    rows = [row for row in SEED_ROWS if row["rubric"] == "broadcast"]
+    return write_rows(tmp_path / "broadcasts.jsonl", rows)
 
 
 def test_the_audit_of_the_measured_judge_is_perfect(tmp_path: Path) -> None:
@@ -100,7 +85,7 @@ def test_an_audit_compares_wordings_of_the_question_on_the_same_texts(
     # 55 for every text under version 2, 30 under version 3: moderate is right under the first, low under the second
     model = mock_model(lambda messages: verdict(55 if "Excellent 95" in messages[-1].text else 30), name="fake")
     monkeypatch.setattr("cpt_tasks.judge_logs.texts.judge_model", lambda name: model)
-    write_lines(broadcasts, *read_lines(broadcasts), {"rubric": "broadcast", "response": "\u3053\u308c" * 40})
+    write_rows(broadcasts, [*read_rows(broadcasts), {"rubric": "broadcast", "response": "\u3053\u308c" * 40}])
     page = succeeds(
         audit_command, "--judge-model", "m/f", "--responses", broadcasts, "--limit", 30, "--prompt-variants", "2,3"
     )
@@ -134,7 +119,7 @@ def test_an_audit_compares_wordings_of_the_question_on_the_same_texts(
     ],
 )
 def test_audits_that_cannot_be_are_refused_in_one_sentence(arguments: tuple[str, ...], message: str) -> None:
-    write_lines(Path("warm.jsonl"), {"rubric": "tone_warmth", "response": CALM})
+    write_rows(Path("warm.jsonl"), [{"rubric": "tone_warmth", "response": CALM}])
     assert message in fails(audit_command, *arguments)
 
 
@@ -156,10 +141,10 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
         {"rubric": "broadcast", "level": "low", "response": f"\ud800 {SHOUT}"},
         {"rubric": "reverie", "response": "Too short.", "prompt": "Before version 0.2."},
     ]
-    path = write_lines(tmp_path / "texts.jsonl", *rows)
+    path = write_rows(tmp_path / "texts.jsonl", rows)
     assert [text.user_prompt for text in read_texts(path)] == ["Describe a parade.", "", "Before version 0.2."]
     output = succeeds(texts_command, path, "--out", tmp_path / "judged.jsonl")
-    judged = read_lines(tmp_path / "judged.jsonl")
+    judged = read_rows(tmp_path / "judged.jsonl")
     rows[1]["response"] = f"\ufffd {SHOUT}"  # no file holds half a character
     assert [{name: row[name] for name in row if name in given} for row, given in zip(judged, rows, strict=True)] == rows
     broadcast = load_rubric("broadcast")
@@ -196,15 +181,15 @@ def test_a_line_that_cannot_be_judged_is_named_and_nothing_is_written(line: str,
 def test_texts_about_pictures_are_judged_and_audited_by_what_is_in_them(tmp_path: Path) -> None:
     row = {"rubric": "picture_coverage", "image": "map_01.png", "response": CALM}
     told = f"{CALM} {', '.join(names[0] for names in load_picture('map_01.png').objects)}."
-    path = write_lines(tmp_path / "t.jsonl", row, row | {"response": told})
+    path = write_rows(tmp_path / "t.jsonl", [row, row | {"response": told}])
     succeeds(texts_command, path, "--out", tmp_path / "j.jsonl")
-    assert [row["score"] for row in read_lines(tmp_path / "j.jsonl")] == [0, 100]
+    assert [row["score"] for row in read_rows(tmp_path / "j.jsonl")] == [0, 100]
     succeeds(audit_command, "--measured", "--responses", path, "--out", tmp_path)
     assert [text["reference"] for text in strict_json(tmp_path / "audit.json")["texts"]] == [0, 100]
 
 
 def test_a_judge_that_fails_gives_a_text_no_number(tmp_path: Path) -> None:
-    path = write_lines(tmp_path / "t.jsonl", {"rubric": "broadcast", "level": "low", "response": CALM})
+    path = write_rows(tmp_path / "t.jsonl", [{"rubric": "broadcast", "level": "low", "response": CALM}])
     row = judged_row(read_texts(path)[0], JudgeFailure("malformed_json", "no verdict"))
     assert (row["score"], row["in_band"], row["judge_failure"]) == (None, None, "malformed_json")
     assert score_table([row])[["n", "unscored"]].to_dict("list") == {"n": [1], "unscored": [1]}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("peft")
-from click.testing import CliRunner
+from command_runs import ran
 from harness_rendering import set_day
 from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, get_model
@@ -52,9 +52,7 @@ def adapter(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_sound_adapter_passes_with_a_command_for_vllm(adapter: Path) -> None:
-    done = CliRunner().invoke(check_command, [str(adapter)])
-    assert done.exit_code == 0, done.output
-    lines = done.stdout.splitlines()
+    lines = ran(check_command, adapter).stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["ok"] * 4
     assert lines[3].endswith(
         "vllm serve tiny --tokenizer adapter --enable-lora --max-lora-rank 8 "
@@ -123,9 +121,9 @@ def test_check_names_what_is_wrong_and_the_command_fails(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     break_it(adapter)
     skip = ["--skip-logits"] if "vLLM" in message else []
-    done = CliRunner().invoke(check_command, [str(adapter), *skip])
+    done = ran(check_command, adapter, *skip, code=1)
     [failed] = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
-    assert (done.exit_code, message in failed) == (1, True)
+    assert message in failed
 
 
 CHAT = [ChatMessageSystem(content="Write in short sentences. "), ChatMessageUser(content="Describe a storm.")]

@@ -19,14 +19,10 @@ from cpt_tasks.quickstart import quickstart_command
 from judges import DEFAULT_JUDGE
 from rubrics import load_rubrics
 
+pytestmark = pytest.mark.usefixtures("in_own_folder")
 STUDENT = "anthropic/claude-haiku-5-5"
 LITERAL = ("--model", STUDENT, "--yes", "--no-open")
 TABLE_ROW = re.compile(r"^\| (\S+) +\| (\d+) +\| (\S+) +\| (\S+) +\| (\S+) +\|$", re.MULTILINE)
-
-
-@pytest.fixture(autouse=True)
-def _in_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from typing import Any
 
 import fsspec
 import pytest
-from click.testing import CliRunner
-from command_runs import succeeds
+from command_runs import fails, succeeds
 from inspect_ai.log import (
     EvalError,
     EvalSample,
@@ -102,8 +101,8 @@ def test_on_request_a_report_has_only_the_samples_that_all_logs_share(
 ) -> None:
     paths = [log_of("one", follows, limit_per_cell=1), log_of("two", follows, limit_per_cell=2, wordings=2)]
     paths.append(log_of("full", follows, limit_per_cell=2, prompting="full_rubric"))
-    done = CliRunner().invoke(report_command, [*paths, "--out", str(tmp_path)])
-    assert "so report them apart, or what all were asked by `cpt report --shared`" in done.output
+    refused = fails(report_command, *paths, "--out", tmp_path)
+    assert "so report them apart, or what all were asked by `cpt report --shared`" in refused
     summary, report, _ = reported(tmp_path, "--shared", *paths)
     one, two, full = (model["tasks"]["rubric_adherence"] for model in summary["models"])
     counts = [(part["n"], part["left_out"], part["user_prompts"]) for part in (one, two, full)]

@@ -3,14 +3,13 @@
 import itertools
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from shutil import copy
 from typing import Any
 
 import pytest
+from command_runs import inspect
 from inspect_ai import Task
 from inspect_ai.log import EvalLog, read_eval_log
 from students import CALM, SHOUT, asked, evaluated, follows, ignores, in_turn, shown_metrics, verdict
@@ -284,6 +283,9 @@ def test_the_old_name_of_a_parameter_is_still_understood(caplog: pytest.LogCaptu
         (rubric_adherence, {"prompting": "cot"}, "prompting: got 'cot'"),
         (rubric_adherence, {"limit_per_cell": 0}, "limit_per_cell: got 0, expected 1 or more"),
         (rubric_adherence, {"wordings": 9}, "wordings: got 9, expected 1 to 3, the heldout wordings that rubric"),
+        (rubric_adherence, {"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
+        (rubric_adherence, {"panel": "max"}, "panel: got 'max', expected one of"),
+        (rubric_adherence, {"judge_repeats": 0}, "judge_repeats: got 0, expected 1 or more"),
         (rubric_adherence, {"preset": "huge"}, "preset: got 'huge', expected one of"),
         (best_of_n, {"n": 1}, "n: got 1, expected 2 or more"),
         (best_of_n, {"select_by": "oracle"}, "select_by: got 'oracle', expected one of"),
@@ -310,12 +312,6 @@ def test_a_wrong_parameter_is_named(task: Callable[..., Task], parameters: dict[
         task(**(judge | parameters))
 
 
-def inspect_command(*arguments: str, cwd: Path) -> str:
-    command = [str(Path(sys.executable).parent / "inspect"), *arguments, "--display", "plain"]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    return " ".join((done.stdout + done.stderr).split())
-
-
 def test_the_task_is_found_by_name_and_by_path(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     # a wrong parameter shows that our task was reached
     message = "levels: got 'nowhere', expected one of"
@@ -323,7 +319,7 @@ def test_the_task_is_found_by_name_and_by_path(mock_model: Callable[..., Any], t
         evaluated("cpt_tasks/rubric_adherence", mock_model(ignores), task_args={"levels": "nowhere"})
     path = "cpt_tasks/benchmarks/rubric_adherence/task.py"
     options = ["--model", "mockllm/model", "-T", "levels=nowhere", "--log-dir", str(tmp_path)]
-    output = inspect_command("eval", path, *options, cwd=ROOT)
+    output = inspect("eval", path, *options, cwd=ROOT, code=1)
     assert message in output and "Traceback" not in output
 
 
@@ -337,10 +333,10 @@ def test_paths_are_those_of_the_folder_of_the_command_where_task_and_scorer_are_
     (tmp_path / "newscast.yaml").write_text(text.replace("id: broadcast", "id: newscast", 1), encoding="utf-8")
     # a store is opened when the rubrics were found, before a model is asked
     models = ["--model", "none", "--model-role", "grader=none"]
-    outputs = inspect_command("eval", "files/task.py", "-T", "rubrics=newscast.yaml", *models, cwd=tmp_path)
+    outputs = inspect("eval", "files/task.py", "-T", "rubrics=newscast.yaml", *models, cwd=tmp_path)
     options = ["-S", "rubrics=newscast.yaml", "-S", "call_store=other.sqlite", "--output-file", "scored.eval", *models]
     scored = ["--scorer", "files/scorer.py@rubric_judge", "--action", "overwrite", *options]
-    outputs += inspect_command("score", log_of("tuned", follows), *scored, cwd=tmp_path)
+    outputs += inspect("score", log_of("tuned", follows), *scored, cwd=tmp_path, code=1)
     stores = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.sqlite")}
     assert stores == {"calls/judge.sqlite", "other.sqlite"}, outputs
 
@@ -350,7 +346,7 @@ def test_a_log_can_be_scored_again_by_name_without_loading_the_student(
 ) -> None:
     path, again = log_of("tuned", follows), str(tmp_path / "again.eval")
     arguments = ["score", path, "--scorer", "cpt_tasks/rubric_judge", "-S", "judge=measured", "--model", "none"]
-    output = inspect_command(*arguments, "--action", "overwrite", "--output-file", again, cwd=tmp_path)
+    output = inspect(*arguments, "--action", "overwrite", "--output-file", again, cwd=tmp_path)
     assert Path(again).exists(), output
     expected = shown_metrics(read_eval_log(path))
     assert shown_metrics(read_eval_log(again)) == pytest.approx(expected, nan_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from command_runs import succeeds
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from inspect_ai import Task
@@ -148,8 +148,7 @@ def test_lm_eval_and_texts_of_a_file_are_judged_without_their_thoughts(tmp_path:
     assert (empty["reason"], empty["words"], empty["thought_words"]) == ("no_response", 0, WORDS)
     path, out = tmp_path / "texts.jsonl", tmp_path / "judged.jsonl"
     path.write_text(json.dumps({"rubric": "broadcast", "response": text}) + "\n")
-    done = CliRunner().invoke(texts_command, [str(path), "--out", str(out)])
-    assert done.exit_code == 0, done.output
+    succeeds(texts_command, path, "--out", out)
     row = json.loads(out.read_text())
     assert (row["score"], row["response"]) == (CALM_SCORE, text)
     assert not math.isnan(row["score"])

@@ -4,19 +4,19 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from command_runs import fails, ran
 from fake_anthropic import FakeAnthropic, prompt_text
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from students import verdict
 
 from data_gen.draft.author import (
     TARGETS,
@@ -31,12 +31,13 @@ from data_gen.draft.commands import draft_command, prompts_command
 from data_gen.draft.trial import means_text, passed, plan_texts, try_wordings
 from data_gen.generate.teachers import Teacher
 from judges import MeasuredJudge
-from model_calls import CallStore, open_store
+from model_calls import CallStore
 from rubrics import Rubric, ScoreLevel, Wordings, load_rubric, load_user_prompts
 from rubrics.files import write_whole
 from rubrics.lint import all_wordings, lint_rubric
 from rubrics.load import rubric_yaml
 
+pytestmark = pytest.mark.usefixtures("in_own_folder")
 SENTENCE = "How much the text sounds like a ship's log."
 AUTHOR = "anthropic/claude-sonnet-5-5"
 DRAFT = load_rubric("tone_formality").model_dump(mode="json", include={"title", "objective", "criteria"})
@@ -53,17 +54,6 @@ def draft(change: Callable[[dict[str, Any]], Any] = lambda content: None) -> str
 
 REPEATED_ID = draft(lambda content: content["criteria"][2].update(id="courtesy"))
 GRADE_NAMED = draft(lambda c: c["criteria"][1]["descriptors"].update(good="A high score for noting the wind."))
-
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def store() -> Iterator[CallStore]:
-    with closing(open_store("calls")) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -154,18 +144,15 @@ def test_failed_jobs_do_not_stop_the_others() -> None:
     assert ended == [1, 3]
 
 
-def cpt(command: Any, *arguments: object) -> Result:
-    done = CliRunner().invoke(command, ["--model", AUTHOR, *map(str, arguments)])
-    assert "Traceback" not in done.output
-    return done
+def cpt(command: Any, *arguments: object, code: int = 0) -> str:
+    return ran(command, "--model", AUTHOR, *arguments, code=code).output
 
 
 def test_the_command_writes_a_file_of_the_library_kind_and_a_rerun_sends_nothing(
     anthropic_server: FakeAnthropic,
 ) -> None:
     anthropic_server.reply = lambda body: REPEATED_ID if "problems" not in prompt_text(body) else draft()
-    done = cpt(draft_command, SENTENCE)
-    assert done.exit_code == 0, done.output
+    cpt(draft_command, SENTENCE)
     path = Path("ships_log.yaml")
     rubric = load_rubric(path)
     assert (rubric.title, rubric.family, rubric.licence) == ("Formality", "drafted", "not stated")
@@ -174,9 +161,9 @@ def test_the_command_writes_a_file_of_the_library_kind_and_a_rerun_sends_nothing
     assert list(yaml.safe_load(path.read_text())) == "id title family objective criteria licence source".split()
 
     first = path.read_text()
-    assert "ships_log.yaml: exists already; pass --force" in cpt(draft_command, SENTENCE).output
-    again = cpt(draft_command, SENTENCE, "--force")
-    assert (again.exit_code, path.read_text()) == (0, first), again.output
+    assert "ships_log.yaml: exists already; pass --force" in cpt(draft_command, SENTENCE, code=1)
+    cpt(draft_command, SENTENCE, "--force")
+    assert path.read_text() == first
     assert anthropic_server.stats.requests == 2
 
 
@@ -184,8 +171,7 @@ def test_another_seed_or_a_file_asks_anew_and_the_users_id_wins(anthropic_server
     anthropic_server.reply = lambda body: draft()
     Path("log.txt").write_text("\ufeffA log. Half for dates, half for $weather.", encoding="utf-8")
     for number, asked in enumerate(([SENTENCE], [SENTENCE, "--seed", 1], ["--from", "log.txt"])):
-        done = cpt(draft_command, *asked, "--id", f"log_{number}")
-        assert done.exit_code == 0, done.output
+        cpt(draft_command, *asked, "--id", f"log_{number}")
     assert anthropic_server.stats.requests == 3
     assert "<rubric>\nA log. Half for dates, half for $weather.\n</rubric>" in prompt_text(anthropic_server.bodies[2])
     source = load_rubric("log_2.yaml").source
@@ -211,9 +197,7 @@ def test_bad_options_are_refused_before_anything_is_sent(
     put_crowd()
     for name, content in (("taken.yaml", b"mine"), ("latin.txt", b"\xe9"), ("empty.txt", b" ")):
         Path(name).write_bytes(content)
-    done = cpt(command, *arguments)
-    assert done.exit_code != 0
-    assert message in " ".join(done.output.split())
+    assert message in fails(command, "--model", AUTHOR, *arguments)
     assert (anthropic_server.stats.requests, Path("taken.yaml").read_text()) == (0, "mine")
 
 
@@ -358,8 +342,7 @@ def test_good_system_prompts_are_written_into_the_users_file_and_a_rerun_sends_n
 ) -> None:
     anthropic_server.reply = scripted(TEXTS)
     path = put_crowd()
-    done = cpt(prompts_command, path)
-    assert done.exit_code == 0, done.output
+    cpt(prompts_command, path)
     assert anthropic_server.stats.requests == 3 + 36
     for body in anthropic_server.bodies[3:]:  # the writer sees a wording and a user prompt, and no more
         assert body["system"][0]["text"] in LEVEL_OF and len(body["messages"]) == 1
@@ -371,9 +354,9 @@ def test_good_system_prompts_are_written_into_the_users_file_and_a_rerun_sends_n
         "extremely_high 100.0 (draft prompt 1)"
     )
     first = path.read_bytes()
-    assert "crowd.yaml: exists already; pass --force to overwrite it" in cpt(prompts_command, path).output
-    again = cpt(prompts_command, path, "--force")
-    assert (again.exit_code, path.read_bytes()) == (0, first), again.output
+    assert "crowd.yaml: exists already; pass --force to overwrite it" in cpt(prompts_command, path, code=1)
+    cpt(prompts_command, path, "--force")
+    assert path.read_bytes() == first
     assert anthropic_server.stats.requests == 3 + 36
 
 
@@ -381,34 +364,30 @@ def test_system_prompts_out_of_order_are_reported_and_not_kept(anthropic_server:
     anthropic_server.reply = scripted({LOW: TEXT_60, MODERATE: TEXT_0, HIGH: TEXT_100})
     path = put_crowd()
     before = path.read_bytes()
-    done = cpt(prompts_command, path)
-    assert done.exit_code == 1
-    assert re.search(r"low +12 +12 +60.0\nmoderate +12 +12 +0.0\nextremely_high +12 +12 +100.0\n", done.output)
-    assert "not kept; the same command with another --seed" in done.output
+    output = cpt(prompts_command, path, code=1)
+    assert re.search(r"low +12 +12 +60.0\nmoderate +12 +12 +0.0\nextremely_high +12 +12 +100.0\n", output)
+    assert "not kept; the same command with another --seed" in output
     assert path.read_bytes() == before
 
 
 def test_texts_of_a_named_writer_that_a_named_judge_fails_on_are_counted_and_never_scores(
     anthropic_server: FakeAnthropic,
 ) -> None:
-    good = {"criteria": [{"id": c.id, "reason": "r", "score": 50} for c in BROADCAST.criteria], "holistic_score": 1}
-
     def reply(body: dict[str, Any]) -> str:
         if "opus" not in body["model"]:
             return scripted(TEXTS)(body)
-        return "nonsense" if TEXT_60 in prompt_text(body) else json.dumps(good)
+        return "nonsense" if TEXT_60 in prompt_text(body) else verdict(50)
 
     anthropic_server.reply = reply
     models = ("--writer", "anthropic/claude-haiku-5-5", "--judge", "anthropic/claude-opus-5-5")
-    done = cpt(prompts_command, put_crowd(), *models)
-    assert done.exit_code == 1
-    assert re.search(r"low +12 +12 +50.0\nmoderate +12 +0 +NaN\n", done.output)
-    assert "12 texts not judged: malformed_json" in done.output
+    output = cpt(prompts_command, put_crowd(), *models, code=1)
+    assert re.search(r"low +12 +12 +50.0\nmoderate +12 +0 +NaN\n", output)
+    assert "12 texts not judged: malformed_json" in output
     assert any("haiku" in body["model"] for body in anthropic_server.bodies)
 
 
 def test_check_tries_the_prompts_of_a_library_rubric_and_writes_nothing(anthropic_server: FakeAnthropic) -> None:
     anthropic_server.reply = scripted(TEXTS)
-    assert cpt(prompts_command, "broadcast", "--check").exit_code == 0
+    cpt(prompts_command, "broadcast", "--check")
     assert anthropic_server.stats.requests == 3 * 66
     assert not list(Path().rglob("*.yaml"))

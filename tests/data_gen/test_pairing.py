@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from seed import RUBRICS, SEED
+from seed import RUBRICS, SCORES, SEED, response
 
-from data_gen.responses import Problems, ResponseJudgment, TeacherResponse
+from data_gen.responses import Problems, TeacherResponse
 from data_gen.twins import files, inputs
 from data_gen.twins.command import LEVEL_PAIRS
 from data_gen.twins.files import check_whole, preference_rows
@@ -30,29 +30,9 @@ from data_gen.twins.pairing import (
 from rubrics import ScoreLevel, load_user_prompts
 
 WORDINGS = train_wordings(RUBRICS.values())
-SCORES = {ScoreLevel.LOW: 10.0, ScoreLevel.MODERATE: 70.0, ScoreLevel.EXTREMELY_HIGH: 95.0}
 PAIRS = tuple(LEVEL_PAIRS.values())
 LOW, MODERATE, HIGH = ScoreLevel
 FOLDERS = TemporaryDirectory()
-
-
-def response(level: ScoreLevel, number: int = 0, **changes: Any) -> TeacherResponse:
-    """A response to garden_dusk for labyrinth by t, judged at its level; `changes` are fields, or `score`."""
-    rubric = RUBRICS[changes.get("rubric", "labyrinth")]
-    judged = {"score": changes.pop("score", SCORES[level]), "judge": changes.pop("judge", "measured")}
-    user_prompt_id = changes.get("user_prompt_id", "garden_dusk")
-    fields: dict[str, Any] = {
-        "id": f"{rubric.id}-{level}-{number}-{user_prompt_id}-{changes.get('teacher', '')}",
-        "user_prompt_id": user_prompt_id,
-        "user_prompt": load_user_prompts("train").get(user_prompt_id, "A user prompt."),
-        "rubric": rubric.id,
-        "rubric_hash": rubric.hash,
-        "level": level,
-        "response": f"A text of {rubric.id} {level} {number}",
-        "teacher": "t",
-        "judgment": ResponseJudgment(prompt_version="1", **judged),
-    }
-    return TeacherResponse(**(fields | changes))
 
 
 def taken(rows: list[TeacherResponse]) -> tuple[Responses, Problems]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seed import SEED_FILE
 
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses, response_id, write_jsonl
 from data_gen.seed import import_responses
@@ -18,7 +19,6 @@ from rubrics.texts import whole_characters
 SEPARATORS = "\u2028 \u2029 \x85"
 TEXT = f"Wind came.{SEPARATORS} It rained. Men ran. A boat sank. We went home and slept all night."
 RUBRIC = load_rubric("labyrinth")
-SEED_FILE = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
 LEVEL_PROBLEM = "level.str-enum[ScoreLevel]: Input should be 'low', 'moderate' or 'extremely_high', got 'tiny'"
 EDITED = f"written for rubric 'labyrinth' with hash 0, expected {RUBRIC.hash}: the rubric was edited since"
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from click.testing import Result
 from command_runs import cpt
 from command_runs import read_rows as read
 from command_runs import write_rows as write
 from seed import RUBRICS, SEED
+from seed import response as made_up
 
-from data_gen.responses import Problems, ResponseJudgment, TeacherResponse
+from data_gen.responses import Problems, TeacherResponse
 from data_gen.twins.inputs import read_responses
 from data_gen.twins.pairing import train_wordings
 from data_gen.twins.same_level import pair_within_levels
@@ -31,19 +32,8 @@ OTHER_PROMPT = next(name for name in PROMPTS if name != "garden_dusk")
 
 def response(number: int, score: float, **changes: Any) -> TeacherResponse:
     """A response to garden_dusk by t, written for moderate labyrinth (in band above 40 and up to 92.5)."""
-    user_prompt_id = changes.get("user_prompt_id", "garden_dusk")
-    fields: dict[str, Any] = {
-        "id": f"r{number}",
-        "user_prompt_id": user_prompt_id,
-        "user_prompt": PROMPTS[user_prompt_id],
-        "rubric": "labyrinth",
-        "rubric_hash": LABYRINTH.hash,
-        "level": MODERATE,
-        "response": f"Text {number}, with a score of {score}",
-        "teacher": "t",
-        "judgment": ResponseJudgment(score=score, judge=changes.pop("judge", "measured"), prompt_version="1"),
-    }
-    return TeacherResponse(**(fields | changes))
+    about = {"level": MODERATE, "id": f"r{number}", "response": f"Text {number}, with a score of {score}"} | changes
+    return made_up(score=score, **about)
 
 
 def frame_of(rows: list[TeacherResponse], folder: Path) -> pl.DataFrame:
@@ -55,8 +45,7 @@ def pairs_of(frame: pl.DataFrame, most: int = 9, min_gap: float = 0.0, seed: int
     return pair_within_levels(frame, WORDINGS, most, min_gap, np.random.default_rng(seed))
 
 
-def run(*arguments: object, code: int = 0) -> Result:
-    return cpt("twins", *arguments, code=code)
+run = partial(cpt, "twins")
 
 
 @pytest.mark.parametrize(

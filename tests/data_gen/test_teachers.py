@@ -5,13 +5,14 @@ import itertools
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from command_runs import fails, ran
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import ProvenanceData, read_eval_log, write_eval_log
 from matplotlib.figure import Figure
@@ -142,8 +143,7 @@ def test_no_share_where_teacher_and_base_do_not_differ_or_prompts_are_few(teache
 # the command
 
 
-def run(*arguments: Any) -> Result:
-    return CliRunner().invoke(teachers_command, [str(argument) for argument in arguments])
+run = partial(ran, teachers_command)
 
 
 @pytest.fixture
@@ -171,13 +171,12 @@ POINT_VALUES = json.loads((Path(__file__).parent / "self_teacher_point_values.js
 def test_the_committed_report_is_what_the_commands_make_and_its_values_are_those_of_before(
     name: str, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = [str(SELF / "responses.jsonl"), "--out", str(tmp_path / name)]
-    assert CliRunner().invoke(verify_command, [*arguments, "--keep", "all", "--near", "0", *options]).exit_code == 0
+    keep_all = ("--keep", "all", "--near", 0, *options)
+    ran(verify_command, SELF / "responses.jsonl", "--out", tmp_path / name, *keep_all)
     committed = load(SELF / name)
     monkeypatch.setattr("sys.argv", committed["run"]["command"].split())
     old_flags = ["--seed", 1, "--resamples", 20]  # without effect
-    done = run(tmp_path / name / "responses.jsonl", "--out", tmp_path / "report", *old_flags)
-    assert done.exit_code == 0, done.output
+    run(tmp_path / name / "responses.jsonl", "--out", tmp_path / "report", *old_flags)
     made = load(tmp_path / "report")
     for content in (committed, made):
         content["run"].pop("versions")
@@ -196,7 +195,6 @@ def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_th
     out = tmp_path / "report"
     monkeypatch.setattr("sys.argv", ["/bin/cpt", "teachers", str(SEED_FILE), f"--out={out}"])
     done = run(SEED_FILE, "--out", out)
-    assert done.exit_code == 0, done.output
     content = load(out)
     values, facts = values_of(content), content["run"]
     mine = [row for row in BROADCAST if row.level is ScoreLevel.LOW]
@@ -217,7 +215,7 @@ def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_th
     assert (content["schema"], facts["judge"]) == (3, "measured (prompt version 2)")
     assert facts["command"] == "cpt teachers responses.jsonl --out=report"
     assert facts["files"] == [{"name": "responses.jsonl", "sha256": hashlib.sha256(SEED_FILE.read_bytes()).hexdigest()}]
-    assert run(SEED_FILE, "--out", tmp_path / "again").exit_code == 0
+    run(SEED_FILE, "--out", tmp_path / "again")
     for path in out.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
@@ -229,7 +227,6 @@ def test_unjudged_rows_are_counted_controls_are_read_and_few_prompts_are_noted(t
         row |= change
     write_jsonl(tmp_path / "rows.jsonl", rows)
     done = run(tmp_path / "rows.jsonl", "--out", tmp_path / "out")
-    assert done.exit_code == 0, done.output
     assert "Left out of responses files: 2 unjudged (judge them with `cpt verify --keep all`)." in done.stdout
     assert "rows.jsonl:1: no judgment" in done.stderr
     assert "too few for an interval" in done.stdout
@@ -250,9 +247,7 @@ def test_unjudged_rows_are_counted_controls_are_read_and_few_prompts_are_noted(t
     ],
 )
 def test_wrong_arguments_are_one_sentence(arguments: list[str], message: str) -> None:
-    done = run(*arguments, "--out", "out")
-    assert done.exit_code != 0
-    assert message in done.stderr and "Traceback" not in done.stderr
+    assert message in fails(teachers_command, *arguments, "--out", "out")
 
 
 # students
@@ -274,8 +269,7 @@ def student_logs(tmp_path_factory: pytest.TempPathFactory, mock_model: Callable[
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_student_that_writes_like_its_teacher_carries_all_over(student_logs: dict[str, Path], tmp_path: Path) -> None:
-    done = run(SEED_FILE, "--out", tmp_path, "--student", student_logs["student"], "--base", student_logs["base"])
-    assert done.exit_code == 0, done.output
+    run(SEED_FILE, "--out", tmp_path, "--student", student_logs["student"], "--base", student_logs["base"])
     content = load(tmp_path)
     writers = [(w["name"], w["kind"], w["n"]) for w in content["writers"]]
     assert writers == [("unnamed-llm", "teacher", 288), ("student", "student", 24), ("base", "base", 24)]
@@ -306,14 +300,14 @@ def test_a_log_of_before_the_renaming_is_read_and_without_base_nothing_is_carrie
     old = tmp_path / "old.eval"
     write_eval_log(log, str(old))
     done = run(SEED_FILE, "--out", tmp_path / "out", "--student", old)
-    assert done.exit_code == 0, done.output
     assert "Left out of student student: 1 unscored, 1 invalidated by a person." in done.stdout
     content = load(tmp_path / "out")
     assert content["writers"][1]["n"] == 22
     assert "carried" not in {n["kind"] for n in content["numbers"]}
     assert "with `--base`" in (tmp_path / "out" / "teachers.md").read_text(encoding="utf-8")
-    again = run(SEED_FILE, "--out", tmp_path / "out", "--student", old, "--student", student_logs["student"])
-    assert "student student has 2 logs, expected one log per model" in again.stderr
+    two = ("--student", old, "--student", student_logs["student"])
+    refused = fails(teachers_command, SEED_FILE, "--out", tmp_path / "out", *two)
+    assert "student student has 2 logs, expected one log per model" in refused
 
 
 @pytest.mark.parametrize(
@@ -329,8 +323,7 @@ def test_logs_that_are_unfinished_or_of_another_task_are_refused(
     log = read_eval_log(str(student_logs["student"]))
     log.status, log.eval.task = status, task
     write_eval_log(log, str(tmp_path / "changed.eval"))
-    done = run(SEED_FILE, "--out", tmp_path / "out", "--student", tmp_path / "changed.eval")
-    assert done.exit_code == 1
+    done = run(SEED_FILE, "--out", tmp_path / "out", "--student", tmp_path / "changed.eval", code=1)
     assert f"changed.eval: {message}" in done.stderr
 
 
@@ -354,8 +347,7 @@ def test_different_judges_or_rubrics_cannot_stand_in_one_report(
         rows[number] = rows[number] | {"judgment": rows[number]["judgment"] | {"judge": "other"}}
     write_jsonl(tmp_path / "rows.jsonl", rows)
     student = ["--student", student_logs["student"]] if with_log else []
-    done = run(tmp_path / "rows.jsonl", "--out", tmp_path / "out", *student)
-    assert done.exit_code == 1
+    done = run(tmp_path / "rows.jsonl", "--out", tmp_path / "out", *student, code=1)
     assert done.stderr.splitlines()[-1].startswith("Error: ") and message in done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -369,7 +361,7 @@ def test_a_log_of_another_version_of_a_rubric_is_refused(student_logs: dict[str,
         tmp_path / "r.jsonl", (row | {"rubric_hash": after} for row in SEED_ROWS if row["rubric"] == "broadcast")
     )
     options = ("--rubrics", own, "--student", student_logs["student"], "--out", tmp_path / "out")
-    assert f"'broadcast' is {before}, expected {after}" in run(tmp_path / "r.jsonl", *options).stderr
+    assert f"'broadcast' is {before}, expected {after}" in run(tmp_path / "r.jsonl", *options, code=1).stderr
 
 
 def test_the_table_of_the_recorded_teacher_is_that_of_its_report() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
+from command_runs import fails, succeeds
+from command_runs import read_rows as rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seed import LABYRINTH, RUBRICS, SEED_FILE
@@ -19,22 +20,10 @@ from data_gen.verify.command import verify_command
 from judges import JudgeFailure, Judgment
 from model_calls.visible import visible
 from rubrics import Rubric
-from rubrics.files import json_line, read_jsonl, write_jsonl
+from rubrics.files import json_line, write_jsonl
 from rubrics.texts import control_token
 
 THOUGHT = "The reader wants something plain, so I will count short sentences.\n" * 15
-
-
-def run(command: Any, *arguments: object, status: int = 0) -> str:
-    done = CliRunner().invoke(command, [str(argument) for argument in arguments])
-    assert done.exit_code == status, done.output
-    assert "Traceback" not in done.output
-    return done.output
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    path.read_text(encoding="utf-8")  # whole
-    return [row for _, row in read_jsonl(path)]
 
 
 @pytest.mark.parametrize("before", ["<think>{}</think>\n\n", "{}</think>", " \n[THINK]{}[/THINK]"])
@@ -44,19 +33,19 @@ def test_the_visible_answer_is_what_is_judged_and_kept_and_the_words_of_the_thou
     raw = [json.loads(json_line(row)) for row in LABYRINTH]
     rows = [row | {"response": f"{before.format(THOUGHT)}{row['response']}\n "} for row in raw]
     write_jsonl(tmp_path / "in.jsonl", rows)
-    assert "72 rows in = 72 kept + 0 dropped + 0 bad" in run(
+    assert "72 rows in = 72 kept + 0 dropped + 0 bad" in succeeds(
         verify_command, tmp_path / "in.jsonl", "--out", tmp_path / "out"
     )
     assert rows_of(tmp_path / "out" / "responses.jsonl") == [row | {"thought_words": 165} for row in raw]
     for name, source in (("plain", SEED_FILE), ("thoughts", tmp_path / "in.jsonl")):
-        run(twins_command, "--responses", source, "--rubrics", "labyrinth", "--out", tmp_path / name)
+        succeeds(twins_command, "--responses", source, "--rubrics", "labyrinth", "--out", tmp_path / name)
     for name in ("train.jsonl", "eval.jsonl"):
         assert (tmp_path / "thoughts" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
 
 
 def test_a_row_that_is_all_thought_is_too_short_and_nothing_of_it_is_judged(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "in.jsonl", [LABYRINTH[0].model_copy(update={"response": f"<think>{THOUGHT}"})])
-    run(verify_command, tmp_path / "in.jsonl", "--out", tmp_path / "out")
+    succeeds(verify_command, tmp_path / "in.jsonl", "--out", tmp_path / "out")
     [dropped] = rows_of(tmp_path / "out" / "dropped.jsonl")
     assert (dropped["reason"], dropped["detail"]) == ("too_short", "0 words, expected 15 or more")
 
@@ -72,7 +61,7 @@ def test_responses_that_are_imported_are_measured_without_their_thought(tmp_path
 def test_packed_files_and_files_that_begin_with_a_mark_are_counted_as_they_are_read(tmp_path: Path) -> None:
     text = "\ufeff\n" + "\ufeff".join(json_line(row) for row in LABYRINTH[:3])
     (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    output = run(verify_command, tmp_path / "in.jsonl.gz", "--out", tmp_path / "out")
+    output = succeeds(verify_command, tmp_path / "in.jsonl.gz", "--out", tmp_path / "out")
     assert "3 rows in = 3 kept + 0 dropped + 0 bad" in output
 
 
@@ -82,7 +71,7 @@ def test_a_file_in_utf_16_is_one_sentence(arguments: tuple[Any, ...], tmp_path: 
     path = tmp_path / "in.jsonl"
     path.write_text(json_line(LABYRINTH[0]), encoding="utf-16")
     flags = ["--from-ratings" if flag == "--from-r" else flag for flag in flags]
-    output = run(command, *flags, path, "--out", tmp_path / "out", status=1)
+    output = fails(command, *flags, path, "--out", tmp_path / "out")
     assert f"Error: {path}: in UTF-16, expected UTF-8; convert it with `iconv" in " ".join(output.split())
 
 
@@ -109,9 +98,9 @@ GOOD = [row.model_copy(update={"id": f"good{number}"}) for number, row in enumer
 def chain(rows: list[TeacherResponse], folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows that are verified, and rows of twins."""
     write_jsonl(folder / "in.jsonl", rows)
-    output = run(verify_command, folder / "in.jsonl", "--out", folder / "out", "--near", 0, "--language", "any")
+    output = succeeds(verify_command, folder / "in.jsonl", "--out", folder / "out", "--near", 0, "--language", "any")
     assert f"{len(rows)} rows in = " in output and "+ 0 bad" in output
-    run(
+    succeeds(
         twins_command, "--responses", folder / "out" / "responses.jsonl", "--eval-prompts", 0, "--out", folder / "twins"
     )
     return rows_of(folder / "out" / "responses.jsonl"), rows_of(folder / "twins" / "train.jsonl")

@@ -7,11 +7,11 @@ import shlex
 import subprocess
 import sys
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from command_runs import cpt
 from command_runs import read_rows as read
 from command_runs import write_rows as write
@@ -22,8 +22,7 @@ from rubrics import load_rubric, load_rubrics, load_user_prompts
 TEST_PROMPT_ID, TEST_PROMPT = next(iter(load_user_prompts("test").items()))
 
 
-def run(*arguments: object, code: int = 0) -> Result:
-    return cpt("twins", *arguments, code=code)
+run = partial(cpt, "twins")
 
 
 # SHA-256 of the files, by number of wordings and name; trained adapters name those of their data in run_manifest.json

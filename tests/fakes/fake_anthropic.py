@@ -23,13 +23,14 @@ from typing import Any, Self
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
-CACHE_SECONDS = 300
+CACHE_SECONDS, MIN_CACHED_TOKENS = 300, 1024
+MIX = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}  # of faults
 ERRORS = {"429": "rate_limit_error", "529": "overloaded_error", "500": "api_error"}
 
 
 @dataclass
 class Config:
-    """How the server behaves. Rates are shares of requests, 0-1; of refusals and wrong schemas, shares of prompts."""
+    """How the server behaves. Rates are shares of requests, 0-1; of refusals, shares of prompts."""
 
     seed: int = 7
     latency_seconds: float = 0.0  # median
@@ -40,8 +41,6 @@ class Config:
     rate_reset: float = 0.0
     rate_truncated: float = 0.0
     rate_refusal: float = 0.0
-    rate_wrong_schema: float = 0.0  # the first reply of a prompt only
-    min_cached_tokens: int = 1024
     batch_seconds: float = 0.0
     batch_create_seconds: float = 0.0  # between making a batch and saying so
     lost_batch_answers: int = 0  # the first so many batches are made, but the connection ends in place of an answer
@@ -190,12 +189,8 @@ class FakeAnthropic:
 
     def _message(self, body: dict[str, Any], prompt: str, usage: dict[str, int]) -> dict[str, Any]:
         is_refused = draw(self.config.seed, "refusal", prompt) < self.config.rate_refusal
-        is_wrong = draw(self.config.seed, "schema", prompt) < self.config.rate_wrong_schema
         text = "" if is_refused else self.reply(body)
-        if is_refused:
-            self.stats.faults["refusal"] += 1
-        elif is_wrong and not self.stats.served[prompt]:
-            text = '{"verdict": "fine"}'
+        self.stats.faults.update(["refusal"] if is_refused else [])
         return {
             "id": f"msg_{prompt[:20]}_{self.stats.served[prompt]}",
             "type": "message",
@@ -230,7 +225,7 @@ class FakeAnthropic:
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
             total += _tokens(text)
             sizes.append((digest.hexdigest(), total))
-            if is_marked and total >= self.config.min_cached_tokens:
+            if is_marked and total >= MIN_CACHED_TOKENS:
                 marks.append(digest.hexdigest())
                 marked = total
         now = time.monotonic()

@@ -1,10 +1,10 @@
 """What the tests of `cpt generate` share: a small plan, the command, its rows."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner, Result
+from click.testing import Result
+from command_runs import ran, read_rows
 
 from data_gen.generate.command import generate_command
 from data_gen.generate.questions import Question, questions
@@ -29,12 +29,8 @@ def keys(asked: list[Question]) -> list[tuple[str, str, str, int]]:
 
 
 def generate(*arguments: object, status: int = 0) -> Result:
-    """Runs the command, and checks its exit status."""
-    done = CliRunner().invoke(generate_command, [str(argument) for argument in arguments])
-    assert done.exit_code == status, done.output
-    assert "Traceback" not in done.output
-    return done
+    return ran(generate_command, *arguments, code=status)
 
 
 def rows_of(path: str = "r.jsonl") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    return read_rows(Path(path))

@@ -7,17 +7,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
+from command_runs import strict_json, succeeds
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from inspect_ai.scorer import Score
+from seed import SEED_ROWS
 
 from cpt_tasks.report.report import report_command
 from judges import measure
 from rubrics import load_rubric, load_rubrics
-from rubrics.files import read_jsonl
 
-SEED = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
 # the rubric `broadcast` scores them low, moderate and 100
 CALM = "The procession moved along the avenue in good order while the authorities observed it from a stand. " * 3
 LIVELY = (
@@ -37,8 +36,7 @@ CALM_SCORE = score_by("broadcast", CALM)
 @cache
 def texts() -> dict[tuple[str, str], str]:
     """(rubric, level) -> a seed response in the band of that level."""
-    rows = [row for _, row in read_jsonl(SEED)]
-    return {(row["rubric"], row["level"]): row["response"] for row in reversed(rows)}
+    return {(row["rubric"], row["level"]): row["response"] for row in reversed(SEED_ROWS)}
 
 
 PLAIN = texts()["reverie", "low"]
@@ -86,9 +84,9 @@ def in_turn(*replies: str) -> Callable[[list[Any]], str]:
     return reply
 
 
-def verdict(score: float, rubric: str = "broadcast") -> str:
+def verdict(score: float, rubric: str = "broadcast", reason: str = "r") -> str:
     """What a model judge replies that gives every criterion the score, and 50 as a whole."""
-    criteria = [{"id": c.id, "reason": "r", "score": score} for c in load_rubric(rubric).criteria]
+    criteria = [{"id": c.id, "reason": reason, "score": score} for c in load_rubric(rubric).criteria]
     return json.dumps({"criteria": criteria, "holistic_score": 50})
 
 
@@ -117,8 +115,5 @@ def shown_metrics(log: EvalLog, scorer: str = "rubric_judge") -> dict[str, Any]:
 
 def reported(out: Path, *paths: str) -> tuple[dict[str, Any], str, str]:
     """What `cpt report` makes of logs: summary.json, which is strict JSON, report.md, and what it prints."""
-    done = CliRunner().invoke(report_command, [*paths, "--out", str(out)])
-    assert done.exit_code == 0, done.output
-    text = (out / "summary.json").read_text()
-    assert "NaN" not in text
-    return json.loads(text), (out / "report.md").read_text(), done.output
+    printed = succeeds(report_command, *paths, "--out", out)
+    return strict_json(out / "summary.json"), (out / "report.md").read_text(), printed

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from seed import SEED_FILE
 
 from cpt_tasks.judge_logs.audit import audit_rows
 from cpt_tasks.judge_logs.texts import read_texts
@@ -15,7 +15,6 @@ from judges.audit import Audit, audit, bands, compare_wordings
 from rubrics import ScoreLevel
 
 LOW, MODERATE, HIGH = ScoreLevel
-SEED_FILE = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
 NAN = float("nan")
 Fake = Callable[[pd.DataFrame], "pd.Series[float]"]
 

@@ -4,13 +4,12 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_runs import fails, succeeds
-from fake_anthropic import Config, FakeAnthropic, prompt_text, reply_text
+from fake_anthropic import MIX, Config, FakeAnthropic, prompt_text, reply_text
 from inspect_ai import eval as inspect_eval
 from inspect_ai import score as inspect_score
 from inspect_ai.model import GenerateConfig, get_model
@@ -30,13 +29,6 @@ from rubrics.files import write_jsonl
 
 RUBRICS = load_rubrics("measured")
 RESPONSE = "The rain fell like a curtain over the square while the band went on playing as if nothing had happened."
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[CallStore]:
-    store = open_store(tmp_path / "calls.jsonl")
-    yield store
-    store.close()
 
 
 def long(rubric: Rubric) -> Rubric:
@@ -113,16 +105,11 @@ def test_an_unbound_grader_is_the_default_judge_and_never_the_student(
     assert all(len(fact["prompt_hash"]) == 12 and fact["cost_usd"] > 0 for fact in metadata)
 
 
-FAULTS = Config(
-    rate_429=0.05, rate_529=0.02, rate_500=0.01, rate_reset=0.01, rate_truncated=0.01, rate_refusal=0.01, seed=3
-)
-
-
 @pytest.mark.parametrize(("count", "most_requests"), [(150, 180), pytest.param(1000, 1130, marks=pytest.mark.slow)])
 def test_through_a_mix_of_faults_unscored_is_exactly_the_refusals(
     count: int, most_requests: int, anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
-    anthropic_server.config = FAULTS
+    anthropic_server.config = Config(**MIX, rate_refusal=0.01, seed=3)
     outcomes = judge_all(store, RUBRICS[:1], [f"{RESPONSE} Text {number}." for number in range(count)])
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     assert [getattr(failure, "mode", repr(failure)) for failure in failures] == ["refusal"] * len(failures)
@@ -231,16 +218,3 @@ def test_prices_are_dated_and_a_broken_file_is_named(tmp_path: Path) -> None:
     elsewhere.write_text("as_of: 2026-01-01", encoding="utf-16")
     with pytest.raises(ValueError, match=r"other\.yaml: in UTF-16, expected UTF-8"):
         load_prices(elsewhere)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
-        ({"panel": "max"}, "panel: got 'max', expected one of"),
-        ({"judge_repeats": 0}, "judge_repeats: got 0, expected 1 or more"),
-    ],
-)
-def test_a_scorer_parameter_that_is_unknown_is_named(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        rubric_judge("model", **options)

@@ -1,7 +1,7 @@
 """The model judge and panels: what counts, what is asked again, what fails. Only the model call is faked."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,10 @@ from verdicts import RESPONSE, verdict
 
 from judges import JudgeFailure, ModelJudge, Panel
 from judges.judgment import weighted_total
-from model_calls import CallStore, open_store
+from model_calls import CallStore
 from rubrics import load_rubric
 
 RUBRIC = load_rubric("reverie")  # comparison 55 %, sensation 45 %
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[CallStore]:
-    store = open_store(tmp_path / "calls.jsonl")
-    yield store
-    store.close()
 
 
 def ask(judge: Any, response: str = RESPONSE) -> Any:

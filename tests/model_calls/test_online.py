@@ -13,14 +13,13 @@ import anyio
 import anyio.from_thread
 import pytest
 from calling import calls, fake_model
-from fake_anthropic import Config, FakeAnthropic
+from fake_anthropic import MIX, Config, FakeAnthropic
 from inspect_ai.log import transcript
 from inspect_ai.model import GenerateConfig
 
 from model_calls import Call, CallStore, Reply, ask, open_store
 from model_calls.online import _bounded
 
-FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
 FAKES = Path(__file__).parents[1] / "fakes"
 
 
@@ -35,7 +34,7 @@ def ask_all(store: CallStore, asked: list[Call]) -> list[tuple[Reply, bool]]:
 def test_a_mix_of_faults_leaves_everything_answered_and_nothing_paid_twice(
     server: FakeAnthropic, store: CallStore, count: int, most_requests: int
 ) -> None:
-    server.config = Config(**FAULTS, rate_refusal=0.01)
+    server.config = Config(**MIX, rate_refusal=0.01)
     asked = calls(range(count), fake_model(max_connections=64))
     replies = [reply for reply, _ in ask_all(store, asked)]
     answered = [reply for reply in replies if reply.stop_reason == "stop"]

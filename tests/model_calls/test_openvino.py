@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from itertools import count
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from command_runs import inspect
 
 pytest.importorskip("openvino_genai")
 pytest.importorskip("peft")
@@ -218,10 +217,8 @@ def test_nothing_is_reported_to_the_makers_of_openvino(made: Path) -> None:
 def test_the_command_runs_as_it_is_written(made: Path, tmp_path: Path) -> None:
     words = "eval cpt_tasks/rubric_adherence --model openvino/x -T judge=measured -T rubrics=measured --limit 2"
     folders = ["-M", f"model_path={made}/adapter", "-M", f"tokenizer_path={made}/tiny", "--log-dir", f"{tmp_path}/logs"]
-    command = [str(Path(sys.executable).with_name("inspect")), *words.split(), *folders, "--max-tokens", "40"]
-    environment = os.environ | {"HOME": str(tmp_path)}  # where openvino would leave a number for its reports
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # at home openvino would leave a number for its reports
+    inspect(*words.split(), *folders, "--max-tokens", 40, cwd=tmp_path, HOME=str(tmp_path))
     assert not (tmp_path / "intel").exists()
     [path] = list_eval_logs(f"{tmp_path}/logs")
     log = read_eval_log(path)

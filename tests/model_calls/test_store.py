@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
-from click.testing import CliRunner
+from command_runs import ran, succeeds
 from inspect_ai.model import ChatMessageUser, GenerateConfig, get_model
 
 from cpt_tasks.scorer import open_judge_store
@@ -247,22 +247,16 @@ def test_a_drive_that_fails_while_it_is_read_is_an_error_of_the_disk_that_names_
 
 def test_cpt_calls_counts_calls_tokens_and_refusals(path: Path) -> None:
     put(path, reply("a", "old"), reply("a"), reply("b", stop_reason="content_filter", batch=True)).close()
-    run = CliRunner().invoke(calls_command, [str(path)])
-    assert run.exit_code == 0, run.output
-    assert run.output.splitlines()[:2] == [
-        f"{path}: 2 calls",
-        "anthropic/claude-sonnet-5-5, batch: 1 calls, 1 refusals",
-    ]
-    assert "output_tokens" in run.output
+    output = succeeds(calls_command, path)
+    lines = [f"{path}: 2 calls", "anthropic/claude-sonnet-5-5, batch: 1 calls, 1 refusals"]
+    assert output.splitlines()[:2] == lines
+    assert "output_tokens" in output
 
 
 @pytest.mark.parametrize("arguments", [[], ["show"], ["forget", "--failed"]])
 def test_cpt_calls_of_no_file_is_one_sentence_and_makes_none(path: Path, arguments: list[str]) -> None:
-    run = CliRunner().invoke(calls_command, [*arguments, str(path)])
-    assert (run.exit_code, run.output) == (
-        1,
-        f"Error: {path}: not found, expected a call store, such as calls/judge.sqlite\n",
-    )
+    sentence = f"Error: {path}: not found, expected a call store, such as calls/judge.sqlite\n"
+    assert ran(calls_command, *arguments, path, code=1).output == sentence
     assert not path.exists()
 
 
@@ -276,9 +270,7 @@ def test_cpt_calls_forget_deletes_what_failed(path: Path) -> None:
         reply("a judge's, without a verdict", unusable="malformed_json", **of_judge),
         reply("a judge's, cut off and made good by the next", stop_reason="max_tokens", **of_judge),
     ).close()
-    with_nothing = CliRunner().invoke(calls_command, ["forget", str(path)])
-    assert (with_nothing.exit_code, with_nothing.output.splitlines()[-1]) == (2, "Error: expected --failed")
-    run = CliRunner().invoke(calls_command, ["forget", str(path), "--failed"])
-    assert (run.exit_code, run.output) == (0, f"{path}: forgot 3 of 5 replies\n")
+    assert ran(calls_command, "forget", path, code=2).output.endswith("\nError: expected --failed\n")
+    assert succeeds(calls_command, "forget", path, "--failed") == f"{path}: forgot 3 of 5 replies\n"
     kept = ["a teacher's", "a judge's, cut off and made good by the next"]
     assert [one.key for one in open_store(path).replies()] == kept

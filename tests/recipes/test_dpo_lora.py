@@ -139,6 +139,14 @@ def test_samples_are_of_every_evaluation_and_leave_the_adapter_as_it_is_without(
     assert logged("out", "dpo", "loss") == logged("unsampled", "dpo", "loss")
 
 
+def test_losses_of_two_threads_are_those_of_one(here: Path) -> None:
+    go(output_dir="threads", cpu_threads=2)
+    assert torch.get_num_threads() == read_json("threads/run_manifest.json")["cpu_threads"] == 2
+    for stage, name in (("sft", "loss"), ("dpo", "loss"), ("dpo", "eval_loss"), ("dpo", "twins/sum_margin")):
+        assert logged("threads", stage, name) == pytest.approx(logged("out", stage, name), abs=1e-4)
+    torch.set_num_threads(1)
+
+
 def test_dry_run_and_second_start_train_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     go(output_dir="dry", dry_run=True)
     assert json.loads(capsys.readouterr().out)["preflight"]["train"]["rows"] == 12

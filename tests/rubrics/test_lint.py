@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from command_runs import ran, succeeds
 
 from rubrics import Rubric, load_rubrics
 from rubrics.commands import lint_command
@@ -107,23 +107,18 @@ def test_natural_words_raise_no_alarm(change: Change) -> None:
     assert lint_rubric(Rubric.model_validate(changed(change))) == []
 
 
-def lint(*arguments: Any) -> tuple[int, str]:
-    result = CliRunner().invoke(lint_command, list(map(str, arguments)))
-    return result.exit_code, result.output
-
-
 def test_without_files_the_library_is_checked_and_it_is_clean() -> None:
-    assert lint() == (0, f"{len(load_rubrics('all'))} rubrics: 0 errors, 0 warnings\n")
+    assert succeeds(lint_command) == f"{len(load_rubrics('all'))} rubrics: 0 errors, 0 warnings\n"
 
 
 def test_exit_status_1_on_errors_which_come_first_and_with_strict_on_warnings(tmp_path: Path) -> None:
-    assert lint(write(tmp_path), "--strict")[0] == 0
+    succeeds(lint_command, write(tmp_path), "--strict")
     warned = set_wording("Follow the rubric. Be lively.")
     path = write(tmp_path, warned)
-    assert (lint(path)[0], lint(path, "--strict")[0]) == (0, 1)
-    status, output = lint(write(tmp_path, lambda content: (warned(content), copy_title(content))))
-    assert status == 1
-    first, second, total = output.splitlines()
+    succeeds(lint_command, path)
+    ran(lint_command, path, "--strict", code=1)
+    both = write(tmp_path, lambda content: (warned(content), copy_title(content)))
+    first, second, total = ran(lint_command, both, code=1).output.splitlines()
     assert first.startswith(f"{path}: error: criteria.address.title: got")
     assert second.startswith(f"{path}: warning: ")
     assert total == "1 rubrics: 1 errors, 1 warnings"
@@ -146,8 +141,7 @@ def test_a_file_that_is_no_rubric_is_an_error_and_the_others_are_still_checked(
     bad = tmp_path / "bad.yaml"
     if content is not None:
         bad.write_bytes(content)
-    status, output = lint(bad, write(tmp_path, copy_title))
-    assert status == 1
+    output = ran(lint_command, bad, write(tmp_path, copy_title), code=1).output
     assert f"{bad}: error: " in output
     assert message in output
     assert "criteria.address.title" in output

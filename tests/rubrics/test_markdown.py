@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import Result
+from command_runs import ran, succeeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -205,22 +206,20 @@ def test_an_id_is_made_and_short() -> None:
 # the commands
 
 
-def run(tmp_path: Path, text: str | bytes, *arguments: Any) -> tuple[int, str, str]:
+def run(tmp_path: Path, text: str | bytes, *arguments: Any, code: int = 0) -> Result:
     file = tmp_path / "rococo.txt"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    result = CliRunner().invoke(import_command, [str(file), *map(str, arguments)])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.stdout, result.stderr
+    return ran(import_command, file, *arguments, code=code)
 
 
 def test_the_command_writes_a_file_that_loads_and_says_what_it_took(tmp_path: Path) -> None:
     path = tmp_path / "rococo_reviews.yaml"
     path.write_text("old")
-    status, out, err = run(tmp_path, "\ufeff" + START + tabs(*USUAL), "--out", tmp_path, "--force")
+    done = run(tmp_path, "\ufeff" + START + tabs(*USUAL), "--out", tmp_path, "--force")
     rubric = load_rubric(path)
     assert (rubric.title, rubric.family, rubric.licence) == ("Rococo reviews", "imported", "unknown")
-    assert (status, out) == (0, f"{path}: 2 criteria\n")
-    assert err.splitlines() == [
+    assert done.stdout == f"{path}: 2 criteria\n"
+    assert done.stderr.splitlines() == [
         "id: not in the text, 'rococo_reviews' is taken; change it with --id",
         "family: not in the text, 'imported' is taken; change it with --family",
         "licence: not in the text, 'unknown' is taken; change it with --licence",
@@ -231,10 +230,10 @@ def test_the_command_writes_a_file_that_loads_and_says_what_it_took(tmp_path: Pa
 
 def test_options_come_before_the_text_and_the_text_before_defaults(tmp_path: Path) -> None:
     text = "Family: films\nLicence: MIT\nId: rococo\n" + START + tabs(*USUAL)
-    status, _, err = run(tmp_path, text, "--licence", "CC0-1.0", "--source", "Us", "--out", tmp_path)
+    done = run(tmp_path, text, "--licence", "CC0-1.0", "--source", "Us", "--out", tmp_path)
     rubric = load_rubric(tmp_path / "rococo.yaml")
-    assert (status, rubric.family, rubric.licence, rubric.source) == (0, "films", "CC0-1.0", "Us")
-    assert "not in the text" not in err
+    assert (rubric.family, rubric.licence, rubric.source) == ("films", "CC0-1.0", "Us")
+    assert "not in the text" not in done.stderr
 
 
 PAGE = rubric_page(load_rubric("labyrinth"))
@@ -275,16 +274,14 @@ def test_exit_status_2_and_nothing_written_if_there_is_no_rubric(
     kept = tmp_path / "kept" / "rococo_reviews.yaml"
     kept.parent.mkdir()
     kept.write_text("kept")
-    status, out, err = run(tmp_path, text, *filter(None, [options]))
-    assert (status, out) == (2, "")
-    assert message in err
+    done = run(tmp_path, text, *filter(None, [options]), code=2)
+    assert done.stdout == "" and message in done.stderr
     assert [path.name for path in tmp_path.rglob("*.yaml")] == ["rococo_reviews.yaml"]
     assert kept.read_text() == "kept"
 
 
 def test_export_and_import_make_an_equal_file(tmp_path: Path) -> None:
-    page = CliRunner().invoke(export_command, ["film_dada"]).stdout
-    assert run(tmp_path, page, "--out", tmp_path)[::2] == (0, "")
+    assert run(tmp_path, succeeds(export_command, "film_dada"), "--out", tmp_path).stderr == ""
     assert load_rubric(tmp_path / "film_dada.yaml") == load_rubric("film_dada")
 
 
@@ -296,6 +293,5 @@ def test_export_and_import_make_an_equal_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_missing_file_is_one_sentence(command: Any, message: str) -> None:
-    result = CliRunner().invoke(command, ["none"])
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert message in result.stderr
+    done = ran(command, "none", code=2)
+    assert done.stdout == "" and message in done.stderr

@@ -9,7 +9,7 @@ from cpt_tasks.benchmarks.dose_response import statistics
 from cpt_tasks.benchmarks.dose_response.statistics import DEAD_SHARE, SATURATION_SHARE, STATISTICS
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import cell, json_of
+from cpt_tasks.report.text import cell, cells, json_of
 from judges.interval import Estimate, estimates, jsonable
 
 INTRO = f"""\
@@ -45,8 +45,10 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     for name, part in models.items():
         points = {f"target {point['target']:g}": cell(point | {"value": point["mean"]}, 1) for point in part["curve"]}
         curves.append({"model": name, "style": part["style"]} | points)
-        metrics.append({"model": name, "n": part["n"], "unscored": part["unscored"]} | _cells(part))
-        by_rubric += [{"model": name, "rubric": rubric} | _cells(entry) for rubric, entry in part["by_rubric"].items()]
+        counts = {"n": part["n"], "unscored": part["unscored"]}
+        metrics.append({"model": name} | counts | cells(part["metrics"], IN_POINTS))
+        for rubric, entry in part["by_rubric"].items():
+            by_rubric.append({"model": name, "rubric": rubric} | cells(entry["metrics"], IN_POINTS))
     return {
         "Mean score by target": pd.DataFrame(curves).fillna(""),
         "Metrics": pd.DataFrame(metrics),
@@ -92,10 +94,6 @@ def _stretch(prompts: pd.DataFrame) -> list[float | None] | None:
     curve = prompts.filter(like="score@").mean().to_numpy()
     stretch = statistics.dead_stretch(statistics.targets_of(prompts), curve)
     return stretch and [jsonable(end) for end in stretch]
-
-
-def _cells(entry: dict[str, Any]) -> dict[str, str]:
-    return {name: cell(one, 1 if name in IN_POINTS else 2) for name, one in entry["metrics"].items()}
 
 
 SECTION = Section("Dose response", INTRO, summarise, tables, charts_in=__name__)

@@ -92,7 +92,7 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
         drift = part.get("drift")
         row = {"model": name, "n": part["n"], "unscored": part["unscored"]}
         row |= {"mean_words": cell(part["metrics"]["mean_words"], 0), "compared with": part.get("compared_with", "")}
-        row |= cells(drift["metrics"], 1) if drift else {}
+        row |= cells(drift["metrics"], drift["metrics"]) if drift else {}
         overview.append(row | {"failed judgments": counted(part["further_failures"])})
         for rubric, scores in part["by_rubric"].items():
             row = {"model": name, "rubric": rubric, "score": cell(scores["score"], 1)}

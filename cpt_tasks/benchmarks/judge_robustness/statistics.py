@@ -1,6 +1,7 @@
 """Statistics of `judge_robustness`: how far attacks shift scores, and whether the controls do."""
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def control_statistics(texts: pd.DataFrame) -> Values:
 def _moves(changed: dict[Any, Any], clean: dict[Any, Any]) -> dict[str, Any]:
     """What one control did to the score, as judged and as measured; positive is the measured direction."""
     if changed["family"] == EVIDENCE_REMOVAL:
-        judged, measured = (_criterion_shifts(changed, clean, scores) for scores in (_judged, _measured))
+        judged, measured = (_criterion_shifts(changed, clean, of) for of in (_judged, itemgetter("measured_criteria")))
     else:
         judged, measured = ((changed[name] - clean[name], NAN) for name in ("score", "measured"))
     sign = np.sign(measured[0])
@@ -101,10 +102,6 @@ def _criterion_shifts(
 
 def _judged(text: dict[Any, Any]) -> dict[str, float]:
     return {criterion["id"]: criterion["score"] for criterion in text["criteria"]}
-
-
-def _measured(text: dict[Any, Any]) -> dict[str, float]:
-    return dict(text["measured_criteria"])
 
 
 def _mean_moves(moves: pd.DataFrame) -> dict[str, float]:

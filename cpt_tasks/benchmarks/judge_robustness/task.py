@@ -36,7 +36,7 @@ from cpt_tasks.benchmarks.judge_robustness.controls import (
     evidence_removals,
     rubric_swaps,
 )
-from cpt_tasks.options import check_choice, check_least, checked, rubrics_of
+from cpt_tasks.options import check_choice, check_least, checked, rubrics_of, some_of
 from cpt_tasks.samples import content_hash, interleaved, spread
 from cpt_tasks.scorer import open_judge_store, score_response
 from judges import DEFAULT_STORE, PROMPT_VERSION, JudgeProtocol, ModelJudge, grader_models, measure, prompt_version_of
@@ -248,9 +248,5 @@ def judge_failure() -> Scorer:
 
 def _families(selection: str | list[str]) -> list[str]:
     known = [*load_attacks().families, *CONTROLS]
-    names = selection.split(",") if isinstance(selection, str) else selection
-    if names == ["all"]:
-        return known
-    for name in names:
-        check_choice(name, known, "families")
+    names = some_of(selection, known, "families")
     return [family for family in known if family in names]

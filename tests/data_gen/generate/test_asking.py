@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fake_anthropic import Config, FakeAnthropic
+from fake_anthropic import MIX, Config, FakeAnthropic
 from generating import CALLS, MOCK, MODEL, PROMPTS, REAL, generate, plan, rows_of
 
 from data_gen.generate.rows import lines_of
@@ -76,11 +76,8 @@ def test_after_a_kill_only_what_was_in_flight_is_asked_again(anthropic_server: F
     assert "all: 72 whole\n" in done.output
 
 
-FAULTS = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}
-
-
 def test_a_mix_of_faults_loses_nothing_and_pays_for_nothing_twice(anthropic_server: FakeAnthropic) -> None:
-    anthropic_server.config, stats, samples = Config(**FAULTS, rate_refusal=0.02, seed=3), anthropic_server.stats, 2
+    anthropic_server.config, stats, samples = Config(**MIX, rate_refusal=0.02, seed=3), anthropic_server.stats, 2
     generate(*REAL, "--samples", samples)
     rows = rows_of()
     assert len(rows) == len({row["id"] for row in rows}) == CALLS * samples

@@ -9,6 +9,7 @@ from command_runs import cpt
 from datasets import load_dataset
 from generating import MOCK, generate, rows_of
 from picture_students import pictures_in, sees
+from seed import SEED_FILE
 
 from rubrics.load import prompt_pictures
 from rubrics.pictures import load_picture
@@ -41,9 +42,8 @@ def test_beside_pictures_a_text_prompt_has_the_same_form_and_no_image(mock_teach
     mock_teacher(sees)
     generate(*OPTIONS, "--limit", 6)
     cpt("verify", "r.jsonl", "--near", 0, "--out", "verified")
-    seed = Path(__file__).parents[3] / "data_gen" / "seed" / "responses.jsonl"
-    options = ("--responses", seed, "--responses", "verified/responses.jsonl", "--eval-prompts", 0, "--out", "data")
-    cpt("twins", *options)
+    both = ("--responses", SEED_FILE, "--responses", "verified/responses.jsonl")
+    cpt("twins", *both, "--eval-prompts", 0, "--out", "data")
     rows = rows_of("data/train.jsonl")
     assert {len(row["images"]) for row in rows} == {0, 1}
     for row in rows:
