@@ -66,7 +66,6 @@ def results(summary: dict[str, Any]) -> str:
     adherence = parts["rubric_adherence"]
     protocol = summary["tasks"]["rubric_adherence"]
     levels = {level: entry["metrics"]["accuracy"]["value"] for level, entry in adherence[TUNED]["by_level"].items()}
-    best = [parts["best_of_n"][name]["metrics"]["band_hit@4"]["value"] for name in (TUNED, BASE)]
     dose = parts["dose_response"][TUNED]
     doses = [point["mean"] for point in dose["curve"] if not point["trained"]]
     words = [parts["drift"][name]["metrics"]["mean_words"]["value"] for name in (TUNED, BASE)]
@@ -78,18 +77,17 @@ def results(summary: dict[str, Any]) -> str:
     lines = [
         f"""{adherence[BASE]["n"]} answers per stage and seed: {len(protocol["rubrics"])} rubrics x 3 levels x
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge; 95%
-        intervals over the seeds. Ignoring the level gives an accuracy of {metrics["chance_accuracy"]["value"]:.2f} and
-        an order of 0. Calibration: points away from the band. A round trains on the student's own answers, in band
-        against out; the judge that picks them also scores here. Trained on one H100, shared by three runs.""",
+        intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order of 0.
+        Calibration: points from the band. A round trains on own answers, in band against out; its judge also scores
+        here. Trained on one H100, shared by three runs.""",
         rounds_table(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
         f"""The other benchmarks were asked of an earlier adapter, of SFT and twins of one teacher's texts: accuracy
-        {cell(metrics["macro_accuracy"])}, {bands}. The best of 4 samples hits the band {best[0]:.0%} of the time (base {best[1]:.0%}). It
-        ignores numbers that it was never trained on: asked for 10 to 90 it writes at {min(doses):.0f} to
-        {max(doses):.0f} (slope {slope}). Two rubrics at once change accuracy by {cost.text(sign=True)}. Asking for one
-        rubric moves the scores by the others too, {moved:.2f} times as far (by chance {by_chance:.2f}). Without a
-        system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From few user prompts each:
-        [report](results/smollm2-135m/report.md).""",
+        {cell(metrics["macro_accuracy"])}, {bands}. It ignores numbers that it was never trained on: asked for 10 to 90
+        it writes at {min(doses):.0f} to {max(doses):.0f} (slope {slope}). Two rubrics at once change accuracy by
+        {cost.text(sign=True)}. Asking for one rubric moves the scores by the others too, {moved:.2f} times as far (by
+        chance {by_chance:.2f}). Without a system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From
+        few user prompts each: [report](results/smollm2-135m/report.md).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
