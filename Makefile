@@ -1,5 +1,5 @@
 # make demo    benchmark, tune and benchmark again, end to end on a real model (needs git, make, Python 3.11+)
-# make demo-smoke    the same path with tiny limits        make full    the run in results/smollm2-135m (over an hour)
+# make demo-smoke    the same path with tiny limits        make full    all data, every benchmark (hours)
 # make seeds    three seeds of it with rounds on the student's own texts: results/smollm2-135m/rounds.md (hours)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablations: what each objective is worth (two and a half hours on one core)

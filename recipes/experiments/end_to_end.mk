@@ -1,6 +1,6 @@
 # The whole path on one small model: prepare it, make the data, benchmark, tune, benchmark again, report.
 #
-#     make demo          15 minutes on two quiet cores, with two of the four rubrics
+#     make demo          some 20 minutes on two quiet cores, with two of the four rubrics
 #     make demo-smoke    the same path with tiny limits
 #     make full          all data, every test prompt, all benchmarks, the curve over training
 #     make -f recipes/experiments/end_to_end.mk RUN=mine SIZE=demo CONFIG=my.yaml
@@ -23,8 +23,8 @@ ADAPTER := outputs/$(RUN)/adapter
 RESULTS := results/$(RUN)
 LOGS := logs/$(RUN)
 
-# User prompts per (rubric, level), tokens a response; flags of data, training and main benchmark. The demo is 15 minutes
-# in all, so it has two rubrics (all four take twice the training) and no full-rubric baseline.
+# User prompts per (rubric, level), tokens a response; flags of data, training and main benchmark. The demo is to be
+# short, so it has two rubrics (all four take twice the training) and no full-rubric baseline.
 DEMO_RUBRICS := broadcast,field_notes
 smoke_NUMBERS := 1 40
 demo_NUMBERS := 12 224
