@@ -26,12 +26,12 @@ LETTERS_SHOWN = 330
 
 def example(summary: dict[str, Any]) -> str:
     """The first test prompt under one rubric's system prompt, what two models answer, and their accuracy."""
-    stages, answers = list(stages_table()), {}
-    for name in (stages[0], stages[-1]):
+    stages, answers = stages_table(), {}
+    for name in (next(iter(stages)), next(reversed(stages))):
         frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{name}.eval"))
         answers[name] = frame[(frame["rubric"] == RUBRIC) & (frame["level"] == LEVEL)].iloc[0]
     (row, tuned), rubric = answers.values(), load_rubric(RUBRIC)
-    before, after = (stages_table()[name] for name in answers)
+    before, after = (stages[name] for name in answers)
     return f"""\
 A *rubric* grades a text from 0 to 100. Here: **{rubric.title}**. {rubric.objective}
 

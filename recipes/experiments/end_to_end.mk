@@ -30,7 +30,6 @@ smoke_NUMBERS := 1 40
 demo_NUMBERS := 12 224
 full_NUMBERS := 24 224
 smoke_TWINS := --limit 4
-TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_second.jsonl
 demo_TWINS := $(TEXTS) --rubrics $(DEMO_RUBRICS) --eval-prompts 1
 full_TWINS := $(TEXTS) --rubrics measured --wordings 2 --eval-prompts 1
 smoke_TRAINING := --max_steps 2

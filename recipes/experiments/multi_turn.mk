@@ -17,7 +17,6 @@ SETTINGS := $(SIZE) $(START) $(HISTORY) $(CONFIG) $(filter-out cpu,$(DEVICE))
 include recipes/experiments/stages.mk
 
 DATA := data/$(RUN)
-TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_second.jsonl
 REMEDY := outputs/$(RUN)/history
 # conversations per rubric and level, tokens a response
 smoke_NUMBERS := 4 40

@@ -78,6 +78,7 @@ $(call stage,$(1)/train,outputs/$(RUN)/$(1),$(CONFIG) $(TRAINING) $(THIS) $(S)/t
 $(S)/$(1)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(ADAPTER)/sft --train_file $(DATA)/train.jsonl \
 	--eval_file $(DATA)/eval.jsonl --output_dir outputs/$(RUN)/$(1) --seed $(SEED) $($(SIZE)_TRAINING) --sft_epochs 0 $(FLAGS_$(1))
 FOLDER_$(1) := outputs/$(RUN)/$(1)
+NEEDS_$(1) := $(S)/$(1)/train.json
 endef
 $(foreach one,$(OTHER_DPO),$(eval $(call other_dpo,$(one))))
 
@@ -85,7 +86,7 @@ $(foreach one,$(OTHER_DPO),$(eval $(call other_dpo,$(one))))
 POINTS := $(if $(filter $(ADAPTER),$(START)),base sft $(OTHER_DPO) twins,start) $(addprefix round-,$(NUMBERS))
 FOLDER_sft := $(ADAPTER)/sft
 point_adapter = $(or $(FOLDER_$(1)),$(call adapter_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))
-point_record = $(if $(filter $(OTHER_DPO),$(1)),$(S)/$(1)/train.json,$(if $(filter base,$(1)),$(NEEDS_base),$(call record_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0))))
+point_record = $(or $(NEEDS_$(1)),$(call record_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))
 $(foreach one,$(POINTS),$(eval $(call benchmark,rounds/$(one),rubric_adherence,$(one),$(call \
 	point_adapter,$(one)),-T limit_per_cell=$(PROMPTS),$(call point_record,$(one)))))
 

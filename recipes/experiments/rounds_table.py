@@ -34,13 +34,12 @@ def values_of(folder: Path) -> pd.DataFrame:
 
 
 def minutes_of(folder: Path) -> pd.Series:
-    """Minutes of the stages that made each adapter: training, and for a round its texts too."""
+    """Minutes by who they made: an adapter's training and, for a round, its texts; those of evaluations are `rounds`'."""
     stages: dict[str, dict[str, Any]] = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
     spent: dict[str, float] = {}
     for name, stage in stages.items():
         owner = "twins" if name == "train" else name.partition("/")[0]
-        if name == "train" or "/" in name and owner != "rounds":
-            spent[owner] = spent.get(owner, 0) + stage["seconds"] / 60
+        spent[owner] = spent.get(owner, 0) + stage["seconds"] / 60
     return pd.Series(spent, dtype=float)
 
 

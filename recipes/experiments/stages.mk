@@ -10,6 +10,8 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 S := outputs/$(RUN)/stages
 MODEL := models/smollm2-135m-instruct
+# what both teachers wrote for the four measured rubrics
+TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_second.jsonl
 
 # One at a time: two trainings would share the cores. A target is not left half made.
 .NOTPARALLEL:

@@ -1,8 +1,8 @@
 """Memory of a run before it starts, from the shape of the model alone: `dpo_lora.py --estimate`.
 
 `accelerate estimate-memory NAME` gives the weights and full training with Adam; this adds what LoRA and DPO make of it.
-On one H100 it was 0 to 11 % above what torch allocated, but for FSDP2, 2 % below; torch reserved up to 12 % more
-(`results/benchmarks/gpu_steps.json`). With h hidden size, L layers, T = 2 * batch * max_length
+On one H100 it was 0 to 11 % above what torch allocated, but for FSDP2, 2 % below; torch reserved up to 12 % more than
+estimated (`results/benchmarks/gpu_steps.json`). With h hidden size, L layers, T = 2 * batch * max_length
 tokens in a step on one device:
 
 - weights: 2 bytes each in bfloat16, 4 in float32; in 4 bit 0.5 + 4/64 for those of linear layers (one float32 scale for
