@@ -34,7 +34,7 @@ def values_of(folder: Path) -> pd.DataFrame:
 
 
 def minutes_of(folder: Path) -> pd.Series:
-    """Minutes by who they made: an adapter's training and, for a round, its texts; those of evaluations are `rounds`'."""
+    """Minutes by what they made: an adapter, with the texts of a round; those of evaluations go to `rounds`, no row."""
     stages: dict[str, dict[str, Any]] = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
     spent: dict[str, float] = {}
     for name, stage in stages.items():
