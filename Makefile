@@ -5,7 +5,7 @@
 # make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
 # make multi-turn    results/multi_turn: does the adapter of make full hold in a conversation (an hour and a half)
 # make folds    results/folds: how far tuning carries to rubrics it never saw (about five hours on two quiet cores)
-# make strong-student judge-audit judge-stress teacher-table    results from recorded replies of a strong model (minutes)
+# make strong-student judge-audit judge-stress rounds-judged teacher-table    results from recorded replies of a strong model (minutes)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 # make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
 # make readme    the numbers of README.md from results/        make lock    constraints.txt anew
@@ -14,7 +14,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds multi-turn strong-student judge-audit judge-stress teacher-table test test-slow lint format size coverage readme clean
+.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds multi-turn strong-student judge-audit judge-stress rounds-judged teacher-table test test-slow lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -116,6 +116,14 @@ judge-stress: $(INSTALLED)
 	$(ATTACK) --log-dir logs/judge_stress/judged
 	cp logs/judge_stress/judged/*.eval $(STRESS)/judged.eval
 	$(BIN)/python $(EXPERIMENTS)/judge_stress_table.py $(STRESS)/judged.eval --out $(STRESS)/report.md
+
+ROUNDS_JUDGED := results/rounds_judged
+rounds-judged: $(INSTALLED)
+	rm -f calls/rounds_judged.sqlite*
+	$(call recorded_verdicts,rounds_judged,$(ROUNDS_JUDGED)/recorded.jsonl,3)
+	$(BIN)/cpt judge texts $(ROUNDS_JUDGED)/recorded.jsonl --judge $(RECORD) --store calls/rounds_judged.sqlite \
+		--out data/rounds_judged.jsonl
+	$(BIN)/python $(EXPERIMENTS)/rounds_judged_table.py data/rounds_judged.jsonl --out $(ROUNDS_JUDGED)/report.md
 
 TEACHERS := results/teachers_film
 TEACH := $(BIN)/cpt generate --teacher $(RECORD) --rubrics film_reviews --levels low,moderate,extremely_high,control \

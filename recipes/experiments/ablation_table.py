@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 
 import pandas as pd
-import scipy
+from rounds_table import over_seeds, show
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results/ablations"
@@ -77,21 +77,6 @@ def compared(folder: Path, variant: str) -> dict[tuple[str, str], dict[str, floa
     """Statistics of a variant minus those of `twins`."""
     statistics = compare_logs(*(folder / "logs" / f"{name}.eval" for name in (REFERENCE, variant)))
     return {(variant, one): statistics[one]["difference"] for one in STATISTICS}
-
-
-def over_seeds(values: pd.DataFrame) -> pd.DataFrame:
-    """Means of the columns, one a seed and at least two, with 95% t intervals; undefined where one of them is."""
-    mean = values.mean(axis=1, skipna=False)
-    reach = values.sem(axis=1, skipna=False) * scipy.stats.t.ppf(0.975, len(values.columns) - 1)
-    return pd.DataFrame({"value": mean, "ci_low": mean - reach, "ci_high": mean + reach})
-
-
-def show(estimate: pd.Series, sign: str = "") -> str:
-    """`0.48 [0.41, 0.55]`; with `sign` "+", as a difference."""
-    if pd.isna(estimate["value"]):
-        return "undefined"
-    value, low, high = (f"{number:{sign}.2f}" for number in estimate)
-    return value if pd.isna(estimate["ci_low"]) else f"{value} [{low}, {high}]"
 
 
 def table_of(folders: list[Path]) -> str:

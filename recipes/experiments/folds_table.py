@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ablation_table import compare_logs, show
+from ablation_table import compare_logs
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
+from rounds_table import show
 
 FOLDS = ("fold-1", "fold-2", "fold-3")
 CURVE = {"2": "fold-1-of-2", "4": "fold-1-of-4", "8": "fold-1", "12, these among them": "all"}

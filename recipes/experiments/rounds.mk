@@ -1,6 +1,6 @@
 # Rounds on the student's own responses: it writes, the measured judge scores, pairs within a level train it on.
 #
-#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=1 SEED=0
+#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=2 SEED=0
 #     make demo          two rubrics and little of everything: 15 minutes on two quiet cores
 #     make demo-smoke    every stage with tiny limits
 #     make -f recipes/experiments/rounds.mk RUN=mine START=ADAPTER       from an adapter of yours
@@ -11,7 +11,7 @@
 #
 # Logs go to logs/RUN/rounds, adapters to outputs/RUN/rounds/1, 2, ..., the score by level after each to
 # results/RUN/rounds. More rounds later go on from those that are there.
-ROUNDS ?= 1
+ROUNDS ?= $(if $(filter full,$(SIZE)),2,1)
 include recipes/experiments/end_to_end.mk
 .DEFAULT_GOAL := rounds
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from ablation_table import STATISTICS, over_seeds, show, table_of, values_of
+from ablation_table import STATISTICS, table_of, values_of
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from make_rules import END_TO_END, ROOT, Tree, commands, flags
 from prepare_tiny import prepare
+from rounds_table import over_seeds, show
 from stage import remaining, run
 from stage import show as show_responses
 from tiny_model import make_rows, write_rows

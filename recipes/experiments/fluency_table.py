@@ -1,0 +1,98 @@
+"""What tuning costs: length, repetition and fluency of the responses after each stage, over the seeds of a run.
+
+python recipes/experiments/fluency_table.py results/smollm2-135m --base models/smollm2-135m-instruct
+
+writes fluency.md beside rounds.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from rounds_table import folders_of, over_seeds, show, values_by_stage
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from cpt_tasks.statistics.frame import read_log
+
+ROOT = Path(__file__).resolve().parents[2]
+BATCH = 16
+TEACHERS = ("data_gen/seed/responses.jsonl", "data_gen/seed/responses_second.jsonl")
+HEAD = """\
+# What each stage costs
+
+The responses behind [rounds.md](rounds.md), without their rubrics. `words`: length of one; `cut`: share that ran into
+the limit of tokens; `repeated`: share of runs of four words that the same response had before (seq-rep-4 of arXiv
+1908.04319); `perplexity`: under the untuned model, of the text alone. `teachers` are the texts that SFT and twins train
+on. Means over seeds, with Student's t intervals.
+"""
+
+
+def repeated(text: str, size: int = 4) -> float:
+    """Share of the runs of `size` words that are not the first of their kind; 0 for a text without one."""
+    words = text.split()
+    runs = list(zip(*(words[start:] for start in range(size)), strict=False))
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def perplexity(texts: list[str], model: Any, tokenizer: Any) -> float:
+    """Exponential of the mean negative log-likelihood of all tokens but the first of each text."""
+    total, count = 0.0, 0
+    kept = sorted((tokenizer(text)["input_ids"] for text in texts), key=len)
+    kept = [ids for ids in kept if len(ids) > 1]
+    for start in range(0, len(kept), BATCH):
+        rows = [torch.tensor(ids) for ids in kept[start : start + BATCH]]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        labels = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-100)
+        mask = (labels != -100).long()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            logits = model(input_ids=ids, attention_mask=mask).logits
+        losses = torch.nn.functional.cross_entropy(
+            logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten(), reduction="sum", ignore_index=-100
+        )
+        total, count = total + losses.item(), count + int(mask[:, 1:].sum())
+    return float(torch.tensor(total / count).exp())
+
+
+def values_of(responses: pd.DataFrame, model: Any, tokenizer: Any) -> dict[str, float]:
+    """The numbers of one stage, from columns `response` and `stop_reason`."""
+    texts = responses["response"].fillna("")
+    return {
+        "words": texts.map(lambda text: len(text.split())).mean(),
+        "cut": (responses["stop_reason"] == "max_tokens").mean(),
+        "repeated": texts.map(repeated).mean(),
+        "perplexity": perplexity(texts.tolist(), model, tokenizer),
+    }
+
+
+def main() -> None:
+    """Writes the table over all seeds of a run."""
+    parser = argparse.ArgumentParser(description="Write what each stage costs, over the seeds of a run.")
+    parser.add_argument("run", type=Path, help="folder with seed-*/rounds/ of rounds.mk")
+    parser.add_argument("--base", required=True, help="folder or hub name of the untuned model")
+    options = parser.parse_args()
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(options.base), AutoTokenizer.from_pretrained(options.base)
+    runs: list[pd.DataFrame] = []
+    rubrics: set[str] = set()
+    for folder in folders_of(parser, options.run):
+        logs = {stage: read_log(str(folder / f"logs/rounds/{stage}.eval")) for stage in values_by_stage(folder).index}
+        runs.append(pd.DataFrame({stage: values_of(log, model, tokenizer) for stage, log in logs.items()}).T)
+        rubrics |= {rubric for log in logs.values() for rubric in log["rubric"]}
+        print(f"{folder}: read", flush=True)
+    texts = pd.concat([pd.read_json(ROOT / path, lines=True) for path in TEACHERS])
+    texts = texts[texts["rubric"].isin(rubrics)]
+    teachers = pd.DataFrame({"teachers": values_of(texts, model, tokenizer)}).T
+    columns = {}
+    for name in teachers:
+        by_seed = pd.concat([run[name] for run in runs], axis=1)
+        columns[name] = pd.concat([over_seeds(by_seed).apply(show, axis=1), teachers[name].map("{:.2f}".format)])
+    page = HEAD + "\n" + pd.DataFrame(columns).rename_axis("stage").to_markdown(disable_numparse=True) + "\n"
+    (options.run / "fluency.md").write_text(page, encoding="utf-8", newline="\n")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
