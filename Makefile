@@ -2,9 +2,9 @@
 # make demo-smoke    the same path with tiny limits        make full    all data, every benchmark (hours)
 # make seeds    three seeds of it with rounds on the student's own texts: results/smollm2-135m/rounds.md (hours)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
-# make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
+# make ablation    results/ablation: what each objective is worth, five seeds of the demo's data and steps (two hours)
 # make multi-turn    results/multi_turn: does the adapter of make full hold in a conversation (an hour and a half)
-# make folds    results/folds: how far tuning carries to rubrics it never saw (about five hours on two quiet cores)
+# make folds    results/folds: how far tuning carries to rubrics it never saw (an hour on two quiet cores)
 # make strong-student judge-audit judge-stress rounds-judged teacher-table    results from recorded replies of a strong model (minutes)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 # make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
@@ -46,6 +46,7 @@ seeds: $(INSTALLED)
 		$(MAKE) --no-print-directory -f $(EXPERIMENTS)/rounds.mk RUN=smollm2-135m SIZE=full SEED=$$seed || exit; \
 	done
 	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/smollm2-135m
+	$(BIN)/python $(EXPERIMENTS)/fluency_table.py results/smollm2-135m --base $(SMALL)
 
 SMALL := models/smollm2-135m-instruct
 SELF := results/self_teacher
@@ -63,9 +64,11 @@ self-teacher: $(INSTALLED)
 	$(BIN)/cpt teachers data/self_teacher/best_of_4/responses.jsonl --out $(SELF)/best_of_4
 
 ablation: $(INSTALLED)
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=smollm2 SEED=42
-	for seed in 0 1 2 3 4; do $(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=tiny SEED=$$seed || exit; done
-	$(BIN)/python $(EXPERIMENTS)/ablation_table.py
+	for seed in 0 1 2 3 4; do \
+		$(MAKE) --no-print-directory -f $(EXPERIMENTS)/rounds.mk RUN=ablation SIZE=demo PROMPTS=24 SEED=$$seed \
+			OTHER_DPO="shuffled no_sft_term" || exit; \
+	done
+	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/ablation
 
 folds: $(INSTALLED)
 	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/folds.mk SIZE=full SEED=42

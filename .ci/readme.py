@@ -28,7 +28,7 @@ def example(summary: dict[str, Any]) -> str:
     """The first test prompt under one rubric's system prompt, what two models answer, and their accuracy."""
     stages, answers = stages_table(), {}
     for name in (next(iter(stages)), next(reversed(stages))):
-        frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{name}.eval"))
+        frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{chosen_round() if name == 'chosen' else name}.eval"))
         answers[name] = frame[(frame["rubric"] == RUBRIC) & (frame["level"] == LEVEL)].iloc[0]
     (row, tuned), rubric = answers.values(), load_rubric(RUBRIC)
     before, after = (stages[name] for name in answers)
@@ -60,6 +60,21 @@ def rounds_table() -> str:
     return "\n".join(line for line in lines if line.startswith("|"))
 
 
+def chosen_round() -> str:
+    """The round of seed 0 that is most accurate on train prompts, as rounds.md says it first of all seeds."""
+    lines = (RESULT / "rounds.md").read_text(encoding="utf-8").splitlines()
+    [line] = [line for line in lines if line.startswith("`chosen`")]
+    by_round = dict(part.split() for part in line.partition(": ")[2].partition(" / ")[0].split("; "))
+    return max(by_round, key=lambda name: float(by_round[name]))
+
+
+def judged_by_another() -> dict[str, str]:
+    """Accuracy by stage of the texts that a strong model judged, as `make rounds-judged` wrote it."""
+    lines = (ROOT / "results/rounds_judged/report.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| strong")]
+    return {stage: accuracy for _, stage, accuracy, *_ in rows}
+
+
 def results(summary: dict[str, Any]) -> str:
     """What each stage buys over three seeds, and what the other benchmarks say of an earlier adapter."""
     parts = {task: of_task(summary, task) for task in summary["tasks"]}
@@ -74,12 +89,15 @@ def results(summary: dict[str, Any]) -> str:
     bands = ", ".join(f"{value:.2f} at {level.replace('_', ' ')}" for level, value in levels.items())
     slope, moved = cell(dose["metrics"]["calibration_slope"]), metrics["side_effects"]["value"]
     by_chance = metrics["side_effects_by_chance"]["value"]
+    first, *_, last = judged_by_another().values()
     lines = [
         f"""{adherence[BASE]["n"]} answers per stage and seed: {len(protocol["rubrics"])} rubrics x 3 levels x
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge; 95%
         intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order of 0.
-        Calibration: points from the band. A round trains on own answers, in band against out; its judge also scores
-        here. Trained on one H100, shared by three runs.""",
+        Calibration: points from the band. A round trains on own answers, in band against out, by the judge that also
+        scores here; a strong model that did not select them [agrees](results/rounds_judged/report.md): {first} after
+        twins, {last} after round 2. `chosen`: of each seed the best round on train prompts, a rule set after round 2
+        was scored. SFT to round 1 on one H100, shared by three runs; round 2 on two CPU cores.""",
         rounds_table(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
         f"""The other benchmarks were asked of an earlier adapter, of SFT and twins of one teacher's texts: accuracy

@@ -92,13 +92,19 @@ point_record = $(or $(NEEDS_$(1)),$(call record_of,$(if $(filter round-%,$(1)),$
 $(foreach one,$(POINTS),$(eval $(call benchmark,rounds/$(one),rubric_adherence,$(one),$(call \
 	point_adapter,$(one)),-T limit_per_cell=$(PROMPTS),$(call point_record,$(one)))))
 
+# Each of several rounds is also asked on train prompts under train wordings: what the best one is chosen by.
+ON_TRAIN := $(if $(filter-out 1,$(ROUNDS)),$(NUMBERS))
+$(foreach one,$(ON_TRAIN),$(eval $(call benchmark,rounds/on-train-$(one),rubric_adherence,round-$(one),$(call \
+	adapter_of,$(one)),-T limit_per_cell=$(PROMPTS) -T user_prompts=train -T wording_split=train,$(call record_of,$(one)))))
+ON_TRAIN := $(addprefix on-train-,$(ON_TRAIN))
+
 ROUND_STAGES := $(if $(filter $(ADAPTER),$(START)),model data train $(OTHER_DPO:%=%/train)) $(foreach one,$(NUMBERS),$(patsubst \
-	%,round-$(one)/%,responses scores pairs train)) $(addprefix rounds/,$(POINTS)) rounds/report
+	%,round-$(one)/%,responses scores pairs train)) $(addprefix rounds/,$(POINTS) $(ON_TRAIN)) rounds/report
 .PHONY: rounds
 rounds: $(S)/rounds/report.json
 	@$(PYTHON) recipes/experiments/stage.py --show $(ASKED_ROUNDS)/$(lastword $(POINTS))
 	@$(PYTHON) recipes/experiments/stage.py --keep $(RESULTS)/rounds $(S) $(ROUND_STAGES)
 	@echo "page: $(RESULTS)/rounds/report.html   adapter: $(TRAINED)/$(ROUNDS)/   responses: inspect view --log-dir $(ASKED_ROUNDS)"
 $(S)/rounds/report.json: COMMAND = cpt report $(addprefix $(ASKED_ROUNDS)/,$(POINTS)) --out $(RESULTS)/rounds
-$(S)/rounds/report.json: $(patsubst %,$(S)/rounds/%.json,$(POINTS)) FORCE
+$(S)/rounds/report.json: $(patsubst %,$(S)/rounds/%.json,$(POINTS) $(ON_TRAIN)) FORCE
 	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import scipy
+from inspect_ai.log import read_eval_log
 
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration", "kendall_tau_b": "tau-b"}
 REFERENCE = "twins"  # what others are compared with, by seed
@@ -24,6 +25,9 @@ answers in the band asked for (.33 on average if the level is ignored), `order` 
 intervals over them; `by seed` is the accuracy of each, and differences are between stages of one seed. `minutes` is
 what the stage's own training and texts took, without evaluation, on the machine of `seed-*/rounds/stages.json`.
 Settings were chosen on train prompts. The judge that selected the pairs of rounds also scores here.
+"""
+CHOSEN = """
+`chosen` is of each seed the round with the best accuracy on train prompts under train wordings: {}.
 """
 
 
@@ -57,6 +61,21 @@ def values_by_stage(folder: Path) -> pd.DataFrame:
     return pd.DataFrame({name: {one: row[one]["value"] for one in STATISTICS} for name, row in rows.items()}).T
 
 
+def on_train(folder: Path) -> dict[str, float]:
+    """Accuracy on train prompts by round, where more than one was made."""
+    logs = sorted(folder.glob("logs/rounds/on-train-*.eval"))
+    rounds = {path.stem.replace("on-train", "round"): read_eval_log(str(path), header_only=True) for path in logs}
+    return {name: log.results.scores[0].metrics["macro_accuracy"].value for name, log in rounds.items() if log.results}
+
+
+def with_chosen(folder: Path) -> pd.DataFrame:
+    """`values_by_stage`, and in row `chosen` those of the best round on train prompts, of equal ones the first."""
+    values, accuracies = values_by_stage(folder), on_train(folder)
+    if accuracies:
+        values.loc["chosen"] = values.loc[max(accuracies, key=lambda name: accuracies[name])]
+    return values
+
+
 def minutes_of(folder: Path) -> pd.Series:
     """Minutes by what they made: an adapter, with the texts of a round; those of evaluations go to `rounds`, no row."""
     stages: dict[str, dict[str, Any]] = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
@@ -69,7 +88,7 @@ def minutes_of(folder: Path) -> pd.Series:
 
 def table_of(folders: list[Path]) -> str:
     """One row a stage; with one seed, values alone."""
-    runs = [values_by_stage(folder) for folder in folders]
+    runs = [with_chosen(folder) for folder in folders]
     columns = {}
     for one, title in STATISTICS.items():
         by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]
@@ -96,7 +115,11 @@ def main() -> None:
     summary = json.loads((folders[0] / "summary.json").read_text(encoding="utf-8"))
     cells = summary["models"][0]["tasks"]["rubric_adherence"]["n"]
     seeds = ", ".join(path.parent.name.removeprefix("seed-") for path in folders)
-    page = HEAD.format(model=folder.name, cells=cells, seeds=seeds) + "\n" + table_of(folders) + "\n"
+    page = HEAD.format(model=folder.name, cells=cells, seeds=seeds)
+    if any(trained := [on_train(path) for path in folders]):
+        of_seeds = ["; ".join(f"{name} {value:.2f}" for name, value in one.items()) for one in trained]
+        page += CHOSEN.format(" / ".join(of_seeds))
+    page += "\n" + table_of(folders) + "\n"
     (folder / "rounds.md").write_text(page, encoding="utf-8", newline="\n")
     print(page)
 

@@ -11,9 +11,13 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import rounds_table
 import torch
 from fluency_table import perplexity, repeated
 from rounds_judged_table import table_of
+
+from cpt_tasks.statistics.frame import read_log
+from rubrics import ScoreLevel
 
 SCRIPT = Path(__file__).parents[2] / "recipes/experiments/rounds_table.py"
 
@@ -67,6 +71,24 @@ def test_one_seed_has_no_interval_and_none_is_said(tmp_path: Path) -> None:
     write_seed(tmp_path / "seed-0/rounds", {"twins": 0.6}, {"train": 30.0})
     assert rows_of(run(tmp_path))["twins"][:2] == ["0.60", "0.60"]
     assert "expected those of recipes/experiments/rounds.mk" in run(tmp_path / "nothing", code=2)
+
+
+def test_the_committed_table_is_that_of_the_committed_runs_and_chooses_by_train_prompts_alone() -> None:
+    run = SCRIPT.parents[2] / "results/smollm2-135m"
+    folders = sorted(run.glob("seed-*/rounds"))
+    page = (run / "rounds.md").read_text(encoding="utf-8")
+    assert rounds_table.table_of(folders) in page
+    rows, chosen = rows_of(page), []
+    for seed, folder in enumerate(folders):
+        train, test = {}, {}
+        for name in ("1", "2"):
+            for kind, values in (("on-train", train), ("round", test)):
+                frame = read_log(str(folder / f"logs/rounds/{kind}-{name}.eval"))
+                hits = frame["score"].map(ScoreLevel.of) == frame["level"].map(ScoreLevel)
+                values[name] = hits.mean()
+            assert f"{test[name]:.2f}" == rows[f"round-{name}"][1].split(", ")[seed]
+        chosen.append(f"{test[max(train, key=lambda name: train[name])]:.2f}")
+    assert rows["chosen"][1] == ", ".join(chosen)
 
 
 def test_what_a_stage_costs_worked_by_hand() -> None:
