@@ -33,10 +33,10 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 EXPERIMENTS := recipes/experiments
 demo: $(INSTALLED)
 	@echo "a small demo: two of the four measured rubrics, 12 test prompts, 15 minutes on two quiet cores; more: make seeds"
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/rounds.mk RUN=demo SIZE=demo
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=demo SIZE=demo
 
 demo-smoke: $(INSTALLED)
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/rounds.mk RUN=demo-smoke SIZE=smoke
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=demo-smoke SIZE=smoke
 
 full: $(INSTALLED)
 	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=smollm2-135m SIZE=full

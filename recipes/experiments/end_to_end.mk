@@ -1,12 +1,14 @@
 # The whole path on one small model: prepare it, make the data, benchmark, tune, benchmark again, report.
 #
-#     make full    all data, every test prompt, all benchmarks, the curve over training
-#     make -f recipes/experiments/end_to_end.mk RUN=mine SIZE=smoke CONFIG=my.yaml    the same path with tiny limits
+#     make demo          15 minutes on two quiet cores, with two of the four rubrics
+#     make demo-smoke    the same path with tiny limits
+#     make full          all data, every test prompt, all benchmarks, the curve over training
+#     make -f recipes/experiments/end_to_end.mk RUN=mine SIZE=demo CONFIG=my.yaml
 #
 # Reports go to results/RUN, logs to logs/RUN, the adapter to outputs/RUN/adapter. Another SEED, of training and of the
 # responses, is another run, RUN/seed-SEED.
-RUN ?= smollm2-135m
-SIZE ?= full
+RUN ?= demo
+SIZE ?= demo
 SEED ?= 42
 ifneq ($(SEED),42)
 override RUN := $(RUN)/seed-$(SEED)
@@ -22,7 +24,7 @@ RESULTS := results/$(RUN)
 LOGS := logs/$(RUN)
 
 # User prompts per (rubric, level), tokens a response; flags of data, training and main benchmark. The demo is to be
-# short, so it has two rubrics and the shorter texts of the first teacher.
+# short, so it has two rubrics, the shorter texts of the first teacher, and no full-rubric baseline.
 DEMO_RUBRICS := broadcast,reverie
 smoke_NUMBERS := 1 40
 demo_NUMBERS := 12 224
@@ -31,7 +33,7 @@ smoke_TWINS := --limit 4
 demo_TWINS := --responses data_gen/seed/responses.jsonl --rubrics $(DEMO_RUBRICS) --wordings 2 --eval-prompts 1
 full_TWINS := $(TEXTS) --rubrics measured --wordings 2 --eval-prompts 1
 smoke_TRAINING := --max_steps 2
-demo_TRAINING := --max_steps 40 --per_device_train_batch_size 8
+demo_TRAINING := --max_steps 60 --per_device_train_batch_size 8
 full_TRAINING := --sft_batch_size 16 --per_device_train_batch_size 8
 full_ADHERENCE := -T also=measured
 smoke_BASELINE := full_rubric

@@ -1,8 +1,7 @@
 # Rounds on the student's own responses: it writes, the measured judge scores, pairs within a level train it on.
 #
 #     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=2 SEED=0
-#     make demo          two rubrics and little of everything: 15 minutes on two quiet cores
-#     make demo-smoke    every stage with tiny limits
+#     make -f recipes/experiments/rounds.mk RUN=smoke SIZE=smoke         every stage with tiny limits
 #     make -f recipes/experiments/rounds.mk RUN=mine START=ADAPTER       from an adapter of yours
 #
 # Rejection sampling and iterated DPO on rubric scores, as in Self-Rewarding Language Models (arXiv 2401.10020) and
@@ -11,6 +10,8 @@
 #
 # Logs go to logs/RUN/rounds, adapters to outputs/RUN/rounds/1, 2, ..., the score by level after each to
 # results/RUN/rounds. More rounds later go on from those that are there.
+RUN ?= smollm2-135m
+SIZE ?= full
 ROUNDS ?= $(if $(filter full,$(SIZE)),2,1)
 include recipes/experiments/end_to_end.mk
 .DEFAULT_GOAL := rounds
@@ -23,19 +24,16 @@ NUMBERS := $(shell seq $(ROUNDS))
 
 # Flags of generation, of pairing and of training. At temperature 0.9 a cell has responses in and out of band.
 smoke_OWN := --rubrics labyrinth --levels low --limit 24
-demo_OWN := --rubrics $(DEMO_RUBRICS) --samples 3
-full_OWN := --rubrics measured --samples 5
-OWN_RESPONSES ?= $($(SIZE)_OWN)
+full_OWN := --rubrics $(RUBRICS) --samples 5
+OWN_RESPONSES ?= $(or $($(SIZE)_OWN),$(full_OWN))
 # An untrained student may have nothing in band: the twins of the teacher's texts, four of them, are trained on as well.
 smoke_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 2 --limit 4
-demo_PAIRING := $(demo_TWINS) --same-level 2 --level-pairs none
 full_PAIRING := $(TEXTS) --same-level 3 --level-pairs none --eval-prompts 1
-PAIRING ?= $($(SIZE)_PAIRING)
+PAIRING ?= $(or $($(SIZE)_PAIRING),$(full_PAIRING))
 smoke_ROUND := --max_steps 2
-demo_ROUND := --max_steps 20 --per_device_train_batch_size 8 --learning_rate 0.0004
 full_ROUND := --max_steps -1 --num_train_epochs 1 --save_steps 20 --per_device_train_batch_size 8 \
 	--gradient_accumulation_steps 2 --learning_rate 0.0004
-ROUND_TRAINING ?= --sft_epochs 0 $($(SIZE)_ROUND)
+ROUND_TRAINING ?= --sft_epochs 0 $(or $($(SIZE)_ROUND),$(full_ROUND))
 
 # adapter of a round, 0 the start, and what it needs
 adapter_of = $(if $(filter 0,$(1)),$(START),$(TRAINED)/$(1))
@@ -102,9 +100,7 @@ ROUND_STAGES := $(if $(filter $(ADAPTER),$(START)),model data train $(OTHER_DPO:
 	%,round-$(one)/%,responses scores pairs train)) $(addprefix rounds/,$(POINTS) $(ON_TRAIN)) rounds/report
 .PHONY: rounds
 rounds: $(S)/rounds/report.json
-	@$(PYTHON) recipes/experiments/stage.py --show $(ASKED_ROUNDS)/$(lastword $(POINTS))
 	@$(PYTHON) recipes/experiments/stage.py --keep $(RESULTS)/rounds $(S) $(ROUND_STAGES)
-	@echo "page: $(RESULTS)/rounds/report.html   adapter: $(TRAINED)/$(ROUNDS)/   responses: inspect view --log-dir $(ASKED_ROUNDS)"
 $(S)/rounds/report.json: COMMAND = cpt report $(addprefix $(ASKED_ROUNDS)/,$(POINTS)) --out $(RESULTS)/rounds
 $(S)/rounds/report.json: $(patsubst %,$(S)/rounds/%.json,$(POINTS) $(ON_TRAIN)) FORCE
 	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)
