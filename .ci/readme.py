@@ -68,6 +68,18 @@ def chosen_round() -> str:
     return max(by_round, key=lambda name: float(by_round[name]))
 
 
+def demo() -> str:
+    """What `make demo` gave, and in how many minutes."""
+    folder = ROOT / "results/demo"
+    models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
+    stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
+    before, after = (cell(model["tasks"]["rubric_adherence"]["metrics"]["macro_accuracy"]) for model in models)
+    minutes = sum(stage["seconds"] for stage in stages.values()) / 60
+    return (
+        f"`make demo` went from {before} to {after} in {minutes:.0f} minutes on two CPU cores: two rubrics, one seed."
+    )
+
+
 def judged_by_another() -> dict[str, str]:
     """Accuracy by stage of the texts that a strong model judged, as `make rounds-judged` wrote it."""
     lines = (ROOT / "results/rounds_judged/report.md").read_text(encoding="utf-8").splitlines()
@@ -97,7 +109,8 @@ def results(summary: dict[str, Any]) -> str:
         Calibration: points from the band. A round trains on own answers, in band against out, by the judge that also
         scores here; a strong model that did not select them [agrees](results/rounds_judged/report.md): {first} after
         twins, {last} after round 2. `chosen`: of each seed the best round on train prompts, a rule set after round 2
-        was scored. SFT to round 1 on one H100, shared by three runs; round 2 on two CPU cores.""",
+        was scored. SFT to round 1 on one H100, shared by three runs; round 2 on two CPU cores.
+        {demo()}""",
         rounds_table(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
         f"""The other benchmarks were asked of an earlier adapter, of SFT and twins of one teacher's texts: accuracy

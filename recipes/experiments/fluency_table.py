@@ -41,8 +41,7 @@ def repeated(text: str, size: int = 4) -> float:
 def perplexity(texts: list[str], model: Any, tokenizer: Any) -> float:
     """Exponential of the mean negative log-likelihood of all tokens but the first of each text."""
     total, count = 0.0, 0
-    kept = sorted((tokenizer(text)["input_ids"] for text in texts), key=len)
-    kept = [ids for ids in kept if len(ids) > 1]
+    kept = sorted((ids for text in texts if len(ids := tokenizer(text)["input_ids"]) > 1), key=len)
     for start in range(0, len(kept), BATCH):
         rows = [torch.tensor(ids) for ids in kept[start : start + BATCH]]
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
@@ -76,14 +75,11 @@ def main() -> None:
     options = parser.parse_args()
     model, tokenizer = AutoModelForCausalLM.from_pretrained(options.base), AutoTokenizer.from_pretrained(options.base)
     runs: list[pd.DataFrame] = []
-    rubrics: set[str] = set()
     for folder in folders_of(parser, options.run):
         logs = {stage: read_log(str(folder / f"logs/rounds/{stage}.eval")) for stage in values_by_stage(folder).index}
         runs.append(pd.DataFrame({stage: values_of(log, model, tokenizer) for stage, log in logs.items()}).T)
-        rubrics |= {rubric for log in logs.values() for rubric in log["rubric"]}
         print(f"{folder}: read", flush=True)
     texts = pd.concat([pd.read_json(ROOT / path, lines=True) for path in TEACHERS])
-    texts = texts[texts["rubric"].isin(rubrics)]
     teachers = pd.DataFrame({"teachers": values_of(texts, model, tokenizer)}).T
     columns = {}
     for name in teachers:

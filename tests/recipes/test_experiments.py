@@ -16,14 +16,11 @@ import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from make_rules import END_TO_END, ROOT, Tree, commands, flags
-from prepare_tiny import prepare
 from rounds_table import over_seeds, show
 from stage import remaining, run
 from stage import show as show_responses
-from tiny_model import make_rows, write_rows
 from training.settings import ScriptArguments
 from training.trainer import CPTConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import ModelConfig, TrlParser
 
 ROUNDS, MULTI_TURN = (f"recipes/experiments/{name}.mk" for name in ("rounds", "multi_turn"))
@@ -180,16 +177,6 @@ def test_intervals_over_seeds_worked_by_hand() -> None:
     assert [show(row) for _, row in seeds.iterrows()] == ["0.50 [0.25, 0.75]", "0.50 [0.50, 0.50]", "undefined"]
     without = {"value": 0.5, "ci_low": float("nan"), "ci_high": float("nan")}
     assert show(pd.Series(without), "+") == "+0.50"
-
-
-def test_the_tiny_model_trains_on_responses_and_its_folder_loads(tmp_path: Path) -> None:
-    prepare(write_rows(tmp_path / "train.jsonl", make_rows(4)), seed=1, out=tmp_path / "tiny")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tiny")
-    [system, user] = make_rows(1)[0]["prompt"]
-    rendered = tokenizer.apply_chat_template([system, user], tokenize=False, add_generation_prompt=True)
-    assert system["content"] in rendered
-    assert rendered.endswith("<|im_start|>assistant\n")
-    assert AutoModelForCausalLM.from_pretrained(tmp_path / "tiny").config.vocab_size == len(tokenizer)
 
 
 def test_a_run_ends_with_the_responses_to_one_user_prompt_at_each_level(
