@@ -75,9 +75,7 @@ def demo() -> str:
     stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
     before, after = (cell(model["tasks"]["rubric_adherence"]["metrics"]["macro_accuracy"]) for model in models)
     minutes = sum(stage["seconds"] for stage in stages.values()) / 60
-    return (
-        f"`make demo` went from {before} to {after} in {minutes:.0f} minutes on two CPU cores: two rubrics, one seed."
-    )
+    return f"`make demo`, with two rubrics: {before} to {after} in {minutes:.0f} minutes on those cores."
 
 
 def judged_by_another() -> dict[str, str]:
@@ -92,33 +90,29 @@ def results(summary: dict[str, Any]) -> str:
     parts = {task: of_task(summary, task) for task in summary["tasks"]}
     adherence = parts["rubric_adherence"]
     protocol = summary["tasks"]["rubric_adherence"]
-    levels = {level: entry["metrics"]["accuracy"]["value"] for level, entry in adherence[TUNED]["by_level"].items()}
     dose = parts["dose_response"][TUNED]
     doses = [point["mean"] for point in dose["curve"] if not point["trained"]]
     words = [parts["drift"][name]["metrics"]["mean_words"]["value"] for name in (TUNED, BASE)]
     metrics = adherence[TUNED]["metrics"]
     cost = Estimate.from_json(parts["composition"][TUNED]["metrics"]["interference"])
-    bands = ", ".join(f"{value:.2f} at {level.replace('_', ' ')}" for level, value in levels.items())
-    slope, moved = cell(dose["metrics"]["calibration_slope"]), metrics["side_effects"]["value"]
+    moved = metrics["side_effects"]["value"]
     by_chance = metrics["side_effects_by_chance"]["value"]
     first, *_, last = judged_by_another().values()
     lines = [
-        f"""{adherence[BASE]["n"]} answers per stage and seed: {len(protocol["rubrics"])} rubrics x 3 levels x
-        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge; 95%
-        intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order of 0.
-        Calibration: points from the band. A round trains on own answers, in band against out, by the judge that also
-        scores here; a strong model that did not select them [agrees](results/rounds_judged/report.md): {first} after
-        twins, {last} after round 2. `chosen`: of each seed the best round on train prompts, a rule set after round 2
-        was scored. SFT to round 1 on one H100, shared by three runs; round 2 on two CPU cores.
-        {demo()}""",
+        f"""{adherence[BASE]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
+        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95%
+        intervals over seeds; ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order of 0.
+        Calibration: points from the band. A round trains on own answers, in band against out, by the judge that scores
+        here too; a strong model that selected nothing [agrees](results/rounds_judged/report.md): {first} after twins,
+        {last} after round 2. `chosen`: the best round of each seed on train prompts, a rule set after round 2 was
+        scored. On one H100, round 2 on two CPU cores. {demo()}""",
         rounds_table(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
-        f"""The other benchmarks were asked of an earlier adapter, of SFT and twins of one teacher's texts: accuracy
-        {cell(metrics["macro_accuracy"])}, {bands}. It ignores numbers that it was never trained on: asked for 10 to 90
-        it writes at {min(doses):.0f} to {max(doses):.0f} (slope {slope}). Two rubrics at once change accuracy by
-        {cost.text(sign=True)}. Asking for one rubric moves the scores by the others too, {moved:.2f} times as far (by
-        chance {by_chance:.2f}). Without a system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From
-        few user prompts each: [report](results/smollm2-135m/report.md).""",
+        f"""An earlier adapter ({cell(metrics["macro_accuracy"])}) ignores numbers that it was never trained on (asked
+        for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f}); two rubrics at once change its accuracy by
+        {cost.text(sign=True)}; asking for one moves the scores by the others too, {moved:.2f} times as far (by chance
+        {by_chance:.2f}); without a system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From few user
+        prompts each: [report](results/smollm2-135m/report.md).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
