@@ -1,4 +1,4 @@
-"""Writes the parts of README.md that hold numbers or answers, between their markers, from results/smollm2-135m.
+"""Writes the parts of README.md and recipes/README.md that hold numbers or answers, between their markers.
 
 make readme      # python .ci/readme.py; with --check it only says whether they are as they should be
 """
@@ -16,7 +16,7 @@ from judges.interval import Estimate
 from rubrics import load_rubric
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "recipes/README.md")
 RESULT = ROOT / "results" / "smollm2-135m"
 SEED_0 = RESULT / "seed-0" / "rounds"
 BASE, TUNED = "smollm2-135m", "smollm2-135m-cpt"
@@ -117,14 +117,20 @@ def results(summary: dict[str, Any]) -> str:
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
 
-def generated(readme: str) -> str:
-    """The README with its generated parts, each between two markers of its name, written anew."""
+def rounds(_summary: dict[str, Any]) -> str:
+    """The table of rounds.md, for the page of the recipes."""
+    return rounds_table() + "\n"
+
+
+def generated(page: str) -> str:
+    """A page with its generated parts, each between two markers of its name, written anew."""
     summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
-    for part in (example, results):
-        before, start, rest = readme.partition(f"<!-- {part.__name__} -->\n")
-        end = f"<!-- /{part.__name__} -->"
-        readme = before + start + part(summary) + end + rest.partition(end)[2]
-    return readme
+    for part in (example, results, rounds):
+        before, start, rest = page.partition(f"<!-- {part.__name__} -->\n")
+        if start:
+            end = f"<!-- /{part.__name__} -->"
+            page = before + start + part(summary) + end + rest.partition(end)[2]
+    return page
 
 
 def _wrapped(paragraph: str) -> str:
@@ -139,7 +145,9 @@ def _shortened(text: str) -> str:
 
 
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    if "--check" in sys.argv:
-        sys.exit("README.md: its numbers are not those of results/, run make readme" if generated(text) != text else 0)
-    README.write_text(generated(text), encoding="utf-8")
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        if "--check" not in sys.argv:
+            path.write_text(generated(text), encoding="utf-8")
+        elif generated(text) != text:
+            sys.exit(f"{path.relative_to(ROOT)}: its numbers are not those of results/, run make readme")

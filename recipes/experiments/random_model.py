@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 MARKS = ("<|im_start|>", "<|im_end|>")
@@ -12,7 +11,7 @@ TEMPLATE = (
 )
 
 
-def make_tokenizer(texts: Iterable[str], vocabulary: int, marks: tuple[str, ...], template: str) -> Any:
+def make_tokenizer(texts: list[str], vocabulary: int, marks: tuple[str, ...], template: str) -> Any:
     """A byte-level BPE tokenizer learnt from the texts; the first two marks begin and end a turn."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
