@@ -2,9 +2,9 @@
 # make demo-smoke    the same path with tiny limits        make full    all data, every benchmark (hours)
 # make seeds    three seeds of it with rounds on the student's own texts: results/smollm2-135m/rounds.md (hours)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
-# make ablation    results/ablation: what each objective is worth, five seeds of the demo's data and steps (two hours)
+# make ablation    results/ablation: what each objective is worth, five seeds of the demo's data and steps (some three hours)
 # make multi-turn    results/multi_turn: does the adapter of make full hold in a conversation (an hour and a half)
-# make folds    results/folds: how far tuning carries to rubrics it never saw (an hour on two quiet cores)
+# make folds    results/folds: how far tuning carries to rubrics it never saw (an hour and a half on two quiet cores)
 # make strong-student judge-audit judge-stress rounds-judged teacher-table    results from recorded replies of a strong model (minutes)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 # make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
@@ -124,9 +124,10 @@ ROUNDS_JUDGED := results/rounds_judged
 rounds-judged: $(INSTALLED)
 	rm -f calls/rounds_judged.sqlite*
 	$(call recorded_verdicts,rounds_judged,$(ROUNDS_JUDGED)/recorded.jsonl,3)
+	$(BIN)/cpt judge texts $(ROUNDS_JUDGED)/recorded.jsonl --judge measured --out data/rounds_judged/measured.jsonl
 	$(BIN)/cpt judge texts $(ROUNDS_JUDGED)/recorded.jsonl --judge $(RECORD) --store calls/rounds_judged.sqlite \
-		--out data/rounds_judged.jsonl
-	$(BIN)/python $(EXPERIMENTS)/rounds_judged_table.py data/rounds_judged.jsonl --out $(ROUNDS_JUDGED)/report.md
+		--out data/rounds_judged/strong.jsonl
+	$(BIN)/python $(EXPERIMENTS)/rounds_judged_table.py data/rounds_judged --out $(ROUNDS_JUDGED)/report.md
 
 TEACHERS := results/teachers_film
 TEACH := $(BIN)/cpt generate --teacher $(RECORD) --rubrics film_reviews --levels low,moderate,extremely_high,control \

@@ -16,6 +16,9 @@ from judges.interval import Estimate
 from rubrics import load_rubric
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "recipes/experiments"))
+import rounds_table  # noqa: E402
+
 PAGES = (ROOT / "README.md", ROOT / "recipes/README.md")
 RESULT = ROOT / "results" / "smollm2-135m"
 SEED_0 = RESULT / "seed-0" / "rounds"
@@ -27,8 +30,10 @@ LETTERS_SHOWN = 330
 def example(summary: dict[str, Any]) -> str:
     """The first test prompt under one rubric's system prompt, what two models answer, and their accuracy."""
     stages, answers = stages_table(), {}
+    on_train = rounds_table.on_train(SEED_0)
+    best = max(on_train, key=lambda name: on_train[name])
     for name in (next(iter(stages)), next(reversed(stages))):
-        frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{chosen_round() if name == 'chosen' else name}.eval"))
+        frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{best if name == 'chosen' else name}.eval"))
         answers[name] = frame[(frame["rubric"] == RUBRIC) & (frame["level"] == LEVEL)].iloc[0]
     (row, tuned), rubric = answers.values(), load_rubric(RUBRIC)
     before, after = (stages[name] for name in answers)
@@ -50,22 +55,14 @@ prompts the share of answers in the band asked for goes from {before} to **{afte
 
 def stages_table() -> dict[str, str]:
     """Accuracy by stage, base first, as `make seeds` wrote it in rounds.md."""
-    rows = [line.split("|") for line in rounds_table().splitlines()[2:]]
+    rows = [line.split("|") for line in rounds().splitlines()[2:]]
     return {row[1].strip(): row[2].strip() for row in rows}
 
 
-def rounds_table() -> str:
+def rounds(_summary: Any = None) -> str:
     """The table of rounds.md."""
     lines = (RESULT / "rounds.md").read_text(encoding="utf-8").splitlines()
-    return "\n".join(line for line in lines if line.startswith("|"))
-
-
-def chosen_round() -> str:
-    """The round of seed 0 that is most accurate on train prompts, as rounds.md says it first of all seeds."""
-    lines = (RESULT / "rounds.md").read_text(encoding="utf-8").splitlines()
-    [line] = [line for line in lines if line.startswith("`chosen`")]
-    by_round = dict(part.split() for part in line.partition(": ")[2].partition(" / ")[0].split("; "))
-    return max(by_round, key=lambda name: float(by_round[name]))
+    return "".join(f"{line}\n" for line in lines if line.startswith("|"))
 
 
 def demo() -> str:
@@ -97,16 +94,17 @@ def results(summary: dict[str, Any]) -> str:
     cost = Estimate.from_json(parts["composition"][TUNED]["metrics"]["interference"])
     moved = metrics["side_effects"]["value"]
     by_chance = metrics["side_effects_by_chance"]["value"]
-    first, *_, last = judged_by_another().values()
+    judged = judged_by_another()
     lines = [
         f"""{adherence[BASE]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95%
         intervals over seeds; ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order of 0.
         Calibration: points from the band. A round trains on own answers, in band against out, by the judge that scores
-        here too; a strong model that selected nothing [agrees](results/rounds_judged/report.md): {first} after twins,
-        {last} after round 2. `chosen`: the best round of each seed on train prompts, a rule set after round 2 was
-        scored. On one H100, round 2 on two CPU cores. {demo()}""",
-        rounds_table(),
+        here too; a strong model that selected nothing [agrees](results/rounds_judged/report.md): {judged["twins"]}
+        after twins, {judged["round-1"]} and {judged["round-2"]} after the rounds. `chosen`: the best round of each seed
+        on train prompts, a rule set after round 2 was scored. Trained on one H100, round 2 on two CPU cores.
+        {demo()}""",
+        rounds().rstrip(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
         f"""An earlier adapter ({cell(metrics["macro_accuracy"])}) ignores numbers that it was never trained on (asked
         for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f}); two rubrics at once change its accuracy by
@@ -115,11 +113,6 @@ def results(summary: dict[str, Any]) -> str:
         prompts each: [report](results/smollm2-135m/report.md).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
-
-
-def rounds(_summary: dict[str, Any]) -> str:
-    """The table of rounds.md, for the page of the recipes."""
-    return rounds_table() + "\n"
 
 
 def generated(page: str) -> str:

@@ -13,21 +13,21 @@ from typing import Any
 
 import pandas as pd
 import torch
+from inspect_ai.log import read_eval_log
 from rounds_table import folders_of, over_seeds, show, values_by_stage
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from cpt_tasks.statistics.frame import read_log
-
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 16
+THINNED = 3  # perplexity is of every third response, which are eight user prompts of 24 in every cell
 TEACHERS = ("data_gen/seed/responses.jsonl", "data_gen/seed/responses_second.jsonl")
 HEAD = """\
 # What each stage costs
 
 The responses behind [rounds.md](rounds.md), without their rubrics. `words`: length of one; `cut`: share that ran into
 the limit of tokens; `repeated`: share of runs of four words that the same response had before (seq-rep-4 of arXiv
-1908.04319); `perplexity`: under the untuned model, of the text alone. `teachers` are the texts that SFT and twins train
-on. Means over seeds, with Student's t intervals.
+1908.04319); `perplexity`: under the untuned model, of every third response as text alone. `teachers` are the texts that
+SFT and twins train on. Means over seeds, with Student's t intervals.
 """
 
 
@@ -56,15 +56,20 @@ def perplexity(texts: list[str], model: Any, tokenizer: Any) -> float:
     return float(torch.tensor(total / count).exp())
 
 
-def values_of(responses: pd.DataFrame, model: Any, tokenizer: Any) -> dict[str, float]:
-    """The numbers of one stage, from columns `response` and `stop_reason`."""
-    texts = responses["response"].fillna("")
+def values_of(texts: list[str], model: Any, tokenizer: Any) -> dict[str, float]:
+    """The numbers of one stage, but for `cut`."""
     return {
-        "words": texts.map(lambda text: len(text.split())).mean(),
-        "cut": (responses["stop_reason"] == "max_tokens").mean(),
-        "repeated": texts.map(repeated).mean(),
-        "perplexity": perplexity(texts.tolist(), model, tokenizer),
+        "words": sum(len(text.split()) for text in texts) / len(texts),
+        "repeated": sum(map(repeated, texts)) / len(texts),
+        "perplexity": perplexity(texts[::THINNED], model, tokenizer),
     }
+
+
+def values_of_log(path: Path, model: Any, tokenizer: Any) -> dict[str, float]:
+    """The numbers of one stage."""
+    outputs = [sample.output for sample in read_eval_log(str(path)).samples or []]
+    cut = sum(output.stop_reason == "max_tokens" for output in outputs) / len(outputs)
+    return values_of([output.completion for output in outputs], model, tokenizer) | {"cut": cut}
 
 
 def main() -> None:
@@ -74,18 +79,18 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="folder or hub name of the untuned model")
     options = parser.parse_args()
     model, tokenizer = AutoModelForCausalLM.from_pretrained(options.base), AutoTokenizer.from_pretrained(options.base)
+    texts = pd.concat([pd.read_json(ROOT / path, lines=True) for path in TEACHERS])["response"]
+    teachers = pd.Series(values_of(texts.tolist(), model, tokenizer)).map("{:.2f}".format)
     runs: list[pd.DataFrame] = []
     for folder in folders_of(parser, options.run):
-        logs = {stage: read_log(str(folder / f"logs/rounds/{stage}.eval")) for stage in values_by_stage(folder).index}
-        runs.append(pd.DataFrame({stage: values_of(log, model, tokenizer) for stage, log in logs.items()}).T)
+        logs = {stage: folder / f"logs/rounds/{stage}.eval" for stage in values_by_stage(folder).index}
+        runs.append(pd.DataFrame({stage: values_of_log(log, model, tokenizer) for stage, log in logs.items()}).T)
         print(f"{folder}: read", flush=True)
-    texts = pd.concat([pd.read_json(ROOT / path, lines=True) for path in TEACHERS])
-    teachers = pd.DataFrame({"teachers": values_of(texts, model, tokenizer)}).T
-    columns = {}
-    for name in teachers:
-        by_seed = pd.concat([run[name] for run in runs], axis=1)
-        columns[name] = pd.concat([over_seeds(by_seed).apply(show, axis=1), teachers[name].map("{:.2f}".format)])
-    page = HEAD + "\n" + pd.DataFrame(columns).rename_axis("stage").to_markdown(disable_numparse=True) + "\n"
+    table = pd.DataFrame(
+        {one: over_seeds(pd.concat([run[one] for run in runs], axis=1)).apply(show, axis=1) for one in runs[0]}
+    )
+    table.loc["teachers"] = teachers
+    page = HEAD + "\n" + table.fillna("").rename_axis("stage").to_markdown(disable_numparse=True) + "\n"
     (options.run / "fluency.md").write_text(page, encoding="utf-8", newline="\n")
     print(page)
 

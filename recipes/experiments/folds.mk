@@ -8,7 +8,8 @@
 # are asked for all. For fold 1, adapters of 2 and 4 of its eight give the curve over the number of rubrics.
 #
 # All see as many pairs: `--limit` draws the same number of twins whatever the rubrics, SFT takes half an epoch of them and
-# DPO `max_steps`, as few as the demo, so that six trainings fit into an hour. So with more rubrics each is seen less
+# DPO as many steps as in the demo. 480 is what two rubrics can give: 23 user prompts, 3 pairs of levels and 4 wordings are
+# 276 a rubric. So with more rubrics each is seen less
 # often, and `all` is no more training, only on other rubrics. Every rubric has one text per user prompt and level
 # (responses_second.jsonl would double four of them).
 #
@@ -42,12 +43,12 @@ ADAPTERS := all fold-1 fold-2 fold-3 fold-1-of-4 fold-1-of-2
 asked_for = $(or $(FOLD_$(word 2,$(subst -, ,$(1)))),$(TWELVE))
 
 # twins of a training; user prompts per (rubric, level), tokens a response; flags of training
-full_TWINS := 320
+full_TWINS := 480
 smoke_TWINS := 8
 full_NUMBERS := 24 224
 smoke_NUMBERS := 1 40
 smoke_TRAINING := --max_steps 2
-full_TRAINING := --sft_epochs 0.5 --max_steps 40 --per_device_train_batch_size 8
+full_TRAINING := --sft_epochs 0.5 --max_steps 60 --per_device_train_batch_size 8
 NUMBERS := $($(SIZE)_NUMBERS)
 TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_more.jsonl
 comma := ,

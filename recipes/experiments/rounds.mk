@@ -28,6 +28,7 @@ full_OWN := --rubrics $(RUBRICS) --samples 5
 OWN_RESPONSES ?= $(or $($(SIZE)_OWN),$(full_OWN))
 # An untrained student may have nothing in band: the twins of the teacher's texts, four of them, are trained on as well.
 smoke_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 2 --limit 4
+demo_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 3 --level-pairs none --eval-prompts 1
 full_PAIRING := $(TEXTS) --same-level 3 --level-pairs none --eval-prompts 1
 PAIRING ?= $(or $($(SIZE)_PAIRING),$(full_PAIRING))
 smoke_ROUND := --max_steps 2

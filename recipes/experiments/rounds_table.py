@@ -19,12 +19,13 @@ REFERENCE = "twins"  # what others are compared with, by seed
 HEAD = """\
 # What each stage buys
 
-{model}, asked for {cells} cells of rubric, level and test prompt under test wordings. `accuracy` is the share of
+SmolLM2-135M, asked for {cells} cells of rubric, level and test prompt under test wordings. `accuracy` is the share of
 answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
 `calibration` the mean distance from the band in points (0 is best). Means over seeds {seeds}, with Student's t
 intervals over them; `by seed` is the accuracy of each, and differences are between stages of one seed. `minutes` is
-what the stage's own training and texts took, without evaluation, on the machine of `seed-*/rounds/stages.json`.
-Settings were chosen on train prompts. The judge that selected the pairs of rounds also scores here.
+what the stage's own training and texts took (SFT counts with twins), without evaluation, on the machines that the
+commands in `seed-*/rounds/stages.json` name. Settings were chosen on train prompts. The judge that selected the pairs
+of rounds also scores here.
 """
 CHOSEN = """
 `chosen` is of each seed the round with the best accuracy on train prompts under train wordings: {}.
@@ -63,9 +64,12 @@ def values_by_stage(folder: Path) -> pd.DataFrame:
 
 def on_train(folder: Path) -> dict[str, float]:
     """Accuracy on train prompts by round, where more than one was made."""
-    logs = sorted(folder.glob("logs/rounds/on-train-*.eval"))
-    rounds = {path.stem.replace("on-train", "round"): read_eval_log(str(path), header_only=True) for path in logs}
-    return {name: log.results.scores[0].metrics["macro_accuracy"].value for name, log in rounds.items() if log.results}
+    stages = values_by_stage(folder).index
+    paths = {
+        name: folder / f"logs/rounds/{name.replace('round', 'on-train')}.eval" for name in stages if "round" in name
+    }
+    logs = {name: read_eval_log(str(path), header_only=True) for name, path in paths.items() if path.exists()}
+    return {name: log.results.scores[0].metrics["macro_accuracy"].value for name, log in logs.items() if log.results}
 
 
 def with_chosen(folder: Path) -> pd.DataFrame:
@@ -115,7 +119,7 @@ def main() -> None:
     summary = json.loads((folders[0] / "summary.json").read_text(encoding="utf-8"))
     cells = summary["models"][0]["tasks"]["rubric_adherence"]["n"]
     seeds = ", ".join(path.parent.name.removeprefix("seed-") for path in folders)
-    page = HEAD.format(model=folder.name, cells=cells, seeds=seeds)
+    page = HEAD.format(cells=cells, seeds=seeds)
     if any(trained := [on_train(path) for path in folders]):
         of_seeds = ["; ".join(f"{name} {value:.2f}" for name, value in one.items()) for one in trained]
         page += CHOSEN.format(" / ".join(of_seeds))

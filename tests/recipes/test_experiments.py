@@ -131,7 +131,7 @@ def test_other_objectives_share_start_data_steps_and_judging() -> None:
     own = {"output_dir", "init_adapter", "sft_epochs", "loss_type", "loss_weights", "twin_batching"}
     for other in others:
         assert other["init_adapter"] == ["outputs/r/seed-3/adapter/sft"]
-        assert {key: flag for key, flag in other.items() if key not in own} == twins
+        assert {key: other[key] for key in other.keys() - own} == {key: twins[key] for key in twins.keys() - own}
     asked = [stages[f"rounds/{name}"] for name in ("sft", "twins", "shuffled", "no_sft_term", "round-1")]
     assert len({tuple(words[words.index("-T") : words.index("--log-dir")]) for words in asked}) == 1
 

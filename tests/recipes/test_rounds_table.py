@@ -16,7 +16,7 @@ import torch
 from fluency_table import perplexity, repeated
 from rounds_judged_table import table_of
 
-from cpt_tasks.statistics.frame import read_log
+from cpt_tasks.statistics.frame import in_band, read_log
 from rubrics import ScoreLevel
 
 SCRIPT = Path(__file__).parents[2] / "recipes/experiments/rounds_table.py"
@@ -84,8 +84,7 @@ def test_the_committed_table_is_that_of_the_committed_runs_and_chooses_by_train_
         for name in ("1", "2"):
             for kind, values in (("on-train", train), ("round", test)):
                 frame = read_log(str(folder / f"logs/rounds/{kind}-{name}.eval"))
-                hits = frame["score"].map(ScoreLevel.of) == frame["level"].map(ScoreLevel)
-                values[name] = hits.mean()
+                values[name] = in_band(frame).mean()
             assert f"{test[name]:.2f}" == rows[f"round-{name}"][1].split(", ")[seed]
         chosen.append(f"{test[max(train, key=lambda name: train[name])]:.2f}")
     assert rows["chosen"][1] == ", ".join(chosen)
@@ -120,8 +119,11 @@ def test_two_judges_of_the_same_stages_worked_by_hand() -> None:
     names = ["source", "user_prompt", "level", "measured", "score"]
     rows = [(stage, f"p{number}", *text) for stage, texts in judged.items() for number, text in enumerate(texts)]
     texts = pd.DataFrame(rows, columns=names).assign(seed=0, rubric="r")
-    texts = pd.concat([texts, texts.assign(level="extremely_high", measured=99, score=99)])
-    table = table_of(texts).set_index(["judge", "stage"])
+    texts = pd.concat([texts, texts.assign(level="extremely_high", measured=99, score=99)], ignore_index=True)
+    measured, strong = (texts.assign(score=texts[name]) for name in ("measured", "score"))
+    for one in (measured, strong):
+        one["in_band"] = one["score"].map(ScoreLevel.of) == one["level"].map(ScoreLevel)
+    table = table_of(measured, strong).set_index(["judge", "stage"])
     assert table["accuracy"].tolist() == ["0.88", "0.88", "1.00", "0.88", "0.62", "1.00"]
     assert table["low"].tolist() == ["1.00", "0.50", "1.00", "0.50", "0.50", "1.00"]
     # of eight differences one is 1: mean .125, standard error .125, t of 7 degrees 2.3646: reach .2956
