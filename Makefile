@@ -2,10 +2,10 @@
 # make demo-smoke    the same path with tiny limits        make full    all data, every benchmark (hours)
 # make seeds    three seeds of it with rounds on the student's own texts: results/smollm2-135m/rounds.md (hours)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
-# make ablation    results/ablations: what each objective is worth (two and a half hours on one core)
+# make ablation    results/ablation: what each objective is worth, five seeds of the demo's data and steps (some three hours)
 # make multi-turn    results/multi_turn: does the adapter of make full hold in a conversation (an hour and a half)
-# make folds    results/folds: how far tuning carries to rubrics it never saw (about five hours on two quiet cores)
-# make strong-student judge-audit judge-stress teacher-table    results from recorded replies of a strong model (minutes)
+# make folds    results/folds: how far tuning carries to rubrics it never saw (an hour and a half on two quiet cores)
+# make strong-student judge-audit judge-stress rounds-judged teacher-table    results from recorded replies of a strong model (minutes)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 # make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
 # make readme    the numbers of README.md from results/        make lock    constraints.txt anew
@@ -14,7 +14,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds multi-turn strong-student judge-audit judge-stress teacher-table test test-slow lint format size coverage readme clean
+.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds multi-turn strong-student judge-audit judge-stress rounds-judged teacher-table test test-slow lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -32,6 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 
 EXPERIMENTS := recipes/experiments
 demo: $(INSTALLED)
+	@echo "a small demo: two of the four measured rubrics, 12 test prompts, 15 minutes on two quiet cores; more: make seeds"
 	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=demo SIZE=demo
 
 demo-smoke: $(INSTALLED)
@@ -45,6 +46,7 @@ seeds: $(INSTALLED)
 		$(MAKE) --no-print-directory -f $(EXPERIMENTS)/rounds.mk RUN=smollm2-135m SIZE=full SEED=$$seed || exit; \
 	done
 	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/smollm2-135m
+	$(BIN)/python $(EXPERIMENTS)/fluency_table.py results/smollm2-135m --base $(SMALL)
 
 SMALL := models/smollm2-135m-instruct
 SELF := results/self_teacher
@@ -62,9 +64,11 @@ self-teacher: $(INSTALLED)
 	$(BIN)/cpt teachers data/self_teacher/best_of_4/responses.jsonl --out $(SELF)/best_of_4
 
 ablation: $(INSTALLED)
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=smollm2 SEED=42
-	for seed in 0 1 2 3 4; do $(MAKE) --no-print-directory -f $(EXPERIMENTS)/ablation.mk STUDENT=tiny SEED=$$seed || exit; done
-	$(BIN)/python $(EXPERIMENTS)/ablation_table.py
+	for seed in 0 1 2 3 4; do \
+		$(MAKE) --no-print-directory -f $(EXPERIMENTS)/rounds.mk RUN=ablation SIZE=demo PROMPTS=24 SEED=$$seed \
+			OTHER_DPO="shuffled no_sft_term" || exit; \
+	done
+	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/ablation
 
 folds: $(INSTALLED)
 	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/folds.mk SIZE=full SEED=42
@@ -115,6 +119,15 @@ judge-stress: $(INSTALLED)
 	$(ATTACK) --log-dir logs/judge_stress/judged
 	cp logs/judge_stress/judged/*.eval $(STRESS)/judged.eval
 	$(BIN)/python $(EXPERIMENTS)/judge_stress_table.py $(STRESS)/judged.eval --out $(STRESS)/report.md
+
+ROUNDS_JUDGED := results/rounds_judged
+rounds-judged: $(INSTALLED)
+	rm -f calls/rounds_judged.sqlite*
+	$(call recorded_verdicts,rounds_judged,$(ROUNDS_JUDGED)/recorded.jsonl,3)
+	$(BIN)/cpt judge texts $(ROUNDS_JUDGED)/recorded.jsonl --judge measured --out data/rounds_judged/measured.jsonl
+	$(BIN)/cpt judge texts $(ROUNDS_JUDGED)/recorded.jsonl --judge $(RECORD) --store calls/rounds_judged.sqlite \
+		--out data/rounds_judged/strong.jsonl
+	$(BIN)/python $(EXPERIMENTS)/rounds_judged_table.py data/rounds_judged --out $(ROUNDS_JUDGED)/report.md
 
 TEACHERS := results/teachers_film
 TEACH := $(BIN)/cpt generate --teacher $(RECORD) --rubrics film_reviews --levels low,moderate,extremely_high,control \

@@ -1,4 +1,4 @@
-"""Writes the parts of README.md that hold numbers or answers, between their markers, from results/smollm2-135m.
+"""Writes the parts of README.md and recipes/README.md that hold numbers or answers, between their markers.
 
 make readme      # python .ci/readme.py; with --check it only says whether they are as they should be
 """
@@ -16,7 +16,10 @@ from judges.interval import Estimate
 from rubrics import load_rubric
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
+sys.path.insert(0, str(ROOT / "recipes/experiments"))
+import rounds_table  # noqa: E402
+
+PAGES = (ROOT / "README.md", ROOT / "recipes/README.md")
 RESULT = ROOT / "results" / "smollm2-135m"
 SEED_0 = RESULT / "seed-0" / "rounds"
 BASE, TUNED = "smollm2-135m", "smollm2-135m-cpt"
@@ -27,8 +30,10 @@ LETTERS_SHOWN = 330
 def example(summary: dict[str, Any]) -> str:
     """The first test prompt under one rubric's system prompt, what two models answer, and their accuracy."""
     stages, answers = stages_table(), {}
+    on_train = rounds_table.on_train(SEED_0)
+    best = max(on_train, key=lambda name: on_train[name])
     for name in (next(iter(stages)), next(reversed(stages))):
-        frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{name}.eval"))
+        frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{best if name == 'chosen' else name}.eval"))
         answers[name] = frame[(frame["rubric"] == RUBRIC) & (frame["level"] == LEVEL)].iloc[0]
     (row, tuned), rubric = answers.values(), load_rubric(RUBRIC)
     before, after = (stages[name] for name in answers)
@@ -50,14 +55,31 @@ prompts the share of answers in the band asked for goes from {before} to **{afte
 
 def stages_table() -> dict[str, str]:
     """Accuracy by stage, base first, as `make seeds` wrote it in rounds.md."""
-    rows = [line.split("|") for line in rounds_table().splitlines()[2:]]
+    rows = [line.split("|") for line in rounds().splitlines()[2:]]
     return {row[1].strip(): row[2].strip() for row in rows}
 
 
-def rounds_table() -> str:
+def rounds(_summary: Any = None) -> str:
     """The table of rounds.md."""
     lines = (RESULT / "rounds.md").read_text(encoding="utf-8").splitlines()
-    return "\n".join(line for line in lines if line.startswith("|"))
+    return "".join(f"{line}\n" for line in lines if line.startswith("|"))
+
+
+def demo() -> str:
+    """What `make demo` gave, and in how many minutes."""
+    folder = ROOT / "results/demo"
+    models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
+    stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
+    before, after = (cell(model["tasks"]["rubric_adherence"]["metrics"]["macro_accuracy"]) for model in models)
+    minutes = sum(stage["seconds"] for stage in stages.values()) / 60
+    return f"`make demo`, with two rubrics: {before} to {after} in {minutes:.0f} minutes on those cores."
+
+
+def judged_by_another() -> dict[str, str]:
+    """Accuracy by stage of the texts that a strong model judged, as `make rounds-judged` wrote it."""
+    lines = (ROOT / "results/rounds_judged/report.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| strong")]
+    return {stage: accuracy for _, stage, accuracy, *_ in rows}
 
 
 def results(summary: dict[str, Any]) -> str:
@@ -65,41 +87,43 @@ def results(summary: dict[str, Any]) -> str:
     parts = {task: of_task(summary, task) for task in summary["tasks"]}
     adherence = parts["rubric_adherence"]
     protocol = summary["tasks"]["rubric_adherence"]
-    levels = {level: entry["metrics"]["accuracy"]["value"] for level, entry in adherence[TUNED]["by_level"].items()}
     dose = parts["dose_response"][TUNED]
     doses = [point["mean"] for point in dose["curve"] if not point["trained"]]
     words = [parts["drift"][name]["metrics"]["mean_words"]["value"] for name in (TUNED, BASE)]
     metrics = adherence[TUNED]["metrics"]
     cost = Estimate.from_json(parts["composition"][TUNED]["metrics"]["interference"])
-    bands = ", ".join(f"{value:.2f} at {level.replace('_', ' ')}" for level, value in levels.items())
-    slope, moved = cell(dose["metrics"]["calibration_slope"]), metrics["side_effects"]["value"]
+    moved = metrics["side_effects"]["value"]
     by_chance = metrics["side_effects_by_chance"]["value"]
+    judged = judged_by_another()
     lines = [
-        f"""{adherence[BASE]["n"]} answers per stage and seed: {len(protocol["rubrics"])} rubrics x 3 levels x
-        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge; 95%
-        intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order of 0.
-        Calibration: points from the band. A round trains on own answers, in band against out; its judge also scores
-        here. Trained on one H100, shared by three runs.""",
-        rounds_table(),
+        f"""{adherence[BASE]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
+        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95%
+        intervals over seeds; ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order of 0.
+        Calibration: points from the band. A round trains on own answers, in band against out, by the judge that scores
+        here too; a strong model that selected nothing [agrees](results/rounds_judged/report.md): {judged["twins"]}
+        after twins, {judged["round-1"]} and {judged["round-2"]} after the rounds. `chosen`: the best round of each seed
+        on train prompts, a rule set after round 2 was scored. Trained on one H100, round 2 on two CPU cores.
+        {demo()}""",
+        rounds().rstrip(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
-        f"""The other benchmarks were asked of an earlier adapter, of SFT and twins of one teacher's texts: accuracy
-        {cell(metrics["macro_accuracy"])}, {bands}. It ignores numbers that it was never trained on: asked for 10 to 90
-        it writes at {min(doses):.0f} to {max(doses):.0f} (slope {slope}). Two rubrics at once change accuracy by
-        {cost.text(sign=True)}. Asking for one rubric moves the scores by the others too, {moved:.2f} times as far (by
-        chance {by_chance:.2f}). Without a system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From
-        few user prompts each: [report](results/smollm2-135m/report.md).""",
+        f"""An earlier adapter ({cell(metrics["macro_accuracy"])}) ignores numbers that it was never trained on (asked
+        for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f}); two rubrics at once change its accuracy by
+        {cost.text(sign=True)}; asking for one moves the scores by the others too, {moved:.2f} times as far (by chance
+        {by_chance:.2f}); without a system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From few user
+        prompts each: [report](results/smollm2-135m/report.md).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
 
-def generated(readme: str) -> str:
-    """The README with its generated parts, each between two markers of its name, written anew."""
+def generated(page: str) -> str:
+    """A page with its generated parts, each between two markers of its name, written anew."""
     summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
-    for part in (example, results):
-        before, start, rest = readme.partition(f"<!-- {part.__name__} -->\n")
-        end = f"<!-- /{part.__name__} -->"
-        readme = before + start + part(summary) + end + rest.partition(end)[2]
-    return readme
+    for part in (example, results, rounds):
+        before, start, rest = page.partition(f"<!-- {part.__name__} -->\n")
+        if start:
+            end = f"<!-- /{part.__name__} -->"
+            page = before + start + part(summary) + end + rest.partition(end)[2]
+    return page
 
 
 def _wrapped(paragraph: str) -> str:
@@ -114,7 +138,9 @@ def _shortened(text: str) -> str:
 
 
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    if "--check" in sys.argv:
-        sys.exit("README.md: its numbers are not those of results/, run make readme" if generated(text) != text else 0)
-    README.write_text(generated(text), encoding="utf-8")
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        if "--check" not in sys.argv:
+            path.write_text(generated(text), encoding="utf-8")
+        elif generated(text) != text:
+            sys.exit(f"{path.relative_to(ROOT)}: its numbers are not those of results/, run make readme")

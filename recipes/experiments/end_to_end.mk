@@ -1,6 +1,6 @@
 # The whole path on one small model: prepare it, make the data, benchmark, tune, benchmark again, report.
 #
-#     make demo          some 20 minutes on two quiet cores, with two of the four rubrics
+#     make demo          15 minutes on two quiet cores, with two of the four rubrics
 #     make demo-smoke    the same path with tiny limits
 #     make full          all data, every test prompt, all benchmarks, the curve over training
 #     make -f recipes/experiments/end_to_end.mk RUN=mine SIZE=demo CONFIG=my.yaml
@@ -24,16 +24,16 @@ RESULTS := results/$(RUN)
 LOGS := logs/$(RUN)
 
 # User prompts per (rubric, level), tokens a response; flags of data, training and main benchmark. The demo is to be
-# short, so it has two rubrics (all four take twice the training) and no full-rubric baseline.
-DEMO_RUBRICS := broadcast,field_notes
+# short, so it has two rubrics, the shorter texts of the first teacher, and no full-rubric baseline.
+DEMO_RUBRICS := broadcast,reverie
 smoke_NUMBERS := 1 40
 demo_NUMBERS := 12 224
 full_NUMBERS := 24 224
 smoke_TWINS := --limit 4
-demo_TWINS := $(TEXTS) --rubrics $(DEMO_RUBRICS) --eval-prompts 1
+demo_TWINS := --responses data_gen/seed/responses.jsonl --rubrics $(DEMO_RUBRICS) --wordings 2 --eval-prompts 1
 full_TWINS := $(TEXTS) --rubrics measured --wordings 2 --eval-prompts 1
 smoke_TRAINING := --max_steps 2
-demo_TRAINING := --sft_epochs 1 --max_steps 100
+demo_TRAINING := --max_steps 60 --per_device_train_batch_size 8
 full_TRAINING := --sft_batch_size 16 --per_device_train_batch_size 8
 full_ADHERENCE := -T also=measured
 smoke_BASELINE := full_rubric

@@ -7,10 +7,11 @@
 # Each fold trains on eight rubrics and is asked for the four others; the base model and an adapter trained on all twelve
 # are asked for all. For fold 1, adapters of 2 and 4 of its eight give the curve over the number of rubrics.
 #
-# All see as many pairs: `--limit` draws the same number of twins whatever the rubrics, so an epoch of SFT has as many
-# steps, and DPO takes `max_steps`. 480 twins is what two rubrics can give: 23 user prompts, 3 pairs of levels and 4
-# wordings are 276 a rubric. So with more rubrics each is seen less often, and `all` is no more training, only on other
-# rubrics. Every rubric has one text per user prompt and level (responses_second.jsonl would double four of them).
+# All see as many pairs: `--limit` draws the same number of twins whatever the rubrics, SFT takes half an epoch of them and
+# DPO as many steps as in the demo. 480 is what two rubrics can give: 23 user prompts, 3 pairs of levels and 4 wordings are
+# 276 a rubric. So with more rubrics each is seen less
+# often, and `all` is no more training, only on other rubrics. Every rubric has one text per user prompt and level
+# (responses_second.jsonl would double four of them).
 #
 # Logs go to logs/RUN, adapters to outputs/RUN/NAME, the table of `folds_table.py` to results/RUN/report.md.
 SIZE ?= full
@@ -47,6 +48,7 @@ smoke_TWINS := 8
 full_NUMBERS := 24 224
 smoke_NUMBERS := 1 40
 smoke_TRAINING := --max_steps 2
+full_TRAINING := --sft_epochs 0.5 --max_steps 60 --per_device_train_batch_size 8
 NUMBERS := $($(SIZE)_NUMBERS)
 TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_more.jsonl
 comma := ,

@@ -6,14 +6,17 @@ python recipes/experiments/folds_table.py results/folds/logs --out results/folds
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ablation_table import compare_logs, show
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
+from rounds_table import show
 
 FOLDS = ("fold-1", "fold-2", "fold-3")
 CURVE = {"2": "fold-1-of-2", "4": "fold-1-of-4", "8": "fold-1", "12, these among them": "all"}
@@ -48,6 +51,15 @@ def only(log: EvalLog, rubrics: Iterable[str]) -> EvalLog:
 def rubrics_of(log: EvalLog) -> list[str]:
     """The rubrics asked for, in order."""
     return list(dict.fromkeys(sample.metadata["rubric"] for sample in log.samples or []))
+
+
+def compare_logs(first: Path, second: Path) -> dict[str, dict[str, Any]]:
+    """By statistic `a`, `b` and their `difference` b - a over user prompts, as `cpt compare` gives them."""
+    with tempfile.TemporaryDirectory() as out:
+        cpt = str(Path(sys.executable).parent / "cpt")
+        subprocess.run([cpt, "compare", str(first), str(second), "--out", out], check=True, capture_output=True)
+        statistics: dict[str, Any] = json.loads((Path(out) / "compare.json").read_text(encoding="utf-8"))["statistics"]
+    return statistics
 
 
 def compared(first: EvalLog, second: EvalLog) -> dict[str, dict[str, Any]]:

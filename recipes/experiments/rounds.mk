@@ -1,6 +1,6 @@
 # Rounds on the student's own responses: it writes, the measured judge scores, pairs within a level train it on.
 #
-#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=1 SEED=0
+#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=2 SEED=0
 #     make -f recipes/experiments/rounds.mk RUN=smoke SIZE=smoke         every stage with tiny limits
 #     make -f recipes/experiments/rounds.mk RUN=mine START=ADAPTER       from an adapter of yours
 #
@@ -12,7 +12,7 @@
 # results/RUN/rounds. More rounds later go on from those that are there.
 RUN ?= smollm2-135m
 SIZE ?= full
-ROUNDS ?= 1
+ROUNDS ?= $(if $(filter full,$(SIZE)),2,1)
 include recipes/experiments/end_to_end.mk
 .DEFAULT_GOAL := rounds
 
@@ -24,10 +24,11 @@ NUMBERS := $(shell seq $(ROUNDS))
 
 # Flags of generation, of pairing and of training. At temperature 0.9 a cell has responses in and out of band.
 smoke_OWN := --rubrics labyrinth --levels low --limit 24
-full_OWN := --rubrics measured --samples 5
+full_OWN := --rubrics $(RUBRICS) --samples 5
 OWN_RESPONSES ?= $(or $($(SIZE)_OWN),$(full_OWN))
 # An untrained student may have nothing in band: the twins of the teacher's texts, four of them, are trained on as well.
 smoke_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 2 --limit 4
+demo_PAIRING := --responses data_gen/seed/responses.jsonl --same-level 3 --level-pairs none --eval-prompts 1
 full_PAIRING := $(TEXTS) --same-level 3 --level-pairs none --eval-prompts 1
 PAIRING ?= $(or $($(SIZE)_PAIRING),$(full_PAIRING))
 smoke_ROUND := --max_steps 2
@@ -90,11 +91,17 @@ point_record = $(or $(NEEDS_$(1)),$(call record_of,$(if $(filter round-%,$(1)),$
 $(foreach one,$(POINTS),$(eval $(call benchmark,rounds/$(one),rubric_adherence,$(one),$(call \
 	point_adapter,$(one)),-T limit_per_cell=$(PROMPTS),$(call point_record,$(one)))))
 
+# Each of several rounds is also asked on train prompts under train wordings: what the best one is chosen by.
+ON_TRAIN := $(if $(filter-out 1,$(ROUNDS)),$(NUMBERS))
+$(foreach one,$(ON_TRAIN),$(eval $(call benchmark,rounds/on-train-$(one),rubric_adherence,round-$(one),$(call \
+	adapter_of,$(one)),-T limit_per_cell=$(PROMPTS) -T user_prompts=train -T wording_split=train,$(call record_of,$(one)))))
+ON_TRAIN := $(addprefix on-train-,$(ON_TRAIN))
+
 ROUND_STAGES := $(if $(filter $(ADAPTER),$(START)),model data train $(OTHER_DPO:%=%/train)) $(foreach one,$(NUMBERS),$(patsubst \
-	%,round-$(one)/%,responses scores pairs train)) $(addprefix rounds/,$(POINTS)) rounds/report
+	%,round-$(one)/%,responses scores pairs train)) $(addprefix rounds/,$(POINTS) $(ON_TRAIN)) rounds/report
 .PHONY: rounds
 rounds: $(S)/rounds/report.json
 	@$(PYTHON) recipes/experiments/stage.py --keep $(RESULTS)/rounds $(S) $(ROUND_STAGES)
 $(S)/rounds/report.json: COMMAND = cpt report $(addprefix $(ASKED_ROUNDS)/,$(POINTS)) --out $(RESULTS)/rounds
-$(S)/rounds/report.json: $(patsubst %,$(S)/rounds/%.json,$(POINTS)) FORCE
+$(S)/rounds/report.json: $(patsubst %,$(S)/rounds/%.json,$(POINTS) $(ON_TRAIN)) FORCE
 	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)

@@ -11,26 +11,73 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ablation_table import over_seeds, show
+import scipy
+from inspect_ai.log import read_eval_log
 
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration", "kendall_tau_b": "tau-b"}
+REFERENCE = "twins"  # what others are compared with, by seed
 HEAD = """\
 # What each stage buys
 
-{model}, asked for {cells} cells of rubric, level and test prompt under test wordings. `accuracy` is the share of
+SmolLM2-135M, asked for {cells} cells of rubric, level and test prompt under test wordings. `accuracy` is the share of
 answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
 `calibration` the mean distance from the band in points (0 is best). Means over seeds {seeds}, with Student's t
-intervals over them; `by seed` is the accuracy of each. `minutes` is what the stage's own training and texts took,
-without evaluation, on the machine of `seed-*/rounds/stages.json`. Settings were chosen on train prompts. The judge that
-selected the pairs of rounds also scores here.
+intervals over them; `by seed` is the accuracy of each, and differences are between stages of one seed. `minutes` is
+what the stage's own training and texts took (SFT counts with twins), without evaluation, on the machines that the
+commands in `seed-*/rounds/stages.json` name. Settings were chosen on train prompts. The judge that selected the pairs
+of rounds also scores here.
+"""
+CHOSEN = """
+`chosen` is of each seed the round with the best accuracy on train prompts under train wordings: {}.
 """
 
 
-def values_of(folder: Path) -> pd.DataFrame:
+def over_seeds(values: pd.DataFrame) -> pd.DataFrame:
+    """Means of the columns, one a seed and at least two, with 95% t intervals; undefined where one of them is."""
+    mean = values.mean(axis=1, skipna=False)
+    reach = values.sem(axis=1, skipna=False) * scipy.stats.t.ppf(0.975, len(values.columns) - 1)
+    return pd.DataFrame({"value": mean, "ci_low": mean - reach, "ci_high": mean + reach})
+
+
+def show(estimate: pd.Series, sign: str = "") -> str:
+    """`0.48 [0.41, 0.55]`; with `sign` "+", as a difference."""
+    if pd.isna(estimate["value"]):
+        return "undefined"
+    value, low, high = (f"{number:{sign}.2f}" for number in estimate)
+    return value if pd.isna(estimate["ci_low"]) else f"{value} [{low}, {high}]"
+
+
+def folders_of(parser: argparse.ArgumentParser, run: Path) -> list[Path]:
+    """The results of every seed of a run, in order."""
+    folders = sorted(path.parent for path in run.glob("seed-*/rounds/summary.json"))
+    if not folders:
+        parser.error(f"{run}: got no seed-*/rounds/summary.json, expected those of recipes/experiments/rounds.mk")
+    return folders
+
+
+def values_by_stage(folder: Path) -> pd.DataFrame:
     """Statistics by stage, in the order of the report of one seed."""
     models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
     rows = {model["name"]: model["tasks"]["rubric_adherence"]["metrics"] for model in models}
     return pd.DataFrame({name: {one: row[one]["value"] for one in STATISTICS} for name, row in rows.items()}).T
+
+
+def on_train(folder: Path) -> dict[str, float]:
+    """Accuracy on train prompts by round, where more than one was made."""
+    stages = values_by_stage(folder).index
+    paths = {
+        name: folder / f"logs/rounds/{name.replace('round', 'on-train')}.eval" for name in stages if "round" in name
+    }
+    logs = {name: read_eval_log(str(path), header_only=True) for name, path in paths.items() if path.exists()}
+    return {name: log.results.scores[0].metrics["macro_accuracy"].value for name, log in logs.items() if log.results}
+
+
+def with_chosen(folder: Path) -> pd.DataFrame:
+    """`values_by_stage`, and in row `chosen` those of the best round on train prompts, of equal ones the first."""
+    values, accuracies = values_by_stage(folder), on_train(folder)
+    if accuracies:
+        values.loc["chosen"] = values.loc[max(accuracies, key=lambda name: accuracies[name])]
+    return values
 
 
 def minutes_of(folder: Path) -> pd.Series:
@@ -45,7 +92,7 @@ def minutes_of(folder: Path) -> pd.Series:
 
 def table_of(folders: list[Path]) -> str:
     """One row a stage; with one seed, values alone."""
-    runs = [values_of(folder) for folder in folders]
+    runs = [with_chosen(folder) for folder in folders]
     columns = {}
     for one, title in STATISTICS.items():
         by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]
@@ -55,6 +102,9 @@ def table_of(folders: list[Path]) -> str:
             columns[title] = by_seed.iloc[:, 0].map("{:.2f}".format)
         if one == "macro_accuracy":
             columns["by seed"] = by_seed.map("{:.2f}".format).apply(", ".join, axis=1)
+            if len(runs) > 1 and REFERENCE in by_seed.index:
+                gain = over_seeds(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
+                columns[f"accuracy - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
     minutes = pd.concat([minutes_of(folder) for folder in folders], axis=1).mean(axis=1)
     columns["minutes"] = minutes.reindex(runs[0].index).map("{:.0f}".format, na_action="ignore")
     return pd.DataFrame(columns).fillna("").rename_axis("stage").to_markdown(disable_numparse=True)
@@ -65,13 +115,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write what each stage buys, over the seeds of a run.")
     parser.add_argument("run", type=Path, help="folder with seed-*/rounds/ of rounds.mk")
     folder = parser.parse_args().run
-    folders = sorted(path.parent for path in folder.glob("seed-*/rounds/summary.json"))
-    if not folders:
-        parser.error(f"{folder}: got no seed-*/rounds/summary.json, expected those of recipes/experiments/rounds.mk")
+    folders = folders_of(parser, folder)
     summary = json.loads((folders[0] / "summary.json").read_text(encoding="utf-8"))
     cells = summary["models"][0]["tasks"]["rubric_adherence"]["n"]
     seeds = ", ".join(path.parent.name.removeprefix("seed-") for path in folders)
-    page = HEAD.format(model=folder.name, cells=cells, seeds=seeds) + "\n" + table_of(folders) + "\n"
+    page = HEAD.format(cells=cells, seeds=seeds)
+    if any(trained := [on_train(path) for path in folders]):
+        of_seeds = ["; ".join(f"{name} {value:.2f}" for name, value in one.items()) for one in trained]
+        page += CHOSEN.format(" / ".join(of_seeds))
+    page += "\n" + table_of(folders) + "\n"
     (folder / "rounds.md").write_text(page, encoding="utf-8", newline="\n")
     print(page)
 

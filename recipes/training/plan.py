@@ -111,8 +111,8 @@ def read_tokenizer(dpo: CPTConfig, model: ModelConfig, with_images: bool = False
         )
     except OSError as error:
         raise RecipeError(
-            f"{name}: no tokenizer in such a folder or on the hub, expected a model; recipes/experiments/prepare_*.py "
-            "make those of models/"
+            f"{name}: no tokenizer in such a folder or on the hub, expected a model; "
+            "recipes/experiments/prepare_smollm2.py makes models/smollm2-135m-instruct"
         ) from error
     if with_images and not reads_images(tokenizer):
         raise RecipeError(f"{name}: reads texts only, expected a vision-language model: train_file has images")

@@ -28,7 +28,6 @@ LOGS = {
         + ("paraphrase_robustness", "drift")
     ],
     "curve": ["smollm2-135m/logs/curve"],
-    "ablation": ["ablations/smollm2-42/logs"],
 }
 RENAMED = [(r"\bgain\b", "calibration_slope"), ("leakage", "side_effects")]
 # pattern of paths -> why there is no such value any more

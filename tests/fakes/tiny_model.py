@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import prepare_tiny
+import random_model
 
 STYLES = {
     "low": "Write in a flat, plain register. Keep sentences short and literal.",
@@ -75,7 +75,7 @@ MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "[INST]", "[/INST]")
 
 def make_tokenizer(chat_template: str = CHATML, marks: tuple[str, ...] = MARKS) -> Any:
     texts = [*STYLES.values(), *PLAIN, *FLORID, *(row["prompt"][1]["content"] for row in make_rows(16))]
-    return prepare_tiny.make_tokenizer(texts, 512, marks, chat_template)
+    return random_model.make_tokenizer(texts, 512, marks, chat_template)
 
 
 def save_tiny_model(folder: Path, chat_template: str = CHATML) -> str:
@@ -85,7 +85,7 @@ def save_tiny_model(folder: Path, chat_template: str = CHATML) -> str:
     tokenizer = make_tokenizer(chat_template)
     torch.manual_seed(0)
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
-    model = prepare_tiny.make_model(tokenizer, num_attention_heads=4, num_key_value_heads=2, **sizes)
+    model = random_model.make_model(tokenizer, num_attention_heads=4, num_key_value_heads=2, **sizes)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

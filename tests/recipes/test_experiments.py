@@ -13,21 +13,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from ablation_table import STATISTICS, over_seeds, show, table_of, values_of
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from make_rules import END_TO_END, ROOT, Tree, commands, flags
-from prepare_tiny import prepare
+from rounds_table import over_seeds, show
 from stage import remaining, run
 from stage import show as show_responses
-from tiny_model import make_rows, write_rows
 from training.settings import ScriptArguments
 from training.trainer import CPTConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import DPOConfig, ModelConfig, TrlParser
-from trl import ScriptArguments as TrlArguments
+from trl import ModelConfig, TrlParser
 
-ABLATION, ROUNDS, MULTI_TURN = (f"recipes/experiments/{name}.mk" for name in ("ablation", "rounds", "multi_turn"))
+ROUNDS, MULTI_TURN = (f"recipes/experiments/{name}.mk" for name in ("rounds", "multi_turn"))
 
 EVERYTHING = ["model", "data", "base", "full_rubric", "train", "cpt"]
 ASKED = ["base", "full_rubric", "cpt"]
@@ -95,7 +91,7 @@ def test_rounds_go_on_from_one_another_and_more_can_follow(tmp_path: Path) -> No
     assert begun == ["model", "rounds/base", "data", "train", "rounds/sft", "rounds/twins", *of_round(1)[:4]]
     (tree.folder / "fail").unlink()
     assert tree.make(rules=ROUNDS, ROUNDS="1") == of_round(1)[3:]
-    assert tree.make(rules=ROUNDS, ROUNDS="2") == of_round(2)
+    assert tree.make(rules=ROUNDS, ROUNDS="2") == [*of_round(2), "rounds/on-train-1", "rounds/on-train-2"]
     assert tree.make(rules=ROUNDS, ROUNDS="2") == []
     tree.edit(ROUNDS)
     assert tree.make() == ["base", "full_rubric", "cpt"]  # the start is not made anew
@@ -129,34 +125,15 @@ def test_base_and_adapter_are_asked_by_the_same_command_but_for_the_model() -> N
     assert stages.keys() == committed.keys()
 
 
-OBJECTIVE = {"twin_batching", "joint_weight", "score_offset", "loss_type", "loss_weights", "beta"}
-OURS = ("shuffled", "twins", "twins_joint", "twins_offset", "twins_sft", "twins_norm")
-
-
-@pytest.mark.parametrize("student", ["tiny", "smollm2"])
-def test_variants_share_start_data_budget_and_judging_and_differ_in_the_objective(
-    student: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    stages = commands(ABLATION, f"STUDENT={student}", "SEED=3")
-    ours = [flags(stages[name]) for name in OURS]
-    common = [{key: flag for key, flag in given.items() if key not in {*OBJECTIVE, "output_dir"}} for given in ours]
-    assert all(given == common[0] for given in common)
-    assert len({str([given.get(key) for key in OBJECTIVE]) for given in ours}) == len(ours)
-    plain = flags(stages["trl_dpo"])
-    shared = ("config", "model_name_or_path", "seed", "max_steps", "learning_rate")
-    assert [plain[key] for key in shared] == [common[0][key] for key in shared]
-    assert plain["dataset_name"] == [str(Path(common[0]["train_file"][0]).parent)]
-    assert plain["bf16"] == [str(common[0]["cpu_bf16"] == ["on"])]
-    asked = [stages[f"{name}/judged"] for name in ("start", "trl_dpo", *OURS)]
+def test_other_objectives_share_start_data_steps_and_judging() -> None:
+    stages = commands(ROUNDS, "RUN=r", "SIZE=demo", "SEED=3", "OTHER_DPO=shuffled no_sft_term")
+    twins, *others = (flags(stages[name]) for name in ("train", "shuffled/train", "no_sft_term/train"))
+    own = {"output_dir", "init_adapter", "sft_epochs", "loss_type", "loss_weights", "twin_batching"}
+    for other in others:
+        assert other["init_adapter"] == ["outputs/r/seed-3/adapter/sft"]
+        assert {key: other[key] for key in other.keys() - own} == {key: twins[key] for key in twins.keys() - own}
+    asked = [stages[f"rounds/{name}"] for name in ("sft", "twins", "shuffled", "no_sft_term", "round-1")]
     assert len({tuple(words[words.index("-T") : words.index("--log-dir")]) for words in asked}) == 1
-    # all of it is valid, for the program that it is meant for
-    for name in ("trl_dpo", *OURS):
-        words = stages[name][stages[name].index("--config") :]
-        kinds, precision = [ScriptArguments, CPTConfig, ModelConfig], ["--cpu_bf16", "off"]
-        if name == "trl_dpo":
-            kinds, precision = [TrlArguments, DPOConfig, ModelConfig], ["--bf16", "False"]
-        TrlParser(kinds).parse_args_and_config([*words, *precision])  # bfloat16 needs native products
 
 
 def test_a_benchmark_starts_goes_on_or_is_done_by_the_logs_in_its_folder(
@@ -200,48 +177,6 @@ def test_intervals_over_seeds_worked_by_hand() -> None:
     assert [show(row) for _, row in seeds.iterrows()] == ["0.50 [0.25, 0.75]", "0.50 [0.50, 0.50]", "undefined"]
     without = {"value": 0.5, "ci_low": float("nan"), "ci_high": float("nan")}
     assert show(pd.Series(without), "+") == "+0.50"
-
-
-@pytest.mark.parametrize("schema", [1, 2])
-def test_differences_are_between_runs_of_one_seed(tmp_path: Path, schema: int) -> None:
-    def write_run(name: str, twins: float, other: float) -> Path:
-        models = []
-        for variant in ("start", "twins", "shuffled"):
-            value = twins if variant == "twins" else other
-            metrics = {name: {"value": value, "ci_low": value, "ci_high": value} for name in STATISTICS}
-            entry = {"metrics": metrics} if schema == 1 else {"tasks": {"rubric_adherence": {"metrics": metrics}}}
-            models.append({"name": variant} | entry)
-        (tmp_path / name).mkdir()
-        summary = {"models": models} | ({"schema": schema} if schema > 1 else {})
-        (tmp_path / name / "summary.json").write_text(json.dumps(summary))
-        return tmp_path / name
-
-    # other - twins is -0.1 for both seeds, so its interval has no width though the values differ by 0.4
-    table = table_of([write_run("tiny-0", 0.3, 0.2), write_run("tiny-1", 0.7, 0.6)])
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
-    assert [row[0] for row in cells] == ["start", "twins", "shuffled"]
-    assert cells[2][1].startswith("0.40 [")
-    assert cells[2][4:] == ["-0.10 [-0.10, -0.10]"] * 3
-    assert cells[1][4:] == [""] * 3
-
-
-def test_the_committed_table_is_what_the_committed_runs_give() -> None:
-    report = (ROOT / "results/ablations/report.md").read_text(encoding="utf-8")
-    assert table_of(sorted((ROOT / "results/ablations").glob("tiny-*"))) in report
-    values = values_of(ROOT / "results/ablations/smollm2-42").apply(show, axis=1)
-    for variant in values.index.unique(0):
-        [row] = [line for line in report.split("## tiny")[0].splitlines() if line.startswith(f"| {variant} ")]
-        assert [cell.strip() for cell in row.split("|")[2:5]] == values[variant].tolist()
-
-
-def test_the_tiny_model_trains_on_responses_and_its_folder_loads(tmp_path: Path) -> None:
-    prepare(write_rows(tmp_path / "train.jsonl", make_rows(4)), seed=1, out=tmp_path / "tiny")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tiny")
-    [system, user] = make_rows(1)[0]["prompt"]
-    rendered = tokenizer.apply_chat_template([system, user], tokenize=False, add_generation_prompt=True)
-    assert system["content"] in rendered
-    assert rendered.endswith("<|im_start|>assistant\n")
-    assert AutoModelForCausalLM.from_pretrained(tmp_path / "tiny").config.vocab_size == len(tokenizer)
 
 
 def test_a_run_ends_with_the_responses_to_one_user_prompt_at_each_level(

@@ -1,11 +1,23 @@
-"""The table of what each stage buys, of summaries whose numbers are known."""
+"""The tables of what each stage buys, what it costs, and by another judge, of numbers that are known."""
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import rounds_table
+import torch
+from fluency_table import perplexity, repeated
+from rounds_judged_table import table_of
+
+from cpt_tasks.statistics.frame import in_band, read_log
+from rubrics import ScoreLevel
 
 SCRIPT = Path(__file__).parents[2] / "recipes/experiments/rounds_table.py"
 
@@ -47,7 +59,8 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
     assert list(rows) == ["stage", "base", "sft", "twins", "round-1"]
     # mean .82, standard error .02 / sqrt(3), t of 2 degrees 4.303: reach .0497
     assert rows["round-1"] == [
-        "0.82 [0.77, 0.87]", "0.80, 0.82, 0.84", "0.50 [0.50, 0.50]", "9.00 [9.00, 9.00]", "0.25 [0.25, 0.25]", "3",
+        "0.82 [0.77, 0.87]", "0.80, 0.82, 0.84", "+0.22 [+0.17, +0.27]",
+        "0.50 [0.50, 0.50]", "9.00 [9.00, 9.00]", "0.25 [0.25, 0.25]", "3",
     ]  # fmt: skip
     assert [rows[name][-1] for name in ("base", "sft", "twins")] == ["", "", "10"]
     assert "288 cells" in page
@@ -58,3 +71,62 @@ def test_one_seed_has_no_interval_and_none_is_said(tmp_path: Path) -> None:
     write_seed(tmp_path / "seed-0/rounds", {"twins": 0.6}, {"train": 30.0})
     assert rows_of(run(tmp_path))["twins"][:2] == ["0.60", "0.60"]
     assert "expected those of recipes/experiments/rounds.mk" in run(tmp_path / "nothing", code=2)
+
+
+def test_the_committed_table_is_that_of_the_committed_runs_and_chooses_by_train_prompts_alone() -> None:
+    run = SCRIPT.parents[2] / "results/smollm2-135m"
+    folders = sorted(run.glob("seed-*/rounds"))
+    page = (run / "rounds.md").read_text(encoding="utf-8")
+    assert rounds_table.table_of(folders) in page
+    rows, chosen = rows_of(page), []
+    for seed, folder in enumerate(folders):
+        train, test = {}, {}
+        for name in ("1", "2"):
+            for kind, values in (("on-train", train), ("round", test)):
+                frame = read_log(str(folder / f"logs/rounds/{kind}-{name}.eval"))
+                values[name] = in_band(frame).mean()
+            assert f"{test[name]:.2f}" == rows[f"round-{name}"][1].split(", ")[seed]
+        chosen.append(f"{test[max(train, key=lambda name: train[name])]:.2f}")
+    assert rows["chosen"][1] == ", ".join(chosen)
+
+
+def test_what_a_stage_costs_worked_by_hand() -> None:
+    assert repeated("a b c d e") == 0.0
+    # runs: abcd bcda cdab dabc abcd bcda: 4 of 6 are the first of their kind
+    assert repeated("a b c d a b c d a") == pytest.approx(1 / 3)
+    assert repeated("too short") == repeated("") == 0.0
+
+    class Uniform:
+        def __call__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> SimpleNamespace:
+            # sure of 7, with 6 to 1 against all else together, after an even token
+            likely = torch.full((*input_ids.shape, 8), 0.0)
+            likely[..., 7] = torch.where(input_ids % 2 == 0, math.log(42.0), 0.0)
+            return SimpleNamespace(logits=likely)
+
+    read = {"odd": [1, 2], "both": [2, 7, 7, 1], "one": [3]}
+    texts = ["both", "odd", "one"]
+    # after 1: 1/8; after 2: 42/49; after 7, twice: 1/8 each; a text of one token has nothing to be predicted
+    expected = math.exp((3 * math.log(8) + math.log(49 / 42)) / 4)
+    assert perplexity(texts, Uniform(), lambda text: {"input_ids": read[text]}) == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_judges_of_the_same_stages_worked_by_hand() -> None:
+    judged = {
+        "twins": [("low", 10, 10), ("low", 10, 50), ("moderate", 20, 50), ("moderate", 60, 70)],
+        "round-1": [("low", 10, 10), ("low", 50, 50), ("moderate", 60, 30), ("moderate", 60, 95)],
+        "round-2": [("low", 10, 10), ("low", 20, 20), ("moderate", 60, 60), ("moderate", 70, 70)],
+    }
+    names = ["source", "user_prompt", "level", "measured", "score"]
+    rows = [(stage, f"p{number}", *text) for stage, texts in judged.items() for number, text in enumerate(texts)]
+    texts = pd.DataFrame(rows, columns=names).assign(seed=0, rubric="r")
+    texts = pd.concat([texts, texts.assign(level="extremely_high", measured=99, score=99)], ignore_index=True)
+    measured, strong = (texts.assign(score=texts[name]) for name in ("measured", "score"))
+    for one in (measured, strong):
+        one["in_band"] = one["score"].map(ScoreLevel.of) == one["level"].map(ScoreLevel)
+    table = table_of(measured, strong).set_index(["judge", "stage"])
+    assert table["accuracy"].tolist() == ["0.88", "0.88", "1.00", "0.88", "0.62", "1.00"]
+    assert table["low"].tolist() == ["1.00", "0.50", "1.00", "0.50", "0.50", "1.00"]
+    # of eight differences one is 1: mean .125, standard error .125, t of 7 degrees 2.3646: reach .2956
+    assert table.loc[("measured", "round-2"), "accuracy - twins"] == "+0.12 [-0.17, +0.42]"
+    assert table.loc[("measured", "twins"), "accuracy - twins"] == ""
+    assert table.loc[("measured", "round-2"), "rho"] == "1.00"

@@ -1,0 +1,60 @@
+"""Stages of a run by two judges: the measured one, which selected the pairs of its rounds, and one that did not.
+
+python recipes/experiments/rounds_judged_table.py data/rounds_judged --out results/rounds_judged/report.md
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+from scipy import stats
+
+STAGES = ["twins", "round-1", "round-2"]
+LEVELS = ["low", "moderate", "extremely_high"]
+CELL = ["seed", "rubric", "level", "user_prompt"]
+HEAD = """\
+# Rounds by a judge that did not select their pairs
+
+Accuracy is the share of scores in the band asked for, of {cells} cells of seed, rubric, level and user prompt, the same
+at every stage. Differences are paired by cell, with 95% t intervals over the cells. `rho` is Spearman's between the
+scores of the two judges at a stage.
+
+"""
+
+
+def table_of(measured: pd.DataFrame, strong: pd.DataFrame) -> pd.DataFrame:
+    """One row a judge and stage; both frames have the same rows and columns of `CELL`, source, score and in_band."""
+    rows = []
+    for judge, texts in {"measured": measured, "strong model": strong}.items():
+        by_stage = texts.set_index([*CELL, "source"])["in_band"].astype(float).unstack()
+        for stage in STAGES:
+            hit, first, asked = by_stage[stage], by_stage[STAGES[0]], measured["source"] == stage
+            row = {"judge": judge, "stage": stage, "accuracy": f"{hit.mean():.2f}"}
+            row[f"accuracy - {STAGES[0]}"] = difference(hit, first) if stage != STAGES[0] else ""
+            row |= {level: f"{hit.xs(level, level='level').mean():.2f}" for level in LEVELS}
+            rho = stats.spearmanr(measured["score"][asked], strong["score"][asked]).statistic
+            rows.append({**row, "rho": f"{rho:.2f}"})
+    return pd.DataFrame(rows)
+
+
+def difference(first: pd.Series, second: pd.Series) -> str:
+    """Mean of first - second with its 95% t interval."""
+    interval = stats.ttest_rel(first, second).confidence_interval(0.95)
+    return f"{(first - second).mean():+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+
+
+def main() -> None:
+    """Writes the report."""
+    parser = argparse.ArgumentParser(description="Compare stages by the measured and by another judge.")
+    parser.add_argument("folder", type=Path, help="measured.jsonl and strong.jsonl of `cpt judge texts`")
+    parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
+    options = parser.parse_args()
+    measured, strong = (pd.read_json(options.folder / f"{name}.jsonl", lines=True) for name in ("measured", "strong"))
+    table = table_of(measured, strong).to_markdown(index=False, disable_numparse=True)
+    page = HEAD.format(cells=len(measured) // len(STAGES)) + table + "\n"
+    options.out.write_text(page, encoding="utf-8", newline="\n")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
