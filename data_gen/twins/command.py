@@ -97,7 +97,9 @@ _RATINGS = click.FloatRange(0, 1e6, min_open=True)
     "--min-gap", default=0.0, type=click.FloatRange(0, 100), help="Least difference of a pair's scores, in points."
 )
 @click.option("--wordings", default=1, type=click.IntRange(1), help="Twins per pair of responses, worded differently.")
-@click.option("--history", default=0, type=click.IntRange(0), help="Earlier turns in every prompt, in band.")
+@click.option(
+    "--history", default=0, type=click.IntRange(0), help="Earlier turns in every prompt, the same in both rows."
+)
 @click.option("--eval-prompts", default=4, type=click.IntRange(0), help="User prompts kept for eval, drawn at random.")
 @click.option("--format", type=click.Choice(list(FORMATS)), default="jsonl", help="Of the files.")
 @click.option("--licence", metavar="ID", help="For the dataset card, e.g. cc-by-4.0. Default: that of the rubrics.")

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
 
+from data_gen.twins.history import HISTORY
 from data_gen.twins.inputs import Responses
 from data_gen.twins.pairing import KINDS, SIDES, TWIN, only
 from rubrics.files import whole_file
@@ -61,8 +62,8 @@ def _with_texts(twins: pl.DataFrame, responses: Responses) -> pl.DataFrame:
     return twins.join(user_prompts, left_on="first", right_on="row", how="left", maintain_order="left")
 
 
-def _history(twins: pl.DataFrame, side: str = "") -> list[str]:
-    return [name for name in twins.columns if name.startswith(f"history_{side}")]
+def _history(twins: pl.DataFrame) -> list[str]:
+    return [name for name in twins.columns if name.startswith(HISTORY)]
 
 
 def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFrame) -> pl.DataFrame:
@@ -76,7 +77,7 @@ def _half(twins: pl.DataFrame, chosen: str, rejected: str, wordings: pl.DataFram
     )
     earlier = [
         _message(role, f"{text}_{name}")
-        for name in _history(twins, chosen)
+        for name in _history(twins)
         for role, text in (("user", "user_prompt"), ("assistant", "response"))
     ]
     scores = [pl.col(f"score_{chosen}").alias("score_chosen"), pl.col(f"score_{rejected}").alias("score_rejected")]

@@ -1,29 +1,23 @@
 """Earlier turns before the user prompt of a twin, for a student that is to follow a system prompt in a conversation.
 
-A twin trained without them has only seen first answers. Each half gets user prompts of the same file with responses in
-the band that its system prompt asks for; the two halves share the user prompts, and differ in the responses.
+A twin trained without them has only seen first answers. Both rows of a twin get the same earlier turns, in band at one
+of its two levels. So before one row they are as its system prompt asks, before the other as another one had asked, and
+nothing but the system prompt says which response is chosen: to hold and to switch are trained at once.
 """
-
-from functools import cache
 
 import numpy as np
 import polars as pl
 
-from data_gen.twins.pairing import SIDES
-
-
-def history_columns(side: str, n_turns: int) -> list[str]:
-    """The columns, oldest turn first, with the rows of the responses before one side of a twin."""
-    return [f"history_{side}_{turn}" for turn in range(n_turns)]
+HISTORY = "history_"  # and the number of the turn, the oldest first: columns with the rows of the responses
 
 
 def draw_history(
     twins: pl.DataFrame, frame: pl.DataFrame, prompts: pl.Series, n_turns: int, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """The twins with `history_columns` for both sides, drawn evenly without repeats; as they are for 0 turns.
+    """The twins with a column for every earlier turn, see `HISTORY`; as they are for 0 turns.
 
-    A turn has a user prompt other than the twin's, and the first response in band to it, at each of the two levels, by
-    the twin's teacher.
+    A turn has a user prompt other than the twin's and the first response in band to it at one of the twin's levels, by
+    its teacher. Levels and user prompts are drawn evenly, user prompts without repeats.
 
     Args:
         twins: Of one file.
@@ -41,23 +35,16 @@ def draw_history(
     rows: dict[tuple[str, str, str], dict[str, int]] = {}
     for row, rubric, level, prompt, teacher in usable.select("row", "rubric", "level", "prompt", "teacher").iter_rows():
         rows.setdefault((rubric, teacher, level), {}).setdefault(prompt, row)
-
-    @cache
-    def shared(rubric: str, teacher: str, *levels: str) -> list[str]:
-        first, second = (rows.get((rubric, teacher, level), {}) for level in levels)
-        return [prompt for prompt in first if prompt in second]
-
-    columns: dict[str, list[int]] = {name: [] for side in SIDES for name in history_columns(side, n_turns)}
+    drawn: list[list[int]] = []
     about = twins.select("rubric", "teacher", "level_first", "level_second", "prompt")
     for rubric, teacher, *levels, own in about.iter_rows():
-        others = [prompt for prompt in shared(rubric, teacher, *levels) if prompt != own]
+        level = levels[rng.integers(len(levels))]
+        others = [row for prompt, row in rows.get((rubric, teacher, level), {}).items() if prompt != own]
         if len(others) < n_turns:
             raise ValueError(
                 f"--history: got {n_turns}, expected at most {len(others)}, the other user prompts in the file with "
-                f"responses of {rubric!r} at {' and '.join(levels)} by {teacher}; see --eval-prompts"
+                f"responses of {rubric!r} at {level} by {teacher}; see --eval-prompts"
             )
-        drawn = rng.choice(len(others), size=n_turns, replace=False)
-        for side, level in zip(SIDES, levels, strict=True):
-            for name, place in zip(history_columns(side, n_turns), drawn, strict=True):
-                columns[name].append(rows[rubric, teacher, level][others[place]])
-    return twins.with_columns(pl.Series(name, values, dtype=pl.UInt32) for name, values in columns.items())
+        drawn.append(rng.choice(others, size=n_turns, replace=False).tolist())
+    turns = pl.DataFrame(drawn, [(f"{HISTORY}{turn}", pl.UInt32) for turn in range(n_turns)], orient="row")
+    return pl.concat([twins, turns], how="horizontal")

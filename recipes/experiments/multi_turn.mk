@@ -4,8 +4,8 @@
 #     make -f recipes/experiments/multi_turn.mk START=ADAPTER HISTORY=own,seed    another adapter, more arms
 #     make -f recipes/experiments/multi_turn.mk START=ADAPTER SIZE=smoke          every stage with tiny limits
 #
-# The remedy, `history`, goes on from the adapter, with DPO on twins that have two earlier turns: what it gains is not
-# told from what further training gains. Logs go to logs/RUN, the report to results/RUN. WHO says who is asked.
+# The remedy, `history`, goes on from the adapter, with DPO on twins that have two earlier turns, at the level asked for in
+# one row and at another in the other: what it gains is not told from what further training gains. Logs go to logs/RUN, the report to results/RUN. WHO says who is asked.
 SIZE ?= full
 SEED ?= 42
 RUN ?= multi_turn$(if $(filter smoke,$(SIZE)),-smoke)

@@ -236,6 +236,7 @@ def test_earlier_turns_stand_before_the_same_twins(tmp_path: Path) -> None:
     for history in (0, 2):
         run("--history", history, "--same-level", 0, "--out", tmp_path / str(history))
     in_band = {(row["user_prompt"], row["response"]): (row["rubric"], row["level"]) for row in SEED_ROWS}
+    kept = {True: 0, False: 0}  # rows whose earlier turns are as their system prompt asks, and others
     for name in ("train", "eval"):
         plain, rows = (read(tmp_path / folder / f"{name}.jsonl") for folder in ("0", "2"))
         asked = {row["prompt"][-1]["content"] for row in plain}
@@ -246,11 +247,13 @@ def test_earlier_turns_stand_before_the_same_twins(tmp_path: Path) -> None:
             texts = [turn["content"] for turn in turns]
             questions = texts[::2]
             assert len({*questions, user["content"]}) == 3 and set(questions) <= asked
-            for exchange in zip(questions, texts[1::2], strict=True):
-                assert in_band[exchange] == (row["rubric"], row["level"])
-        for one, other in zip(rows[::2], rows[1::2], strict=True):  # a twin: the same questions, answered at two levels
-            assert one["prompt"][1::2] == other["prompt"][1::2]
-            assert one["prompt"][2] != other["prompt"][2]
+            [(rubric, level)] = {in_band[exchange] for exchange in zip(questions, texts[1::2], strict=True)}
+            assert rubric == row["rubric"] and level in (row["level"], row["rejected_level"])
+            kept[level == row["level"]] += 1
+        for one, other in zip(rows[::2], rows[1::2], strict=True):  # a twin: only the system prompt differs
+            assert one["prompt"][1:] == other["prompt"][1:]
+            assert one["prompt"][0] != other["prompt"][0]
+    assert kept[True] == kept[False]
     from training.pairs import load_pairs
 
     assert len(load_pairs(str(tmp_path / "2" / "train.jsonl"))) == len(read(tmp_path / "0" / "train.jsonl"))
