@@ -23,7 +23,8 @@ smoke_NUMBERS := 4 40
 full_NUMBERS := 8 224
 smoke_TWINS := --limit 4
 smoke_TRAINING := --max_steps 2
-full_TRAINING := --max_steps 60
+# one twin at a time: with 1,024 tokens two take more than 24 GB
+full_TRAINING := --max_steps 60 --per_device_train_batch_size 2 --gradient_accumulation_steps 2
 FLAGS := -T levels=low,extremely_high -T switch=none,system_prompt,user $(if $(HISTORY),-T history=$(HISTORY)) \
 	-T limit_per_cell=$(word 1,$($(SIZE)_NUMBERS))
 
