@@ -30,10 +30,9 @@ LETTERS_SHOWN = 330
 def example(summary: dict[str, Any]) -> str:
     """The first test prompt under one rubric's system prompt, what two models answer, and their accuracy."""
     stages, answers = stages_table(), {}
-    on_train = rounds_table.on_train(SEED_0)
-    best = max(on_train, key=lambda name: on_train[name])
     for name in (next(iter(stages)), next(reversed(stages))):
-        frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{best if name == 'chosen' else name}.eval"))
+        stage = rounds_table.best_round(SEED_0) if name == "chosen" else name
+        frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{stage}.eval"))
         answers[name] = frame[(frame["rubric"] == RUBRIC) & (frame["level"] == LEVEL)].iloc[0]
     (row, tuned), rubric = answers.values(), load_rubric(RUBRIC)
     before, after = (stages[name] for name in answers)

@@ -9,9 +9,8 @@
 #
 # All see as many pairs: `--limit` draws the same number of twins whatever the rubrics, SFT takes half an epoch of them and
 # DPO as many steps as in the demo. 480 is what two rubrics can give: 23 user prompts, 3 pairs of levels and 4 wordings are
-# 276 a rubric. So with more rubrics each is seen less
-# often, and `all` is no more training, only on other rubrics. Every rubric has one text per user prompt and level
-# (responses_second.jsonl would double four of them).
+# 276 a rubric. So with more rubrics each is seen less often, and `all` is no more training, only on other rubrics. Every
+# rubric has one text per user prompt and level (responses_second.jsonl would double four of them).
 #
 # Logs go to logs/RUN, adapters to outputs/RUN/NAME, the table of `folds_table.py` to results/RUN/report.md.
 SIZE ?= full

@@ -72,11 +72,17 @@ def on_train(folder: Path) -> dict[str, float]:
     return {name: log.results.scores[0].metrics["macro_accuracy"].value for name, log in logs.items() if log.results}
 
 
+def best_round(folder: Path) -> str | None:
+    """The round that is most accurate on train prompts, of equal ones the first; None where only one was made."""
+    accuracies = on_train(folder)
+    return max(accuracies, key=lambda name: accuracies[name], default=None)
+
+
 def with_chosen(folder: Path) -> pd.DataFrame:
-    """`values_by_stage`, and in row `chosen` those of the best round on train prompts, of equal ones the first."""
-    values, accuracies = values_by_stage(folder), on_train(folder)
-    if accuracies:
-        values.loc["chosen"] = values.loc[max(accuracies, key=lambda name: accuracies[name])]
+    """`values_by_stage`, and in row `chosen` those of the best round."""
+    values, best = values_by_stage(folder), best_round(folder)
+    if best:
+        values.loc["chosen"] = values.loc[best]
     return values
 
 

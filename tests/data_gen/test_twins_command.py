@@ -237,6 +237,7 @@ def test_earlier_turns_stand_before_the_same_twins(tmp_path: Path) -> None:
         run("--history", history, "--same-level", 0, "--out", tmp_path / str(history))
     in_band = {(row["user_prompt"], row["response"]): (row["rubric"], row["level"]) for row in SEED_ROWS}
     kept = {True: 0, False: 0}  # rows whose earlier turns are as their system prompt asks, and others
+    drawn = set()
     for name in ("train", "eval"):
         plain, rows = (read(tmp_path / folder / f"{name}.jsonl") for folder in ("0", "2"))
         asked = {row["prompt"][-1]["content"] for row in plain}
@@ -250,10 +251,12 @@ def test_earlier_turns_stand_before_the_same_twins(tmp_path: Path) -> None:
             [(rubric, level)] = {in_band[exchange] for exchange in zip(questions, texts[1::2], strict=True)}
             assert rubric == row["rubric"] and level in (row["level"], row["rejected_level"])
             kept[level == row["level"]] += 1
+            drawn.add(level)
         for one, other in zip(rows[::2], rows[1::2], strict=True):  # a twin: only the system prompt differs
             assert one["prompt"][1:] == other["prompt"][1:]
             assert one["prompt"][0] != other["prompt"][0]
     assert kept[True] == kept[False]
+    assert len(drawn) == 3
     from training.pairs import load_pairs
 
     assert len(load_pairs(str(tmp_path / "2" / "train.jsonl"))) == len(read(tmp_path / "0" / "train.jsonl"))
