@@ -1,11 +1,12 @@
 # How long a request holds in a conversation: the base model, an adapter, and one trained on with earlier turns.
 #
-#     make multi-turn    asks the adapter of make full (an hour and a half)
+#     make multi-turn    asks the adapter of make full
 #     make -f recipes/experiments/multi_turn.mk START=ADAPTER HISTORY=own,seed    another adapter, more arms
 #     make -f recipes/experiments/multi_turn.mk START=ADAPTER SIZE=smoke          every stage with tiny limits
 #
 # The remedy, `history`, goes on from the adapter, with DPO on twins that have two earlier turns, at the level asked for in
-# one row and at another in the other: what it gains is not told from what further training gains. Logs go to logs/RUN, the report to results/RUN. WHO says who is asked.
+# one row and at another in the other: what it gains is not told from what further training gains. Logs go to logs/RUN, the
+# report to results/RUN. WHO says who is asked.
 SIZE ?= full
 SEED ?= 42
 RUN ?= multi_turn$(if $(filter smoke,$(SIZE)),-smoke)
@@ -29,7 +30,7 @@ FLAGS := -T levels=low,extremely_high -T switch=none,system_prompt,user $(if $(H
 	-T limit_per_cell=$(word 1,$($(SIZE)_NUMBERS))
 
 $(eval $(call stage,data,$(DATA),$(DATA_CODE)))
-$(S)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics measured --wordings 2 --history 2 --eval-prompts 3 \
+$(S)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics measured --wordings 2 --history 2 --eval-prompts 1 \
 	$($(SIZE)_TWINS) --out $(DATA)
 $(eval $(call stage,train,$(REMEDY),$(CONFIG) $(TRAINING) $(START)/adapter_model.safetensors $(S)/model.json $(S)/data.json))
 $(S)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(START) --sft_epochs 0 --max_length 1024 \
