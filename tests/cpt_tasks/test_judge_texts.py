@@ -164,6 +164,7 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
         ('{"rubric": "broadcast"', 't.jsonl:1: got \'{"rubric": "broadcast"\\n\', expected a JSON object in one line'),
         ('{"rubric": "broadcast"}', "t.jsonl:1: response: got None, expected a text"),
         ('{"rubric": "nothing", "response": "x"}', "t.jsonl:1: rubric 'nothing' not found"),
+        ('{"rubric": "measured", "response": "x"}', "t.jsonl:1: rubric 'measured' not found"),
         ('{"rubric": "broadcast", "response": "x", "level": "high"}', "t.jsonl:1: level: got 'high', expected one of"),
         ('{"rubric": "broadcast", "response": "x", "prompt": [1]}', "t.jsonl:1: user_prompt: expected a text, or chat"),
         ('{"rubric": "picture_coverage", "response": "x"}', "t.jsonl:1: rubric 'picture_coverage': named_object_share"),
