@@ -158,7 +158,7 @@ def test_agreement_compares_two_judges_and_ranks_the_models(judged_log: Callable
         judged_log("measured", name, write)
         judged_log("model", name, write, grader({CALM: 95, SHOUT: 20}))
     sides = (tmp_path / "measured", tmp_path / "model")
-    output = succeeds(agreement_command, *sides, "--seed", 3, "--out", tmp_path / "out")  # --seed is of version 0.1
+    output = succeeds(agreement_command, *sides, "--out", tmp_path / "out")
     written = strict_json(tmp_path / "out" / "agreement.json")
     assert (written["reference"], written["judge"]) == ("measured", "mockllm/grader")
     accuracy = {model: tuple(judge["value"] for judge in by_both) for model, by_both in written["models"].items()}
