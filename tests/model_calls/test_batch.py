@@ -269,14 +269,7 @@ def left_unrecorded(server: FakeAnthropic, store: CallStore, asked: list[Call]) 
     server.config = Config(batch_create_seconds=60)
     cancelled_when(store, asked, lambda: server.stats.batches_created)
     server.config = Config()
-
-
-def test_a_batch_created_but_not_recorded_is_found_by_its_intent(server: FakeAnthropic, store: CallStore) -> None:
-    asked = calls(range(50))
-    left_unrecorded(server, store, asked)
     assert store.execute("SELECT batch FROM batches") == [(None,)]
-    assert run(store, asked) == BatchOutcome(50, 0, {})
-    assert all_sent_once(server, asked)
 
 
 def test_batches_whose_creation_was_never_answered_are_found_and_not_made_again(
