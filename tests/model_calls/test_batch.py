@@ -16,7 +16,7 @@ import anthropic
 import anyio
 import httpx2
 import pytest
-from calling import calls, fake_model
+from calling import SCHEMA, calls, fake_model
 from fake_anthropic import Config, FakeAnthropic
 from filelock import FileLock
 from inspect_ai.model import (
@@ -25,11 +25,8 @@ from inspect_ai.model import (
     ChatMessageUser,
     ContentText,
     Model,
-    ResponseSchema,
     get_model,
 )
-from inspect_ai.util import json_schema
-from pydantic import BaseModel
 
 from model_calls import Call, CallStore, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
@@ -49,12 +46,6 @@ def all_sent_once(server: FakeAnthropic, asked: list[Call]) -> bool:
 # the request
 
 
-class Verdict(BaseModel):
-    reason: str
-    score: float
-
-
-SCHEMA = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
 CHAT = [
     ChatMessageSystem(content=[ContentText(text="Grade."), ContentText(text="The rubric.", cache_breakpoint=True)]),
     ChatMessageUser(content=[ContentText(text="Write.", cache_breakpoint=True), ContentText(text="Do.")]),
