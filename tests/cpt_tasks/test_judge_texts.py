@@ -43,23 +43,24 @@ def test_the_audit_of_the_measured_judge_is_perfect(tmp_path: Path) -> None:
 def test_the_audit_of_a_biased_model_shows_its_bias_and_counts_what_it_did_not_judge(
     mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broadcasts: Path
 ) -> None:
-    # a model that says 55 of every text but the top ones, which it refuses: no correlation hides a bias
-    top = [row["response"] for row in read_rows(broadcasts) if row["level"] == "extremely_high"]
-    model = mock_model(lambda messages: "no" if any(text in messages[-1].text for text in top) else verdict(55))
+    # a model that says 55 of the low and the moderate text to the first prompt, and nothing of the four others of two
+    # prompts: no correlation hides a bias
+    known = [row["response"] for row in read_rows(broadcasts)][:2]
+    model = mock_model(lambda messages: verdict(55) if any(text in messages[-1].text for text in known) else "no")
     monkeypatch.setattr("cpt_tasks.judge_logs.texts.judge_model", lambda name: model)
     for _ in range(2):
         page = succeeds(audit_command, "--judge-model", "m/f", "--responses", broadcasts, "--limit", 2, "--repeats", 2)
-        # two prompts, each text twice, a top one three times each; the second time all are in the store
-        assert len(model.seen) == 2 * 2 * (1 + 1 + 3)
+        # each text twice, and three times each where there is no verdict; the second time all are in the store
+        assert len(model.seen) == 2 * (2 + 4 * 3)
     numbers = strict_json(Path("results/audit/audit.json"))
-    comparison, judged = numbers["comparison"], [text for text in numbers["texts"] if text["level"] != "extremely_high"]
-    assert [text["judged"] for text in judged] == [55] * 8
-    bias = sum(55 - text["reference"] for text in judged) / 8
+    comparison, judged = numbers["comparison"], [text for text in numbers["texts"] if text["judged"] is not None]
+    assert [(text["level"], text["judged"]) for text in judged] == [("low", 55)] * 2 + [("moderate", 55)] * 2
+    bias = sum(55 - text["reference"] for text in judged) / 4
     assert comparison["bias"]["all"]["value"] == pytest.approx(bias)
     statistics = comparison["statistics"]
     assert (statistics["pearson"]["value"], statistics["order_accuracy"]["value"]) == (None, 0.5)
-    assert "8 judgments of 6 texts, 4 unscored (malformed_json 4)" in page
-    assert "jackknife of user prompts; 2 user prompts: too few for an interval" in page
+    assert "4 judgments of 6 texts, 8 unscored (malformed_json 8)" in page
+    assert "jackknife of user prompts; 1 user prompt: too few for an interval" in page  # that has a judgment
     assert f"| all            | {bias:<14.1f} |" in page
     assert "| extremely_high | undefined      |" in page
 
