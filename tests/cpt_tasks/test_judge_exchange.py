@@ -73,6 +73,8 @@ def test_answers_from_a_file_are_what_inspect_score_judges_by(log: EvalLog, stor
     assert "for recorded/judge: 6 questions; bring" in succeeds(questions_command, *ask)
     keys = keys_of(questions)
     good = verdict(70, "reverie")
+    answers.write_text(openai_answer(keys[0], good), encoding="utf-16")
+    assert "a.jsonl: in UTF-16, expected UTF-8" in fails(answers_command, *take)
     lines = [openai_answer(key, good) for key in keys[:2]] + [anthropic_answer(key, good) for key in keys[2:4]]
     lines += [openai_answer(keys[4], "I would say 70."), openai_answer("f" * 32, good), '{"custom_id": "torn']
     answers.write_text("\n".join(lines), encoding="utf-8")
