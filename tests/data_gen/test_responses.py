@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_runs import fails
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seed import SEED_FILE
 
 from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses, response_id, write_jsonl
-from data_gen.seed import import_responses
+from data_gen.seed import import_responses, seed_command
 from judges import measure
 from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
 from rubrics.files import read_jsonl
@@ -148,9 +149,13 @@ def test_import_drops_what_is_out_of_band_and_says_so(tmp_path: Path) -> None:
     assert [(one.id, one.response) for one in kept] == [(response_id(*asked, number), TEXT) for number in (0, 1)]
     assert reason.startswith("raw.jsonl:2: scored ")
     assert reason.endswith(", outside the band of extremely_high")
-    write_jsonl(path, [good | {"level": "tiny"}])
-    with pytest.raises(ValueError, match=r"raw.jsonl:1: level is 'tiny', expected one of"):
-        import_responses([path], "t")
+    for change, message in (
+        ({"level": "tiny"}, "level is 'tiny', expected one of ['extremely_high', 'high', 'low', 'moderate']"),
+        ({"rubric": ["labyrinth"]}, "rubric is ['labyrinth'], expected one of ['antithesis', "),
+        ({"response": None}, "response is None, expected a text"),
+    ):
+        write_jsonl(path, [good | change])
+        assert f"Error: raw.jsonl:1: {message}" in fails(seed_command, path, "--out", tmp_path / "o", "--teacher", "t")
 
 
 def test_ids_are_a_hash_of_what_was_asked() -> None:
