@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from data_gen.responses import ResponseJudgment, TeacherResponse, response_id, write_jsonl
+from data_gen.responses import ResponseJudgment, TeacherResponse, content_id
 from judges import measure
 from model_calls.errors import clear_errors
 from rubrics import ScoreLevel, load_rubrics, load_user_prompts
-from rubrics.files import read_jsonl
+from rubrics.files import read_jsonl, write_jsonl
 
 _LEVELS = {"high": ScoreLevel.EXTREMELY_HIGH} | {level.value: level for level in ScoreLevel}
 
@@ -38,9 +38,9 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
         if not isinstance(row.get("response"), str):
             raise ValueError(f"{where}: response is {row.get('response')!r}, expected a text")
         rubric, level = rubrics[row["rubric"]], _LEVELS[row["level"]]
-        asked = (rubric.id, level, row["prompt"])
+        asked = (rubric.id, level.value, row["prompt"], teacher)
         response = TeacherResponse(
-            id=response_id(rubric.id, level, row["prompt"], teacher, replicates[asked]),
+            id=content_id(*asked, replicates[asked]),
             user_prompt_id=prompt_ids[row["prompt"]],
             user_prompt=row["prompt"],
             rubric=rubric.id,

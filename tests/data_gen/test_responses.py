@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seed import SEED_FILE
 
-from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses, response_id, write_jsonl
+from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
 from data_gen.seed import import_responses, seed_command
 from judges import measure
 from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
-from rubrics.files import read_jsonl
+from rubrics.files import read_jsonl, write_jsonl
 from rubrics.texts import whole_characters
 
 SEPARATORS = "\u2028 \u2029 \x85"
@@ -145,8 +145,9 @@ def test_import_drops_what_is_out_of_band_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "raw.jsonl"
     write_jsonl(path, [good, good | {"response": "word " * 5, "level": "high"}, good])
     kept, [reason] = import_responses([path], "t")
-    asked = ("labyrinth", ScoreLevel.LOW, "Describe a garden at dusk.", "t")
-    assert [(one.id, one.response) for one in kept] == [(response_id(*asked, number), TEXT) for number in (0, 1)]
+    # SHA-256 of '["labyrinth", "low", "Describe a garden at dusk.", "t", 0]', and with 1
+    ids = ["2089461819da5d9d", "df5b15b8f43c9622"]
+    assert [(one.id, one.response) for one in kept] == [(row_id, TEXT) for row_id in ids]
     assert reason.startswith("raw.jsonl:2: scored ")
     assert reason.endswith(", outside the band of extremely_high")
     for change, message in (
@@ -156,9 +157,3 @@ def test_import_drops_what_is_out_of_band_and_says_so(tmp_path: Path) -> None:
     ):
         write_jsonl(path, [good | change])
         assert f"Error: raw.jsonl:1: {message}" in fails(seed_command, path, "--out", tmp_path / "o", "--teacher", "t")
-
-
-def test_ids_are_a_hash_of_what_was_asked() -> None:
-    # SHA-256 of '["labyrinth", "low", "Describe.", "t", 0]'
-    asked = ("labyrinth", ScoreLevel.LOW, "Describe.", "t")
-    assert response_id(*asked) == "4b0d96272f8db679" != response_id(*asked, replicate=1)
