@@ -8,13 +8,11 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from itertools import islice, product
 from pathlib import Path
 from string import Template
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_gen.responses import CONTROL, prompt_key
@@ -28,7 +26,7 @@ LevelAsked = ScoreLevel | Literal["control"]
 ConfiguredBy = Literal["rubric", "system_prompt"]
 
 TRAIN = "train"
-_WORDS: dict[str, Any] = yaml.safe_load(files("data_gen.generate").joinpath("prompts.yaml").read_text(encoding="utf-8"))
+_WORDS: dict[str, Any] = read_yaml(Path(__file__).with_name("prompts.yaml"))
 TEACHER_PROMPT_VERSION: str = _WORDS["version"]
 
 
