@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 import yaml
 
-from rubrics.files import read_text
+from rubrics.files import read_plain
 from rubrics.schema import Rubric, problem_texts
-from rubrics.texts import check_plain
 
 Split = Literal["train", "test"]
 LIBRARY = Path(__file__).parent / "library"
@@ -53,8 +52,7 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ValueError: If it is in another encoding, is not YAML, or holds a control token, with the line.
     """
-    text = read_text(path)
-    check_plain(text)
+    text = read_plain(path)
     try:
         return yaml.load(text, Loader=YAML_LOADER)
     except yaml.YAMLError as error:
