@@ -17,6 +17,7 @@ from data_gen.seed import import_responses
 from data_gen.twins.command import twins_command
 from data_gen.verify.checks import Checks, check_rows
 from data_gen.verify.command import verify_command
+from data_gen.verify.contamination import Contamination
 from judges import JudgeFailure, Judgment
 from model_calls.visible import visible
 from rubrics import Rubric
@@ -83,7 +84,7 @@ class Quoting:
 
 
 def test_what_a_judge_said_may_hold_half_a_character() -> None:
-    checks = Checks(RUBRICS, {}, "", False, 0.0, {})
+    checks = Checks(RUBRICS, {}, "", False, 0.0, Contamination({}))
     frame = check_rows(LABYRINTH[:1], checks, Quoting(), 1, lambda _: None)
     assert frame[["outcome", "detail"]].to_numpy().tolist() == [["unjudged", "malformed_json: got 'Good \ufffd'"]]
 
