@@ -217,7 +217,7 @@ def _pair(
     if most := options["same_level"]:
         pairs = pair_within_levels(frame, wordings, most, options["min_gap"], np.random.default_rng([seed, 1]))
         parts = [*(part.with_columns(kind=pl.lit(TWIN)) for part in parts), pairs.with_columns(kind=pl.lit(SAME_LEVEL))]
-        expected.append("one response in its band and one out of it per (rubric, level, user prompt, teacher)")
+        expected.append("one response in its band and one out of it per (rubric, level, user prompt)")
     if not any(map(len, parts)):
         what = "twin" if level_pairs else "pair"
         raise ValueError(
