@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from rubrics import draw_pictures, load_user_prompts
 from rubrics.load import prompt_pictures
@@ -20,8 +19,6 @@ def test_the_script_draws_the_pictures_that_ship_byte_for_byte(tmp_path: Path, m
     assert [path.name for path in sorted(tmp_path.glob("*.png"))] == PICTURES
     assert (tmp_path / OBJECTS).read_bytes() == (FOLDER / OBJECTS).read_bytes()
     for name in PICTURES:
-        with Image.open(tmp_path / name) as drawn, Image.open(FOLDER / name) as shipped:
-            assert drawn.convert("RGB").tobytes() == shipped.convert("RGB").tobytes(), name
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes(), f"{name}: another version of zlib?"
         assert (FOLDER / name).stat().st_size < 5_000
 
