@@ -115,7 +115,7 @@ def prompts_command(
 
 
 def _judge(name: str | None, rubric: Rubric, calls: CallStore) -> tuple[Judge, str]:
-    name = name or (MEASURED if rubric.is_measured else DEFAULT_JUDGE)
+    name = name or (MEASURED if all(criterion.measure for criterion in rubric.criteria) else DEFAULT_JUDGE)
     if name == MEASURED:
         check_measurable(rubric)
         return MeasuredJudge(), MEASURED
