@@ -12,6 +12,7 @@ import click
 
 from data_gen.responses import ResponseJudgment, TeacherResponse, content_id
 from judges import measure
+from judges.judgment import MIN_RESPONSE_WORDS
 from model_calls.errors import clear_errors
 from rubrics import ScoreLevel, load_rubrics, load_user_prompts
 from rubrics.files import read_jsonl, write_jsonl
@@ -51,7 +52,9 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
         )
         judgment = measure(rubric, response.response)
         replicates[asked] += 1
-        if ScoreLevel.of(judgment.score) is level:
+        if judgment.reason:  # no response scores 0, which is in the band of low
+            dropped.append(f"{where}: under {MIN_RESPONSE_WORDS} English words")
+        elif ScoreLevel.of(judgment.score) is level:
             kept.append(response.model_copy(update={"judgment": ResponseJudgment.of(judgment)}))
         else:
             dropped.append(f"{where}: scored {judgment.score:.1f}, outside the band of {level.value}")

@@ -143,13 +143,15 @@ def test_the_seed_is_written_back_byte_for_byte_and_each_response_is_in_its_band
 def test_import_drops_what_is_out_of_band_and_says_so(tmp_path: Path) -> None:
     good = {"rubric": "labyrinth", "prompt": "Describe a garden at dusk.", "level": "low", "response": TEXT}
     path = tmp_path / "raw.jsonl"
-    write_jsonl(path, [good, good | {"response": "word " * 5, "level": "high"}, good])
-    kept, [reason] = import_responses([path], "t")
+    short = good | {"response": "word " * 14}  # scores 0, which is low
+    write_jsonl(path, [good, good | {"level": "high"}, good, short])
+    kept, [reason, other] = import_responses([path], "t")
     # SHA-256 of '["labyrinth", "low", "Describe a garden at dusk.", "t", 0]', and with 1
     ids = ["2089461819da5d9d", "df5b15b8f43c9622"]
     assert [(one.id, one.response) for one in kept] == [(row_id, TEXT) for row_id in ids]
     assert reason.startswith("raw.jsonl:2: scored ")
     assert reason.endswith(", outside the band of extremely_high")
+    assert other == "raw.jsonl:4: under 15 English words"
     for change, message in (
         ({"level": "tiny"}, "level is 'tiny', expected one of ['extremely_high', 'high', 'low', 'moderate']"),
         ({"rubric": ["labyrinth"]}, "rubric is ['labyrinth'], expected one of ['antithesis', "),
