@@ -17,8 +17,9 @@ from command_runs import read_rows as read
 from command_runs import write_rows as write
 from seed import ROOT, SEED_FILE, SEED_ROWS
 
-from rubrics import load_rubric, load_rubrics, load_user_prompts
+from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
 
+LOW, _, HIGH = ScoreLevel
 TEST_PROMPT_ID, TEST_PROMPT = next(iter(load_user_prompts("test").items()))
 
 
@@ -102,6 +103,13 @@ def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> N
     result = run("--responses", path, "--rubrics", mine, "--rubrics", "labyrinth", "--out", tmp_path / "out")
     assert "left out: 72 broadcast, 72 field_notes, 72 reverie (" in result.stderr
     assert {row["rubric"] for row in read(tmp_path / "out" / "train.jsonl")} == {"mine", "labyrinth"}
+    prompts = rubric.system_prompts
+    mine.write_text(mine.read_text("utf-8").replace(prompts[HIGH].train[1], prompts[LOW].train[0]), encoding="utf-8")
+    refused = run("--responses", path, "--rubrics", mine, "--out", tmp_path / "out", code=1).stderr
+    assert (
+        "wording mine-extremely_high-train-1 has the text of mine-low-train-0, expected each text at one level"
+        in refused
+    )
 
 
 def test_without_eval_prompts_there_is_one_file_and_no_other_is_left_over(tmp_path: Path) -> None:
