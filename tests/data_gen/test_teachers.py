@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from command_runs import fails, ran
+from command_runs import fails, ran, strict_json
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import ProvenanceData, read_eval_log, write_eval_log
 from matplotlib.figure import Figure
@@ -153,8 +153,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(out: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((out / "teachers.json").read_text(encoding="utf-8"))
-    assert "NaN" not in json.dumps(content)
+    content: dict[str, Any] = strict_json(out / "teachers.json")
     return content
 
 
