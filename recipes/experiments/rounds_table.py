@@ -32,8 +32,8 @@ CHOSEN = """
 """
 
 
-def over_seeds(values: pd.DataFrame) -> pd.DataFrame:
-    """Means of the columns, one a seed and at least two, with 95% t intervals; undefined where one of them is."""
+def row_means(values: pd.DataFrame) -> pd.DataFrame:
+    """Means of the rows with 95% t intervals, none over a single column; undefined where a value is."""
     mean = values.mean(axis=1, skipna=False)
     reach = values.sem(axis=1, skipna=False) * scipy.stats.t.ppf(0.975, len(values.columns) - 1)
     return pd.DataFrame({"value": mean, "ci_low": mean - reach, "ci_high": mean + reach})
@@ -102,14 +102,11 @@ def table_of(folders: list[Path]) -> str:
     columns = {}
     for one, title in STATISTICS.items():
         by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]
-        if len(runs) > 1:
-            columns[title] = over_seeds(by_seed).apply(show, axis=1)
-        else:
-            columns[title] = by_seed.iloc[:, 0].map("{:.2f}".format)
+        columns[title] = row_means(by_seed).apply(show, axis=1)
         if one == "macro_accuracy":
             columns["by seed"] = by_seed.map("{:.2f}".format).apply(", ".join, axis=1)
             if len(runs) > 1 and REFERENCE in by_seed.index:
-                gain = over_seeds(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
+                gain = row_means(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
                 columns[f"accuracy - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
     minutes = pd.concat([minutes_of(folder) for folder in folders], axis=1).mean(axis=1)
     columns["minutes"] = minutes.reindex(runs[0].index).map("{:.0f}".format, na_action="ignore")
