@@ -14,7 +14,7 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
-import random_model
+import small_tokenizer
 import trl
 from datasets import Dataset
 from harness_rendering import prompts_by_harness, set_day
@@ -361,7 +361,7 @@ def test_a_text_that_breaks_the_prompt_is_named_by_its_row_in_the_file(
     rows: list[dict[str, Any]], message: str
 ) -> None:
     marks = ("<|im_start|>", "<|im_end|>", "[INST]")
-    tokenizer = random_model.make_tokenizer(["\n\n\nThe man\n\n\nDoor"] * 9, 512, marks, CHATML)
+    tokenizer = small_tokenizer.make_tokenizer(["\n\n\nThe man\n\n\nDoor"] * 9, 512, marks, CHATML)
     with pytest.raises(RecipeError, match=re.escape(f"preflight: {message}")):
         preflight(tokenizer, rows, 700)
     # white space that the template strips is no fault
