@@ -12,10 +12,9 @@ import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
-from training.settings import ScriptArguments, check_settings
-from training.trainer import CPTConfig
+from dpo_lora import parse
+from training.settings import check_settings
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-from trl import ModelConfig, TrlParser
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 CONFIGS = sorted((RECIPES / "configs").glob("*.yaml"))
@@ -46,8 +45,7 @@ PAPER |= {"num_train_epochs": 1, "beta": 0.1, "warmup_steps": 0.1, "seed": 42}
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_parses_and_writes_out_what_decides_a_run(path: Path) -> None:
     # bf16 off: TrainingArguments refuses it on a machine without a GPU unless use_cpu is set
-    arguments = ["--config", str(path), "--bf16", "false"]
-    script, dpo, model = TrlParser((ScriptArguments, CPTConfig, ModelConfig)).parse_args_and_config(arguments)
+    script, dpo, model = parse(["--config", str(path), "--bf16", "false"])
     check_settings(script, dpo, model)
     text = path.read_text(encoding="utf-8")
     written = yaml.safe_load(text)

@@ -13,15 +13,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from dpo_lora import parse
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from make_rules import END_TO_END, ROOT, Tree, commands, flags
 from rounds_table import row_means, show
 from stage import remaining, run
 from stage import show as show_responses
-from training.settings import ScriptArguments
-from training.trainer import CPTConfig
-from trl import ModelConfig, TrlParser
 
 ROUNDS, MULTI_TURN = (f"recipes/experiments/{name}.mk" for name in ("rounds", "multi_turn"))
 
@@ -105,7 +103,7 @@ def test_another_seed_is_another_run_and_an_adapter_of_ones_own_is_not_trained(t
     assert flags(seeded["round-1/train"])["init_adapter"] == ["outputs/r/seed-7/adapter"]
     assert flags(seeded["round-2/train"])["init_adapter"] == flags(seeded["round-1/train"])["output_dir"]
     words = seeded["round-2/train"]
-    TrlParser([ScriptArguments, CPTConfig, ModelConfig]).parse_args_and_config(words[words.index("--config") :])
+    parse(words[words.index("--config") :])
     drawn = [seeded[f"round-{number}/responses"] for number in (1, 2)]
     assert [words[words.index("--seed") + 1] for words in drawn] == ["71", "72"]
     (tmp_path / "adapter_model.safetensors").touch()
