@@ -29,7 +29,7 @@ def message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def make_twin(number: int, pair_id: int | str | None = None) -> list[dict[str, Any]]:
+def make_twin(number: int, pair_id: int | None = None) -> list[dict[str, Any]]:
     """Both rows of one twin; `number` decides user prompt and responses, and is the pair id unless one is given."""
     user = message("user", f"Write passage {number} about {TOPICS[number % len(TOPICS)]}.")
     plain = [message("assistant", " ".join(PLAIN[(number + i) % len(PLAIN)] for i in range(2 + number % 2)))]

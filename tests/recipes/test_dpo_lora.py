@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -230,23 +228,6 @@ def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("# A model\n")
     names = (str(tmp_path), str(tmp_path.parent), "nobody/such-a-model")
     assert [base_licence(name) for name in names] == [None] * 3
-
-
-@pytest.mark.slow  # another run that ended early goes on in the test after this
-def test_killed_run_goes_on_to_the_same_adapter(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = {"num_train_epochs": 10, "save_steps": 5, "eval_strategy": "no"}
-    (here / "killed.yaml").write_text(yaml.safe_dump(SETTINGS | options | {"output_dir": "killed"}))
-    first = subprocess.Popen([sys.executable, str(RECIPES / "dpo_lora.py"), "--config", "killed.yaml"], env=ENVIRONMENT)
-    while first.poll() is None and last_checkpoint(here / "killed") is None:
-        time.sleep(0.02)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    assert not Path("killed/run_manifest.json").exists()
-    go(**options, output_dir="killed")
-    assert "DPO stage goes on from killed/checkpoint-" in capsys.readouterr().err
-    go(**options, output_dir="whole")
-    killed, whole = (load_file(f"{name}/adapter_model.safetensors") for name in ("killed", "whole"))
-    assert all(torch.equal(killed[name], whole[name]) for name in whole)
 
 
 def test_a_run_goes_on_from_an_adapter_and_that_is_the_reference_of_dpo(

@@ -173,8 +173,6 @@ def test_intervals_over_seeds_worked_by_hand() -> None:
     seeds = row_means(pd.DataFrame([[0.4, 0.5, 0.6], [0.5, 0.5, 0.5], [0.4, float("nan"), 0.6]]))
     assert seeds.iloc[0].tolist() == pytest.approx([0.5, 0.2516, 0.7484], abs=1e-4)
     assert [show(row) for _, row in seeds.iterrows()] == ["0.50 [0.25, 0.75]", "0.50 [0.50, 0.50]", "undefined"]
-    without = {"value": 0.5, "ci_low": float("nan"), "ci_high": float("nan")}
-    assert show(pd.Series(without), "+") == "+0.50"
 
 
 def test_a_run_ends_with_the_responses_to_one_user_prompt_at_each_level(

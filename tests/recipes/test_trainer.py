@@ -14,7 +14,7 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig
-from tiny_model import make_rows, make_same_level_row, make_twin, save_tiny_model
+from tiny_model import make_rows, make_same_level_row, save_tiny_model
 from training import trainer as trainer_module
 from training.trainer import EXTRA_COLUMNS, CPTConfig, TwinDPOTrainer
 from training.twins import TwinSampler, joint_loss, offset_loss, same_level_sums, twin_sums
@@ -75,17 +75,6 @@ def test_same_level_pairs_break_up_no_twin_and_are_counted_apart(tiny: str, tmp_
     # margins above 0 of 9, -1 and 0 are one of three; the twin does not count
     worked = same_level_sums(torch.tensor([9.0, 2.0, -1.0, 2.0, 0.0]), torch.tensor([-1, 3, -5, 3, -9]))
     assert worked.tolist() == [1, 3]
-
-
-@pytest.mark.parametrize("numbered", [True, False], ids=["int pair ids", "string pair ids"])
-def test_every_batch_holds_whole_twins(tiny: str, tmp_path: Path, numbered: bool) -> None:
-    twins = [make_twin(number, pair_id=number if numbered else f"pair-{number}") for number in range(6)]
-    rows = [twin[side] for side in (0, 1) for twin in twins]  # twins far apart in the file
-    trainer = make_trainer(TwinDPOTrainer, tiny, tmp_path, rows)
-    for loader in (trainer.get_train_dataloader(), trainer.get_eval_dataloader()):
-        for batch in loader:
-            first, second = batch["twin_index"][::2], batch["twin_index"][1::2]
-            assert first.tolist() == second.tolist()
 
 
 def test_order_depends_on_seed_and_epoch_only() -> None:
