@@ -233,7 +233,7 @@ def test_licence_is_left_out_where_nobody_states_one(tmp_path: Path) -> None:
 def test_a_run_goes_on_from_an_adapter_and_that_is_the_reference_of_dpo(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = {"init_adapter": "out", "eval_strategy": "no", "save_steps": 1}
+    options = {"init_adapter": "out", "eval_strategy": "no", "save_steps": 1, "sample_prompts": 1, "sample_tokens": 4}
     go(**options, output_dir="round", sft_epochs=0)
     assert logged("round", "dpo", "loss")[0] == pytest.approx(0.6931, abs=1e-4)  # ln 2: the start is the reference
     start, reference = (load_file(f"{name}/adapter_model.safetensors") for name in ("out", "round/checkpoint-1/ref"))
@@ -254,6 +254,7 @@ def test_a_run_goes_on_from_an_adapter_and_that_is_the_reference_of_dpo(
     assert "DPO stage goes on from again/checkpoint-2" in capsys.readouterr().err
     again, whole = (load_file(f"{name}/adapter_model.safetensors") for name in ("again", "round"))
     assert all(torch.equal(again[name], whole[name]) for name in whole)
+    assert Path("again/samples.jsonl").read_bytes() == Path("round/samples.jsonl").read_bytes()  # none is there twice
 
 
 def test_reference_computed_once_gives_the_same_losses_and_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
