@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import scipy
@@ -88,12 +87,10 @@ def with_chosen(folder: Path) -> pd.DataFrame:
 
 def minutes_of(folder: Path) -> pd.Series:
     """Minutes by what they made: an adapter, with the texts of a round; those of evaluations go to `rounds`, no row."""
-    stages: dict[str, dict[str, Any]] = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
-    spent: dict[str, float] = {}
-    for name, stage in stages.items():
-        owner = "twins" if name == "train" else name.partition("/")[0]
-        spent[owner] = spent.get(owner, 0) + stage["seconds"] / 60
-    return pd.Series(spent, dtype=float)
+    stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
+    owners = ["twins" if name == "train" else name.partition("/")[0] for name in stages]
+    seconds = pd.Series([stage["seconds"] for stage in stages.values()], dtype=float)
+    return seconds.groupby(owners).sum() / 60
 
 
 def table_of(folders: list[Path]) -> str:
