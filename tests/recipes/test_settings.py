@@ -86,6 +86,13 @@ def test_what_cannot_work_is_one_sentence_before_anything_is_written(
     assert not Path("bad").exists()
 
 
+def test_a_configuration_that_is_no_yaml_is_an_error_in_words(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("bad.yaml").write_text("seed: [")
+    monkeypatch.setattr(sys, "argv", ["dpo_lora.py", "--config", "bad.yaml"])
+    with pytest.raises(SystemExit, match="dpo_lora: error: while parsing (?s:.*)bad.yaml"):
+        main()
+
+
 # one other value of everything that must, and that must not, tell two runs apart
 CHANGES_THE_RUN: dict[str, Any] = {
     **{"beta": 0.2, "seed": 1, "lora_r": 8, "learning_rate": 2e-2, "sft_learning_rate": 2e-2, "sft_epochs": 2},
