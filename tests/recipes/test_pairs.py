@@ -13,26 +13,19 @@ from tiny_model import make_rows, make_same_level_row, message, write_rows
 from training import RecipeError
 from training.pairs import check_split, load_pairs, sft_rows
 
-
-def drop(rows: list[dict[str, Any]], column: str) -> None:
-    for row in rows:
-        del row[column]
-
-
-def say(text: str) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": text}]
+USER, GOOD, BAD = message("user", "Write."), message("assistant", "Good."), message("assistant", "Bad.")
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda rows: drop(rows, "user_prompt_id"), "lacks the columns ['user_prompt_id']"),
-        (lambda rows: drop(rows, "score_rejected"), "lacks the columns ['score_rejected']"),
+        (lambda rows: [row.pop("user_prompt_id") for row in rows], "lacks the columns ['user_prompt_id']"),
+        (lambda rows: [row.pop("score_rejected") for row in rows], "lacks the columns ['score_rejected']"),
         (lambda rows: rows.pop(3), "pair_id 1: has 1 rows, expected 2 (a twin)"),
-        (lambda rows: rows[1].update(chosen=say("Other.")), "pair_id 0: chosen and rejected are not swapped"),
+        (lambda rows: rows[1].update(chosen=[BAD]), "pair_id 0: chosen and rejected are not swapped"),
         (lambda rows: rows[1].update(prompt=rows[0]["prompt"]), "pair_id 0: its two rows share one system prompt"),
         (lambda rows: rows[1]["prompt"][1].update(content="Other."), "pair_id 0: its two rows have different user"),
-        (lambda rows: rows[2].update(rejected=say(" \n")), "row 2: rejected is empty"),
+        (lambda rows: rows[2].update(rejected=[message("assistant", " \n")]), "row 2: rejected is empty"),
         (lambda rows: rows[2].update(chosen=[]), "row 2: chosen must be one assistant message"),
         (lambda rows: rows[1].update(score_rejected=None), "row 1: score_rejected is null"),
         (lambda rows: rows[2].update(chat_template_kwargs={"a": 1}), "row 0: chat_template_kwargs is null"),
@@ -87,7 +80,6 @@ def test_same_level_pairs_stand_beside_twins(tmp_path: Path) -> None:
     assert len(sft_rows(rows)) == 6
 
 
-USER, GOOD, BAD = message("user", "Write."), message("assistant", "Good."), message("assistant", "Bad.")
 PLAIN = {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD], "user_prompt_id": "Write."}
 
 

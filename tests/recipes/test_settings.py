@@ -168,14 +168,10 @@ def parts(
     sizes = {"hidden_size": 8, "intermediate_size": 20, "num_hidden_layers": 2, "head_dim": 4, "vocab_size": 100}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": False}
     lora: dict[str, Any] = {"use_peft": True, "lora_r": 16, "lora_target_modules": modules.split()}
-    given: dict[str, Any] = {
-        "per_device_train_batch_size": 2,
-        "max_length": 8,
-        "activation_checkpointing": checkpointing,
-    }
-    dpo = CPTConfig(output_dir="x", use_cpu=True, bf16=False, report_to="none", **given)
+    given: dict[str, Any] = {"output_dir": "x", "use_cpu": True, "bf16": False, "report_to": "none"}
+    given |= {"per_device_train_batch_size": 2, "max_length": 8, "activation_checkpointing": checkpointing}
     config = AutoConfig.for_model("llama", **sizes, **heads)
-    return memory_parts(config, ModelConfig(**{"dtype": "bfloat16"} | options, **lora), dpo, sft)
+    return memory_parts(config, ModelConfig(**{"dtype": "bfloat16"} | options, **lora), CPTConfig(**given), sft)
 
 
 def test_memory_worked_by_hand() -> None:
