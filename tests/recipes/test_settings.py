@@ -56,9 +56,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"per_device_train_batch_size": 3}, "per_device_train_batch_size is 3, expected an even number"),
         ({"sft_epochs": 0, "num_train_epochs": 0}, "there is nothing to train"),
         ({"eval_file": None}, "eval_strategy is 'steps' without eval_file"),
-        ({"joint_weight": 0.5, "twin_batching": False}, "joint_weight is set with twin_batching: false"),
-        ({"joint_weight": 0.5, "loss_type": ["sigmoid_norm"]}, "joint_weight is set with loss_type sigmoid_norm"),
-        ({"score_offset": 0.5, "loss_type": ["ipo"]}, "score_offset goes with the losses"),
         ({"enable_thinking": False}, "enable_thinking is set, but the chat template has no such switch"),
         ({"train_file": "none.jsonl"}, "none.jsonl: no such file"),
         ({"eval_file": "train.jsonl"}, "share 6 values of pair_id (first: '0')"),
@@ -96,13 +93,13 @@ def test_a_configuration_that_is_no_yaml_is_an_error_in_words(here: Path, monkey
 # one other value of everything that must, and that must not, tell two runs apart
 CHANGES_THE_RUN: dict[str, Any] = {
     **{"beta": 0.2, "seed": 1, "lora_r": 8, "learning_rate": 2e-2, "sft_learning_rate": 2e-2, "sft_epochs": 2},
-    **{"max_length": 200, "joint_weight": 0.5, "twin_batching": False, "train_file": "other.jsonl"},
+    **{"max_length": 200, "twin_batching": False, "train_file": "other.jsonl"},
     "init_adapter": "adapter",
     **{"eval_file": None, "eval_strategy": "no", "weight_decay": 0.1, "model_name_or_path": "other"},
 }
 SAYS_MORE: dict[str, Any] = {
     **{"sample_prompts": 4, "sample_tokens": 9, "save_steps": 3, "logging_steps": 5, "report_to": "tensorboard"},
-    **{"merge": True, "output_dir": "elsewhere", "eval_steps": 1, "run_name": "x", "joint_weight": 0.0},
+    **{"merge": True, "output_dir": "elsewhere", "eval_steps": 1, "run_name": "x"},
     "cpu_threads": 2,
     **{"per_device_eval_batch_size": 2, "hub_model_id": "me/x", "dataloader_num_workers": 1, "save_total_limit": 1},
 }
