@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from dataclasses import asdict
 
 from inspect_ai.model import Model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
-from cpt_tasks.options import check_choice, check_least, rubrics_of
+from cpt_tasks.options import JudgedBy, JudgeKind, check_choice, check_least, rubrics_of
 from cpt_tasks.turns import score_turns
 from judges import (
     DEFAULT_JUDGE,
@@ -40,8 +40,6 @@ from model_calls.visible import answer_of
 from rubrics import Rubric
 from rubrics.pictures import load_picture
 
-JudgeKind = Literal["model", "measured"]
-JudgeOption = JudgeKind | Literal["none"]
 HEADLINE = (
     *("macro_accuracy", "somers_d", "band_error", "chance_accuracy"),
     *("kendall_tau_b", "kendall_tau_b_ceiling", "spearman_rho", "spearman_rho_ceiling"),
@@ -202,13 +200,8 @@ def judge_of(
 
 def scorer_of(
     task: str,
-    judge: JudgeOption,
+    judging: JudgedBy,
     rubrics: str | list[str],
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    prompt_version: str | int = PROMPT_VERSION,
     also: str | list[str] = "",
     judge_sees_image: bool = False,
 ) -> Scorer | None:
@@ -218,10 +211,10 @@ def scorer_of(
         ValueError: If a parameter is unknown, or judge is "measured" and a rubric cannot be measured.
         PrerequisiteError: If judge is "model" and there is no key for it.
     """
-    check_choice(judge, ("model", "measured", "none"), "judge")
-    if judge == "none":
+    check_choice(judging.judge, ("model", "measured", "none"), "judge")
+    if judging.judge == "none":
         return None
-    if judge == "measured":
+    if judging.judge == "measured":
         for rubric in [*rubrics_of(rubrics), *(rubrics_of(also) if also else [])]:
             check_measurable(rubric)
     else:
@@ -235,8 +228,7 @@ def scorer_of(
                 "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
                 "-T judge=measured -T rubrics=measured"
             ) from error
-    about = (protocol, judge_repeats, panel, call_store, prompt_version, also, judge_sees_image)
-    return rubric_judge(judge, rubrics, *about)
+    return rubric_judge(rubrics=rubrics, also=also, judge_sees_image=judge_sees_image, **asdict(judging))
 
 
 def open_judge_store(path: str) -> CallStore:

@@ -25,10 +25,9 @@ from cpt_tasks.benchmarks.multi_turn.conversations import (
     converse,
     read_past,
 )
-from cpt_tasks.options import check_choice, check_least, checked, levels_of, prompts_by_rubric, rubrics_of
+from cpt_tasks.options import JudgedBy, check_choice, check_least, checked, levels_of, prompts_by_rubric, rubrics_of
 from cpt_tasks.samples import WordingSplit
-from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
+from cpt_tasks.scorer import scorer_of
 from model_calls.inspect_private import command_folder
 from rubrics import Split
 
@@ -49,13 +48,9 @@ def multi_turn(
     seed: int = 0,
     user_prompts: Split = "test",
     wording_split: WordingSplit = "heldout",
-    judge: JudgeOption = "model",
     limit_per_cell: int = 8,
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    prompt_version: str | int = PROMPT_VERSION,
+    *,
+    judging: JudgedBy,
 ) -> Task:
     """Rubric x level x script of user prompts: a conversation each, every answer judged by the rubric asked for.
 
@@ -71,7 +66,6 @@ def multi_turn(
     - `seed`: of the order of the user prompts.
     - `limit_per_cell`: at most this many user prompts, which is also the number of scripts.
     """
-    check_choice(wording_split, ("train", "heldout"), "wording_split")
     check_least(turns, 2, "turns")
     names = rubrics.split(",") if isinstance(rubrics, str) else rubrics
     selected, asked_levels = rubrics_of(names), levels_of(levels)
@@ -95,7 +89,7 @@ def multi_turn(
     return Task(
         dataset=conversations(selected, asked_levels, prompts, plans, seed),
         solver=converse(),
-        scorer=scorer_of("multi_turn", judge, judged, protocol, judge_repeats, panel, call_store, prompt_version),
+        scorer=scorer_of("multi_turn", judging, judged),
         metrics=[multi_turn_scores()],
         # no reducer: every statistic is of single conversations
         epochs=Epochs(1, []),
