@@ -86,4 +86,4 @@ def _cells(numbers: dict[str, Any]) -> dict[str, str]:
     return {name: cell(one, 1 if name in IN_POINTS else 2) for name, one in numbers.items()}
 
 
-SECTION = Section("Multi-turn: a conversation, and a switch in it", INTRO, summarise, tables, charts_in=__name__)
+SECTION = Section("Multi-turn: a conversation, and a switch in it", INTRO, summarise, tables, charts)
