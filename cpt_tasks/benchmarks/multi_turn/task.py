@@ -25,7 +25,7 @@ from cpt_tasks.benchmarks.multi_turn.conversations import (
     converse,
     read_past,
 )
-from cpt_tasks.options import JudgedBy, check_choice, check_least, checked, levels_of, prompts_by_rubric, rubrics_of
+from cpt_tasks.options import JudgedBy, check_least, checked, levels_of, prompts_by_rubric, rubrics_of, some_of
 from cpt_tasks.samples import WordingSplit
 from cpt_tasks.scorer import scorer_of
 from model_calls.inspect_private import command_folder
@@ -58,7 +58,7 @@ def multi_turn(
 
     - `turns`: user turns of a conversation, at least 2.
     - `switch`: "none"; "system_prompt", which is replaced by another level's; "user", whose turn asks for it in words;
-      or several, each an arm of its own. Every level is switched to every other.
+      several or "all", each an arm of its own. Every level is switched to every other.
     - `switch_at`: the turn of the switch, and optionally a later one that switches back.
     - `switch_to`: a rubric to switch to instead, at the same level.
     - `history`: "own" answers in the earlier turns, or the in-band ones of `responses` ("seed"), or both as arms.
@@ -71,7 +71,8 @@ def multi_turn(
     selected, asked_levels = rubrics_of(names), levels_of(levels)
     [other] = rubrics_of(switch_to) if switch_to else [None]
     judged = [*names, switch_to] if other and other not in selected else names
-    switches, histories = _choices(switch, Switch, "switch"), _choices(history, History, "history")
+    switches: list[Any] = some_of(switch, get_args(Switch), "switch")
+    histories: list[Any] = some_of(history, get_args(History), "history")
     is_switched = set(switches) != {"none"}
     places = _switch_at(switch_at, turns) if is_switched else []
     if is_switched and other is None and len(asked_levels) < 2:
@@ -115,14 +116,6 @@ def multi_turn_scores() -> Metric:
         return {"n_scored": sum(int(rows["score"].count()) for rows in arms.values())} | values
 
     return compute
-
-
-def _choices(selection: str | list[str], choices: Any, parameter: str) -> list[Any]:
-    """The parts of a selection, each once and one of the choices."""
-    parts = selection.split(",") if isinstance(selection, str) else selection
-    for part in parts:
-        check_choice(part, get_args(choices), parameter)
-    return list(dict.fromkeys(parts))
 
 
 def _switch_at(selection: str | int | list[int], turns: int) -> list[int]:
