@@ -36,7 +36,7 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     for name, summary in models.items():
         for arm, entry in summary["arms"].items():
             about, curve = {"model": name, "arm": arm}, entry["by_turn"]
-            ends = {f"accuracy, turn {point['turn']}": cell(point["accuracy"]) for point in (curve[0], curve[-1])}
+            ends = {f"accuracy, turn {point['turn']}": cell(point["accuracy"]) for point in curve[:1] + curve[-1:]}
             counts = {"n": entry["n"], "unscored": entry["unscored"]}
             overview.append(about | counts | ends | cells(entry["metrics"], IN_POINTS))
             for point in curve:
