@@ -61,13 +61,6 @@ def test_statistics_see_every_epoch_on_its_own(mock_model: Callable[..., Any]) -
     assert (shown["n_scored"], shown["macro_accuracy"]) == (2, 0)
 
 
-def test_a_rubric_of_ones_own_is_judged_from_its_file(mock_model: Callable[..., Any], tmp_path: Path) -> None:
-    own = tmp_path / "newscast.yaml"
-    text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
-    own.write_text(text.replace("id: broadcast", "id: newscast", 1), encoding="utf-8")
-    assert shown_metrics(run(mock_model(ignores), rubrics=str(own)))["n_scored"] == 3
-
-
 def test_the_system_prompt_is_a_system_turn_and_the_judgment_with_its_provenance_is_in_the_log(
     mock_model: Callable[..., Any],
 ) -> None:
