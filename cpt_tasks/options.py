@@ -95,10 +95,10 @@ def check_choice(value: str, choices: Sequence[str], parameter: str) -> None:
         raise ValueError(f"{parameter}: got {value!r}, expected one of {sorted(choices)}")
 
 
-def check_least(value: int, least: int, parameter: str, meaning: str = "") -> None:
-    """Raises ValueError, naming the parameter, unless the value is at least so much; `meaning` is what `least` does."""
+def check_least(value: int, least: int, parameter: str) -> None:
+    """Raises ValueError, naming the parameter, unless the value is at least so much."""
     if value < least:
-        raise ValueError(f"{parameter}: got {value}, expected {least}{meaning} or more")
+        raise ValueError(f"{parameter}: got {value}, expected {least} or more")
 
 
 def levels_of(selection: str | list[str]) -> list[ScoreLevel]:

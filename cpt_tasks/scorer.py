@@ -1,7 +1,7 @@
 """The inspect scorer around the judges, and the metric that inspect shows while it runs."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from inspect_ai.model import Model
@@ -119,8 +119,24 @@ def rubric_judge(
     by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
     further = {rubric.id: rubric for rubric in (rubrics_of(also) if also else [])}
     version = prompt_version_of(prompt_version)
-    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store, version, judge_sees_image)
+    check_choice(judge, ("measured", "model"), "judge")
+    check_choice(protocol, ("criteria", "holistic"), "protocol")
+    check_choice(panel, ("mean", "median"), "panel")
+    check_least(judge_repeats, 1, "judge_repeats")
+    store = open_judge_store(call_store) if judge == "model" else None
     repeats = judge_repeats if judge == "model" else 1
+
+    def make_judge() -> Judge:
+        if store is None:
+            return MeasuredJudge()
+        # roles are bound while a sample runs, not when the task is made
+        models = grader_models()
+        if len({judge_hash(model) for model in models}) < len(models):
+            raise PrerequisiteError(
+                f"grader: got {[str(model) for model in models]}, one of them twice with the same "
+                "settings; ask one judge several times with judge_repeats"
+            )
+        return judge_of(models, store, protocol, judge_repeats, panel, version, judge_sees_image)
 
     async def score(state: TaskState, target: Target) -> Score:
         others = [_known(other, by_id | further) for other in state.metadata.get("also", further)]
@@ -247,33 +263,3 @@ def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
     if rubric_id not in rubrics:
         raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
     return rubrics[rubric_id]
-
-
-def _judge_maker(
-    judge: JudgeKind,
-    protocol: JudgeProtocol,
-    judge_repeats: int,
-    panel: Aggregate,
-    call_store: str,
-    prompt_version: PromptVersion,
-    sees_picture: bool,
-) -> Callable[[], Judge]:
-    check_choice(judge, ("measured", "model"), "judge")
-    check_choice(protocol, ("criteria", "holistic"), "protocol")
-    check_choice(panel, ("mean", "median"), "panel")
-    check_least(judge_repeats, 1, "judge_repeats")
-    if judge == "measured":
-        return MeasuredJudge
-    store = open_judge_store(call_store)
-
-    def make() -> Judge:
-        # roles are bound while a sample runs, not when the task is made
-        models = grader_models()
-        if len({judge_hash(model) for model in models}) < len(models):
-            raise PrerequisiteError(
-                f"grader: got {[str(model) for model in models]}, one of them twice with the same "
-                "settings; ask one judge several times with judge_repeats"
-            )
-        return judge_of(models, store, protocol, judge_repeats, panel, prompt_version, sees_picture)
-
-    return make

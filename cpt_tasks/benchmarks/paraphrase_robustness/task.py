@@ -60,7 +60,7 @@ def paraphrase_robustness(
     """
     check_choice(position, (*POSITIONS, "both"), "position")
     check_choice(style, (*STYLES, "both"), "style")
-    check_least(max_wordings, 0, "max_wordings", " (all)")
+    check_least(max_wordings, 0, "max_wordings")
     selected = rubrics_of(rubrics)
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
     positions = POSITIONS if position == "both" else (position,)
