@@ -180,6 +180,7 @@ def test_responses_without_a_judge_are_judged_later_and_a_failure_is_no_number(
         ({"switch": "user", "levels": "low"}, "switch: got one level, low, expected two or more"),
         ({"switch": "later"}, "switch: got 'later', expected one of"),
         ({"switch_to": "reverie"}, "switch_to: got 'reverie' and no switch"),
+        ({"switch_to": "reverie,labyrinth"}, "switch_to: got 'reverie,labyrinth', expected one rubric"),
         ({"rubrics": "picture_coverage"}, "rubrics: got 'picture_coverage', whose user prompts show pictures"),
         ({"history": "seed", "rubrics": "film_dada"}, "has 0 responses of 'film_dada' in the band of low"),
     ],

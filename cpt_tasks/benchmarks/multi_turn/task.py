@@ -69,7 +69,10 @@ def multi_turn(
     check_least(turns, 2, "turns")
     names = rubrics.split(",") if isinstance(rubrics, str) else rubrics
     selected, asked_levels = rubrics_of(names), levels_of(levels)
-    [other] = rubrics_of(switch_to) if switch_to else [None]
+    others = rubrics_of(switch_to) if switch_to else []
+    if len(others) > 1:
+        raise ValueError(f"switch_to: got {switch_to!r}, expected one rubric")
+    other = next(iter(others), None)
     judged = [*names, switch_to] if other and other not in selected else names
     switches: list[Any] = some_of(switch, get_args(Switch), "switch")
     histories: list[Any] = some_of(history, get_args(History), "history")
@@ -84,7 +87,7 @@ def multi_turn(
     if "seed" in histories:
         path = command_folder() / responses if responses else Path(str(files("data_gen"))) / "seed" / "responses.jsonl"
         texts = {text for of_rubric in prompts.values() for text in of_rubric.values()}
-        past = read_past(path, [*selected, *([other] if other else [])], asked_levels, turns, texts)
+        past = read_past(path, [*selected, *others], asked_levels, turns, texts)
     arms = product(switches, histories)
     plans = [Plan(turns, by, whose, places, other, wording_split, past) for by, whose in arms]
     return Task(
