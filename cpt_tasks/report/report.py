@@ -108,7 +108,6 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
             check_comparable([run for run in part if run.task == task])
     summary, *apart = (summarise(part, seed) for part in parts)
     summary |= {"apart": apart} if apart else {}
-    out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     lines, first_tables, pages = ["# Report"], {}, []
     for number, (part, content) in enumerate(zip(parts, [summary, *apart], strict=True), 1):
