@@ -30,12 +30,14 @@ ATTACKED = [attacked_text(attack, SET.order, REVERIE, HARMLESS) for attack in SE
 pytestmark = pytest.mark.usefixtures("in_own_folder")
 
 
-def test_base_texts_are_low_seed_responses_to_train_prompts() -> None:
+def test_base_texts_are_low_and_control_texts_moderate_seed_responses_to_train_prompts() -> None:
     seed = {row["id"]: row for row in SEED_ROWS}
-    for base in SET.base_texts:
+    for base in (*SET.base_texts, *SET.control_texts):
         row = seed[base.source.split()[-1]]
         assert (row["response"], row["rubric"], row["user_prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)
         assert base.user_prompt not in load_user_prompts("test").values()
+        assert row["level"] == ("low" if base in SET.base_texts else "moderate")
+    for base in SET.base_texts:
         assert measure(load_rubric(base.rubric), base.text).score <= LOW_MAX / 2
     assert {base.rubric for base in SET.base_texts} == {rubric.id for rubric in load_rubrics("measured")}
 
