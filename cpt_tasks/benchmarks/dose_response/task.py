@@ -22,7 +22,6 @@ from cpt_tasks.scorer import scorer_of
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel, Split
 
 TASK_VERSION = "1-A"
-DOSE_VERSION = "1"
 DoseStyle = Literal["number", "adjective"]
 TEMPLATES: dict[DoseStyle, str] = {
     "number": "{system}\n\nDo all of this at an intensity of {dose}, on a scale from 0 (not at all) to 100 (fully).",
@@ -60,7 +59,7 @@ def dose_response(
     samples = []
     for rubric, target in product(selected, parse_targets(targets, style)):
         level, number = ScoreLevel.of(target), f"{target:g}"
-        facts: dict[str, Any] = {"target": target, "style": style, "dose_version": DOSE_VERSION}
+        facts: dict[str, Any] = {"target": target, "style": style}
         # at every target a user prompt has the same wording
         for position, (user_prompt_id, text) in enumerate(prompts[rubric.id].items()):
             wording, full = wording_at(rubric, ScoreLevel.EXTREMELY_HIGH, wording_split, position)
