@@ -11,7 +11,6 @@ from typing import Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageUser
 from inspect_ai.solver import generate
 
 from cpt_tasks.options import (
@@ -24,7 +23,7 @@ from cpt_tasks.options import (
     rubrics_of,
 )
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread
+from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread, user_turn
 from cpt_tasks.scorer import scorer_of
 from rubrics import Rubric, ScoreLevel, Split
 
@@ -92,5 +91,5 @@ def _sample(
     facts = {"position": turn, "style": style, "user_prompt": user_prompt, "cell": " ".join(ways)}
     sample.metadata = (sample.metadata or {}) | facts
     if turn == "user":
-        sample.input = [ChatMessageUser(content=f"{request}\n\n{user_prompt}")]
+        sample.input = [user_turn(f"{request}\n\n{user_prompt}", user_prompt_id)]
     return sample
