@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 from playwright.sync_api import sync_playwright
 
-from cpt_tasks.benchmarks.rubric_adherence.report import SECTION
+from cpt_tasks.benchmarks.rubric_adherence.report import SECTION, charts
 from cpt_tasks.report.page import Part, build_page, section_view
 from cpt_tasks.report.report import summarise
 from cpt_tasks.report.run import Run
@@ -75,7 +75,7 @@ def synthetic_page(n_models: int, n_samples: int) -> str:
     summary = summarise(runs[:1])
     summary["models"] = [summary["models"][0] | {"name": run.name} for run in runs]
     models = {model["name"]: model["tasks"]["rubric_adherence"] for model in summary["models"]}
-    section = section_view("rubric_adherence", SECTION, models, runs, SECTION.charts(models, runs))
+    section = section_view("rubric_adherence", SECTION, models, runs, charts(models, runs))
     return build_page([Part(summary, runs, [section])])
 
 

@@ -206,7 +206,7 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "judge_prompt_hash": only("prompt_hash"),
         "judge_repeats": ",".join(sorted({str(record.judge_repeats) for record in frame["record"].dropna()})),
         "split": str(arguments.get("user_prompts", "test")),
-        "wording_split": str(arguments.get("wording_split", arguments.get("paraphrases", "heldout"))),
+        "wording_split": str(arguments.get("paraphrases") or arguments.get("wording_split", "heldout")),
         **_asked(frame, prompting),
     }
 
