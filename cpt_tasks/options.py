@@ -108,7 +108,7 @@ def levels_of(selection: str | list[str]) -> list[ScoreLevel]:
 
 def some_of(selection: str | list[str], choices: Sequence[str], parameter: str) -> list[str]:
     """What a selection names: "all" choices, or some, as a list or with commas; ValueError for an unknown one."""
-    names = selection.split(",") if isinstance(selection, str) else selection
+    names = [name.strip() for name in selection.split(",")] if isinstance(selection, str) else selection
     if names == ["all"]:
         return list(choices)
     for name in names:

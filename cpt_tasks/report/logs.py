@@ -257,4 +257,11 @@ def _command(log: EvalLog) -> str:
         words += ["-T", f"{name}={','.join(shown(part) for part in text.split(','))}"]
     for name, value in log.eval.model_generate_config.model_dump(exclude_none=True).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
+    for role, given in (log.eval.model_roles or {}).items():
+        names = [shown(one.model) for one in (given if isinstance(given, list) else [given])]
+        words += ["--model-role", f"{role}={','.join(names)}"]
+    if limit := log.eval.config.limit:
+        words += ["--limit", f"{limit[0] + 1}-{limit[1]}" if isinstance(limit, tuple) else str(limit)]
+    if (epochs := log.eval.config.epochs or 1) > 1:
+        words += ["--epochs", str(epochs)]
     return shlex.join(words)
