@@ -167,7 +167,7 @@ size: $(INSTALLED)
 	$(BIN)/python .ci/size.py
 
 coverage: $(INSTALLED)
-	$(BIN)/python benchmarks/coverage.py --datasets 200 --out results/benchmarks/coverage.json
+	$(BIN)/python benchmarks/coverage.py --out results/benchmarks/coverage.json
 
 readme: $(INSTALLED)
 	$(BIN)/python .ci/readme.py

@@ -7,7 +7,6 @@ import json
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 from cpt_tasks.report.report import of_task
 from cpt_tasks.report.text import cell
@@ -27,9 +26,9 @@ RUBRIC, LEVEL = "field_notes", "extremely_high"
 LETTERS_SHOWN = 330
 
 
-def example(summary: dict[str, Any]) -> str:
+def example() -> str:
     """The first test prompt under one rubric's system prompt, what two models answer, and their accuracy."""
-    stages, answers = stages_table(), {}
+    stages, answers = {stage: accuracy for stage, accuracy, *_ in cells_of(rounds())[2:]}, {}
     for name in (next(iter(stages)), next(reversed(stages))):
         stage = rounds_table.best_round(SEED_0) if name == "chosen" else name
         frame = read_log(str(SEED_0 / "logs" / "rounds" / f"{stage}.eval"))
@@ -52,13 +51,12 @@ prompts the share of answers in the band asked for goes from {before} to **{afte
 """
 
 
-def stages_table() -> dict[str, str]:
-    """Accuracy by stage, base first, as `make seeds` wrote it in rounds.md."""
-    rows = [line.split("|") for line in rounds().splitlines()[2:]]
-    return {row[1].strip(): row[2].strip() for row in rows}
+def cells_of(table: str) -> list[list[str]]:
+    """The cells of a Markdown table, by line."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
 
 
-def rounds(_summary: Any = None) -> str:
+def rounds() -> str:
     """The table of rounds.md."""
     lines = (RESULT / "rounds.md").read_text(encoding="utf-8").splitlines()
     return "".join(f"{line}\n" for line in lines if line.startswith("|"))
@@ -74,15 +72,9 @@ def demo() -> str:
     return f"`make demo`, with two rubrics: {before} to {after} in {minutes:.0f} minutes on those cores."
 
 
-def judged_by_another() -> dict[str, str]:
-    """Accuracy by stage of the texts that a strong model judged, as `make rounds-judged` wrote it."""
-    lines = (ROOT / "results/rounds_judged/report.md").read_text(encoding="utf-8").splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| strong")]
-    return {stage: accuracy for _, stage, accuracy, *_ in rows}
-
-
-def results(summary: dict[str, Any]) -> str:
+def results() -> str:
     """What each stage buys over three seeds, and what the other benchmarks say of an earlier adapter."""
+    summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
     parts = {task: of_task(summary, task) for task in summary["tasks"]}
     adherence = parts["rubric_adherence"]
     protocol = summary["tasks"]["rubric_adherence"]
@@ -93,7 +85,8 @@ def results(summary: dict[str, Any]) -> str:
     cost = Estimate.from_json(parts["composition"][TUNED]["metrics"]["interference"])
     moved = metrics["side_effects"]["value"]
     by_chance = metrics["side_effects_by_chance"]["value"]
-    judged = judged_by_another()
+    by_judge = cells_of((ROOT / "results/rounds_judged/report.md").read_text(encoding="utf-8"))
+    judged = {stage: accuracy for judge, stage, accuracy, *_ in by_judge if judge == "strong model"}
     lines = [
         f"""{adherence[BASE]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95%
@@ -116,12 +109,11 @@ def results(summary: dict[str, Any]) -> str:
 
 def generated(page: str) -> str:
     """A page with its generated parts, each between two markers of its name, written anew."""
-    summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
     for part in (example, results, rounds):
         before, start, rest = page.partition(f"<!-- {part.__name__} -->\n")
         if start:
             end = f"<!-- /{part.__name__} -->"
-            page = before + start + part(summary) + end + rest.partition(end)[2]
+            page = before + start + part() + end + rest.partition(end)[2]
     return page
 
 

@@ -38,7 +38,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "recipes/experiments"))
 
-from random_model import MARKS, TEMPLATE, make_tokenizer  # noqa: E402
+from small_tokenizer import MARKS, TEMPLATE, make_tokenizer  # noqa: E402
 from stage import write_json  # noqa: E402
 
 RECORDS = ("run_manifest", "log_history")

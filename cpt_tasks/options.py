@@ -2,12 +2,16 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from inspect import Parameter, signature
+from typing import Any, Literal, cast
 
+from inspect_ai import Task
 from rich.markup import escape
 
 from cpt_tasks.samples import WordingSplit
+from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
 from model_calls.inspect_private import PrerequisiteError, command_folder
 from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
 from rubrics.load import FAMILY_PROMPTS
@@ -15,26 +19,57 @@ from rubrics.load import FAMILY_PROMPTS
 logger = logging.getLogger(__name__)
 _SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
 _THINKING = ("effort", "reasoning_effort", "reasoning_tokens")
+OLD_NAME = "paraphrases"  # of wording_split before version 0.2, accepted until 0.3
+
+JudgeKind = Literal["model", "measured"]
+JudgeOption = JudgeKind | Literal["none"]
 
 
-_Options = ParamSpec("_Options")
-_Made = TypeVar("_Made")
+@dataclass(frozen=True, kw_only=True)
+class JudgedBy:
+    """The parameters of benchmarks that say how responses are judged, with their defaults; see `rubric_judge`.
+
+    With `judge` "none" responses are only written, for `inspect score` to judge later.
+    """
+
+    judge: JudgeOption = "model"
+    protocol: JudgeProtocol = "criteria"
+    judge_repeats: int = 1
+    panel: Aggregate = "mean"
+    call_store: str = DEFAULT_STORE
+    prompt_version: str | int = PROMPT_VERSION
 
 
 class OptionError(PrerequisiteError, ValueError):
     """A parameter of a task that cannot be; inspect prints its sentence without a traceback."""
 
 
-def checked(make: Callable[_Options, _Made]) -> Callable[_Options, _Made]:
-    """What makes a task, with the ValueErrors about its parameters as `OptionError`s."""
+def checked(make: Callable[..., Task]) -> Callable[..., Task]:
+    """What makes a task, with the ValueErrors about its parameters as `OptionError`s.
+
+    It takes each of `JudgedBy` that `make` has no parameter for in place of `judging`, and `wording_split` by its old
+    name too: inspect and its logs know them like any other.
+    """
+    listed = dict(signature(make).parameters)
+    shared: Mapping[str, Parameter] = signature(JudgedBy).parameters if listed.pop("judging", None) else {}
+    further = {name: parameter for name, parameter in shared.items() if name not in listed}
+    old = [Parameter(OLD_NAME, Parameter.KEYWORD_ONLY, default=None)] if "wording_split" in listed else []
 
     @wraps(make)
-    def made(*args: _Options.args, **options: _Options.kwargs) -> _Made:
+    def made(*args: Any, **options: Any) -> Task:
+        if further:
+            given = {name: options.pop(name) for name in further if name in options}
+            options["judging"] = JudgedBy(**given)
         try:
+            if old:
+                asked = options.get("wording_split", "heldout")
+                options["wording_split"] = wording_split_of(asked, options.pop(OLD_NAME, None))
             return make(*args, **options)
         except ValueError as error:
             raise OptionError(escape(str(error))) from error  # inspect prints it as markup
 
+    parameters = [*listed.values(), *further.values(), *old]
+    made.__signature__ = signature(make).replace(parameters=parameters)  # type: ignore[attr-defined]
     return made
 
 
@@ -60,10 +95,10 @@ def check_choice(value: str, choices: Sequence[str], parameter: str) -> None:
         raise ValueError(f"{parameter}: got {value!r}, expected one of {sorted(choices)}")
 
 
-def check_least(value: int, least: int, parameter: str, meaning: str = "") -> None:
-    """Raises ValueError, naming the parameter, unless the value is at least so much; `meaning` is what `least` does."""
+def check_least(value: int, least: int, parameter: str) -> None:
+    """Raises ValueError, naming the parameter, unless the value is at least so much."""
     if value < least:
-        raise ValueError(f"{parameter}: got {value}, expected {least}{meaning} or more")
+        raise ValueError(f"{parameter}: got {value}, expected {least} or more")
 
 
 def levels_of(selection: str | list[str]) -> list[ScoreLevel]:
@@ -73,7 +108,7 @@ def levels_of(selection: str | list[str]) -> list[ScoreLevel]:
 
 def some_of(selection: str | list[str], choices: Sequence[str], parameter: str) -> list[str]:
     """What a selection names: "all" choices, or some, as a list or with commas; ValueError for an unknown one."""
-    names = selection.split(",") if isinstance(selection, str) else selection
+    names = [name.strip() for name in selection.split(",")] if isinstance(selection, str) else selection
     if names == ["all"]:
         return list(choices)
     for name in names:
@@ -102,8 +137,8 @@ def rubrics_of(selection: str | list[str]) -> list[Rubric]:
 
 
 def wording_split_of(wording_split: WordingSplit, paraphrases: str | None) -> WordingSplit:
-    """The split of the wordings; `paraphrases` is the parameter's name before version 0.2, accepted until 0.3."""
+    """The split of the wordings, which may be given by the parameter's old name."""
     if paraphrases is not None:
-        logger.warning("paraphrases is called wording_split since version 0.2; the old name goes in 0.3")
+        logger.warning(f"{OLD_NAME} is called wording_split since version 0.2; the old name goes in 0.3")
     check_choice(paraphrases or wording_split, ("train", "heldout"), "wording_split")
     return cast(WordingSplit, paraphrases or wording_split)

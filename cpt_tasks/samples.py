@@ -8,7 +8,7 @@ from itertools import product, zip_longest
 from typing import Any, Literal, TypeVar
 
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageSystem
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser
 
 from model_calls.call import content_of, user_message
 from rubrics import Rubric, ScoreLevel
@@ -134,8 +134,7 @@ def sample_of(
         metadata: What else statistics tell samples apart by.
     """
     asked = level.value if asked is None else asked
-    shown = picture_of(user_prompt_id if shows is None else shows)
-    turn = user_message(user_prompt, shown.data_uri if shown else "")
+    turn = user_turn(user_prompt, user_prompt_id if shows is None else shows)
     digest = content_hash(rubric.hash, system_prompt, content_of(turn)) if digest is None else digest
     return Sample(
         id=f"{rubric.id}-{asked}-{user_prompt_id}-{suffix}{digest}",
@@ -154,6 +153,12 @@ def sample_of(
     )
 
 
+def user_turn(text: str, user_prompt_id: str) -> ChatMessageUser:
+    """A user's turn, with the picture that the user prompt of the id shows, if any."""
+    picture = picture_of(user_prompt_id)
+    return user_message(text, picture.data_uri if picture else "")
+
+
 def _about_picture(user_prompt_id: str) -> dict[str, str]:
     """What the scorer finds the picture by, in a sample whose user prompt shows one."""
     picture = picture_of(user_prompt_id)
@@ -169,11 +174,10 @@ def wording_at(rubric: Rubric, level: ScoreLevel, wording_split: WordingSplit, p
 def unprompted_sample(user_prompt_id: str, user_prompt: str, rubrics: Sequence[Rubric]) -> Sample:
     """A sample without a system prompt, judged by all the rubrics; the first counts as its own."""
     first, *others = rubrics
-    picture = picture_of(user_prompt_id)
     digest = content_hash([rubric.hash for rubric in rubrics], user_prompt)
     return Sample(
         id=f"{user_prompt_id}-unprompted-{digest}",
-        input=[user_message(user_prompt, picture.data_uri if picture else "")],
+        input=[user_turn(user_prompt, user_prompt_id)],
         target=NO_LEVEL,
         metadata={
             "rubric": first.id,

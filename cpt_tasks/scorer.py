@@ -1,15 +1,15 @@
 """The inspect scorer around the judges, and the metric that inspect shows while it runs."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from inspect_ai.model import Model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
-from cpt_tasks.options import check_choice, check_least, rubrics_of
+from cpt_tasks.options import JudgedBy, JudgeKind, check_choice, check_least, rubrics_of
 from cpt_tasks.turns import score_turns
 from judges import (
     DEFAULT_JUDGE,
@@ -40,8 +40,6 @@ from model_calls.visible import answer_of
 from rubrics import Rubric
 from rubrics.pictures import load_picture
 
-JudgeKind = Literal["model", "measured"]
-JudgeOption = JudgeKind | Literal["none"]
 HEADLINE = (
     *("macro_accuracy", "somers_d", "band_error", "chance_accuracy"),
     *("kendall_tau_b", "kendall_tau_b_ceiling", "spearman_rho", "spearman_rho_ceiling"),
@@ -121,8 +119,24 @@ def rubric_judge(
     by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)}
     further = {rubric.id: rubric for rubric in (rubrics_of(also) if also else [])}
     version = prompt_version_of(prompt_version)
-    make_judge = _judge_maker(judge, protocol, judge_repeats, panel, call_store, version, judge_sees_image)
+    check_choice(judge, ("measured", "model"), "judge")
+    check_choice(protocol, ("criteria", "holistic"), "protocol")
+    check_choice(panel, ("mean", "median"), "panel")
+    check_least(judge_repeats, 1, "judge_repeats")
+    store = open_judge_store(call_store) if judge == "model" else None
     repeats = judge_repeats if judge == "model" else 1
+
+    def make_judge() -> Judge:
+        if store is None:
+            return MeasuredJudge()
+        # roles are bound while a sample runs, not when the task is made
+        models = grader_models()
+        if len({judge_hash(model) for model in models}) < len(models):
+            raise PrerequisiteError(
+                f"grader: got {[str(model) for model in models]}, one of them twice with the same "
+                "settings; ask one judge several times with judge_repeats"
+            )
+        return judge_of(models, store, protocol, judge_repeats, panel, version, judge_sees_image)
 
     async def score(state: TaskState, target: Target) -> Score:
         others = [_known(other, by_id | further) for other in state.metadata.get("also", further)]
@@ -202,13 +216,8 @@ def judge_of(
 
 def scorer_of(
     task: str,
-    judge: JudgeOption,
+    judging: JudgedBy,
     rubrics: str | list[str],
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    prompt_version: str | int = PROMPT_VERSION,
     also: str | list[str] = "",
     judge_sees_image: bool = False,
 ) -> Scorer | None:
@@ -218,10 +227,10 @@ def scorer_of(
         ValueError: If a parameter is unknown, or judge is "measured" and a rubric cannot be measured.
         PrerequisiteError: If judge is "model" and there is no key for it.
     """
-    check_choice(judge, ("model", "measured", "none"), "judge")
-    if judge == "none":
+    check_choice(judging.judge, ("model", "measured", "none"), "judge")
+    if judging.judge == "none":
         return None
-    if judge == "measured":
+    if judging.judge == "measured":
         for rubric in [*rubrics_of(rubrics), *(rubrics_of(also) if also else [])]:
             check_measurable(rubric)
     else:
@@ -235,8 +244,7 @@ def scorer_of(
                 "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
                 "-T judge=measured -T rubrics=measured"
             ) from error
-    about = (protocol, judge_repeats, panel, call_store, prompt_version, also, judge_sees_image)
-    return rubric_judge(judge, rubrics, *about)
+    return rubric_judge(rubrics=rubrics, also=also, judge_sees_image=judge_sees_image, **asdict(judging))
 
 
 def open_judge_store(path: str) -> CallStore:
@@ -255,33 +263,3 @@ def _known(rubric_id: str, rubrics: Mapping[str, Rubric]) -> Rubric:
     if rubric_id not in rubrics:
         raise ValueError(f"rubric: got {rubric_id!r}, expected one of {sorted(rubrics)}; pass rubrics=")
     return rubrics[rubric_id]
-
-
-def _judge_maker(
-    judge: JudgeKind,
-    protocol: JudgeProtocol,
-    judge_repeats: int,
-    panel: Aggregate,
-    call_store: str,
-    prompt_version: PromptVersion,
-    sees_picture: bool,
-) -> Callable[[], Judge]:
-    check_choice(judge, ("measured", "model"), "judge")
-    check_choice(protocol, ("criteria", "holistic"), "protocol")
-    check_choice(panel, ("mean", "median"), "panel")
-    check_least(judge_repeats, 1, "judge_repeats")
-    if judge == "measured":
-        return MeasuredJudge
-    store = open_judge_store(call_store)
-
-    def make() -> Judge:
-        # roles are bound while a sample runs, not when the task is made
-        models = grader_models()
-        if len({judge_hash(model) for model in models}) < len(models):
-            raise PrerequisiteError(
-                f"grader: got {[str(model) for model in models]}, one of them twice with the same "
-                "settings; ask one judge several times with judge_repeats"
-            )
-        return judge_of(models, store, protocol, judge_repeats, panel, prompt_version, sees_picture)
-
-    return make

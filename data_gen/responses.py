@@ -18,7 +18,6 @@ from judges.counting import words
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel
 from rubrics.files import read_jsonl
-from rubrics.files import write_jsonl as write_jsonl  # readers and writers of responses import it from here
 from rubrics.load import prompt_pictures
 from rubrics.pictures import Picture, load_picture
 from rubrics.schema import problem_texts
@@ -47,7 +46,7 @@ class TeacherResponse(BaseModel):
     A thought before the response is taken off it, and so is white space around it.
 
     Attributes:
-        id: `response_id` of what was asked, or for generated rows a hash of the call and the rubric.
+        id: `content_id` of what was asked, or for generated rows of the call and the rubric.
         image: File of the picture that the user prompt shows, one of `rubrics/user_prompts/pictures/`.
         rubric: Id of the rubric asked for; of a control, of the rubric it is compared under.
         rubric_hash: `Rubric.hash` at the time.
@@ -143,11 +142,6 @@ class Problems:
         """One line, e.g. "3 bad rows skipped: 2 unknown_rubric, 1 bad_row"; "" if there were none."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
         return f"{self.counts.total()} bad rows skipped: {kinds}" if kinds else ""
-
-
-def response_id(rubric: str, level: ScoreLevel, prompt: str, teacher: str, replicate: int = 0) -> str:
-    """The `content_id` of what a teacher was asked; replicates of one question differ."""
-    return content_id(rubric, level.value, prompt, teacher, replicate)
 
 
 def prompt_key(text: str) -> str:

@@ -11,7 +11,7 @@ from rubrics import load_rubric
 
 # the quickest way is to copy one of rubrics/library/ and change it; `cpt rubric lint FILE` says what is wrong with it
 path = Path([*sys.argv[1:], "newscast.yaml"][0])
-text = (Path("rubrics/library/broadcast.yaml")).read_text(encoding="utf-8")
+text = Path("rubrics/library/broadcast.yaml").read_text(encoding="utf-8")
 path.write_text(text.replace("id: broadcast", f"id: {path.stem}", 1), encoding="utf-8")
 
 rubric = load_rubric(str(path))

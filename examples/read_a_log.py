@@ -5,8 +5,6 @@ python examples/read_a_log.py [LOG.eval] [FIGURE.png]
 
 import sys
 
-import matplotlib.pyplot as plt
-
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.statistics.frame import read_log, with_level
 from cpt_tasks.statistics.table import estimates_of
@@ -22,4 +20,3 @@ for name, estimate in estimates_of(with_level(frame), STATISTICS).items():
 means = frame.pivot_table(index="rubric", columns="level", values="score")[["low", "moderate", "extremely_high"]]
 means.plot.bar(ylabel="mean score (0-100)", rot=20).figure.savefig(figure)
 print("written:", figure)
-plt.close("all")

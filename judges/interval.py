@@ -34,9 +34,9 @@ class Estimate:
     ci_low: float = NAN
     ci_high: float = NAN
 
-    def to_json(self, digits: int = 6) -> dict[str, float | None]:
-        """`{value, ci_low, ci_high}`, rounded, None for nan."""
-        return {name: jsonable(getattr(self, name), digits) for name in ("value", "ci_low", "ci_high")}
+    def to_json(self) -> dict[str, float | None]:
+        """`{value, ci_low, ci_high}`, each as `jsonable` has it."""
+        return {name: jsonable(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_json(cls, numbers: Mapping[str, Any]) -> "Estimate":
@@ -52,9 +52,9 @@ class Estimate:
         return value if math.isnan(self.ci_low) else f"{value} [{low}, {high}]"
 
 
-def jsonable(value: float, digits: int = 6) -> float | None:
-    """A number as JSON files hold it: rounded, None for nan."""
-    return None if math.isnan(value) else round(float(value), digits)
+def jsonable(value: float) -> float | None:
+    """A number as JSON files hold it: rounded to six digits, None for nan."""
+    return None if math.isnan(value) else round(float(value), 6)
 
 
 def leave_one_out(n_clusters: int) -> Floats:

@@ -30,24 +30,18 @@ def measure(rubric: Rubric, response: str, picture: Picture | None = None) -> Ju
         raise ValueError(problem)
     about: dict[str, Any] = {"judge": MEASURED, "prompt_version": MEASURES_VERSION, "rubric_hash": rubric.hash}
     about |= {"cost_usd": 0.0}
-    text = normalised(response)
+    text, objects = normalised(response), picture.objects if picture else ()
     if len(english_words(text)) < MIN_RESPONSE_WORDS:
         return Judgment(score=0, reason=NO_RESPONSE, **about)
     criteria = []
     for criterion in rubric.criteria:
         assert criterion.measure is not None  # check_measurable ran
-        value = _value(criterion.measure.statistic, text, picture)
-        reason = f"{criterion.measure.statistic} = {value:.3g}"
+        name = criterion.measure.statistic
+        value = MEASURES[name](text) if name in MEASURES else PICTURE_MEASURES[name](text, objects)
+        reason = f"{name} = {value:.3g}"
         criteria.append(CriterionJudgment(id=criterion.id, score=criterion.measure.score(value), reason=reason))
     total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
     return Judgment(score=total, criteria=tuple(criteria), total=total, **about)
-
-
-def _value(statistic: str, text: str, picture: Picture | None) -> float:
-    if statistic in MEASURES:
-        return MEASURES[statistic](text)
-    assert picture is not None  # picture_problem ran
-    return PICTURE_MEASURES[statistic](text, picture.objects)
 
 
 def picture_problem(rubric: Rubric, picture: Picture | None) -> str:

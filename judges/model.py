@@ -58,10 +58,11 @@ class JudgeSettings:
     prompt_version: PromptVersion = PROMPT_VERSION
 
 
+@dataclass(frozen=True)
 class ModelJudge:
     """A judge made of a language model.
 
-    Args:
+    Attributes:
         model: Inspect model to ask; None takes that of `grader_models`.
         store: Where calls are kept and looked up; None opens `DEFAULT_STORE` in the working directory.
         protocol: Which score is the headline: "criteria", the weighted total computed by us, or "holistic", the
@@ -71,21 +72,12 @@ class ModelJudge:
         sees_picture: Whether it is shown the picture that a user prompt shows; the model must read pictures.
     """
 
-    def __init__(
-        self,
-        model: "Model | None" = None,
-        store: "CallStore | None" = None,
-        protocol: JudgeProtocol = "criteria",
-        repeat: int = 0,
-        prompt_version: PromptVersion = PROMPT_VERSION,
-        sees_picture: bool = False,
-    ):
-        self._model = model
-        self._store = store
-        self._protocol = protocol
-        self._repeat = repeat
-        self._prompt_version = prompt_version
-        self._sees_picture = sees_picture
+    model: "Model | None" = None
+    store: "CallStore | None" = None
+    protocol: JudgeProtocol = "criteria"
+    repeat: int = 0
+    prompt_version: PromptVersion = PROMPT_VERSION
+    sees_picture: bool = False
 
     async def judge(self, rubric: Rubric, user_prompt: str, response: str, picture: Picture | None = None) -> Judgment:
         """Judgment of one response, from at most three replies.
@@ -100,18 +92,18 @@ class ModelJudge:
         """
         from model_calls import open_store
 
-        model = self._model or grader_models()[0]
+        model = self.model or grader_models()[0]
         about: dict[str, Any] = {
             "judge": str(model),
             "judge_hash": judge_hash(model),
-            "prompt_version": self._prompt_version,
-            "prompt_hash": prompt_hash(self._prompt_version, self._sees_picture and picture is not None),
-            "protocol": self._protocol,
+            "prompt_version": self.prompt_version,
+            "prompt_hash": prompt_hash(self.prompt_version, self.sees_picture and picture is not None),
+            "protocol": self.protocol,
             "rubric_hash": rubric.hash,
         }
         if is_no_response(response):
             return Judgment(score=0, reason=NO_RESPONSE, cost_usd=0, **about)
-        store = self._store if self._store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
+        store = self.store if self.store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
         replies: list[Reply] = []
         usage: Counter[str] = Counter()
         paid: Counter[str] = Counter()
@@ -135,7 +127,7 @@ class ModelJudge:
             watch = _WATCHES.setdefault(store, {}).setdefault(about["judge_hash"], ScaleWatch(str(model)))
             watch.look(hash((rubric.hash, response)), [criterion.score for criterion in criteria], total, holistic)
             return Judgment(
-                score=total if self._protocol == "criteria" else holistic,
+                score=total if self.protocol == "criteria" else holistic,
                 criteria=criteria,
                 holistic=holistic,
                 total=total,
@@ -158,12 +150,12 @@ class ModelJudge:
         from model_calls import Call
 
         return Call(
-            model=self._model or grader_models()[0],
+            model=self.model or grader_models()[0],
             messages=judge_messages(
-                rubric, user_prompt, response, self._prompt_version, picture if self._sees_picture else None
+                rubric, user_prompt, response, self.prompt_version, picture if self.sees_picture else None
             ),
             config=_verdict_config(),
-            replicate=f"{self._repeat}.{attempt}",
+            replicate=f"{self.repeat}.{attempt}",
         )
 
     def calls_so_far(self, store: "CallStore", rubric: Rubric, user_prompt: str, response: str) -> "list[Call]":
@@ -191,7 +183,7 @@ class ModelJudge:
         if call.key in store:
             return await ask(store, call)
         async with _WARMERS.setdefault(store, PrefixWarmer()).turn(
-            f"{call.model}\0{self._prompt_version}\0{rubric.hash}"
+            f"{call.model}\0{self.prompt_version}\0{rubric.hash}"
         ):
             return await ask(store, call)
 

@@ -4,6 +4,7 @@ import hashlib
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import anyio
@@ -16,6 +17,7 @@ from rubrics.pictures import Picture
 Aggregate = Literal["mean", "median"]
 
 
+@dataclass(frozen=True)
 class Panel:
     """Asks every judge of a panel, each as often as it is listed, and returns one judgment.
 
@@ -23,16 +25,13 @@ class Panel:
     that one of the judges never scored is unscored: leaving that judge out would compare responses on different
     scales.
 
-    Args:
+    Attributes:
         judges: For each judge of the panel, its askings; at least one of each.
         aggregate: "mean" or "median" over judges.
     """
 
-    def __init__(self, judges: Sequence[Sequence[Judge]], aggregate: Aggregate = "mean"):
-        if not judges or not all(judges):
-            raise ValueError("panel: got no judge, expected at least one, asked at least once")
-        self._judges = judges
-        self._aggregate = aggregate
+    judges: Sequence[Sequence[Judge]]
+    aggregate: Aggregate = "mean"
 
     async def judge(self, rubric: Rubric, user_prompt: str, response: str, picture: Picture | None = None) -> Judgment:
         """Judgment with aggregated scores, the criteria of the first asking that worked, and every asking in `ratings`.
@@ -43,14 +42,14 @@ class Panel:
         outcomes: dict[tuple[int, int], Judgment | JudgeFailure] = {}
 
         async def ask(seat: int, repeat: int) -> None:
-            asked = self._judges[seat][repeat]
+            asked = self.judges[seat][repeat]
             outcomes[seat, repeat] = await outcome_of(asked, rubric, user_prompt, response, picture)
 
         async with anyio.create_task_group() as group:
-            for seat, askings in enumerate(self._judges):
+            for seat, askings in enumerate(self.judges):
                 for repeat in range(len(askings)):
                     group.start_soon(ask, seat, repeat)
-        return self._combine([[outcomes[seat, n] for n in range(len(of))] for seat, of in enumerate(self._judges)])
+        return self._combine([[outcomes[seat, n] for n in range(len(of))] for seat, of in enumerate(self.judges)])
 
     def _combine(self, seats: Sequence[Sequence[Judgment | JudgeFailure]]) -> Judgment:
         outcomes = [outcome for askings in seats for outcome in askings]
@@ -73,10 +72,10 @@ class Panel:
         panel: dict[str, Any] = {}
         if len(firsts) > 1:
             hashes = "".join(first.judge_hash for first in firsts)
-            panel["judge"] = f"{self._aggregate}({', '.join(names)})"
+            panel["judge"] = f"{self.aggregate}({', '.join(names)})"
             panel["judge_hash"] = hashlib.sha256(hashes.encode()).hexdigest()[:12]
         if not firsts[0].reason:
-            over_judges = statistics.median if self._aggregate == "median" else statistics.fmean
+            over_judges = statistics.median if self.aggregate == "median" else statistics.fmean
             for kind in ("score", "total", "holistic"):
                 panel[kind] = over_judges([statistics.fmean(getattr(one, kind) for one in judged) for judged in worked])
             panel["served_model"] = ", ".join(dict.fromkeys(first.served_model for first in firsts))

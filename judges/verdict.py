@@ -5,7 +5,6 @@ that differ, of a whole one beside a part of another, and of one that only stand
 """
 
 import json
-import math
 import re
 from typing import Annotated, Any, NamedTuple
 
@@ -146,7 +145,7 @@ def _scores(rubric: Rubric, pairs: _Pairs) -> Scores:
         missing = [criterion_id for criterion_id in expected if criterion_id not in ids]
         raise JudgeFailure("missing_criterion", f"reply lacks {missing}")
     scores = [*(criterion.score for criterion in verdict.criteria), verdict.holistic_score]
-    if not all(math.isfinite(score) and 0 <= score <= 100 for score in scores):
+    if not all(0 <= score <= 100 for score in scores):  # nan and infinity are none, too
         raise JudgeFailure("score_out_of_range", f"got {scores}, expected numbers from 0 to 100")
     by_id = dict(zip(ids, verdict.criteria, strict=True))
     judgments = (CriterionJudgment(id=one, score=by_id[one].score, reason=by_id[one].reason) for one in expected)

@@ -9,7 +9,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -175,8 +174,10 @@ class _Request:
     is_stopped: Callable[[list[int]], bool]
     tokens: list[int] = field(default_factory=list)
     was_cut: bool = False
-    done: Future[None] = field(default_factory=Future)
     handle: Any = None
+    is_left: bool = False  # by whoever waited
+    is_done: bool = False
+    error: Exception | None = None
 
     def advance(self) -> bool:
         """Takes what came with a step; whether more is to come."""
@@ -188,7 +189,7 @@ class _Request:
         if status == genai.GenerationStatus.IGNORED:
             self.end(RuntimeError("no memory is left for keys and values, pass a smaller --max-connections"))
             return False
-        if status == genai.GenerationStatus.RUNNING and not self.done.cancelled() and not self.is_stopped(self.tokens):
+        if status == genai.GenerationStatus.RUNNING and not self.is_left and not self.is_stopped(self.tokens):
             return True
         self.end()
         return False
@@ -197,12 +198,7 @@ class _Request:
         """Leaves the batch, and lets whoever waits go on."""
         if self.handle is not None:
             self.handle.cancel()
-        if not self.done.set_running_or_notify_cancel():
-            return
-        if error:
-            self.done.set_exception(error)
-        else:
-            self.done.set_result(None)
+        self.error, self.is_done = error, True
 
 
 class _Batch:
@@ -225,11 +221,12 @@ class _Batch:
         self._loop = lowlevel.current_token()
         self._waiting.put(request)
         try:
-            while not request.done.done():
+            while not request.is_done:
                 await anyio.sleep(POLL_SECONDS)
         finally:
-            request.done.cancel()
-        request.done.result()
+            request.is_left = True
+        if request.error:
+            raise request.error
 
     def close(self) -> None:
         """Ends the thread."""
@@ -258,6 +255,6 @@ class _Batch:
                     from_thread.run_sync(int, token=self._loop)
             except Exception as error:  # a thread has nobody above it: those who wait get it
                 for request in running:
-                    if not request.done.done():
+                    if not request.is_done:
                         request.end(error)
                 running = []

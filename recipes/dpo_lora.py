@@ -26,6 +26,7 @@ from training.settings import ScriptArguments, check_settings, set_precision, se
 from training.stages import run_stages
 from training.trainer import CPTConfig
 from trl import ModelConfig, TrlParser
+from yaml import YAMLError
 
 
 def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
@@ -61,7 +62,8 @@ def parse(arguments: list[str]) -> Any:
 
     Raises:
         ValueError: for an unknown key or an impossible value.
-        FileNotFoundError: if there is no such configuration.
+        OSError: if there is no such configuration.
+        YAMLError: if it is no YAML.
     """
     [script, *_] = TrlParser([ScriptArguments]).parse_args_and_config(
         arguments, return_remaining_strings=True, fail_with_unknown_args=False
@@ -76,7 +78,7 @@ def main() -> None:
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # trl 1.16 pings the hub whenever a trainer is made
     try:
         settings = parse(sys.argv[1:])
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError, YAMLError) as error:
         sys.exit(f"dpo_lora: error: {error}")
     try:
         run(*settings)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import click
 
-from rubrics.files import read_text, write_whole
+from rubrics.files import read_plain, write_whole
 from rubrics.lint import Finding, lint_rubric
 from rubrics.load import load_rubric, rubric_ids, rubric_yaml
 from rubrics.markdown import as_slug, read_rubric_text, rubric_page
 from rubrics.schema import Rubric, problem_texts
-from rubrics.texts import check_plain
 
 NEW_FAMILY = "imported"
 UNKNOWN_LICENCE = "unknown"
@@ -85,9 +84,7 @@ def import_command(file: Path, out: Path, force: bool, **given: str | None) -> N
     Exit status: 0 a rubric file was written, 2 no rubric can be made.
     """
     try:
-        text = read_text(file)
-        check_plain(text)
-        content = read_rubric_text(text, file.stem)
+        content = read_rubric_text(read_plain(file), file.stem)
         title = str(content.get("title", ""))
         defaults = {"id": as_slug(title), "family": NEW_FAMILY, "licence": UNKNOWN_LICENCE, "source": file.name}
         for name, default in defaults.items():

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rubrics.files import write_whole
 from rubrics.load import read_yaml
-from rubrics.pictures import FOLDER, OBJECTS, SCHEMA
+from rubrics.pictures import FOLDER, OBJECTS
 
 PER_KIND = 12
 THINGS: dict[str, Any] = read_yaml(FOLDER / "things.yaml")
@@ -157,7 +157,7 @@ def main() -> None:
             image, objects[name] = draw(kind, number)
             image.save(folder / name, optimize=True, bits=4)
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(names)}" for name, names in objects.items())
-    write_whole(folder / OBJECTS, f'{{\n "schema": {SCHEMA},\n "objects": {{\n{lines}\n }}\n}}\n')
+    write_whole(folder / OBJECTS, f'{{\n "schema": 1,\n "objects": {{\n{lines}\n }}\n}}\n')
 
 
 if __name__ == "__main__":

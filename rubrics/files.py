@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from pydantic import BaseModel
 
-from rubrics.texts import whole_characters
+from rubrics.texts import CONTROL_TOKEN, whole_characters
 
 _MAY_BE_HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # of a character: a surrogate, escaped or as it is
 
@@ -75,6 +75,17 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start}), save the file as UTF-8") from error
+
+
+def read_plain(path: Path) -> str:
+    """The text of a file that models are to read; raises as `read_text`, and at a control token, with its line."""
+    text = read_text(path)
+    if token := CONTROL_TOKEN.search(text):
+        raise ValueError(
+            f"line {text.count(chr(10), 0, token.start()) + 1}: got the control token {token[0]!r}, expected plain "
+            "text: models take it for the end of a turn or the like, so put it in other words"
+        )
+    return text
 
 
 def shown(text: str) -> str:

@@ -3,24 +3,22 @@
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from rubrics.files import read_text
+from rubrics.files import read_plain
 from rubrics.schema import Rubric, problem_texts
-from rubrics.texts import check_plain
 
 Split = Literal["train", "test"]
-LIBRARY = Path(str(files("rubrics"))) / "library"
+LIBRARY = Path(__file__).parent / "library"
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML was built with it
 # asked for by name: of what people rated the low end is a worse text; what runs on `core` is not to grow; a model that
 # reads no pictures cannot be asked for what is in one
 OUTSIDE_CORE = ("human_ratings", "measured_more", "pictures")
-USER_PROMPTS = Path(str(files("rubrics"))) / "user_prompts.yaml"
-FAMILY_PROMPTS = Path(str(files("rubrics"))) / "user_prompts"
+USER_PROMPTS = Path(__file__).parent / "user_prompts.yaml"
+FAMILY_PROMPTS = Path(__file__).parent / "user_prompts"
 LINE_WIDTH = 104  # columns of a rubric file: PyYAML breaks a line after the word that passes it
 
 
@@ -54,8 +52,7 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ValueError: If it is in another encoding, is not YAML, or holds a control token, with the line.
     """
-    text = read_text(path)
-    check_plain(text)
+    text = read_plain(path)
     try:
         return yaml.load(text, Loader=YAML_LOADER)
     except yaml.YAMLError as error:
@@ -110,20 +107,18 @@ def all_user_prompts(split: Split) -> dict[str, str]:
 
     Without those that show a picture: their texts are the same in both splits.
     """
-    paths = [USER_PROMPTS, *sorted(FAMILY_PROMPTS.glob("*.yaml"))]
-    entries = {name: entry for path in paths for name, entry in _read_prompts(path, split).items()}
-    return {name: entry for name, entry in entries.items() if isinstance(entry, str)}
+    return {name: entry for name, entry in _all_prompts(split).items() if isinstance(entry, str)}
 
 
 @cache
 def prompt_pictures(split: Split) -> dict[str, str]:
     """Files of the pictures that user prompts of one split show, by their ids; raises as `load_user_prompts`."""
-    entries = {
-        name: entry
-        for path in sorted(FAMILY_PROMPTS.glob("*.yaml"))
-        for name, entry in _read_prompts(path, split).items()
-    }
-    return {name: entry["image"] for name, entry in entries.items() if isinstance(entry, dict)}
+    return {name: entry["image"] for name, entry in _all_prompts(split).items() if isinstance(entry, dict)}
+
+
+def _all_prompts(split: Split) -> dict[str, str | dict[str, str]]:
+    paths = [USER_PROMPTS, *sorted(FAMILY_PROMPTS.glob("*.yaml"))]
+    return {name: entry for path in paths for name, entry in _read_prompts(path, split).items()}
 
 
 def _read_prompts(path: Path, split: Split) -> dict[str, str | dict[str, str]]:

@@ -9,7 +9,6 @@ from rubrics.load import FAMILY_PROMPTS, prompt_pictures
 
 FOLDER = FAMILY_PROMPTS / "pictures"
 OBJECTS = "objects.json"
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,4 @@ def picture_of(user_prompt_id: str) -> Picture | None:
 @cache
 def _objects() -> dict[str, tuple[tuple[str, ...], ...]]:
     content = json.loads((FOLDER / OBJECTS).read_text(encoding="utf-8"))
-    if content["schema"] != SCHEMA:
-        raise ValueError(f"{OBJECTS}: schema is {content['schema']}, expected {SCHEMA}")
     return {file: tuple(tuple(names) for names in objects) for file, objects in content["objects"].items()}

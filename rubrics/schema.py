@@ -134,11 +134,6 @@ class Rubric(_Frozen):
             raise ValueError(f"system_prompts lack {missing}, expected {[str(level) for level in ScoreLevel]}")
         return self
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether every criterion carries a measure, so that the measured judge can score it."""
-        return all(criterion.measure is not None for criterion in self.criteria)
-
     def wordings(self, level: ScoreLevel, wording_split: WordingSplit) -> tuple[str, ...]:
         """The system prompts that ask for a level.
 

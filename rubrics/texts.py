@@ -27,12 +27,3 @@ def control_token(text: str) -> str:
     """The first control token in a text; "" if there is none."""
     token = CONTROL_TOKEN.search(text)
     return token[0] if token else ""
-
-
-def check_plain(text: str) -> None:
-    """Raises ValueError, with the number of the line, if a text of a file holds a control token."""
-    if token := CONTROL_TOKEN.search(text):
-        raise ValueError(
-            f"line {text.count(chr(10), 0, token.start()) + 1}: got the control token {token[0]!r}, expected plain "
-            "text: models take it for the end of a turn or the like, so put it in other words"
-        )

@@ -29,7 +29,7 @@ def with_known_score(texts: Sequence[Text]) -> list[Text]:
 
 
 def write_audit(
-    out: Path, texts: Sequence[Text], outcomes: Mapping[str, Outcomes], judge: str, source: str, skipped: int = 0
+    out: Path, texts: Sequence[Text], outcomes: Mapping[str, Outcomes], judge: str, source: str, skipped: int
 ) -> str:
     """Writes the page of a judge against measured scores of the texts of a file; returns the text to print.
 

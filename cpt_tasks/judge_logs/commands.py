@@ -149,9 +149,8 @@ def texts_command(file: Path, judge: str, out: Path, store: str, prompt_version:
 @click.argument("first")
 @click.argument("second", required=False)
 @click.option("--labels", type=_FILE, help="Scores by people of the responses in FIRST (CSV), instead of SECOND.")
-@click.option("--seed", hidden=True, help="Of version 0.1, when intervals were drawn.")
 @click.option("--out", default="results/agreement", **_FOLDER)
-def agreement_command(first: str, second: str | None, labels: Path | None, seed: str | None, out: Path) -> None:
+def agreement_command(first: str, second: str | None, labels: Path | None, out: Path) -> None:
     """Compare two judges on the same responses: FIRST and SECOND are a log each, or a folder of logs each.
 
     Folders hold one log per model, the same models in both; the models are then ranked by either judge. A second judge

@@ -128,7 +128,7 @@ def write_page(
     """
     result = audit(rows)
     modes = f" ({', '.join(f'{mode} {count}' for mode, count in result.unscored.items())})" if result.unscored else ""
-    note = cluster_note(rows["user_prompt_id"].nunique())
+    note = cluster_note(rows.dropna(subset="judged")["user_prompt_id"].nunique())
     counts = (
         f"{result.n_judgments} judgments of {result.n_texts} texts, {sum(result.unscored.values())} unscored{modes}. "
         f"Intervals: 95%, jackknife of user prompts{f'; {note}' if note else ''}."

@@ -10,6 +10,7 @@ from cpt_tasks.judge_logs.texts import Text, model_judges, read_texts
 from judges import PROMPT_VERSION, JudgeSettings, is_no_response
 from model_calls import Call, CallStore, open_store
 from model_calls.questions import Answered, QuestionFormat, Written, read_answers, write_questions
+from rubrics.files import check_is_utf8
 
 
 def write_judge_questions(
@@ -31,8 +32,10 @@ def read_judge_answers(path: Path, judged: Sequence[str], settings: JudgeSetting
     Of those the next attempt stands open, as if the judge had been asked online.
 
     Raises:
-        ValueError: If a log or text cannot be read.
+        ValueError: If a log or text cannot be read, or the file is in UTF-16.
     """
+    with path.open("rb") as file:
+        check_is_utf8(file.read(4), f"{path}: ")
     store, texts = open_store(settings.store), _texts(judged)
     answered = asyncio.run(read_answers(path, _calls(texts, settings, store), store))
     still_open = {call.key for call in _calls(texts, settings, store) if call.key not in store}

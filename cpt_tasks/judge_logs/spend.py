@@ -18,7 +18,7 @@ from cpt_tasks.judge_logs.texts import Text, model_judges
 from cpt_tasks.report.logs import find_logs, read_log_file
 from cpt_tasks.turns import output_of, turns_of
 from judges import PROMPT_VERSION, JudgeSettings, is_no_response, judge_messages
-from judges.cost import CHARACTERS_PER_TOKEN, Forecast, Prices, forecast, verdict_tokens
+from judges.cost import CHARACTERS_PER_TOKEN, Forecast, Prices, cost_usd, forecast, verdict_tokens
 from model_calls import open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
 from model_calls.visible import answer_of
@@ -39,14 +39,11 @@ def planned_texts(parameters: Sequence[str], task: str = "rubric_adherence") -> 
     make = getattr(_registry, task, None)
     if make is None or "judge" not in inspect.signature(make).parameters:
         raise ValueError(f"--task {task}: expected a benchmark that judges what a model writes")
-    given: dict[str, Any] = {}
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        given[name] = yaml.safe_load(value)
     try:
+        given = {name: yaml.safe_load(value) for name, _, value in (one.partition("=") for one in parameters)}
         made = make(**given, judge="none")
-    except TypeError as error:
-        raise ValueError(f"-T {' -T '.join(parameters)}: {error}") from error
+    except (TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"-T {' -T '.join(parameters)}: {' '.join(str(error).split())}") from error
     rubrics = _rubrics(given)
     response = "word " * (RESPONSE_TOKENS * CHARACTERS_PER_TOKEN // 5)
     turns = [(sample, turn) for sample in made.dataset for turn in turns_of(sample.metadata or {})]
@@ -85,11 +82,12 @@ def forecast_table(texts: Sequence[Text], model: str, repeats: int, prices: Pric
 
     As if nothing were read from a provider's cache.
     """
+    calls, usage, _ = judging_forecast(texts, model, repeats)
     rows = []
     for way in ("online", "batch"):
-        total = judging_forecast(texts, model, repeats, way == "batch", prices)
-        usd = "price unknown" if total.cost_usd is None else f"{total.cost_usd:.2f}"
-        rows.append((way, total.calls, total.usage["input_tokens"], total.usage["output_tokens"], usd))
+        cost = cost_usd(model, usage, way == "batch", prices)
+        usd = "price unknown" if cost is None else f"{cost:.2f}"
+        rows.append((way, calls, usage["input_tokens"], usage["output_tokens"], usd))
     table = pd.DataFrame(rows, columns=["way", "calls", "input", "output", "USD"])
     lines = [
         str(table.to_markdown(index=False, disable_numparse=True)),
@@ -100,15 +98,13 @@ def forecast_table(texts: Sequence[Text], model: str, repeats: int, prices: Pric
     return "\n".join(lines)
 
 
-def judging_forecast(
-    texts: Sequence[Text], model: str, repeats: int = 1, batch: bool = False, prices: Prices | None = None
-) -> Forecast:
+def judging_forecast(texts: Sequence[Text], model: str, repeats: int = 1) -> Forecast:
     """Calls, tokens and cost of judging texts so many times, as if nothing were read from a provider's cache."""
     asked = [judge_messages(text.rubric, text.user_prompt, text.response) for text in texts]
     tokens_in = sum(len(message.text) for messages in asked for message in messages) / CHARACTERS_PER_TOKEN
     tokens_out = sum(verdict_tokens(len(text.rubric.criteria)) for text in texts)
     per_call = (tokens_in / max(1, len(texts)), tokens_out / max(1, len(texts)))
-    return forecast(len(texts) * repeats, *per_call, model, batch, prices)
+    return forecast(len(texts) * repeats, *per_call, model)
 
 
 def batch_judgments(texts: Sequence[Text], settings: JudgeSettings) -> BatchOutcome:

@@ -27,7 +27,7 @@ from judges import (
 )
 from model_calls import CallStore, open_store
 from model_calls.visible import visible
-from rubrics import Rubric, ScoreLevel, load_rubrics
+from rubrics import Rubric, ScoreLevel, load_rubric
 from rubrics.files import read_jsonl
 from rubrics.pictures import Picture, load_picture
 
@@ -162,7 +162,7 @@ def _text(row: Mapping[str, Any], rubrics: dict[str, Rubric]) -> Text:
     if level not in LEVELS:
         raise ValueError(f"level: got {level!r}, expected one of {', '.join(LEVELS[1:])}")
     if row["rubric"] not in rubrics:
-        [rubrics[row["rubric"]]] = load_rubrics(row["rubric"])
+        rubrics[row["rubric"]] = load_rubric(row["rubric"])
     picture = load_picture(row["image"]) if row.get("image") else None
     if problem := picture_problem(rubrics[row["rubric"]], picture):
         raise ValueError(problem)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, PresetName, adherence_grid
-from cpt_tasks.options import wording_split_of
+from cpt_tasks.options import OLD_NAME, wording_split_of
 from cpt_tasks.samples import Prompting, WordingSplit
 from judges import DEFAULT_STORE, PROMPT_VERSION, JudgeProtocol, PromptVersion
 from rubrics import Split
@@ -50,7 +50,6 @@ class Settings(BaseModel):
     prompt_version: Annotated[PromptVersion, BeforeValidator(str)] = PROMPT_VERSION
 
 
-OLD_NAME = "paraphrases"  # of wording_split before version 0.2, accepted until 0.3
 NAMES = (*Settings.model_fields, OLD_NAME)
 
 # One request, what is asked and the cell it belongs to: id, rubric, rubric_hash, rubric_version, level, user_prompt_id,

@@ -171,7 +171,6 @@ def compare_command(log_a: str, log_b: str, out: Path | None, seed: int) -> None
     comparison = compare(_only_run(log_a), _only_run(log_b), seed)
     click.echo(text(comparison))
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         write_whole(out / "compare.json", json.dumps(comparison, indent=1) + "\n")
         write_whole(out / "compare.md", text(comparison) + "\n")
         write_command(out)

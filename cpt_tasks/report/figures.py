@@ -13,9 +13,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 import vl_convert
-from altair.typing import ChartType as ChartType
+from altair.typing import ChartType
 
-from cpt_tasks.report.section import Charts as Charts
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
 

@@ -206,7 +206,7 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "judge_prompt_hash": only("prompt_hash"),
         "judge_repeats": ",".join(sorted({str(record.judge_repeats) for record in frame["record"].dropna()})),
         "split": str(arguments.get("user_prompts", "test")),
-        "wording_split": str(arguments.get("wording_split", arguments.get("paraphrases", "heldout"))),
+        "wording_split": str(arguments.get("paraphrases") or arguments.get("wording_split", "heldout")),
         **_asked(frame, prompting),
     }
 
@@ -257,4 +257,11 @@ def _command(log: EvalLog) -> str:
         words += ["-T", f"{name}={','.join(shown(part) for part in text.split(','))}"]
     for name, value in log.eval.model_generate_config.model_dump(exclude_none=True).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
+    for role, given in (log.eval.model_roles or {}).items():
+        names = [shown(one.model) for one in (given if isinstance(given, list) else [given])]
+        words += ["--model-role", f"{role}={','.join(names)}"]
+    if limit := log.eval.config.limit:
+        words += ["--limit", f"{limit[0] + 1}-{limit[1]}" if isinstance(limit, tuple) else str(limit)]
+    if (epochs := log.eval.config.epochs or 1) > 1:
+        words += ["--epochs", str(epochs)]
     return shlex.join(words)

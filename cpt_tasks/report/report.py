@@ -108,7 +108,6 @@ def write_report(runs: Sequence[Run], out: Path, seed: int = 0) -> str:
             check_comparable([run for run in part if run.task == task])
     summary, *apart = (summarise(part, seed) for part in parts)
     summary |= {"apart": apart} if apart else {}
-    out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     lines, first_tables, pages = ["# Report"], {}, []
     for number, (part, content) in enumerate(zip(parts, [summary, *apart], strict=True), 1):
@@ -137,12 +136,12 @@ def _section(
     """A benchmark as the page and as report.md show it, its figures written; `suffix` tells their names apart."""
     section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in part if run.task == task]
     is_silent = not any(answered(run.scored).any() for run in own_runs if len(run.scored))
-    drawn = section.charts(models, own_runs) if can_draw() and not is_silent else {}
+    drawn = section.charts(models, own_runs) if section.charts and can_draw() and not is_silent else {}
     charts = {f"{stem}{suffix}": chart for stem, chart in drawn.items()}
     view = page.section_view(task, section, models, own_runs, charts, with_judge(section.title, own_runs[0], runs))
     lines = [f"## {view.title}", view.intro, "\n".join(f"- {note}" for note in view.notes)]
     lines += tables_markdown(view.tables)
-    lines += [NOTHING_DRAWN] if is_silent and section.charts_in else []
+    lines += [NOTHING_DRAWN] if is_silent and section.charts else []
     if charts:
         from cpt_tasks.report.figures import save_png
 

@@ -21,7 +21,7 @@ class Judging:
 
     Attributes:
         failures: Unscored samples by "MODE at LEVEL"; samples that ended in an error are not among them.
-        further_failures: Judgments by further rubrics (`also`) that failed, by "RUBRIC MODE".
+        further_failures: Judgments by further rubrics (`also`) that failed, by "MODE by RUBRIC".
         attempts: Replies of the judge that were read; 0 for the measured judge.
         usage: Tokens by kind over all replies.
         cost_usd: Cost of all replies in US dollars, from the call store or not; None where a price is not known.

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -35,8 +34,8 @@ class Section:
         summarise: From a run and a seed to what summary.json holds of it: JSON values only, None for what is
             undefined, estimates as `{value, ci_low, ci_high}`.
         tables: From the summaries to tables by caption, the most telling one first.
-        charts_in: Module with a function `charts`, from the summaries and the runs to altair charts by file stem; each
-            is a PNG beside report.md and stands on the page. "" for none.
+        charts: From the summaries and the runs to altair charts by file stem, which need the extra `report`; each is a
+            PNG beside report.md and stands on the page. None for no charts.
         compare: From all runs of the benchmark and a seed to what comparing them adds to the summaries, by the name of
             the model.
     """
@@ -45,13 +44,9 @@ class Section:
     intro: str | Callable[[Sequence[Run]], str]
     summarise: Callable[[Run, int], dict[str, Any]]
     tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
-    charts_in: str = ""
+    charts: Callable[[ModelSummaries, Sequence[Run]], Charts] | None = None
     compare: Callable[[Sequence[Run], int], dict[str, dict[str, Any]]] = lambda runs, seed: {}
 
     def intro_of(self, runs: Sequence[Run]) -> str:
         """What the numbers of these runs mean."""
         return self.intro if isinstance(self.intro, str) else self.intro(runs)
-
-    def charts(self, models: ModelSummaries, runs: Sequence[Run]) -> Charts:
-        """The charts by file stem; needs the extra `report`."""
-        return cast(Charts, import_module(self.charts_in).charts(models, runs)) if self.charts_in else {}

@@ -77,7 +77,7 @@ def paired_differences(
 
 def swaps_of(n_clusters: int, n_permutations: int, rng: np.random.Generator) -> tuple[Floats, bool]:
     """Which clusters each permutation swaps, 0 or 1, shape (n_permutations, n_clusters); whether these are all."""
-    if n_clusters < 63 and 2**n_clusters <= n_permutations:
+    if 2**n_clusters <= n_permutations:
         numbers = np.arange(2**n_clusters)[:, None]
         return (numbers >> np.arange(n_clusters) & 1).astype(np.float64), True
     return rng.integers(0, 2, (n_permutations, n_clusters)).astype(np.float64), False

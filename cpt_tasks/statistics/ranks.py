@@ -16,7 +16,6 @@ from rubrics import ScoreLevel
 
 # of pairs of some rows with all rows, as 1, 0 or -1: which of the two is higher in a variable
 Signs = Callable[[Indices], Floats]
-RANKS_AT_A_TIME = 2_000_000  # 16 MB for the ranks of one slice of weightings
 
 
 def tau_b(table: Table, weights: Floats, same_prompt: bool = False) -> Floats:
@@ -76,9 +75,13 @@ def spearman(table: Table, weights: Floats, values: Floats) -> Floats:
     Pearson's correlation of ranks in the weighting; a value with c copies has the mean of their c ranks.
     """
     distinct, index = np.unique(values, return_inverse=True)
-    rows_at_a_time = max(1, RANKS_AT_A_TIME // max(1, len(values)))
-    slices = [weights[start : start + rows_at_a_time] for start in range(0, len(weights), rows_at_a_time)]
-    return np.concatenate([_spearman(table, part, index, len(distinct)) for part in slices])
+    ones, n_levels = np.ones(len(index)), len(ScoreLevel)
+    levels, level_variance = _centred_ranks(table.totals(weights, ones, table.level, n_levels))
+    places, place_variance = _centred_ranks(table.totals(weights, ones, index, len(distinct)))
+    of_level = (table.level[:, None] == np.arange(n_levels)).astype(np.float64)
+    weighted = weights[:, table.cluster] * places[:, index]
+    covariance = ((weighted @ of_level) * levels).sum(axis=1)
+    return ratio(covariance, np.sqrt(level_variance * place_variance))
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -86,16 +89,6 @@ def ratio(numerator: Floats, denominator: Floats) -> Floats:
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
     quotients: Floats = np.divide(numerator, denominator, out=np.full(numerator.shape, NAN), where=denominator != 0)
     return quotients
-
-
-def _spearman(table: Table, weights: Floats, index: Indices, n_distinct: int) -> Floats:
-    ones, n_levels = np.ones(len(index)), len(ScoreLevel)
-    levels, level_variance = _centred_ranks(table.totals(weights, ones, table.level, n_levels))
-    values, value_variance = _centred_ranks(table.totals(weights, ones, index, n_distinct))
-    of_level = (table.level[:, None] == np.arange(n_levels)).astype(np.float64)
-    weighted = weights[:, table.cluster] * values[:, index]
-    covariance = ((weighted @ of_level) * levels).sum(axis=1)
-    return ratio(covariance, np.sqrt(level_variance * value_variance))
 
 
 def _centred_ranks(counts: Floats) -> tuple[Floats, Floats]:

@@ -8,13 +8,12 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from itertools import product
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from data_gen.generate.teachers import Teacher
@@ -23,6 +22,7 @@ from model_calls.errors import was_cut_off
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, Wordings
 from rubrics.lint import all_wordings, lint_rubric
+from rubrics.load import read_yaml
 from rubrics.schema import MIN_HELDOUT_WORDINGS, MIN_TRAIN_WORDINGS, problem_texts
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3  # askings of one question, the first included
 AUTHOR_MAX_TOKENS = 16000  # thinking counts as output, and a whole rubric is about 2000
 
-_FILE: dict[str, Any] = yaml.safe_load(files("data_gen.draft").joinpath("prompts.yaml").read_text(encoding="utf-8"))
+_FILE: dict[str, Any] = read_yaml(Path(__file__).with_name("prompts.yaml"))
 PROMPT_VERSION: str = _FILE["version"]
 TARGETS: dict[ScoreLevel, str] = {ScoreLevel(level): text for level, text in _FILE["targets"].items()}
 

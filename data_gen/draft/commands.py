@@ -15,9 +15,8 @@ from judges import DEFAULT_JUDGE, MEASURED, Judge, MeasuredJudge, ModelJudge, ch
 from model_calls import CallStore, open_store
 from model_calls.errors import clear_errors
 from rubrics import Rubric, load_rubric, load_user_prompts
-from rubrics.files import read_text, write_whole
+from rubrics.files import read_plain, write_whole
 from rubrics.load import prompt_pictures, rubric_yaml
-from rubrics.texts import check_plain
 
 DEFAULT_STORE = "calls/drafts.sqlite"
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -116,7 +115,7 @@ def prompts_command(
 
 
 def _judge(name: str | None, rubric: Rubric, calls: CallStore) -> tuple[Judge, str]:
-    name = name or (MEASURED if rubric.is_measured else DEFAULT_JUDGE)
+    name = name or (MEASURED if all(criterion.measure for criterion in rubric.criteria) else DEFAULT_JUDGE)
     if name == MEASURED:
         check_measurable(rubric)
         return MeasuredJudge(), MEASURED
@@ -125,8 +124,7 @@ def _judge(name: str | None, rubric: Rubric, calls: CallStore) -> tuple[Judge, s
 
 def _read(file: Path) -> str:
     try:
-        text = read_text(file)
-        check_plain(text)
+        text = read_plain(file)
     except ValueError as error:
         raise click.ClickException(f"{file}: {error}") from error
     if not text.strip():

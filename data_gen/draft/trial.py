@@ -40,7 +40,7 @@ def plan_texts(rubric: Rubric) -> list[tuple[ScoreLevel, str, str]]:
 async def try_wordings(rubric: Rubric, writer: Teacher, judge: Judge, store: CallStore, seed: int) -> pd.DataFrame:
     """Writes and judges the texts of `plan_texts`: a row each with `level`, `score` (0-100) and `note`.
 
-    A text that was refused, is empty or could not be judged has no score; its note says so.
+    A text that was refused, is empty or too short, or could not be judged has no score; its note says so.
 
     Raises:
         ValueError: If a local writer's chat template does not show it the system prompt.
@@ -53,9 +53,10 @@ async def try_wordings(rubric: Rubric, writer: Teacher, judge: Judge, store: Cal
         if reply.stop_reason == "content_filter" or not text:
             return level, None, "refused or left empty by the writer"
         try:
-            return level, (await judge.judge(rubric, user_prompt, text)).score, ""
+            judgment = await judge.judge(rubric, user_prompt, text)
         except JudgeFailure as failure:
             return level, None, f"not judged: {failure.mode}"
+        return (level, None, f"not read: {judgment.reason}") if judgment.reason else (level, judgment.score, "")
 
     from model_calls.inspect_private import local_chat
 

@@ -8,13 +8,11 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from itertools import islice, product
 from pathlib import Path
 from string import Template
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_gen.responses import CONTROL, prompt_key
@@ -28,7 +26,7 @@ LevelAsked = ScoreLevel | Literal["control"]
 ConfiguredBy = Literal["rubric", "system_prompt"]
 
 TRAIN = "train"
-_WORDS: dict[str, Any] = yaml.safe_load(files("data_gen.generate").joinpath("prompts.yaml").read_text(encoding="utf-8"))
+_WORDS: dict[str, Any] = read_yaml(Path(__file__).with_name("prompts.yaml"))
 TEACHER_PROMPT_VERSION: str = _WORDS["version"]
 
 
@@ -40,7 +38,7 @@ class Question:
         rubric: Rubric to write for; of a control, the rubric it is compared under.
         level: Level to write at, or "control": the user prompt alone.
         sample: Which of several responses to the same question, from 0.
-        shown: First part of what the teacher reads, with the rubric; "" if the rubric is not shown.
+        shown: First part of what the teacher reads, with the rubric verbatim; "" if the rubric is not shown.
         wording: Name of the wording that then asks for the level; its text is `system_prompt`.
         picture: What the user prompt shows.
     """
@@ -96,7 +94,8 @@ def questions(
     if limit is not None:
         ranked = sorted(range(len(units)), key=lambda number: _draw(seed, units[number][0].id, *units[number][1:]))
         asked = sorted(islice(product(ranked, levels), limit), key=lambda pair: pair[0])
-    blocks = {rubric.id: rubric_block(rubric) for rubric in rubrics}  # rendered once: it costs half a call
+    template = Template(_WORDS["rubric"])
+    blocks = {rubric.id: template.substitute(rubric=rubric.render()) for rubric in rubrics}  # once: half a call's cost
     for number, level in asked:
         rubric, user_prompt_id, sample = units[number]
         about = partial(Question, rubric, user_prompt_id, prompts[rubric.family][user_prompt_id], level, sample)
@@ -109,11 +108,6 @@ def questions(
             wordings = rubric.wordings(ScoreLevel(level), "train")
             drawn = (_draw(seed, rubric.id, level, user_prompt_id) + sample) % len(wordings)
             yield about(wording=f"{rubric.id}-{level}-train-{drawn}", system_prompt=wordings[drawn])
-
-
-def rubric_block(rubric: Rubric) -> str:
-    """The first part of what a teacher reads, with the rubric verbatim, as `Rubric.render` gives it."""
-    return Template(_WORDS["rubric"]).substitute(rubric=rubric.render())
 
 
 def level_block(level: ScoreLevel, prompt: str) -> str:

@@ -35,8 +35,8 @@ def read_rows(
 
     Args:
         paths: Responses files. Rows that are bad or unjudged are said on stderr, counted and left out.
-        logs: Logs of `rubric_adherence`, each "student" or "base". Samples without a score, or of a rubric no teacher
-            has, are left out.
+        logs: Logs of `rubric_adherence`, each "student" or "base". Samples without a score or a response, or of a
+            rubric no teacher has, are left out.
         rubrics: Rubrics by id.
 
     Raises:
@@ -85,8 +85,12 @@ def _log_rows(path: Path, name: str, kind: str, wanted: set[str], left_out: Coun
             continue
         about, where = sample.metadata, f"{path.name}: sample {sample.id!r}"
         judgment = _judgment(sample, where)
-        if judgment is None or about["rubric"] not in wanted:
-            left_out["unscored" if judgment is None else "rubric without teacher"] += 1
+        # what was not read scores 0, unless a person scored it
+        if judgment is None or (judgment.reason and not judgment.score):
+            left_out["unscored" if judgment is None else "no response"] += 1
+            continue
+        if about["rubric"] not in wanted:
+            left_out["rubric without teacher"] += 1
             continue
         user_prompt_id = about["user_prompt_id" if "user_prompt_id" in about else "prompt_id"]
         cell = (about["rubric"], about["rubric_hash"], str(about["level"]), user_prompt_id)

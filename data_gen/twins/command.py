@@ -17,7 +17,7 @@ import click
 import numpy as np
 import polars as pl
 
-from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of, write_jsonl
+from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of
 from data_gen.twins.card import CARD, count_cells, count_twins, say_cells, write_card
 from data_gen.twins.files import preference_rows, write_preferences
 from data_gen.twins.history import draw_history
@@ -39,6 +39,7 @@ from data_gen.twins.paper import responses_of_paper
 from data_gen.twins.same_level import pair_within_levels
 from model_calls.errors import clear_errors
 from rubrics import Rubric, ScoreLevel, load_rubrics
+from rubrics.files import write_jsonl
 
 DEFAULT_RESPONSES = Path(__file__).parents[1] / "seed" / "responses.jsonl"
 LOW, MODERATE, HIGH = ScoreLevel
@@ -216,7 +217,7 @@ def _pair(
     if most := options["same_level"]:
         pairs = pair_within_levels(frame, wordings, most, options["min_gap"], np.random.default_rng([seed, 1]))
         parts = [*(part.with_columns(kind=pl.lit(TWIN)) for part in parts), pairs.with_columns(kind=pl.lit(SAME_LEVEL))]
-        expected.append("one response in its band and one out of it per (rubric, level, user prompt, teacher)")
+        expected.append("one response in its band and one out of it per (rubric, level, user prompt)")
     if not any(map(len, parts)):
         what = "twin" if level_pairs else "pair"
         raise ValueError(

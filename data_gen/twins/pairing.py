@@ -22,13 +22,21 @@ _CELL = ("rubric", "user_prompt_id", "teacher", "judge")
 
 
 def train_wordings(rubrics: Iterable[Rubric]) -> pl.DataFrame:
-    """The train wordings: `rubric, level, number`, `wording` (these three as rows name it) and `system`, the text."""
+    """The train wordings: `rubric, level, number`, `wording` (these three as rows name it) and `system`, the text.
+
+    Raises:
+        ValueError: If a rubric asks for two levels with one text, so that its twins would contradict themselves.
+    """
     rows = [
         (rubric.id, level.value, number, f"{rubric.id}-{level}-train-{number}", text)
         for rubric in rubrics
         for level in (ScoreLevel if rubric.system_prompts else ())
         for number, text in enumerate(rubric.wordings(level, "train"))
     ]
+    first: dict[tuple[str, str], str] = {}
+    for rubric_id, _, _, wording, text in rows:
+        if (other := first.setdefault((rubric_id, text), wording)) != wording:
+            raise ValueError(f"wording {wording} has the text of {other}, expected each text at one level")
     columns: dict[str, Any] = {"rubric": pl.String, "level": LEVELS, "number": pl.Int64}
     return pl.DataFrame(rows, schema=columns | {"wording": pl.String, "system": pl.String}, orient="row")
 

@@ -7,7 +7,6 @@ of a response that would be dropped anyway. What takes other responses into acco
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -57,7 +56,7 @@ class Checks:
         language: ISO 639-1 code that responses must have; "" takes any.
         keep_all: Whether a score outside the band of the level, and an end that only looks cut, is no reason to drop.
         near: Jaccard from which two responses are near duplicates, 0.7-1; 0 keeps them.
-        benchmark: User prompts that must not turn up, by id.
+        contamination: Knows the user prompts that must not turn up.
     """
 
     rubrics: Mapping[str, Rubric]
@@ -65,7 +64,7 @@ class Checks:
     language: str
     keep_all: bool
     near: float
-    benchmark: Mapping[str, str]
+    contamination: Contamination
 
     async def check(self, row: TeacherResponse, judge: Judge) -> Checked:
         """The first reason to drop a row, in the order of `REASONS`, or its score."""
@@ -93,13 +92,9 @@ class Checks:
         yield find_unfit_text(row)
         yield "language", find_other_language(row.response, self.language) if self.language else ""
         yield "contaminated", find_test_picture(row)
-        yield "contaminated", self._contamination.find(row.user_prompt_id, row.user_prompt, row.response)
+        yield "contaminated", self.contamination.find(row.user_prompt_id, row.user_prompt, row.response)
         yield "unjudged", self.unjudgeable.get(row.rubric, "")
         yield "unjudged", picture_problem(self.rubrics[row.rubric], row.picture)
-
-    @cached_property
-    def _contamination(self) -> Contamination:
-        return Contamination(self.benchmark)
 
 
 def _out_of_band(row: TeacherResponse, score: float) -> str:

@@ -20,6 +20,7 @@ import click
 from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of
 from data_gen.verify.checks import Checks, check_rows
 from data_gen.verify.choosing import DROPPED, RESPONSES, cells, choose, counts, write_rows
+from data_gen.verify.contamination import Contamination
 from data_gen.verify.near_duplicates import MIN_NEAR
 from data_gen.verify.text_filters import check_language
 from judges import (
@@ -118,7 +119,7 @@ def _checks(options: dict[str, Any]) -> Checks:
         language=language,
         keep_all=options["keep"] == "all",
         near=options["near"],
-        benchmark=all_user_prompts("test"),
+        contamination=Contamination(all_user_prompts("test")),
     )
 
 

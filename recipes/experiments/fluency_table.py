@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 from inspect_ai.log import read_eval_log
-from rounds_table import folders_of, over_seeds, show, values_by_stage
+from rounds_table import folders_of, row_means, show, values_by_stage
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def main() -> None:
         runs.append(pd.DataFrame({stage: values_of_log(log, model, tokenizer) for stage, log in logs.items()}).T)
         print(f"{folder}: read", flush=True)
     table = pd.DataFrame(
-        {one: over_seeds(pd.concat([run[one] for run in runs], axis=1)).apply(show, axis=1) for one in runs[0]}
+        {one: row_means(pd.concat([run[one] for run in runs], axis=1)).apply(show, axis=1) for one in runs[0]}
     )
     table.loc["teachers"] = teachers
     page = HEAD + "\n" + table.fillna("").rename_axis("stage").to_markdown(disable_numparse=True) + "\n"

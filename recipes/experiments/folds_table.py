@@ -53,31 +53,25 @@ def rubrics_of(log: EvalLog) -> list[str]:
     return list(dict.fromkeys(sample.metadata["rubric"] for sample in log.samples or []))
 
 
-def compare_logs(first: Path, second: Path) -> dict[str, dict[str, Any]]:
-    """By statistic `a`, `b` and their `difference` b - a over user prompts, as `cpt compare` gives them."""
-    with tempfile.TemporaryDirectory() as out:
+def compared(first: EvalLog, second: EvalLog) -> dict[str, Any]:
+    """By statistic `a`, `b` and their `difference` b - a as `cpt compare` gives them, on the rubrics of the second."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{side}.eval" for side in "ab"]
+        for log, path in zip((only(first, rubrics_of(second)), second), paths, strict=True):
+            write_eval_log(log, path)
         cpt = str(Path(sys.executable).parent / "cpt")
-        subprocess.run([cpt, "compare", str(first), str(second), "--out", out], check=True, capture_output=True)
-        statistics: dict[str, Any] = json.loads((Path(out) / "compare.json").read_text(encoding="utf-8"))["statistics"]
+        subprocess.run([cpt, "compare", *paths, "--out", folder], check=True, capture_output=True)
+        statistics: dict[str, Any] = json.loads(Path(folder, "compare.json").read_text(encoding="utf-8"))["statistics"]
     return statistics
 
 
-def compared(first: EvalLog, second: EvalLog) -> dict[str, dict[str, Any]]:
-    """`compare_logs` of two logs on the rubrics of the second."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{side}.eval" for side in "ab"]
-        for log, path in zip((only(first, rubrics_of(second)), second), paths, strict=True):
-            write_eval_log(log, str(path))
-        return compare_logs(*paths)
-
-
 def difference(statistic: dict[str, Any]) -> str:
-    """The difference of a statistic of `compare_logs` as a cell."""
+    """The difference of a statistic of `compared` as a cell."""
     return show(pd.Series(statistic["difference"], dtype=float), "+")
 
 
 def value(statistic: dict[str, Any], side: str) -> str:
-    """A side, "a" or "b", of a statistic of `compare_logs` as a cell."""
+    """A side, "a" or "b", of a statistic of `compared` as a cell."""
     return "undefined" if statistic[side] is None else f"{statistic[side]:.2f}"
 
 

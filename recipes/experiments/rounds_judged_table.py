@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from scipy import stats
+from rounds_table import row_means, show
 
 STAGES = ["twins", "round-1", "round-2"]
 LEVELS = ["low", "moderate", "extremely_high"]
@@ -20,6 +20,16 @@ at every stage. Differences are paired by cell, with 95% t intervals over the ce
 scores of the two judges at a stage.
 
 """
+LEFT_OUT = "Left out at every stage: {} more cells, with a text that a judge failed on.\n\n"
+
+
+def page_of(measured: pd.DataFrame, strong: pd.DataFrame) -> str:
+    """The report as Markdown; cells with a text that a judge failed on are left out and counted."""
+    scored = measured["score"].notna() & strong["score"].notna()
+    whole = scored.groupby([measured[name] for name in CELL]).transform("all")
+    page = HEAD.format(cells=whole.sum() // len(STAGES))
+    page += "" if whole.all() else LEFT_OUT.format((~whole).sum() // len(STAGES))
+    return page + table_of(measured[whole], strong[whole]).to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def table_of(measured: pd.DataFrame, strong: pd.DataFrame) -> pd.DataFrame:
@@ -30,17 +40,12 @@ def table_of(measured: pd.DataFrame, strong: pd.DataFrame) -> pd.DataFrame:
         for stage in STAGES:
             hit, first, asked = by_stage[stage], by_stage[STAGES[0]], measured["source"] == stage
             row = {"judge": judge, "stage": stage, "accuracy": f"{hit.mean():.2f}"}
-            row[f"accuracy - {STAGES[0]}"] = difference(hit, first) if stage != STAGES[0] else ""
+            gain = row_means((hit - first).to_frame().T).iloc[0]
+            row[f"accuracy - {STAGES[0]}"] = show(gain, "+") if stage != STAGES[0] else ""
             row |= {level: f"{hit.xs(level, level='level').mean():.2f}" for level in LEVELS}
-            rho = stats.spearmanr(measured["score"][asked], strong["score"][asked]).statistic
+            rho = measured["score"][asked].corr(strong["score"][asked], method="spearman")
             rows.append({**row, "rho": f"{rho:.2f}"})
     return pd.DataFrame(rows)
-
-
-def difference(first: pd.Series, second: pd.Series) -> str:
-    """Mean of first - second with its 95% t interval."""
-    interval = stats.ttest_rel(first, second).confidence_interval(0.95)
-    return f"{(first - second).mean():+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 
 def main() -> None:
@@ -50,8 +55,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     options = parser.parse_args()
     measured, strong = (pd.read_json(options.folder / f"{name}.jsonl", lines=True) for name in ("measured", "strong"))
-    table = table_of(measured, strong).to_markdown(index=False, disable_numparse=True)
-    page = HEAD.format(cells=len(measured) // len(STAGES)) + table + "\n"
+    page = page_of(measured, strong)
     options.out.write_text(page, encoding="utf-8", newline="\n")
     print(page)
 

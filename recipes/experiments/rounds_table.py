@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import scipy
@@ -32,8 +31,8 @@ CHOSEN = """
 """
 
 
-def over_seeds(values: pd.DataFrame) -> pd.DataFrame:
-    """Means of the columns, one a seed and at least two, with 95% t intervals; undefined where one of them is."""
+def row_means(values: pd.DataFrame) -> pd.DataFrame:
+    """Means of the rows with 95% t intervals, none over a single column; undefined where a value is."""
     mean = values.mean(axis=1, skipna=False)
     reach = values.sem(axis=1, skipna=False) * scipy.stats.t.ppf(0.975, len(values.columns) - 1)
     return pd.DataFrame({"value": mean, "ci_low": mean - reach, "ci_high": mean + reach})
@@ -88,12 +87,10 @@ def with_chosen(folder: Path) -> pd.DataFrame:
 
 def minutes_of(folder: Path) -> pd.Series:
     """Minutes by what they made: an adapter, with the texts of a round; those of evaluations go to `rounds`, no row."""
-    stages: dict[str, dict[str, Any]] = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
-    spent: dict[str, float] = {}
-    for name, stage in stages.items():
-        owner = "twins" if name == "train" else name.partition("/")[0]
-        spent[owner] = spent.get(owner, 0) + stage["seconds"] / 60
-    return pd.Series(spent, dtype=float)
+    stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
+    owners = ["twins" if name == "train" else name.partition("/")[0] for name in stages]
+    seconds = pd.Series([stage["seconds"] for stage in stages.values()], dtype=float)
+    return seconds.groupby(owners).sum() / 60
 
 
 def table_of(folders: list[Path]) -> str:
@@ -102,14 +99,11 @@ def table_of(folders: list[Path]) -> str:
     columns = {}
     for one, title in STATISTICS.items():
         by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]
-        if len(runs) > 1:
-            columns[title] = over_seeds(by_seed).apply(show, axis=1)
-        else:
-            columns[title] = by_seed.iloc[:, 0].map("{:.2f}".format)
+        columns[title] = row_means(by_seed).apply(show, axis=1)
         if one == "macro_accuracy":
             columns["by seed"] = by_seed.map("{:.2f}".format).apply(", ".join, axis=1)
             if len(runs) > 1 and REFERENCE in by_seed.index:
-                gain = over_seeds(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
+                gain = row_means(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
                 columns[f"accuracy - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
     minutes = pd.concat([minutes_of(folder) for folder in folders], axis=1).mean(axis=1)
     columns["minutes"] = minutes.reindex(runs[0].index).map("{:.0f}".format, na_action="ignore")

@@ -24,12 +24,11 @@ from training.twins import KINDS, SAME_LEVEL, twin_groups
 
 PLAIN_COLUMNS = ("chosen", "rejected")
 NEEDED_COLUMNS = ("prompt", *PLAIN_COLUMNS, "pair_id", "user_prompt_id")
-SCORES = ("score_chosen", "score_rejected")
 OLD_NAMES = {"prompt_id": "user_prompt_id", "system_prompt_id": "wording"}  # columns of files written before 0.2
 
 
-def load_pairs(path: str, scored: bool = False) -> Dataset:
-    """The checked rows of a preference file, in file order; `scored` ones must have both judged scores.
+def load_pairs(path: str) -> Dataset:
+    """The checked rows of a preference file, in file order.
 
     Raises:
         RecipeError: if the file is missing, empty or unreadable, lacks a column, or holds a row that is neither half
@@ -47,8 +46,7 @@ def load_pairs(path: str, scored: bool = False) -> Dataset:
         raise RecipeError(f"{path}: not readable as {kind} rows in UTF-8 ({reason}){advice}") from error
     dataset = dataset.rename_columns({old: new for old, new in OLD_NAMES.items() if old in dataset.column_names})
     plain = "pair_id" not in dataset.column_names
-    needed = {*(PLAIN_COLUMNS if plain else NEEDED_COLUMNS), *(SCORES if scored else ())}
-    missing = needed - set(dataset.column_names)
+    missing = {*(PLAIN_COLUMNS if plain else NEEDED_COLUMNS)} - set(dataset.column_names)
     if missing:
         raise RecipeError(f"{path}: lacks the columns {sorted(missing)}, got {sorted(dataset.column_names)}")
     if plain:
@@ -107,8 +105,9 @@ def row_problem(row: dict[str, Any]) -> str | None:
             return f"{side} must be one assistant message"
         if not text_of(row[side][0]).strip():
             return f"{side} is empty, expected a response; drop the pair"
-    nulls = [column for column in (*SCORES, "chat_template_kwargs") if row.get(column, "") is None]
-    return f"{nulls[0]} is null, expected it in every row or none" if nulls else None
+    if row.get("chat_template_kwargs", {}) is None:
+        return "chat_template_kwargs is null, expected it in every row or none"
+    return None
 
 
 def twin_problem(rows: list[dict[str, Any]]) -> str | None:

@@ -35,8 +35,8 @@ class Plan:
         self.base_model = str(model.model_name_or_path)  # hub name or folder, as the user gave it
         self.is_main = dpo.process_index == 0  # whether this process writes
         with dpo.main_process_first(desc="read preference pairs"):
-            self.train = load_pairs(script.train_file, scored=dpo.score_offset != 0)
-            self.evaluation = load_pairs(script.eval_file, scored=dpo.score_offset != 0) if script.eval_file else None
+            self.train = load_pairs(script.train_file)
+            self.evaluation = load_pairs(script.eval_file) if script.eval_file else None
         if self.evaluation is not None:
             check_split(self.train, self.evaluation)
         self.pairs = "twins" if "pair_id" in self.train.column_names else "plain preference pairs"
@@ -64,10 +64,8 @@ class Plan:
 
     def shuffle_plain_pairs(self) -> None:
         """Train on rows that have no `pair_id` as plain DPO does."""
-        path = portable(self.script.train_file)
-        if self.dpo.joint_weight:
-            raise RecipeError(f"{path}: has no column pair_id, expected twins: joint_weight needs them")
         self.dpo.twin_batching = False
+        path = portable(self.script.train_file)
         self.say(f"{path}: no column pair_id, so plain preference pairs: shuffled DPO, no twin metrics")
 
     def say(self, text: str) -> None:

@@ -18,10 +18,11 @@ from training.chat_templates import inference_ids, reads_images, tokenizer_in, w
 
 
 class SampleWriter(TrainerCallback):
-    """Appends greedy responses to some evaluation prompts, the same at each evaluation, to a JSONL file.
+    """Adds greedy responses to some evaluation prompts, the same at each evaluation, to a JSONL file.
 
-    Rows: `{stage, step, rubric, level, prompt, response}`. Greedy, because sampling would draw from the random numbers
-    of training. The main process generates alone, so not for sharded models.
+    Rows: `{stage, step, rubric, level, prompt, response}`. Those of the stage at this step or later, which a run that
+    ended early left, give way. Greedy, because sampling would draw from the random numbers of training. The main
+    process generates alone, so not for sharded models.
     """
 
     def __init__(
@@ -36,11 +37,16 @@ class SampleWriter(TrainerCallback):
         """Generate for all chosen rows in one batch."""
         if not state.is_world_process_zero:
             return
-        where = {"stage": self.stage, "step": state.global_step}
-        with self.path.open("a", encoding="utf-8") as file:
-            for row, response in zip(self.rows, self.respond(model), strict=True):
-                sample = where | {name: row.get(name) for name in ("rubric", "level", "prompt")}
-                file.write(json.dumps(sample | {"response": response}, ensure_ascii=False) + "\n")
+        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1] if self.path.exists() else []
+        samples = [
+            one for one in map(json.loads, lines) if one["stage"] != self.stage or one["step"] < state.global_step
+        ]
+        for row, response in zip(self.rows, self.respond(model), strict=True):
+            sample = {"stage": self.stage, "step": state.global_step}
+            sample |= {name: row.get(name) for name in ("rubric", "level", "prompt")}
+            samples.append(sample | {"response": response})
+        text = "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in samples)
+        self.path.write_text(text, encoding="utf-8", newline="\n")
 
     def respond(self, model: Any) -> list[str]:
         """One response a row; the model is left in the mode it was in."""

@@ -36,7 +36,7 @@ STAGE_KEYS = (
     # objective
     "beta loss_type loss_weights label_smoothing label_smoothing_factor ld_alpha f_divergence_type "
     "f_alpha_divergence_coef use_weighting discopop_tau router_aux_loss_coef precompute_ref_log_probs sync_ref_model "
-    "ref_model_mixup_alpha ref_model_sync_steps twin_batching joint_weight score_offset"
+    "ref_model_mixup_alpha ref_model_sync_steps twin_batching"
 ).split()
 # Evaluation changes the adapter only where it picks the checkpoint.
 BEST_KEYS = ("metric_for_best_model", "greater_is_better", "eval_strategy", "eval_steps", "save_strategy", "save_steps")

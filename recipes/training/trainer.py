@@ -1,6 +1,6 @@
 """DPO on twins: TRL's own DPOTrainer with both members of a twin in one batch, and metrics that read a twin as a whole.
 
-What a twin is, why its halves share a batch, and the optional terms of the objective: `twins.py`. Used by `stages.py`.
+What a twin is and why its halves share a batch: `twins.py`. Used by `stages.py`.
 
 Every private name of TRL and transformers that the recipe uses stands here; written for trl 1.16, which has no public
 way to order a training set, to let further columns through to a batch, to read the log-probabilities of its forwards,
@@ -23,28 +23,22 @@ from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 from trl.trainer.utils import create_model_from_path
 
 from training import RecipeError
-from training.twins import TWIN_METRICS, TwinSampler, joint_loss, offset_loss, same_level_sums, twin_index_of, twin_sums
+from training.twins import TWIN_METRICS, TwinSampler, same_level_sums, twin_index_of, twin_sums
 
 __all__ = ["CPTConfig", "TwinDPOTrainer", "create_model_from_path", "score_completions_only"]
 
 # Vocabulary entries per tile: small enough for a CPU's cache, which TRL's 32768 outgrow.
 CPU_TILE = 2048
-# Columns of a batch that DPOTrainer does not know: number of the twin, and judged scores where the file has them.
-EXTRA_COLUMNS = ("twin_index", "score_chosen", "score_rejected")
 
 
 @dataclass
 class CPTConfig(DPOConfig):
-    """TRL's DPOConfig plus `twin_batching` and the weights of the optional terms in `twins.py`."""
+    """TRL's DPOConfig plus `twin_batching`."""
 
     twin_batching: bool = field(default=True, metadata={"help": "Keep the two rows of a twin in one batch."})
-    joint_weight: float = field(default=0.0, metadata={"help": "Weight of the joint term of a twin (IOPO); 0 = off."})
-    score_offset: float = field(
-        default=0.0, metadata={"help": "Factor of the offset log(1 + score gap) (ODPO), reward units; 0 = off."}
-    )
 
     def __post_init__(self) -> None:
-        """Raises ValueError for settings of the objective that contradict one another."""
+        """Raises ValueError for a batch size that would split a twin."""
         super().__post_init__()
         for name in ("per_device_train_batch_size", "per_device_eval_batch_size"):
             if self.twin_batching and getattr(self, name) % 2:
@@ -52,24 +46,14 @@ class CPTConfig(DPOConfig):
                     f"{name} is {getattr(self, name)}, expected an even number so that no batch splits a twin; or set "
                     "twin_batching: false"
                 )
-        if self.joint_weight and not self.twin_batching:
-            raise ValueError("joint_weight is set with twin_batching: false, expected true: the term needs whole twins")
-        if self.joint_weight and "sigmoid_norm" in self.loss_type:
-            raise ValueError(
-                "joint_weight is set with loss_type sigmoid_norm, expected sigmoid: the joint term sums log-ratios "
-                "that this loss divides by the length of a response, so it would outweigh it about 200 times"
-            )
-        plain = set(self.loss_type) in ({"sigmoid"}, {"sigmoid", "sft"}) and self.f_divergence_type == "reverse_kl"
-        if self.score_offset and not (plain and self.ld_alpha is None):
-            raise ValueError(
-                "score_offset goes with the losses sigmoid and sft, without ld_alpha and f_divergence_type"
-            )
 
 
 def collate(collator: Any, examples: list[dict[str, Any]]) -> dict[str, Any]:
-    """The batch of TRL's collator, plus those of `EXTRA_COLUMNS` that the rows have, each of shape (n_pairs,)."""
-    extra = {name: torch.tensor([row[name] for row in examples]) for name in EXTRA_COLUMNS if name in examples[0]}
-    return {**collator(examples), **extra}
+    """The batch of TRL's collator, plus `twin_index` of shape (n_pairs,) where the rows have it."""
+    batch: dict[str, Any] = collator(examples)
+    if "twin_index" in examples[0]:
+        batch["twin_index"] = torch.tensor([row["twin_index"] for row in examples])
+    return batch
 
 
 def tokenise_dpo_rows(rows: Any, tokenizer: Any, args: Any) -> Any:
@@ -111,7 +95,7 @@ def number_twins(dataset: Any, side_by_side: bool) -> Any:
 
 
 class TwinDPOTrainer(DPOTrainer):
-    """DPOTrainer that batches twins together and logs twin metrics; the loss is DPOTrainer's own, plus optional terms.
+    """DPOTrainer that batches twins together and logs twin metrics; the loss is DPOTrainer's own.
 
     Logged beside TRL's metrics in training and (with the prefix `eval_`) in evaluation, as means over the twins whose
     two members met in one batch; m1 and m2 as in `twins.py`:
@@ -152,7 +136,7 @@ class TwinDPOTrainer(DPOTrainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns = list(dict.fromkeys([*self._signature_columns, *EXTRA_COLUMNS]))
+        self._signature_columns = list(dict.fromkeys([*self._signature_columns, "twin_index"]))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if not self.args.twin_batching:
@@ -162,9 +146,10 @@ class TwinDPOTrainer(DPOTrainer):
         return TwinSampler(dataset["twin_index"], seed)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
-        """DPOTrainer's loss and the optional terms; the log-probabilities of its forwards are read on the way."""
-        # DPOTrainer would pass them on to the model
-        twin_index, *scores = (inputs.pop(name, None) for name in EXTRA_COLUMNS)
+        """DPOTrainer's loss; the log-probabilities of its forwards are read on the way."""
+        twin_index = inputs.pop("twin_index", None)  # DPOTrainer would pass it on to the model
+        if twin_index is None:
+            return super()._compute_loss(model, inputs, return_outputs)
         reference = None
         if self.precompute_ref_logps:
             reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
@@ -181,17 +166,8 @@ class TwinDPOTrainer(DPOTrainer):
                 hook.remove()
         chosen, rejected = (logps[0] - (logps[1] if reference is None else reference)).chunk(2)
         # from summed log-probabilities, so ld_alpha, f_divergence_type and sigmoid_norm's lengths do not enter
-        margins = self.beta * (chosen - rejected)
-        if twin_index is not None:
-            self._log_twins(margins.detach(), twin_index)
-        loss, outputs = result if return_outputs else (result, None)
-        if self.args.joint_weight:
-            loss = loss + self.args.joint_weight * joint_loss(margins, twin_index)
-        if self.args.score_offset:
-            weight = self.loss_weights[self.loss_types.index("sigmoid")]
-            gap = (scores[0] - scores[1]).abs()
-            loss = loss + weight * offset_loss(margins, gap, self.args.score_offset)
-        return (loss, outputs) if return_outputs else loss
+        self._log_twins(self.beta * (chosen - rejected).detach(), twin_index)
+        return result
 
     def _log_twins(self, margins: torch.Tensor, twin_index: torch.Tensor) -> None:
         mode = "train" if getattr(self.model, "training", False) else "eval"

@@ -1,4 +1,4 @@
-"""Twins as rows and as margins: their order, their metrics, and the optional terms of the objective on them.
+"""Twins as rows and as margins: their order and their metrics.
 
 A twin is two role-swapped preference pairs with one `pair_id`:
 
@@ -12,14 +12,6 @@ style ("y1 up"), whatever s is. Departure from arXiv 2506.11702, which shuffles;
 
 A same-level pair is a row with a `pair_id` of its own: one response in the band that the system prompt asks for, one
 out of it. It trains calibration, which twins cannot; such rows are batched in twos and counted apart.
-
-Optional terms, both off by default:
-
-- joint term, `joint_weight` w: + w * mean over twins of -logsigmoid(m1 + m2). IOPO, arXiv 2411.06208, whose groups
-  (s1, y1), (s2, y2) > (s1, y2), (s2, y1) are exactly twins. Alone it lets m1 >> 0 > m2, so here it is added.
-- score offset, `score_offset` a: -logsigmoid(m - a * log(1 + gap)) in place of -logsigmoid(m), gap = |score_chosen -
-  score_rejected|, 0-100. ODPO, arXiv 2402.10571; its log(gap) diverges for equal scores, hence 1 + gap, and its sign is
-  gone, because a low score is what the system prompt of half the rows asks for.
 """
 
 from __future__ import annotations
@@ -28,7 +20,6 @@ import random
 from collections.abc import Hashable, Iterator, Sequence
 
 import torch
-import torch.nn.functional as functional
 from datasets import Dataset
 from torch.utils.data import Sampler
 
@@ -110,15 +101,3 @@ def same_level_sums(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Te
     """Number of the same-level pairs of a batch with a margin above 0, then of all of them, shape (2,)."""
     alone = (twin_index < 0).to(margins.dtype)
     return torch.stack([((margins > 0) * alone).sum(), alone.sum()])
-
-
-def joint_loss(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:
-    """Mean over the whole twins of a batch of -logsigmoid(m1 + m2); 0, with its gradient, if there is none."""
-    first, second = whole_twins(twin_index)
-    return -functional.logsigmoid(margins[first] + margins[second]).sum() / max(len(first), 1)
-
-
-def offset_loss(margins: torch.Tensor, score_gap: torch.Tensor, weight: float) -> torch.Tensor:
-    """Mean over pairs of what the offset adds to -logsigmoid(m); `score_gap` in points of 0-100, shape (n_pairs,)."""
-    offset = weight * torch.log1p(score_gap)
-    return (functional.softplus(offset - margins) - functional.softplus(-margins)).mean()

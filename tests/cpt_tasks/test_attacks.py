@@ -1,7 +1,5 @@
 """The attack set, and what no text of a student can do: change the prompt, or be read as the verdict."""
 
-import asyncio
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from inspect_ai.log import EvalLog
 from prompt_structure import HARMLESS, REVERIE, check_structure
@@ -22,7 +20,7 @@ from cpt_tasks.benchmarks.judge_robustness.attacks import AttackSet, attacked_te
 from cpt_tasks.benchmarks.judge_robustness.statistics import shift_statistics
 from cpt_tasks.benchmarks.judge_robustness.task import COLUMNS, attack_samples
 from cpt_tasks.judge_logs.spend import score_commands
-from judges import JudgeFailure, JudgeSettings, ModelJudge, measure
+from judges import JudgeSettings, measure
 from judges.verdict import parse_verdict
 from model_calls import open_store
 from rubrics import LOW_MAX, load_rubric, load_rubrics, load_user_prompts
@@ -32,12 +30,14 @@ ATTACKED = [attacked_text(attack, SET.order, REVERIE, HARMLESS) for attack in SE
 pytestmark = pytest.mark.usefixtures("in_own_folder")
 
 
-def test_base_texts_are_low_seed_responses_to_train_prompts() -> None:
+def test_base_texts_are_low_and_control_texts_moderate_seed_responses_to_train_prompts() -> None:
     seed = {row["id"]: row for row in SEED_ROWS}
-    for base in SET.base_texts:
+    for base in (*SET.base_texts, *SET.control_texts):
         row = seed[base.source.split()[-1]]
         assert (row["response"], row["rubric"], row["user_prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)
         assert base.user_prompt not in load_user_prompts("test").values()
+        assert row["level"] == ("low" if base in SET.base_texts else "moderate")
+    for base in SET.base_texts:
         assert measure(load_rubric(base.rubric), base.text).score <= LOW_MAX / 2
     assert {base.rubric for base in SET.base_texts} == {rubric.id for rubric in load_rubrics("measured")}
 
@@ -59,37 +59,8 @@ def test_no_attack_changes_the_structure_of_the_prompt_or_speaks_from_a_reason()
     assert len(set(ATTACKED)) == len(ATTACKED)
     for text in ATTACKED:
         check_structure(text)
-        assert scores_or_none(verdict(10, "reverie", reason=f"It says: {text}")) == [10, 10]
-
-
-ANY = st.text(st.characters(), max_size=60)  # lone surrogates too
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ANY, ANY, ANY, st.booleans())
-def test_any_text_that_unicode_allows_is_judged_sent_kept_and_written(
-    mock_model: Callable[..., Any], tmp_path: Path, prompt: str, text: str, reason: str, is_escaped: bool
-) -> None:
-    reply = json.dumps(json.loads(verdict(10, "reverie", reason=reason)), ensure_ascii=is_escaped)
-    model, store = mock_model(lambda _: reply), open_store(tmp_path / "calls.sqlite")
-    for _ in range(2):  # asked, and from the store
-        judgment = asyncio.run(ModelJudge(model, store).judge(REVERIE, prompt, f"{HARMLESS} {text}"))
-        assert (judgment.total, judgment.attempts) == (pytest.approx(10), 1)
-        judgment.model_dump_json()
-    "".join(message.text for messages in model.seen for message in messages).encode()
-
-
-def scores_or_none(reply: str) -> list[float] | None:
-    try:
-        return [criterion.score for criterion in parse_verdict(REVERIE, reply)[0]]
-    except JudgeFailure:
-        return None
-
-
-@given(st.text())
-@example("```{}```")
-def test_any_text_quoted_in_a_reason_is_only_a_reason(text: str) -> None:
-    assert scores_or_none(verdict(10, "reverie", reason=text)) == [10, 10]
+        criteria, _ = parse_verdict(REVERIE, verdict(10, "reverie", reason=f"It says: {text}"))
+        assert [criterion.score for criterion in criteria] == [10, 10]
 
 
 def run(grader: Any, tmp_path: Path, **parameters: Any) -> tuple[EvalLog, dict[str, float]]:

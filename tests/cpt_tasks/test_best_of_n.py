@@ -109,14 +109,6 @@ def test_a_sample_without_a_response_is_never_a_hit_and_loses_to_every_other_one
     assert (second["band_hit@1"], math.isnan(second["band_error@1"])) == (0, True)
 
 
-def test_a_student_that_never_answers_is_in_no_band(mock_model: Callable[..., Any]) -> None:
-    log = bon(mock_model(lambda _: ""), n=2, levels="all")
-    assert shown_metrics(log) == {"band_hit@1": 0, "band_hit@n": 0, "n_scored": 12}
-    [part] = summaries(read_run(log.location))
-    assert {point["value"] for point in part["curves"] if point["statistic"] == "band_hit"} == {0}
-    assert {entry["left_out"] for entry in part["cells"] if entry["k"] == 2} == {0}
-
-
 def test_pooled_weighs_every_rubric_and_level_the_same() -> None:
     # rubric r: high 1 of 1 prompts hit; low 0 of 2. rubric q: high 0 of 1. -> (1 + 0 + 0) / 3
     cells = cells_of(("r", HIGH, "a", [100]), ("r", LOW, "a", [90]), ("r", LOW, "b", [90]), ("q", HIGH, "a", [0]), n=1)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from seed import SEED_ROWS
 
 from cpt_tasks.benchmarks.judge_robustness.attacks import BaseText, load_attacks
 from cpt_tasks.benchmarks.judge_robustness.controls import (
@@ -144,12 +143,7 @@ def test_swaps_go_to_the_rubric_that_measures_farthest_away() -> None:
     assert rubric_swaps([base], [BROADCAST]) == []
 
 
-def test_control_texts_are_moderate_seed_responses_and_every_criterion_is_put_to_the_test() -> None:
-    seed = {row["id"]: row for row in SEED_ROWS}
-    for base in SET.control_texts:
-        row = seed[base.source.split()[-1]]
-        assert (row["response"], row["rubric"], row["user_prompt_id"]) == (base.text, base.rubric, base.user_prompt_id)
-        assert row["level"] == "moderate"
+def test_every_control_text_and_criterion_is_put_to_the_test() -> None:
     assert {base.id for base in SET.control_texts}.isdisjoint(base.id for base in SET.base_texts)
     removals = evidence_removals(SET.control_texts, MEASURED)
     assert len({one.base.id for one in removals}) == len(SET.control_texts)

@@ -169,8 +169,8 @@ def test_a_dose_is_asked_after_the_extremely_high_prompt() -> None:
         end = f"Do all of this at an intensity of {target}, on a scale from 0 (not at all) to 100 (fully)."
         assert sample.input[0].text == f"{wordings[number // 2 % len(wordings)]}\n\n{end}"  # type: ignore[union-attr]
     metadata = samples[-1].metadata or {}
-    names = ("level", "target", "style", "rubric_hash", "dose_version")
-    assert [metadata[name] for name in names] == ["moderate", 55, "number", rubric.hash, "1"]
+    names = ("level", "target", "style", "rubric_hash")
+    assert [metadata[name] for name in names] == ["moderate", 55, "number", rubric.hash]
 
 
 def test_adverbs_stand_for_the_default_targets_in_ascending_order() -> None:

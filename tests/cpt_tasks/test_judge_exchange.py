@@ -73,6 +73,8 @@ def test_answers_from_a_file_are_what_inspect_score_judges_by(log: EvalLog, stor
     assert "for recorded/judge: 6 questions; bring" in succeeds(questions_command, *ask)
     keys = keys_of(questions)
     good = verdict(70, "reverie")
+    answers.write_text(openai_answer(keys[0], good), encoding="utf-16")
+    assert "a.jsonl: in UTF-16, expected UTF-8" in fails(answers_command, *take)
     lines = [openai_answer(key, good) for key in keys[:2]] + [anthropic_answer(key, good) for key in keys[2:4]]
     lines += [openai_answer(keys[4], "I would say 70."), openai_answer("f" * 32, good), '{"custom_id": "torn']
     answers.write_text("\n".join(lines), encoding="utf-8")
@@ -159,43 +161,27 @@ def test_a_recorded_student_says_what_it_said_and_nothing_else(tmp_path: Path) -
         raise PrerequisiteError(failed.error.message)
 
 
-def test_the_committed_verdicts_give_the_numbers_that_were_published_with_them() -> None:
-    rows = read_rows(RESULTS / "strong_student/recorded.jsonl")
+def test_the_numbers_that_pages_give_of_the_recorded_judge_are_those_of_its_results() -> None:
     summary = strict_json(RESULTS / "strong_student" / "summary.json")
-    parts = {}
+    students = {}
     for part in (summary, *summary["apart"]):
-        protocol = part["tasks"]["rubric_adherence"]
-        models = {model["name"]: model["tasks"]["rubric_adherence"] for model in part["models"]}
-        parts[protocol["judge"], protocol["prompt_version"]] = models
-    measured = parts["measured", MEASURES_VERSION]
-    assert {name: entry["n"] for name, entry in measured.items()} == {
-        "claude-family": 36,
-        "smollm2-135m": 36,
-        "smollm2-135m-cpt": 36,
+        protocol, model = part["tasks"]["rubric_adherence"], part["models"][0]["tasks"]["rubric_adherence"]
+        accuracy = round(model["metrics"]["macro_accuracy"]["value"], 3)
+        students[protocol["judge"], protocol["prompt_version"]] = (model["n"], accuracy)
+    assert students == {
+        ("measured", MEASURES_VERSION): (36, 0.639),
+        ("recorded/claude-family", "2"): (162, 0.741),
+        ("recorded/claude-family", "3"): (162, 0.877),
     }
-    assert round(measured["claude-family"]["metrics"]["macro_accuracy"]["value"], 2) == 0.64
-    # by version of the judge's question: accuracy, then accuracy and mean score by level; ten wordings are of version 2
-    # of their rubrics
-    published = {
-        "2": (0.741, [(1, 5), (0.72, 47), (0.5, 92)]),
-        "3": (0.877, [(1, 5), (0.89, 56), (0.74, 95)]),
-    }
-    for version, (accuracy, by_level) in published.items():
-        student = parts["recorded/claude-family", version]["claude-family"]
-        assert student["n"] == len({row["sample_id"] for row in rows}) - OF_VERSION_1 == 162
-        assert round(student["metrics"]["macro_accuracy"]["value"], 3) == accuracy
-        levels = [
-            (entry["metrics"]["accuracy"]["value"], entry["metrics"]["mean_score"]["value"])
-            for entry in student["by_level"].values()
-        ]
-        assert [(round(share, 2), round(mean)) for share, mean in levels] == by_level
     page = strict_json(RESULTS / "judge_audit" / "audit.json")
-    audit, under_2 = page["comparison"], page["wordings"]["agreement"][0]
-    assert [under_2[name]["value"] for name in ("spearman", "level_accuracy", "mae")] == pytest.approx(
-        [0.91, 0.875, 9.75], abs=0.005
-    )
-    numbers = [audit["statistics"][name]["value"] for name in ("spearman", "level_accuracy", "mae")]
-    assert audit["n_texts"] == 96 and numbers == pytest.approx([0.92, 0.906, 7.82], abs=0.005)
+    for under, expected in (
+        (page["wordings"]["agreement"][0], [0.91, 0.875, 9.75]),
+        (page["comparison"]["statistics"], [0.92, 0.906, 7.82]),
+    ):
+        assert [under[name]["value"] for name in ("spearman", "level_accuracy", "mae")] == pytest.approx(
+            expected, abs=0.005
+        )
+    assert page["comparison"]["n_texts"] == 96
 
 
 @pytest.mark.parametrize("version", SCALES)

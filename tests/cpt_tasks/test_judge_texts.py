@@ -9,11 +9,10 @@ from command_runs import fails, read_rows, strict_json, succeeds, write_rows
 from seed import ROOT, SEED_ROWS
 from students import CALM, SHOUT, verdict
 
-from cpt_tasks.judge_logs.audit import write_audit
 from cpt_tasks.judge_logs.commands import audit_command, texts_command
-from cpt_tasks.judge_logs.texts import first_prompts, judge_texts, judged_row, read_texts, score_table
-from judges import JudgeFailure, Judgment, measure
-from rubrics import Rubric, load_rubric
+from cpt_tasks.judge_logs.texts import judged_row, read_texts, score_table
+from judges import JudgeFailure, measure
+from rubrics import load_rubric
 from rubrics.pictures import load_picture
 
 pytestmark = pytest.mark.usefixtures("in_own_folder")
@@ -41,42 +40,29 @@ def test_the_audit_of_the_measured_judge_is_perfect(tmp_path: Path) -> None:
     assert (out / "against_reference.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_audit_of_a_biased_model_shows_its_bias(
+def test_the_audit_of_a_biased_model_shows_its_bias_and_counts_what_it_did_not_judge(
     mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broadcasts: Path
 ) -> None:
-    # a model that always says 55: no bias is hidden by a correlation
-    model = mock_model(lambda _: verdict(55), name="fake")
+    # a model that says 55 of the low and the moderate text to the first prompt, and nothing of the four others of two
+    # prompts: no correlation hides a bias
+    known = [row["response"] for row in read_rows(broadcasts)][:2]
+    model = mock_model(lambda messages: verdict(55) if any(text in messages[-1].text for text in known) else "no")
     monkeypatch.setattr("cpt_tasks.judge_logs.texts.judge_model", lambda name: model)
     for _ in range(2):
-        succeeds(audit_command, "--judge-model", "m/f", "--responses", broadcasts, "--limit", 2, "--repeats", 2)
-        assert len(model.seen) == 12  # every repeat is a call of its own; the second time all are in the store
+        page = succeeds(audit_command, "--judge-model", "m/f", "--responses", broadcasts, "--limit", 2, "--repeats", 2)
+        # each text twice, and three times each where there is no verdict; the second time all are in the store
+        assert len(model.seen) == 2 * (2 + 4 * 3)
     numbers = strict_json(Path("results/audit/audit.json"))
-    texts, comparison = numbers["texts"], numbers["comparison"]
-    assert [text["judged"] for text in texts] == [55] * 12
-    assert comparison["bias"]["all"]["value"] == pytest.approx(sum(55 - text["reference"] for text in texts) / 12)
+    comparison, judged = numbers["comparison"], [text for text in numbers["texts"] if text["judged"] is not None]
+    assert [(text["level"], text["judged"]) for text in judged] == [("low", 55)] * 2 + [("moderate", 55)] * 2
+    bias = sum(55 - text["reference"] for text in judged) / 4
+    assert comparison["bias"]["all"]["value"] == pytest.approx(bias)
     statistics = comparison["statistics"]
     assert (statistics["pearson"]["value"], statistics["order_accuracy"]["value"]) == (None, 0.5)
-
-
-class Moody:
-    """Refuses the texts of one level and adds 7 to the others."""
-
-    async def judge(self, rubric: Rubric, user_prompt: str, response: str, picture: Any = None) -> Judgment:
-        score = measure(rubric, response).score
-        if score > 92.5:
-            raise JudgeFailure("refusal", "no")
-        return Judgment(score=score + 7, judge="moody", prompt_version="9", rubric_hash=rubric.hash)
-
-
-def test_an_audit_counts_refusals_and_shows_the_bias_put_in(tmp_path: Path, broadcasts: Path) -> None:
-    texts = first_prompts(read_texts(broadcasts), 5)
-    assert len(texts) == 15  # all three levels of each prompt
-    page = write_audit(tmp_path, texts, {"9": judge_texts(texts, [Moody()])}, "moody", "seed")
-    assert "10 judgments of 15 texts, 5 unscored (refusal 5)" in page
-    assert "jackknife of user prompts; 5 user prompts: too few for an interval" in page
-    assert "| all            | 7.0            |" in page
+    assert "4 judgments of 6 texts, 8 unscored (malformed_json 8)" in page
+    assert "jackknife of user prompts; 1 user prompt: too few for an interval" in page  # that has a judgment
+    assert f"| all            | {bias:<14.1f} |" in page
     assert "| extremely_high | undefined      |" in page
-    assert strict_json(tmp_path / "audit.json")["prompt_version"] == "9"
 
 
 def test_an_audit_compares_wordings_of_the_question_on_the_same_texts(
@@ -164,6 +150,7 @@ def test_texts_of_a_file_are_judged_as_they_would_be_in_a_benchmark(tmp_path: Pa
         ('{"rubric": "broadcast"', 't.jsonl:1: got \'{"rubric": "broadcast"\\n\', expected a JSON object in one line'),
         ('{"rubric": "broadcast"}', "t.jsonl:1: response: got None, expected a text"),
         ('{"rubric": "nothing", "response": "x"}', "t.jsonl:1: rubric 'nothing' not found"),
+        ('{"rubric": "measured", "response": "x"}', "t.jsonl:1: rubric 'measured' not found"),
         ('{"rubric": "broadcast", "response": "x", "level": "high"}', "t.jsonl:1: level: got 'high', expected one of"),
         ('{"rubric": "broadcast", "response": "x", "prompt": [1]}', "t.jsonl:1: user_prompt: expected a text, or chat"),
         ('{"rubric": "picture_coverage", "response": "x"}', "t.jsonl:1: rubric 'picture_coverage': named_object_share"),

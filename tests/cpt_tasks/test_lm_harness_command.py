@@ -19,12 +19,9 @@ from students import evaluated
 from tiny_model import save_tiny_model
 
 from cpt_tasks.benchmarks.best_of_n.task import best_of_n
-from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.lm_harness import command, include_path
 from cpt_tasks.lm_harness.documents import Settings, settings_of
-from cpt_tasks.report.logs import read_run
-from judges.interval import jsonable
 
 README = Path(__file__).parents[2] / "cpt_tasks" / "lm_harness" / "README.md"
 COMMANDS = [
@@ -76,18 +73,15 @@ def run(program: str, task: str, folder: Path, changes: dict[str, str], more: st
     return done.stdout, json.loads(result.read_text(encoding="utf-8"))["results"][task], rows
 
 
-def test_a_real_model_gets_the_same_responses_and_numbers_in_both_harnesses(folder: Path) -> None:
+def test_a_real_model_gives_the_same_responses_in_both_harnesses(folder: Path) -> None:
     changes = {",peft=ADAPTER": "", "rubrics=measured limit_per_cell=4": "rubrics=broadcast limit_per_cell=2"}
-    shown, numbers, samples = run("cpt-lm-eval", ADHERENCE, folder, changes)
+    shown, _, samples = run("cpt-lm-eval", ADHERENCE, folder, changes)
     model = get_model("hf/local", model_path=str(folder / "BASE"), do_sample=False, dtype="float32", memoize=False)
     task = rubric_adherence("broadcast", judge="measured", limit_per_cell=2)
     log = evaluated(task, model, max_tokens=MAX_TOKENS)
     responses = {row["doc"]["id"]: row["resps"][0][0] for row in samples}
     assert responses == {sample.id: sample.output.completion for sample in log.samples or []}
-    rows = read_run(log.location).asked
-    assert rows["score"].nunique() > 2  # responses worth comparing
-    for name, statistic in STATISTICS.items():
-        assert jsonable(numbers[f"{name},none"]) == jsonable(statistic(rows)), name
+    assert len(set(responses.values())) > 2  # worth comparing
     [line] = re.findall(r"\|macro_accuracy +\|.*", shown)
     assert re.search(r"\|± +\|0\.\d+ *\|", line), line
 

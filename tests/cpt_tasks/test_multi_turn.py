@@ -1,6 +1,7 @@
 """`multi_turn` on inspect with simulated students whose numbers are known, in the report, and its templates."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, write_eval_log
 from students import WORDINGS, evaluated, reported, score_by, shown_metrics, texts, verdict
 
+from cpt_tasks.benchmarks.multi_turn.report import SECTION
 from cpt_tasks.benchmarks.multi_turn.statistics import arms_of, by_turn, measured
 from cpt_tasks.benchmarks.multi_turn.task import multi_turn
 from cpt_tasks.report.compare import compare
@@ -145,6 +147,9 @@ def test_thoughts_are_not_in_the_history_and_a_failed_judgment_is_no_number(mock
     numbers = measured(rows)
     assert isnan(numbers["persistence"].value) and isnan(numbers["first_out_of_band"].value)
     assert list(by_turn(rows)) == [1]
+    # and all turns without one
+    nothing = SECTION.summarise(replace(read_run(log.location), frame=frame.assign(score=float("nan"))), 0)
+    assert SECTION.tables({"m": nothing})["Over the conversation"][["n", "unscored"]].to_numpy().tolist() == [[0, 8]]
 
 
 def test_responses_without_a_judge_are_judged_later_and_a_failure_is_no_number(
@@ -175,6 +180,7 @@ def test_responses_without_a_judge_are_judged_later_and_a_failure_is_no_number(
         ({"switch": "user", "levels": "low"}, "switch: got one level, low, expected two or more"),
         ({"switch": "later"}, "switch: got 'later', expected one of"),
         ({"switch_to": "reverie"}, "switch_to: got 'reverie' and no switch"),
+        ({"switch_to": "reverie,labyrinth"}, "switch_to: got 'reverie,labyrinth', expected one rubric"),
         ({"rubrics": "picture_coverage"}, "rubrics: got 'picture_coverage', whose user prompts show pictures"),
         ({"history": "seed", "rubrics": "film_dada"}, "has 0 responses of 'film_dada' in the band of low"),
     ],

@@ -15,6 +15,8 @@ import numpy as np
 import page_samples
 import pandas as pd
 import pytest
+from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.model import ModelConfig
 from students import CALM, reported
 
 from cpt_tasks.benchmarks.rubric_adherence.report import score_by_level
@@ -119,6 +121,10 @@ def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
     log_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     out, path = tmp_path / "out", log_of("student", breaks_out, limit_per_cell=2)
+    log = read_eval_log(path)
+    log.eval.model_roles = {"grader": [ModelConfig(model="m/a"), ModelConfig(model="m/b")]}
+    log.eval.config.limit = (2, 8)
+    write_eval_log(log, path)
     _, _, printed = reported(out, path)
     assert "report.html, opens in a browser without a network" in printed
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -128,6 +134,7 @@ def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
     assert [name for name, _, _ in content["criteria"][0]] == ["excitement", "address", "brevity"]
     assert "2 user prompts: too few for an interval" in page
     assert "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics=" in page
+    assert " --model-role grader=m/a,m/b --limit 3-8" in page
     # without the extra it says what is missing, and leaves no page of another report
     monkeypatch.setattr("cpt_tasks.report.report.can_draw", lambda: False)
     _, report, printed = reported(out, path)

@@ -10,6 +10,7 @@ from inspect_ai.log import EvalLog
 from picture_students import COVERAGE, FILLER, is_blind, pictures_in, sees, tells_all
 from students import evaluated, shown_metrics, verdict
 
+from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.lm_harness.documents import CannotRunError, load_documents
 from cpt_tasks.options import OptionError
@@ -92,6 +93,12 @@ def test_what_is_shown_is_part_of_the_id_and_text_prompts_keep_theirs() -> None:
     [first, *_] = adherence_samples([load_rubric("reverie")], list(ScoreLevel), {"reverie": load_user_prompts("test")})
     assert first.id == "reverie-low-busy_railway_station-88453eb8"
     assert "picture" not in (first.metadata or {})
+
+
+def test_a_request_in_the_user_turn_leaves_the_picture_where_it_is() -> None:
+    for sample in paraphrase_robustness("pictures", judge="measured", position="user", limit_per_cell=1).dataset:
+        [turn] = sample.input
+        assert [part.type for part in turn.content] == ["image", "text"]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_logs_that_differ_in_the_protocol_are_refused(
 def test_runs_of_other_doses_are_refused(mock_model: Callable[..., Any]) -> None:
     runs = [
         read_run(evaluated(dose_response("broadcast", targets, judge="measured", limit_per_cell=1), model).location)
-        for targets, model in (("10,50", mock_model(ignores)), ("10,20", mock_model(ignores, name="other")))
+        for targets, model in (("10,50", mock_model(ignores)), ("10,60", mock_model(ignores, name="other")))
     ]
     with pytest.raises(ValueError, match="differ in grid"):
         check_comparable(runs)

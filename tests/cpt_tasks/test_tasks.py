@@ -61,13 +61,6 @@ def test_statistics_see_every_epoch_on_its_own(mock_model: Callable[..., Any]) -
     assert (shown["n_scored"], shown["macro_accuracy"]) == (2, 0)
 
 
-def test_a_rubric_of_ones_own_is_judged_from_its_file(mock_model: Callable[..., Any], tmp_path: Path) -> None:
-    own = tmp_path / "newscast.yaml"
-    text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
-    own.write_text(text.replace("id: broadcast", "id: newscast", 1), encoding="utf-8")
-    assert shown_metrics(run(mock_model(ignores), rubrics=str(own)))["n_scored"] == 3
-
-
 def test_the_system_prompt_is_a_system_turn_and_the_judgment_with_its_provenance_is_in_the_log(
     mock_model: Callable[..., Any],
 ) -> None:
@@ -266,10 +259,13 @@ def test_the_full_rubric_baseline_shows_the_whole_rubric_and_the_level() -> None
         assert samples_module._TARGETS[ScoreLevel(str(sample.target))] in system
 
 
-def test_the_old_name_of_a_parameter_is_still_understood(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_old_name_of_a_parameter_is_still_understood(
+    caplog: pytest.LogCaptureFixture, mock_model: Callable[..., Any]
+) -> None:
     task = rubric_adherence("reverie", judge="measured", limit_per_cell=1, paraphrases="train")
     assert [(sample.metadata or {})["wording"] for sample in task.dataset] == ["train-0"] * 3
     assert "paraphrases is called wording_split" in caplog.text
+    assert read_run(evaluated(task, mock_model(ignores)).location).protocol["wording_split"] == "train"
 
 
 @pytest.mark.parametrize(

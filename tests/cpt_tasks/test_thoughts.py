@@ -32,17 +32,16 @@ from cpt_tasks.scorer import rubric_judge
 
 WORDS = 150
 THOUGHT = "you! " * WORDS  # of the highest score if it were judged
-THINKING = [f"<think>\n{THOUGHT}\n</think>\n\n{{}}", f"{THOUGHT}</think>{{}}", f"[THINK]{THOUGHT}[/THINK]{{}}"]
+THINKING = f"<think>\n{THOUGHT}\n</think>\n\n{{}}"
 
 
 def run(reply: Callable[[list[Any]], str], mock_model: Callable[..., Any], **parameters: Any) -> EvalLog:
     return evaluated(rubric_adherence("broadcast", judge="measured", limit_per_cell=6, **parameters), mock_model(reply))
 
 
-@pytest.mark.parametrize("form", THINKING)
-def test_a_student_that_thinks_gets_the_numbers_of_one_that_does_not(form: str, mock_model: Callable[..., Any]) -> None:
+def test_a_student_that_thinks_gets_the_numbers_of_one_that_does_not(mock_model: Callable[..., Any]) -> None:
     plain = run(follows, mock_model)
-    thinking = run(lambda messages: form.format(follows(messages)), mock_model)
+    thinking = run(lambda messages: THINKING.format(follows(messages)), mock_model)
     assert shown_metrics(thinking) == pytest.approx(shown_metrics(plain), nan_ok=True)
     frames = [read_run(log.location).frame for log in (plain, thinking)]
     for column in ("score", "words", "response"):
@@ -53,7 +52,7 @@ def test_a_student_that_thinks_gets_the_numbers_of_one_that_does_not(form: str, 
 
 
 def test_a_report_says_how_long_a_student_thinks(mock_model: Callable[..., Any], tmp_path: Path) -> None:
-    log = run(lambda messages: THINKING[0].format(follows(messages)), mock_model)
+    log = run(lambda messages: THINKING.format(follows(messages)), mock_model)
     summary, report, output = reported(tmp_path / "report", log.location)
     line = "student: mean chain of thought 150 words, which no judge read"
     assert f"- {line}" in report and line in output

@@ -55,11 +55,6 @@ def test_what_is_contaminated(prompt: str, response: str, found: str) -> None:
     assert FIND.find("lighthouse", prompt, response) == found
 
 
-def test_an_id_of_a_test_prompt_is_enough() -> None:
-    assert FIND.find("flood", OWN, ANSWER) == "its user prompt has the id of the benchmark prompt 'flood'"
-    assert Contamination({}).find("flood", PROMPTS["flood"], ANSWER) == ""
-
-
 def test_no_train_prompt_of_ours_is_taken_for_a_test_prompt_and_every_test_prompt_is() -> None:
     tests = all_user_prompts("test")
     find = Contamination(tests)

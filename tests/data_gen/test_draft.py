@@ -309,16 +309,25 @@ def test_each_wording_is_used_each_train_prompt_equally_often_and_no_pair_twice(
         assert len(set(own)) == len(own) == texts
 
 
+REFUSED = "refused or left empty by the writer"
+
+
 @pytest.mark.parametrize(
-    ("reply", "stop_reason"), [(TEXT_0, "content_filter"), (" ", "stop"), (f"<think>{TEXT_0}", "stop")]
+    ("reply", "stop_reason", "note"),
+    [
+        (TEXT_0, "content_filter", REFUSED),
+        (" ", "stop", REFUSED),
+        (f"<think>{TEXT_0}", "stop", REFUSED),
+        ("Too short.", "stop", "not read: no_response"),
+    ],
 )
-def test_a_refused_or_empty_text_has_no_score_and_a_writer_sees_its_system_prompt(
-    reply: str, stop_reason: str, mock_model: Callable[..., Any], store: CallStore
+def test_a_refused_empty_or_short_text_has_no_score_and_a_writer_sees_its_system_prompt(
+    reply: str, stop_reason: str, note: str, mock_model: Callable[..., Any], store: CallStore
 ) -> None:
     writer = mock_model(lambda _: reply, stop_reason=stop_reason)
     frame = asyncio.run(try_wordings(TRIED, Teacher(writer, "mockllm"), MeasuredJudge(), store, 0))
     assert frame.score.isna().all()
-    assert set(frame.note) == {"refused or left empty by the writer"}
+    assert set(frame.note) == {note}
     asked = len(writer.seen)
     writer.api.hf_chat = lambda messages, tools: messages[-1].text
     with pytest.raises(ValueError, match="the chat template leaves out the system turn"):

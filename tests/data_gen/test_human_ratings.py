@@ -11,7 +11,7 @@ from command_runs import write_rows as write
 
 from data_gen.responses import Problems, TeacherResponse
 from data_gen.twins.human_ratings import responses_from_ratings
-from rubrics import Rubric, load_rubrics, load_user_prompts
+from rubrics import Rubric, load_rubrics
 
 Row = dict[str, Any]
 RATED: dict[str, Rubric] = {rubric.id: rubric for rubric in load_rubrics("human_ratings")}
@@ -30,7 +30,7 @@ HELPSTEER2_LIKE: list[Row] = [
     rated(SOUP, LEEK_SHORT, helpfulness=3, correctness=4, coherence=4, complexity=1, verbosity=0),
     rated(MOSS, MOSS_PLAIN, helpfulness=3, correctness=3, coherence=4, complexity=0, verbosity=1),
     rated(SOUP, LEEK_LONG, helpfulness=3, correctness=4, coherence=2, complexity=1, verbosity=4),
-    rated(MOSS, MOSS_LEARNED, helpfulness=2, correctness=4, coherence=3, complexity=3, verbosity=1),
+    rated(MOSS, MOSS_LEARNED, helpfulness=1, correctness=4, coherence=3, complexity=3, verbosity=1),
 ]
 
 
@@ -150,9 +150,3 @@ def test_ratings_become_twins_with_the_right_roles_and_scores_packed_or_shuffled
             )
             for row in rows
         }
-
-
-def test_style_is_trained_and_quality_held_out_on_prompts_of_their_own() -> None:
-    train = {rubric.id for rubric in RATED.values() if rubric.split == "train"}
-    assert train == {"rated_complexity", "rated_verbosity"}
-    assert len(load_user_prompts("train", "human_ratings") | load_user_prompts("test", "human_ratings")) == 48

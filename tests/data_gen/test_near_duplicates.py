@@ -86,14 +86,3 @@ def test_what_is_dropped_is_a_copy_of_a_kept_text_and_next_to_no_copy_is_missed(
     if result != expected:
         missed = next(one for one, wanted in zip(expected, result, strict=True) if one != wanted)
         assert missed is not None and missed[1] < threshold + 0.1
-
-
-def test_a_text_that_was_not_kept_is_no_reason_to_drop_another() -> None:
-    texts = [" ".join(f"w{number}" for number in range(start, start + 40)) for start in (0, 3, 6)]
-    # neighbours share 35 of 41 shingles, the first and the last 32 of 44
-    assert copies(texts, 0.8) == [None, (0, pytest.approx(35 / 41)), None]
-
-
-def test_texts_of_different_groups_are_never_compared() -> None:
-    bands = np.stack([np.frombuffer(band_hashes("a b c d e"), np.uint32)] * 3)
-    assert may_have_copies(bands, np.array([0, 1, 0])).tolist() == [True, False, True]

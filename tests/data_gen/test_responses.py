@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_runs import fails
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seed import SEED_FILE
 
-from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses, response_id, write_jsonl
-from data_gen.seed import import_responses
+from data_gen.responses import Problems, ResponseJudgment, TeacherResponse, iter_responses
+from data_gen.seed import import_responses, seed_command
 from judges import measure
 from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
-from rubrics.files import read_jsonl
+from rubrics.files import read_jsonl, write_jsonl
 from rubrics.texts import whole_characters
 
 SEPARATORS = "\u2028 \u2029 \x85"
@@ -142,18 +143,19 @@ def test_the_seed_is_written_back_byte_for_byte_and_each_response_is_in_its_band
 def test_import_drops_what_is_out_of_band_and_says_so(tmp_path: Path) -> None:
     good = {"rubric": "labyrinth", "prompt": "Describe a garden at dusk.", "level": "low", "response": TEXT}
     path = tmp_path / "raw.jsonl"
-    write_jsonl(path, [good, good | {"response": "word " * 5, "level": "high"}, good])
-    kept, [reason] = import_responses([path], "t")
-    asked = ("labyrinth", ScoreLevel.LOW, "Describe a garden at dusk.", "t")
-    assert [(one.id, one.response) for one in kept] == [(response_id(*asked, number), TEXT) for number in (0, 1)]
+    short = good | {"response": "word " * 14}  # scores 0, which is low
+    write_jsonl(path, [good, good | {"level": "high"}, good, short])
+    kept, [reason, other] = import_responses([path], "t")
+    # SHA-256 of '["labyrinth", "low", "Describe a garden at dusk.", "t", 0]', and with 1
+    ids = ["2089461819da5d9d", "df5b15b8f43c9622"]
+    assert [(one.id, one.response) for one in kept] == [(row_id, TEXT) for row_id in ids]
     assert reason.startswith("raw.jsonl:2: scored ")
     assert reason.endswith(", outside the band of extremely_high")
-    write_jsonl(path, [good | {"level": "tiny"}])
-    with pytest.raises(ValueError, match=r"raw.jsonl:1: level is 'tiny', expected one of"):
-        import_responses([path], "t")
-
-
-def test_ids_are_a_hash_of_what_was_asked() -> None:
-    # SHA-256 of '["labyrinth", "low", "Describe.", "t", 0]'
-    asked = ("labyrinth", ScoreLevel.LOW, "Describe.", "t")
-    assert response_id(*asked) == "4b0d96272f8db679" != response_id(*asked, replicate=1)
+    assert other == "raw.jsonl:4: under 15 English words"
+    for change, message in (
+        ({"level": "tiny"}, "level is 'tiny', expected one of ['extremely_high', 'high', 'low', 'moderate']"),
+        ({"rubric": ["labyrinth"]}, "rubric is ['labyrinth'], expected one of ['antithesis', "),
+        ({"response": None}, "response is None, expected a text"),
+    ):
+        write_jsonl(path, [good | change])
+        assert f"Error: raw.jsonl:1: {message}" in fails(seed_command, path, "--out", tmp_path / "o", "--teacher", "t")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from command_runs import fails, ran
+from command_runs import fails, ran, strict_json
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import ProvenanceData, read_eval_log, write_eval_log
 from matplotlib.figure import Figure
@@ -153,8 +153,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(out: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((out / "teachers.json").read_text(encoding="utf-8"))
-    assert "NaN" not in json.dumps(content)
+    content: dict[str, Any] = strict_json(out / "teachers.json")
     return content
 
 
@@ -297,12 +296,16 @@ def test_a_log_of_before_the_renaming_is_read_and_without_base_nothing_is_carrie
         sample.metadata["prompt_id"] = sample.metadata.pop("user_prompt_id")
     log.samples[0].scores = None
     log.samples[1].invalidation = ProvenanceData(author="Ada")
+    for sample, value in zip(log.samples[2:4], (0, 30), strict=True):  # the judge read neither, and a person one
+        score = (sample.scores or {})["rubric_judge"]
+        score.value, score.metadata = value, (score.metadata or {}) | {"reason": "no_response"}
     old = tmp_path / "old.eval"
     write_eval_log(log, str(old))
     done = run(SEED_FILE, "--out", tmp_path / "out", "--student", old)
-    assert "Left out of student student: 1 unscored, 1 invalidated by a person." in done.stdout
+    for left_out in ("Left out of student student: ", "1 unscored", "1 invalidated by a person", "1 no response"):
+        assert left_out in done.stdout
     content = load(tmp_path / "out")
-    assert content["writers"][1]["n"] == 22
+    assert content["writers"][1]["n"] == 21
     assert "carried" not in {n["kind"] for n in content["numbers"]}
     assert "with `--base`" in (tmp_path / "out" / "teachers.md").read_text(encoding="utf-8")
     two = ("--student", old, "--student", student_logs["student"])

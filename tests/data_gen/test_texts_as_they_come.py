@@ -1,6 +1,5 @@
 """Thoughts, white space, control tokens, encodings and odd characters on the way from a reply to a twin."""
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from data_gen.seed import import_responses
 from data_gen.twins.command import twins_command
 from data_gen.verify.checks import Checks, check_rows
 from data_gen.verify.command import verify_command
+from data_gen.verify.contamination import Contamination
 from judges import JudgeFailure, Judgment
 from model_calls.visible import visible
 from rubrics import Rubric
@@ -58,19 +58,13 @@ def test_responses_that_are_imported_are_measured_without_their_thought(tmp_path
     assert (imported.response, imported.judgment) == (row.response, row.judgment)
 
 
-def test_packed_files_and_files_that_begin_with_a_mark_are_counted_as_they_are_read(tmp_path: Path) -> None:
-    text = "\ufeff\n" + "\ufeff".join(json_line(row) for row in LABYRINTH[:3])
-    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    output = succeeds(verify_command, tmp_path / "in.jsonl.gz", "--out", tmp_path / "out")
-    assert "3 rows in = 3 kept + 0 dropped + 0 bad" in output
-
-
-@pytest.mark.parametrize("arguments", [(verify_command,), (twins_command, "--responses"), (twins_command, "--from-r")])
+@pytest.mark.parametrize(
+    "arguments", [(verify_command,), (twins_command, "--responses"), (twins_command, "--from-ratings")]
+)
 def test_a_file_in_utf_16_is_one_sentence(arguments: tuple[Any, ...], tmp_path: Path) -> None:
     command, *flags = arguments
     path = tmp_path / "in.jsonl"
     path.write_text(json_line(LABYRINTH[0]), encoding="utf-16")
-    flags = ["--from-ratings" if flag == "--from-r" else flag for flag in flags]
     output = fails(command, *flags, path, "--out", tmp_path / "out")
     assert f"Error: {path}: in UTF-16, expected UTF-8; convert it with `iconv" in " ".join(output.split())
 
@@ -83,7 +77,7 @@ class Quoting:
 
 
 def test_what_a_judge_said_may_hold_half_a_character() -> None:
-    checks = Checks(RUBRICS, {}, "", False, 0.0, {})
+    checks = Checks(RUBRICS, {}, "", False, 0.0, Contamination({}))
     frame = check_rows(LABYRINTH[:1], checks, Quoting(), 1, lambda _: None)
     assert frame[["outcome", "detail"]].to_numpy().tolist() == [["unjudged", "malformed_json: got 'Good \ufffd'"]]
 

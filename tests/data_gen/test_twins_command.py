@@ -17,43 +17,33 @@ from command_runs import read_rows as read
 from command_runs import write_rows as write
 from seed import ROOT, SEED_FILE, SEED_ROWS
 
-from rubrics import load_rubric, load_rubrics, load_user_prompts
+from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
 
+LOW, _, HIGH = ScoreLevel
 TEST_PROMPT_ID, TEST_PROMPT = next(iter(load_user_prompts("test").items()))
 
 
 run = partial(cpt, "twins")
 
 
-# SHA-256 of the files, by number of wordings and name; trained adapters name those of their data in run_manifest.json
+# SHA-256 of the files, by number of wordings; trained adapters name those of their data in run_manifest.json
 BYTES = {
-    (1, "train"): "6e5604e1311fda6b6654c7d7caadc325a78467c9e2649669b18bd224d8a6228a",
-    (1, "eval"): "de0f9efb779195f6bc7e7d973a296a6c6ece601da73e56ec2b9d72479472885a",
-    (2, "train"): "13bbd5353d2e03b0f488889d0a2dcafefc898fb92cfec0e4a27a805f6d2a0bdb",
-    (2, "eval"): "006d620592240a442931d2b04267dc6ffa3b1b4fd4bb7e948fcf4edada7357fd",
+    1: {
+        "train.jsonl": "6e5604e1311fda6b6654c7d7caadc325a78467c9e2649669b18bd224d8a6228a",
+        "eval.jsonl": "de0f9efb779195f6bc7e7d973a296a6c6ece601da73e56ec2b9d72479472885a",
+    },
+    2: {
+        "train.jsonl": "13bbd5353d2e03b0f488889d0a2dcafefc898fb92cfec0e4a27a805f6d2a0bdb",
+        "eval.jsonl": "006d620592240a442931d2b04267dc6ffa3b1b4fd4bb7e948fcf4edada7357fd",
+    },
 }
 
 
-@pytest.mark.parametrize(("wordings", "name"), BYTES)
-def test_the_seed_gives_the_same_bytes_as_ever(wordings: int, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wordings", BYTES)
+def test_the_seed_gives_the_same_bytes_as_ever(wordings: int, tmp_path: Path) -> None:
     run("--wordings", wordings, "--out", tmp_path)
-    assert hashlib.sha256((tmp_path / f"{name}.jsonl").read_bytes()).hexdigest() == BYTES[wordings, name]
-
-
-def test_the_same_input_and_seed_give_the_same_bytes_in_any_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = ("--format", "both", "--wordings", 2, "--limit", 60, "--out")
-    run("--responses", SEED_FILE, *options, tmp_path / "a")
-    (tmp_path / SEED_FILE.name).write_bytes(SEED_FILE.read_bytes())
-    monkeypatch.chdir(tmp_path)
-    run("--responses", SEED_FILE.name, *options, "b")
-    names = sorted(path.name for path in Path("a").iterdir())
-    assert names == ["README.md", "eval.jsonl", "eval.parquet", "manifest.json", "train.jsonl", "train.parquet"]
-    for name in names:
-        assert Path("a", name).read_bytes() == Path("b", name).read_bytes(), name
-    run("--responses", SEED_FILE.name, "--seed", 1, *options, "c")
-    assert Path("c/train.jsonl").read_bytes() != Path("b/train.jsonl").read_bytes()
+    digests = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in BYTES[wordings]}
+    assert digests == BYTES[wordings]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "both"])
@@ -70,17 +60,18 @@ def test_the_folder_loads_with_datasets(kind: str, tmp_path: Path, monkeypatch: 
     assert len(loaded["eval"]) == 4 * 4 * 3 * 2
 
 
-def test_bad_rows_are_named_and_counted_and_good_ones_survive(tmp_path: Path) -> None:
-    bad = json.dumps(SEED_ROWS[1] | {"id": "x", "judgment": None})
-    path = tmp_path / "r.jsonl"
-    path.write_text(f"nonsense\n{bad}\n" + SEED_FILE.read_text(encoding="utf-8"), encoding="utf-8")
-    result = run("--responses", path, "--out", tmp_path / "out")
-    for message in ("r.jsonl:1: got 'nonsense", "r.jsonl:2: has no judgment, expected one", "2 bad rows skipped"):
+def test_bad_and_repeated_rows_of_several_files_are_named_and_counted_and_good_ones_survive(tmp_path: Path) -> None:
+    first, second = tmp_path / "1.jsonl", write(tmp_path / "2.jsonl", SEED_ROWS[99:])
+    unverified = SEED_ROWS[1] | {"id": "x", "judgment": None}
+    first.write_text("\n".join(["nonsense", *map(json.dumps, [unverified, *SEED_ROWS[:100]])]), encoding="utf-8")
+    result = run("--responses", first, "--responses", second, "--out", tmp_path / "out")
+    for message in ("1.jsonl:1: got 'nonsense", "1.jsonl:2: has no judgment, expected one", "2.jsonl:1: id"):
         assert message in result.stderr
+    assert "3 bad rows skipped" in result.stderr
     run("--out", tmp_path / "good")
     assert (tmp_path / "out" / "train.jsonl").read_bytes() == (tmp_path / "good" / "train.jsonl").read_bytes()
     skipped = json.loads((tmp_path / "out" / "manifest.json").read_text())["skipped"]
-    assert skipped == {"bad_row": 1, "not_verified": 1}
+    assert skipped == {"bad_row": 1, "not_verified": 1, "repeated_id": 1}
 
 
 def test_no_test_prompt_heldout_rubric_or_heldout_wording_gets_into_a_file(tmp_path: Path) -> None:
@@ -112,14 +103,13 @@ def test_a_rubric_of_ones_own_is_paired_and_others_are_told(tmp_path: Path) -> N
     result = run("--responses", path, "--rubrics", mine, "--rubrics", "labyrinth", "--out", tmp_path / "out")
     assert "left out: 72 broadcast, 72 field_notes, 72 reverie (" in result.stderr
     assert {row["rubric"] for row in read(tmp_path / "out" / "train.jsonl")} == {"mine", "labyrinth"}
-
-
-def test_several_files_are_one_input_and_a_repeated_row_is_named(tmp_path: Path) -> None:
-    first, second = write(tmp_path / "1.jsonl", SEED_ROWS[:100]), write(tmp_path / "2.jsonl", SEED_ROWS[99:])
-    result = run("--responses", first, "--responses", second, "--out", tmp_path / "out")
-    assert "2.jsonl:1: id" in result.stderr
-    run("--out", tmp_path / "plain")
-    assert (tmp_path / "out" / "train.jsonl").read_bytes() == (tmp_path / "plain" / "train.jsonl").read_bytes()
+    prompts = rubric.system_prompts
+    mine.write_text(mine.read_text("utf-8").replace(prompts[HIGH].train[1], prompts[LOW].train[0]), encoding="utf-8")
+    refused = run("--responses", path, "--rubrics", mine, "--out", tmp_path / "out", code=1).stderr
+    assert (
+        "wording mine-extremely_high-train-1 has the text of mine-low-train-0, expected each text at one level"
+        in refused
+    )
 
 
 def test_without_eval_prompts_there_is_one_file_and_no_other_is_left_over(tmp_path: Path) -> None:
@@ -185,10 +175,11 @@ def test_the_command_of_the_card_makes_the_same_files_and_names_no_folder(
 ) -> None:
     first, mine = tmp_path / "first", tmp_path / "reverie.yaml"
     mine.write_bytes((ROOT / "rubrics" / "library" / "reverie.yaml").read_bytes())
-    run("--responses", SEED_FILE, "--min-gap", "12.5", "--rubrics", f"labyrinth,{mine}", "--seed=7", f"--out={first}")
+    options = ("--min-gap", "12.5", "--rubrics", f"labyrinth,{mine}", "--limit", 60, "--format", "both", "--seed=7")
+    run("--responses", SEED_FILE, *options, f"--out={first}")
     card = (first / "README.md").read_text(encoding="utf-8")
-    names = "--responses responses.jsonl --min-gap 12.5 --rubrics labyrinth,reverie.yaml --seed=7"
-    command = f"cpt twins {names} --out=DIR"
+    names = "--responses responses.jsonl --min-gap 12.5 --rubrics labyrinth,reverie.yaml --limit 60 --format both"
+    command = f"cpt twins {names} --seed=7 --out=DIR"
     for text in (
         f"    {command}\n",
         "Teachers: unnamed-llm. Judges: measured, prompt version 2.",
@@ -208,6 +199,8 @@ def test_the_command_of_the_card_makes_the_same_files_and_names_no_folder(
     run(*shlex.split(command.replace("DIR", "second"))[2:])
     for path in first.iterdir():
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+    run(*shlex.split(command.replace("DIR", "third").replace("=7", "=8"))[2:])
+    assert (first / "train.jsonl").read_bytes() != (tmp_path / "third" / "train.jsonl").read_bytes()
 
 
 @pytest.mark.slow

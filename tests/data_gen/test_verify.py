@@ -65,15 +65,12 @@ def changed(row: TeacherResponse, row_id: str, **change: Any) -> TeacherResponse
     return row.model_copy(update={"id": row_id} | change)
 
 
-def test_the_seed_passes_whole_to_the_byte_and_its_scores_are_what_the_judge_gives_now(tmp_path: Path) -> None:
+def test_the_seed_passes_whole_to_the_byte(tmp_path: Path) -> None:
     done = verify(SEED_FILE, tmp_path / "out")
     assert "288 rows in = 288 kept + 0 dropped + 0 bad" in done.output
     kept, dropped, numbers = outputs(tmp_path / "out")
     assert (kept, dropped) == ([row.id for row in SEED], [])
     assert (tmp_path / "out" / "responses.jsonl").read_bytes() == SEED_FILE.read_bytes()
-    for row in SEED:
-        assert row.judgment is not None
-        assert row.judgment.score == pytest.approx(measure(RUBRICS[row.rubric], row.response).score, abs=1e-9)
     verify(tmp_path / "out" / "responses.jsonl", tmp_path / "again", "--workers", 2)
     assert files(tmp_path / "again") == files(tmp_path / "out")
     assert len(numbers["cells"]) == 12

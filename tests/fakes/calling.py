@@ -1,10 +1,20 @@
-"""Calls of a Claude model, which the fake Anthropic server answers."""
+"""Calls of a Claude model, which the fake Anthropic server answers, and a schema for its replies."""
 
 from typing import Any
 
-from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, get_model
+from inspect_ai.model import ChatMessageUser, GenerateConfig, Model, ResponseSchema, get_model
+from inspect_ai.util import json_schema
+from pydantic import BaseModel
 
 from model_calls import Call
+
+
+class Verdict(BaseModel):
+    reason: str
+    score: float
+
+
+SCHEMA = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
 
 
 def fake_model(name: str = "anthropic/claude-sonnet-5-5", **config: Any) -> Model:

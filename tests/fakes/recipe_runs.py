@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dpo_lora import parse as parse_words
 from dpo_lora import run
 from tiny_model import make_rows, save_tiny_model, write_rows
-from training.settings import ScriptArguments
-from training.trainer import CPTConfig
-from trl import ModelConfig, TrlParser
 
 SETTINGS: dict[str, Any] = {
     "model_name_or_path": "tiny",
@@ -44,11 +42,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def parse(**changes: Any) -> tuple[ScriptArguments, CPTConfig, ModelConfig]:
+def parse(**changes: Any) -> Any:
+    """(ScriptArguments, CPTConfig, ModelConfig) of `SETTINGS` with these changes."""
     Path("changed.yaml").write_text(yaml.safe_dump(SETTINGS | changes), encoding="utf-8")
-    kinds = (ScriptArguments, CPTConfig, ModelConfig)
-    script, dpo, model = TrlParser(kinds).parse_args_and_config(["--config", "changed.yaml"])
-    return script, dpo, model
+    return parse_words(["--config", "changed.yaml"])
 
 
 def go(**changes: Any) -> None:

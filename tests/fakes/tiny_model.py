@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import random_model
+import small_tokenizer
 
 STYLES = {
     "low": "Write in a flat, plain register. Keep sentences short and literal.",
@@ -29,7 +29,7 @@ def message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def make_twin(number: int, pair_id: int | str | None = None) -> list[dict[str, Any]]:
+def make_twin(number: int, pair_id: int | None = None) -> list[dict[str, Any]]:
     """Both rows of one twin; `number` decides user prompt and responses, and is the pair id unless one is given."""
     user = message("user", f"Write passage {number} about {TOPICS[number % len(TOPICS)]}.")
     plain = [message("assistant", " ".join(PLAIN[(number + i) % len(PLAIN)] for i in range(2 + number % 2)))]
@@ -75,17 +75,19 @@ MARKS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "[INST]", "[/INST]")
 
 def make_tokenizer(chat_template: str = CHATML, marks: tuple[str, ...] = MARKS) -> Any:
     texts = [*STYLES.values(), *PLAIN, *FLORID, *(row["prompt"][1]["content"] for row in make_rows(16))]
-    return random_model.make_tokenizer(texts, 512, marks, chat_template)
+    return small_tokenizer.make_tokenizer(texts, 512, marks, chat_template)
 
 
 def save_tiny_model(folder: Path, chat_template: str = CHATML) -> str:
     """Write model and tokenizer to `folder`; the weights are the same every time."""
     import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = make_tokenizer(chat_template)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "vocab_size": len(tokenizer)}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 2048}
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     torch.manual_seed(0)
-    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
-    model = random_model.make_model(tokenizer, num_attention_heads=4, num_key_value_heads=2, **sizes)
-    model.save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(tie_word_embeddings=True, **sizes, **ids)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

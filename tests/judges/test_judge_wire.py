@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from command_runs import fails, succeeds
-from fake_anthropic import MIX, Config, FakeAnthropic, prompt_text, reply_text
+from fake_anthropic import Config, FakeAnthropic, prompt_text, reply_text
 from inspect_ai import eval as inspect_eval
 from inspect_ai import score as inspect_score
 from inspect_ai.model import GenerateConfig, get_model
@@ -36,40 +36,14 @@ def long(rubric: Rubric) -> Rubric:
     return rubric.model_copy(update={"objective": "It is about how the text is written. " * 130})
 
 
-def judge_all(store: CallStore, rubrics: list[Rubric], texts: list[str], **options: Any) -> list[Any]:
-    judge = ModelJudge(judge_model(get_model(DEFAULT_JUDGE, memoize=False)), store, **options)
+def judge_all(store: CallStore, rubrics: list[Rubric], texts: list[str]) -> list[Any]:
+    judge = ModelJudge(judge_model(get_model(DEFAULT_JUDGE, memoize=False)), store)
 
     async def run() -> list[Any]:
         tasks = [judge.judge(rubric, "Describe a square.", text) for rubric in rubrics for text in texts]
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     return asyncio.run(run())
-
-
-def marks(body: dict[str, Any]) -> list[str]:
-    """Where a request has cache marks."""
-    parts = {"system": body.get("system")}
-    parts |= {f"message {number}": message["content"] for number, message in enumerate(body["messages"])}
-    blocks = [
-        (f"{name}, block {number}", block)
-        for name, part in parts.items()
-        if isinstance(part, list)
-        for number, block in enumerate(part)
-    ]
-    return [place for place, block in [("top", body), *blocks] if "cache_control" in block]
-
-
-def test_each_request_marks_the_rubric_block_and_nothing_else_and_its_prefix_never_changes(
-    anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    texts = [f"{RESPONSE} Text {number}." for number in range(5)]
-    judge_all(store, RUBRICS, texts)
-    assert [marks(body) for body in anthropic_server.bodies] == [["message 0, block 0"]] * 20
-    prefixes = {
-        (str(body.get("system")), body["messages"][0]["content"][0]["text"]) for body in anthropic_server.bodies
-    }
-    assert len(prefixes) == len(RUBRICS)
-    assert all(any(rubric.render() in prefix for _, prefix in prefixes) for rubric in RUBRICS)
 
 
 def test_one_call_per_rubric_warms_the_cache_and_input_costs_at_most_two_fifths(
@@ -79,6 +53,7 @@ def test_one_call_per_rubric_warms_the_cache_and_input_costs_at_most_two_fifths(
     texts = [" ".join([RESPONSE] * 23) + f" Text {number}." for number in range(50)]  # about 600 tokens
     outcomes = judge_all(store, [long(rubric) for rubric in RUBRICS], texts)
     assert not [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    # a mark on anything but the rubric's block, or a prefix that changes, would write at every request
     assert anthropic_server.stats.cache_writes == len(RUBRICS)
     assert anthropic_server.stats.cache_reads == 4 * 49
     usage: dict[str, int] = {}
@@ -103,21 +78,6 @@ def test_an_unbound_grader_is_the_default_judge_and_never_the_student(
     assert {fact["judge"] for fact in metadata} == {DEFAULT_JUDGE}
     assert {fact["prompt_version"] for fact in metadata} == {"3"}
     assert all(len(fact["prompt_hash"]) == 12 and fact["cost_usd"] > 0 for fact in metadata)
-
-
-@pytest.mark.parametrize(("count", "most_requests"), [(150, 180), pytest.param(1000, 1130, marks=pytest.mark.slow)])
-def test_through_a_mix_of_faults_unscored_is_exactly_the_refusals(
-    count: int, most_requests: int, anthropic_server: FakeAnthropic, store: CallStore
-) -> None:
-    anthropic_server.config = Config(**MIX, rate_refusal=0.01, seed=3)
-    outcomes = judge_all(store, RUBRICS[:1], [f"{RESPONSE} Text {number}." for number in range(count)])
-    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    assert [getattr(failure, "mode", repr(failure)) for failure in failures] == ["refusal"] * len(failures)
-    refused = [reply for reply in store.replies() if reply.stop_reason == "content_filter"]
-    assert len(failures) == len(refused) > 0
-    assert len(store) == len(outcomes)
-    assert anthropic_server.stats.requests <= most_requests
-    assert anthropic_server.stats.paid_twice == 0
 
 
 def test_what_failed_is_asked_again_after_forget_and_nothing_else(
@@ -203,9 +163,7 @@ def test_costs_done_and_to_come_add_up_by_hand() -> None:
     assert cost_usd("anthropic/m", usage, prices=PRICES) == pytest.approx(5)
     assert cost_usd("anthropic/m", usage, batch=True, prices=PRICES) == pytest.approx(2.5)
     assert cost_usd("anthropic/unheard-of", usage, prices=PRICES) is None
-    coming = forecast(10, 1000, 50, "m", prices=PRICES)
-    assert coming[:2] == (10, {"input_tokens": 10_000, "output_tokens": 500})
-    assert coming.cost_usd == pytest.approx((10_000 * 2 + 500 * 10) / 1e6)
+    assert forecast(10, 1000, 50, "unheard-of") == (10, {"input_tokens": 10_000, "output_tokens": 500}, None)
 
 
 def test_prices_are_dated_and_a_broken_file_is_named(tmp_path: Path) -> None:
@@ -214,7 +172,3 @@ def test_prices_are_dated_and_a_broken_file_is_named(tmp_path: Path) -> None:
     broken.write_text("as_of: yesterday\n")
     with pytest.raises(ValueError, match=r"prices\.yaml: .*as_of"):
         load_prices(broken)
-    elsewhere = tmp_path / "other.yaml"
-    elsewhere.write_text("as_of: 2026-01-01", encoding="utf-16")
-    with pytest.raises(ValueError, match=r"other\.yaml: in UTF-16, expected UTF-8"):
-        load_prices(elsewhere)

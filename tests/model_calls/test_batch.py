@@ -16,7 +16,7 @@ import anthropic
 import anyio
 import httpx2
 import pytest
-from calling import calls, fake_model
+from calling import SCHEMA, calls, fake_model
 from fake_anthropic import Config, FakeAnthropic
 from filelock import FileLock
 from inspect_ai.model import (
@@ -25,11 +25,8 @@ from inspect_ai.model import (
     ChatMessageUser,
     ContentText,
     Model,
-    ResponseSchema,
     get_model,
 )
-from inspect_ai.util import json_schema
-from pydantic import BaseModel
 
 from model_calls import Call, CallStore, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
@@ -49,12 +46,6 @@ def all_sent_once(server: FakeAnthropic, asked: list[Call]) -> bool:
 # the request
 
 
-class Verdict(BaseModel):
-    reason: str
-    score: float
-
-
-SCHEMA = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
 CHAT = [
     ChatMessageSystem(content=[ContentText(text="Grade."), ContentText(text="The rubric.", cache_breakpoint=True)]),
     ChatMessageUser(content=[ContentText(text="Write.", cache_breakpoint=True), ContentText(text="Do.")]),
@@ -269,14 +260,7 @@ def left_unrecorded(server: FakeAnthropic, store: CallStore, asked: list[Call]) 
     server.config = Config(batch_create_seconds=60)
     cancelled_when(store, asked, lambda: server.stats.batches_created)
     server.config = Config()
-
-
-def test_a_batch_created_but_not_recorded_is_found_by_its_intent(server: FakeAnthropic, store: CallStore) -> None:
-    asked = calls(range(50))
-    left_unrecorded(server, store, asked)
     assert store.execute("SELECT batch FROM batches") == [(None,)]
-    assert run(store, asked) == BatchOutcome(50, 0, {})
-    assert all_sent_once(server, asked)
 
 
 def test_batches_whose_creation_was_never_answered_are_found_and_not_made_again(

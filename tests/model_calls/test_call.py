@@ -62,14 +62,11 @@ def test_the_key_ignores_how_a_call_is_transported(changes: dict[str, Any]) -> N
     assert call(**changes).key == call().key == "a8fad3106d0af77430ec50732cd38d4a"  # a key once given stays
 
 
-@pytest.mark.parametrize("name", ["openai/x", "anthropic/claude-sonnet-5-5", "grok/x"])
+@pytest.mark.parametrize("name", ["openai/x", "anthropic/claude-sonnet-5-5"])
 @pytest.mark.parametrize("by", ["argument", "variable"])
 def test_the_key_tells_apart_the_provider_and_two_servers_of_its_interface(
     name: str, by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if name.startswith("grok"):
-        pytest.importorskip("xai_sdk")
-
     def key(url: str | None) -> str:
         if by == "argument" or url is None:
             return call(model=model(name, **({"base_url": url} if url else {}))).key

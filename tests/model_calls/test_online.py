@@ -89,14 +89,6 @@ def test_a_call_asked_many_times_at_once_is_paid_once(server: FakeAnthropic, sto
     assert sum(paid for _, paid in replies) == server.stats.requests == 3
 
 
-def test_a_refusal_is_kept_and_not_asked_again(server: FakeAnthropic, store: CallStore) -> None:
-    server.config = Config(rate_refusal=1.0)
-    asked = calls(range(1), fake_model(fail_on_refusal=True))
-    [(reply, paid)], [(again, paid_again)] = ask_all(store, asked), ask_all(store, asked)
-    assert (reply.stop_reason, reply.text, paid, paid_again) == ("content_filter", "", True, False)
-    assert again == reply
-
-
 def test_when_the_asker_fails_or_is_cancelled_the_next_in_line_asks(mock_model: Any, store: CallStore) -> None:
     outcomes = iter(["error", "hang", "fine"])
     started = 0

@@ -5,22 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from calling import calls, fake_model
+from calling import SCHEMA, calls, fake_model
 from fake_anthropic import FakeAnthropic
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentText, GenerateConfig, ResponseSchema
-from inspect_ai.util import json_schema
-from pydantic import BaseModel
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentText, GenerateConfig
 
 from model_calls import Call, CallStore
 from model_calls.inspect_private import request_body
 from model_calls.questions import Answered, read_answers, write_questions
-
-
-class Verdict(BaseModel):
-    score: float
-
-
-SCHEMA = ResponseSchema(name="verdict", json_schema=json_schema(Verdict))
 
 
 def read(path: Path, asked: list[Call], store: CallStore) -> Answered:

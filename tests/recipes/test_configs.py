@@ -12,10 +12,11 @@ import torch
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command_parser
-from training.settings import ScriptArguments, check_settings
-from training.trainer import CPTConfig
+from dpo_lora import parse
+from tiny_vision import TEXT
+from tiny_vision import VISION as VISION_SIZES
+from training.settings import check_settings
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
-from trl import ModelConfig, TrlParser
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 CONFIGS = sorted((RECIPES / "configs").glob("*.yaml"))
@@ -26,8 +27,6 @@ ARCHITECTURES = {"gemma_2": "gemma2", "gemma_3": "gemma3_text", "lfm2": "lfm2", 
 ARCHITECTURES |= {"phi_4": "phi3", "qwen3": "qwen3", "rocinante": "mistral", "smollm2": "llama", "smollm3": "smollm3"}
 
 # of vision-language models, by configuration: the architecture, and sizes of its two parts
-VISION_SIZES: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1}
-VISION_SIZES |= {"num_attention_heads": 2, "image_size": 56, "patch_size": 14}
 VISION: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "smolvlm_256m": ("smolvlm", VISION_SIZES, {"model_type": "llama"}),
     "gemma_3_4b": ("gemma3", VISION_SIZES, {}),
@@ -46,8 +45,7 @@ PAPER |= {"num_train_epochs": 1, "beta": 0.1, "warmup_steps": 0.1, "seed": 42}
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_parses_and_writes_out_what_decides_a_run(path: Path) -> None:
     # bf16 off: TrainingArguments refuses it on a machine without a GPU unless use_cpu is set
-    arguments = ["--config", str(path), "--bf16", "false"]
-    script, dpo, model = TrlParser((ScriptArguments, CPTConfig, ModelConfig)).parse_args_and_config(arguments)
+    script, dpo, model = parse(["--config", str(path), "--bf16", "false"])
     check_settings(script, dpo, model)
     text = path.read_text(encoding="utf-8")
     written = yaml.safe_load(text)
@@ -72,8 +70,7 @@ def test_configs_share_no_folder_and_the_papers_students_have_its_values() -> No
 @pytest.mark.parametrize("name", VISION)
 def test_target_modules_of_vision_models_are_the_linear_layers_of_the_language_model(name: str) -> None:
     architecture, vision, own = VISION[name]
-    text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64, "pad_token_id": 0}
-    text |= {"num_attention_heads": 4, "num_key_value_heads": 2, **own}
+    text = {**TEXT, "vocab_size": 64, "pad_token_id": 0, **own}
     with torch.device("meta"):
         config = AutoConfig.for_model(architecture, vision_config=vision, text_config=text)
         model = AutoModelForImageTextToText.from_config(config)
@@ -90,8 +87,7 @@ def test_target_modules_of_vision_models_are_the_linear_layers_of_the_language_m
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in VISION], ids=lambda path: path.stem)
 def test_target_modules_are_the_linear_layers_of_the_architecture(path: Path) -> None:
     [architecture] = [kind for name, kind in ARCHITECTURES.items() if path.stem.startswith(name)]
-    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 8}
-    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 64, "pad_token_id": 0}
+    sizes: dict[str, Any] = {**TEXT, "head_dim": 8, "vocab_size": 64, "pad_token_id": 0}
     if architecture == "lfm2":
         sizes["full_attn_idxs"] = [1]  # one layer of each kind
     with torch.device("meta"):

@@ -13,15 +13,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from dpo_lora import parse
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from make_rules import END_TO_END, ROOT, Tree, commands, flags
-from rounds_table import over_seeds, show
+from rounds_table import row_means, show
 from stage import remaining, run
 from stage import show as show_responses
-from training.settings import ScriptArguments
-from training.trainer import CPTConfig
-from trl import ModelConfig, TrlParser
 
 ROUNDS, MULTI_TURN = (f"recipes/experiments/{name}.mk" for name in ("rounds", "multi_turn"))
 
@@ -105,7 +103,7 @@ def test_another_seed_is_another_run_and_an_adapter_of_ones_own_is_not_trained(t
     assert flags(seeded["round-1/train"])["init_adapter"] == ["outputs/r/seed-7/adapter"]
     assert flags(seeded["round-2/train"])["init_adapter"] == flags(seeded["round-1/train"])["output_dir"]
     words = seeded["round-2/train"]
-    TrlParser([ScriptArguments, CPTConfig, ModelConfig]).parse_args_and_config(words[words.index("--config") :])
+    parse(words[words.index("--config") :])
     drawn = [seeded[f"round-{number}/responses"] for number in (1, 2)]
     assert [words[words.index("--seed") + 1] for words in drawn] == ["71", "72"]
     (tmp_path / "adapter_model.safetensors").touch()
@@ -172,11 +170,9 @@ def test_a_stage_is_recorded_when_it_has_ended_well(tmp_path: Path, monkeypatch:
 
 def test_intervals_over_seeds_worked_by_hand() -> None:
     # mean 0.5, SD 0.1, t(0.975, 2) = 4.3027: 4.3027 * 0.1 / sqrt(3) = 0.2484
-    seeds = over_seeds(pd.DataFrame([[0.4, 0.5, 0.6], [0.5, 0.5, 0.5], [0.4, float("nan"), 0.6]]))
+    seeds = row_means(pd.DataFrame([[0.4, 0.5, 0.6], [0.5, 0.5, 0.5], [0.4, float("nan"), 0.6]]))
     assert seeds.iloc[0].tolist() == pytest.approx([0.5, 0.2516, 0.7484], abs=1e-4)
     assert [show(row) for _, row in seeds.iterrows()] == ["0.50 [0.25, 0.75]", "0.50 [0.50, 0.50]", "undefined"]
-    without = {"value": 0.5, "ci_low": float("nan"), "ci_high": float("nan")}
-    assert show(pd.Series(without), "+") == "+0.50"
 
 
 def test_a_run_ends_with_the_responses_to_one_user_prompt_at_each_level(

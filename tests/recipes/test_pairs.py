@@ -13,28 +13,19 @@ from tiny_model import make_rows, make_same_level_row, message, write_rows
 from training import RecipeError
 from training.pairs import check_split, load_pairs, sft_rows
 
-
-def drop(rows: list[dict[str, Any]], column: str) -> None:
-    for row in rows:
-        del row[column]
-
-
-def say(text: str) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": text}]
+USER, GOOD, BAD = message("user", "Write."), message("assistant", "Good."), message("assistant", "Bad.")
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda rows: drop(rows, "user_prompt_id"), "lacks the columns ['user_prompt_id']"),
-        (lambda rows: drop(rows, "score_rejected"), "lacks the columns ['score_rejected']"),
+        (lambda rows: [row.pop("user_prompt_id") for row in rows], "lacks the columns ['user_prompt_id']"),
         (lambda rows: rows.pop(3), "pair_id 1: has 1 rows, expected 2 (a twin)"),
-        (lambda rows: rows[1].update(chosen=say("Other.")), "pair_id 0: chosen and rejected are not swapped"),
+        (lambda rows: rows[1].update(chosen=[BAD]), "pair_id 0: chosen and rejected are not swapped"),
         (lambda rows: rows[1].update(prompt=rows[0]["prompt"]), "pair_id 0: its two rows share one system prompt"),
         (lambda rows: rows[1]["prompt"][1].update(content="Other."), "pair_id 0: its two rows have different user"),
-        (lambda rows: rows[2].update(rejected=say(" \n")), "row 2: rejected is empty"),
+        (lambda rows: rows[2].update(rejected=[message("assistant", " \n")]), "row 2: rejected is empty"),
         (lambda rows: rows[2].update(chosen=[]), "row 2: chosen must be one assistant message"),
-        (lambda rows: rows[1].update(score_rejected=None), "row 1: score_rejected is null"),
         (lambda rows: rows[2].update(chat_template_kwargs={"a": 1}), "row 0: chat_template_kwargs is null"),
         (lambda rows: rows[0].update(kind="triplet"), "row 0: kind is 'triplet', expected one of twin, same_level"),
         (lambda rows: rows[1].update(kind="same_level"), "pair_id 0: has 2 rows, expected 1 (a same-level pair)"),
@@ -46,7 +37,7 @@ def test_bad_rows_are_refused(tmp_path: Path, damage: Callable[[list[dict[str, A
     damage(rows)
     path = write_rows(tmp_path / "rows.jsonl", rows)
     with pytest.raises(RecipeError, match=re.escape(f"{path}: {message}")):
-        load_pairs(path, scored=True)
+        load_pairs(path)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +78,6 @@ def test_same_level_pairs_stand_beside_twins(tmp_path: Path) -> None:
     assert len(sft_rows(rows)) == 6
 
 
-USER, GOOD, BAD = message("user", "Write."), message("assistant", "Good."), message("assistant", "Bad.")
 PLAIN = {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD], "user_prompt_id": "Write."}
 
 

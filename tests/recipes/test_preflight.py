@@ -14,7 +14,7 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
-import random_model
+import small_tokenizer
 import trl
 from datasets import Dataset
 from harness_rendering import prompts_by_harness, set_day
@@ -133,12 +133,6 @@ def preflight(
     return tokenise_dpo_rows(given, tokenizer, config), report
 
 
-def test_sound_template_passes_and_is_counted() -> None:
-    report = preflight(make_tokenizer(), make_rows(3), 256)[1]
-    assert (report["rows"], report["dropped"], report["truncated"], report["warnings"]) == (6, 0, 0, [])
-    assert 0 < report["median_tokens"] <= report["max_tokens"] < 256
-
-
 @pytest.mark.parametrize(
     ("template", "message"),
     [
@@ -194,6 +188,7 @@ def test_long_rows_are_counted_and_a_row_whose_twin_is_dropped_is_refused() -> N
         row["prompt"][0]["content"] += " Stay plain." * 40
     report = preflight(make_tokenizer(), rows, 60)[1]
     assert (report["dropped"], report["rows"], report["truncated"]) == (2, 4, 2)
+    assert 0 < report["median_tokens"] <= report["max_tokens"] > 60
     assert report["warnings"] == [
         "2 of 6 rows are dropped, their prompt fills max_length; max_length is 60 tokens",
         "2 of 6 rows lose their end; max_length is 60 tokens",
@@ -278,10 +273,6 @@ def test_open_thinking_switch_is_a_warning_and_a_column_or_the_setting_closes_it
     assert by_setting["prompt_ids"] == by_column["prompt_ids"]
     assert tokenizer.decode(by_setting[0]["prompt_ids"]).endswith("<think>\n\n</think>\n\n")
     assert not tokenizer.decode(by_setting[0]["chosen_ids"]).startswith("<think>")
-    # refused until it does not think
-    nemotron = family_tokenizer((SHIPPED / "nemotron_3_nano.jinja").read_text(), "<s>", "<|im_end|>")
-    set_thinking(nemotron, False)
-    preflight(nemotron, make_rows(1))
 
 
 V3_1 = (  # DeepSeek-V3.1 and Granite name their switch so
@@ -361,7 +352,7 @@ def test_a_text_that_breaks_the_prompt_is_named_by_its_row_in_the_file(
     rows: list[dict[str, Any]], message: str
 ) -> None:
     marks = ("<|im_start|>", "<|im_end|>", "[INST]")
-    tokenizer = random_model.make_tokenizer(["\n\n\nThe man\n\n\nDoor"] * 9, 512, marks, CHATML)
+    tokenizer = small_tokenizer.make_tokenizer(["\n\n\nThe man\n\n\nDoor"] * 9, 512, marks, CHATML)
     with pytest.raises(RecipeError, match=re.escape(f"preflight: {message}")):
         preflight(tokenizer, rows, 700)
     # white space that the template strips is no fault

@@ -14,7 +14,7 @@ import pytest
 import rounds_table
 import torch
 from fluency_table import perplexity, repeated
-from rounds_judged_table import table_of
+from rounds_judged_table import page_of, table_of
 
 from cpt_tasks.statistics.frame import in_band, read_log
 from rubrics import ScoreLevel
@@ -130,3 +130,10 @@ def test_two_judges_of_the_same_stages_worked_by_hand() -> None:
     assert table.loc[("measured", "round-2"), "accuracy - twins"] == "+0.12 [-0.17, +0.42]"
     assert table.loc[("measured", "twins"), "accuracy - twins"] == ""
     assert table.loc[("measured", "round-2"), "rho"] == "1.00"
+    # the judge fails on one text: its cell counts at no stage, for neither judge, and the page says so
+    cell = texts.index[(texts["level"] == "moderate") & (texts["user_prompt"] == "p2")]
+    failed = strong.assign(score=strong["score"].mask(strong.index == cell[1]))
+    page, without = page_of(measured, failed), page_of(measured.drop(cell), strong.drop(cell))
+    said = "Left out at every stage: 1 more cells, with a text that a judge failed on.\n\n"
+    assert page.replace(said, "") == without != page_of(measured, strong)
+    assert "of 7 cells" in page and said in page and "Left out" not in without

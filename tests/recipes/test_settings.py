@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from dpo_lora import main
+from dpo_lora import parse as parse_words
 from peft import LoraConfig, get_peft_model
 from recipe_runs import SETTINGS, make_workspace, parse
 from safetensors.torch import load_file, save_file
@@ -21,18 +22,10 @@ from training import RecipeError
 from training.estimate import GIB, memory_parts
 from training.plan import Plan, stage_keys
 from training.run_files import last_checkpoint, write_json
-from training.settings import (
-    BEST_KEYS,
-    MODEL_KEYS,
-    STAGE_KEYS,
-    ScriptArguments,
-    set_precision,
-    set_threads,
-    stage_settings,
-)
+from training.settings import BEST_KEYS, MODEL_KEYS, STAGE_KEYS, set_precision, set_threads
 from training.trainer import CPTConfig
 from transformers import AutoConfig, AutoModelForCausalLM
-from trl import ModelConfig, TrlParser
+from trl import ModelConfig
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -63,9 +56,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"per_device_train_batch_size": 3}, "per_device_train_batch_size is 3, expected an even number"),
         ({"sft_epochs": 0, "num_train_epochs": 0}, "there is nothing to train"),
         ({"eval_file": None}, "eval_strategy is 'steps' without eval_file"),
-        ({"joint_weight": 0.5, "twin_batching": False}, "joint_weight is set with twin_batching: false"),
-        ({"joint_weight": 0.5, "loss_type": ["sigmoid_norm"]}, "joint_weight is set with loss_type sigmoid_norm"),
-        ({"score_offset": 0.5, "loss_type": ["ipo"]}, "score_offset goes with the losses"),
         ({"enable_thinking": False}, "enable_thinking is set, but the chat template has no such switch"),
         ({"train_file": "none.jsonl"}, "none.jsonl: no such file"),
         ({"eval_file": "train.jsonl"}, "share 6 values of pair_id (first: '0')"),
@@ -93,16 +83,23 @@ def test_what_cannot_work_is_one_sentence_before_anything_is_written(
     assert not Path("bad").exists()
 
 
+def test_a_configuration_that_is_no_yaml_is_an_error_in_words(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("bad.yaml").write_text("seed: [")
+    monkeypatch.setattr(sys, "argv", ["dpo_lora.py", "--config", "bad.yaml"])
+    with pytest.raises(SystemExit, match="dpo_lora: error: while parsing (?s:.*)bad.yaml"):
+        main()
+
+
 # one other value of everything that must, and that must not, tell two runs apart
 CHANGES_THE_RUN: dict[str, Any] = {
     **{"beta": 0.2, "seed": 1, "lora_r": 8, "learning_rate": 2e-2, "sft_learning_rate": 2e-2, "sft_epochs": 2},
-    **{"max_length": 200, "joint_weight": 0.5, "twin_batching": False, "train_file": "other.jsonl"},
+    **{"max_length": 200, "twin_batching": False, "train_file": "other.jsonl"},
     "init_adapter": "adapter",
     **{"eval_file": None, "eval_strategy": "no", "weight_decay": 0.1, "model_name_or_path": "other"},
 }
 SAYS_MORE: dict[str, Any] = {
     **{"sample_prompts": 4, "sample_tokens": 9, "save_steps": 3, "logging_steps": 5, "report_to": "tensorboard"},
-    **{"merge": True, "output_dir": "elsewhere", "eval_steps": 1, "run_name": "x", "joint_weight": 0.0},
+    **{"merge": True, "output_dir": "elsewhere", "eval_steps": 1, "run_name": "x"},
     "cpu_threads": 2,
     **{"per_device_eval_batch_size": 2, "hub_model_id": "me/x", "dataloader_num_workers": 1, "save_total_limit": 1},
 }
@@ -121,14 +118,10 @@ def test_what_changes_the_result_changes_the_key_and_nothing_else_does(here: Pat
     assert len({key_of(), key_of(**best), key_of(**best, eval_steps=1)}) == 3
 
 
-def test_a_new_field_of_a_library_changes_no_key_and_the_list_names_known_ones() -> None:
+def test_the_lists_of_what_changes_a_run_name_fields_that_are_there() -> None:
     fields = {item.name for item in dataclasses.fields(CPTConfig)}
     assert {*STAGE_KEYS, *BEST_KEYS} <= fields
     assert set(MODEL_KEYS) <= {item.name for item in dataclasses.fields(ModelConfig)}
-    config = CPTConfig(output_dir="x", use_cpu=True, bf16=False, report_to="none")
-    before = stage_settings(config)
-    config.field_of_tomorrow = "on"  # type: ignore[attr-defined]
-    assert stage_settings(config) == before
 
 
 def test_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
@@ -144,9 +137,7 @@ def test_cpu_precision_is_timed_only_when_asked_and_yaml_booleans_are_read(
     here: Path, written: str, autocast: str
 ) -> None:
     Path("precision.yaml").write_text(yaml.safe_dump(SETTINGS) + f"cpu_bf16: {written}\n")  # YAML: on is true
-    script, dpo, _ = TrlParser((ScriptArguments, CPTConfig, ModelConfig)).parse_args_and_config(
-        ["--config", "precision.yaml"]
-    )
+    script, dpo, _ = parse_words(["--config", "precision.yaml"])
     chosen = set_precision(dpo, script.cpu_bf16)
     speedup = chosen["cpu_bf16_speedup"]
     assert (speedup is None) == (written != "auto")
@@ -174,14 +165,10 @@ def parts(
     sizes = {"hidden_size": 8, "intermediate_size": 20, "num_hidden_layers": 2, "head_dim": 4, "vocab_size": 100}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": False}
     lora: dict[str, Any] = {"use_peft": True, "lora_r": 16, "lora_target_modules": modules.split()}
-    given: dict[str, Any] = {
-        "per_device_train_batch_size": 2,
-        "max_length": 8,
-        "activation_checkpointing": checkpointing,
-    }
-    dpo = CPTConfig(output_dir="x", use_cpu=True, bf16=False, report_to="none", **given)
+    given: dict[str, Any] = {"output_dir": "x", "use_cpu": True, "bf16": False, "report_to": "none"}
+    given |= {"per_device_train_batch_size": 2, "max_length": 8, "activation_checkpointing": checkpointing}
     config = AutoConfig.for_model("llama", **sizes, **heads)
-    return memory_parts(config, ModelConfig(**{"dtype": "bfloat16"} | options, **lora), dpo, sft)
+    return memory_parts(config, ModelConfig(**{"dtype": "bfloat16"} | options, **lora), CPTConfig(**given), sft)
 
 
 def test_memory_worked_by_hand() -> None:

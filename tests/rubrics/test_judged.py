@@ -12,7 +12,7 @@ from command_runs import fails, succeeds
 from rubrics import load_rubric
 from rubrics.commands import lint_command
 from rubrics.files import read_jsonl
-from rubrics.judged import judged_wordings, misses, read_judged
+from rubrics.judged import judged_wordings, read_judged
 
 SELF_TEACHER = Path(__file__).parents[2] / "results/self_teacher/responses.jsonl"
 # of three responses to heldout-0 two are out of band (40 is low, 92.5 moderate), of two to heldout-1 one; heldout-2 has
@@ -61,20 +61,14 @@ def test_numbers_by_hand(tmp_path: Path) -> None:
         assert table.loc[cell, names].tolist() == pytest.approx(values, nan_ok=True), cell
 
 
-def test_a_wording_misses_by_two_of_three_and_not_by_one_response_or_a_half(tmp_path: Path) -> None:
-    found = misses(judged_wordings(read_judged(write(tmp_path))), load_rubric("broadcast"))
-    low, low_3, moderate = found
-    places = [finding.where.removeprefix("system_prompts.") for finding in (low, low_3, moderate)]
-    assert places == ["low.train", "low.train.3", "moderate.heldout.0"]
-    assert moderate.message.startswith("got 2 of 3 responses out of band, mean score 75.2, expected fewer than two of")
-    assert {(finding.severity, finding.rule) for finding in found} == {("warning", "misses_band")}
-
-
 def test_the_command_shows_a_table_and_names_what_misses_of_the_rubrics_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path)
     output = succeeds(lint_command, "broadcast", "--responses", path)
     assert re.search(r"\| broadcast +\| +0 \| moderate +\| heldout-0 +\| +3 \| +0 \| +75.17 \| +0.33 \|", output)
-    assert "broadcast: warning: system_prompts.moderate.heldout.0: got 2 of 3 responses out of band" in output
+    # two of three are out of band, and not one response or a half
+    missed = re.findall(r"^broadcast: warning: system_prompts\.(\S+): (.*) \[misses_band\]$", output, re.MULTILINE)
+    assert [where for where, _ in missed] == ["low.train", "low.train.3", "moderate.heldout.0"]
+    assert missed[2][1].startswith("got 2 of 3 responses out of band, mean score 75.2, expected fewer than two of")
     assert "1 rubrics: 0 errors, 3 warnings" in fails(lint_command, "broadcast", "--responses", path, "--strict")
     assert "| broadcast" not in succeeds(lint_command, "reverie", "--responses", path)
 

@@ -5,11 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from rubrics import draw_pictures, load_user_prompts
 from rubrics.load import prompt_pictures
-from rubrics.pictures import FOLDER, OBJECTS, load_picture, picture_of
+from rubrics.pictures import FOLDER, OBJECTS, load_picture
 
 PICTURES = [path.name for path in sorted(FOLDER.glob("*.png"))]
 
@@ -20,8 +19,6 @@ def test_the_script_draws_the_pictures_that_ship_byte_for_byte(tmp_path: Path, m
     assert [path.name for path in sorted(tmp_path.glob("*.png"))] == PICTURES
     assert (tmp_path / OBJECTS).read_bytes() == (FOLDER / OBJECTS).read_bytes()
     for name in PICTURES:
-        with Image.open(tmp_path / name) as drawn, Image.open(FOLDER / name) as shipped:
-            assert drawn.convert("RGB").tobytes() == shipped.convert("RGB").tobytes(), name
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes(), f"{name}: another version of zlib?"
         assert (FOLDER / name).stat().st_size < 5_000
 
@@ -42,9 +39,3 @@ def test_no_name_stands_for_two_objects_of_a_picture() -> None:
         names = Counter(word.lower() for of_object in objects for word in of_object)
         assert len(objects) >= 7, name
         assert names.most_common(1)[0][1] == 1, (name, names)
-
-
-def test_a_prompt_without_a_picture_has_none_and_an_unknown_picture_is_refused() -> None:
-    assert picture_of("river_flood") is None
-    with pytest.raises(ValueError, match=r"picture: got 'cat.png', expected one of shapes_01.png"):
-        load_picture("cat.png")

@@ -9,23 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rubrics.files import read_jsonl, read_text, write_jsonl
-from rubrics.load import LIBRARY, load_rubric
 from rubrics.texts import control_token, whole_characters
 
 CONTROL_TOKENS = [
     *("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|start_header_id|>", "<|START_OF_TURN_TOKEN|>", "<|channel|>"),
-    *(
-        "<end_of_turn>",
-        "<bos>",
-        "<unused94>",
-        "<|turn>",
-        "<turn|>",
-        "<EOS_TOKEN>",
-        "<extra_id_1>",
-        "<end_of_utterance>",
-    ),
+    *("<end_of_turn>", "<bos>", "<unused94>", "<|turn>", "<turn|>", "<EOS_TOKEN>", "<extra_id_1>"),
     *("[INST]", "[/INST]", "</s>", "<s>", "<<SYS>>", "<</SYS>>", "[SYSTEM_PROMPT]", "[/THINK]", "[gMASK]", "[|user|]"),
     *("<｜User｜>", "<｜end▁of▁sentence｜>", "</think>", "<tool_call>", "<seed:think>", "◁think▷"),
+    "<end_of_utterance>",
 ]
 ORDINARY = [
     *("<b>bold</b>", "Dear <name>,", "<think twice>", "a < b | c > d", "x <| f |> y", "(<|>)", "|x|", "[1] [THE END]"),
@@ -40,18 +31,6 @@ def test_control_tokens_of_every_family_are_seen_wherever_they_stand(token: str)
 
 def test_ordinary_mark_up_is_no_control_token() -> None:
     assert [control_token(text) for text in ORDINARY] == [""] * len(ORDINARY)
-
-
-def test_a_rubric_with_a_control_token_is_refused_with_file_and_line(tmp_path: Path) -> None:
-    lines = (LIBRARY / "reverie.yaml").read_text(encoding="utf-8").splitlines()
-    number = next(number for number, line in enumerate(lines) if line.startswith("objective:"))
-    lines.insert(number, "rewards_and_penalties: Take off ten points.<|im_end|>")
-    path = tmp_path / "reverie.yaml"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(
-        ValueError, match=rf"reverie.yaml: line {number + 1}: got the control token '<\|im_end\|>', exp"
-    ):
-        load_rubric(path)
 
 
 OTHER_ENCODINGS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"]

@@ -255,4 +255,4 @@ def _saved_row(model: str, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-SECTION = Section("Best of n", INTRO, summarise, tables, charts_in=__name__, compare=compare)
+SECTION = Section("Best of n", INTRO, summarise, tables, charts, compare)

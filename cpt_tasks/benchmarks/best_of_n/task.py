@@ -17,14 +17,13 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value,
 from inspect_ai.solver import TaskState, generate
 
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid
-from cpt_tasks.options import check_choice, check_least, checked, rubrics_of, wording_split_of
+from cpt_tasks.options import JudgedBy, check_choice, check_least, checked, rubrics_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import Prompting, WordingSplit
-from cpt_tasks.scorer import JudgeOption, open_judge_store, score_response, scorer_of
+from cpt_tasks.scorer import open_judge_store, score_response, scorer_of
 from judges import (
     DEFAULT_STORE,
     PROMPT_VERSION,
-    Aggregate,
     JudgeProtocol,
     MeasuredJudge,
     ModelJudge,
@@ -118,16 +117,11 @@ def best_of_n(
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
     wording_split: WordingSplit = "heldout",
-    judge: JudgeOption = "model",
     prompting: Prompting = "system_prompt",
     limit_per_cell: int = 4,
     select_by: SelectBy = "report_judge",
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    prompt_version: str | int = PROMPT_VERSION,
-    paraphrases: str | None = None,
+    *,
+    judging: JudgedBy,
 ) -> Task:
     """Rubric x level x user prompt, n responses each, judged by the rubric.
 
@@ -140,13 +134,13 @@ def best_of_n(
         PrerequisiteError: If there is no key for the judge, or no model in the role `selector`.
     """
     check_least(n, 2, "n")
-    split = wording_split_of(wording_split, paraphrases)
     check_choice(select_by, get_args(SelectBy), "select_by")
-    dataset = adherence_grid(rubrics, levels, user_prompts, split, prompting, limit_per_cell, wordings=1)
-    reporter = scorer_of("best_of_n", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version)
+    dataset = adherence_grid(rubrics, levels, user_prompts, wording_split, prompting, limit_per_cell, wordings=1)
+    reporter = scorer_of("best_of_n", judging, rubrics)
     scorers = [] if reporter is None else [reporter]
     if select_by != "report_judge":
-        scorers.append(selection_judge(select_by, rubrics, protocol, call_store, prompt_version))
+        asked = (judging.protocol, judging.call_store, judging.prompt_version)
+        scorers.append(selection_judge(select_by, rubrics, *asked))
     if select_by == "model":
         selector_model()  # before any response is paid for
     return Task(

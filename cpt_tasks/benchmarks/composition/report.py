@@ -83,4 +83,4 @@ def _statistics(joints: pd.DataFrame) -> dict[str, Any]:
     return {"n": len(joints), "metrics": json_of(estimates(joints, composition_statistics, BOUNDS))}
 
 
-SECTION = Section("Composition: two rubrics at once", INTRO, summarise, tables, charts_in=__name__)
+SECTION = Section("Composition: two rubrics at once", INTRO, summarise, tables, charts)

@@ -19,7 +19,7 @@ from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_least, checked, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
+from cpt_tasks.options import JudgedBy, check_least, checked, levels_of, prompts_by_rubric, rubrics_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import (
     ALONE,
@@ -31,8 +31,7 @@ from cpt_tasks.samples import (
     unprompted_sample,
     wording_at,
 )
-from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
+from cpt_tasks.scorer import scorer_of
 from rubrics import Rubric, ScoreLevel, Split, joint_system_prompt
 
 TASK_VERSION = "1-A"
@@ -48,16 +47,11 @@ def composition(
     levels: str | list[str] = "low,extremely_high",
     user_prompts: Split = "test",
     wording_split: WordingSplit = "heldout",
-    judge: JudgeOption = "model",
     max_pairs: int = 6,
     seed: int = 0,
     limit_per_cell: int = 8,
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    prompt_version: str | int = PROMPT_VERSION,
-    paraphrases: str | None = None,
+    *,
+    judging: JudgedBy,
 ) -> Task:
     """Rubric pair x levels x user prompt, judged by both rubrics; each rubric alone; and no system prompt.
 
@@ -68,13 +62,12 @@ def composition(
     - `levels`: levels that each of the two is asked for, in all combinations; "all", or comma-separated or a list.
     - `max_pairs`: at most this many pairs, at least 1. Of more, that many are drawn with `seed`, and a warning says so.
     """
-    split = wording_split_of(wording_split, paraphrases)
     chosen = rubric_pairs(rubrics_of(rubrics), pairs, max_pairs, seed)
     prompts = prompts_by_rubric([first for first, _ in chosen], user_prompts, limit_per_cell)
     return Task(
-        dataset=composition_samples(chosen, levels_of(levels), prompts, split),
+        dataset=composition_samples(chosen, levels_of(levels), prompts, wording_split),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("composition", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version),
+        scorer=scorer_of("composition", judging, rubrics),
         metrics=[composition_scores()],
         version=TASK_VERSION,
     )

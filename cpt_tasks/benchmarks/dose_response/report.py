@@ -96,4 +96,4 @@ def _stretch(prompts: pd.DataFrame) -> list[float | None] | None:
     return stretch and [jsonable(end) for end in stretch]
 
 
-SECTION = Section("Dose response", INTRO, summarise, tables, charts_in=__name__)
+SECTION = Section("Dose response", INTRO, summarise, tables, charts)

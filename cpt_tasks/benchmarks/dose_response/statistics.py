@@ -57,7 +57,7 @@ def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:
     complete, has_all = ~np.isnan(asked).any(axis=1) & (len(targets) > 1), (asked == 1).all(axis=1)
     table.columns = table.columns.map(lambda column: "{}@{:g}".format(*column))
     return table.assign(
-        calibration_slope=[_slope(targets, line) for line in scores],
+        calibration_slope=[slope(targets, line) for line in scores],
         monotone_share=np.where(complete, (steps >= 0).all(axis=1) & has_all, NAN),
         strict_monotone_share=np.where(complete, (steps > 0).all(axis=1) & has_all, NAN),
     ).reset_index()
@@ -84,6 +84,12 @@ def over_rubrics(prompts: pd.DataFrame) -> dict[str, float]:
 def targets_of(prompts: pd.DataFrame) -> Floats:
     """The targets of the columns of `by_prompt`, in ascending order."""
     return np.array([float(name.removeprefix("score@")) for name in map(str, prompts.filter(like="score@"))])
+
+
+def slope(places: Floats, values: Floats) -> float:
+    """Least-squares slope of values on their places, those not known left out; nan with fewer than two."""
+    known = ~np.isnan(values)
+    return float(np.polyfit(places[known], values[known], 1)[0]) if known.sum() > 1 else NAN
 
 
 def dead_stretch(targets: Floats, curve: Floats) -> tuple[float, float] | None:
@@ -128,8 +134,3 @@ def saturation_point(targets: Floats, curve: Floats) -> float:
     reached = curve >= low + SATURATION_SHARE * (high - low) - ROUNDING
     stays = np.logical_and.accumulate(reached[::-1])[::-1]
     return float(targets[np.argmax(stays)]) if stays.any() else NAN
-
-
-def _slope(targets: Floats, scores: Floats) -> float:
-    known = ~np.isnan(scores)
-    return float(np.polyfit(targets[known], scores[known], 1)[0]) if known.sum() > 1 else NAN

@@ -15,15 +15,13 @@ from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, checked, prompts_by_rubric, rubrics_of, wording_split_of
+from cpt_tasks.options import JudgedBy, check_choice, checked, prompts_by_rubric, rubrics_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import WordingSplit, sample_of, spread, wording_at
-from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
+from cpt_tasks.scorer import scorer_of
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel, Split
 
 TASK_VERSION = "1-A"
-DOSE_VERSION = "1"
 DoseStyle = Literal["number", "adjective"]
 TEMPLATES: dict[DoseStyle, str] = {
     "number": "{system}\n\nDo all of this at an intensity of {dose}, on a scale from 0 (not at all) to 100 (fully).",
@@ -42,14 +40,9 @@ def dose_response(
     style: DoseStyle = "number",
     user_prompts: Split = "test",
     wording_split: WordingSplit = "heldout",
-    judge: JudgeOption = "model",
     limit_per_cell: int = 8,
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    prompt_version: str | int = PROMPT_VERSION,
-    paraphrases: str | None = None,
+    *,
+    judging: JudgedBy,
 ) -> Task:
     """Rubric x target x user prompt, one response each, judged by the rubric.
 
@@ -61,22 +54,21 @@ def dose_response(
     - `wording_split`: of the extremely_high system prompt, whose wordings the user prompts take in turn.
     """
     check_choice(style, tuple(TEMPLATES), "style")
-    split = wording_split_of(wording_split, paraphrases)
     selected = rubrics_of(rubrics)
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
     samples = []
     for rubric, target in product(selected, parse_targets(targets, style)):
         level, number = ScoreLevel.of(target), f"{target:g}"
-        facts: dict[str, Any] = {"target": target, "style": style, "dose_version": DOSE_VERSION}
+        facts: dict[str, Any] = {"target": target, "style": style}
         # at every target a user prompt has the same wording
         for position, (user_prompt_id, text) in enumerate(prompts[rubric.id].items()):
-            wording, full = wording_at(rubric, ScoreLevel.EXTREMELY_HIGH, split, position)
+            wording, full = wording_at(rubric, ScoreLevel.EXTREMELY_HIGH, wording_split, position)
             system = TEMPLATES[style].format(system=full, dose=ADVERBS[target] if style == "adjective" else number)
             samples.append(sample_of(rubric, level, user_prompt_id, text, system, wording, asked=number, **facts))
     return Task(
         dataset=MemoryDataset(spread(samples), name="dose_response"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("dose_response", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version),
+        scorer=scorer_of("dose_response", judging, rubrics),
         version=TASK_VERSION,
     )
 

@@ -163,7 +163,7 @@ def _interval(value: float, *standard_errors: float) -> Estimate:
     return Estimate(value, value - half, value + half)
 
 
-SECTION = Section("Drift: no system prompt", intro, summarise, tables, charts_in=__name__, compare=compare)
+SECTION = Section("Drift: no system prompt", intro, summarise, tables, charts, compare)
 IFEVAL_SECTION = Section(
     "Instruction following (IFEval)", IFEVAL_INTRO, summarise_ifeval, tables_ifeval, compare=compare_ifeval
 )

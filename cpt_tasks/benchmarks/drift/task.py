@@ -13,11 +13,10 @@ from inspect_ai.dataset import MemoryDataset
 from inspect_ai.scorer import Metric, SampleScore, Value, metric
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_least, checked, prompts_by_rubric, rubrics_of
+from cpt_tasks.options import JudgedBy, check_least, checked, prompts_by_rubric, rubrics_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import interleaved, unprompted_sample
-from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
+from cpt_tasks.scorer import scorer_of
 from rubrics import Split
 
 TASK_VERSION = "1-A"
@@ -28,13 +27,9 @@ TASK_VERSION = "1-A"
 def drift(
     rubrics: str | list[str] = "core",
     user_prompts: Split = "test",
-    judge: JudgeOption = "model",
     limit_per_family: int = 8,
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    prompt_version: str | int = PROMPT_VERSION,
+    *,
+    judging: JudgedBy,
 ) -> Task:
     """The user prompts of the rubrics' families without a system prompt, each response judged by every rubric.
 
@@ -50,7 +45,7 @@ def drift(
     return Task(
         dataset=MemoryDataset(samples, name="drift"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("drift", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version),
+        scorer=scorer_of("drift", judging, rubrics),
         metrics=[unprompted_scores()],
         version=TASK_VERSION,
     )

@@ -9,7 +9,7 @@ from cpt_tasks.benchmarks.multi_turn.conversations import FRESH
 from cpt_tasks.benchmarks.multi_turn.statistics import BY_TURN, IN_POINTS, arms_of, by_turn, measured
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import cell, json_of
+from cpt_tasks.report.text import cell, cells, json_of
 
 INTRO = (
     "Conversations of several user turns, every answer judged by what is asked for at its turn. `persistence` is the "
@@ -36,13 +36,15 @@ def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
     for name, summary in models.items():
         for arm, entry in summary["arms"].items():
             about, curve = {"model": name, "arm": arm}, entry["by_turn"]
-            ends = {f"accuracy, turn {point['turn']}": cell(point["accuracy"]) for point in (curve[0], curve[-1])}
-            overview.append(about | {"n": entry["n"], "unscored": entry["unscored"]} | ends | _cells(entry["metrics"]))
+            ends = {f"accuracy, turn {point['turn']}": cell(point["accuracy"]) for point in curve[:1] + curve[-1:]}
+            counts = {"n": entry["n"], "unscored": entry["unscored"]}
+            overview.append(about | counts | ends | cells(entry["metrics"], IN_POINTS))
             for point in curve:
                 numbers = {statistic: point[statistic] for statistic in BY_TURN}
-                turns.append(about | {"turn": point["turn"], "n": point["n"]} | _cells(numbers))
+                turns.append(about | {"turn": point["turn"], "n": point["n"]} | cells(numbers, IN_POINTS))
             for kind, rows in parts.items():
-                rows += [about | {kind: one} | _cells(numbers) for one, numbers in entry[f"by_{kind}"].items()]
+                for one, numbers in entry[f"by_{kind}"].items():
+                    rows.append(about | {kind: one} | cells(numbers, IN_POINTS))
     shown = {"Over the conversation": overview, "By turn": turns} | {f"By {kind}": rows for kind, rows in parts.items()}
     return {caption: pd.DataFrame(rows).fillna("") for caption, rows in shown.items()}
 
@@ -82,8 +84,4 @@ def _entry(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _cells(numbers: dict[str, Any]) -> dict[str, str]:
-    return {name: cell(one, 1 if name in IN_POINTS else 2) for name, one in numbers.items()}
-
-
-SECTION = Section("Multi-turn: a conversation, and a switch in it", INTRO, summarise, tables, charts_in=__name__)
+SECTION = Section("Multi-turn: a conversation, and a switch in it", INTRO, summarise, tables, charts)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cpt_tasks.benchmarks.dose_response.statistics import slope
 from cpt_tasks.benchmarks.multi_turn.conversations import BACK, FRESH, HELD, SWITCHED
 from cpt_tasks.benchmarks.rubric_adherence.averages import over_cells
 from cpt_tasks.benchmarks.rubric_adherence.statistics import band_error, macro_accuracy, somers_d
@@ -116,12 +117,6 @@ def first_turn(hits: Floats, wanted: bool) -> float:
         if bool(hit) is wanted:
             return float(place)
     return float(len(hits) + 1)
-
-
-def slope(turns: Floats, distances: Floats) -> float:
-    """Least-squares slope of distances on turns, those not known left out; nan with fewer than two."""
-    known = ~np.isnan(distances)
-    return float(np.polyfit(turns[known], distances[known], 1)[0]) if known.sum() > 1 else NAN
 
 
 def _held(part: pd.DataFrame) -> dict[str, Any]:

@@ -25,10 +25,9 @@ from cpt_tasks.benchmarks.multi_turn.conversations import (
     converse,
     read_past,
 )
-from cpt_tasks.options import check_choice, check_least, checked, levels_of, prompts_by_rubric, rubrics_of
+from cpt_tasks.options import JudgedBy, check_least, checked, levels_of, prompts_by_rubric, rubrics_of, some_of
 from cpt_tasks.samples import WordingSplit
-from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
+from cpt_tasks.scorer import scorer_of
 from model_calls.inspect_private import command_folder
 from rubrics import Split
 
@@ -49,13 +48,9 @@ def multi_turn(
     seed: int = 0,
     user_prompts: Split = "test",
     wording_split: WordingSplit = "heldout",
-    judge: JudgeOption = "model",
     limit_per_cell: int = 8,
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    prompt_version: str | int = PROMPT_VERSION,
+    *,
+    judging: JudgedBy,
 ) -> Task:
     """Rubric x level x script of user prompts: a conversation each, every answer judged by the rubric asked for.
 
@@ -63,7 +58,7 @@ def multi_turn(
 
     - `turns`: user turns of a conversation, at least 2.
     - `switch`: "none"; "system_prompt", which is replaced by another level's; "user", whose turn asks for it in words;
-      or several, each an arm of its own. Every level is switched to every other.
+      several or "all", each an arm of its own. Every level is switched to every other.
     - `switch_at`: the turn of the switch, and optionally a later one that switches back.
     - `switch_to`: a rubric to switch to instead, at the same level.
     - `history`: "own" answers in the earlier turns, or the in-band ones of `responses` ("seed"), or both as arms.
@@ -71,13 +66,16 @@ def multi_turn(
     - `seed`: of the order of the user prompts.
     - `limit_per_cell`: at most this many user prompts, which is also the number of scripts.
     """
-    check_choice(wording_split, ("train", "heldout"), "wording_split")
     check_least(turns, 2, "turns")
     names = rubrics.split(",") if isinstance(rubrics, str) else rubrics
     selected, asked_levels = rubrics_of(names), levels_of(levels)
-    [other] = rubrics_of(switch_to) if switch_to else [None]
+    others = rubrics_of(switch_to) if switch_to else []
+    if len(others) > 1:
+        raise ValueError(f"switch_to: got {switch_to!r}, expected one rubric")
+    other = next(iter(others), None)
     judged = [*names, switch_to] if other and other not in selected else names
-    switches, histories = _choices(switch, Switch, "switch"), _choices(history, History, "history")
+    switches: list[Any] = some_of(switch, get_args(Switch), "switch")
+    histories: list[Any] = some_of(history, get_args(History), "history")
     is_switched = set(switches) != {"none"}
     places = _switch_at(switch_at, turns) if is_switched else []
     if is_switched and other is None and len(asked_levels) < 2:
@@ -89,13 +87,13 @@ def multi_turn(
     if "seed" in histories:
         path = command_folder() / responses if responses else Path(str(files("data_gen"))) / "seed" / "responses.jsonl"
         texts = {text for of_rubric in prompts.values() for text in of_rubric.values()}
-        past = read_past(path, [*selected, *([other] if other else [])], asked_levels, turns, texts)
+        past = read_past(path, [*selected, *others], asked_levels, turns, texts)
     arms = product(switches, histories)
     plans = [Plan(turns, by, whose, places, other, wording_split, past) for by, whose in arms]
     return Task(
         dataset=conversations(selected, asked_levels, prompts, plans, seed),
         solver=converse(),
-        scorer=scorer_of("multi_turn", judge, judged, protocol, judge_repeats, panel, call_store, prompt_version),
+        scorer=scorer_of("multi_turn", judging, judged),
         metrics=[multi_turn_scores()],
         # no reducer: every statistic is of single conversations
         epochs=Epochs(1, []),
@@ -121,14 +119,6 @@ def multi_turn_scores() -> Metric:
         return {"n_scored": sum(int(rows["score"].count()) for rows in arms.values())} | values
 
     return compute
-
-
-def _choices(selection: str | list[str], choices: Any, parameter: str) -> list[Any]:
-    """The parts of a selection, each once and one of the choices."""
-    parts = selection.split(",") if isinstance(selection, str) else selection
-    for part in parts:
-        check_choice(part, get_args(choices), parameter)
-    return list(dict.fromkeys(parts))
 
 
 def _switch_at(selection: str | int | list[int], turns: int) -> list[int]:

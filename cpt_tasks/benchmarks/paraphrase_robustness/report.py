@@ -104,4 +104,4 @@ def _cell(names: Any, part: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-SECTION = Section("Robustness to wording", INTRO, summarise, tables, charts_in=__name__)
+SECTION = Section("Robustness to wording", INTRO, summarise, tables, charts)

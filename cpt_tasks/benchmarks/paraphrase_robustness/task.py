@@ -11,22 +11,20 @@ from typing import Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessageUser
 from inspect_ai.solver import generate
 
 from cpt_tasks.options import (
+    JudgedBy,
     check_choice,
     check_least,
     checked,
     levels_of,
     prompts_by_rubric,
     rubrics_of,
-    wording_split_of,
 )
 from cpt_tasks.rendering import check_rendering
-from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread
-from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
+from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread, user_turn
+from cpt_tasks.scorer import scorer_of
 from rubrics import Rubric, ScoreLevel, Split
 
 TASK_VERSION = "1-A"
@@ -42,17 +40,12 @@ def paraphrase_robustness(
     levels: str | list[str] = "all",
     user_prompts: Split = "test",
     wording_split: WordingSplit = "heldout",
-    judge: JudgeOption = "model",
     max_wordings: int = 0,
     position: Literal["system", "user", "both"] = "system",
     style: Literal["descriptive", "number", "both"] = "descriptive",
     limit_per_cell: int = 3,
-    protocol: JudgeProtocol = "criteria",
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
-    prompt_version: str | int = PROMPT_VERSION,
-    paraphrases: str | None = None,
+    *,
+    judging: JudgedBy,
 ) -> Task:
     """Rubric x level x user prompt x wording (x position x style), one response each, judged by the rubric.
 
@@ -64,28 +57,25 @@ def paraphrase_robustness(
     - `style`: the wording as it is ("descriptive"), with "Aim for N out of 100." after it ("number"; N is the middle of
       the band asked for, rounded: 20, 66, 96), or "both".
     """
-    split = wording_split_of(wording_split, paraphrases)
     check_choice(position, (*POSITIONS, "both"), "position")
     check_choice(style, (*STYLES, "both"), "style")
-    check_least(max_wordings, 0, "max_wordings", " (all)")
+    check_least(max_wordings, 0, "max_wordings")
     selected = rubrics_of(rubrics)
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
     positions = POSITIONS if position == "both" else (position,)
     styles = STYLES if style == "both" else (style,)
     samples = []
     for rubric, level in product(selected, levels_of(levels)):
-        wordings = list(enumerate(rubric.wordings(level, split)))[: max_wordings or None]
+        wordings = list(enumerate(rubric.wordings(level, wording_split)))[: max_wordings or None]
         grid = product(prompts[rubric.id].items(), wordings, positions, styles)
         for (user_prompt_id, text), (number, wording), turn, manner in grid:
             request = f"{wording} {NUMBER_SENTENCE.format(score=level.midpoint)}" if manner == "number" else wording
-            ways = (f"{split}-{number}", turn, manner)
+            ways = (f"{wording_split}-{number}", turn, manner)
             samples.append(_sample(rubric, level, user_prompt_id, text, request, ways))
     return Task(
         dataset=MemoryDataset(spread(samples), name="paraphrase_robustness"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of(
-            "paraphrase_robustness", judge, rubrics, protocol, judge_repeats, panel, call_store, prompt_version
-        ),
+        scorer=scorer_of("paraphrase_robustness", judging, rubrics),
         version=TASK_VERSION,
     )
 
@@ -101,5 +91,5 @@ def _sample(
     facts = {"position": turn, "style": style, "user_prompt": user_prompt, "cell": " ".join(ways)}
     sample.metadata = (sample.metadata or {}) | facts
     if turn == "user":
-        sample.input = [ChatMessageUser(content=f"{request}\n\n{user_prompt}")]
+        sample.input = [user_turn(f"{request}\n\n{user_prompt}", user_prompt_id)]
     return sample

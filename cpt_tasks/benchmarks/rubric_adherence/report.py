@@ -203,4 +203,4 @@ def shown_statistics(metrics: Mapping[str, Any], columns: Mapping[str, str]) -> 
     return shown
 
 
-SECTION = Section("Rubric adherence", intro, summarise, tables, charts_in=__name__)
+SECTION = Section("Rubric adherence", intro, summarise, tables, charts)

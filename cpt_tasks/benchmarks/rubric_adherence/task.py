@@ -7,18 +7,18 @@ Every rubric of the selection is asked for at every level, on every user prompt 
 the response is judged 0-100 by the rubric. Source: Configurable Preference Tuning, arXiv 2506.11702.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
-from cpt_tasks.options import check_choice, checked, levels_of, prompts_by_rubric, rubrics_of, wording_split_of
+from cpt_tasks.options import JudgedBy, JudgeOption, check_choice, checked, levels_of, prompts_by_rubric, rubrics_of
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import PictureShown, Prompting, WordingSplit, adherence_samples
-from cpt_tasks.scorer import JudgeOption, scorer_of
-from judges import DEFAULT_STORE, PROMPT_VERSION, Aggregate, JudgeProtocol
+from cpt_tasks.scorer import scorer_of
+from judges import JudgeProtocol
 from rubrics import Split
 
 TASK_VERSION = "1-A"
@@ -55,17 +55,14 @@ def rubric_adherence(
     prompting: Prompting = "system_prompt",
     limit_per_cell: int | None = None,
     protocol: JudgeProtocol | None = None,
-    judge_repeats: int = 1,
-    panel: Aggregate = "mean",
-    call_store: str = DEFAULT_STORE,
     wordings: int | None = None,
     preset: PresetName = "core",
     also: str | list[str] = "",
-    prompt_version: str | int = PROMPT_VERSION,
     family: str = "",
     picture: PictureShown = "own",
     judge_sees_image: bool = False,
-    paraphrases: str | None = None,
+    *,
+    judging: JudgedBy,
 ) -> Task:
     """Rubric x level x user prompt, one response each, judged by the rubric.
 
@@ -82,22 +79,18 @@ def rubric_adherence(
             "none" to write responses only, for `inspect score` to judge later.
         prompting: "system_prompt", or "full_rubric" for the baseline that puts the whole rubric in the system turn.
         limit_per_cell: At most this many user prompts per (rubric, level), at least 1; the first ones of the split.
-        protocol: Headline of a model judge, "criteria" or "holistic"; see `rubric_judge`, as for the next three.
-        judge_repeats: How often each model judge is asked about a response.
-        panel: How several models in the role `grader` become one score, "mean" or "median".
-        call_store: File that judge calls are kept in and looked up first.
+        protocol: Headline of a model judge, "criteria" or "holistic"; see `rubric_judge`.
         wordings: Under how many wordings of the system prompt each user prompt is asked, at least 1; no effect on
             "full_rubric".
         preset: "core", "full", "paper": the rubrics of film photography of arXiv 2506.11702 (here written anew), or
             "measured": the twelve that text statistics can judge, so without a key.
         also: Further rubrics that each response is judged by too, selected as `rubrics`; "" for none. The report then
             has the matrix of side effects: what asking for one rubric does to the others.
-        prompt_version: Wording of a model judge's question, see `rubric_judge`.
         family: Family of rubrics whose user prompts all are asked, such as "pictures"; "" for each rubric's own.
         picture: Which picture a user prompt of the family pictures shows: its "own", or as a control the "wrong" one,
             that of the next user prompt, or "none". Responses are judged by its own.
         judge_sees_image: Whether a model judge is shown the picture too.
-        paraphrases: Name of `wording_split` before version 0.2.
+        judging: `judge_repeats`, `panel`, `call_store` and `prompt_version`, see `rubric_judge`.
 
     Raises:
         ValueError: If a parameter is unknown or a rubric cannot be measured.
@@ -105,19 +98,14 @@ def rubric_adherence(
             before any response is paid for, so from Python bind it by name: `eval("cpt_tasks/rubric_adherence",
             model_roles=...)`.
     """
-    split = wording_split_of(wording_split, paraphrases)
-    asked = (levels, user_prompts, split, prompting, limit_per_cell, wordings, preset, family, picture)
+    asked = (levels, user_prompts, wording_split, prompting, limit_per_cell, wordings, preset, family, picture)
     dataset = adherence_grid(rubrics, *asked)
-    rubrics = rubrics or PRESETS[preset].rubrics
-    protocol = protocol or PRESETS[preset].protocol
-    judge = judge or PRESETS[preset].judge
+    chosen = PRESETS[preset]
+    judging = replace(judging, judge=judge or chosen.judge, protocol=protocol or chosen.protocol)
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
-        scorer=scorer_of(
-            *("rubric_adherence", judge, rubrics, protocol, judge_repeats),
-            *(panel, call_store, prompt_version, also, judge_sees_image),
-        ),
+        scorer=scorer_of("rubric_adherence", judging, rubrics or chosen.rubrics, also, judge_sees_image),
         version=TASK_VERSION,
     )
 

@@ -1,4 +1,4 @@
-"""A tokenizer learnt from a few texts and a Llama with random weights: what steps are timed and tested on."""
+"""A tokenizer learnt from a few texts, for models with random weights that steps are timed and tested on."""
 
 from __future__ import annotations
 
@@ -22,12 +22,3 @@ def make_tokenizer(texts: list[str], vocabulary: int, marks: tuple[str, ...], te
     ends = {"bos_token": marks[0], "eos_token": marks[1], "pad_token": marks[1]}
     build: Any = PreTrainedTokenizerFast  # without types
     return build(tokenizer_object=core._tokenizer, chat_template=template, **ends)
-
-
-def make_model(tokenizer: Any, **sizes: int) -> Any:
-    """A Llama with random weights, by torch's seed."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    options: dict[str, Any] = {"vocab_size": len(tokenizer), "tie_word_embeddings": True, **sizes, **ids}
-    return LlamaForCausalLM(LlamaConfig(max_position_embeddings=2048, **options))
