@@ -19,7 +19,7 @@ from training.pairs import sft_rows
 from training.plan import Plan
 from training.run_files import last_checkpoint, read_state, write_state
 from training.samples import SampleWriter
-from training.trainer import TwinDPOTrainer, create_model_from_path, score_completions_only
+from training.trainer import TwinDPOTrainer, create_model_from_path, keep_precision_of_outputs, score_completions_only
 
 
 def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> None:
@@ -136,6 +136,7 @@ def load_adapter(plan: Plan, folder: Path, quantization: Any = None, trainable: 
 def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
     """Train, evaluate and save one stage into its trainer's folder, going on from its last complete checkpoint."""
     folder, script = Path(trainer.args.output_dir), plan.script
+    keep_precision_of_outputs(trainer.accelerator)
     if plan.dpo.world_size == 1:  # layers of a sharded model are left to PEFT
         speed_up_lora(trainer.accelerator.unwrap_model(trainer.model))
     if script.sample_prompts and plan.evaluation:

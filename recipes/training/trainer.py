@@ -10,6 +10,7 @@ release that moves one of these names fails there; pyproject.toml pins trl below
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import types
 from dataclasses import dataclass, field
@@ -180,6 +181,17 @@ class TwinDPOTrainer(DPOTrainer):
             # empty list: TRL divides by its length.
             if count:
                 self._metrics[mode][name].extend([total / count] * round(count))
+
+
+def keep_precision_of_outputs(accelerator: Any) -> None:
+    """Let a sharded model return log-probabilities in float32, as an unsharded one does under mixed precision.
+
+    With FSDP2, accelerate 1.15 casts all that a model returns to the compute type. In bfloat16 the sum over a response
+    of -600 nats is off by up to 2, and the margins of DPO are differences of such sums.
+    """
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    if plugin is not None and plugin.fsdp_version == 2 and plugin.mixed_precision_policy is not None:
+        plugin.mixed_precision_policy = dataclasses.replace(plugin.mixed_precision_policy, output_dtype=None)
 
 
 def score_completions_only(model: Any) -> None:

@@ -20,6 +20,8 @@ def set_up_sharded(state: Any, *args: Any, **options: Any) -> None:
     if state.distributed_type is DistributedType.MULTI_CPU:
         state.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
         state.fsdp_plugin = options["fsdp_plugin"]
+        if state._mixed_precision != "no":
+            state.fsdp_plugin.set_mixed_precision(state._mixed_precision)
 
 
 if __name__ == "__main__":

@@ -307,20 +307,35 @@ def test_two_processes_train_the_same_losses_as_one(here: Path) -> None:
     assert list(read_json("one/run_manifest.json")["metrics"]) == ["dpo"]
 
 
-@pytest.mark.slow
-def test_sharded_processes_train_the_losses_of_one_and_go_on_to_the_same_adapter(here: Path) -> None:
-    options = {"max_steps": 2, "save_steps": 1, "cpu_bf16": "off"}
+def run_sharded(folder: Path, **changes: Any) -> None:
+    """Trains in two processes with the settings of `fsdp2.yaml`."""
     half = {"sft_batch_size": 2, "per_device_train_batch_size": 2, "per_device_eval_batch_size": 2}
-    (here / "sharded.yaml").write_text(yaml.safe_dump(SETTINGS | options | half | {"output_dir": "sharded"}))
+    (folder / "sharded.yaml").write_text(yaml.safe_dump(SETTINGS | changes | half))
     launch = ["--config_file", str(RECIPES / "accelerate/fsdp2.yaml"), "dpo_lora.py"]
     fsdp2 = prepare_multi_gpu_env(_validate_launch_command(launch_command_parser().parse_args(launch))[0])
     command = [*TORCHRUN, str(SHARD_ON_CPU), str(RECIPES / "dpo_lora.py"), "--config", "sharded.yaml"]
     subprocess.run(command, env=ENVIRONMENT | fsdp2, check=True, timeout=200)
+
+
+@pytest.mark.slow
+def test_sharded_processes_sum_log_probabilities_in_float32_under_bfloat16(here: Path) -> None:
+    options = {"max_steps": 3, "sft_epochs": 0, "cpu_bf16": "on"}
+    run_sharded(here, **options, output_dir="sharded_bf16")
+    go(**options, output_dir="unsharded_bf16")
+    losses = logged("sharded_bf16", "dpo", "loss")
+    assert losses == pytest.approx(logged("unsharded_bf16", "dpo", "loss"), abs=0.01)
+    assert torch.tensor(losses).bfloat16().tolist() != losses
+
+
+@pytest.mark.slow
+def test_sharded_processes_train_the_losses_of_one_and_go_on_to_the_same_adapter(here: Path) -> None:
+    options = {"max_steps": 2, "save_steps": 1, "cpu_bf16": "off"}
+    run_sharded(here, **options, output_dir="sharded")
     assert Path("sharded/checkpoint-2/pytorch_model_fsdp.bin").exists()
     whole = load_file("sharded/adapter_model.safetensors")
     for name in ("run_state.json", "checkpoint-2/trainer_state.json", "adapter_model.safetensors"):
         (here / "sharded" / name).unlink()
-    subprocess.run(command, env=ENVIRONMENT | fsdp2, check=True, timeout=200)
+    run_sharded(here, **options, output_dir="sharded")
     again = load_file("sharded/adapter_model.safetensors")
     assert all(torch.equal(again[name], whole[name]) for name in whole)
     go(**options, output_dir="unsharded")
