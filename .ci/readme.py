@@ -42,12 +42,13 @@ A *rubric* grades a text from 0 to 100. Here: **{rubric.title}**. {rubric.object
 |---|---|
 | system prompt | {row["system_prompt"]} |
 | user prompt | {row["user_prompt"]} |
-| SmolLM2-135M | {_shortened(row["response"])} |
+| SmolLM2-135M-Instruct, 4-bit weights | {_shortened(row["response"])} |
 | the same, tuned | {_shortened(tuned["response"])} |
 
 The measured judge (text statistics) gives the first answer {row["score"]:.0f} points and the second \
-{tuned["score"]:.0f}. The top level asked for begins above 92.5. Over four rubrics, three levels and 24 test
-prompts the share of answers in the band asked for goes from {before} to **{after}** (three seeds).
+{tuned["score"]:.0f}; the top level begins above 92.5.
+Over the four rubrics it was trained on, three levels and 24 new user prompts the share of answers in the band asked for
+goes from {before} to **{after}** (three seeds, of each the better of two rounds).
 """
 
 
@@ -69,7 +70,7 @@ def demo() -> str:
     stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
     before, after = (cell(model["tasks"]["rubric_adherence"]["metrics"]["macro_accuracy"]) for model in models)
     minutes = sum(stage["seconds"] for stage in stages.values()) / 60
-    return f"`make demo`, with two rubrics: {before} to {after} in {minutes:.0f} minutes on those cores."
+    return f"`make demo` (two rubrics): {before} to {after} over user prompts, in {minutes:.0f} minutes on two cores."
 
 
 def results() -> str:
@@ -90,19 +91,20 @@ def results() -> str:
     lines = [
         f"""{adherence[BASE]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95%
-        intervals over seeds; ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order of 0.
-        Calibration: points from the band. A round trains on own answers, in band against out, by the judge that scores
-        here too; a strong model that selected nothing [agrees](results/rounds_judged/report.md): {judged["twins"]}
-        after twins, {judged["round-1"]} and {judged["round-2"]} after the rounds. `chosen`: the best round of each seed
-        on train prompts, a rule set after round 2 was scored. Trained on one H100, round 2 on two CPU cores.
-        {demo()}""",
+        intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order (Somers' d
+        of level and score) of 0. Calibration: points from the band. A round trains the model on its own answers, those
+        in the band preferred to those outside, by the judge that also scores here. [Another
+        judge](results/rounds_judged/report.md), which selected nothing but whose family wrote part of the training
+        texts, gives {judged["twins"]} after twins, {judged["round-1"]} and {judged["round-2"]} after the rounds.
+        `chosen`: the best round of each seed on train prompts, a rule set after round 2 was scored. Minutes: one H100,
+        for round 2 two CPU cores.""",
         rounds().rstrip(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
-        f"""An earlier adapter ({cell(metrics["macro_accuracy"])}) ignores numbers that it was never trained on (asked
-        for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f}); two rubrics at once change its accuracy by
-        {cost.text(sign=True)}; asking for one moves the scores by the others too, {moved:.2f} times as far (by chance
-        {by_chance:.2f}); without a system prompt it writes {words[0]:.0f} words, the base {words[1]:.0f}. From few user
-        prompts each: [report](results/smollm2-135m/report.md).""",
+        f"""{demo()} An earlier adapter, of one teacher and without rounds ({cell(metrics["macro_accuracy"])}), ignores
+        numbers never trained (asked for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f}; 4 user prompts);
+        two rubrics at once change its accuracy by {cost.text(sign=True)} (3 user prompts); asking for one moves the
+        scores by the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt it writes
+        {words[0]:.0f} words, the base {words[1]:.0f} ([report](results/smollm2-135m/report.md)).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 

@@ -46,8 +46,8 @@ $(S)/$(1).json: ABOUT = --metadata base=smollm2-135m-instruct $(if $(filter $(MO
 $(S)/$(1).json: COMMAND = $$(call evaluate,multi_turn,$(2),$(3),$(word 2,$($(SIZE)_NUMBERS)),logs/$(RUN)/$(1))
 endef
 $(eval $(call asked,base,smollm2-135m,$(MODEL),$(S)/model.json))
-$(eval $(call asked,cpt,smollm2-135m-cpt,$(START),$(START)/adapter_model.safetensors))
-$(eval $(call asked,history,smollm2-135m-cpt-history,$(REMEDY),$(S)/train.json))
+$(eval $(call asked,cpt,smollm2-135m-tuned,$(START),$(START)/adapter_model.safetensors))
+$(eval $(call asked,history,smollm2-135m-tuned-history,$(REMEDY),$(S)/train.json))
 
 .PHONY: multi_turn
 multi_turn: $(S)/report.json

@@ -16,8 +16,8 @@ HEAD = """\
 # Rounds by a judge that did not select their pairs
 
 Accuracy is the share of scores in the band asked for, of {cells} cells of seed, rubric, level and user prompt, the same
-at every stage. Differences are paired by cell, with 95% t intervals over the cells. `rho` is Spearman's between the
-scores of the two judges at a stage.
+at every stage. Differences are paired by cell, with 95% t intervals over the user prompts. `rho` is Spearman's between
+the scores of the two judges at a stage.
 
 """
 LEFT_OUT = "Left out at every stage: {} more cells, with a text that a judge failed on.\n\n"
@@ -40,7 +40,8 @@ def table_of(measured: pd.DataFrame, strong: pd.DataFrame) -> pd.DataFrame:
         for stage in STAGES:
             hit, first, asked = by_stage[stage], by_stage[STAGES[0]], measured["source"] == stage
             row = {"judge": judge, "stage": stage, "accuracy": f"{hit.mean():.2f}"}
-            gain = row_means((hit - first).to_frame().T).iloc[0]
+            gains = (hit - first).groupby("user_prompt").mean()
+            gain = row_means(gains.to_frame().T).iloc[0]
             row[f"accuracy - {STAGES[0]}"] = show(gain, "+") if stage != STAGES[0] else ""
             row |= {level: f"{hit.xs(level, level='level').mean():.2f}" for level in LEVELS}
             rho = measured["score"][asked].corr(strong["score"][asked], method="spearman")

@@ -18,8 +18,8 @@ REFERENCE = "twins"  # what others are compared with, by seed
 HEAD = """\
 # What each stage buys
 
-SmolLM2-135M, asked for {cells} cells of rubric, level and test prompt under test wordings. `accuracy` is the share of
-answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
+SmolLM2-135M, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
+of answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
 `calibration` the mean distance from the band in points (0 is best). Means over seeds {seeds}, with Student's t
 intervals over them; `by seed` is the accuracy of each, and differences are between stages of one seed. `minutes` is
 what the stage's own training and texts took (SFT counts with twins), without evaluation, on the machines that the
@@ -27,7 +27,7 @@ commands in `seed-*/rounds/stages.json` name. Settings were chosen on train prom
 of rounds also scores here.
 """
 CHOSEN = """
-`chosen` is of each seed the round with the best accuracy on train prompts under train wordings: {}.
+`chosen`: in each seed, the round with the best accuracy on train prompts under train wordings. {}.
 """
 
 
@@ -118,11 +118,11 @@ def main() -> None:
     folders = folders_of(parser, folder)
     summary = json.loads((folders[0] / "summary.json").read_text(encoding="utf-8"))
     cells = summary["models"][0]["tasks"]["rubric_adherence"]["n"]
-    seeds = ", ".join(path.parent.name.removeprefix("seed-") for path in folders)
-    page = HEAD.format(cells=cells, seeds=seeds)
+    seeds = [path.parent.name.removeprefix("seed-") for path in folders]
+    page = HEAD.format(cells=cells, seeds=", ".join(seeds))
     if any(trained := [on_train(path) for path in folders]):
-        of_seeds = ["; ".join(f"{name} {value:.2f}" for name, value in one.items()) for one in trained]
-        page += CHOSEN.format(" / ".join(of_seeds))
+        of_seeds = [", ".join(f"{name} {value:.2f}" for name, value in one.items()) for one in trained]
+        page += CHOSEN.format("; ".join(f"seed {seed}: {one}" for seed, one in zip(seeds, of_seeds, strict=True)))
     page += "\n" + table_of(folders) + "\n"
     (folder / "rounds.md").write_text(page, encoding="utf-8", newline="\n")
     print(page)

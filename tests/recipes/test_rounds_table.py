@@ -126,8 +126,9 @@ def test_two_judges_of_the_same_stages_worked_by_hand() -> None:
     table = table_of(measured, strong).set_index(["judge", "stage"])
     assert table["accuracy"].tolist() == ["0.88", "0.88", "1.00", "0.88", "0.62", "1.00"]
     assert table["low"].tolist() == ["1.00", "0.50", "1.00", "0.50", "0.50", "1.00"]
-    # of eight differences one is 1: mean .125, standard error .125, t of 7 degrees 2.3646: reach .2956
-    assert table.loc[("measured", "round-2"), "accuracy - twins"] == "+0.12 [-0.17, +0.42]"
+    # of two differences a user prompt, four prompts, one is 1: means .5, 0, 0, 0, standard error .125, t of 3 degrees
+    # 3.1824: .125 -+ .398
+    assert table.loc[("measured", "round-2"), "accuracy - twins"] == "+0.12 [-0.27, +0.52]"
     assert table.loc[("measured", "twins"), "accuracy - twins"] == ""
     assert table.loc[("measured", "round-2"), "rho"] == "1.00"
     # the judge fails on one text: its cell counts at no stage, for neither judge, and the page says so
