@@ -30,11 +30,11 @@ FLAGS := -T levels=low,extremely_high -T switch=none,system_prompt,user $(if $(H
 	-T limit_per_cell=$(word 1,$($(SIZE)_NUMBERS))
 
 $(eval $(call stage,data,$(DATA),$(DATA_CODE)))
-$(S)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics measured --wordings 2 --history 2 --eval-prompts 1 \
+$(S)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics measured --wordings 2 --history 2 --eval-prompts 0 \
 	$($(SIZE)_TWINS) --out $(DATA)
 $(eval $(call stage,train,$(REMEDY),$(CONFIG) $(TRAINING) $(START)/adapter_model.safetensors $(S)/model.json $(S)/data.json))
 $(S)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(START) --sft_epochs 0 --max_length 1024 \
-	--train_file $(DATA)/train.jsonl --eval_file $(DATA)/eval.jsonl --output_dir $(REMEDY) --seed $(SEED) \
+	--train_file $(DATA)/train.jsonl --eval_file "" --output_dir $(REMEDY) --seed $(SEED) \
 	$($(SIZE)_TRAINING)
 $(START)/adapter_model.safetensors:
 	$(error $(START) holds no adapter; run make full first, or pass START=FOLDER)
