@@ -4,13 +4,13 @@
 #     make -f recipes/experiments/folds.mk SIZE=full SEED=1    another run, folds/seed-1
 #     make -f recipes/experiments/folds.mk SIZE=smoke          every stage with tiny limits
 #
-# Each fold trains on eight rubrics and is asked for the four others; the base model and an adapter trained on all twelve
-# are asked for all. For fold 1, adapters of 2 and 4 of its eight give the curve over the number of rubrics.
+# Each fold trains on the eight rubrics outside it, and is asked for all twelve, as is the base model: every rubric has
+# one adapter that never saw it and two that did. Adapters of 2 and 4 of the eight of fold 1 give the curve.
 #
-# All see as many pairs: `--limit` draws the same number of twins whatever the rubrics, SFT takes half an epoch of them and
-# DPO as many steps as in the demo. 480 is what two rubrics can give: 23 user prompts, 3 pairs of levels and 4 wordings are
-# 276 a rubric. So with more rubrics each is seen less often, and `all` is no more training, only on other rubrics. Every
-# rubric has one text per user prompt and level (responses_second.jsonl would double four of them).
+# All see as many pairs for as many steps: `--limit` draws the same number of twins whatever the rubrics. 552 is what
+# two rubrics can give: 23 user prompts, 3 pairs of levels and 4 wordings are 276 a rubric. So with more rubrics each is
+# seen less often. Every rubric has one text per user prompt and level (responses_second.jsonl would double four of
+# them). Half an epoch of SFT and 480 pairs of DPO were too little: on what was trained the accuracy stayed the base's.
 #
 # Logs go to logs/RUN, adapters to outputs/RUN/NAME, the table of `folds_table.py` to results/RUN/report.md.
 SIZE ?= full
@@ -31,23 +31,22 @@ FOLD_2 := broadcast tongue_twister asides doubtful
 FOLD_3 := labyrinth overheard how_to antithesis
 TWELVE := $(FOLD_1) $(FOLD_2) $(FOLD_3)
 
-# what each adapter is trained on, and what it is asked for; the base model is asked for all
-TRAINED_all := $(TWELVE)
+# what each adapter is trained on, and what it is asked for
 TRAINED_fold-1 := $(filter-out $(FOLD_1),$(TWELVE))
 TRAINED_fold-2 := $(filter-out $(FOLD_2),$(TWELVE))
 TRAINED_fold-3 := $(filter-out $(FOLD_3),$(TWELVE))
 TRAINED_fold-1-of-4 := broadcast asides labyrinth how_to
 TRAINED_fold-1-of-2 := broadcast asides
-ADAPTERS := all fold-1 fold-2 fold-3 fold-1-of-4 fold-1-of-2
-asked_for = $(or $(FOLD_$(word 2,$(subst -, ,$(1)))),$(TWELVE))
+ADAPTERS := fold-1 fold-2 fold-3 fold-1-of-4 fold-1-of-2
+asked_for = $(if $(findstring -of-,$(1)),$(FOLD_1),$(TWELVE))
 
 # twins of a training; user prompts per (rubric, level), tokens a response; flags of training
-full_TWINS := 480
+full_TWINS := 552
 smoke_TWINS := 8
 full_NUMBERS := 24 224
 smoke_NUMBERS := 1 40
 smoke_TRAINING := --max_steps 2
-full_TRAINING := --sft_epochs 0.5 --max_steps 60 --per_device_train_batch_size 8
+full_TRAINING := --sft_epochs 2 --max_steps 100 --per_device_train_batch_size 8
 NUMBERS := $($(SIZE)_NUMBERS)
 TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_more.jsonl
 comma := ,
@@ -56,10 +55,10 @@ listed = $(subst $() ,$(comma),$(strip $(1)))
 define trained
 $(call stage,$(1)/data,data/$(RUN)/$(1),$(DATA_CODE))
 $(S)/$(1)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics $(call listed,$(TRAINED_$(1))) --wordings 4 \
-	--eval-prompts 1 --limit $($(SIZE)_TWINS) --out data/$(RUN)/$(1)
+	--eval-prompts 0 --limit $($(SIZE)_TWINS) --out data/$(RUN)/$(1)
 $(call stage,$(1)/train,outputs/$(RUN)/$(1),$(CONFIG) $(TRAINING) $(S)/model.json $(S)/$(1)/data.json)
 $(S)/$(1)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --train_file data/$(RUN)/$(1)/train.jsonl \
-	--eval_file data/$(RUN)/$(1)/eval.jsonl --output_dir outputs/$(RUN)/$(1) --seed $(SEED) $($(SIZE)_TRAINING)
+	--eval_file "" --output_dir outputs/$(RUN)/$(1) --seed $(SEED) $($(SIZE)_TRAINING)
 endef
 $(foreach name,$(ADAPTERS),$(eval $(call trained,$(name))))
 
@@ -81,4 +80,4 @@ STAGES := model base/judged $(foreach name,$(ADAPTERS),$(name)/data $(name)/trai
 folds: $(patsubst %,$(S)/%.json,$(STAGES))
 	@$(PYTHON) recipes/experiments/stage.py --keep results/$(RUN) $(S) $(STAGES)
 	@$(PYTHON) recipes/experiments/stage.py $(S)/report.json python recipes/experiments/folds_table.py \
-		results/$(RUN)/logs --out results/$(RUN)/report.md
+		results/$(RUN)/logs --folds $(foreach fold,1 2 3,$(call listed,$(FOLD_$(fold)))) --out results/$(RUN)/report.md

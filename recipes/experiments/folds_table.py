@@ -1,6 +1,6 @@
 """The table of `make folds`: rubrics never trained, against the base model and against training on them.
 
-python recipes/experiments/folds_table.py results/folds/logs --out results/folds/report.md
+python recipes/experiments/folds_table.py results/folds/logs --folds RUBRICS RUBRICS RUBRICS --out report.md
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from rounds_table import show
 
 FOLDS = ("fold-1", "fold-2", "fold-3")
-CURVE = {"2": "fold-1-of-2", "4": "fold-1-of-4", "8": "fold-1", "12, these among them": "all"}
+CURVE = {"2": "fold-1-of-2", "4": "fold-1-of-4", "8": "fold-1", "8, these among them": "fold-2"}
 NAMES = sorted({"base", *FOLDS, *CURVE.values()})
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
 HEAD = """\
 # Rubrics never trained
 
 Twelve measured rubrics in three folds. `never trained` is the adapter trained on the eight rubrics outside the fold,
-`trained` one adapter trained on all twelve, `base` the model before tuning; over all twelve, each rubric counts with
-the adapter that has not seen it. All adapters had the same number of pairs and steps. Test prompts and system prompts
-are in no training. Differences have 95% intervals over user prompts, paired by them, as `cpt compare` gives them: of
-one seed and these rubrics. Commands and times: `stages.json`.
+`trained` the adapter of the next fold, which was trained on them and four others, `base` the model before tuning; over
+all twelve, each rubric counts with one adapter that has not seen it and one that has. All adapters had the same number
+of pairs and steps. Test prompts and system prompts are in no training. Differences have 95% intervals over user
+prompts, paired by them, as `cpt compare` gives them: of one seed and these rubrics. Commands and times: `stages.json`.
 
 `accuracy` is the share of scores in the band asked for, .33 on average if the level is ignored; `order` is 0 then, and
 1 at best; `calibration` is the mean distance from the band in points, 0 at best: a difference below 0 is a gain.
@@ -46,6 +46,13 @@ def only(log: EvalLog, rubrics: Iterable[str]) -> EvalLog:
     """The log with only the samples of some rubrics."""
     kept = set(rubrics)
     return log.model_copy(update={"samples": [one for one in log.samples or [] if one.metadata["rubric"] in kept]})
+
+
+def together(logs: Iterable[EvalLog]) -> EvalLog:
+    """One log with the samples of several."""
+    first, *others = logs
+    samples = [sample for log in (first, *others) for sample in log.samples or []]
+    return first.model_copy(update={"samples": samples})
 
 
 def rubrics_of(log: EvalLog) -> list[str]:
@@ -75,22 +82,21 @@ def value(statistic: dict[str, Any], side: str) -> str:
     return "undefined" if statistic[side] is None else f"{statistic[side]:.2f}"
 
 
-def page_of(logs: dict[str, EvalLog]) -> str:
-    """The report as Markdown, from the logs by name."""
-    left_out = {name: logs[name] for name in FOLDS}
-    together = [sample for log in left_out.values() for sample in log.samples or []]
-    left_out["all twelve"] = logs["fold-1"].model_copy(update={"samples": together})
+def page_of(logs: dict[str, EvalLog], folds: dict[str, list[str]]) -> str:
+    """The report as Markdown, from the logs by name and the rubrics of each fold."""
+    never = {fold: only(logs[fold], rubrics) for fold, rubrics in folds.items()}
+    trained = {fold: only(logs[other], folds[fold]) for fold, other in zip(FOLDS, FOLDS[1:] + FOLDS[:1], strict=True)}
+    pairs = {f"{fold}: {', '.join(rubrics)}": (never[fold], trained[fold]) for fold, rubrics in folds.items()}
+    pairs["all twelve"] = together(never.values()), together(trained.values())
     tables: dict[str, list[dict[str, str]]] = {name: [] for name in STATISTICS}
-    for name, log in left_out.items():
-        gained, kept_back = compared(logs["base"], log), compared(only(logs["all"], rubrics_of(log)), log)
-        asked = {"rubrics": f"{name}: {', '.join(rubrics_of(log))}" if name in FOLDS else name}
+    for asked, (unseen, seen) in pairs.items():
+        gained, kept_back = compared(logs["base"], unseen), compared(seen, unseen)
         for statistic, rows in tables.items():
-            base, trained = gained[statistic], kept_back[statistic]
-            row = {"base": value(base, "a"), "never trained": value(base, "b"), "trained": value(trained, "a")}
-            row |= {"never trained - base": difference(base), "never trained - trained": difference(trained)}
-            rows.append(asked | row)
-    asked_rubrics = rubrics_of(logs["fold-1"])
-    points = {count: compared(logs["base"], only(logs[name], asked_rubrics)) for count, name in CURVE.items()}
+            base, reference = gained[statistic], kept_back[statistic]
+            row = {"base": value(base, "a"), "never trained": value(base, "b"), "trained": value(reference, "a")}
+            row |= {"never trained - base": difference(base), "never trained - trained": difference(reference)}
+            rows.append({"rubrics": asked} | row)
+    points = {count: compared(logs["base"], only(logs[name], folds["fold-1"])) for count, name in CURVE.items()}
     curve = [{"trained": "0"} | {title: value(points["2"][one], "a") for one, title in STATISTICS.items()}]
     for count, point in points.items():
         row = {"trained": count} | {title: value(point[one], "b") for one, title in STATISTICS.items()}
@@ -107,9 +113,11 @@ def main() -> None:
     """Writes the report."""
     parser = argparse.ArgumentParser(description="Write the report of leave-rubrics-out.")
     parser.add_argument("logs", type=Path, help="folder with NAME.eval of the base model and every adapter")
+    parser.add_argument("--folds", nargs=len(FOLDS), required=True, help="rubrics of each fold, separated by commas")
     parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     options = parser.parse_args()
-    page = page_of({name: read_eval_log(str(options.logs / f"{name}.eval")) for name in NAMES})
+    folds = {fold: rubrics.split(",") for fold, rubrics in zip(FOLDS, options.folds, strict=True)}
+    page = page_of({name: read_eval_log(str(options.logs / f"{name}.eval")) for name in NAMES}, folds)
     options.out.write_text(page, encoding="utf-8", newline="\n")
     print(f"{options.out}: written")
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from dpo_lora import parse
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
@@ -20,6 +22,8 @@ from make_rules import END_TO_END, ROOT, Tree, commands, flags
 from rounds_table import row_means, show
 from stage import remaining, run
 from stage import show as show_responses
+
+from data_gen.twins.command import twins_command
 
 ROUNDS, MULTI_TURN = (f"recipes/experiments/{name}.mk" for name in ("rounds", "multi_turn"))
 
@@ -76,6 +80,16 @@ def test_conversations_are_asked_of_the_base_an_adapter_and_one_that_goes_on_fro
     assert tree.make(rules=MULTI_TURN, START="tuned") == []
     tree.edit("tuned/adapter_model.safetensors")
     assert tree.make(rules=MULTI_TURN, START="tuned") == ["cpt", "train", "history"]
+
+
+def test_the_data_of_multi_turn_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "adapter_model.safetensors").touch()
+    printed = subprocess.check_output(["make", "-nf", MULTI_TURN, "RUN=r", f"START={tmp_path}"], cwd=ROOT, text=True)
+    [words] = [line.split() for line in printed.splitlines() if "cpt twins" in line]
+    monkeypatch.chdir(ROOT)
+    given = [*words[words.index("twins") + 1 : -1], str(tmp_path / "out")]
+    done = CliRunner().invoke(twins_command, given, catch_exceptions=False)
+    assert "1152 twins" in done.output, done.output
 
 
 def of_round(number: int) -> list[str]:
