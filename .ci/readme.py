@@ -18,7 +18,6 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "recipes/experiments"))
 import rounds_table  # noqa: E402
 
-PAGES = (ROOT / "README.md", ROOT / "recipes/README.md")
 RESULT = ROOT / "results" / "smollm2-135m"
 SEED_0 = RESULT / "seed-0" / "rounds"
 BASE, TUNED = "smollm2-135m", "smollm2-135m-cpt"
@@ -109,14 +108,18 @@ def results() -> str:
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
 
+PAGES = {"README.md": (example, results), "recipes/README.md": (rounds,)}
+
+
 def generated(page: str) -> str:
-    """A page with its generated parts, each between two markers of its name, written anew."""
-    for part in (example, results, rounds):
-        before, start, rest = page.partition(f"<!-- {part.__name__} -->\n")
-        if start:
-            end = f"<!-- /{part.__name__} -->"
-            page = before + start + part() + end + rest.partition(end)[2]
-    return page
+    """A page of `PAGES` with its parts, each between two markers of its name, written anew."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for part in PAGES[page]:
+        start, end = f"<!-- {part.__name__} -->\n", f"<!-- /{part.__name__} -->"
+        if not 0 <= text.find(start) < text.find(end):
+            sys.exit(f"{page}: lacks the lines {start.strip()} and {end}, expected them around what make readme writes")
+        text = text.partition(start)[0] + start + part() + end + text.partition(end)[2]
+    return text
 
 
 def _wrapped(paragraph: str) -> str:
@@ -131,9 +134,9 @@ def _shortened(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for path in PAGES:
-        text = path.read_text(encoding="utf-8")
+    for page in PAGES:
+        text = generated(page)
         if "--check" not in sys.argv:
-            path.write_text(generated(text), encoding="utf-8")
-        elif generated(text) != text:
-            sys.exit(f"{path.relative_to(ROOT)}: its numbers are not those of results/, run make readme")
+            (ROOT / page).write_text(text, encoding="utf-8")
+        elif text != (ROOT / page).read_text(encoding="utf-8"):
+            sys.exit(f"{page}: its numbers are not those of results/, run make readme")
