@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def run(record: Path, command: list[str]) -> None:
     """
     begun = time.monotonic()
     if words := remaining(command):
-        print(f"\n[{record.stem}] {' '.join(words)}", flush=True)
+        print(f"\n[{record.stem}] {shlex.join(words)}", flush=True)
         environment = ENVIRONMENT | os.environ
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         if not sys.stdout.isatty():
@@ -69,7 +70,7 @@ def run(record: Path, command: list[str]) -> None:
             sys.exit(f"{record.stem} ended with exit code {code}; start the same command again to go on from here")
         if words[0] == "inspect" and remaining(command):
             sys.exit(f"{record.stem} left no finished log; start the same command again to go on")
-    write_json(record, {"command": " ".join(command), "seconds": round(time.monotonic() - begun, 1)})
+    write_json(record, {"command": shlex.join(command), "seconds": round(time.monotonic() - begun, 1)})
 
 
 def write_json(path: Path, content: Any) -> None:
