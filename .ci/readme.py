@@ -47,7 +47,7 @@ A *rubric* grades a text from 0 to 100. Here: **{rubric.title}**. {rubric.object
 The measured judge (text statistics) gives the first answer {row["score"]:.0f} points and the second \
 {tuned["score"]:.0f}; the top level begins above 92.5.
 Over the four rubrics it was trained on, three levels and 24 new user prompts the share of answers in the band asked for
-goes from {before} to **{after}** (three seeds, of each the better of two rounds).
+goes from {before} to **{after}** (three seeds, of each the round that was better on train prompts).
 """
 
 

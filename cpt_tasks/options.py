@@ -60,11 +60,13 @@ def checked(make: Callable[..., Task]) -> Callable[..., Task]:
         if further:
             given = {name: options.pop(name) for name in further if name in options}
             options["judging"] = JudgedBy(**given)
+        paraphrases = options.pop(OLD_NAME, None) if old else None
+        given_all = signature(make).bind(*args, **options)
         try:
             if old:
-                asked = options.get("wording_split", "heldout")
-                options["wording_split"] = wording_split_of(asked, options.pop(OLD_NAME, None))
-            return make(*args, **options)
+                asked = given_all.arguments.get("wording_split", "heldout")
+                given_all.arguments["wording_split"] = wording_split_of(asked, paraphrases)
+            return make(*given_all.args, **given_all.kwargs)
         except ValueError as error:
             raise OptionError(escape(str(error))) from error  # inspect prints it as markup
 

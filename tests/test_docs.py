@@ -2,12 +2,15 @@
 
 import inspect
 import re
+import shlex
 import subprocess
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 from inspect_ai import Task
 
 from cpt_tasks import _registry
@@ -40,6 +43,24 @@ def in_code(page: str) -> set[str]:
 def test_every_task_has_a_page_that_names_every_parameter(name: str) -> None:
     parameters = set(inspect.signature(getattr(_registry, name)).parameters) - OLD_PARAMETERS
     assert parameters - in_code((DOCS / "benchmarks" / f"{name}.md").read_text(encoding="utf-8")) == set()
+
+
+def documented_tasks() -> list[str]:
+    """The benchmarks that pages have typed, with their parameters: `NAME -T ...`."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in MARKDOWN)
+    commands = re.findall(r"^ *inspect eval cpt_tasks/([^#\n]+)", re.sub(r"\\\n\s*", "", text), re.MULTILINE)
+    typed = (shlex.split(command) for command in commands)
+    return sorted({" ".join([words[0], *(b for a, b in pairwise(words) if a == "-T")]) for words in typed})
+
+
+@pytest.mark.parametrize("typed", documented_tasks())
+def test_every_benchmark_that_a_page_types_can_be_made(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    name, *parameters = typed.split()
+    given = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in parameters)}
+    make = getattr(_registry, name)
+    without_key = {"judge": "none"} if "judge" in inspect.signature(make).parameters else {}
+    assert len(make(**given | without_key).dataset) > 0
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -76,9 +76,11 @@ def read_run(path: str) -> Run:
         raise ValueError(f"{where}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
     name, about = shown(log.eval.model.split("/", 1)[-1]), log.eval.metadata or {}
     prompting, details = str(log.eval.task_args.get("prompting", "system_prompt")), _details(log)
+    shows = f"picture={log.eval.task_args.get('picture', 'own')}"
+    unusual = [one for one in (prompting, shows) if one not in ("system_prompt", "picture=own")]
     run = Run(
         task=task_name(log),
-        name=name if prompting == "system_prompt" else f"{name} [{prompting}]",
+        name=f"{name} [{', '.join(unusual)}]" if unusual else name,
         model=shown(log.eval.model),
         base=str(about.get("base", name)),
         adapter=about.get("adapter"),
@@ -262,6 +264,6 @@ def _command(log: EvalLog) -> str:
         words += ["--model-role", f"{role}={','.join(names)}"]
     if limit := log.eval.config.limit:
         words += ["--limit", f"{limit[0] + 1}-{limit[1]}" if isinstance(limit, tuple) else str(limit)]
-    if (epochs := log.eval.config.epochs or 1) > 1:
+    if (epochs := log.eval.config.epochs or 1) > 1 and task_name(log) != "best_of_n":  # its n are epochs
         words += ["--epochs", str(epochs)]
     return shlex.join(words)

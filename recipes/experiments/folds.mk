@@ -7,10 +7,11 @@
 # Each fold trains on the eight rubrics outside it, and is asked for all twelve, as is the base model: every rubric has
 # one adapter that never saw it and two that did. Adapters of 2 and 4 of the eight of fold 1 give the curve.
 #
-# All see as many pairs for as many steps: `--limit` draws the same number of twins whatever the rubrics. 552 is what
-# two rubrics can give: 23 user prompts, 3 pairs of levels and 4 wordings are 276 a rubric. So with more rubrics each is
+# All see as many pairs for as many steps: `--limit` draws the same number of twins whatever the rubrics, 552 of the 576
+# that two can give (24 user prompts, 3 pairs of levels and 4 wordings are 288 a rubric). So with more rubrics each is
 # seen less often. Every rubric has one text per user prompt and level (responses_second.jsonl would double four of
-# them). Half an epoch of SFT and 480 pairs of DPO were too little: on what was trained the accuracy stayed the base's.
+# them). A first run, not kept, had half an epoch of SFT and 480 pairs of DPO: by its margins in training, and by its
+# accuracy on test prompts, it had not learnt what was trained.
 #
 # Logs go to logs/RUN, adapters to outputs/RUN/NAME, the table of `folds_table.py` to results/RUN/report.md.
 SIZE ?= full

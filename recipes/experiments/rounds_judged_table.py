@@ -20,7 +20,7 @@ at every stage. Differences are paired by cell, with 95% t intervals over the us
 the scores of the two judges at a stage.
 
 """
-LEFT_OUT = "Left out at every stage: {} more cells, with a text that a judge failed on.\n\n"
+LEFT_OUT = "Cells left out at every stage, because a judge failed on one of their texts: {}.\n\n"
 
 
 def page_of(measured: pd.DataFrame, strong: pd.DataFrame) -> str:

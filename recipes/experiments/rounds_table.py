@@ -101,7 +101,7 @@ def table_of(folders: list[Path]) -> str:
         by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]
         columns[title] = row_means(by_seed).apply(show, axis=1)
         if one == "macro_accuracy":
-            columns["by seed"] = by_seed.map("{:.2f}".format).apply(", ".join, axis=1)
+            columns["by seed"] = by_seed.map("{:.3f}".format).apply(", ".join, axis=1)
             if len(runs) > 1 and REFERENCE in by_seed.index:
                 gain = row_means(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
                 columns[f"accuracy - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ class SampleWriter(TrainerCallback):
             sample |= {name: row.get(name) for name in ("rubric", "level", "prompt")}
             samples.append(sample | {"response": response})
         text = "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in samples)
-        self.path.write_text(text, encoding="utf-8", newline="\n")
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(partial, self.path)
 
     def respond(self, model: Any) -> list[str]:
         """One response a row; the model is left in the mode it was in."""

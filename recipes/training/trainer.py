@@ -26,7 +26,13 @@ from trl.trainer.utils import create_model_from_path
 from training import RecipeError
 from training.twins import TWIN_METRICS, TwinSampler, same_level_sums, twin_index_of, twin_sums
 
-__all__ = ["CPTConfig", "TwinDPOTrainer", "create_model_from_path", "score_completions_only"]
+__all__ = [
+    "CPTConfig",
+    "TwinDPOTrainer",
+    "create_model_from_path",
+    "keep_precision_of_outputs",
+    "score_completions_only",
+]
 
 # Vocabulary entries per tile: small enough for a CPU's cache, which TRL's 32768 outgrow.
 CPU_TILE = 2048
@@ -187,7 +193,8 @@ def keep_precision_of_outputs(accelerator: Any) -> None:
     """Let a sharded model return log-probabilities in float32, as an unsharded one does under mixed precision.
 
     With FSDP2, accelerate 1.15 casts all that a model returns to the compute type. In bfloat16 the sum over a response
-    of -600 nats is off by up to 2, and the margins of DPO are differences of such sums.
+    of -600 nats is off by up to 2, and the margins of DPO are differences of such sums. Works before the model is
+    prepared, that is, before training.
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     if plugin is not None and plugin.fsdp_version == 2 and plugin.mixed_precision_policy is not None:

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_runs import succeeds
 from inspect_ai.log import EvalLog
 from picture_students import COVERAGE, FILLER, is_blind, pictures_in, sees, tells_all
-from students import evaluated, shown_metrics, verdict
+from students import evaluated, reported, shown_metrics, verdict
 
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.lm_harness.documents import CannotRunError, load_documents
 from cpt_tasks.options import OptionError
+from cpt_tasks.report.compare import compare_command
 from cpt_tasks.samples import adherence_samples
-from cpt_tasks.scorer import rubric_judge
 from judges import measure
 from judges.measures import named_object_share
 from rubrics import ScoreLevel, load_rubric, load_user_prompts
@@ -53,6 +54,19 @@ def test_coverage_falls_with_a_wrong_picture_only_for_a_student_that_looks(
     assert least <= sum(scores) / len(scores) <= most
 
 
+def test_own_and_wrong_picture_stand_in_one_report_and_are_compared(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    own, wrong = (run(mock_model(sees), picture=picture).location for picture in ("own", "wrong"))
+    _, page, _ = reported(tmp_path / "out", own, wrong)
+    assert "| student " in page
+    assert "| student [picture=wrong] " in page
+    said = succeeds(compare_command, own, wrong)
+    assert "| accuracy" in said
+    assert "12 pairs of responses to 4 user prompts" in said
+    assert "student [picture=wrong]" in said
+
+
 def test_the_student_sees_a_picture_before_the_text_and_any_rubric_can_be_asked_about_it(
     mock_model: Callable[..., Any],
 ) -> None:
@@ -68,13 +82,15 @@ def test_the_student_sees_a_picture_before_the_text_and_any_rubric_can_be_asked_
 
 
 def test_a_model_judge_sees_the_picture_if_told_to_and_always_that_of_the_prompt(
-    mock_model: Callable[..., Any], tmp_path: Path
+    mock_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashes = set()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")  # the task looks for a judge when it is made
     for sees_image, shown in ((False, []), (True, ["shapes_07.png", "chart_07.png"])):
         grader = mock_model(lambda _: verdict(100, "picture_coverage"), name="grader")
-        task = rubric_adherence("pictures", limit_per_cell=2, levels="low", picture="wrong", judge="none")
-        task.scorer = [rubric_judge(call_store=str(tmp_path / "calls"), judge_sees_image=sees_image)]
+        asked: dict[str, Any] = {"limit_per_cell": 2, "levels": "low", "picture": "wrong"}
+        judged = {"judge_sees_image": sees_image, "call_store": str(tmp_path / "calls")}
+        task = rubric_adherence("pictures", **asked, **judged)
         log = evaluated(task, mock_model(is_blind), model_roles={"grader": grader})
         assert [picture.file for messages in grader.seen for picture in pictures_in(messages)] == shown
         assert len(grader.seen) == 2

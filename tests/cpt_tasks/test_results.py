@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from inspect_ai.log import read_eval_log
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,20 @@ def test_intervals_of_regular_students_hold_the_truth_where_a_report_prints_them
     ]
     assert len(regular) == 2 * 3 * 6
     assert sum(0.89 <= row["coverage"] <= 0.98 for row in regular) >= 0.9 * len(regular)
+
+
+def test_what_pages_say_of_multi_turn_and_of_coverage_is_in_their_results() -> None:
+    page, report = ((ROOT / "results/multi_turn" / name).read_text("utf-8") for name in ("README.md", "report.md"))
+    said = re.findall(r"(?<![\d.])-?\.\d\d", page)
+    assert len(said) > 20
+    assert [one for one in said if one.replace(".", "0.") not in report] == []
+    rows = json.loads((ROOT / "results" / "benchmarks" / "coverage.json").read_text(encoding="utf-8"))["rows"]
+    for prompts, worst in ((24, (0.94, 0.82)), (8, (0.92, 0.79))):
+        of_prompts = [row for row in rows if row["user_prompts"] == prompts]
+        assert sum(row["coverage"] for row in of_prompts) / len(of_prompts) == pytest.approx(0.95, abs=0.005)
+        for name, expected in zip(("macro_accuracy", "band_error"), worst, strict=True):
+            lowest = min(row["coverage"] for row in of_prompts if row["statistic"] == name)
+            assert lowest == pytest.approx(expected, abs=0.0051)
 
 
 def test_no_committed_log_says_where_it_was_made() -> None:

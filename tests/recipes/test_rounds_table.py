@@ -59,7 +59,7 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
     assert list(rows) == ["stage", "base", "sft", "twins", "round-1"]
     # mean .82, standard error .02 / sqrt(3), t of 2 degrees 4.303: reach .0497
     assert rows["round-1"] == [
-        "0.82 [0.77, 0.87]", "0.80, 0.82, 0.84", "+0.22 [+0.17, +0.27]",
+        "0.82 [0.77, 0.87]", "0.800, 0.820, 0.840", "+0.22 [+0.17, +0.27]",
         "0.50 [0.50, 0.50]", "9.00 [9.00, 9.00]", "0.25 [0.25, 0.25]", "3",
     ]  # fmt: skip
     assert [rows[name][-1] for name in ("base", "sft", "twins")] == ["", "", "10"]
@@ -69,7 +69,7 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
 
 def test_one_seed_has_no_interval_and_none_is_said(tmp_path: Path) -> None:
     write_seed(tmp_path / "seed-0/rounds", {"twins": 0.6}, {"train": 30.0})
-    assert rows_of(run(tmp_path))["twins"][:2] == ["0.60", "0.60"]
+    assert rows_of(run(tmp_path))["twins"][:2] == ["0.60", "0.600"]
     assert "expected those of recipes/experiments/rounds.mk" in run(tmp_path / "nothing", code=2)
 
 
@@ -85,8 +85,8 @@ def test_the_committed_table_is_that_of_the_committed_runs_and_chooses_by_train_
             for kind, values in (("on-train", train), ("round", test)):
                 frame = read_log(str(folder / f"logs/rounds/{kind}-{name}.eval"))
                 values[name] = in_band(frame).mean()
-            assert f"{test[name]:.2f}" == rows[f"round-{name}"][1].split(", ")[seed]
-        chosen.append(f"{test[max(train, key=lambda name: train[name])]:.2f}")
+            assert f"{test[name]:.3f}" == rows[f"round-{name}"][1].split(", ")[seed]
+        chosen.append(f"{test[max(train, key=lambda name: train[name])]:.3f}")
     assert rows["chosen"][1] == ", ".join(chosen)
 
 
@@ -135,6 +135,6 @@ def test_two_judges_of_the_same_stages_worked_by_hand() -> None:
     cell = texts.index[(texts["level"] == "moderate") & (texts["user_prompt"] == "p2")]
     failed = strong.assign(score=strong["score"].mask(strong.index == cell[1]))
     page, without = page_of(measured, failed), page_of(measured.drop(cell), strong.drop(cell))
-    said = "Left out at every stage: 1 more cells, with a text that a judge failed on.\n\n"
+    said = "Cells left out at every stage, because a judge failed on one of their texts: 1.\n\n"
     assert page.replace(said, "") == without != page_of(measured, strong)
-    assert "of 7 cells" in page and said in page and "Left out" not in without
+    assert "of 7 cells" in page and said in page and "left out" not in without

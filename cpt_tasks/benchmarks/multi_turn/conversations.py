@@ -28,8 +28,7 @@ Switch = Literal["none", "system_prompt", "user"]
 History = Literal["own", "seed"]
 # what a turn is in its conversation: without a switch, before and after it, and in one to compare a switch with
 HELD, START, SWITCHED, BACK, FRESH = "held", "start", "switched", "back", "fresh"
-# how a user turn asks for another system prompt
-REQUESTS: dict[WordingSplit, tuple[str, ...]] = {
+REQUESTS: dict[WordingSplit, tuple[str, ...]] = {  # how a user turn asks for another system prompt
     "train": ("From now on: {system}", "Change of plan. For all further answers: {system}"),
     "heldout": ("From here on, do this instead: {system}", "Please switch for the rest of our chat: {system}"),
 }
@@ -224,11 +223,10 @@ def _fresh(turn: dict[str, Any], way: tuple[Asked, Asked], number: int, plan: Pl
 
 
 def _sample(turns: list[dict[str, Any]], arm: str, way: tuple[Asked, Asked], number: int) -> Sample:
-    first = turns[0]
     facts: dict[str, Any] = {TURNS: turns, "style": arm, "script": f"script-{number:02d}"}
     return sample_of(
         *way[0],
-        *(first[name] for name in ("user_prompt_id", "asked", "system_prompt", "wording")),
+        *(turns[0][name] for name in ("user_prompt_id", "asked", "system_prompt", "wording")),
         asked=_named(way),
         digest=content_hash(arm, way[0].rubric.hash, way[1].rubric.hash, turns),
         **facts,

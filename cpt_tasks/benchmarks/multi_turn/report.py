@@ -13,14 +13,10 @@ from cpt_tasks.report.text import cell, cells, json_of
 
 INTRO = (
     "Conversations of several user turns, every answer judged by what is asked for at its turn. `persistence` is the "
-    "slope of the distance to the band over the turns, in points per turn: 0 holds, above 0 fades; a model that fails "
-    "as much at every turn holds too, so read it beside the accuracy of the first turn. `first_out_of_band` is the "
-    "turn of the first answer out of the band, one more than there are turns where none is. Where the request is "
-    "switched, with the history kept, `switch_accuracy` is that of the first answer after it, `fresh_accuracy` that of "
-    "conversations that begin with the same request and user prompt, and `history_cost` is fresh minus switch; "
-    "`turns_to_band` are the turns to the first answer in the new band, 1 at best; `back_` is the switch back. With "
-    "`history seed` the earlier answers are in-band ones by others, so what is lost there is the style's inertia, and "
-    "not the model's own failure before."
+    "slope of the distance to the band, points per turn: above 0 fades, 0 holds or fails as much at every turn. "
+    "`first_out_of_band`: first turn out of the band. After a switch, with the history kept: `switch_accuracy` of the "
+    "first answer, `fresh_accuracy` of conversations that begin so, `history_cost` fresh minus switch, "
+    "`turns_to_band` 1 at best, `back_` the switch back. `history seed`: earlier answers are in-band ones by others."
 )
 
 

@@ -88,15 +88,13 @@ def multi_turn(
         path = command_folder() / responses if responses else Path(str(files("data_gen"))) / "seed" / "responses.jsonl"
         texts = {text for of_rubric in prompts.values() for text in of_rubric.values()}
         past = read_past(path, [*selected, *others], asked_levels, turns, texts)
-    arms = product(switches, histories)
-    plans = [Plan(turns, by, whose, places, other, wording_split, past) for by, whose in arms]
+    plans = [Plan(turns, *arm, places, other, wording_split, past) for arm in product(switches, histories)]
     return Task(
         dataset=conversations(selected, asked_levels, prompts, plans, seed),
         solver=converse(),
         scorer=scorer_of("multi_turn", judging, judged),
         metrics=[multi_turn_scores()],
-        # no reducer: every statistic is of single conversations
-        epochs=Epochs(1, []),
+        epochs=Epochs(1, []),  # no reducer: every statistic is of single conversations
         version=TASK_VERSION,
     )
 

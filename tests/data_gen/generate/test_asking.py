@@ -1,5 +1,6 @@
 """Every answer is paid for once and none is lost, whatever happens on the way; what it costs, and what is refused."""
 
+import asyncio
 import errno
 import re
 import signal
@@ -15,6 +16,7 @@ from fake_anthropic import MIX, Config, FakeAnthropic
 from generating import CALLS, MOCK, MODEL, PROMPTS, REAL, generate, plan, rows_of
 
 from data_gen.generate.rows import lines_of
+from model_calls import ask
 from rubrics import load_user_prompts
 
 
@@ -148,12 +150,22 @@ def test_after_ten_replies_it_is_said_once_if_more_than_a_few_are_cut_or_all_tho
     assert (output.count("of the first 10 replies"), output.count(message)) == (warnings, warnings)
 
 
-def test_requests_are_bounded_whatever_the_plan(anthropic_server: FakeAnthropic) -> None:
+def test_tasks_and_requests_are_bounded_whatever_the_plan(
+    anthropic_server: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
     anthropic_server.config = Config(latency_seconds=0.02)
+    tasks: list[int] = []
+
+    async def spy(store: Any, call: Any) -> Any:
+        tasks.append(len(asyncio.all_tasks()))
+        return await ask(store, call)
+
+    monkeypatch.setattr("data_gen.generate.asking.ask", spy)
     # inspect keeps the bounds of a model's connections for the life of the process: a model that no other test asks
     generate(*REAL, "--teacher", "anthropic/claude-opus-4-8", "--max-connections", 4)
-    assert anthropic_server.stats.served.total() == CALLS
+    assert len(tasks) == CALLS
     assert anthropic_server.stats.peak_in_flight <= 4
+    assert max(tasks) <= 2 * 4 + 8
 
 
 # money

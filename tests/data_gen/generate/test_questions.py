@@ -63,6 +63,8 @@ def test_prompts_of_ones_own_are_asked_for_every_family_and_no_test_prompt_is(co
     path.write_text("\ufeff" + yaml.safe_dump(good), encoding="utf-8")
     asked = load_rubrics("broadcast,tone_warmth")
     assert read_prompts(str(path), asked) == {rubric.family: PROMPTS for rubric in asked}
+    own = {rubric.family: load_user_prompts("train", rubric.family) for rubric in asked}
+    assert read_prompts("train", asked) == own
 
 
 # what a teacher reads
