@@ -54,7 +54,7 @@ def test_a_forecast_counts_the_judgments_that_the_benchmark_asks_for(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-T", "rubrik=reverie"], "-T rubrik=reverie: rubric_adherence() got an unexpected keyword argument 'rubrik'"),
+        (["-T", "rubrik=reverie"], "-T rubrik=reverie: got an unexpected keyword argument 'rubrik'"),
         (["-T", "limit_per_cell=x"], "-T limit_per_cell=x: '<' not supported between instances of 'str' and 'int'"),
         (["-T", "rubrics=[a"], "-T rubrics=[a: while parsing a flow sequence"),
         (["--task", "haiku"], "--task haiku: expected a benchmark that judges what a model writes"),
