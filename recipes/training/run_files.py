@@ -66,8 +66,13 @@ def model_identity(name_or_path: str, revision: str | None) -> dict[str, Any]:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON so that a reader never sees half a file."""
+    write_whole(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text in UTF-8 so that a reader never sees half a file."""
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", newline="\n")
     os.replace(partial, path)
 
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from training.chat_templates import inference_ids, reads_images, tokenizer_in, with_images
+from training.run_files import write_whole
 
 
 class SampleWriter(TrainerCallback):
@@ -46,10 +46,7 @@ class SampleWriter(TrainerCallback):
             sample = {"stage": self.stage, "step": state.global_step}
             sample |= {name: row.get(name) for name in ("rubric", "level", "prompt")}
             samples.append(sample | {"response": response})
-        text = "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in samples)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(partial, self.path)
+        write_whole(self.path, "".join(f"{json.dumps(sample, ensure_ascii=False)}\n" for sample in samples))
 
     def respond(self, model: Any) -> list[str]:
         """One response a row; the model is left in the mode it was in."""

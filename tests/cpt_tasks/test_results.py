@@ -35,6 +35,24 @@ def test_what_pages_say_of_multi_turn_and_of_coverage_is_in_their_results() -> N
     said = re.findall(r"(?<![\d.])-?\.\d\d", page)
     assert len(said) > 20
     assert [one for one in said if one.replace(".", "0.") not in "".join(reports)] == []
+    switch: dict[str, str] = {}
+    for folder, whose in (("", "own"), ("seed_history/", "seed")):
+        summary = json.loads((ROOT / f"results/multi_turn/{folder}summary.json").read_text(encoding="utf-8"))
+        for model in summary["models"]:
+            metrics = model["tasks"]["multi_turn"]["arms"][f"switch system_prompt, history {whose}"]["metrics"]
+            numbers = (metrics[name]["value"] for name in ("switch_accuracy", "fresh_accuracy", "history_cost"))
+            after, fresh, cost = (f"{number:.2f}".removeprefix("0") for number in numbers)
+            key = f"{model['name'].removeprefix('smollm2-135m')} {whose}"
+            switch |= {key: after, f"{key} fresh": fresh, f"{key} cost": cost}
+    text = " ".join(page.split())
+    for sentence in (
+        "in the new band in {-tuned own}, of a fresh conversation in {-tuned own fresh}.",
+        "follows a new system prompt in {-tuned-history own} (fresh {-tuned-history own fresh})",
+        "history falls from {-tuned own cost} to {-tuned-history own cost}.",
+        "no better for that ({-tuned seed})",
+        "earlier turns it follows in {-tuned-history seed}.",
+    ):
+        assert re.sub(r"\{([^}]+)\}", lambda name: switch[name[1]], sentence) in text
     rows = json.loads((ROOT / "results" / "benchmarks" / "coverage.json").read_text(encoding="utf-8"))["rows"]
     for prompts, worst in ((24, (0.94, 0.82)), (8, (0.92, 0.79))):
         of_prompts = [row for row in rows if row["user_prompts"] == prompts]
