@@ -127,7 +127,7 @@ rounds-judged: $(INSTALLED)
 	$(BIN)/cpt judge texts $(ROUNDS_JUDGED)/recorded.jsonl --judge measured --out data/rounds_judged/measured.jsonl
 	$(BIN)/cpt judge texts $(ROUNDS_JUDGED)/recorded.jsonl --judge $(RECORD) --store calls/rounds_judged.sqlite \
 		--out data/rounds_judged/strong.jsonl
-	$(BIN)/python $(EXPERIMENTS)/rounds_judged_table.py data/rounds_judged --out $(ROUNDS_JUDGED)/report.md
+	$(BIN)/python $(EXPERIMENTS)/rounds_judged_table.py data/rounds_judged results/smollm2-135m --out $(ROUNDS_JUDGED)/report.md
 
 TEACHERS := results/teachers_film
 TEACH := $(BIN)/cpt generate --teacher $(RECORD) --rubrics film_reviews --levels low,moderate,extremely_high,control \

@@ -11,7 +11,6 @@ from pathlib import Path
 from cpt_tasks.report.report import of_task
 from cpt_tasks.report.text import cell
 from cpt_tasks.statistics.frame import read_log
-from judges.interval import Estimate
 from rubrics import load_rubric
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +21,6 @@ RESULT = ROOT / "results" / "smollm2-135m"
 SEED_0 = RESULT / "seed-0" / "rounds"
 BASE, TUNED = "smollm2-135m", "smollm2-135m-cpt"
 RUBRIC, LEVEL = "field_notes", "extremely_high"
-LETTERS_SHOWN = 330
 
 
 def example() -> str:
@@ -47,7 +45,7 @@ A *rubric* grades a text from 0 to 100. Here: **{rubric.title}**. {rubric.object
 The measured judge (text statistics) gives the first answer {row["score"]:.0f} points and the second \
 {tuned["score"]:.0f}; the top level begins above 92.5.
 Over the four rubrics it was trained on, three levels and 24 new user prompts the share of answers in the band asked for
-goes from {before} to **{after}** (three seeds, of each the round that was better on train prompts).
+goes from {before} to **{after}** (three seeds, of each the round that was best on train prompts).
 """
 
 
@@ -58,16 +56,15 @@ def cells_of(table: str) -> list[list[str]]:
 
 def rounds() -> str:
     """The table of rounds.md."""
-    lines = (RESULT / "rounds.md").read_text(encoding="utf-8").splitlines()
-    return "".join(f"{line}\n" for line in lines if line.startswith("|"))
+    return "".join(f"{line}\n" for line in (RESULT / "rounds.md").read_text("utf-8").splitlines() if line[:1] == "|")
 
 
 def demo() -> str:
     """What `make demo` gave, and in how many minutes."""
     folder = ROOT / "results/demo"
-    models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
-    stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
-    before, after = (cell(model["tasks"]["rubric_adherence"]["metrics"]["macro_accuracy"]) for model in models)
+    summary, stages = (json.loads((folder / name).read_text("utf-8")) for name in ("summary.json", "stages.json"))
+    tasks = (model["tasks"] for model in summary["models"])
+    before, after = (cell(parts["rubric_adherence"]["metrics"]["macro_accuracy"]) for parts in tasks)
     minutes = sum(stage["seconds"] for stage in stages.values()) / 60
     return f"`make demo` (two rubrics): {before} to {after} over user prompts, in {minutes:.0f} minutes on two cores."
 
@@ -76,15 +73,12 @@ def results() -> str:
     """What each stage buys over three seeds, and what the other benchmarks say of an earlier adapter."""
     summary = json.loads((RESULT / "summary.json").read_text(encoding="utf-8"))
     parts = {task: of_task(summary, task) for task in summary["tasks"]}
-    adherence = parts["rubric_adherence"]
-    protocol = summary["tasks"]["rubric_adherence"]
-    dose = parts["dose_response"][TUNED]
-    doses = [point["mean"] for point in dose["curve"] if not point["trained"]]
+    adherence, protocol = parts["rubric_adherence"], summary["tasks"]["rubric_adherence"]
+    doses = [point["mean"] for point in parts["dose_response"][TUNED]["curve"] if not point["trained"]]
     words = [parts["drift"][name]["metrics"]["mean_words"]["value"] for name in (TUNED, BASE)]
     metrics = adherence[TUNED]["metrics"]
-    cost = Estimate.from_json(parts["composition"][TUNED]["metrics"]["interference"])
-    moved = metrics["side_effects"]["value"]
-    by_chance = metrics["side_effects_by_chance"]["value"]
+    cost = cell(parts["composition"][TUNED]["metrics"]["interference"], sign=True)
+    moved, by_chance = (metrics[name]["value"] for name in ("side_effects", "side_effects_by_chance"))
     by_judge = cells_of((ROOT / "results/rounds_judged/report.md").read_text(encoding="utf-8"))
     judged = {stage: accuracy for judge, stage, accuracy, *_ in by_judge if judge == "strong model"}
     lines = [
@@ -94,14 +88,14 @@ def results() -> str:
         of level and score) of 0. Calibration: points from the band. A round trains the model on its own answers, those
         in the band preferred to those outside, by the judge that also scores here. [Another
         judge](results/rounds_judged/report.md), which selected nothing but whose family wrote part of the training
-        texts, gives {judged["twins"]} after twins, {judged["round-1"]} and {judged["round-2"]} after the rounds.
-        `chosen`: the best round of each seed on train prompts, a rule set after round 2 was scored. Minutes: one H100,
-        for round 2 two CPU cores.""",
+        texts, gives {judged["twins"]} after twins and {judged["chosen"]} for `chosen`: the best round of each seed on
+        train prompts, a rule set after round 2 was scored, before round 3. Minutes: one H100, for rounds 2 and 3 two
+        CPU cores.""",
         rounds().rstrip(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
         f"""{demo()} An earlier adapter, of one teacher and without rounds ({cell(metrics["macro_accuracy"])}), ignores
         numbers never trained (asked for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f}; 4 user prompts);
-        two rubrics at once change its accuracy by {cost.text(sign=True)} (3 user prompts); asking for one moves the
+        two rubrics at once change its accuracy by {cost} (3 user prompts); asking for one moves the
         scores by the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt it writes
         {words[0]:.0f} words, the base {words[1]:.0f} ([report](results/smollm2-135m/report.md)).""",
     ]
@@ -130,7 +124,7 @@ def _wrapped(paragraph: str) -> str:
 
 def _shortened(text: str) -> str:
     line = " ".join(text.split()).replace("|", "\\|").replace(" - ", " <br>- ")
-    return line if len(line) <= LETTERS_SHOWN else line[:LETTERS_SHOWN].rsplit(" ", 1)[0] + " ..."
+    return textwrap.shorten(line, 334, placeholder=" ...")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def write_audit(
         numbers["wordings"] = vars(compared) | {"agreement": agreement}
     askings = so_many(len(last[0]), "judgment")
     intro = (
-        f"Judge `{judge}` (prompt version {version}) on texts of `{source}` whose score is known, since text "
+        f"Judge `{judge}` (judge version {version}) on texts of `{source}` whose score is known, since text "
         f"statistics measure it: rubrics {', '.join(sorted(rubrics))}, {askings} of each text."
     )
     if judge.startswith("recorded/"):

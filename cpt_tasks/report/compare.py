@@ -142,7 +142,7 @@ def text(comparison: Mapping[str, Any]) -> str:
     run, left_out, permutations = (comparison[part] for part in ("run", "left_out", "permutations"))
     kind = "all" if permutations["exact"] else "random"
     notes = [
-        f"judge `{run['judge']}` (prompt version {run['prompt_version']}), split `{run['split']}` of the user prompts, "
+        f"judge `{run['judge']}` (judge version {run['prompt_version']}), split `{run['split']}` of the user prompts, "
         f"`{run['wording_split']}` wordings of the system prompts",
         f"{comparison['n']} pairs of responses to {comparison['user_prompts']} user prompts; differences are {second} "
         f"minus {first} (of calibration, points from the band, less is better), with 95% intervals that take the user "

@@ -71,7 +71,7 @@ def _teacher_rows(
         if row.judgment is None:
             problems.add("unjudged", f"{where}: no judgment, expected one; judge the rows with `cpt verify --keep all`")
             continue
-        judge = f"{row.judgment.judge} (prompt version {row.judgment.prompt_version})"
+        judge = f"{row.judgment.judge} (judge version {row.judgment.prompt_version})"
         about = (row.rubric, row.rubric_hash, str(row.level), row.user_prompt_id)
         yield where, row.teacher, "teacher", *about, row.judgment.score, row.response, judge
 
@@ -95,7 +95,7 @@ def _log_rows(path: Path, name: str, kind: str, wanted: set[str], left_out: Coun
         user_prompt_id = about["user_prompt_id" if "user_prompt_id" in about else "prompt_id"]
         cell = (about["rubric"], about["rubric_hash"], str(about["level"]), user_prompt_id)
         judge = judgment.judge + " (holistic)" * (judgment.protocol == "holistic")
-        judge += f" (prompt version {judgment.prompt_version})"
+        judge += f" (judge version {judgment.prompt_version})"
         response = whole_characters(visible(sample.output.completion)[0])
         yield where, name, kind, *cell, judgment.score, response, judge
 

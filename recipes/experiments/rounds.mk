@@ -1,6 +1,6 @@
 # Rounds on the student's own responses: it writes, the measured judge scores, pairs within a level train it on.
 #
-#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=2 SEED=0
+#     make -f recipes/experiments/rounds.mk RUN=mine SIZE=full ROUNDS=3 SEED=0
 #     make -f recipes/experiments/rounds.mk RUN=smoke SIZE=smoke         every stage with tiny limits
 #     make -f recipes/experiments/rounds.mk RUN=mine START=ADAPTER       from an adapter of yours
 #
@@ -12,7 +12,7 @@
 # results/RUN/rounds. More rounds later go on from those that are there.
 RUN ?= smollm2-135m
 SIZE ?= full
-ROUNDS ?= $(if $(filter full,$(SIZE)),2,1)
+ROUNDS ?= $(if $(filter full,$(SIZE)),3,1)
 include recipes/experiments/end_to_end.mk
 .DEFAULT_GOAL := rounds
 

@@ -27,7 +27,8 @@ commands in `seed-*/rounds/stages.json` name. Settings were chosen on train prom
 of rounds also scores here.
 """
 CHOSEN = """
-`chosen`: in each seed, the round with the best accuracy on train prompts under train wordings. {}.
+`chosen`: in each seed, the round with the best accuracy on train prompts under train wordings, of equal ones the
+first. {}.
 """
 
 
@@ -121,7 +122,7 @@ def main() -> None:
     seeds = [path.parent.name.removeprefix("seed-") for path in folders]
     page = HEAD.format(cells=cells, seeds=", ".join(seeds))
     if any(trained := [on_train(path) for path in folders]):
-        of_seeds = [", ".join(f"{name} {value:.2f}" for name, value in one.items()) for one in trained]
+        of_seeds = [", ".join(f"{name} {value:.3f}" for name, value in one.items()) for one in trained]
         page += CHOSEN.format("; ".join(f"seed {seed}: {one}" for seed, one in zip(seeds, of_seeds, strict=True)))
     page += "\n" + table_of(folders) + "\n"
     (folder / "rounds.md").write_text(page, encoding="utf-8", newline="\n")

@@ -16,6 +16,7 @@ from cpt_tasks.benchmarks.multi_turn.statistics import arms_of, by_turn, measure
 from cpt_tasks.benchmarks.multi_turn.task import multi_turn
 from cpt_tasks.report.compare import compare
 from cpt_tasks.report.logs import read_run
+from cpt_tasks.report.page.samples import samples_of
 from cpt_tasks.scorer import rubric_judge
 
 BOTH = "low,extremely_high"
@@ -113,6 +114,7 @@ def test_report_and_compare(mock_model: Callable[..., Any], tmp_path: Path) -> N
     far = (score_by("broadcast", HIGH) - 40, 92.5 - score_by("broadcast", LOW))
     assert slopes == pytest.approx([0.4 * points for points in far], abs=1e-5)
     assert switched["metrics"]["history_cost"]["value"] == 1
+    assert samples_of(read_run(paths[0]))["wording"][3].endswith(", turn 4")
     assert (tmp_path / "report" / "multi_turn.png").is_file() and "| switch none, history own " in markdown
     numbers = compare(*map(read_run, paths))["statistics"]
     # half of all answers are wrong; one pair of 2^6 ways is as far from 0

@@ -211,7 +211,7 @@ def test_table_csv_and_json_hold_the_same_numbers_and_the_same_command_writes_th
     assert line in (out / "teachers.md").read_text(encoding="utf-8")
     table = pd.read_csv(out / "teachers.csv").astype(object)
     assert table.where(table.notna(), None).to_dict("records") == content["numbers"]
-    assert (content["schema"], facts["judge"]) == (3, "measured (prompt version 2)")
+    assert (content["schema"], facts["judge"]) == (3, "measured (judge version 2)")
     assert facts["command"] == "cpt teachers responses.jsonl --out=report"
     assert facts["files"] == [{"name": "responses.jsonl", "sha256": hashlib.sha256(SEED_FILE.read_bytes()).hexdigest()}]
     run(SEED_FILE, "--out", tmp_path / "again")
@@ -330,8 +330,8 @@ def test_logs_that_are_unfinished_or_of_another_task_are_refused(
     assert f"changed.eval: {message}" in done.stderr
 
 
-MEASURED = "measured (prompt version 2)"
-OTHER = "other (prompt version 2)"
+MEASURED = "measured (judge version 2)"
+OTHER = "other (judge version 2)"
 
 
 @pytest.mark.parametrize(

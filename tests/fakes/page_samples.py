@@ -25,7 +25,7 @@ def sample(rubric: str, level: str, prompt: int, score: float, **changes: Any) -
     facts = {"rubric": rubric, "level": level, "target": NAN, "user_prompt_id": f"prompt-{prompt}", "epoch": 1}
     facts |= {"wording": f"heldout-{prompt % 2}", "score": score, "words": 20.0 + prompt, "reason": "", "edited": False}
     facts |= {"system_prompt": f"Write {rubric} at level {level}.", "user_prompt": f"Describe scene {prompt}."}
-    facts |= {"response": f"{rubric} {level} response {prompt}", "stop_reason": "stop"}
+    facts |= {"response": f"{rubric} {level} response {prompt}", "stop_reason": "stop", "turn": ""}
     return facts | {"record": SimpleNamespace(judgment=judgment)} | changes
 
 

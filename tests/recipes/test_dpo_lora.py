@@ -279,7 +279,7 @@ def test_reference_computed_once_gives_the_same_losses_and_is_kept(here: Path, m
 def test_plain_preference_pairs_train_as_shuffled_dpo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in make_rows(6)]
     write_rows(Path("plain.jsonl"), rows)
-    options = {"train_file": "plain.jsonl", "eval_file": None, "eval_strategy": "no", "sft_epochs": 0}
+    options = {"train_file": "plain.jsonl", "eval_file": "", "eval_strategy": "no", "sft_epochs": 0}
     go(**options, output_dir="plain")
     assert "plain.jsonl: no column pair_id, so plain preference pairs: shuffled DPO, no" in capsys.readouterr().err
     manifest = read_json("plain/run_manifest.json")

@@ -81,7 +81,7 @@ def test_the_committed_table_is_that_of_the_committed_runs_and_chooses_by_train_
     rows, chosen = rows_of(page), []
     for seed, folder in enumerate(folders):
         train, test = {}, {}
-        for name in ("1", "2"):
+        for name in ("1", "2", "3"):
             for kind, values in (("on-train", train), ("round", test)):
                 frame = read_log(str(folder / f"logs/rounds/{kind}-{name}.eval"))
                 values[name] = in_band(frame).mean()

@@ -54,7 +54,7 @@ def intro(runs: Sequence[Run]) -> str:
     protocol = runs[0].protocol
     chance = statistics.chance_accuracy(runs[0].asked)
     text = (
-        f"Judge `{protocol['judge']}` (prompt version {protocol['prompt_version']}), split `{protocol['split']}` of "
+        f"Judge `{protocol['judge']}` (judge version {protocol['prompt_version']}), split `{protocol['split']}` of "
         f"the user prompts ({protocol['user_prompts']}), `{protocol['wording_split']}` wordings of the system prompts. "
         f"Values with 95% intervals that take the user prompts as drawn.\n\n{COLUMNS_INTRO.format(chance=chance)}"
     )

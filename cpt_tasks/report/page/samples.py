@@ -27,9 +27,9 @@ _UNSAFE = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u202
 def samples_of(run: Run) -> pd.DataFrame:
     """The scored samples of a run, in the order of its log.
 
-    `level` is the one asked for, a numeric target as text, or another word where no level was asked for; `miss` see
-    `miss`; `note` is "no response", "cut at the token limit", "scored by a person" or ""; `criteria` are the judge's
-    (id, score, reason), and `holistic` its overall score, 0-100, or None.
+    `level` is the one asked for, a numeric target as text, or another word where none was asked for; `wording` names
+    the turn of a conversation too; `miss` see `miss`; `note` is "no response", "cut at the token limit", "scored by a
+    person" or ""; `criteria` are the judge's (id, score, reason), and `holistic` its overall score, 0-100, or None.
     """
     rows = run.scored.reset_index(drop=True)
     judgments = [getattr(record, "judgment", None) for record in rows["record"]]
@@ -39,6 +39,7 @@ def samples_of(run: Run) -> pd.DataFrame:
     cut = rows["stop_reason"].map(lambda stop: "cut at the token limit" if was_cut_off(stop) else "")
     return rows[KEPT].assign(
         level=levels,
+        wording=rows["wording"].mask(rows["turn"] != "", rows["wording"] + ", turn " + rows["turn"].astype(str)),
         # what is no response is in no band
         miss=pd.Series(
             [miss(level, score) for level, score in zip(levels, rows["score"], strict=True)], dtype=float
