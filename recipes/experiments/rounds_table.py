@@ -21,10 +21,10 @@ HEAD = """\
 SmolLM2-135M, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
 of answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
 `calibration` the mean distance from the band in points (0 is best). Means over seeds {seeds}, with Student's t
-intervals over them; `by seed` is the accuracy of each, and differences are between stages of one seed. `minutes` is
-what the stage's own training and texts took (SFT counts with twins), without evaluation, on the machines that the
-commands in `seed-*/rounds/stages.json` name. Settings were chosen on train prompts. The judge that selected the pairs
-of rounds also scores here.
+intervals over them, which can pass 1; `by seed` is the accuracy of each, and differences are between stages of one
+seed. `minutes` is what the stage's own training and texts took (SFT counts with twins), without evaluation, on the
+machines that the commands in `seed-*/rounds/stages.json` name. Settings were chosen on train prompts. The judge that
+selected the pairs of rounds also scores here.
 """
 CHOSEN = """
 `chosen`: in each seed, the round with the best accuracy on train prompts under train wordings, of equal ones the
