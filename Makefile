@@ -47,6 +47,8 @@ seeds: $(INSTALLED)
 	done
 	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/smollm2-135m
 	$(BIN)/python $(EXPERIMENTS)/fluency_table.py results/smollm2-135m --base $(SMALL)
+	# all benchmarks of the round that seed 0 chose
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=tuned SIZE=full START=outputs/smollm2-135m/seed-0/rounds/1
 
 SMALL := models/smollm2-135m-instruct
 SELF := results/self_teacher

@@ -4,6 +4,7 @@
 #     make demo-smoke    the same path with tiny limits
 #     make full          all data, every test prompt, all benchmarks, the curve over training
 #     make -f recipes/experiments/end_to_end.mk RUN=mine SIZE=demo CONFIG=my.yaml
+#     make -f recipes/experiments/end_to_end.mk RUN=mine SIZE=full START=ADAPTER    the benchmarks alone, of your adapter
 #
 # Reports go to results/RUN, logs to logs/RUN, the adapter to outputs/RUN/adapter. Another SEED, of training and of the
 # responses, is another run, RUN/seed-SEED.
@@ -20,6 +21,9 @@ include recipes/experiments/stages.mk
 
 DATA := data/$(RUN)
 ADAPTER := outputs/$(RUN)/adapter
+# the adapter to benchmark, in rounds.mk to go on from
+START ?= $(ADAPTER)
+TRAINED_HERE := $(filter $(ADAPTER),$(START))
 RESULTS := results/$(RUN)
 LOGS := logs/$(RUN)
 
@@ -52,7 +56,7 @@ RUBRICS := $(if $(filter demo,$(SIZE)),$(DEMO_RUBRICS),measured)
 PROMPTS := $(word 1,$($(SIZE)_NUMBERS))
 TOKENS := $(word 2,$($(SIZE)_NUMBERS))
 OTHERS := $($(SIZE)_OTHERS)
-CURVE := $(if $($(SIZE)_CURVE),base $($(SIZE)_CURVE) final)
+CURVE := $(if $(TRAINED_HERE),$(if $($(SIZE)_CURVE),base $($(SIZE)_CURVE) final))
 
 # who is asked: name in logs and reports, folder, what it needs
 NAME_base := smollm2-135m
@@ -60,10 +64,10 @@ NAME_full_rubric := smollm2-135m
 NAME_cpt := smollm2-135m-cpt
 FOLDER_base := $(MODEL)
 FOLDER_full_rubric := $(MODEL)
-FOLDER_cpt := $(ADAPTER)
+FOLDER_cpt := $(START)
 NEEDS_base := $(S)/model.json
 NEEDS_full_rubric := $(S)/model.json
-NEEDS_cpt := $(S)/train.json
+NEEDS_cpt := $(if $(TRAINED_HERE),$(S)/train.json,$(START)/adapter_model.safetensors)
 
 $(eval $(call stage,data,$(DATA),$(DATA_CODE)))
 $(S)/data.json: COMMAND = cpt twins $($(SIZE)_TWINS) --out $(DATA)
@@ -91,17 +95,18 @@ $(foreach point,$(CURVE),$(eval $(call \
 
 ASKED := base $($(SIZE)_BASELINE) cpt $(foreach task,$(OTHERS),$(task)/base $(task)/cpt)
 CURVE_ASKED := $(addprefix curve/,$(CURVE))
-STAGES := model data base $($(SIZE)_BASELINE) train cpt $(wordlist 3,99,$(filter-out full_rubric,$(ASKED))) report \
-	$(if $(CURVE),$(CURVE_ASKED) curve)
+MADE := model $(if $(TRAINED_HERE),data) base $($(SIZE)_BASELINE) $(if $(TRAINED_HERE),train) cpt \
+	$(wordlist 3,99,$(filter-out full_rubric,$(ASKED)))
+STAGES := $(MADE) report $(if $(CURVE),$(CURVE_ASKED) curve)
 
 # Reports are quick and written anew every time: their own code is none of the above.
 .PHONY: all
 all: $(if $(CURVE),$(S)/curve.json) $(S)/report.json
 	@$(PYTHON) recipes/experiments/stage.py --show $(LOGS)/cpt
 	@$(PYTHON) recipes/experiments/stage.py --keep $(RESULTS) $(S) $(STAGES)
-	@echo "page: $(RESULTS)/report.html   adapter: $(ADAPTER)/   every response and judgment: inspect view --log-dir $(LOGS)"
+	@echo "page: $(RESULTS)/report.html   adapter: $(START)/   every response and judgment: inspect view --log-dir $(LOGS)"
 $(S)/report.json: COMMAND = cpt report $(addprefix $(LOGS)/,$(ASKED)) --out $(RESULTS)
-$(S)/report.json: $(patsubst %,$(S)/%.json,model data $(MAIN) train $(ASKED)) FORCE
+$(S)/report.json: $(patsubst %,$(S)/%.json,$(MADE)) FORCE
 	@$(PYTHON) recipes/experiments/stage.py $@ $(COMMAND)
 $(S)/curve.json: COMMAND = cpt report $(addprefix $(LOGS)/,$(CURVE_ASKED)) --out $(RESULTS)/curve
 $(S)/curve.json: $(S)/report.json $(patsubst %,$(S)/%.json,$(CURVE_ASKED)) FORCE

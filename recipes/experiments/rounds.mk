@@ -16,7 +16,6 @@ ROUNDS ?= $(if $(filter full,$(SIZE)),3,1)
 include recipes/experiments/end_to_end.mk
 .DEFAULT_GOAL := rounds
 
-START ?= $(ADAPTER)
 TRAINED := outputs/$(RUN)/rounds
 OWN := data/$(RUN)/rounds
 ASKED_ROUNDS := logs/$(RUN)/rounds
@@ -38,8 +37,7 @@ ROUND_TRAINING ?= --sft_epochs 0 $(or $($(SIZE)_ROUND),$(full_ROUND))
 
 # adapter of a round, 0 the start, and what it needs
 adapter_of = $(if $(filter 0,$(1)),$(START),$(TRAINED)/$(1))
-record_of = $(if $(filter-out 0,$(1)),$(S)/round-$(1)/train.json,$(START_RECORD))
-START_RECORD := $(if $(filter $(ADAPTER),$(START)),$(S)/train.json,$(START)/adapter_model.safetensors)
+record_of = $(if $(filter-out 0,$(1)),$(S)/round-$(1)/train.json,$(NEEDS_cpt))
 previous = $(shell echo $$(( $(1) - 1 )))
 
 # $(call round,NUMBER,adapter that it begins with,record of that)
@@ -84,7 +82,7 @@ endef
 $(foreach one,$(OTHER_DPO),$(eval $(call other_dpo,$(one))))
 
 # asked on test prompts, in the order of the report: what the stages before the rounds made, too
-POINTS := $(if $(filter $(ADAPTER),$(START)),base sft $(OTHER_DPO) twins,start) $(addprefix round-,$(NUMBERS))
+POINTS := $(if $(TRAINED_HERE),base sft $(OTHER_DPO) twins,start) $(addprefix round-,$(NUMBERS))
 FOLDER_sft := $(ADAPTER)/sft
 point_adapter = $(or $(FOLDER_$(1)),$(call adapter_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))
 point_record = $(or $(NEEDS_$(1)),$(call record_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))
@@ -97,7 +95,7 @@ $(foreach one,$(ON_TRAIN),$(eval $(call benchmark,rounds/on-train-$(one),rubric_
 	adapter_of,$(one)),-T limit_per_cell=$(PROMPTS) -T user_prompts=train -T wording_split=train,$(call record_of,$(one)))))
 ON_TRAIN := $(addprefix on-train-,$(ON_TRAIN))
 
-ROUND_STAGES := $(if $(filter $(ADAPTER),$(START)),model data train $(OTHER_DPO:%=%/train)) $(foreach one,$(NUMBERS),$(patsubst \
+ROUND_STAGES := $(if $(TRAINED_HERE),model data train $(OTHER_DPO:%=%/train)) $(foreach one,$(NUMBERS),$(patsubst \
 	%,round-$(one)/%,responses scores pairs train)) $(addprefix rounds/,$(POINTS) $(ON_TRAIN)) rounds/report
 .PHONY: rounds
 rounds: $(S)/rounds/report.json

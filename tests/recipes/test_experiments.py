@@ -122,6 +122,8 @@ def test_another_seed_is_another_run_and_an_adapter_of_ones_own_is_not_trained(t
     assert [words[words.index("--seed") + 1] for words in drawn] == ["71", "72"]
     (tmp_path / "adapter_model.safetensors").touch()
     assert not {"train", "data"} & commands(ROUNDS, "RUN=r", f"START={tmp_path}").keys()
+    given = commands(END_TO_END, "RUN=r", "SIZE=full", f"START={tmp_path}")
+    assert not {"train", "data", "curve"} & given.keys() and f"model_path={tmp_path}" in given["drift/cpt"]
 
 
 def test_base_and_adapter_are_asked_by_the_same_command_but_for_the_model() -> None:
