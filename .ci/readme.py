@@ -19,8 +19,7 @@ import rounds_table  # noqa: E402
 
 RESULT = ROOT / "results" / "smollm2-135m"
 SEED_0 = RESULT / "seed-0" / "rounds"
-BASE, TUNED = "smollm2-135m", "smollm2-135m-cpt"
-RUBRIC, LEVEL = "field_notes", "extremely_high"
+TUNED, RUBRIC, LEVEL = "smollm2-135m-cpt", "field_notes", "extremely_high"
 
 
 def example() -> str:
@@ -73,16 +72,16 @@ def results() -> str:
     """What each stage buys over three seeds, and what the other benchmarks say of the round that seed 0 chose."""
     summary = json.loads((ROOT / "results/tuned/summary.json").read_text(encoding="utf-8"))
     parts = {task: of_task(summary, task) for task in summary["tasks"]}
-    adherence, protocol = parts["rubric_adherence"], summary["tasks"]["rubric_adherence"]
+    adherence, protocol = parts["rubric_adherence"][TUNED], summary["tasks"]["rubric_adherence"]
     doses = [point["mean"] for point in parts["dose_response"][TUNED]["curve"] if not point["trained"]]
-    words = [parts["drift"][name]["metrics"]["mean_words"]["value"] for name in (TUNED, BASE)]
-    metrics = adherence[TUNED]["metrics"]
+    drift = parts["drift"][TUNED]["drift"]["metrics"] | parts["drift"][TUNED]["by_rubric"]["broadcast"]
     cost = cell(parts["composition"][TUNED]["metrics"]["interference"], sign=True)
+    metrics = adherence["metrics"]
     moved, by_chance = (metrics[name]["value"] for name in ("side_effects", "side_effects_by_chance"))
     by_judge = cells_of((ROOT / "results/rounds_judged/report.md").read_text(encoding="utf-8"))
     judged = {stage: accuracy for judge, stage, accuracy, *_ in by_judge if judge == "strong model"}
     lines = [
-        f"""{adherence[BASE]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
+        f"""{adherence["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95%
         intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order (Somers' d
         of level and score) of 0. Calibration: points from the band. A round trains the model on its own answers, those
@@ -96,8 +95,9 @@ def results() -> str:
         f"""{demo()} The round that seed 0 chose, asked again by another seed ({cell(metrics["macro_accuracy"])}),
         ignores numbers never trained (asked for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f}; 4 user
         prompts); two rubrics at once change its accuracy by {cost} (3 user prompts); asking for one moves the scores by
-        the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt it writes
-        {words[0]:.0f} words, the base {words[1]:.0f} ([report](results/tuned/report.md)).""",
+        the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt its scores are
+        {drift["total_drift"]["value"]:.0f} points from the base's (by chance {drift["total_by_chance"]["value"]:.0f}):
+        it writes broadcasts ({drift["score"]["value"]:.0f} points; [report](results/tuned/report.md)).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
