@@ -96,8 +96,8 @@ def results() -> str:
         {min(doses):.0f} to {max(doses):.0f}; 4 user prompts); two rubrics at once cost
         {cell(parts["composition"]["metrics"]["interference"], sign=True)} (3 user prompts); asking for one moves the
         scores by the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt its scores
-        are {drift["total_drift"]["value"]:.0f} points from the base's (by chance
-        {drift["total_by_chance"]["value"]:.0f}): it writes broadcasts ({drift["score"]["value"]:.0f} points; [report](results/tuned/report.md)).""",
+        are {cell(drift["total_drift"], 0)} points from the base's (by chance {cell(drift["total_by_chance"], 0)}): it
+        writes broadcasts ({cell(drift["score"], 0)} points; [report](results/tuned/report.md)).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
