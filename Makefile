@@ -1,6 +1,6 @@
 # make demo    benchmark, tune and benchmark again, end to end on a real model (needs git, make, Python 3.11+)
 # make demo-smoke    the same path with tiny limits        make full    all data, every benchmark (hours)
-# make seeds    three seeds of it with rounds on the student's own texts: results/smollm2-135m/rounds.md (hours)
+# make seeds    three seeds of it with rounds on the student's own texts, all benchmarks of one: results/smollm2-135m/rounds.md (hours)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablation: what each objective is worth, five seeds of the demo's data and steps (some three hours)
 # make multi-turn    results/multi_turn: does the adapter of make full hold in a conversation, and trained on (half an hour)

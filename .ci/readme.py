@@ -71,33 +71,33 @@ def demo() -> str:
 def results() -> str:
     """What each stage buys over three seeds, and what the other benchmarks say of the round that seed 0 chose."""
     summary = json.loads((ROOT / "results/tuned/summary.json").read_text(encoding="utf-8"))
-    parts = {task: of_task(summary, task) for task in summary["tasks"]}
-    adherence, protocol = parts["rubric_adherence"][TUNED], summary["tasks"]["rubric_adherence"]
-    doses = [point["mean"] for point in parts["dose_response"][TUNED]["curve"] if not point["trained"]]
-    drift = parts["drift"][TUNED]["drift"]["metrics"] | parts["drift"][TUNED]["by_rubric"]["broadcast"]
-    cost = cell(parts["composition"][TUNED]["metrics"]["interference"], sign=True)
+    parts = {task: of_task(summary, task)[TUNED] for task in summary["tasks"]}
+    adherence, protocol = parts["rubric_adherence"], summary["tasks"]["rubric_adherence"]
+    doses = [point["mean"] for point in parts["dose_response"]["curve"] if not point["trained"]]
+    drift = parts["drift"]["drift"]["metrics"] | parts["drift"]["by_rubric"]["broadcast"]
     metrics = adherence["metrics"]
     moved, by_chance = (metrics[name]["value"] for name in ("side_effects", "side_effects_by_chance"))
-    by_judge = cells_of((ROOT / "results/rounds_judged/report.md").read_text(encoding="utf-8"))
-    judged = {stage: accuracy for judge, stage, accuracy, *_ in by_judge if judge == "strong model"}
+    by_judge = cells_of((ROOT / "results/rounds_judged/report.md").read_text("utf-8"))
+    judged = {row[1]: row[2] for row in by_judge if row[0] == "strong model"}
     lines = [
         f"""{adherence["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
-        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95%
-        intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order (Somers' d
-        of level and score) of 0. Calibration: points from the band. A round trains the model on its own answers, those
-        in the band preferred to those outside, by the judge that also scores here. [Another
-        judge](results/rounds_judged/report.md), which selected nothing but whose family wrote part of the training
-        texts, gives {judged["twins"]} after twins and {judged["chosen"]} for `chosen`: the best round of each seed on
-        train prompts, a rule set after round 2 was scored, before round 3. Minutes: one H100, for rounds 2 and 3 two
-        CPU cores.""",
+        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95% t
+        intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order (Somers'
+        d) of 0; calibration: points from the band. A round trains the model on its own answers (a teacher's if none is
+        in band), those in the band preferred, by the judge that also scores here. [A strong language
+        model](results/rounds_judged/report.md) (recorded, a third of the answers; its family wrote part of the training
+        texts) gives {judged["twins"]} after twins, {judged["round-1"]} after round 1, {judged["chosen"]} for `chosen`:
+        the best round of each seed on train prompts, a rule set after round 2 was tested; round 3 was added as one seed
+        had 0.795. Minutes: one H100 (`make seeds DEVICE=gpu`), rounds 2 and 3 two CPU cores.""",
         rounds().rstrip(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
-        f"""{demo()} The round that seed 0 chose, asked again by another seed ({cell(metrics["macro_accuracy"])}),
-        ignores numbers never trained (asked for 10 to 90 it writes at {min(doses):.0f} to {max(doses):.0f}; 4 user
-        prompts); two rubrics at once change its accuracy by {cost} (3 user prompts); asking for one moves the scores by
-        the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt its scores are
-        {drift["total_drift"]["value"]:.0f} points from the base's (by chance {drift["total_by_chance"]["value"]:.0f}):
-        it writes broadcasts ({drift["score"]["value"]:.0f} points; [report](results/tuned/report.md)).""",
+        f"""{demo()} The round that seed 0 chose, asked again by another seed ({cell(metrics["macro_accuracy"])}, above
+        {cells_of(rounds())[-1][2].split(",")[0]}), ignores numbers never trained (asked for 10 to 90 it writes at
+        {min(doses):.0f} to {max(doses):.0f}; 4 user prompts); two rubrics at once cost
+        {cell(parts["composition"]["metrics"]["interference"], sign=True)} (3 user prompts); asking for one moves the
+        scores by the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt its scores
+        are {cell(drift["total_drift"], 0)} points from the base's (by chance {cell(drift["total_by_chance"], 0)}): it
+        writes broadcasts ({cell(drift["score"], 0)} points; [report](results/tuned/report.md)).""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
@@ -107,7 +107,7 @@ PAGES = {"README.md": (example, results), "recipes/README.md": (rounds,)}
 
 def generated(page: str) -> str:
     """A page of `PAGES` with its parts, each between two markers of its name, written anew."""
-    text = (ROOT / page).read_text(encoding="utf-8")
+    text = (ROOT / page).read_text("utf-8")
     for part in PAGES[page]:
         start, end = f"<!-- {part.__name__} -->\n", f"<!-- /{part.__name__} -->"
         if not 0 <= text.find(start) < text.find(end):

@@ -67,7 +67,11 @@ FOLDER_full_rubric := $(MODEL)
 FOLDER_cpt := $(START)
 NEEDS_base := $(S)/model.json
 NEEDS_full_rubric := $(S)/model.json
-NEEDS_cpt := $(if $(TRAINED_HERE),$(S)/train.json,$(START)/adapter_model.safetensors)
+NEEDS_cpt := $(if $(TRAINED_HERE),$(S)/train.json,$(START)/adapter_model.safetensors $(S)/start)
+
+$(S)/start: FORCE
+	@mkdir -p $(@D)
+	@echo '$(START)' | cmp -s - $@ || echo '$(START)' > $@
 
 $(eval $(call stage,data,$(DATA),$(DATA_CODE)))
 $(S)/data.json: COMMAND = cpt twins $($(SIZE)_TWINS) --out $(DATA)

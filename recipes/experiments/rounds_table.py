@@ -23,8 +23,8 @@ of answers in the band asked for (.33 on average if the level is ignored), `orde
 `calibration` the mean distance from the band in points (0 is best). Means over seeds {seeds}, with Student's t
 intervals over them, which can pass 1; `by seed` is the accuracy of each, and differences are between stages of one
 seed. `minutes` is what the stage's own training and texts took (SFT counts with twins), without evaluation, on the
-machines that the commands in `seed-*/rounds/stages.json` name. Settings were chosen on train prompts. The judge that
-selected the pairs of rounds also scores here.
+machines that the commands in `seed-*/rounds/stages.json` name. Settings of training were chosen on train prompts. The
+judge that selected the pairs of rounds also scores here.
 """
 CHOSEN = """
 `chosen`: in each seed, the round with the best accuracy on train prompts under train wordings, of equal ones the

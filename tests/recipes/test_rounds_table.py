@@ -88,6 +88,8 @@ def test_the_committed_table_is_that_of_the_committed_runs_and_chooses_by_train_
             assert f"{test[name]:.3f}" == rows[f"round-{name}"][1].split(", ")[seed]
         chosen.append(f"{test[max(train, key=lambda name: train[name])]:.3f}")
     assert rows["chosen"][1] == ", ".join(chosen)
+    stages = json.loads((run.parent / "tuned/stages.json").read_text(encoding="utf-8"))
+    assert f"seed-0/rounds/{rounds_table.best_round(folders[0])[-1]} " in stages["cpt"]["command"]
 
 
 def test_what_a_stage_costs_worked_by_hand() -> None:
