@@ -7,11 +7,12 @@
 # Each fold trains on the eight rubrics outside it, and is asked for all twelve, as is the base model: every rubric has
 # one adapter that never saw it and two that did. Adapters of 2 and 4 of the eight of fold 1 give the curve.
 #
-# All see as many pairs for as many steps: `--limit` draws the same number of twins whatever the rubrics, 552 of the 576
-# that two can give (24 user prompts, 3 pairs of levels and 4 wordings are 288 a rubric). So with more rubrics each is
-# seen less often. Every rubric has one text per user prompt and level (responses_second.jsonl would double four of
-# them). A first run, not kept, had half an epoch of SFT and 480 pairs of DPO: by its margins in training, and by its
-# accuracy on test prompts, it had not learnt what was trained.
+# All see as many pairs for as many steps: `--limit` draws the same number of twins whatever the rubrics. 1,104 is what
+# two rubrics can give: 23 user prompts in 24 wordings are 552 a rubric. So with more rubrics each is seen less often.
+# Every rubric has one text per user prompt and level (responses_second.jsonl would double four of them).
+#
+# The two outer levels alone. With all three, 552 twins, two epochs of SFT and 100 steps of DPO the model had not learnt
+# the eight rubrics that it was trained on: accuracy .35, the base .34; it mixed their styles whatever was asked for.
 #
 # Logs go to logs/RUN, adapters to outputs/RUN/NAME, the table of `folds_table.py` to results/RUN/report.md.
 SIZE ?= full
@@ -42,12 +43,12 @@ ADAPTERS := fold-1 fold-2 fold-3 fold-1-of-4 fold-1-of-2
 asked_for = $(if $(findstring -of-,$(1)),$(FOLD_1),$(TWELVE))
 
 # twins of a training; user prompts per (rubric, level), tokens a response; flags of training
-full_TWINS := 552
+full_TWINS := 1104
 smoke_TWINS := 8
 full_NUMBERS := 24 224
 smoke_NUMBERS := 1 40
 smoke_TRAINING := --max_steps 2
-full_TRAINING := --sft_epochs 2 --max_steps 100 --per_device_train_batch_size 8
+full_TRAINING := --max_steps 200 --per_device_train_batch_size 8
 NUMBERS := $($(SIZE)_NUMBERS)
 TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_more.jsonl
 comma := ,
@@ -55,8 +56,8 @@ listed = $(subst $() ,$(comma),$(strip $(1)))
 
 define trained
 $(call stage,$(1)/data,data/$(RUN)/$(1),$(DATA_CODE))
-$(S)/$(1)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics $(call listed,$(TRAINED_$(1))) --wordings 4 \
-	--eval-prompts 0 --limit $($(SIZE)_TWINS) --out data/$(RUN)/$(1)
+$(S)/$(1)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics $(call listed,$(TRAINED_$(1))) --wordings 24 \
+	--level-pairs low:extremely_high --eval-prompts 0 --limit $($(SIZE)_TWINS) --out data/$(RUN)/$(1)
 $(call stage,$(1)/train,outputs/$(RUN)/$(1),$(CONFIG) $(TRAINING) $(S)/model.json $(S)/$(1)/data.json)
 $(S)/$(1)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --train_file data/$(RUN)/$(1)/train.jsonl \
 	--eval_file "" --output_dir outputs/$(RUN)/$(1) --seed $(SEED) $($(SIZE)_TRAINING)
@@ -68,7 +69,7 @@ define judged
 $(call stage,$(1)/judged,logs/$(RUN)/$(1),$(BENCHMARK) $(3))
 $(S)/$(1)/judged.json: ABOUT = --metadata base=smollm2-135m-instruct $(4)
 $(S)/$(1)/judged.json: RUBRICS = $(call listed,$(call asked_for,$(1)))
-$(S)/$(1)/judged.json: FLAGS = -T limit_per_cell=$(word 1,$(NUMBERS))
+$(S)/$(1)/judged.json: FLAGS = -T levels=low,extremely_high -T limit_per_cell=$(word 1,$(NUMBERS))
 $(S)/$(1)/judged.json: COMMAND = $$(call \
 	evaluate,rubric_adherence,$(1),$(2),$(word 2,$(NUMBERS)),logs/$(RUN)/$(1))
 endef

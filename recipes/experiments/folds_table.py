@@ -31,8 +31,9 @@ all twelve, each rubric counts with one adapter that has not seen it and one tha
 of pairs and steps. Test prompts and system prompts are in no training. Differences have 95% intervals over user
 prompts, paired by them, as `cpt compare` gives them: of one seed and these rubrics. Commands and times: `stages.json`.
 
-`accuracy` is the share of scores in the band asked for, .33 on average if the level is ignored; `order` is 0 then, and
-1 at best; `calibration` is the mean distance from the band in points, 0 at best: a difference below 0 is a gain.
+Trained and asked for were the two outer levels, low and extremely high. `accuracy` is the share of scores in the band
+asked for, .50 on average if the level is ignored; `order` is 0 then, and 1 at best; `calibration` is the mean distance
+from the band in points, 0 at best: a difference below 0 is a gain.
 """
 CURVE_HEAD = """\
 ## How many rubrics were trained

@@ -78,7 +78,7 @@ def test_every_adapter_trains_on_as_many_rows_for_as_many_steps(
     done = CliRunner().invoke(twins_command, [*words[:-1], str(tmp_path)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert len(rows) == 2 * 552
+    assert len(rows) == 2 * 1104
     assert {row["rubric"] for row in rows} == trained(stages, name)
 
 
