@@ -29,8 +29,7 @@ Twelve measured rubrics in three folds. `never trained` is the adapter trained o
 `trained` the adapter of the next fold, which was trained on them and four others, `base` the model before tuning; over
 all twelve, each rubric counts with one adapter that has not seen it and one that has. All adapters had the same number
 of pairs and steps, at the two outer levels alone, low and extremely high. Test prompts and system prompts are in no
-training. Differences have 95% intervals over user prompts, paired by them, as `cpt compare` gives them: of one seed and
-these rubrics. Commands and times: `stages.json`.
+training. Differences have 95% intervals over user prompts, paired by them (`cpt compare`). Commands: `stages.json`.
 
 `accuracy` is the share of scores in the band asked for, .50 if the level is ignored; `order` is 0 then, and 1 at best;
 `calibration` is the mean distance from the band in points, 0 at best: a difference below 0 is a gain.
