@@ -67,7 +67,7 @@ FOLDER_full_rubric := $(MODEL)
 FOLDER_cpt := $(START)
 NEEDS_base := $(S)/model.json
 NEEDS_full_rubric := $(S)/model.json
-NEEDS_cpt := $(if $(TRAINED_HERE),$(S)/train.json,$(START)/adapter_model.safetensors $(S)/start)
+NEEDS_cpt := $(if $(TRAINED_HERE),$(S)/train.json,$(START)/adapter_model.safetensors) $(S)/start
 
 $(S)/start: FORCE
 	@mkdir -p $(@D)

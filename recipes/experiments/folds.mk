@@ -7,12 +7,12 @@
 # Each fold trains on the eight rubrics outside it, and is asked for all twelve, as is the base model: every rubric has
 # one adapter that never saw it and two that did. Adapters of 2 and 4 of the eight of fold 1 give the curve.
 #
-# All see as many pairs for as many steps: `--limit` draws the same number of twins whatever the rubrics. 1,104 is what
-# two rubrics can give: 23 user prompts in 24 wordings are 552 a rubric. So with more rubrics each is seen less often.
+# All see as many pairs for as many steps: `--limit` draws the same number of twins whatever the rubrics, 1,104 of
+# the 1,152 that two rubrics can give (24 user prompts in 24 wordings). So with more rubrics each is seen less often.
 # Every rubric has one text per user prompt and level (responses_second.jsonl would double four of them).
 #
-# The two outer levels alone. With all three, 552 twins, two epochs of SFT and 100 steps of DPO the model had not learnt
-# the eight rubrics that it was trained on: accuracy .35, the base .34; it mixed their styles whatever was asked for.
+# The two outer levels alone. With all three, 552 twins, two epochs of SFT and 100 steps of DPO (a run not kept) the
+# model had not learnt the eight rubrics that it was trained on: it mixed their styles whatever was asked for.
 #
 # Logs go to logs/RUN, adapters to outputs/RUN/NAME, the table of `folds_table.py` to results/RUN/report.md.
 SIZE ?= full

@@ -61,11 +61,11 @@ THIS := recipes/experiments/rounds.mk $(S)/rounds_settings
 $(foreach one,$(NUMBERS),$(eval $(call round,$(one),$(call adapter_of,$(call previous,$(one))),$(call \
 	record_of,$(call previous,$(one))))))
 
-# What is asked for beside SETTINGS; the number of rounds is not among it.
+# What is asked for beside SETTINGS and START; the number of rounds is not among it.
 $(S)/rounds_settings: FORCE
 	@mkdir -p $(@D)
-	@echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' | cmp -s - $@ || \
-		echo '$(START) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' > $@
+	@echo '$(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' | cmp -s - $@ || \
+		echo '$(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' > $@
 
 # OTHER_DPO="shuffled no_sft_term" also trains the twins by two other objectives, from the same SFT: plain DPO on pairs in
 # random order, and whole twins, both without the SFT term of the loss, which `twins` has.
