@@ -72,15 +72,15 @@ def results() -> str:
     """What each stage buys over three seeds, and what the other benchmarks say of the round that seed 0 chose."""
     summary = json.loads((ROOT / "results/tuned/summary.json").read_text(encoding="utf-8"))
     parts = {task: of_task(summary, task)[TUNED] for task in summary["tasks"]}
-    adherence, protocol = parts["rubric_adherence"], summary["tasks"]["rubric_adherence"]
+    metrics, protocol = parts["rubric_adherence"]["metrics"], summary["tasks"]["rubric_adherence"]
+    by_seed = {stage: each.split(", ") for stage, _, each, *_ in cells_of(rounds())}
     doses = [point["mean"] for point in parts["dose_response"]["curve"] if not point["trained"]]
     drift = parts["drift"]["drift"]["metrics"] | parts["drift"]["by_rubric"]["broadcast"]
-    metrics = adherence["metrics"]
     moved, by_chance = (metrics[name]["value"] for name in ("side_effects", "side_effects_by_chance"))
     by_judge = cells_of((ROOT / "results/rounds_judged/report.md").read_text("utf-8"))
     judged = {row[1]: row[2] for row in by_judge if row[0] == "strong model"}
     lines = [
-        f"""{adherence["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
+        f"""{parts["rubric_adherence"]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95% t
         intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order (Somers'
         d) of 0; calibration: points from the band. A round trains the model on its own answers (a teacher's if none is
@@ -88,11 +88,11 @@ def results() -> str:
         model](results/rounds_judged/report.md) (recorded, a third of the answers; its family wrote part of the training
         texts) gives {judged["twins"]} after twins, {judged["round-1"]} after round 1, {judged["chosen"]} for `chosen`:
         the best round of each seed on train prompts, a rule set after round 2 was tested; round 3 was added as one seed
-        had 0.795. Minutes: one H100 (`make seeds DEVICE=gpu`), rounds 2 and 3 two CPU cores.""",
+        had {by_seed["round-2"][1]}. Minutes: one H100 (`make seeds DEVICE=gpu`), rounds 2 and 3 two CPU cores.""",
         rounds().rstrip(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
         f"""{demo()} The round that seed 0 chose, asked again by another seed ({cell(metrics["macro_accuracy"])}, above
-        {cells_of(rounds())[-1][2].split(",")[0]}), ignores numbers never trained (asked for 10 to 90 it writes at
+        {by_seed["chosen"][0]}), ignores numbers never trained (asked for 10 to 90 it writes at
         {min(doses):.0f} to {max(doses):.0f}; 4 user prompts); two rubrics at once cost
         {cell(parts["composition"]["metrics"]["interference"], sign=True)} (3 user prompts); asking for one moves the
         scores by the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt its scores
