@@ -4,7 +4,7 @@
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablation: what each objective is worth, five seeds of the demo's data and steps (some three hours)
 # make multi-turn    results/multi_turn: does the adapter of make full hold in a conversation, and trained on (half an hour)
-# make folds    results/folds: how far tuning carries to rubrics it never saw (four hours on two quiet cores)
+# make folds    results/folds: how far tuning carries to rubrics it never saw (over three hours on two quiet cores)
 # make strong-student judge-audit judge-stress rounds-judged teacher-table    results from recorded replies of a strong model (minutes)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
 # make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)

@@ -7,9 +7,9 @@
 # Each fold trains on the eight rubrics outside it, and is asked for all twelve, as is the base model: every rubric has
 # one adapter that never saw it and two that did. Adapters of 2 and 4 of the eight of fold 1 give the curve.
 #
-# All see as many pairs for as many steps: `--limit` draws the same number of twins whatever the rubrics, 1,104 of
-# the 1,152 that two rubrics can give (24 user prompts in 24 wordings). So with more rubrics each is seen less often.
-# Every rubric has one text per user prompt and level (responses_second.jsonl would double four of them).
+# All see a rubric as often: `--limit` draws 138 twins a rubric, on average, of 576 (24 user prompts in 24 wordings), for
+# 25 steps of DPO. So a training on fewer rubrics is shorter. Every rubric has one text per user prompt and level
+# (responses_second.jsonl would double four of them).
 #
 # The two outer levels alone. With all three, 552 twins, two epochs of SFT and 100 steps of DPO (a run not kept) the
 # model had not learnt the eight rubrics that it was trained on: it mixed their styles whatever was asked for.
@@ -43,12 +43,13 @@ ADAPTERS := fold-1 fold-2 fold-3 fold-1-of-4 fold-1-of-2
 asked_for = $(if $(findstring -of-,$(1)),$(FOLD_1),$(TWELVE))
 
 # twins of a training; user prompts per (rubric, level), tokens a response; flags of training
-full_TWINS := 1104
+for_each_rubric = $(shell echo $$(( $(2) * $(words $(TRAINED_$(1))) )))
+full_TWINS = $(call for_each_rubric,$(1),138)
 smoke_TWINS := 8
 full_NUMBERS := 24 224
 smoke_NUMBERS := 1 40
 smoke_TRAINING := --max_steps 2
-full_TRAINING := --max_steps 200 --per_device_train_batch_size 8
+full_TRAINING = --max_steps $(call for_each_rubric,$(1),25) --per_device_train_batch_size 8
 NUMBERS := $($(SIZE)_NUMBERS)
 TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_more.jsonl
 comma := ,
@@ -57,10 +58,10 @@ listed = $(subst $() ,$(comma),$(strip $(1)))
 define trained
 $(call stage,$(1)/data,data/$(RUN)/$(1),$(DATA_CODE))
 $(S)/$(1)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics $(call listed,$(TRAINED_$(1))) --wordings 24 \
-	--level-pairs low:extremely_high --eval-prompts 0 --limit $($(SIZE)_TWINS) --out data/$(RUN)/$(1)
+	--level-pairs low:extremely_high --eval-prompts 0 --limit $(call $(SIZE)_TWINS,$(1)) --out data/$(RUN)/$(1)
 $(call stage,$(1)/train,outputs/$(RUN)/$(1),$(CONFIG) $(TRAINING) $(S)/model.json $(S)/$(1)/data.json)
 $(S)/$(1)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --train_file data/$(RUN)/$(1)/train.jsonl \
-	--eval_file "" --output_dir outputs/$(RUN)/$(1) --seed $(SEED) $($(SIZE)_TRAINING)
+	--eval_file "" --output_dir outputs/$(RUN)/$(1) --seed $(SEED) $(call $(SIZE)_TRAINING,$(1))
 endef
 $(foreach name,$(ADAPTERS),$(eval $(call trained,$(name))))
 

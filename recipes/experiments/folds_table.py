@@ -27,8 +27,8 @@ HEAD = """\
 
 Twelve measured rubrics in three folds. `never trained` is the adapter trained on the eight rubrics outside the fold,
 `trained` the adapter of the next fold, which was trained on them and four others, `base` the model before tuning; over
-all twelve, each rubric counts with one adapter that has not seen it and one that has. All adapters had the same number
-of pairs and steps, at the two outer levels alone, low and extremely high. Test prompts and system prompts are in no
+all twelve, each rubric counts with one adapter that has not seen it and one that has. All trainings had as many pairs
+and steps a rubric, at the two outer levels alone, low and extremely high. Test prompts and system prompts are in no
 training. Differences have 95% intervals over user prompts, paired by them (`cpt compare`). Commands: `stages.json`.
 
 `accuracy` is the share of scores in the band asked for, .50 if the level is ignored; `order` is 0 then, and 1 at best;
@@ -38,7 +38,7 @@ CURVE_HEAD = """\
 ## How many rubrics were trained
 
 On the rubrics of fold 1. The 2 are among the 4, the 4 among the 8; which rubrics join is not varied, so a step of the
-curve can be that of one rubric like those asked for. Differences are from `base`, with 0 trained.
+curve can be that of one rubric like those asked for, or of a longer training. Differences are from `base`, 0 trained.
 """
 
 
