@@ -68,7 +68,7 @@ $(foreach name,$(ADAPTERS),$(eval $(call trained,$(name))))
 # $(call judged,NAME,FOLDER of the model,what it needs,its metadata)
 define judged
 $(call stage,$(1)/judged,logs/$(RUN)/$(1),$(BENCHMARK) $(3))
-$(S)/$(1)/judged.json: ABOUT = --metadata base=smollm2-135m-instruct $(4)
+$(S)/$(1)/judged.json: ABOUT = $(4)
 $(S)/$(1)/judged.json: RUBRICS = $(call listed,$(call asked_for,$(1)))
 $(S)/$(1)/judged.json: FLAGS = -T levels=low,extremely_high -T limit_per_cell=$(word 1,$(NUMBERS))
 $(S)/$(1)/judged.json: COMMAND = $$(call \

@@ -35,7 +35,7 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
     trainer = None
     if "dpo" in plan.configs:
         trainer = run_dpo(plan)
-        phrases["dpo"] = f"DPO on {plan.pairs}, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"
+        phrases["dpo"] = f"DPO on {plan.pairs}, {round(trainer.state.epoch, 2):g} epochs, beta {plan.dpo.beta:g}"
         phrases["dpo"] += "" if plan.sft else begun
     if plan.is_main:
         if trainer is None:
@@ -147,10 +147,10 @@ def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
             trainer.add_callback(SampleWriter(plan.output_dir / "samples.jsonl", stage, *asked))
     checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(folder)
     plan.say(f"{folder}: {stage.upper()} stage " + (f"goes on from {checkpoint}" if checkpoint else "starts"))
-    result = trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.save_metrics("train", result.metrics, combined=False)
+    trainer.train(resume_from_checkpoint=checkpoint)
     evaluated = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    if trainer.eval_dataset is not None and (not evaluated or evaluated[-1]["step"] < trainer.state.global_step):
+    is_current = evaluated and evaluated[-1]["step"] == trainer.state.global_step
+    if trainer.eval_dataset is not None and (trainer.args.load_best_model_at_end or not is_current):
         trainer.evaluate()
     trainer.save_model()
     trainer.save_state()

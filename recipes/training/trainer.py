@@ -152,6 +152,11 @@ class TwinDPOTrainer(DPOTrainer):
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         return TwinSampler(dataset["twin_index"], seed)
 
+    def _run_epoch(self, *args: Any, epoch: int, train_dataloader: Any, **kwargs: Any) -> Any:
+        # once a resumed epoch skips a part, on several ranks, accelerate 1.15 no longer reaches the sampler
+        train_dataloader.set_epoch(epoch)
+        super()._run_epoch(*args, epoch=epoch, train_dataloader=train_dataloader, **kwargs)
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         """DPOTrainer's loss; the log-probabilities of its forwards are read on the way."""
         twin_index = inputs.pop("twin_index", None)  # DPOTrainer would pass it on to the model
