@@ -42,7 +42,7 @@ def clear_errors() -> Iterator[None]:
 
         if problem := _prerequisite(error):
             raise click.ClickException(problem) from error
-        if isinstance(error, APIError | RetryError):
+        if isinstance(error, APIError | RetryError) or hasattr(error, "provider_message"):
             raise click.ClickException(f"{_cause(error)}; {kept}") from error
         raise
 
@@ -61,7 +61,7 @@ def _prerequisite(error: Exception) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """An error by its name and text; of a RetryError, what the last attempt raised."""
+    """An error by its name and text, inspect's without the request; of a RetryError, what the last attempt raised."""
     attempt = getattr(error, "last_attempt", None)
     cause = (attempt and attempt.exception()) or error
-    return f"{type(cause).__name__}: {cause}"
+    return f"{type(cause).__name__}: {getattr(cause, 'provider_message', None) or cause}"

@@ -106,10 +106,16 @@ class CallStore:
             raise
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Deletes the replies to calls, so that these are asked anew."""
+        """Deletes the replies to calls, also from batches that are not collected yet, so that they are asked anew."""
+        gone = set(keys)
         with self._lock, self._disk_errors(), self._writer:
             self._writer.execute("BEGIN IMMEDIATE")
-            self._writer.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in keys])
+            self._writer.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in gone])
+            # one that is not recorded yet is known by the number of its calls
+            open_ones = "SELECT keys, intent FROM batches WHERE NOT done AND batch IS NOT NULL"
+            for listed, intent in self._writer.execute(open_ones).fetchall():
+                kept = json.dumps([key for key in json.loads(listed) if key not in gone])
+                self._writer.execute("UPDATE batches SET keys = ? WHERE intent = ?", (kept, intent))
 
     def in_batches(self) -> list[str]:
         """Keys without a reply that are in a batch on its way, or in one that may have been created."""

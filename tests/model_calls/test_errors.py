@@ -4,6 +4,7 @@ import click
 import httpx2
 import pytest
 from anthropic import APIConnectionError
+from inspect_ai.model._model import ModelGenerateError
 from tenacity import Future, RetryError
 
 from model_calls.errors import clear_errors
@@ -27,6 +28,7 @@ def retries_used_up(error: Exception) -> RetryError:
         (OSError("no space"), f"disk: no space{KEPT}"),
         (PrerequisiteError("ERROR: No [bold][blue]KEY[/blue][/bold]\n set"), "No KEY set"),
         (ExceptionGroup("", [PrerequisiteError("No KEY")] * 2), "No KEY"),
+        (ModelGenerateError("Request:\n{...}", provider_message="No credit"), f"ModelGenerateError: No credit{KEPT}"),
         (DOWN, f"APIConnectionError: Connection error.{KEPT}"),
         (retries_used_up(DOWN), f"APIConnectionError: Connection error.{KEPT}"),
         (ExceptionGroup("", [DOWN]), f"APIConnectionError: Connection error.{KEPT}"),
