@@ -87,13 +87,13 @@ def forget_command(path: Path, failed: bool, batch: str | None) -> None:
         store = open_store(path)
         if batch:
             known = store.execute("DELETE FROM batches WHERE batch = ? RETURNING batch", batch)
-            store.close()
-            click.echo(f"{store.path}: {batch} is {'forgotten' if known else 'not in it'}")
-            return
-        count, keys = len(store), [reply.key for reply in store.replies() if _has_failed(reply)]
-        store.forget(keys)
+            said = f"{batch} is {'forgotten' if known else 'not in it'}"
+        else:
+            count, keys = len(store), [reply.key for reply in store.replies() if _has_failed(reply)]
+            store.forget(keys)
+            said = f"forgot {len(keys)} of {count} replies"
         store.close()
-    click.echo(f"{store.path}: forgot {len(keys)} of {count} replies")
+    click.echo(f"{store.path}: {said}")
 
 
 def _has_failed(reply: Reply) -> bool:

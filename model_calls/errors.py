@@ -30,10 +30,11 @@ def clear_errors() -> Iterator[None]:
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'disk'}: {error.strerror or error}; {kept}") from error
     except ExceptionGroup as group:
-        if problem := _prerequisite(group.exceptions[0]):
+        first = group.exceptions[0]
+        if problem := _prerequisite(first) or (str(first) if isinstance(first, ValueError) else ""):
             raise click.ClickException(problem) from group
         failed = f"{len(group.exceptions)} calls failed, the first with " if len(group.exceptions) > 1 else ""
-        raise click.ClickException(f"{failed}{_cause(group.exceptions[0])}; {kept}") from group
+        raise click.ClickException(f"{failed}{_cause(first)}; {kept}") from group
     except Exception as error:
         if "inspect_ai" not in sys.modules:  # slow to import, like the next two; no model was asked
             raise

@@ -22,10 +22,8 @@ async def side_by_side(jobs: Sequence[Callable[[], Awaitable[T]]], at_most: int)
             try:
                 if not errors:
                     results[number] = await job()
-            except ExceptionGroup as group:
-                errors.extend(group.exceptions)
             except Exception as error:
-                errors.append(error)
+                errors.extend(error.exceptions if isinstance(error, ExceptionGroup) else [error])
 
     async with anyio.create_task_group() as group:
         for number, job in enumerate(jobs):

@@ -238,5 +238,5 @@ def _older(path: Path) -> Iterator[tuple[str, str]]:
                 record = json.loads(line)
                 yield record["key"], json.dumps(record)
             except (ValueError, KeyError, TypeError) as error:
-                expected = "expected a JSON object with a key; restore or remove the line"
+                expected = "expected a reply, as a store of this name had before 0.2; mend it, or rename the store"
                 raise ValueError(f"{path}, line {number}: got {line[:40]!r}, {expected}") from error

@@ -14,7 +14,9 @@ import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample
 
+from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS
 from cpt_tasks.judge_logs.texts import Text, model_judges
+from cpt_tasks.options import rubrics_of
 from cpt_tasks.report.logs import find_logs, read_log_file
 from cpt_tasks.turns import output_of, turns_of
 from judges import PROMPT_VERSION, JudgeSettings, is_no_response, judge_messages
@@ -48,7 +50,7 @@ def planned_texts(parameters: Sequence[str], task: str = "rubric_adherence") -> 
     response = "word " * (RESPONSE_TOKENS * CHARACTERS_PER_TOKEN // 5)
     turns = [(sample, turn) for sample in made.dataset for turn in turns_of(sample.metadata or {})]
     texts = [text for sample, turn in turns for text in _texts_of(sample, turn, response, rubrics, given)]
-    return texts * (made.epochs or 1)
+    return texts * (made.epochs or 1) * int(given.get("judge_repeats", 1))
 
 
 def judged_texts(logs: Sequence[str]) -> list[Text]:
@@ -126,8 +128,9 @@ def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
         settings = ["-S", f"call_store={judge.store}"]
         spec = read_log_file(path, header_only=True).eval
         given = spec.task_args
-        for name, default in (("rubrics", "all"), ("also", "")):
-            value = given.get(name) or default
+        protocol = given.get("protocol") or PRESETS[given.get("preset", "core")].protocol
+        wanted = [("rubrics", _with_switch(given), "all"), ("also", given.get("also") or "", "")]
+        for name, value, default in [*wanted, ("protocol", protocol, "criteria")]:
             if value != default:
                 settings += ["-S", f"{name}={value if isinstance(value, str) else ','.join(value)}"]
         if judge.repeats > 1:
@@ -140,6 +143,13 @@ def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
         role = ["--model", "none", "--model-role", f"grader={judge.model}", "--action", "overwrite"]
         commands.append(shlex.join([*scorer, *role, *output]))
     return commands
+
+
+def _with_switch(task_args: Mapping[str, Any]) -> str:
+    """The rubrics that a task's arguments name, and the one that is switched to if it is none of them."""
+    rubrics, other = task_args.get("rubrics") or "all", task_args.get("switch_to")
+    named = rubrics if isinstance(rubrics, str) else ",".join(rubrics)
+    return f"{named},{other}" if other and rubrics_of(other)[0] not in rubrics_of(named) else named
 
 
 def judged_path(path: str) -> str:

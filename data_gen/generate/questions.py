@@ -73,18 +73,11 @@ def questions(
     seed: int = 0,
     limit: int | None = None,
 ) -> Iterator[Question]:
-    """The questions to each teacher.
+    """The questions to each teacher, in the order of `rubrics` and `levels`; `prompts` are by family: id -> text.
 
-    Args:
-        rubrics: In the order asked, as are `levels`.
-        prompts: User prompts by family of rubrics: id -> text.
-        levels: At which each user prompt is asked.
-        samples: Responses to each question.
-        configured_by: Whether the rubric and the level are shown, or a train wording as system prompt asks for it; the
-            samples of a question take the wordings in turn.
-        seed: Of the wordings drawn, and of the questions under a limit.
-        limit: At most this many questions, drawn so that all levels of a user prompt come together; None for all. A
-            larger limit keeps the questions of a smaller one.
+    By `configured_by` the rubric and the level are shown, or a train wording as system prompt asks for it; the samples
+    of a question take the wordings in turn. `limit` is the most questions, drawn so that all levels of a user prompt
+    come together; a larger one keeps the questions of a smaller one.
 
     Raises:
         ValueError: If a wording is to ask for a level and the rubric has none.

@@ -22,7 +22,7 @@ from rubrics import ScoreLevel
 SCRIPT = Path(__file__).parents[2] / "recipes/experiments/rounds_table.py"
 
 
-def write_seed(folder: Path, accuracies: dict[str, float], seconds: dict[str, float | None]) -> None:
+def write_seed(folder: Path, accuracies: dict[str, float], seconds: dict[str, float]) -> None:
     metrics = {"somers_d": {"value": 0.5}, "band_error": {"value": 9.0}, "kendall_tau_b": {"value": 0.25}}
     metrics |= {"kendall_tau_b_ceiling": {"value": 0.75}}
     models = [
@@ -50,10 +50,15 @@ def rows_of(page: str) -> dict[str, list[str]]:
 
 
 def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and_texts(tmp_path: Path) -> None:
-    seconds: dict[str, float | None] = {"train": 600.0, "round-1/responses": 60.0, "round-1/train": 120.0, "rounds/base": 999.0}
+    seconds: dict[str, float | None] = {
+        "train": 600.0,
+        "round-1/responses": 60.0,
+        "round-1/train": 120.0,
+        "rounds/base": 999.0,
+    }
     for seed, last in ((0, 0.8), (1, 0.82), (2, 0.84)):
         accuracies = {"base": 0.33, "sft": 0.4, "twins": 0.6, "round-1": last}
-        interrupted = {"train": None} if seed == 2 else {}
+        interrupted = {} if seed < 2 else {"train": math.nan}
         write_seed(tmp_path / f"seed-{seed}/rounds", accuracies, seconds | interrupted)
     page = run(tmp_path)
     assert (tmp_path / "rounds.md").read_text(encoding="utf-8") in page
