@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import click
 
+from model_calls.online import UNREADABLE
+
 CUT_REASONS = ("max_tokens", "model_length")
 
 
@@ -31,7 +33,8 @@ def clear_errors() -> Iterator[None]:
         raise click.ClickException(f"{error.filename or 'disk'}: {error.strerror or error}; {kept}") from error
     except ExceptionGroup as group:
         first = group.exceptions[0]
-        if problem := _prerequisite(first) or (str(first) if isinstance(first, ValueError) else ""):
+        is_ours = isinstance(first, ValueError) and not isinstance(first, UNREADABLE)
+        if problem := _prerequisite(first) or (str(first) if is_ours else ""):
             raise click.ClickException(problem) from group
         failed = f"{len(group.exceptions)} calls failed, the first with " if len(group.exceptions) > 1 else ""
         raise click.ClickException(f"{failed}{_cause(first)}; {kept}") from group

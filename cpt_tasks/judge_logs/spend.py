@@ -43,6 +43,8 @@ def planned_texts(parameters: Sequence[str], task: str = "rubric_adherence") -> 
         raise ValueError(f"--task {task}: expected a benchmark that judges what a model writes")
     try:
         given = {name: yaml.safe_load(value) for name, _, value in (one.partition("=") for one in parameters)}
+        if "judge_repeats" in given:
+            raise TypeError("judge_repeats is --repeats here")
         made = make(**given, judge="none")
     except (TypeError, yaml.YAMLError) as error:
         raise ValueError(f"-T {' -T '.join(parameters)}: {' '.join(str(error).split())}") from error
@@ -50,7 +52,7 @@ def planned_texts(parameters: Sequence[str], task: str = "rubric_adherence") -> 
     response = "word " * (RESPONSE_TOKENS * CHARACTERS_PER_TOKEN // 5)
     turns = [(sample, turn) for sample in made.dataset for turn in turns_of(sample.metadata or {})]
     texts = [text for sample, turn in turns for text in _texts_of(sample, turn, response, rubrics, given)]
-    return texts * (made.epochs or 1) * int(given.get("judge_repeats", 1))
+    return texts * (made.epochs or 1)
 
 
 def judged_texts(logs: Sequence[str]) -> list[Text]:

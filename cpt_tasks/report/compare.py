@@ -74,7 +74,7 @@ def _conversation_differences(first: Run, second: Run, seed: int) -> dict[str, P
         (a, one), (b, _) = (of_run[name] for of_run in numbers)
         keys = [key for key in CONVERSATION_CELL if key in a]
         rows = _on_both(a, b, keys)[:2]
-        rng, tested = np.random.default_rng(seed), [] if UNTESTED in name else [name]
+        rng, tested = np.random.default_rng(seed), [] if UNTESTED.search(name) else [name]
         differences |= paired_differences(*rows, {name: one}, rng, N_PERMUTATIONS, tested)
     return differences
 
@@ -84,7 +84,7 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
 
     Estimates are `{value, ci_low, ci_high}`; what is undefined is None. The headline is `tested`: `p_holm` is adjusted
     for these statistics, whether or not they are defined. The others, which say much the same, have no p, but the
-    `ceilings` of A and of B: the most that ties allow. Of `multi_turn` all but the first turn are tested.
+    `ceilings` of A and of B: the most that ties allow. Of `multi_turn` not all are tested, see `UNTESTED`.
 
     Raises:
         ValueError: As `pair`.
@@ -96,7 +96,7 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         differences = paired_differences(first_rows, second_rows, statistics, rng, N_PERMUTATIONS, tested)
     else:
         differences = _conversation_differences(first, second, seed)
-        tested = [name for name in differences if UNTESTED not in name]
+        tested = [name for name in differences if not UNTESTED.search(name)]
     numbers = {name: one.to_json() | {"p_holm": None} for name, one in differences.items()}
     for name, p in zip(tested, holm([differences[name].p for name in tested]), strict=True):
         numbers[name]["p_holm"] = jsonable(p)

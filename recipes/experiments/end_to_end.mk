@@ -65,8 +65,9 @@ NAME_cpt := $(NAME)-cpt
 FOLDER_base := $(MODEL)
 FOLDER_full_rubric := $(MODEL)
 FOLDER_cpt := $(START)
-NEEDS_base := $(S)/model.json
-NEEDS_full_rubric := $(S)/model.json
+ADAPTED := $(START)
+NEEDS_base = $(S)/model.json $(if $(IS_OTHER),$(NEEDS_cpt))
+NEEDS_full_rubric = $(NEEDS_base)
 NEEDS_cpt := $(if $(TRAINED_HERE),$(S)/train.json,$(START)/adapter_model.safetensors) $(S)/start
 
 $(eval $(call written,start,$(START)))

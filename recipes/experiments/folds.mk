@@ -74,7 +74,8 @@ $(S)/$(1)/judged.json: FLAGS = -T levels=low,extremely_high -T limit_per_cell=$(
 $(S)/$(1)/judged.json: COMMAND = $$(call \
 	evaluate,rubric_adherence,$(1),$(2),$(word 2,$(NUMBERS)),logs/$(RUN)/$(1))
 endef
-$(eval $(call judged,base,$(MODEL),$(S)/model.json))
+ADAPTED := outputs/$(RUN)/fold-1
+$(eval $(call judged,base,$(MODEL),$(S)/model.json $(if $(IS_OTHER),$(S)/fold-1/train.json)))
 $(foreach name,$(ADAPTERS),$(eval $(call \
 	judged,$(name),outputs/$(RUN)/$(name),$(S)/$(name)/train.json,--metadata adapter=$(name))))
 

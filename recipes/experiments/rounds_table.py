@@ -19,7 +19,7 @@ REFERENCE = "twins"  # what others are compared with, by seed
 HEAD = """\
 # What each stage buys
 
-SmolLM2-135M, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
+The model, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
 of answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
 `calibration` the mean distance from the band in points (0 is best), `tau-b at most` what ties allow.
 Means over seeds {seeds}, with Student's t intervals over them, which can pass 1; `by seed` is the accuracy of each, and

@@ -11,7 +11,8 @@ PYTHON := .venv/bin/python
 S := outputs/$(RUN)/stages
 # the model that is trained is the base that is asked; in logs and reports NAME is its name
 SMOLLM2 := models/smollm2-135m-instruct
-MODEL := $(shell sed -n 's/^model_name_or_path: *\([^ ]*\).*/\1/p' $(CONFIG))
+MODEL := $(patsubst %/,%,$(shell sed -n "s/^model_name_or_path: *[\"']\?\([^ \"']*\).*/\1/p" $(CONFIG)))
+$(if $(MODEL),,$(error $(CONFIG): got no model_name_or_path, expected a configuration of recipes/configs))
 NAME := $(patsubst %-instruct,%,$(notdir $(MODEL)))
 # what both teachers wrote for the four measured rubrics
 TEXTS := --responses data_gen/seed/responses.jsonl --responses data_gen/seed/responses_second.jsonl
@@ -37,7 +38,7 @@ $(S)/$(1): FORCE
 	@echo '$(2)' | cmp -s - $$@ || echo '$(2)' > $$@
 endef
 $(eval $(call written,settings,$$(SETTINGS)))
-$(eval $(call written,asked,$$(PROMPTS) $$(TOKENS)))
+$(eval $(call written,asked,$$(PROMPTS) $$(TOKENS) $(MODEL)))
 
 define stage
 $(S)/$(1).begun: $(3)
@@ -71,6 +72,10 @@ ANSWERING := $($(DEVICE)_ANSWERING)
 # $(call evaluate,TASK,NAME in logs,FOLDER of the model,tokens a response,FOLDER of the log): the
 # command that asks a local model a benchmark, judged by the measured judge; FLAGS, ABOUT and RUBRICS are a stage's own.
 RUBRICS := measured
-evaluate = inspect eval cpt_tasks/$(1) --model $(ENGINE)/$(2) -M model_path=$(3) -M tokenizer_path=$(3) \
+# The chat template of another base may have no system turn, or think: it is asked with the tokenizer of ADAPTED, the
+# adapter that is compared with it and that NEEDS_ADAPTED makes.
+IS_OTHER := $(filter-out $(SMOLLM2),$(MODEL))
+tokenizer = $(if $(IS_OTHER),$(patsubst $(MODEL),$(ADAPTED),$(1)),$(1))
+evaluate = inspect eval cpt_tasks/$(1) --model $(ENGINE)/$(2) -M model_path=$(3) -M tokenizer_path=$(call tokenizer,$(3)) \
 	--metadata base=$(notdir $(MODEL)) $(ABOUT) -T judge=measured -T rubrics=$(RUBRICS) $(FLAGS) --temperature 0.7 --seed $(SEED) --max-tokens $(4) \
 	$(ANSWERING) --log-dir $(5)

@@ -97,7 +97,7 @@ def write_card(folder: Path, base_model: str, stages: dict[str, str], manifest: 
         licence=licence,
         stages=stages.values(),
         data=manifest["data"].values(),
-        metrics=metrics.astype(float).to_markdown(floatfmt=".4g", missingval=""),
+        metrics="" if metrics.empty else metrics.astype(float).to_markdown(floatfmt=".4g", missingval=""),
         command=shlex.join(["accelerate", "launch", "recipes/dpo_lora.py", *manifest["argv"]]),
         manifest=MANIFEST_NAME,
     )

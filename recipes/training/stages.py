@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from trl import SFTTrainer, get_peft_config, get_quantization_config
+from trl import get_peft_config, get_quantization_config
 
 from training.lora_on_cpu import speed_up_lora
 from training.outputs import write_outputs
@@ -19,7 +19,13 @@ from training.pairs import sft_rows
 from training.plan import Plan
 from training.run_files import last_checkpoint, read_state, write_state
 from training.samples import SampleWriter
-from training.trainer import TwinDPOTrainer, create_model_from_path, keep_precision_of_outputs, score_completions_only
+from training.trainer import (
+    OrderedSFTTrainer,
+    TwinDPOTrainer,
+    create_model_from_path,
+    keep_precision_of_outputs,
+    score_completions_only,
+)
 
 
 def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> None:
@@ -80,7 +86,7 @@ def run_sft(plan: Plan, key: str) -> None:
             shutil.rmtree(folder)
         write_state(folder, key, done=False)
     plan.dpo.distributed_state.wait_for_everyone()
-    trainer = SFTTrainer(
+    trainer = OrderedSFTTrainer(
         **starting_model(plan, plan.script.init_adapter),
         args=plan.sft,
         train_dataset=sft_rows(plan.train),

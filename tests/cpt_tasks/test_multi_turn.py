@@ -127,7 +127,7 @@ def test_report_and_compare(mock_model: Callable[..., Any], tmp_path: Path) -> N
     runs = [replace(one, frame=one.frame.assign(**families)) for one in map(read_run, paths)]
     result = compare(*runs)
     assert (result["user_prompts"], result["permutations"]) == (6, {"exact": True, "n": 64})
-    assert "6 user prompts: no p (Holm, 12 tests) can be below" in text(result)
+    assert "6 user prompts: no p (Holm, 10 tests) can be below" in text(result)
     assert runs_notes(runs)[0].startswith("6 user prompts: where prompts differ")
     numbers = result["statistics"]
     # the last answer is wrong; one pair of 2^6 ways is as far from 0

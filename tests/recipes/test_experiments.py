@@ -83,6 +83,7 @@ def test_conversations_are_asked_of_the_base_an_adapter_and_one_that_goes_on_fro
     assert tree.make(rules=MULTI_TURN, START="tuned") == []
     tree.edit("tuned/adapter_model.safetensors")
     assert tree.make(rules=MULTI_TURN, START="tuned") == ["cpt", "train", "history"]
+    assert (tree.folder / "outputs/r/multi_turn-smoke/history").is_dir()  # beside what RUN is otherwise
 
 
 def test_the_data_of_multi_turn_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,12 +132,21 @@ def test_another_seed_is_another_run_and_an_adapter_of_ones_own_is_not_trained(t
 
 
 def test_the_model_of_another_configuration_is_asked_as_the_base(tmp_path: Path) -> None:
-    (tmp_path / "my.yaml").write_text("seed: 42\nmodel_name_or_path: Qwen/Qwen3-0.6B   # from the hub\n")
-    stages = commands(END_TO_END, "RUN=r", f"CONFIG={tmp_path / 'my.yaml'}")
+    config = tmp_path / "my.yaml"
+    config.write_text("seed: 42\nmodel_name_or_path: 'Qwen/Qwen3-0.6B'   # from the hub\n")
+    stages = commands(END_TO_END, "RUN=r", f"CONFIG={config}")
     assert stages["model"] == ["true"]
     for name, model in {"base": "Qwen/Qwen3-0.6B", "cpt": "outputs/r/adapter"}.items():
-        assert {f"model_path={model}", "base=Qwen3-0.6B"} <= {*stages[name]}
+        # the base's own chat template may think, or have no system turn
+        given = {f"model_path={model}", "tokenizer_path=outputs/r/adapter", "base=Qwen3-0.6B"}
+        assert given <= {*stages[name]}
     assert "openvino/Qwen3-0.6B-cpt" in stages["cpt"]
+    tree, given = Tree(tmp_path / "tree"), {"size": "demo", "CONFIG": str(config)}
+    assert tree.make(**given) == ["model", "data", "train", "base", "cpt"]
+    config.write_text("model_name_or_path: models/another/\n")
+    assert tree.make(**given) == ["train", "base", "cpt"]
+    tree.make(CONFIG="nowhere.yaml")
+    assert "nowhere.yaml: got no model_name_or_path, expected a configuration" in tree.done.stderr
 
 
 def test_base_and_adapter_are_asked_by_the_same_command_but_for_the_model() -> None:

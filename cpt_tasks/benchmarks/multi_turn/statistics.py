@@ -20,6 +20,7 @@ Of each switch, and of the one back with `back_` before the name:
 A number that hangs on an answer without a score is nan; what is no response is out of band, and in no distance.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ CONVERSATION = ["conversation", "epoch"]
 PAIRED = ["rubric", "level", "wording", "question", "epoch"]  # equal in a first answer and its fresh one
 CELL = ["rubric", "level", "user_prompt_id"]
 IN_POINTS = ("persistence", "calibration")
-UNTESTED = "turn 1 "  # in names of what `compared` gives: `rubric_adherence` tests it
+# In names of what `compared` gives: `rubric_adherence` tests the first turn, and of the others scripts share prompts.
+UNTESTED = re.compile("turn 1 |first_out_of_band|turns_to_band")
 
 
 def arms_of(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
