@@ -100,9 +100,9 @@ def results() -> str:
         {cell(parts["composition"]["metrics"]["interference"], sign=True)} (3 user prompts); asking for one moves the
         scores by the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt its scores
         are {cell(drift["total_drift"], 0)} points from the base's (by chance {cell(drift["total_by_chance"], 0)}): it
-        writes broadcasts ({cell(drift["score"], 0)} points; [report](results/tuned/report.md)). [Costs](results/smollm2-135m/fluency.md):
-        {costs["chosen"][0]} words an answer for the base's {costs["base"][0]}, perplexity under the base
-        {costs["chosen"][1]} for {costs["base"][1]}.""",
+        writes broadcasts ({cell(drift["score"], 0)} points; [report](results/tuned/report.md)).
+        [Costs](results/smollm2-135m/fluency.md): {costs["chosen"][0]} words an answer for the base's
+        {costs["base"][0]}, perplexity under the base {costs["chosen"][1]} for {costs["base"][1]}.""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 

@@ -22,12 +22,10 @@ class Panel:
     """Asks every judge of a panel, each as often as it is listed, and returns one judgment.
 
     A judge's score is the mean of its askings that worked; the panel's is the mean or median of its judges. A response
-    that one of the judges never scored is unscored: leaving that judge out would compare responses on different
-    scales.
+    that one of the judges never scored is unscored: without that judge it would be compared on another scale.
 
     Attributes:
         judges: For each judge of the panel, its askings; at least one of each.
-        aggregate: "mean" or "median" over judges.
     """
 
     judges: Sequence[Sequence[Judge]]

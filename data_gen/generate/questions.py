@@ -40,7 +40,6 @@ class Question:
         sample: Which of several responses to the same question, from 0.
         shown: First part of what the teacher reads, with the rubric verbatim; "" if the rubric is not shown.
         wording: Name of the wording that then asks for the level; its text is `system_prompt`.
-        picture: What the user prompt shows.
     """
 
     rubric: Rubric
@@ -120,10 +119,8 @@ class _PromptFile(BaseModel):
 def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[str, str]]:
     """Train user prompts by family of the rubrics: id -> text.
 
-    Args:
-        selection: "train" for the prompts of the package, or, asked for every family then, the train prompts of one
-            family such as "pictures", or of a YAML file with the splits `train` and `test` (id -> text each).
-        rubrics: Rubrics to be asked for.
+    `selection` is "train" for the prompts of the package, or, asked for every family then, the train prompts of one
+    family such as "pictures", or of a YAML file with the splits `train` and `test` (id -> text each).
 
     Raises:
         ValueError: If the file has another shape, or one of its train prompts is a test prompt, of its own or of the
