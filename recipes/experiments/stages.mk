@@ -11,7 +11,7 @@ PYTHON := .venv/bin/python
 S := outputs/$(RUN)/stages
 # the model that is trained is the base that is asked; in logs and reports NAME is its name
 SMOLLM2 := models/smollm2-135m-instruct
-MODEL := $(patsubst %/,%,$(shell sed -n "s/^model_name_or_path: *[\"']\?\([^ \"']*\).*/\1/p" $(CONFIG)))
+MODEL := $(patsubst %/,%,$(shell sed -n "s/^model_name_or_path: *[\"']*\([^ \"']*\).*/\1/p" $(CONFIG)))
 $(if $(MODEL),,$(error $(CONFIG): got no model_name_or_path, expected a configuration of recipes/configs))
 NAME := $(patsubst %-instruct,%,$(notdir $(MODEL)))
 # what both teachers wrote for the four measured rubrics
@@ -72,10 +72,11 @@ ANSWERING := $($(DEVICE)_ANSWERING)
 # $(call evaluate,TASK,NAME in logs,FOLDER of the model,tokens a response,FOLDER of the log): the
 # command that asks a local model a benchmark, judged by the measured judge; FLAGS, ABOUT and RUBRICS are a stage's own.
 RUBRICS := measured
-# The chat template of another base may have no system turn, or think: it is asked with the tokenizer of ADAPTED, the
-# adapter that is compared with it and that NEEDS_ADAPTED makes.
+# The chat template of another base may have no system turn, or think: it is asked with the tokenizer of ADAPTED, an
+# adapter that is compared with it.
 IS_OTHER := $(filter-out $(SMOLLM2),$(MODEL))
 tokenizer = $(if $(IS_OTHER),$(patsubst $(MODEL),$(ADAPTED),$(1)),$(1))
 evaluate = inspect eval cpt_tasks/$(1) --model $(ENGINE)/$(2) -M model_path=$(3) -M tokenizer_path=$(call tokenizer,$(3)) \
-	--metadata base=$(notdir $(MODEL)) $(ABOUT) -T judge=measured -T rubrics=$(RUBRICS) $(FLAGS) --temperature 0.7 --seed $(SEED) --max-tokens $(4) \
+	--metadata base=$(notdir $(MODEL)) $(ABOUT) -T judge=measured -T rubrics=$(RUBRICS) $(FLAGS) \
+	--temperature 0.7 --seed $(SEED) --max-tokens $(4) \
 	$(ANSWERING) --log-dir $(5)

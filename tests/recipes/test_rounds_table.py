@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import subprocess
 import sys
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -19,7 +21,7 @@ from rounds_judged_table import page_of, table_of
 from cpt_tasks.statistics.frame import in_band, read_log
 from rubrics import ScoreLevel
 
-SCRIPT = Path(__file__).parents[2] / "recipes/experiments/rounds_table.py"
+ROOT = Path(__file__).parents[2]
 
 
 def write_seed(folder: Path, accuracies: dict[str, float], seconds: dict[str, float]) -> None:
@@ -39,9 +41,12 @@ def write_seed(folder: Path, accuracies: dict[str, float], seconds: dict[str, fl
 
 
 def run(folder: Path, code: int = 0) -> str:
-    done = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
+    said = io.StringIO()
+    ends = pytest.raises(SystemExit, match=f"^{code}$") if code else nullcontext()
+    argv = patch.object(sys, "argv", ["rounds_table.py", str(folder)])
+    with argv, redirect_stdout(said), redirect_stderr(said), ends:
+        rounds_table.main()
+    return said.getvalue()
 
 
 def rows_of(page: str) -> dict[str, list[str]]:
@@ -81,7 +86,7 @@ def test_one_seed_has_no_interval_and_none_is_said(tmp_path: Path) -> None:
 
 
 def test_the_committed_table_is_that_of_the_committed_runs_and_chooses_by_train_prompts_alone() -> None:
-    run = SCRIPT.parents[2] / "results/smollm2-135m"
+    run = ROOT / "results/smollm2-135m"
     folders = sorted(run.glob("seed-*/rounds"))
     page = (run / "rounds.md").read_text(encoding="utf-8")
     assert rounds_table.table_of(folders) in page
