@@ -48,8 +48,11 @@ seeds: $(INSTALLED)
 	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/smollm2-135m
 	$(BIN)/python $(EXPERIMENTS)/fluency_table.py results/smollm2-135m --base $(SMALL)
 	# all benchmarks of the round that seed 0 chose
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=tuned SIZE=full START=outputs/smollm2-135m/seed-0/rounds/1
+	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=tuned SIZE=full \
+		START=outputs/smollm2-135m/seed-0/rounds/$$(PYTHONPATH=$(EXPERIMENTS) $(BIN)/python -c "$(BEST_OF_SEED_0)")
 
+BEST_OF_SEED_0 := from pathlib import Path; from rounds_table import best_round; \
+	print(best_round(Path('results/smollm2-135m/seed-0/rounds'))[-1])
 SMALL := models/smollm2-135m-instruct
 SELF := results/self_teacher
 self-teacher: $(INSTALLED)

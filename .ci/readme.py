@@ -64,8 +64,9 @@ def demo() -> str:
     summary, stages = (json.loads((folder / name).read_text("utf-8")) for name in ("summary.json", "stages.json"))
     tasks = (model["tasks"] for model in summary["models"])
     before, after = (cell(parts["rubric_adherence"]["metrics"]["macro_accuracy"]) for parts in tasks)
-    minutes = sum(stage["seconds"] for stage in stages.values()) / 60
-    return f"`make demo` (two rubrics): {before} to {after} over user prompts, in {minutes:.0f} minutes on two cores."
+    seconds = [stage["seconds"] for stage in stages.values()]
+    took = "" if None in seconds else f", in {sum(seconds) / 60:.0f} minutes on two cores"
+    return f"`make demo` (two rubrics): {before} to {after} over user prompts{took}."
 
 
 def results() -> str:
@@ -79,6 +80,8 @@ def results() -> str:
     moved, by_chance = (metrics[name]["value"] for name in ("side_effects", "side_effects_by_chance"))
     by_judge = cells_of((ROOT / "results/rounds_judged/report.md").read_text("utf-8"))
     judged = {row[1]: row[2] for row in by_judge if row[0] == "strong model"}
+    of_stages = cells_of((RESULT / "fluency.md").read_text("utf-8"))[2:]
+    costs = {row[0]: [f"{float(row[place].split()[0]):.0f}" for place in (1, 3)] for row in of_stages}
     lines = [
         f"""{parts["rubric_adherence"]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95% t
@@ -97,7 +100,9 @@ def results() -> str:
         {cell(parts["composition"]["metrics"]["interference"], sign=True)} (3 user prompts); asking for one moves the
         scores by the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt its scores
         are {cell(drift["total_drift"], 0)} points from the base's (by chance {cell(drift["total_by_chance"], 0)}): it
-        writes broadcasts ({cell(drift["score"], 0)} points; [report](results/tuned/report.md)).""",
+        writes broadcasts ({cell(drift["score"], 0)} points; [report](results/tuned/report.md)).
+        [Costs](results/smollm2-135m/fluency.md): {costs["chosen"][0]} words an answer for the base's
+        {costs["base"][0]}, perplexity under the base {costs["chosen"][1]} for {costs["base"][1]}.""",
     ]
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 

@@ -13,7 +13,7 @@ import click
 
 GROUPS = {
     "adapter": "Check trained adapters.",
-    "judge": "Audit, calibrate and compare judges; forecast and halve what they cost.",
+    "judge": "Audit and compare judges; forecast and halve what they cost.",
     "rubric": "Write, check, import and export rubrics.",
 }
 # words of the command -> where it stands, and its line in a list of commands
@@ -44,7 +44,6 @@ COMMANDS = {
     "twins": ("data_gen.twins.command:twins_command", "Make preference pairs out of responses."),
     "verify": ("data_gen.verify.command:verify_command", "Judge and filter responses, account for every row."),
 }
-OLD_NAMES = {"judge swap": "judge agreement"}  # before version 0.2; gone in 0.3
 
 
 class _LazyGroup(click.Group):
@@ -58,11 +57,6 @@ class _LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = f"{self.prefix}{cmd_name}"
-        if name in OLD_NAMES:
-            click.echo(
-                f"cpt {name} is called cpt {OLD_NAMES[name]} since version 0.2; the old name goes in 0.3", err=True
-            )
-            name = OLD_NAMES[name]
         if name in COMMANDS:
             try:
                 return cast(click.Command, resolve_name(COMMANDS[name][0]))

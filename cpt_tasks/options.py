@@ -1,11 +1,10 @@
 """What the parameters of the benchmarks mean, and the checks of them before any response is paid for."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
-from typing import Any, Literal, cast
+from typing import Any, Literal, get_args
 
 from inspect_ai import Task
 from rich.markup import escape
@@ -16,10 +15,8 @@ from model_calls.inspect_private import PrerequisiteError, command_folder
 from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
 from rubrics.load import FAMILY_PROMPTS
 
-logger = logging.getLogger(__name__)
 _SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
 _THINKING = ("effort", "reasoning_effort", "reasoning_tokens")
-OLD_NAME = "paraphrases"  # of wording_split before version 0.2, accepted until 0.3
 
 JudgeKind = Literal["model", "measured"]
 JudgeOption = JudgeKind | Literal["none"]
@@ -47,30 +44,25 @@ class OptionError(PrerequisiteError, ValueError):
 def checked(make: Callable[..., Task]) -> Callable[..., Task]:
     """What makes a task, with the ValueErrors about its parameters as `OptionError`s.
 
-    It takes each of `JudgedBy` that `make` has no parameter for in place of `judging`, and `wording_split` by its old
-    name too: inspect and its logs know them like any other.
+    In place of `judging` it takes each of `JudgedBy` that `make` has no parameter for, which inspect and its logs know.
     """
     listed = dict(signature(make).parameters)
     shared: Mapping[str, Parameter] = signature(JudgedBy).parameters if listed.pop("judging", None) else {}
     further = {name: parameter for name, parameter in shared.items() if name not in listed}
-    old = [Parameter(OLD_NAME, Parameter.KEYWORD_ONLY, default=None)] if "wording_split" in listed else []
 
     @wraps(make)
     def made(*args: Any, **options: Any) -> Task:
         if further:
             given = {name: options.pop(name) for name in further if name in options}
             options["judging"] = JudgedBy(**given)
-        paraphrases = options.pop(OLD_NAME, None) if old else None
-        given_all = signature(make).bind(*args, **options)
+        all_given = signature(make).bind(*args, **options).arguments
         try:
-            if old:
-                asked = given_all.arguments.get("wording_split", "heldout")
-                given_all.arguments["wording_split"] = wording_split_of(asked, paraphrases)
-            return make(*given_all.args, **given_all.kwargs)
+            check_choice(all_given.get("wording_split", "heldout"), get_args(WordingSplit), "wording_split")
+            return make(*args, **options)
         except ValueError as error:
             raise OptionError(escape(str(error))) from error  # inspect prints it as markup
 
-    parameters = [*listed.values(), *further.values(), *old]
+    parameters = [*listed.values(), *further.values()]
     made.__signature__ = signature(make).replace(parameters=parameters)  # type: ignore[attr-defined]
     return made
 
@@ -136,11 +128,3 @@ def rubrics_of(selection: str | list[str]) -> list[Rubric]:
     names = selection.split(",") if isinstance(selection, str) else selection
     names = [name.strip() for name in names]
     return load_rubrics([str(command_folder() / name) if name.endswith(".yaml") else name for name in names])
-
-
-def wording_split_of(wording_split: WordingSplit, paraphrases: str | None) -> WordingSplit:
-    """The split of the wordings, which may be given by the parameter's old name."""
-    if paraphrases is not None:
-        logger.warning(f"{OLD_NAME} is called wording_split since version 0.2; the old name goes in 0.3")
-    check_choice(paraphrases or wording_split, ("train", "heldout"), "wording_split")
-    return cast(WordingSplit, paraphrases or wording_split)

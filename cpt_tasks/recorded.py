@@ -22,12 +22,7 @@ def recorded() -> type[ModelAPI]:
 class Recorded(ModelAPI):
     """A model that gives the response recorded for a system and a user prompt.
 
-    Args:
-        model_name: What the replies are said to be of.
-        base_url: Unused, as are the next two.
-        api_key: Unused.
-        config: Unused.
-        file: JSON lines with `system_prompt` ("" or absent for none), `user_prompt` and `response`.
+    `file` has JSON lines with `system_prompt` ("" or absent for none), `user_prompt` and `response`.
 
     Raises:
         ValueError: If the file cannot be read, or has no response or two to the same prompts.

@@ -118,20 +118,9 @@ def sample_of(
     """A sample that asks for a rubric by a system prompt, and is judged by the picture of its user prompt, if any.
 
     Its id ends in a hash of what is asked and of the rubric, because inspect reuses answers by id when a run is
-    resumed.
-
-    Args:
-        rubric: Rubric to be judged by.
-        level: Level asked for.
-        user_prompt_id: Id of the user prompt.
-        user_prompt: Its text.
-        system_prompt: The system turn.
-        wording: Id of its wording.
-        asked: What stands for the level in the sample's id and target; the level where it is not given.
-        suffix: Stands before the hash.
-        digest: The hash, where more than the turns tells samples apart.
-        shows: Id of the user prompt whose picture is shown, "" for none; its own where it is not given.
-        metadata: What else statistics tell samples apart by.
+    resumed; `digest` is that hash, where more than the turns tells samples apart, and `suffix` stands before it.
+    `asked` stands for the level in id and target. `shows` is the id of the user prompt whose picture is shown, "" for
+    none, by default its own. `metadata` is what else statistics tell samples apart by.
     """
     asked = level.value if asked is None else asked
     turn = user_turn(user_prompt, user_prompt_id if shows is None else shows)

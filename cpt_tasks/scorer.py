@@ -72,7 +72,7 @@ def configurability() -> Metric:
         for name in HEADLINE:
             if not STATISTICS[name].has_interval:
                 del values[f"{name}_ci_low"], values[f"{name}_ci_high"]
-        noise = noise_values(record.judgment for record in frame.get("record", ()))
+        noise = noise_values(record.judgment for record in frame.get("record", ()) if record is not None)
         return {"n_scored": len(rows)} | values | noise
 
     return compute

@@ -46,7 +46,7 @@ class TeacherResponse(BaseModel):
     A thought before the response is taken off it, and so is white space around it.
 
     Attributes:
-        id: `content_id` of what was asked, or for generated rows of the call and the rubric.
+        id: `content_id` of what was asked and the response, or for generated rows of the call and the rubric.
         image: File of the picture that the user prompt shows, one of `rubrics/user_prompts/pictures/`.
         rubric: Id of the rubric asked for; of a control, of the rubric it is compared under.
         rubric_hash: `Rubric.hash` at the time.

@@ -5,7 +5,6 @@
 Input rows are `{rubric, prompt, level, response}`, level one of low, moderate, high or extremely_high.
 """
 
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -31,7 +30,7 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
     known = {"rubric": sorted(rubrics), "level": sorted(_LEVELS), "prompt": sorted(prompt_ids)}
     kept: list[TeacherResponse] = []
     dropped: list[str] = []
-    replicates: Counter[tuple[str, ...]] = Counter()
+    seen: set[str] = set()
     for where, row in ((f"{path.name}:{number}", row) for path in paths for number, row in read_jsonl(path)):
         for key, values in known.items():
             if row.get(key) not in values:
@@ -39,9 +38,8 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
         if not isinstance(row.get("response"), str):
             raise ValueError(f"{where}: response is {row.get('response')!r}, expected a text")
         rubric, level = rubrics[row["rubric"]], _LEVELS[row["level"]]
-        asked = (rubric.id, level.value, row["prompt"], teacher)
         response = TeacherResponse(
-            id=content_id(*asked, replicates[asked]),
+            id=content_id(rubric.id, level.value, row["prompt"], teacher, row["response"]),
             user_prompt_id=prompt_ids[row["prompt"]],
             user_prompt=row["prompt"],
             rubric=rubric.id,
@@ -51,13 +49,15 @@ def import_responses(paths: list[Path], teacher: str) -> tuple[list[TeacherRespo
             teacher=teacher,
         )
         judgment = measure(rubric, response.response)
-        replicates[asked] += 1
-        if judgment.reason:  # no response scores 0, which is in the band of low
+        if response.id in seen:
+            dropped.append(f"{where}: stands there twice")
+        elif judgment.reason:  # no response scores 0, which is in the band of low
             dropped.append(f"{where}: under {MIN_RESPONSE_WORDS} English words")
         elif ScoreLevel.of(judgment.score) is level:
             kept.append(response.model_copy(update={"judgment": ResponseJudgment.of(judgment)}))
         else:
             dropped.append(f"{where}: scored {judgment.score:.1f}, outside the band of {level.value}")
+        seen.add(response.id)
     return kept, dropped
 
 

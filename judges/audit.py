@@ -31,7 +31,6 @@ class Audit:
 
     Attributes:
         unscored: Judgments that did not work, by failure mode; `n_judgments` did.
-        statistics: Those of `audit_statistics`, by name.
         bias: Mean of judged - reference, score points: of all texts ("all"), and of those of every level and rubric.
         noise: `reliability.noise` over the repeats, or None where texts were judged once.
     """
@@ -47,11 +46,10 @@ class Audit:
 def audit(rows: pd.DataFrame) -> Audit:
     """The audit of judgments.
 
-    Args:
-        rows: One per judgment: `text`, a number that the repeats of a text share; `rubric` and `writer`, among whose
-            texts levels are put in order; `level` that the text was written for, "control" for none; `user_prompt_id`,
-            the cluster of the intervals; `words`, at least 1; `reference`, the known score, 0-100; `judged`, 0-100, or
-            nan with the failure mode in `failure`.
+    A row per judgment has `text`, a number that the repeats of a text share; `rubric` and `writer`, among whose texts
+    levels are put in order; `level` that the text was written for, "control" for none; `user_prompt_id`, the cluster of
+    the intervals; `words`, at least 1; `reference`, the known score, 0-100; `judged`, 0-100, or nan with the failure
+    mode in `failure`.
 
     Raises:
         ValueError: If there is no judgment.
@@ -93,8 +91,7 @@ def audit_statistics(judgments: pd.DataFrame) -> dict[str, float]:
         `slope`: score points that the judge gives per point of the reference, 1 on the same scale;
         `length_slope`: score points that judged - reference gains per doubling of the words. Least squares within
         (rubric, level), given the reference, so that neither a length that rises with the level nor a compressed scale
-        passes for a taste for length. nan where the texts of a cell are equally long, or as long as the reference
-        says.
+        passes for a taste for length. nan where a cell's texts are equally long, or as long as the reference says.
     """
     columns = judgments[["reference", "judged"]].assign(length=np.log2(judgments["words"].astype(float)))
     reference, judged = columns["reference"].to_numpy(float), columns["judged"].to_numpy(float)
@@ -158,7 +155,6 @@ class Wordings:
     """What the wording of a judge's question does to its verdicts, on the texts that are judged under every wording.
 
     Attributes:
-        n_texts: So many.
         band_rate: Share of judgments in the band that the text was asked for, 0-1, mean over rubrics: by level, and
             under "all" the mean over levels; for each the shares by wording. Empty where no text has a level.
         half_range: Half of the range of `band_rate` over the wordings, by the same keys: the ± of a rate that is due

@@ -69,12 +69,9 @@ def total_usd(costs: Iterable[float | None]) -> float | None:
 def cost_usd(model: str, usage: Mapping[str, int], batch: bool = False, prices: Prices | None = None) -> float | None:
     """Cost in US dollars of a model's tokens, or None if its price is not known.
 
-    Args:
-        model: Inspect name; only its last part counts.
-        usage: Tokens by kind: input_tokens (uncached), output_tokens (thinking included), input_tokens_cache_write,
-            input_tokens_cache_read.
-        batch: Whether they went through a provider's batch.
-        prices: None for those of the package.
+    Of `model`, an inspect name, only the last part counts. `usage` has tokens by kind: input_tokens (uncached),
+    output_tokens (thinking included), input_tokens_cache_write, input_tokens_cache_read. `batch` is whether they went
+    through a provider's batch; without `prices` those of the package hold.
     """
     prices = prices or load_prices()
     price = prices.models.get(model.rsplit("/", 1)[-1])

@@ -65,14 +65,10 @@ def leave_one_out(n_clusters: int) -> Floats:
 def jackknife(values: Iterable[float] | Floats, bounds: Bounds | None = None) -> Estimate:
     """The estimate from a statistic's values on the rows of `leave_one_out`.
 
-    Args:
-        values: The statistic on the data, then with each cluster left out.
-        bounds: The lowest and highest value that the statistic can take on such rows; None for one without bounds,
-            and for every difference. Adding a constant to an unbounded statistic adds it to the interval.
-
-    Returns:
-        No interval (nan bounds) below 6 clusters, where the statistic is undefined without one of the clusters, and
-        for an unbounded statistic that no cluster moves.
+    `bounds` are the lowest and highest value that the statistic can take on such rows; None for one without bounds, and
+    for every difference. Adding a constant to an unbounded statistic adds it to the interval. There is no interval (nan
+    bounds) below 6 clusters, where the statistic is undefined without one of the clusters, and for an unbounded
+    statistic that no cluster moves.
     """
     value, *left_out = (float(number) for number in values)
     n, error = len(left_out), standard_error([value, *left_out])

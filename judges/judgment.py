@@ -46,7 +46,6 @@ class Rating(_Record):
 
     Attributes:
         seat: Which judge of the panel, from 0.
-        judge: Its name.
         repeat: Which asking of it, from 0.
         score: Headline score, None if it failed; total and holistic as in `Judgment`.
         failure_mode: How it failed, "" if it did not.
@@ -69,8 +68,7 @@ class _Outcome(_Record):
         rubric_hash: `Rubric.hash` of the rubric judged by.
         attempts: Replies read, the failed ones included; 0 when nothing was asked.
         usage: Tokens of all attempts by kind (input_tokens, output_tokens, ...); empty when nothing was asked.
-        cost_usd: What all replies cost at the prices of `judges/prices.yaml`, in US dollars; None if they lack the
-            model.
+        cost_usd: What all replies cost, US dollars; None if `judges/prices.yaml` has no price of the model.
         ratings: Each asking, when a response was judged more than once or by several judges.
     """
 
@@ -90,16 +88,14 @@ class Judgment(_Outcome):
         criteria: One entry per criterion, in the order of the rubric; empty when `reason` is set. Of the first asking
             that worked, where there were several.
         holistic: The judge's own overall score, 0-100 (the paper's protocol), or None for a judge without one.
-        reason: "no_response" when the text was empty or under 15 words and scored 0 without being read, else "". The
-            measured judge counts English words only.
+        reason: "no_response" when the text was empty or under 15 words and scored 0 without being read, else "".
         judge: Which judge it was, e.g. "measured" or "anthropic/claude-sonnet-5-5".
         prompt_version: Version of the judge's prompt or of its counting rules.
         served_model: Model name the provider reported; "" for the measured judge.
         protocol: "criteria" or "holistic": which of the two is the headline.
         total: Criterion scores weighted by the rubric, 0-100, computed by us; None when nothing was read.
         prompt_hash: Hash of the judge's prompt without rubric and response; "" for the measured judge.
-        judge_hash: Hash of the model, its arguments and settings: what makes two judges of one name different; "" for
-            the measured judge.
+        judge_hash: Hash of model, arguments and settings: tells judges of one name apart; "" for the measured judge.
         usage_paid: The part of `usage` that this run paid for; the rest came from the call store.
     """
 
@@ -186,7 +182,6 @@ class ScoreRecord(_Record):
     """What a scorer keeps of one response in `Score.metadata`, flat: the fields of its judgment, and these.
 
     Attributes:
-        judgment: The judgment, or how the judge failed.
         epoch: Which response to its sample, from 1.
         words: Length of the visible answer in words.
         thought_words: Length of the chain of thought before it, which no judge reads.

@@ -43,14 +43,7 @@ WARM_SECONDS = 240.0  # a provider's cache entry lives five minutes after its la
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """A judge as the commands are told of it.
-
-    Attributes:
-        model: "measured" or an inspect model.
-        repeats: Judgments of each text, at least 1.
-        store: File that its calls are kept in.
-        prompt_version: Wording of its question.
-    """
+    """A judge as the commands are told of it: "measured" or an inspect model, with at least 1 judgment of each text."""
 
     model: str
     repeats: int = 1
@@ -143,10 +136,7 @@ class ModelJudge:
     def call(
         self, rubric: Rubric, user_prompt: str, response: str, attempt: int = 1, picture: Picture | None = None
     ) -> "Call":
-        """The call that asks for a verdict, with a picture if one is given.
-
-        Attempts, from 1, are kept apart, so no bad reply is replayed for ever.
-        """
+        """The call that asks for a verdict; attempts, from 1, are kept apart, so no bad reply is replayed for ever."""
         from model_calls import Call
 
         return Call(
@@ -189,10 +179,7 @@ class ModelJudge:
 
 
 class PrefixWarmer:
-    """Orders the calls that share a prompt prefix, so that the provider's cache is written once.
-
-    One call goes alone, then all the others at once.
-    """
+    """Of calls that share a prompt prefix lets one go alone, then all others: the provider's cache is written once."""
 
     def __init__(self) -> None:
         self._used: dict[str, float] = {}
@@ -250,10 +237,7 @@ def judge_hash(model: "Model") -> str:
 
 
 def grader_models() -> "list[Model]":
-    """Every model bound to the role `grader`, in order; without a binding, the default judge.
-
-    Never the model under test.
-    """
+    """Every model bound to the role `grader`, in order; without one the default judge, never the model under test."""
     from inspect_ai.model import get_model, model_roles
 
     bound = model_roles().get("grader")

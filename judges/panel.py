@@ -5,12 +5,12 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
-
-import anyio
 
 from judges.cost import total_usd
 from judges.judgment import Judge, JudgeFailure, Judgment, Rating, outcome_of
+from model_calls.side_by_side import side_by_side
 from rubrics import Rubric
 from rubrics.pictures import Picture
 
@@ -22,12 +22,10 @@ class Panel:
     """Asks every judge of a panel, each as often as it is listed, and returns one judgment.
 
     A judge's score is the mean of its askings that worked; the panel's is the mean or median of its judges. A response
-    that one of the judges never scored is unscored: leaving that judge out would compare responses on different
-    scales.
+    that one of the judges never scored is unscored: without that judge it would be compared on another scale.
 
     Attributes:
         judges: For each judge of the panel, its askings; at least one of each.
-        aggregate: "mean" or "median" over judges.
     """
 
     judges: Sequence[Sequence[Judge]]
@@ -39,17 +37,10 @@ class Panel:
         Raises:
             JudgeFailure: With the mode of the first failure, if one of the judges never scored the response.
         """
-        outcomes: dict[tuple[int, int], Judgment | JudgeFailure] = {}
-
-        async def ask(seat: int, repeat: int) -> None:
-            asked = self.judges[seat][repeat]
-            outcomes[seat, repeat] = await outcome_of(asked, rubric, user_prompt, response, picture)
-
-        async with anyio.create_task_group() as group:
-            for seat, askings in enumerate(self.judges):
-                for repeat in range(len(askings)):
-                    group.start_soon(ask, seat, repeat)
-        return self._combine([[outcomes[seat, n] for n in range(len(of))] for seat, of in enumerate(self.judges)])
+        every = [asked for askings in self.judges for asked in askings]
+        jobs = [partial(outcome_of, asked, rubric, user_prompt, response, picture) for asked in every]
+        outcomes = iter(await side_by_side(jobs, len(jobs)))
+        return self._combine([[next(outcomes) for _ in askings] for askings in self.judges])
 
     def _combine(self, seats: Sequence[Sequence[Judgment | JudgeFailure]]) -> Judgment:
         outcomes = [outcome for askings in seats for outcome in askings]

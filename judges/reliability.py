@@ -148,8 +148,7 @@ def attainable_accuracy(sd_by_level: Mapping[ScoreLevel, float]) -> float:
     Limits: an upper bound. Real responses do not sit at the best true score; a judge's bias is not in it; noise that
     was clipped at 0 or 100 when it was measured looks smaller than it is.
 
-    Args:
-        sd_by_level: Test-retest SD in score points, at least 0, for each of the three levels; nan gives nan.
+    `sd_by_level` has the test-retest SD in score points, at least 0, for each of the three levels; nan gives nan.
     """
     half_moderate = (MODERATE_MAX - LOW_MAX) / 2
     room = {ScoreLevel.LOW: LOW_MAX, ScoreLevel.MODERATE: half_moderate, ScoreLevel.EXTREMELY_HIGH: 100 - MODERATE_MAX}
@@ -167,7 +166,6 @@ def level_ranks(scores: Floats) -> NDArray[np.int_]:
 
 
 def _repeated(ratings: ArrayLike) -> Floats:
-    """The items that are rated twice or more."""
     table = np.asarray(ratings, dtype=float)
     repeated: Floats = table[(~np.isnan(table)).sum(axis=1) > 1]
     return repeated

@@ -18,9 +18,6 @@ class ScaleWatch:
     score lies strictly between 5 and 10, or twenty do, of three different values; likewise one of 0-1 between 0 and 1.
     Until then there is a warning; once a score exceeds 10, the scale is known to be wider. A text counts once: the
     same text over and over, or the same judgment repeated, is no further evidence.
-
-    Args:
-        judge: Its name, for messages.
     """
 
     def __init__(self, judge: str):

@@ -49,12 +49,7 @@ class Verdict(BaseModel):
 
 
 def parse_verdict(rubric: Rubric, reply: str, response: str = "") -> Scores:
-    """Criterion judgments in the order of the rubric, and the holistic score, 0-100.
-
-    Args:
-        rubric: Whose criteria are expected.
-        reply: What the judge wrote, with its thoughts if they are in the text.
-        response: What it judged.
+    """Criterion judgments in the order of the rubric, and the holistic score, 0-100; `reply` may hold thoughts.
 
     Raises:
         JudgeFailure: With mode malformed_json, missing_criterion, unknown_criterion or score_out_of_range.

@@ -101,11 +101,12 @@ class _Run:
     round_number: int = 0
     reasons: dict[str, str] = field(default_factory=dict)  # why the last round did not answer
     final: set[str] = field(default_factory=set)  # keys whose reason will not pass
+    away: set[str] = field(default_factory=set)  # keys in batches that this API key does not find
 
     async def create(self, requests: Mapping[str, tuple[Mapping[str, Any], Iterable[str]]], batch_size: int) -> None:
         """Creates batches of what has no reply so far."""
         betas = ",".join(dict.fromkeys(beta for _, of_call in requests.values() for beta in of_call))
-        todo = [key for key in requests if key not in self.store and key not in self.final]
+        todo = [key for key in requests if key not in self.store and key not in self.final | self.away]
         for block in (todo[start : start + batch_size] for start in range(0, len(todo), batch_size)):
             intent, now, keys = uuid.uuid4().hex, datetime.now(UTC).isoformat(), json.dumps(block)
             self.store.execute("INSERT INTO batches (intent, time, keys) VALUES (?, ?, ?)", intent, now, keys)
@@ -143,7 +144,14 @@ class _Run:
     async def _collect_one(self, intent: str, intended: datetime, keys: frozenset[str], recorded: str | None) -> None:
         for name in [recorded] if recorded else await self._patiently(self._made, intended, len(keys)):
             self.progress(f"waiting for {name}")
-            in_results = await self._patiently(self._results, name)
+            try:
+                in_results = await self._patiently(self._results, name, keys)
+            except anthropic.NotFoundError:
+                reason = f"{name}: not found with this API key; if it is gone, cpt calls forget STORE --batch {name}"
+                self.away.update(keys)
+                self.reasons |= dict.fromkeys(keys, reason)
+                self.progress(reason)
+                continue
             if not recorded and not in_results & keys:
                 continue  # somebody else's
             absent = [key for key in keys - in_results if self._lacks(key)]
@@ -166,8 +174,8 @@ class _Run:
                 made.append(batch.id)
         return made
 
-    async def _results(self, name: str) -> set[str]:
-        """Waits for a batch and puts the replies to wanted calls into the store; the keys of all its results."""
+    async def _results(self, name: str, sent: frozenset[str]) -> set[str]:
+        """Waits for a batch and stores the replies to wanted calls among those sent; the keys of all its results."""
         keys, replies = set[str](), []
         while (batch := await self.client.messages.batches.retrieve(name)).processing_status != "ended":
             await anyio.sleep(self.poll_seconds)
@@ -176,7 +184,7 @@ class _Run:
         async for entry in await self.client.messages.batches.results(name):
             key, result = entry.custom_id, entry.result
             keys.add(key)
-            if not self._lacks(key):
+            if key not in sent or not self._lacks(key):
                 continue
             if result.type == "succeeded":
                 output = await model_output_from_anthropic(result.message)

@@ -74,20 +74,26 @@ def show_command(path: Path) -> None:
 @calls_command.command("forget")
 @_STORE
 @click.option("--failed", is_flag=True, help="Those that failed.")
-def forget_command(path: Path, failed: bool) -> None:
+@click.option("--batch", metavar="ID", help="Not replies, but that this batch was sent: the provider has it no more.")
+def forget_command(path: Path, failed: bool, batch: str | None) -> None:
     """Deletes replies from STORE, so that the command that asked for them asks again, and pays again.
 
     Failed are the replies to a judge where none of its attempts gave a verdict; a run marks them when it meets them,
     in a store of any age. Of other replies, those that were refused or cut off.
     """
-    if not failed:
-        raise click.UsageError("expected --failed")
+    if failed == bool(batch):
+        raise click.UsageError("expected --failed or --batch ID")
     with clear_errors():
         store = open_store(path)
-        count, keys = len(store), [reply.key for reply in store.replies() if _has_failed(reply)]
-        store.forget(keys)
+        if batch:
+            known = store.execute("DELETE FROM batches WHERE batch = ? RETURNING batch", batch)
+            said = f"{batch} is {'forgotten' if known else 'not in it'}"
+        else:
+            count, keys = len(store), [reply.key for reply in store.replies() if _has_failed(reply)]
+            store.forget(keys)
+            said = f"forgot {len(keys)} of {count} replies"
         store.close()
-    click.echo(f"{store.path}: forgot {len(keys)} of {count} replies")
+    click.echo(f"{store.path}: {said}")
 
 
 def _has_failed(reply: Reply) -> bool:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import click
 
+from model_calls.online import UNREADABLE
+
 CUT_REASONS = ("max_tokens", "model_length")
 
 
@@ -30,10 +32,12 @@ def clear_errors() -> Iterator[None]:
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'disk'}: {error.strerror or error}; {kept}") from error
     except ExceptionGroup as group:
-        if problem := _prerequisite(group.exceptions[0]):
+        first = group.exceptions[0]
+        is_ours = isinstance(first, ValueError) and not isinstance(first, UNREADABLE)
+        if problem := _prerequisite(first) or (str(first) if is_ours else ""):
             raise click.ClickException(problem) from group
         failed = f"{len(group.exceptions)} calls failed, the first with " if len(group.exceptions) > 1 else ""
-        raise click.ClickException(f"{failed}{_cause(group.exceptions[0])}; {kept}") from group
+        raise click.ClickException(f"{failed}{_cause(first)}; {kept}") from group
     except Exception as error:
         if "inspect_ai" not in sys.modules:  # slow to import, like the next two; no model was asked
             raise
@@ -42,7 +46,7 @@ def clear_errors() -> Iterator[None]:
 
         if problem := _prerequisite(error):
             raise click.ClickException(problem) from error
-        if isinstance(error, APIError | RetryError):
+        if isinstance(error, APIError | RetryError) or hasattr(error, "provider_message"):
             raise click.ClickException(f"{_cause(error)}; {kept}") from error
         raise
 
@@ -61,7 +65,7 @@ def _prerequisite(error: Exception) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """An error by its name and text; of a RetryError, what the last attempt raised."""
+    """An error by its name and text, inspect's without the request; of a RetryError, what the last attempt raised."""
     attempt = getattr(error, "last_attempt", None)
     cause = (attempt and attempt.exception()) or error
-    return f"{type(cause).__name__}: {cause}"
+    return f"{type(cause).__name__}: {getattr(cause, 'provider_message', None) or cause}"

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from model_calls.call import Call, Reply, content_of
+from model_calls.call import Call, Reply, content_of, provider_of
 from model_calls.online import reply_of
 from model_calls.store import CallStore
 
@@ -107,6 +107,8 @@ def _body(call: Call) -> dict[str, Any]:
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if stops := params.pop("stop_seqs", None):
         body["stop"] = stops
+    if provider_of(call.model) == "openai" and "max_tokens" in params:
+        params["max_completion_tokens"] = params.pop("max_tokens")  # models that reason refuse the older name
     return body | params
 
 

@@ -106,10 +106,16 @@ class CallStore:
             raise
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Deletes the replies to calls, so that these are asked anew."""
+        """Deletes the replies to calls, also from batches that are not collected yet, so that they are asked anew."""
+        gone = set(keys)
         with self._lock, self._disk_errors(), self._writer:
             self._writer.execute("BEGIN IMMEDIATE")
-            self._writer.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in keys])
+            self._writer.executemany("DELETE FROM calls WHERE key = ?", [(key,) for key in gone])
+            # one that is not recorded yet is known by the number of its calls
+            open_ones = "SELECT keys, intent FROM batches WHERE NOT done AND batch IS NOT NULL"
+            for listed, intent in self._writer.execute(open_ones).fetchall():
+                kept = json.dumps([key for key in json.loads(listed) if key not in gone])
+                self._writer.execute("UPDATE batches SET keys = ? WHERE intent = ?", (kept, intent))
 
     def in_batches(self) -> list[str]:
         """Keys without a reply that are in a batch on its way, or in one that may have been created."""
@@ -232,5 +238,5 @@ def _older(path: Path) -> Iterator[tuple[str, str]]:
                 record = json.loads(line)
                 yield record["key"], json.dumps(record)
             except (ValueError, KeyError, TypeError) as error:
-                expected = "expected a JSON object with a key; restore or remove the line"
+                expected = "expected a reply, as a store of this name had before 0.2; mend it, or rename the store"
                 raise ValueError(f"{path}, line {number}: got {line[:40]!r}, {expected}") from error

@@ -51,6 +51,8 @@ def read_judged(path: Path) -> pd.DataFrame:
         except ValidationError as error:
             raise ValueError(f"{path.name}:{number}: {problem_texts(error)[0]}") from error
     frame = pd.DataFrame(rows, columns=list(JudgedRow.model_fields)).astype({"score": float})
+    # a rubric of one's own is named by its file
+    frame["rubric"] = frame["rubric"].map(lambda name: Path(name).stem if name.endswith(".yaml") else name)
     frame["wording"] = frame["wording"].astype(str).str.extract(_WORDING)
     asked = frame[frame["level"].isin(list(ScoreLevel)) & frame["wording"].notna()]
     if asked["score"].isna().all():

@@ -20,10 +20,7 @@ class ScoreLevel(StrEnum):
 
     @classmethod
     def of(cls, score: float) -> "ScoreLevel":
-        """Level whose band holds the score.
-
-        Args:
-            score: Rubric score, 0-100 inclusive. 40 is still low and 92.5 still moderate.
+        """Level whose band holds the score, 0-100 inclusive: 40 is still low and 92.5 still moderate.
 
         Raises:
             ValueError: If the score is outside 0-100 or not a number.

@@ -62,10 +62,9 @@ def read_yaml(path: Path) -> Any:
 def load_rubrics(selection: str | Iterable[str] = "all") -> list[Rubric]:
     """Rubrics in the order asked for.
 
-    Args:
-        selection: "core" (the library without the families `human_ratings`, `measured_more` and `pictures`, sorted by
-            id), "train" or "heldout" (those of core in that split), "all" (the whole library), a family name, ids and
-            paths of .yaml files, or several of these as a list or separated by commas.
+    `selection` is "core" (the library without the families `human_ratings`, `measured_more` and `pictures`, sorted by
+    id), "train" or "heldout" (those of core in that split), "all" (the whole library), a family name, ids and paths of
+    .yaml files, or several of these as a list or separated by commas.
 
     Raises:
         ValueError: If an id is unknown, one is given twice, or nothing is selected.

@@ -57,9 +57,7 @@ def rubric_page(rubric: Rubric) -> str:
 def read_rubric_text(text: str, name: str) -> dict[str, Any]:
     """The fields of a rubric in a text of one of the forms above, as `Rubric` takes them; what it lacks is left out.
 
-    Args:
-        text: The whole text.
-        name: Name of its file without ending, which is the title of a form that has none.
+    `name` is that of its file without ending: the title of a form that has none.
 
     Raises:
         ValueError: If the text has another form, or something in it has no place in a rubric.

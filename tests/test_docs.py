@@ -19,13 +19,13 @@ from cpt_tasks.report.report import SECTIONS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-OLD_PARAMETERS = {"paraphrases"}  # read for one more version
 WITHOUT_SECTION = {"judge_robustness"}  # inspect prints its numbers
 SECTIONS_OF_OTHERS = {"ifeval"}  # in the folder of drift
 
 BENCHMARKS = sorted(path.parent.name for path in (ROOT / "cpt_tasks" / "benchmarks").glob("*/task.py"))
 LISTED = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-MARKDOWN = [ROOT / name for name in subprocess.check_output(LISTED, cwd=ROOT, text=True).splitlines()]
+NAMES = subprocess.check_output(LISTED, cwd=ROOT, text=True).splitlines()
+MARKDOWN = [ROOT / name for name in NAMES if (ROOT / name).is_file()]
 
 
 def headings(page: str) -> set[str]:
@@ -41,7 +41,7 @@ def in_code(page: str) -> set[str]:
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_every_task_has_a_page_that_names_every_parameter(name: str) -> None:
-    parameters = set(inspect.signature(getattr(_registry, name)).parameters) - OLD_PARAMETERS
+    parameters = set(inspect.signature(getattr(_registry, name)).parameters)
     assert parameters - in_code((DOCS / "benchmarks" / f"{name}.md").read_text(encoding="utf-8")) == set()
 
 
@@ -73,7 +73,7 @@ def test_every_command_has_a_page_that_names_every_option(name: str) -> None:
     assert {flag for option in options for flag in option.opts} - in_code(section) == set()
 
 
-@pytest.mark.parametrize("path", filter(Path.is_file, MARKDOWN), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
 def test_relative_links_resolve(path: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
         if "://" in link or link.startswith("mailto:"):
@@ -83,6 +83,15 @@ def test_relative_links_resolve(path: Path) -> None:
         assert target.exists(), f"{link}: no such file"
         if anchor:
             assert anchor in headings(target.read_text(encoding="utf-8")), f"{link}: no such heading"
+
+
+def test_every_test_that_the_page_on_robustness_names_is_there() -> None:
+    file, missing = "", []
+    for path, name in re.findall(r"`(tests/\S+?\.py)?(?:::(\w+))?`", (DOCS / "robustness.md").read_text("utf-8")):
+        file = path or file  # `::name` alone is in the file before it
+        if not re.search(rf"^def {name}\b", (ROOT / file).read_text("utf-8"), re.MULTILINE):
+            missing.append(f"{file}::{name}")
+    assert missing == []
 
 
 def test_a_benchmark_is_its_folder_a_line_in_the_registry_and_one_in_the_report() -> None:

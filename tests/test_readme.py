@@ -1,4 +1,4 @@
-"""Every command of the README runs as it is written there, on a tiny model and with limits where it would take long."""
+"""The commands of the README run as written, on a tiny model and with limits; the slow ones are run elsewhere."""
 
 import os
 import re
@@ -35,8 +35,7 @@ Cut | 40% | two images, one cut | two images | one image | an argument | a repor
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a checkout in which the demo's model is a tiny one."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("recipes", "data_gen"):
-        (folder / name).symlink_to(ROOT / name)
+    (folder / "data_gen").symlink_to(ROOT / "data_gen")
     save_tiny_model(folder / "models" / "smollm2-135m-instruct")
     return folder
 
@@ -53,13 +52,16 @@ def the_command(start: str) -> str:
 
 
 def test_every_command_is_covered_here_or_by_ci() -> None:
-    covered = ("make demo", "make test", "inspect eval", "accelerate launch", "cpt report", "cpt judge", *DATA_COMMANDS)
-    covered += ("cpt compare", "cpt-lm-eval", "cpt quickstart", "HF_HUB_OFFLINE=1 inspect eval")
-    covered += ("python recipes/experiments/prepare_smollm2.py --out models/",)  # make demo-smoke
+    covered = ("make demo", "make test", "inspect eval", "cpt report", "cpt judge", "cpt compare", *DATA_COMMANDS)
+    covered += ("cpt quickstart", "HF_HUB_OFFLINE=1 inspect eval")
+    covered += ("cpt-lm-eval",)  # tests/cpt_tasks/test_lm_harness_command.py
+    covered += ("python recipes/experiments/prepare_smollm2.py --out models/", "accelerate launch")  # make demo-smoke
     assert [command for command in COMMANDS if not command.startswith(covered)] == []
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "make test" in ci
     assert "make demo-smoke" in ci
+    config = (ROOT / the_command("accelerate launch").split("--config ")[1]).read_text(encoding="utf-8")
+    assert f"train_file: {the_command('cpt twins --wordings').split('--out ')[1]}/train.jsonl" in config
 
 
 def succeeds(command: str, cwd: Path, **environment: str) -> str:
@@ -89,13 +91,6 @@ def test_the_first_minute_with_a_key(checkout: Path, anthropic_server: Any) -> N
     assert f"opened {(checkout / 'quickstart' / 'report.html').as_uri()}" in said
 
 
-@pytest.mark.slow  # `make demo-smoke` trains by this config, and tests/recipes by this command
-def test_data_and_training(checkout: Path) -> None:
-    succeeds(the_command("cpt twins --wordings") + " --limit 4", checkout)
-    succeeds(the_command("accelerate launch") + " --max_steps 1 --max_length 2048", checkout)
-    assert (checkout / "outputs" / "smollm2-135m" / "adapter_model.safetensors").is_file()
-
-
 def test_local_benchmark_and_report(checkout: Path) -> None:
     limits = " --limit 2 --max-tokens 30 --max-connections 2"
     succeeds(the_command("HF_HUB_OFFLINE=1 inspect eval") + limits, checkout)
@@ -108,13 +103,6 @@ def test_local_benchmark_and_report(checkout: Path) -> None:
 
 def test_two_models_are_compared() -> None:
     assert "| accuracy" in succeeds(the_command("cpt compare"), ROOT)
-
-
-@pytest.mark.slow  # the command of cpt_tasks/lm_harness/README.md, which is alike, runs in test_lm_harness_command.py
-def test_the_same_benchmark_in_lm_eval(checkout: Path) -> None:
-    pytest.importorskip("lm_eval")
-    limits = "limit_per_cell=1 --limit 3 --gen_kwargs max_gen_toks=10"
-    assert "macro_accuracy" in succeeds(f"{the_command('cpt-lm-eval')} {limits}", checkout)
 
 
 def test_judging_has_a_forecast(checkout: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cpt_tasks.report.logs import find_logs, read_run
 from cpt_tasks.report.run import Run, check_comparable
@@ -80,7 +81,7 @@ def read_labels(path: Path, run: Run) -> pd.DataFrame:
     for column in ("epoch", "score"):
         labels[column] = pd.to_numeric(labels[column], errors="coerce")
     samples = pd.MultiIndex.from_frame(labels[SAMPLE])
-    is_invalidated = samples.isin(list(run.invalidated))
+    is_invalidated = _invalidated(samples, run.invalidated)
     is_known = samples.isin(pd.MultiIndex.from_frame(run.frame[SAMPLE])) | is_invalidated
     problems: dict[str, Any] = {
         "expected a score from 0 to 100": ~labels["score"].between(MIN_SCORE, MAX_SCORE),
@@ -93,11 +94,18 @@ def read_labels(path: Path, run: Run) -> pd.DataFrame:
     return labels[~is_invalidated]
 
 
+def _invalidated(samples: pd.Index, invalidated: Sequence[tuple[str, int]]) -> NDArray[np.bool_]:
+    """Which of the samples, or the conversations that they are turns of, a person invalidated."""
+    conversations = samples.get_level_values(0).str.replace(r"-turn-\d+$", "", regex=True)
+    return pd.MultiIndex.from_arrays([conversations, samples.get_level_values(1)]).isin(list(invalidated))
+
+
 def _check_same_responses(run_a: Run, run_b: Run) -> None:
     where = f"{run_a.details['log']} and {run_b.details['log']}"
     how = "two judges are compared on the same responses, so judge one log again with inspect score"
     invalidated = [*run_a.invalidated, *run_b.invalidated]  # in one of them or in both
-    a, b = (run.frame.set_index(SAMPLE)["response"].drop(invalidated, errors="ignore") for run in (run_a, run_b))
+    every = (run.frame.set_index(SAMPLE)["response"] for run in (run_a, run_b))
+    a, b = (responses[~_invalidated(responses.index, invalidated)] for responses in every)
     for sample_id, epoch in sorted(a.index.symmetric_difference(b.index)):
         raise ValueError(f"{where}: sample {sample_id!r} epoch {epoch} is in one of them only; {how}")
     for sample_id, epoch in a.index[a != b.loc[a.index]]:

@@ -14,7 +14,9 @@ import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample
 
+from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS
 from cpt_tasks.judge_logs.texts import Text, model_judges
+from cpt_tasks.options import rubrics_of
 from cpt_tasks.report.logs import find_logs, read_log_file
 from cpt_tasks.turns import output_of, turns_of
 from judges import PROMPT_VERSION, JudgeSettings, is_no_response, judge_messages
@@ -41,6 +43,8 @@ def planned_texts(parameters: Sequence[str], task: str = "rubric_adherence") -> 
         raise ValueError(f"--task {task}: expected a benchmark that judges what a model writes")
     try:
         given = {name: yaml.safe_load(value) for name, _, value in (one.partition("=") for one in parameters)}
+        if "judge_repeats" in given:
+            raise TypeError("judge_repeats is --repeats here")
         made = make(**given, judge="none")
     except (TypeError, yaml.YAMLError) as error:
         raise ValueError(f"-T {' -T '.join(parameters)}: {' '.join(str(error).split())}") from error
@@ -126,8 +130,9 @@ def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
         settings = ["-S", f"call_store={judge.store}"]
         spec = read_log_file(path, header_only=True).eval
         given = spec.task_args
-        for name, default in (("rubrics", "all"), ("also", "")):
-            value = given.get(name) or default
+        protocol = given.get("protocol") or PRESETS[given.get("preset", "core")].protocol
+        wanted = [("rubrics", _with_switch(given), "all"), ("also", given.get("also") or "", "")]
+        for name, value, default in [*wanted, ("protocol", protocol, "criteria")]:
             if value != default:
                 settings += ["-S", f"{name}={value if isinstance(value, str) else ','.join(value)}"]
         if judge.repeats > 1:
@@ -140,6 +145,13 @@ def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
         role = ["--model", "none", "--model-role", f"grader={judge.model}", "--action", "overwrite"]
         commands.append(shlex.join([*scorer, *role, *output]))
     return commands
+
+
+def _with_switch(task_args: Mapping[str, Any]) -> str:
+    """The rubrics that a task's arguments name, and the one that is switched to if it is none of them."""
+    rubrics, other = task_args.get("rubrics") or "all", task_args.get("switch_to")
+    named = rubrics if isinstance(rubrics, str) else ",".join(rubrics)
+    return f"{named},{other}" if other and rubrics_of(other)[0] not in rubrics_of(named) else named
 
 
 def judged_path(path: str) -> str:

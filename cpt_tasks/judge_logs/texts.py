@@ -5,6 +5,7 @@ import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from judges import (
     picture_problem,
 )
 from model_calls import CallStore, open_store
+from model_calls.online import MAX_CONNECTIONS
+from model_calls.side_by_side import side_by_side
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, load_rubric
 from rubrics.files import read_jsonl
@@ -115,13 +118,10 @@ def judge_texts(texts: Sequence[Text], askings: Sequence[Judge]) -> list[list[Ju
         bar.update(1)
         return outcome
 
-    async def ask_all() -> list[list[Judgment | JudgeFailure]]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [[group.create_task(ask(judge, text)) for judge in askings] for text in texts]
-        return [[task.result() for task in of_text] for of_text in tasks]
-
-    with click.progressbar(length=len(texts) * len(askings), label="judging", file=sys.stderr) as bar:
-        return asyncio.run(ask_all())
+    jobs = [partial(ask, judge, text) for text in texts for judge in askings]
+    with click.progressbar(length=len(jobs), label="judging", file=sys.stderr) as bar:
+        outcomes = asyncio.run(side_by_side(jobs, MAX_CONNECTIONS))
+    return [outcomes[start : start + len(askings)] for start in range(0, len(jobs), len(askings))]
 
 
 def judged_row(text: Text, outcome: Judgment | JudgeFailure) -> dict[str, Any]:

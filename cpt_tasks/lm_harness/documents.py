@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS, PresetName, adherence_grid
-from cpt_tasks.options import OLD_NAME, wording_split_of
 from cpt_tasks.samples import Prompting, WordingSplit
 from judges import DEFAULT_STORE, PROMPT_VERSION, JudgeProtocol, PromptVersion
 from rubrics import Split
@@ -50,7 +49,7 @@ class Settings(BaseModel):
     prompt_version: Annotated[PromptVersion, BeforeValidator(str)] = PROMPT_VERSION
 
 
-NAMES = (*Settings.model_fields, OLD_NAME)
+NAMES = tuple(Settings.model_fields)
 
 # One request, what is asked and the cell it belongs to: id, rubric, rubric_hash, rubric_version, level, user_prompt_id,
 # wording, system_prompt, user_prompt; and position, which counts from 0 in the order of inspect.
@@ -66,7 +65,6 @@ def settings_of(metadata: Mapping[str, Any]) -> Settings:
     check_names(key for key in metadata if difflib.get_close_matches(key, NAMES, cutoff=0.75))
     given = {key: value for key, value in metadata.items() if key in NAMES}
     try:
-        given["wording_split"] = wording_split_of(given.get("wording_split", "heldout"), given.pop(OLD_NAME, None))
         return Settings.model_validate(asdict(PRESETS.get(given.get("preset", "core"), _CORE)) | given)
     except ValidationError as error:
         problem = error.errors()[0]

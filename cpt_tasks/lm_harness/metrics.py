@@ -112,7 +112,6 @@ def best_of_n_numbers(items: tuple[Item, ...], n: int) -> dict[str, float]:
 
 
 def _means(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Means over a document's verdicts, by the names of `MEANS`."""
     failed, empty = [one["score"] is None for one in verdicts], [one["reason"] == NO_RESPONSE for one in verdicts]
     numbers = (failed, empty, [one["thought_words"] for one in verdicts])
     return dict(zip(MEANS, map(fmean, numbers), strict=True))

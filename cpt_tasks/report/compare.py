@@ -16,12 +16,12 @@ import click
 import numpy as np
 import pandas as pd
 
-from cpt_tasks.benchmarks.multi_turn.statistics import IN_POINTS, compared
+from cpt_tasks.benchmarks.multi_turn.statistics import IN_POINTS, UNTESTED, compared
 from cpt_tasks.benchmarks.rubric_adherence.report import CEILINGS, COLUMNS, HEADLINE, NAME, POINTS
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.report.logs import find_logs, read_run
-from cpt_tasks.report.run import Run, check_protocol, notes_of
-from cpt_tasks.report.text import cell, number, old_resamples, write_command
+from cpt_tasks.report.run import Run, check_protocol, cluster_count, notes_of
+from cpt_tasks.report.text import cell, number, write_command
 from cpt_tasks.statistics.paired import PairedDifference, holm, least_p_note, paired_differences
 from judges.interval import cluster_note, jsonable
 from model_calls.errors import clear_errors
@@ -30,7 +30,7 @@ from rubrics.files import write_whole
 SCHEMA = 2
 N_PERMUTATIONS = 10_000
 TASKS = (NAME, "multi_turn")
-CELL = ["rubric", "level", "user_prompt_id", "wording", "epoch"]
+CELL = ["rubric", "level", "user_prompt_id", "script", "wording", "epoch"]
 CONVERSATION_CELL = ["rubric", "level", "user_prompt_id", "conversation", "turn", "epoch"]
 
 
@@ -74,7 +74,8 @@ def _conversation_differences(first: Run, second: Run, seed: int) -> dict[str, P
         (a, one), (b, _) = (of_run[name] for of_run in numbers)
         keys = [key for key in CONVERSATION_CELL if key in a]
         rows = _on_both(a, b, keys)[:2]
-        differences |= paired_differences(*rows, {name: one}, np.random.default_rng(seed), N_PERMUTATIONS)
+        rng, tested = np.random.default_rng(seed), [] if UNTESTED.search(name) else [name]
+        differences |= paired_differences(*rows, {name: one}, rng, N_PERMUTATIONS, tested)
     return differences
 
 
@@ -83,7 +84,7 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
 
     Estimates are `{value, ci_low, ci_high}`; what is undefined is None. The headline is `tested`: `p_holm` is adjusted
     for these statistics, whether or not they are defined. The others, which say much the same, have no p, but the
-    `ceilings` of A and of B: the most that ties allow. Of `multi_turn` all are tested.
+    `ceilings` of A and of B: the most that ties allow. Of `multi_turn` not all are tested, see `UNTESTED`.
 
     Raises:
         ValueError: As `pair`.
@@ -95,14 +96,14 @@ def compare(first: Run, second: Run, seed: int = 0) -> dict[str, Any]:
         differences = paired_differences(first_rows, second_rows, statistics, rng, N_PERMUTATIONS, tested)
     else:
         differences = _conversation_differences(first, second, seed)
-        tested = list(differences)
+        tested = [name for name in differences if not UNTESTED.search(name)]
     numbers = {name: one.to_json() | {"p_holm": None} for name, one in differences.items()}
     for name, p in zip(tested, holm([differences[name].p for name in tested]), strict=True):
         numbers[name]["p_holm"] = jsonable(p)
     for ceiling in CEILINGS if first.task == NAME else ():
         values = [jsonable(STATISTICS[ceiling](rows)) for rows in (first_rows, second_rows)]
         numbers[ceiling.removesuffix("_ceiling")]["ceilings"] = values
-    n_prompts = int(first_rows["user_prompt_id"].nunique())
+    n_prompts = cluster_count(first_rows)
     sides = {"a": first, "b": second}
     if first.name == second.name:
         sides = {side: replace(run, name=f"{run.name} ({side.upper()})") for side, run in sides.items()}
@@ -141,13 +142,14 @@ def text(comparison: Mapping[str, Any]) -> str:
         rows.append(row | dict(zip(("p", "p (Holm)"), p_values, strict=True)))
     run, left_out, permutations = (comparison[part] for part in ("run", "left_out", "permutations"))
     kind = "all" if permutations["exact"] else "random"
+    prompts = "user prompts" if run["task"] == NAME else "scripts of user prompts"
     notes = [
         f"judge `{run['judge']}` (judge version {run['prompt_version']}), split `{run['split']}` of the user prompts, "
         f"`{run['wording_split']}` wordings of the system prompts",
-        f"{comparison['n']} pairs of responses to {comparison['user_prompts']} user prompts; differences are {second} "
-        f"minus {first} (of calibration, points from the band, less is better), with 95% intervals that take the user "
-        f"prompts as drawn; p from {permutations['n']} swaps "
-        f"({kind}) of the two models within user prompts, Holm over the {len(comparison['tested'])} statistics tested",
+        f"{comparison['n']} pairs of responses to {comparison['user_prompts']} {prompts}; differences are {second} "
+        f"minus {first} (of calibration, points from the band, less is better), with 95% intervals that take the "
+        f"{prompts} as drawn; p from {permutations['n']} swaps "
+        f"({kind}) of the two models within {prompts}, Holm over the {len(comparison['tested'])} statistics tested",
         "p asks whether the two models could be exchanged, not whether this statistic is equal: models that fail in "
         "different ways are told apart more often than in 5% of cases even where it is",
         least_p_note(comparison["user_prompts"], len(comparison["tested"]), permutations["n"]),
@@ -164,7 +166,6 @@ def text(comparison: Mapping[str, Any]) -> str:
 @click.argument("log_b")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for compare.md and compare.json.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the permutations.")
-@old_resamples
 @clear_errors()
 def compare_command(log_a: str, log_b: str, out: Path | None, seed: int) -> None:
     """Differences between the models of LOG_A and LOG_B (.eval files, or folders with one) on the same samples."""

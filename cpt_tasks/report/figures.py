@@ -76,6 +76,8 @@ def chart_data(rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame
     Rows stand in the order of their column `model`. `titled` says if models are left out.
     """
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    if frame.empty:
+        return frame
     sizes = frame.groupby("model", sort=False).size().cumsum()
     drawn = sizes.index[sizes <= MAX_ROWS]
     kept = frame[frame["model"].isin(drawn)].round(3)

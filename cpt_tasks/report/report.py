@@ -25,7 +25,7 @@ from cpt_tasks.report.logs import find_logs, on_shared, read_run
 from cpt_tasks.report.page.samples import level_order
 from cpt_tasks.report.run import Run, by_judging, check_comparable, notes_of, tell_apart, with_judge
 from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
-from cpt_tasks.report.text import counted, image, old_resamples, tables_markdown, write_command
+from cpt_tasks.report.text import counted, image, tables_markdown, write_command
 from cpt_tasks.statistics.frame import answered
 from judges.interval import jsonable
 from model_calls.errors import clear_errors
@@ -137,7 +137,7 @@ def _section(
     section, models, own_runs = SECTIONS[task], of_task(summary, task), [run for run in part if run.task == task]
     is_silent = not any(answered(run.scored).any() for run in own_runs if len(run.scored))
     drawn = section.charts(models, own_runs) if section.charts and can_draw() and not is_silent else {}
-    charts = {f"{stem}{suffix}": chart for stem, chart in drawn.items()}
+    charts = {f"{stem}{suffix}": chart for stem, chart in drawn.items() if not getattr(chart.data, "empty", False)}
     view = page.section_view(task, section, models, own_runs, charts, with_judge(section.title, own_runs[0], runs))
     lines = [f"## {view.title}", view.intro, "\n".join(f"- {note}" for note in view.notes)]
     lines += tables_markdown(view.tables)
@@ -172,7 +172,6 @@ def judging_table(runs: Sequence[Run]) -> pd.DataFrame:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for tables, summary and figures.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the by-chance values.")
 @click.option("--shared", is_flag=True, help="Only the samples that all logs of a benchmark and judge have.")
-@old_resamples
 @clear_errors()
 def report_command(logs: tuple[str, ...], out: Path, seed: int, shared: bool) -> None:
     """Recompute tables, summary.json, figures and report.html from eval LOGS (files or folders)."""

@@ -127,6 +127,11 @@ class Run:
         return Counter(self.frame.loc[self.frame["stop_reason"].map(was_cut_off), "level"])
 
 
+def cluster_count(rows: pd.DataFrame) -> int:
+    """How many user prompts, of conversations scripts, there are: what intervals leave out in turn."""
+    return int(rows["script"].where(rows["script"] != "", rows["user_prompt_id"]).nunique())
+
+
 def notes_of(runs: Sequence[Run]) -> list[str]:
     """What must be said beside the numbers of runs: how the models chose their words, and what people changed."""
     decoding = {run.name: run.decoding for run in runs}

@@ -4,10 +4,9 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import pandas as pd
 
-from cpt_tasks.report.run import Run, notes_of
+from cpt_tasks.report.run import Run, cluster_count, notes_of
 from judges.interval import NAN, Estimate, cluster_note
 from rubrics.files import running_command, write_whole
 
@@ -49,7 +48,7 @@ def counted(counts: Mapping[str, int]) -> str:
 
 def runs_notes(runs: Sequence[Run]) -> list[str]:
     """What must be said of the intervals of a benchmark's runs, and of the runs, a statement each."""
-    counts = {run.frame["user_prompt_id"].nunique() for run in runs if len(run.frame)}
+    counts = {cluster_count(run.frame) for run in runs if len(run.frame)}
     remarks = [f"{run.name}: {line}" for run in runs for line in run.remarks]
     return [note for note in (*(cluster_note(n) for n in sorted(counts)), *notes_of(runs), *remarks) if note]
 
@@ -57,12 +56,3 @@ def runs_notes(runs: Sequence[Run]) -> list[str]:
 def write_command(out: Path) -> None:
     """Writes the command that is running into command.txt, without the folders of this machine."""
     write_whole(out / "command.txt", f"{running_command()}\n")
-
-
-old_resamples = click.option(
-    "--resamples",
-    type=int,
-    hidden=True,
-    expose_value=False,
-    deprecated="It has no effect: intervals draw nothing since version 0.2. It goes in 0.3.",
-)

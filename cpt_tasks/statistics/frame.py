@@ -6,7 +6,8 @@ there with a score of nan, one that a person invalidated is not there.
 | column | |
 |---|---|
 | sample_id, epoch | as in the log, of a conversation with the turn at its end; epochs count from 1 |
-| conversation, turn, script, stage | sample of the turn, its number from 1; see `multi_turn`, elsewhere "" |
+| conversation | id of the sample, without the turn |
+| turn, script, stage | see `multi_turn`, turns count from 1; elsewhere "" |
 | rubric, rubric_hash, rubric_version | rubric asked for; its version is 1 in logs that do not say |
 | level | score level asked for, or "none" where the system prompt asks for no level |
 | target | numeric target, 0-100, nan without one |
@@ -140,7 +141,7 @@ def _score_of(sample: EvalSample) -> Score | None:
 def _named(sample_id: object, turn: Mapping[str, Any]) -> dict[str, Any]:
     number = turn.get("turn")
     suffix = "" if number is None else f"-turn-{number}"
-    return {"sample_id": f"{sample_id}{suffix}", "conversation": str(sample_id), "turn": number or 1}
+    return {"sample_id": f"{sample_id}{suffix}", "conversation": str(sample_id), "turn": number or ""}
 
 
 def _row(sample: EvalSample, turn: Mapping[str, Any], score: Score | None) -> dict[str, Any]:

@@ -55,10 +55,8 @@ def somers_d(table: Table, weights: Floats) -> Floats:
 def partial_tau(table: Table, weights: Floats) -> Floats:
     """Kendall's partial rank correlation of level and score given the words, from the three tau-b: (n_weightings,).
 
-    Over pairs of rows of different user prompts.
-
-    (tau_xy - tau_xz tau_yz) / sqrt((1 - tau_xz^2) (1 - tau_yz^2)); nan where z orders x or y completely.
-    Source: Kendall 1942; with tau-b as in R's ppcor (Kim 2015).
+    Over pairs of rows of different user prompts: (tau_xy - tau_xz tau_yz) / sqrt((1 - tau_xz^2) (1 - tau_yz^2)), nan
+    where z orders x or y completely. Source: Kendall 1942; with tau-b as in R's ppcor (Kim 2015).
     """
     variables = [_signs(variable) for variable in (table.level, table.score, table.words)]
     xx, yy, zz = (_sign_products(table, weights, variable, variable) for variable in variables)

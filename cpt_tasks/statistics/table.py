@@ -71,8 +71,7 @@ class Statistic:
 
     Attributes:
         bounds: The lowest and highest value it can take; None for one without bounds.
-        ceiling: The statistic that is the highest value that the ties of levels and scores allow; None where that is
-            the upper bound.
+        ceiling: Statistic of the highest value that ties of levels and scores allow; None where it is the upper bound.
         has_interval: False for a number that data do not make uncertain.
         misses: Whether rows without a response count, as misses; otherwise they are left out.
     """

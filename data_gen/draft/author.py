@@ -4,10 +4,10 @@ The system prompts are the summariser step of CPT (arXiv 2506.11702, section 3):
 three sentences, in several wordings per level. Every reply is kept in a call store.
 """
 
-import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from string import Template
@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from data_gen.generate.teachers import Teacher
 from model_calls import Call, CallStore, ask
 from model_calls.errors import was_cut_off
+from model_calls.side_by_side import side_by_side
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, Wordings
 from rubrics.lint import all_wordings, lint_rubric
@@ -101,23 +102,11 @@ def json_object(text: str) -> dict[str, Any]:
     return _JSON_OBJECT.validate_json(text[start:end] if 0 <= start < end else text)
 
 
-async def gather(jobs: Iterable[Awaitable[T]]) -> list[T]:
-    """Results of jobs that run at the same time, in order. All end before the first error is raised: they are paid."""
-    results = await asyncio.gather(*jobs, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return [result for result in results if not isinstance(result, BaseException)]
-
-
 async def draft_rubric(author: Author, text: str, fields: Mapping[str, str], file: str = "") -> Rubric:
     """A valid rubric without lint errors, and without system prompts; lint warnings are said.
 
-    Args:
-        author: Who drafts.
-        text: The sentence on a direction; or, with `file`, a rubric in prose.
-        fields: What no model decides, by name: family, licence; the id, if it is given.
-        file: Name of the file that the text was read from, for the source.
+    The text is a sentence on a direction, or a rubric in prose, which was read from `file`. `fields` are what no model
+    decides: family, licence; the id, if it is given.
 
     Raises:
         ValueError: If the last attempt still has problems.
@@ -163,7 +152,7 @@ async def write_wordings(author: Author, rubric: Rubric) -> Rubric:
         question = _prompt("wordings", rubric=rubric.render(), target=TARGETS[level], **counts)
         return await author.ask_until(f"system prompts, {level}", question, check)
 
-    written = await gather(write(level) for level in ScoreLevel)
+    written = await side_by_side([partial(write, level) for level in ScoreLevel], len(ScoreLevel))
     prompts = dict(zip(ScoreLevel, written, strict=True))
     is_rewritten = bool(rubric.system_prompts) and rubric.system_prompts != prompts
     complete = rubric.model_copy(update={"system_prompts": prompts, "version": rubric.version + is_rewritten})

@@ -4,15 +4,16 @@ Only train user prompts are asked, of both splits of wordings. The texts stay in
 data: heldout wordings never reach that.
 """
 
+from functools import partial
 from itertools import islice
 
 import pandas as pd
 
-from data_gen.draft.author import gather
 from data_gen.generate.teachers import Teacher
 from judges import Judge, JudgeFailure
 from model_calls import Call, CallStore, ask
 from model_calls.call import chat_of
+from model_calls.side_by_side import side_by_side
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel, load_user_prompts
 from rubrics.texts import whole_characters
@@ -67,7 +68,7 @@ async def try_wordings(rubric: Rubric, writer: Teacher, judge: Judge, store: Cal
             f"{writer.name}: the chat template leaves out the system turn, expected one that shows it; take an "
             "adapter folder of recipes/dpo_lora.py, whose template is repaired, or another --writer"
         )
-    rows = await gather(row(*text) for text in texts)
+    rows = await side_by_side([partial(row, *text) for text in texts], len(texts))
     return pd.DataFrame(rows, columns=["level", "score", "note"]).astype({"score": float})
 
 

@@ -1,7 +1,4 @@
-"""`cpt generate`: responses by teachers, for every rubric, user prompt and level.
-
-A run looks up what there is, says what the rest costs, asks, writes the rows, and counts.
-"""
+"""`cpt generate`: looks up which responses there are, says what the rest costs, asks teachers, writes rows, counts."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -165,7 +162,6 @@ def _say_forecast(
 
 
 def _ask(asking: Asking, missing: Sequence[Asked], store: CallStore, options: Mapping[str, Any]) -> None:
-    """Asks online or in batches, or takes answers from a file."""
     path = options["answers"]
     if not path:
         asyncio.run((asking.batches if options["batch"] else asking.online)(missing))

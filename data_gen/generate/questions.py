@@ -40,7 +40,6 @@ class Question:
         sample: Which of several responses to the same question, from 0.
         shown: First part of what the teacher reads, with the rubric verbatim; "" if the rubric is not shown.
         wording: Name of the wording that then asks for the level; its text is `system_prompt`.
-        picture: What the user prompt shows.
     """
 
     rubric: Rubric
@@ -73,18 +72,11 @@ def questions(
     seed: int = 0,
     limit: int | None = None,
 ) -> Iterator[Question]:
-    """The questions to each teacher.
+    """The questions to each teacher, in the order of `rubrics` and `levels`; `prompts` are by family: id -> text.
 
-    Args:
-        rubrics: In the order asked, as are `levels`.
-        prompts: User prompts by family of rubrics: id -> text.
-        levels: At which each user prompt is asked.
-        samples: Responses to each question.
-        configured_by: Whether the rubric and the level are shown, or a train wording as system prompt asks for it; the
-            samples of a question take the wordings in turn.
-        seed: Of the wordings drawn, and of the questions under a limit.
-        limit: At most this many questions, drawn so that all levels of a user prompt come together; None for all. A
-            larger limit keeps the questions of a smaller one.
+    By `configured_by` the rubric and the level are shown, or a train wording as system prompt asks for it; the samples
+    of a question take the wordings in turn. `limit` is the most questions, drawn so that all levels of a user prompt
+    come together; a larger one keeps the questions of a smaller one.
 
     Raises:
         ValueError: If a wording is to ask for a level and the rubric has none.
@@ -127,10 +119,8 @@ class _PromptFile(BaseModel):
 def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[str, str]]:
     """Train user prompts by family of the rubrics: id -> text.
 
-    Args:
-        selection: "train" for the prompts of the package, or, asked for every family then, the train prompts of one
-            family such as "pictures", or of a YAML file with the splits `train` and `test` (id -> text each).
-        rubrics: Rubrics to be asked for.
+    `selection` is "train" for the prompts of the package, or, asked for every family then, the train prompts of one
+    family such as "pictures", or of a YAML file with the splits `train` and `test` (id -> text each).
 
     Raises:
         ValueError: If the file has another shape, or one of its train prompts is a test prompt, of its own or of the

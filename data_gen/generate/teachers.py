@@ -44,11 +44,9 @@ def teacher_of(
 ) -> Teacher:
     """A teacher by inspect name, e.g. anthropic/claude-sonnet-5-5, hf/local, openai-api/fleet/MODEL.
 
-    Args:
-        model: Inspect name.
-        model_args: Arguments of inspect's `get_model`: `base_url`, and those of the provider.
-        max_connections: Requests at a time; None for 64, for a local model what its provider takes.
-        settings: Of inspect's `GenerateConfig`; one that is None is not sent.
+    `model_args` are those of inspect's `get_model`: `base_url`, and those of the provider. `max_connections` are
+    requests at a time; None for 64, for a local model what its provider takes. `settings` are those of inspect's
+    `GenerateConfig`; one that is None is not sent.
 
     Raises:
         PrerequisiteError: From inspect, if a key, an address or a package of the provider is missing.

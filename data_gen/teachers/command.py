@@ -26,9 +26,6 @@ _LOG = click.Path(path_type=Path)
 @click.option("--rubrics", default="all", help="Family, ids or paths: where the rubrics of the rows are.")
 @click.option("--student", "students", multiple=True, type=_LOG, help="Log of rubric_adherence of a trained model.")
 @click.option("--base", type=_LOG, help="The same of the model before training: carried shares.")
-# intervals need neither draws nor a seed; accepted for one release
-@click.option("--resamples", type=int, hidden=True, expose_value=False)
-@click.option("--seed", type=int, hidden=True, expose_value=False)
 @clear_errors()
 def teachers_command(
     responses: tuple[Path, ...], out: Path, rubrics: str, students: tuple[Path, ...], base: Path | None

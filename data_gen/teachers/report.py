@@ -68,6 +68,10 @@ def write_report(out: Path, rows: pd.DataFrame, left_out: LeftOut, numbers: pd.D
     if any(name.startswith("recorded/") for name in (*rows["writer"], *rows["judge"])):
         notes.append("`recorded/`: replies that were recorded elsewhere, no model was asked.")
     notes.append(cluster_note(int(numbers.groupby(["kind", "writer"])["user_prompts"].max().min())))
+    rubrics: Any = rows.groupby(_names(rows), sort=False)["rubric"].agg(frozenset)
+    if rubrics.nunique() > 1:
+        counts = ", ".join(f"{name} {len(ids)}" for name, ids in rubrics.items())
+        notes.append(f"The means are over different rubrics: {counts}; see teachers.csv.")
     macro, judge = numbers[numbers["rubric"] == MACRO], rows["judge"].iloc[0]
     shares = macro[macro["kind"] == "carried"]
     shown = f"{_table(macro.drop(shares.index))}\n\n{' '.join(notes).strip()}"

@@ -47,7 +47,7 @@ FORMATS = {"jsonl": ("jsonl",), "parquet": ("parquet",), "both": ("jsonl", "parq
 # the chance that two twins share 12 hex digits is 2e-5 with this many; with 16 digits, 3e-6 with ten million
 MAX_TWINS_OF_SHORT_IDS = 100_000
 NO_LEVELS = "none"
-PAPER_RESPONSES = "responses.jsonl"  # in the folder of the result
+PAPER_RESPONSES = "paper_responses.jsonl"  # in the folder of the result
 LEVEL_PAIRS = {f"{low}:{high}": (low, high) for low, high in ((LOW, MODERATE), (MODERATE, HIGH), (LOW, HIGH))}
 
 
@@ -97,7 +97,9 @@ _RATINGS = click.FloatRange(0, 1e6, min_open=True)
 @click.option(
     "--min-gap", default=0.0, type=click.FloatRange(0, 100), help="Least difference of a pair's scores, in points."
 )
-@click.option("--wordings", default=1, type=click.IntRange(1), help="Twins per pair of responses, worded differently.")
+@click.option(
+    "--wordings", default=1, type=click.IntRange(1), help="Twins per pair of responses, wordings drawn for each."
+)
 @click.option(
     "--history", default=0, type=click.IntRange(0), help="Earlier turns in every prompt, the same in both rows."
 )

@@ -17,14 +17,8 @@ def draw_history(
     """The twins with a column for every earlier turn, see `HISTORY`; as they are for 0 turns.
 
     A turn has a user prompt other than the twin's and the first response in band to it at one of the twin's levels, by
-    its teacher. Levels and user prompts are drawn evenly, user prompts without repeats.
-
-    Args:
-        twins: Of one file.
-        frame: Of the responses that may train.
-        prompts: Those of the file, so that none is parted from the twins about it.
-        n_turns: Earlier turns of each twin.
-        rng: For all draws.
+    its teacher. Levels and user prompts are drawn evenly, user prompts without repeats, out of `prompts`, those of the
+    file of the twins.
 
     Raises:
         ValueError: If a twin has fewer such user prompts.

@@ -29,13 +29,8 @@ def responses_from_ratings(
 
     Named in `problems` and left out are rows without prompt and response, prompts of several turns (a preference row
     has one), responses without a rating, ratings off the scale, and second ratings of one response to one prompt on an
-    attribute. Ids are hashes of rubric, prompt and response, so they follow the content.
-
-    Args:
-        paths: Files.
-        rubrics: Rubrics by id; those whose id begins with `rated_` are used.
-        problems: Where bad rows are named.
-        max_rating: Top of the scale, which begins at 0; in the unit of the ratings. Means of several raters are fine.
+    attribute. Ids are hashes of rubric, prompt and response, so they follow the content. Of the rubrics, by id, those
+    whose id begins with `rated_` are used. `max_rating` is the top of the scale, which begins at 0.
 
     Raises:
         ValueError: If a file is missing or broken.

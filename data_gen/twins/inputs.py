@@ -61,15 +61,10 @@ def read_responses(
     any_band: bool = False,
     unjudged: bool = False,
 ) -> Responses:
-    """The responses that may train.
+    """The responses to `rubrics`, by id, that may train; their texts are in `folder`, as long as the result is in use.
 
-    Args:
-        rows: Responses, each after the place to name in a problem.
-        rubrics: Rubrics whose responses are wanted, by id.
-        problems: Where responses that may not train are named.
-        folder: Where they are kept, as long as the result is in use.
-        any_band: Whether those out of the band of their level are read too.
-        unjudged: Whether those without a judgment are read too, as in band and with the score None.
+    Each row comes after the place to name in a problem. `any_band` reads those out of the band of their level too,
+    `unjudged` those without a judgment, as in band and with the score None.
     """
     passed_over = Counter[str]()
     kept = _kept(rows, _Checks(rubrics, any_band, unjudged), problems, passed_over)

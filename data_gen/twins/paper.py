@@ -20,6 +20,7 @@ from rubrics import Rubric, ScoreLevel
 from rubrics.files import read_jsonl
 
 COLUMNS = ("prompt", "rubric", "qualifier", "response", "model")
+EXPECTED = "expected a JSONL or Parquet file, or the id of a data set on the hub"
 # what the titles of the paper's rubrics have and no other has
 TITLES = {
     "chaos cinema": "film_dada",
@@ -41,16 +42,11 @@ def responses_of_paper(source: str, rubrics: Mapping[str, Rubric], problems: Pro
 
     Named in `problems` and left out are rows without one of the columns as a text ("bad_row"), with another qualifier
     ("unknown_qualifier"), of a rubric that is none of the paper's, nor the id of one here ("unknown_rubric"), and rows
-    that stand there twice ("repeated_row"). Ids are hashes, so they follow the content.
-
-    Args:
-        source: A JSONL file, packed with gzip or not, a Parquet file, or the id of a data set on the hub, all of whose
-            splits are read.
-        rubrics: Rubrics by id.
-        problems: Where bad rows are named.
+    that stand there twice ("repeated_row"). Ids are hashes, so they follow the content. The source is a JSONL file,
+    packed with gzip or not, a Parquet file, or the id of a data set on the hub, all of whose splits are read.
 
     Raises:
-        ValueError: If there is no such file or data set.
+        ValueError: If there is no such file or data set, or it is broken.
     """
     hashes = {name: rubric.hash for name, rubric in rubrics.items()}  # slow to take for every row
     seen: set[str] = set()
@@ -99,7 +95,11 @@ def _rows(source: str, problems: Problems) -> Iterator[tuple[str, Mapping[str, A
     if not path.is_file():
         yield from _rows_of_hub(source)
     elif path.suffix == ".parquet":
-        for number, row in enumerate(pl.read_parquet(path).iter_rows(named=True), start=1):
+        try:
+            table = pl.read_parquet(path)
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f"{path}: {EXPECTED} ({' '.join(str(error).split())[:200]})") from error
+        for number, row in enumerate(table.iter_rows(named=True), start=1):
             yield f"{path}:{number}", row
     else:
         for number, row in read_jsonl(path, skip=lambda message: problems.add("bad_row", message)):
@@ -107,7 +107,6 @@ def _rows(source: str, problems: Problems) -> Iterator[tuple[str, Mapping[str, A
 
 
 def _rows_of_hub(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    expected = "expected a JSONL or Parquet file, or the id of a data set on the hub"
     try:
         from datasets import load_dataset
     except ImportError as error:
@@ -115,7 +114,7 @@ def _rows_of_hub(name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         splits = load_dataset(name)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: {expected} ({' '.join(str(error).split())[:200]})") from error
+        raise ValueError(f"{name}: {EXPECTED} ({' '.join(str(error).split())[:200]})") from error
     for split, rows in splits.items():
         for number, row in enumerate(rows, start=1):
             yield f"{name} {split}:{number}", row

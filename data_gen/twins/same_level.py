@@ -27,14 +27,8 @@ def pair_within_levels(
     against it, is rejected for a response in band by another teacher. The pair has the train wording that the chosen
     one was written under, else that of the rejected one, or one drawn if neither has any. Which of the responses out of
     band is rejected is drawn evenly: the moderate band is missed on both sides, and the nearest or the farthest would
-    teach one of them only.
-
-    Args:
-        frame: Of the responses that may train, out of band ones too.
-        wordings: `train_wordings` of their rubrics.
-        most: Pairs per cell.
-        min_gap: Least difference of the two scores, in score points.
-        rng: For all draws.
+    teach one of them only. `frame` has the responses out of band too; `min_gap` is the least difference of the two
+    scores, in score points.
     """
     numbers = wordings.select("rubric", "level", "wording", "number")
     drawn = (

@@ -7,6 +7,7 @@ of a response that would be dropped anyway. What takes other responses into acco
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from data_gen.verify.contamination import Contamination
 from data_gen.verify.near_duplicates import band_hashes
 from data_gen.verify.text_filters import find_cut, find_other_language, find_refusal, find_shortness
 from judges import Judge, JudgeFailure, picture_problem
+from model_calls.side_by_side import side_by_side
 from rubrics import Rubric, ScoreLevel
 from rubrics.texts import whole_characters
 
@@ -26,7 +28,7 @@ REASONS = (
     *("refused", "truncated", "too_short", "control_token", "broken_character", "language", "contaminated"),
     *("unjudged", "out_of_band", "near_duplicate", "not_best"),
 )
-CELL = ["rubric", "user_prompt_id", "level", "teacher"]
+CELL = ["rubric", "user_prompt_id", "user_prompt_key", "level", "teacher"]  # files may share ids, but not texts
 CHUNK_ROWS = 4096  # in memory at a time; at the end of a chunk its slowest call is waited for
 
 
@@ -123,22 +125,15 @@ def check_rows(
     """
     source, frames = iter(rows), [_frame([], [])]
 
-    async def check_chunk(chunk: list[TeacherResponse]) -> list[Checked]:
-        free = asyncio.Semaphore(max_connections)
-
-        async def check(row: TeacherResponse) -> Checked:
-            async with free:
-                checked = await checks.check(row, judge)
-            progress(1)
-            return checked
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(check(row)) for row in chunk]
-        return [task.result() for task in tasks]
+    async def check(row: TeacherResponse) -> Checked:
+        checked = await checks.check(row, judge)
+        progress(1)
+        return checked
 
     with asyncio.Runner() as runner:
         while chunk := list(islice(source, CHUNK_ROWS)):
-            frames.append(_frame(chunk, runner.run(check_chunk(chunk))))
+            jobs = [partial(check, row) for row in chunk]
+            frames.append(_frame(chunk, runner.run(side_by_side(jobs, max_connections))))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -146,5 +141,6 @@ def _frame(rows: list[TeacherResponse], checked: list[Checked]) -> pd.DataFrame:
     table = [(*(getattr(row, name) for name in CELL), *about) for row, about in zip(rows, checked, strict=True)]
     levels = pd.CategoricalDtype([CONTROL, *(level.value for level in ScoreLevel)])
     types: dict[str, Any] = dict.fromkeys(("rubric", "user_prompt_id", "teacher", "detail"), str)
-    types |= {"score": float, "level": levels, "outcome": pd.CategoricalDtype([KEPT, *REASONS])}
-    return pd.DataFrame(table, columns=[*CELL, *Checked._fields]).astype(types)
+    types |= {"user_prompt_key": int, "score": float, "level": levels, "outcome": pd.CategoricalDtype([KEPT, *REASONS])}
+    frame = pd.DataFrame(table, columns=[*CELL, *Checked._fields])
+    return frame.assign(user_prompt_key=frame["user_prompt_key"].map(hash)).astype(types)  # whole texts take too much

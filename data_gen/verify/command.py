@@ -60,7 +60,6 @@ VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
 @click.option("--best-of", is_flag=True, help="Keep the best one per (rubric, user prompt, level, teacher).")
 @click.option("--near", default=0.8, type=click.FloatRange(0, 1), help="Jaccard of near copies, 0.7-1; 0: none.")
 @click.option("--language", default="en", help="ISO 639-1 code of the responses, or any.")
-@click.option("--workers", hidden=True, expose_value=False)  # one process is as fast; accepted for one release
 @click.option("--store", default=DEFAULT_STORE, help="File that calls of a model judge are kept in.")
 @click.option("--max-connections", default=64, type=click.IntRange(1, 1000), help="Most calls in flight.")
 @clear_errors()

@@ -19,7 +19,7 @@ SETTINGS := $(SIZE) $(CONFIG) $(filter-out cpu,$(DEVICE))
 .DEFAULT_GOAL := all
 include recipes/experiments/stages.mk
 
-DATA := data/$(RUN)
+DATA := data/$(RUN)/twins
 ADAPTER := outputs/$(RUN)/adapter
 # the adapter to benchmark, in rounds.mk to go on from
 START ?= $(ADAPTER)
@@ -59,19 +59,18 @@ OTHERS := $($(SIZE)_OTHERS)
 CURVE := $(if $(TRAINED_HERE),$(if $($(SIZE)_CURVE),base $($(SIZE)_CURVE) final))
 
 # who is asked: name in logs and reports, folder, what it needs
-NAME_base := smollm2-135m
-NAME_full_rubric := smollm2-135m
-NAME_cpt := smollm2-135m-cpt
+NAME_base := $(NAME)
+NAME_full_rubric := $(NAME)
+NAME_cpt := $(NAME)-cpt
 FOLDER_base := $(MODEL)
 FOLDER_full_rubric := $(MODEL)
 FOLDER_cpt := $(START)
-NEEDS_base := $(S)/model.json
-NEEDS_full_rubric := $(S)/model.json
+ADAPTED := $(START)
+NEEDS_base = $(S)/model.json $(if $(IS_OTHER),$(NEEDS_cpt))
+NEEDS_full_rubric = $(NEEDS_base)
 NEEDS_cpt := $(if $(TRAINED_HERE),$(S)/train.json,$(START)/adapter_model.safetensors) $(S)/start
 
-$(S)/start: FORCE
-	@mkdir -p $(@D)
-	@echo '$(START)' | cmp -s - $@ || echo '$(START)' > $@
+$(eval $(call written,start,$(START)))
 
 $(eval $(call stage,data,$(DATA),$(DATA_CODE)))
 $(S)/data.json: COMMAND = cpt twins $($(SIZE)_TWINS) --out $(DATA)
@@ -83,7 +82,7 @@ $(S)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --train_file $(DATA)/tra
 # $(call benchmark,STAGE,TASK,NAME in logs,FOLDER of the model,flags,needs)
 define benchmark
 $(call stage,$(1),$(LOGS)/$(1),$(BENCHMARK) $(6))
-$(S)/$(1).json: ABOUT = --metadata base=smollm2-135m-instruct $(if $(filter $(MODEL),$(4)),,--metadata adapter=$(3))
+$(S)/$(1).json: ABOUT = $(if $(filter $(MODEL),$(4)),,--metadata adapter=$(3))
 $(S)/$(1).json: FLAGS = $(5)
 $(S)/$(1).json: COMMAND = $$(call evaluate,$(2),$(3),$(4),$(TOKENS),$(LOGS)/$(1))
 endef

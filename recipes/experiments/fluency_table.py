@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 from inspect_ai.log import read_eval_log
-from rounds_table import folders_of, row_means, show, values_by_stage
+from rounds_table import best_round, folders_of, row_means, show, values_by_stage
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ HEAD = """\
 The responses behind [rounds.md](rounds.md), without their rubrics. `words`: length of one; `cut`: share that ran into
 the limit of tokens; `repeated`: share of runs of four words that the same response had before (seq-rep-4 of arXiv
 1908.04319); `perplexity`: under the untuned model, of every third response as text alone. `teachers` are the texts that
-SFT and twins train on. Means over seeds, with Student's t intervals.
+SFT and twins train on, `chosen` is as there. Means over seeds, with Student's t intervals.
 """
 
 
@@ -47,10 +47,10 @@ def perplexity(texts: list[str], model: Any, tokenizer: Any) -> float:
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         labels = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-100)
         mask = (labels != -100).long()
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode():
             logits = model(input_ids=ids, attention_mask=mask).logits
         losses = torch.nn.functional.cross_entropy(
-            logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten(), reduction="sum", ignore_index=-100
+            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), reduction="sum", ignore_index=-100
         )
         total, count = total + losses.item(), count + int(mask[:, 1:].sum())
     return float(torch.tensor(total / count).exp())
@@ -85,6 +85,8 @@ def main() -> None:
     for folder in folders_of(parser, options.run):
         logs = {stage: folder / f"logs/rounds/{stage}.eval" for stage in values_by_stage(folder).index}
         runs.append(pd.DataFrame({stage: values_of_log(log, model, tokenizer) for stage, log in logs.items()}).T)
+        if best := best_round(folder):
+            runs[-1].loc["chosen"] = runs[-1].loc[best]
         print(f"{folder}: read", flush=True)
     table = pd.DataFrame(
         {one: row_means(pd.concat([run[one] for run in runs], axis=1)).apply(show, axis=1) for one in runs[0]}

@@ -68,13 +68,14 @@ $(foreach name,$(ADAPTERS),$(eval $(call trained,$(name))))
 # $(call judged,NAME,FOLDER of the model,what it needs,its metadata)
 define judged
 $(call stage,$(1)/judged,logs/$(RUN)/$(1),$(BENCHMARK) $(3))
-$(S)/$(1)/judged.json: ABOUT = --metadata base=smollm2-135m-instruct $(4)
+$(S)/$(1)/judged.json: ABOUT = $(4)
 $(S)/$(1)/judged.json: RUBRICS = $(call listed,$(call asked_for,$(1)))
 $(S)/$(1)/judged.json: FLAGS = -T levels=low,extremely_high -T limit_per_cell=$(word 1,$(NUMBERS))
 $(S)/$(1)/judged.json: COMMAND = $$(call \
 	evaluate,rubric_adherence,$(1),$(2),$(word 2,$(NUMBERS)),logs/$(RUN)/$(1))
 endef
-$(eval $(call judged,base,$(MODEL),$(S)/model.json))
+ADAPTED := outputs/$(RUN)/fold-1
+$(eval $(call judged,base,$(MODEL),$(S)/model.json $(if $(IS_OTHER),$(S)/fold-1/train.json)))
 $(foreach name,$(ADAPTERS),$(eval $(call \
 	judged,$(name),outputs/$(RUN)/$(name),$(S)/$(name)/train.json,--metadata adapter=$(name))))
 

@@ -9,11 +9,11 @@
 # report to results/RUN. WHO says who is asked.
 SIZE ?= full
 SEED ?= 42
-RUN ?= multi_turn$(if $(filter smoke,$(SIZE)),-smoke)
+override RUN := $(if $(RUN),$(RUN)/)multi_turn$(if $(filter smoke,$(SIZE)),-smoke)
 START ?= outputs/smollm2-135m/adapter
 WHO ?= base cpt history
 CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
-SETTINGS := $(SIZE) $(START) $(HISTORY) $(CONFIG) $(filter-out cpu,$(DEVICE))
+SETTINGS := $(SIZE) $(SEED) $(START) $(HISTORY) $(CONFIG) $(filter-out cpu,$(DEVICE))
 .DEFAULT_GOAL := multi_turn
 include recipes/experiments/stages.mk
 
@@ -42,12 +42,13 @@ $(START)/adapter_model.safetensors:
 # $(call asked,STAGE,NAME in logs,FOLDER of the model,what it needs)
 define asked
 $(call stage,$(1),logs/$(RUN)/$(1),$(BENCHMARK) $(4))
-$(S)/$(1).json: ABOUT = --metadata base=smollm2-135m-instruct $(if $(filter $(MODEL),$(3)),,--metadata adapter=$(2))
+$(S)/$(1).json: ABOUT = $(if $(filter $(MODEL),$(3)),,--metadata adapter=$(2))
 $(S)/$(1).json: COMMAND = $$(call evaluate,multi_turn,$(2),$(3),$(word 2,$($(SIZE)_NUMBERS)),logs/$(RUN)/$(1))
 endef
-$(eval $(call asked,base,smollm2-135m,$(MODEL),$(S)/model.json))
-$(eval $(call asked,cpt,smollm2-135m-tuned,$(START),$(START)/adapter_model.safetensors))
-$(eval $(call asked,history,smollm2-135m-tuned-history,$(REMEDY),$(S)/train.json))
+ADAPTED := $(START)
+$(eval $(call asked,base,$(NAME),$(MODEL),$(S)/model.json $(if $(IS_OTHER),$(START)/adapter_model.safetensors)))
+$(eval $(call asked,cpt,$(NAME)-tuned,$(START),$(START)/adapter_model.safetensors))
+$(eval $(call asked,history,$(NAME)-tuned-history,$(REMEDY),$(S)/train.json))
 
 .PHONY: multi_turn
 multi_turn: $(S)/report.json

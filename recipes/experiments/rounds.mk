@@ -62,10 +62,7 @@ $(foreach one,$(NUMBERS),$(eval $(call round,$(one),$(call adapter_of,$(call pre
 	record_of,$(call previous,$(one))))))
 
 # What is asked for beside SETTINGS and START; the number of rounds is not among it.
-$(S)/rounds_settings: FORCE
-	@mkdir -p $(@D)
-	@echo '$(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' | cmp -s - $@ || \
-		echo '$(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)' > $@
+$(eval $(call written,rounds_settings,$(TOKENS) $(OWN_RESPONSES) $(PAIRING) $(ROUND_TRAINING)))
 
 # OTHER_DPO="shuffled no_sft_term" also trains the twins by two other objectives, from the same SFT: plain DPO on pairs in
 # random order, and whole twins, both without the SFT term of the loss, which `twins` has.

@@ -13,18 +13,19 @@ import pandas as pd
 import scipy
 from inspect_ai.log import read_eval_log
 
-STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration", "kendall_tau_b": "tau-b"}
+STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
+STATISTICS |= {"kendall_tau_b": "tau-b", "kendall_tau_b_ceiling": "tau-b at most"}
 REFERENCE = "twins"  # what others are compared with, by seed
 HEAD = """\
 # What each stage buys
 
-SmolLM2-135M, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
+The model, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
 of answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
-`calibration` the mean distance from the band in points (0 is best). Means over seeds {seeds}, with Student's t
-intervals over them, which can pass 1; `by seed` is the accuracy of each, and differences are between stages of one
-seed. `minutes` is what the stage's own training and texts took (SFT counts with twins), without evaluation, on the
-machines that the commands in `seed-*/rounds/stages.json` name. Settings of training were chosen on train prompts. The
-judge that selected the pairs of rounds also scores here.
+`calibration` the mean distance from the band in points (0 is best), `tau-b at most` what ties allow.
+Means over seeds {seeds}, with Student's t intervals over them, which can pass 1; `by seed` is the accuracy of each, and
+differences are between stages of one seed. `minutes` is what the stage's own training and texts took (SFT counts with
+twins), without evaluation, on the machines that the commands in `seed-*/rounds/stages.json` name, and none if it was
+interrupted. The judge that selected the pairs of rounds also scores here.
 """
 CHOSEN = """
 `chosen`: in each seed, the round with the best accuracy on train prompts under train wordings, of equal ones the
@@ -91,7 +92,7 @@ def minutes_of(folder: Path) -> pd.Series:
     stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
     owners = ["twins" if name == "train" else name.partition("/")[0] for name in stages]
     seconds = pd.Series([stage["seconds"] for stage in stages.values()], dtype=float)
-    return seconds.groupby(owners).sum() / 60
+    return seconds.groupby(owners).sum(skipna=False) / 60
 
 
 def table_of(folders: list[Path]) -> str:

@@ -3,9 +3,10 @@
     python recipes/experiments/stage.py outputs/demo/stages/base.json inspect eval ... --log-dir logs/demo/base
     python recipes/experiments/stage.py --keep results/demo outputs/demo/stages base train cpt
 
-The first runs one command. Its record, {"command", "seconds"}, is written when it has ended well; an interrupted
-`inspect eval` goes on from its fullest log; programs are first looked for beside this Python. The second puts the
-records beside the results as stages.json, with the log of every benchmark and the manifest and losses of every `train`.
+The first runs one command. Its record, {"command", "seconds"}, is written when it has ended well, with null seconds if
+it had to be started again; an interrupted `inspect eval` goes on from its fullest log; programs are first looked for
+beside this Python. The second puts the records beside the results as stages.json, with the log of every benchmark and
+the manifest and losses of every `train`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def run(record: Path, command: list[str]) -> None:
     Raises:
         SystemExit: If the command fails, or a benchmark ends without a finished log (`inspect eval` exits with 0 then).
     """
-    begun = time.monotonic()
+    begun, unfinished = time.monotonic(), record.with_suffix(".unfinished")
+    goes_on = unfinished.exists()
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()
     if words := remaining(command):
         print(f"\n[{record.stem}] {shlex.join(words)}", flush=True)
         environment = ENVIRONMENT | os.environ
@@ -70,7 +74,9 @@ def run(record: Path, command: list[str]) -> None:
             sys.exit(f"{record.stem} ended with exit code {code}; start the same command again to go on from here")
         if words[0] == "inspect" and remaining(command):
             sys.exit(f"{record.stem} left no finished log; start the same command again to go on")
-    write_json(record, {"command": shlex.join(command), "seconds": round(time.monotonic() - begun, 1)})
+    seconds = None if goes_on else round(time.monotonic() - begun, 1)
+    write_json(record, {"command": shlex.join(command), "seconds": seconds})
+    unfinished.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -106,7 +112,7 @@ def keep(results: Path, records: Path, *stages: str) -> None:
             kept_training.mkdir(parents=True, exist_ok=True)
             for file in ("run_manifest.json", "log_history.json"):
                 shutil.copy(adapter / file, kept_training / file)
-    print("\nwall time: " + ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in kept.items()))
+    print("\nseconds: " + ", ".join(f"{name} {record['seconds']}" for name, record in kept.items()))
     print(f"report and figures: {results}/")
 
 

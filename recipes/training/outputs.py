@@ -22,12 +22,12 @@ from training.run_files import MANIFEST_NAME, portable, read_json, write_json
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 # What a card shows of the metrics of a stage.
 METRICS = (
-    "train_loss eval_loss eval_rewards/accuracies eval_twins/both_correct eval_twins/sum_margin eval_twins/style_bias "
+    "eval_loss eval_rewards/accuracies eval_twins/both_correct eval_twins/sum_margin eval_twins/style_bias "
     "eval_same_level/accuracy"
 ).split()
 LEFT_OUT = [
     *("checkpoint-*/*", "sft/*", "ref/*", "merged/*", "runs/*"),
-    *("run_state.json", "trainer_state.json", "train_results.json", "training_args.bin"),
+    *("run_state.json", "trainer_state.json", "training_args.bin"),
 ]
 
 
@@ -53,7 +53,7 @@ def write_outputs(folder: Path, base_model: str, stages: dict[str, str], manifes
         state = read_json(trained / "trainer_state.json")
         histories[stage], manifest["steps"][stage] = state["log_history"], state["global_step"]
         evaluated = [entry for entry in state["log_history"] if "eval_loss" in entry]
-        manifest["metrics"][stage] = read_json(trained / "train_results.json") | (evaluated or [{}])[-1]
+        manifest["metrics"][stage] = (evaluated or [{}])[-1]
     write_json(folder / "log_history.json", histories)
     draw_training(histories, folder / "training.png")
     if "sft" in stages:
@@ -97,7 +97,7 @@ def write_card(folder: Path, base_model: str, stages: dict[str, str], manifest: 
         licence=licence,
         stages=stages.values(),
         data=manifest["data"].values(),
-        metrics=metrics.astype(float).to_markdown(floatfmt=".4g", missingval=""),
+        metrics="" if metrics.empty else metrics.astype(float).to_markdown(floatfmt=".4g", missingval=""),
         command=shlex.join(["accelerate", "launch", "recipes/dpo_lora.py", *manifest["argv"]]),
         manifest=MANIFEST_NAME,
     )

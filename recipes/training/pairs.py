@@ -24,7 +24,6 @@ from training.twins import KINDS, SAME_LEVEL, twin_groups
 
 PLAIN_COLUMNS = ("chosen", "rejected")
 NEEDED_COLUMNS = ("prompt", *PLAIN_COLUMNS, "pair_id", "user_prompt_id")
-OLD_NAMES = {"prompt_id": "user_prompt_id", "system_prompt_id": "wording"}  # columns of files written before 0.2
 
 
 def load_pairs(path: str) -> Dataset:
@@ -44,7 +43,6 @@ def load_pairs(path: str) -> Dataset:
         reason = error.__cause__ or str(error) or "no rows"
         advice = "; a lone surrogate is half a character, take it out" if "surrogate" in str(reason) else ""
         raise RecipeError(f"{path}: not readable as {kind} rows in UTF-8 ({reason}){advice}") from error
-    dataset = dataset.rename_columns({old: new for old, new in OLD_NAMES.items() if old in dataset.column_names})
     plain = "pair_id" not in dataset.column_names
     missing = {*(PLAIN_COLUMNS if plain else NEEDED_COLUMNS)} - set(dataset.column_names)
     if missing:

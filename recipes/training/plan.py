@@ -91,6 +91,7 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
         "eval_strategy": "no" if dpo.eval_strategy == "no" else "epoch",
         "eval_on_start": False,
         "load_best_model_at_end": False,
+        "metric_for_best_model": None,
         "resume_from_checkpoint": None,
     }
     config = SFTConfig(**values)
@@ -142,6 +143,7 @@ def stage_keys(plan: Plan) -> tuple[str, str]:
     script = plan.script
     start = (plan.init_adapter or {}).get("sha256")
     data = {"train": sha256(script.train_file), "cpu_bf16": script.cpu_bf16, "init_adapter": start}
+    data |= {"processes": plan.dpo.world_size if plan.dpo.world_size > 1 else None}
     model = plan.identity | {"name": None}
     model |= {name: value for name, value in plan.load_options.items() if name not in ("token", "device_map")}
     model |= {name: getattr(plan.model, name) for name in MODEL_KEYS} | {"chat_template": plan.tokenizer.chat_template}

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from trl import SFTTrainer, get_peft_config, get_quantization_config
+from trl import get_peft_config, get_quantization_config
 
 from training.lora_on_cpu import speed_up_lora
 from training.outputs import write_outputs
@@ -19,7 +19,13 @@ from training.pairs import sft_rows
 from training.plan import Plan
 from training.run_files import last_checkpoint, read_state, write_state
 from training.samples import SampleWriter
-from training.trainer import TwinDPOTrainer, create_model_from_path, keep_precision_of_outputs, score_completions_only
+from training.trainer import (
+    OrderedSFTTrainer,
+    TwinDPOTrainer,
+    create_model_from_path,
+    keep_precision_of_outputs,
+    score_completions_only,
+)
 
 
 def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> None:
@@ -35,7 +41,7 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
     trainer = None
     if "dpo" in plan.configs:
         trainer = run_dpo(plan)
-        phrases["dpo"] = f"DPO on {plan.pairs}, {plan.dpo.num_train_epochs:g} epochs, beta {plan.dpo.beta:g}"
+        phrases["dpo"] = f"DPO on {plan.pairs}, {round(trainer.state.epoch, 2):g} epochs, beta {plan.dpo.beta:g}"
         phrases["dpo"] += "" if plan.sft else begun
     if plan.is_main:
         if trainer is None:
@@ -80,7 +86,7 @@ def run_sft(plan: Plan, key: str) -> None:
             shutil.rmtree(folder)
         write_state(folder, key, done=False)
     plan.dpo.distributed_state.wait_for_everyone()
-    trainer = SFTTrainer(
+    trainer = OrderedSFTTrainer(
         **starting_model(plan, plan.script.init_adapter),
         args=plan.sft,
         train_dataset=sft_rows(plan.train),
@@ -147,10 +153,10 @@ def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
             trainer.add_callback(SampleWriter(plan.output_dir / "samples.jsonl", stage, *asked))
     checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(folder)
     plan.say(f"{folder}: {stage.upper()} stage " + (f"goes on from {checkpoint}" if checkpoint else "starts"))
-    result = trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.save_metrics("train", result.metrics, combined=False)
+    trainer.train(resume_from_checkpoint=checkpoint)
     evaluated = [entry for entry in trainer.state.log_history if "eval_loss" in entry]
-    if trainer.eval_dataset is not None and (not evaluated or evaluated[-1]["step"] < trainer.state.global_step):
+    is_current = evaluated and evaluated[-1]["step"] == trainer.state.global_step
+    if trainer.eval_dataset is not None and (trainer.args.load_best_model_at_end or not is_current):
         trainer.evaluate()
     trainer.save_model()
     trainer.save_state()

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import trl.trainer.utils as trl_utils
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig, DPOTrainer, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
 from trl.trainer.utils import create_model_from_path
 
@@ -28,6 +28,7 @@ from training.twins import TWIN_METRICS, TwinSampler, same_level_sums, twin_inde
 
 __all__ = [
     "CPTConfig",
+    "OrderedSFTTrainer",
     "TwinDPOTrainer",
     "create_model_from_path",
     "keep_precision_of_outputs",
@@ -101,7 +102,20 @@ def number_twins(dataset: Any, side_by_side: bool) -> Any:
     return dataset.select(order) if side_by_side else dataset
 
 
-class TwinDPOTrainer(DPOTrainer):
+class ResumedInOrder:
+    """Goes on in the order of the epoch that it was in, on several ranks too."""
+
+    def _run_epoch(self, *args: Any, epoch: int, train_dataloader: Any, **kwargs: Any) -> Any:
+        # once a part of the epoch is skipped, accelerate 1.15 no longer reaches the sampler
+        train_dataloader.set_epoch(epoch)
+        super()._run_epoch(*args, epoch=epoch, train_dataloader=train_dataloader, **kwargs)  # type: ignore[misc]
+
+
+class OrderedSFTTrainer(ResumedInOrder, SFTTrainer):
+    """SFTTrainer, whose loss it has."""
+
+
+class TwinDPOTrainer(ResumedInOrder, DPOTrainer):
     """DPOTrainer that batches twins together and logs twin metrics; the loss is DPOTrainer's own.
 
     Logged beside TRL's metrics in training and (with the prefix `eval_`) in evaluation, as means over the twins whose

@@ -107,8 +107,7 @@ def test_the_full_rubric_baseline_stands_beside_every_wording(log_of: Callable[.
 
 def test_the_command_prints_a_table_and_writes_what_it_says(base: str, tuned: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = ran(compare_command, base, tuned, "--out", out, "--resamples", 9)
-    assert "'resamples' is deprecated. It has no effect" in done.stderr
+    done = ran(compare_command, base, tuned, "--out", out)
     assert "| accuracy " in done.stdout
     assert "| +0.667 " in done.stdout
     result = json.loads((out / "compare.json").read_text())

@@ -54,6 +54,7 @@ def test_a_forecast_counts_the_judgments_that_the_benchmark_asks_for(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["-T", "judge_repeats=3"], "-T judge_repeats=3: judge_repeats is --repeats here"),
         (["-T", "rubrik=reverie"], "-T rubrik=reverie: got an unexpected keyword argument 'rubrik'"),
         (["-T", "limit_per_cell=x"], "-T limit_per_cell=x: '<' not supported between instances of 'str' and 'int'"),
         (["-T", "rubrics=[a"], "-T rubrics=[a: while parsing a flow sequence"),

@@ -134,7 +134,7 @@ def test_defaults_are_those_of_the_inspect_tasks() -> None:
     assert settings_of({}) == settings_of({"preset": "core"}) != settings_of({"preset": "full"})
     assert [settings_of({"preset": name}).judge for name in ("core", "measured")] == ["model", "measured"]
     assert settings_of({"prompt_version": 2}) == settings_of({"prompt_version": "2"}) != settings_of({})
-    assert settings_of({"paraphrases": "train"}) == settings_of({"wording_split": "train"}) != settings_of({})
+    assert settings_of({"wording_split": "train"}) != settings_of({})
     task = TaskManager(include_path=include_path(), include_defaults=False).load([BEST])["tasks"][BEST]
     assert task.config.repeats == task.settings.n_samples == defaults(best_of_n)["n"]
     assert task.settings.limit_per_cell == defaults(best_of_n)["limit_per_cell"]

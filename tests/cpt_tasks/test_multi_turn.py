@@ -7,17 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_runs import succeeds
 from inspect_ai import score as inspect_score
-from inspect_ai.log import EvalLog, write_eval_log
+from inspect_ai.log import EvalLog, ProvenanceData, invalidate_samples, write_eval_log
 from students import WORDINGS, evaluated, reported, score_by, shown_metrics, texts, verdict
 
 from cpt_tasks.benchmarks.multi_turn.report import SECTION
 from cpt_tasks.benchmarks.multi_turn.statistics import arms_of, by_turn, measured
 from cpt_tasks.benchmarks.multi_turn.task import multi_turn
-from cpt_tasks.report.compare import compare
+from cpt_tasks.judge_logs.commands import agreement_command
+from cpt_tasks.judge_logs.logs import read_labels
+from cpt_tasks.judge_logs.spend import score_commands
+from cpt_tasks.report.compare import compare, text
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.page.samples import samples_of
+from cpt_tasks.report.text import runs_notes
 from cpt_tasks.scorer import rubric_judge
+from judges import JudgeSettings
 
 BOTH = "low,extremely_high"
 SOURCES = ("own", "seed")
@@ -116,12 +122,32 @@ def test_report_and_compare(mock_model: Callable[..., Any], tmp_path: Path) -> N
     assert switched["metrics"]["history_cost"]["value"] == 1
     assert samples_of(read_run(paths[0]))["wording"][3].endswith(", turn 4")
     assert (tmp_path / "report" / "multi_turn.png").is_file() and "| switch none, history own " in markdown
-    numbers = compare(*map(read_run, paths))["statistics"]
-    # half of all answers are wrong; one pair of 2^6 ways is as far from 0
-    entry = numbers[f"{ARMS[0]}: accuracy"]
-    assert (entry["a"], entry["b"], entry["difference"]["value"], entry["p"]) == (1, 0.5, -0.5, 2 / 64)
+    # as if the levels were rubrics of two families, each with user prompts of its own: 6 scripts of 12 user prompts
+    families = {"user_prompt_id": lambda rows: rows["user_prompt_id"] + rows["level"]}
+    runs = [replace(one, frame=one.frame.assign(**families)) for one in map(read_run, paths)]
+    result = compare(*runs)
+    assert (result["user_prompts"], result["permutations"]) == (6, {"exact": True, "n": 64})
+    assert "6 user prompts: no p (Holm, 10 tests) can be below" in text(result)
+    assert runs_notes(runs)[0].startswith("6 user prompts: where prompts differ")
+    numbers = result["statistics"]
+    # the last answer is wrong; one pair of 2^6 ways is as far from 0
+    entries = [numbers[f"{ARMS[0]}: turn {turn} accuracy"] for turn in (1, 4)]
+    found = [(entry["a"], entry["b"], entry["difference"]["value"], entry["p"]) for entry in entries]
+    assert found == [(1, 1, 0, None), (1, 0, -1, 2 / 64)]
     assert numbers[f"{ARMS[0]}: persistence"]["difference"]["value"] == pytest.approx(0.4 * FLIPPED, abs=1e-5)
     assert numbers[f"{ARMS[1]}: turns_to_band"]["difference"]["value"] == 2
+
+
+def test_an_invalidated_conversation_is_left_out_when_judges_are_compared(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    log, other, labels = run(mock_model(obeys), turns=2), str(tmp_path / "other.eval"), tmp_path / "labels.csv"
+    samples = log.samples or []
+    labels.write_text("sample_id,score\n" + "".join(f"{sample.id}-turn-2,50\n" for sample in samples))
+    write_eval_log(invalidate_samples(log, [str(samples[0].uuid)], ProvenanceData(author="Ada")), other)
+    judged = read_run(other)  # 12 conversations of 2 turns
+    assert "22 judgments of 22 texts" in succeeds(agreement_command, log.location, other, "--out", tmp_path)
+    assert len(read_labels(labels, judged)) == 11
 
 
 def test_logs_with_other_histories_are_not_compared(mock_model: Callable[..., Any], tmp_path: Path) -> None:
@@ -193,8 +219,10 @@ def test_what_cannot_be_is_said(parameters: dict[str, Any], message: str) -> Non
 
 
 def test_switching_to_another_rubric(mock_model: Callable[..., Any]) -> None:
-    plan = {"switch": "system_prompt", "switch_to": "reverie", "limit_per_cell": 4, "rubrics": "broadcast,reverie"}
+    plan = {"switch": "system_prompt", "switch_to": "reverie", "limit_per_cell": 4, "rubrics": "broadcast"}
     log = run(mock_model(obeys), **plan)
+    [command] = score_commands([log.location], JudgeSettings("m/m"))
+    assert " -S rubrics=broadcast,reverie --model" in command
     frame = read_run(log.location).frame
     asked = frame[frame["stage"] == "switched"]
     assert (set(asked["rubric"]), set(frame.loc[frame["stage"] == "start", "rubric"])) == ({"reverie"}, {"broadcast"})

@@ -117,6 +117,10 @@ def test_a_student_that_follows_the_first_wording_only(mock_model: Callable[...,
     cells = {(cell["steered"], cell["scored"]) for cell in entry["side_effects"]}
     assert cells == {(r, q) for r in TWO.split(",") for q in TWO.split(",")}
     assert "### Side effects" in markdown
+    # without a judgment of what is asked together the accuracies have no number, and there is no figure of them
+    unscore(str(tmp_path / "scored.eval"), lambda _, sample: "with_rubric" in sample.metadata)
+    _, without, _ = reported(tmp_path / "without", str(tmp_path / "scored.eval"))
+    assert ("(composition.png)" in markdown, "(composition.png)" in without) == (True, False)
     # judged in the run, inspect shows the same
     shown = shown_metrics(run(composition(TWO, judge="measured", limit_per_cell=2), mock_model(follows)))
     assert (shown["n_joint"], [shown["interference"]]) == (8, pytest.approx(values_of(entry, "interference"), abs=1e-6))

@@ -230,12 +230,13 @@ def test_invalidated_samples_are_left_out_and_scores_by_people_count_and_both_ar
         (5, ScoreEdit(value=64, provenance=BY_ADA)),  # and was never asked about this one
         (6, ScoreEdit(explanation="A fine text.", provenance=BY_ADA)),
     ):
-        edit_score(log, samples[number].id, "rubric_judge", changes, recompute_metrics=False)
+        edit_score(log, samples[number].id, "rubric_judge", changes)
     write_eval_log(invalidate_samples(log, [str(sample.uuid) for sample in samples[:2]], BY_ADA), path)
     run, before = read_run(path), read_run(logs[0])
     assert (len(run.frame), len(run.asked), run.unscored.total(), run.judging.failures) == (10, 10, 0, {})
     assert list(run.frame["score"][:5]) == [61, 62, 63, 64, before.frame["score"][6]]
     assert set(run.frame["words"]) == set(before.frame["words"])
+    assert set(samples_of(run)["wording"]) == {"heldout-0", "heldout-1", "heldout-2"}  # and no turn beside it
     assert run.protocol == before.protocol  # it may stand beside logs without invalidated samples
     summary, report, printed = reported(tmp_path / "out", path, logs[1])
     entries = [model["tasks"]["rubric_adherence"] for model in summary["models"]]
@@ -274,7 +275,9 @@ def test_the_logs_of_a_folder_stand_by_when_they_were_made_not_by_the_time_of_th
     assert [Path(path).stem for path in find_logs([str(tmp_path)])] == made
 
 
-def test_logs_elsewhere_are_reported_and_compared(in_memory: str, logs: list[str], tmp_path: Path) -> None:
+def test_logs_elsewhere_are_reported_and_compared(
+    in_memory: str, logs: list[str], log_of: Callable[..., str], tmp_path: Path
+) -> None:
     logs = sorted(logs, key=lambda path: read_eval_log(path, header_only=True).eval.created)
     elsewhere = [f"{in_memory}/{Path(path).name}" for path in logs]
     assert find_logs([in_memory]) == find_logs(elsewhere) == [f"memory:///judged/logs/{Path(p).name}" for p in logs]
@@ -283,7 +286,9 @@ def test_logs_elsewhere_are_reported_and_compared(in_memory: str, logs: list[str
     assert compared == succeeds(compare_command, *logs)
     output = succeeds(agreement_command, elsewhere[0], elsewhere[0], "--out", tmp_path / "agreement")
     assert "12 judgments of 12 texts" in output
-    [command, _] = score_commands([in_memory], JudgeSettings("m/m", store="calls.sqlite"))
+    paper = log_of("paper", preset="paper", limit_per_cell=1)
+    command, _, holistic = score_commands([in_memory, paper], JudgeSettings("m/m", store="calls.sqlite"))
+    assert " -S rubrics=broadcast -S protocol=holistic --model" in holistic
     assert command.endswith(elsewhere[0].replace("memory://", "memory:///").replace(".eval", ".judged.eval"))
 
 

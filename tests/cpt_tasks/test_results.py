@@ -1,7 +1,8 @@
-"""The committed results: the README shows them as they are; the intervals' coverage; no log says where it was made."""
+"""The committed results: logs give them again, the README shows them; coverage; no log says where it was made."""
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,24 @@ from pathlib import Path
 import pytest
 from inspect_ai.log import read_eval_log
 
+from cpt_tasks.report.logs import find_logs, read_run
+from cpt_tasks.report.report import summarise
+
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("folder", ["smollm2-135m", "smollm2-135m/curve"])
+def test_logs_give_every_number_of_a_committed_report_again(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    report = Path("results") / folder
+    logs = shlex.split((report / "command.txt").read_text(encoding="utf-8"))[2:-2]  # cpt report LOGS --out FOLDER
+    again = json.dumps(summarise([read_run(path) for path in find_logs(logs)]))
+    # to nine decimals: on another processor a sum may end in other digits
+    ours, committed = (
+        json.loads(text, parse_float=lambda number: round(float(number), 9))["models"]
+        for text in (again, (report / "summary.json").read_text(encoding="utf-8"))
+    )
+    assert ours == committed
 
 
 def test_the_numbers_and_answers_of_the_readme_are_those_of_the_results() -> None:

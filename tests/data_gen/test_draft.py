@@ -22,7 +22,6 @@ from data_gen.draft.author import (
     TARGETS,
     Author,
     draft_rubric,
-    gather,
     json_object,
     wording_problems,
     write_wordings,
@@ -128,20 +127,6 @@ def test_any_reply_is_an_answer_or_a_validation_error(text: str) -> None:
         assert isinstance(json_object(text), dict)
     except ValidationError as error:
         assert error.errors()
-
-
-def test_failed_jobs_do_not_stop_the_others() -> None:
-    ended: list[int] = []
-
-    async def job(number: int) -> None:
-        await asyncio.sleep(number / 1000)
-        if number in (0, 2):
-            raise TimeoutError(f"job {number}")
-        ended.append(number)
-
-    with pytest.raises(TimeoutError, match="job 0"):
-        asyncio.run(gather(job(number) for number in range(4)))
-    assert ended == [1, 3]
 
 
 def cpt(command: Any, *arguments: object, code: int = 0) -> str:

@@ -78,6 +78,12 @@ def test_jsonl_parquet_and_the_hub_give_the_same(tmp_path: Path, monkeypatch: py
     assert named == ["vicgalle/creative-rubrics"]
 
 
+def test_a_broken_parquet_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "released.parquet").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="released.parquet: expected a JSONL or Parquet file"):
+        read(tmp_path / "released.parquet")
+
+
 TITLE = next(iter(TITLES))
 
 
@@ -136,7 +142,7 @@ def test_the_responses_beside_the_twins_can_be_verified_and_paired_by_score(tmp_
         if seed["rubric"] == "labyrinth"
     ]
     cpt("twins", "--from-paper", write(tmp_path / "r.jsonl", rows), "--out", tmp_path / "out")
-    cpt("verify", tmp_path / "out" / "responses.jsonl", "--out", tmp_path / "verified")
+    cpt("verify", tmp_path / "out" / "paper_responses.jsonl", "--out", tmp_path / "verified")
     result = cpt("twins", "--responses", tmp_path / "verified" / "responses.jsonl", "--out", tmp_path / "scored")
     assert "train.jsonl: 60 twins, 120 rows" in result.output
     assert read_rows(tmp_path / "scored" / "train.jsonl")[0]["score_chosen"] <= 40

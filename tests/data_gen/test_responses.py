@@ -140,15 +140,18 @@ def test_the_seed_is_written_back_byte_for_byte_and_each_response_is_in_its_band
         assert response.user_prompt == load_user_prompts("train")[response.user_prompt_id]
 
 
-def test_import_drops_what_is_out_of_band_and_says_so(tmp_path: Path) -> None:
+def test_import_drops_what_is_out_of_band_or_there_twice_and_says_so(tmp_path: Path) -> None:
     good = {"rubric": "labyrinth", "prompt": "Describe a garden at dusk.", "level": "low", "response": TEXT}
     path = tmp_path / "raw.jsonl"
     short = good | {"response": "word " * 14}  # scores 0, which is low
-    write_jsonl(path, [good, good | {"level": "high"}, good, short])
-    kept, [reason, other] = import_responses([path], "t")
-    # SHA-256 of '["labyrinth", "low", "Describe a garden at dusk.", "t", 0]', and with 1
-    ids = ["2089461819da5d9d", "df5b15b8f43c9622"]
-    assert [(one.id, one.response) for one in kept] == [(row_id, TEXT) for row_id in ids]
+    again = good | {"response": f"{TEXT} And so to bed."}
+    write_jsonl(path, [good, good | {"level": "high"}, again, short, good])
+    kept, [reason, other, twice] = import_responses([path], "t")
+    assert [one.response for one in kept] == [TEXT, again["response"]]
+    write_jsonl(tmp_path / "later.jsonl", [again])
+    [later], _ = import_responses([tmp_path / "later.jsonl"], "t")  # ids do not depend on the run
+    assert [kept[0].id != later.id, kept[1].id] == [True, later.id]
+    assert twice == "raw.jsonl:5: stands there twice"
     assert reason.startswith("raw.jsonl:2: scored ")
     assert reason.endswith(", outside the band of extremely_high")
     assert other == "raw.jsonl:4: under 15 English words"

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_runs import fails, succeeds
 from command_runs import read_rows as rows_of
+from command_runs import succeeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seed import LABYRINTH, RUBRICS, SEED_FILE
@@ -56,17 +56,6 @@ def test_responses_that_are_imported_are_measured_without_their_thought(tmp_path
     write_jsonl(tmp_path / "raw.jsonl", [raw | {"response": raw["response"] + row.response}])
     [imported], _ = import_responses([tmp_path / "raw.jsonl"], "t")
     assert (imported.response, imported.judgment) == (row.response, row.judgment)
-
-
-@pytest.mark.parametrize(
-    "arguments", [(verify_command,), (twins_command, "--responses"), (twins_command, "--from-ratings")]
-)
-def test_a_file_in_utf_16_is_one_sentence(arguments: tuple[Any, ...], tmp_path: Path) -> None:
-    command, *flags = arguments
-    path = tmp_path / "in.jsonl"
-    path.write_text(json_line(LABYRINTH[0]), encoding="utf-16")
-    output = fails(command, *flags, path, "--out", tmp_path / "out")
-    assert f"Error: {path}: in UTF-16, expected UTF-8; convert it with `iconv" in " ".join(output.split())
 
 
 class Quoting:

@@ -134,7 +134,7 @@ ERRORS: list[tuple[tuple[object, ...], int, str]] = [
         "no pair can be made of the 288 responses that may train, expected one response in its band and one out of",
     ),
     (("--from-paper", "no", "--same-level", 1), 2, "--from-paper and --same-level do not go together, since the paper"),
-    (("--from-paper", "no", "--min-gap", 5), 2, "judge OUT/responses.jsonl with `cpt verify`, and give the result as"),
+    (("--from-paper", "no", "--min-gap", 5), 2, "judge OUT/paper_responses.jsonl with `cpt verify`, and give the"),
     (("--from-paper", "no"), 1, "no: expected a JSONL or Parquet file, or the id of a data set on the hub"),
 ]
 

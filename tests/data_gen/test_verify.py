@@ -71,7 +71,7 @@ def test_the_seed_passes_whole_to_the_byte(tmp_path: Path) -> None:
     kept, dropped, numbers = outputs(tmp_path / "out")
     assert (kept, dropped) == ([row.id for row in SEED], [])
     assert (tmp_path / "out" / "responses.jsonl").read_bytes() == SEED_FILE.read_bytes()
-    verify(tmp_path / "out" / "responses.jsonl", tmp_path / "again", "--workers", 2)
+    verify(tmp_path / "out" / "responses.jsonl", tmp_path / "again")
     assert files(tmp_path / "again") == files(tmp_path / "out")
     assert len(numbers["cells"]) == 12
     assert numbers["cells"][0] == {"rubric": "broadcast", "level": "low", "teacher": "unnamed-llm", "kept": 24}
@@ -145,7 +145,7 @@ def words_replaced(text: str, *places: int) -> str:
 
 # six moderate responses to one prompt, as if written by one teacher; ranked by their distance from 66.25
 MODERATE = [row for row in LABYRINTH if row.level is ScoreLevel.MODERATE][:6]
-CELL = [changed(row, f"m{n}", user_prompt_id="p") for n, row in enumerate(MODERATE)]
+CELL = [changed(row, f"m{n}", user_prompt_id="p", user_prompt=LOW.user_prompt) for n, row in enumerate(MODERATE)]
 RANKED = sorted(CELL, key=lambda row: abs(row.judgment.score - 66.25) if row.judgment else 0)
 A, B = (row.id for row in RANKED[:2])
 REST = {row.id: "not_best" for row in CELL}
@@ -174,6 +174,8 @@ L = {LOW.id: "kept"}
         ([changed(CONTROLS[0], "high", response=HIGH.response)], [], {"high": "kept"}),
         ([LOW, OUTSIDE, CUT], ["--keep", "all"], L | {"outside": "kept", "cut": "truncated"}),
         (CELL, ["--best-of"], REST | {A: "kept"}),
+        # two files may use one id for two prompts
+        ([LOW, changed(LOW, "x", user_prompt="Why?")], ["--best-of", "--near", 0], L | {"x": "kept"}),
         # a cell whose best is a copy gets its second best
         (
             [changed(RANKED[0], "taken", user_prompt_id="another", teacher="other"), *CELL],

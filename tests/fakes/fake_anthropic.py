@@ -255,6 +255,10 @@ class FakeAnthropic:
         return web.json_response({"data": newest_first, "has_more": False, "first_id": None, "last_id": None})
 
     async def _retrieve_batch(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] not in self.batches:
+            return web.json_response(
+                {"type": "error", "error": {"type": "not_found_error", "message": "Gone"}}, status=404
+            )
         return web.json_response(self._batch(self.batches[request.match_info["id"]]))
 
     async def _batch_results(self, request: web.Request) -> web.Response:

@@ -15,8 +15,8 @@ STAND_IN = """#!/bin/bash
 [[ $2 != --keep && $2 != --show ]] || exit 0
 record=$2; name=${record#*/stages/}; name=${name%.json}
 echo $name >> ran
-out=$(sed -E 's/.*--(log-dir|output_dir|out) ([^ ]+).*/\\2/' <<< "$*")
-mkdir -p $out $(dirname $record); [ $name != model ] || touch $out/prepared.json
+out=$(sed -nE 's/.*--(log-dir|output_dir|out) ([^ ]+).*/\\2/p' <<< "$*")
+mkdir -p ${out:=nothing} $(dirname $record); [ $name != model ] || touch $out/prepared.json
 echo $name >> $out/by
 [ "$name" != "$(cat fail 2>/dev/null)" ] || exit 3
 echo '{}' > $record
@@ -41,7 +41,7 @@ class Tree:
 
     def make(self, size: str = "smoke", rules: str = END_TO_END, **variables: str) -> list[str]:
         """Stages that ran, without the reports, which always do."""
-        (self.folder / "ran").unlink(missing_ok=True)
+        (self.folder / "ran").write_text("")
         given = [f"{name}={value}" for name, value in variables.items()]
         words = ["make", "-f", rules, "RUN=r", f"SIZE={size}", "PYTHON=./python", *given]
         self.done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)

@@ -120,7 +120,7 @@ def test_half_a_character_in_response_prompt_and_reason_is_judged_and_written(
     assert judgment.criteria[0].reason == "Half \ufffd, whole \U0001f600, of a phrase in it."
 
 
-def test_a_judge_of_another_scale_ends_a_run_in_one_sentence_and_leaves_no_score(
+def test_a_judge_of_another_scale_ends_a_run_in_one_sentence_leaves_no_score_and_is_paid_once(
     anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -130,10 +130,17 @@ def test_a_judge_of_another_scale_ends_a_run_in_one_sentence_and_leaves_no_score
     [log] = inspect_eval(task, model=mock_model(lambda _: f"{RESPONSE} {next(number)}"), display="none")
     assert log.status == "error"
     assert "no score exceeds 10, as on a scale of 0 to 10, expected 0 to 100" in str(log.error)
-    rows = [{"rubric": "reverie", "response": f"{RESPONSE} {number}"} for number in range(25)]
+    texts = ["Short.", *(f"{RESPONSE} {number}" for number in range(25))]  # no verdict on the first
+    rows = [{"rubric": "reverie", "response": text} for text in texts]
     write_jsonl(tmp_path / "texts.jsonl", rows)
-    message = fails(texts_command, "texts.jsonl", "--judge", DEFAULT_JUDGE, "--out", "judged.jsonl")
-    assert message.endswith("expected 0 to 100; take another judge; what was answered is kept ")
+    anthropic_server.reset()
+    command = ("texts.jsonl", "--judge", DEFAULT_JUDGE, "--store", "answered.sqlite", "--out", "judged.jsonl")
+    for _ in range(2):  # a rerun asks for nothing that was answered
+        message = fails(texts_command, *command)
+        assert message.endswith("expected 0 to 100; take another judge; what was answered is kept ")
+    kept = open_store(tmp_path / "answered.sqlite")
+    assert 20 <= len(kept) == anthropic_server.stats.served.total()
+    kept.close()
     document = {"rubric": "reverie", "user_prompt": "Describe."}
     asked = [(document, row["response"]) for row in rows]
     verdicts = [json.loads(one) for one in judge_responses(Settings(rubrics="reverie"), asked)]

@@ -109,14 +109,6 @@ def test_an_empty_store_is_used_and_not_taken_for_none(
     assert not (tmp_path / "calls").exists()
 
 
-def test_repeats_ask_anew_and_the_score_is_their_mean(mock_model: Callable[..., Any], store: CallStore) -> None:
-    model = mock_model(replying(verdict(40, 40), verdict(60, 60)))
-    judgment = ask(Panel([[ModelJudge(model, store, repeat=0), ModelJudge(model, store, repeat=1)]]))
-    assert judgment.score == pytest.approx(50)
-    assert sorted(rating.score or 0 for rating in judgment.ratings) == [pytest.approx(40), pytest.approx(60)]
-    assert judgment.judge == "mockllm/student"
-
-
 def test_a_panel_takes_mean_or_median_over_judges_of_all_headlines(
     mock_model: Callable[..., Any], store: CallStore
 ) -> None:

@@ -1,19 +1,13 @@
 """Which judges are taken for graders on another scale, by hand."""
 
-import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from verdicts import RESPONSE, verdict
 
-from judges import ModelJudge, Panel
 from judges.scale import ScaleWatch
-from model_calls import open_store
 from model_calls.inspect_private import PrerequisiteError
-from rubrics import load_rubric
 
 
 def stops_at(verdicts: Sequence[tuple[float, float]], texts: Sequence[int] = range(1000)) -> int | None:
@@ -78,25 +72,3 @@ def test_what_may_be_another_scale_is_a_warning(
         assert stops_at(verdicts) is None
     assert len(caplog.messages) == len(warnings)
     assert all(message.startswith(start) for message, start in zip(caplog.messages, warnings, strict=True))
-
-
-def test_a_judge_of_another_scale_ends_the_run_and_what_it_answered_is_kept(
-    mock_model: Callable[..., Any], tmp_path: Path
-) -> None:
-    rubric, store = load_rubric("reverie"), open_store(tmp_path / "calls.sqlite")
-    model = mock_model(lambda _: verdict(8, 9, 8.5))
-
-    async def judge_texts(repeats: int) -> list[Any]:
-        judge = Panel([[ModelJudge(model, store, repeat=repeat) for repeat in range(repeats)]])
-        texts = [f"{RESPONSE} {number}" for number in range(25)]
-        return [await judge.judge(rubric, "Describe.", text) for text in ["Short.", *texts]]
-
-    for _ in range(2):  # a rerun, which pays for nothing, too
-        with pytest.raises(ExceptionGroup) as error:
-            asyncio.run(judge_texts(repeats=2))
-        problem = error.value.exceptions[0]
-        assert str(problem) == (
-            "mockllm/student: in its first 20 verdicts no score exceeds 10, as on a scale of 0 to 10, expected 0 to "
-            "100; take another judge; what was answered is kept"
-        )
-        assert len(store) == len(model.seen) == 40

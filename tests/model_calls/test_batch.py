@@ -17,6 +17,7 @@ import anyio
 import httpx2
 import pytest
 from calling import SCHEMA, calls, fake_model
+from command_runs import succeeds
 from fake_anthropic import Config, FakeAnthropic
 from filelock import FileLock
 from inspect_ai.model import (
@@ -30,6 +31,7 @@ from inspect_ai.model import (
 
 from model_calls import Call, CallStore, ask, open_store
 from model_calls.batch import BatchOutcome, ask_in_batches
+from model_calls.commands import calls_command
 from model_calls.inspect_private import request_body
 
 FAKES = Path(__file__).parents[1] / "fakes"
@@ -278,8 +280,29 @@ def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(server: Fake
     server.config = Config(batch_seconds=2)
     cancelled_when(store, asked, lambda: store.execute("SELECT 1 FROM batches WHERE batch NOT NULL"))
     assert run(store, asked[:5]) == BatchOutcome(5, 0, {})
+    assert run(store, asked[5:10]) == BatchOutcome(5, 0, {})
+    store.forget([call.key for call in asked[:5]])
     assert run(store, asked) == BatchOutcome(15, 5, {})
+    assert [server.stats.batch_entries[call.key] for call in asked] == [2] * 5 + [1] * 15
+
+
+def test_a_batch_that_is_gone_hides_no_other_and_is_sent_again_once_it_is_forgotten(
+    server: FakeAnthropic, store: CallStore
+) -> None:
+    asked = calls(range(60))
+    server.config = Config(batch_seconds=1)
+    recorded = "SELECT 1 FROM batches WHERE batch NOT NULL"
+    cancelled_when(store, asked, lambda: len(store.execute(recorded)) == 2)
+    gone = server.batches.pop("msgbatch_0000")
+    reason = "msgbatch_0000: not found with this API key; if it is gone, cpt calls forget STORE --batch msgbatch_0000"
+    unanswered = {entry["custom_id"]: reason for entry in gone["entries"]}
+    assert run(store, asked) == BatchOutcome(30, 0, unanswered)
+    assert run(store, asked) == BatchOutcome(0, 30, unanswered)
     assert all_sent_once(server, asked)
+    forget = ("forget", store.path, "--batch", "msgbatch_0000")
+    assert succeeds(calls_command, *forget) == f"{store.path}: msgbatch_0000 is forgotten\n"
+    assert succeeds(calls_command, *forget) == f"{store.path}: msgbatch_0000 is not in it\n"
+    assert run(open_store(store.path), asked) == BatchOutcome(30, 30, {})
 
 
 def create_strange_batch(server: FakeAnthropic, entries: int, seconds: float) -> None:

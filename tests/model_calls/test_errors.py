@@ -4,10 +4,12 @@ import click
 import httpx2
 import pytest
 from anthropic import APIConnectionError
+from inspect_ai.model._model import ModelGenerateError
 from tenacity import Future, RetryError
 
 from model_calls.errors import clear_errors
 from model_calls.inspect_private import PrerequisiteError
+from model_calls.online import CutReplyError
 
 KEPT = "; what was answered is kept in the call store, and the same command goes on from here"
 DOWN = APIConnectionError(message="Connection error.", request=httpx2.Request("POST", "http://x"))
@@ -27,8 +29,11 @@ def retries_used_up(error: Exception) -> RetryError:
         (OSError("no space"), f"disk: no space{KEPT}"),
         (PrerequisiteError("ERROR: No [bold][blue]KEY[/blue][/bold]\n set"), "No KEY set"),
         (ExceptionGroup("", [PrerequisiteError("No KEY")] * 2), "No KEY"),
+        (ModelGenerateError("Request:\n{...}", provider_message="No credit"), f"ModelGenerateError: No credit{KEPT}"),
         (DOWN, f"APIConnectionError: Connection error.{KEPT}"),
         (retries_used_up(DOWN), f"APIConnectionError: Connection error.{KEPT}"),
+        (ExceptionGroup("", [ValueError("2 scales")] * 2), "2 scales"),
+        (ExceptionGroup("", [CutReplyError("x")]), f"CutReplyError: x{KEPT}"),
         (ExceptionGroup("", [DOWN]), f"APIConnectionError: Connection error.{KEPT}"),
         (
             ExceptionGroup("", [retries_used_up(DOWN)] * 3),

@@ -7,7 +7,7 @@ from typing import Any
 
 from calling import SCHEMA, calls, fake_model
 from fake_anthropic import FakeAnthropic
-from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentText, GenerateConfig
+from inspect_ai.model import ChatMessageSystem, ChatMessageUser, ContentText, GenerateConfig, get_model
 
 from model_calls import Call, CallStore
 from model_calls.inspect_private import request_body
@@ -46,6 +46,11 @@ def test_a_judges_schema_and_stops_are_written_as_the_interface_names_them(
             "a": 1,
         },
     }
+    # models of OpenAI that reason refuse the older name
+    of_openai = Call(get_model("openai/gpt-5", api_key="x"), messages, config)
+    asyncio.run(write_questions(tmp_path / "q.jsonl", [of_openai], store))
+    body = json.loads((tmp_path / "q.jsonl").read_text(encoding="utf-8"))["body"]
+    assert (body["max_completion_tokens"], "max_tokens" in body) == (9, False)
     assert (format["type"], format["json_schema"]["name"]) == ("json_schema", "verdict")
     assert format["json_schema"]["schema"]["properties"]["score"]["type"] == "number"
 

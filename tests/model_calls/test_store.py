@@ -270,7 +270,7 @@ def test_cpt_calls_forget_deletes_what_failed(path: Path) -> None:
         reply("a judge's, without a verdict", unusable="malformed_json", **of_judge),
         reply("a judge's, cut off and made good by the next", stop_reason="max_tokens", **of_judge),
     ).close()
-    assert ran(calls_command, "forget", path, code=2).output.endswith("\nError: expected --failed\n")
+    assert ran(calls_command, "forget", path, code=2).output.endswith("\nError: expected --failed or --batch ID\n")
     assert succeeds(calls_command, "forget", path, "--failed") == f"{path}: forgot 3 of 5 replies\n"
     kept = ["a teacher's", "a judge's, cut off and made good by the next"]
     assert [one.key for one in open_store(path).replies()] == kept

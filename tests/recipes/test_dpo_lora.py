@@ -174,6 +174,15 @@ def test_sft_stage_is_reused_for_other_dpo_settings_and_trained_anew_for_others(
     assert list(read_json("anew/run_manifest.json")["metrics"]) == ["sft"]
 
 
+def test_metrics_are_those_of_the_checkpoint_that_is_kept(here: Path) -> None:
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_twins/style_bias", "eval_steps": 1}
+    go(**best, output_dir="best", save_steps=1, num_train_epochs=2)
+    *each, last = logged("best", "dpo", "eval_twins/style_bias")
+    assert len(each) == 6
+    assert max(each) == last != each[-1]
+    assert read_json("best/run_manifest.json")["metrics"]["dpo"]["eval_twins/style_bias"] == last
+
+
 def test_folded_template_is_trained_saved_and_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("tiny", "tiny-gemma")
     gemma = (Path(trl.__file__).parent / "chat_templates/gemma.jinja").read_text()
@@ -183,7 +192,9 @@ def test_folded_template_is_trained_saved_and_named(here: Path, capsys: pytest.C
     assert "chat template repaired: system text folded into the user turn" in capsys.readouterr().err
     assert read_json("folded/run_manifest.json")["chat_template_repair"].startswith("system text folded")
     assert read_json("folded/run_manifest.json")["chat_template_date"] == "2024-07-26"
-    assert "chat template was repaired: system text folded" in Path("folded/README.md").read_text()
+    card = Path("folded/README.md").read_text()
+    assert "chat template was repaired: system text folded" in card
+    assert "- DPO on twins, 0.33 epochs, beta 0.1\n" in card
     system, user = make_rows(1)[0]["prompt"]
     text = AutoTokenizer.from_pretrained("folded").apply_chat_template([system, user], tokenize=False)
     assert f"user\n{system['content']}\n\n{user['content']}<|im_end|>" in text

@@ -58,6 +58,7 @@ def test_a_stage_runs_again_when_anything_it_reads_has_changed(tmp_path: Path) -
     # an adapter of one's own, older than what was made, is asked in place of the trained one
     adapters = (".", ".", "outputs/r/adapter")
     assert [tree.make("demo", START=one) for one in adapters] == [["cpt"], [], ["cpt"]]
+    assert tree.make("demo", PROMPTS="24") == ["base", "cpt"]
 
 
 def test_a_stage_that_fails_goes_on_in_its_folder(tmp_path: Path) -> None:
@@ -82,6 +83,7 @@ def test_conversations_are_asked_of_the_base_an_adapter_and_one_that_goes_on_fro
     assert tree.make(rules=MULTI_TURN, START="tuned") == []
     tree.edit("tuned/adapter_model.safetensors")
     assert tree.make(rules=MULTI_TURN, START="tuned") == ["cpt", "train", "history"]
+    assert (tree.folder / "outputs/r/multi_turn-smoke/history").is_dir()  # beside what RUN is otherwise
 
 
 def test_the_data_of_multi_turn_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +126,27 @@ def test_another_seed_is_another_run_and_an_adapter_of_ones_own_is_not_trained(t
     assert [words[words.index("--seed") + 1] for words in drawn] == ["71", "72"]
     (tmp_path / "adapter_model.safetensors").touch()
     assert not {"train", "data"} & commands(ROUNDS, "RUN=r", f"START={tmp_path}").keys()
+    # neither takes the other's data for its own
+    tree, seed = Tree(tmp_path / "tree"), {"rules": ROUNDS, "ROUNDS": "1", "SEED": "0"}
+    assert [bool(tree.make(**seed)), tree.make(), tree.make(**seed)] == [True, EVERYTHING, []]
+
+
+def test_the_model_of_another_configuration_is_asked_as_the_base(tmp_path: Path) -> None:
+    config = tmp_path / "my.yaml"
+    config.write_text("seed: 42\nmodel_name_or_path: 'Qwen/Qwen3-0.6B'   # from the hub\n")
+    stages = commands(END_TO_END, "RUN=r", f"CONFIG={config}")
+    assert stages["model"] == ["true"]
+    for name, model in {"base": "Qwen/Qwen3-0.6B", "cpt": "outputs/r/adapter"}.items():
+        # the base's own chat template may think, or have no system turn
+        given = {f"model_path={model}", "tokenizer_path=outputs/r/adapter", "base=Qwen3-0.6B"}
+        assert given <= {*stages[name]}
+    assert "openvino/Qwen3-0.6B-cpt" in stages["cpt"]
+    tree, given = Tree(tmp_path / "tree"), {"size": "demo", "CONFIG": str(config)}
+    assert tree.make(**given) == ["model", "data", "train", "base", "cpt"]
+    config.write_text("model_name_or_path: models/another/\n")
+    assert tree.make(**given) == ["train", "base", "cpt"]
+    tree.make(CONFIG="nowhere.yaml")
+    assert "nowhere.yaml: got no model_name_or_path, expected a configuration" in tree.done.stderr
 
 
 def test_base_and_adapter_are_asked_by_the_same_command_but_for_the_model() -> None:
@@ -175,8 +198,9 @@ def test_a_stage_is_recorded_when_it_has_ended_well(tmp_path: Path, monkeypatch:
     with pytest.raises(SystemExit, match="b ended with exit code 3; start the same command again"):
         run(record, ["bash", "-c", "exit 3"])
     assert not record.exists()
-    run(record, ["true"])
-    assert json.loads(record.read_text()) == {"command": "true", "seconds": pytest.approx(0, abs=5)}
+    for seconds in (None, pytest.approx(0, abs=5)):  # the first goes on from what failed
+        run(record, ["true"])
+        assert json.loads(record.read_text()) == {"command": "true", "seconds": seconds}
     (tmp_path / "inspect").write_text("#!/bin/sh\n")
     (tmp_path / "inspect").chmod(0o755)
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))

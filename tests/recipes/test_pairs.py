@@ -59,15 +59,12 @@ def test_unreadable_file_is_refused(tmp_path: Path, change: Callable[[bytes], by
         load_pairs(str(path))
 
 
-def test_parquet_and_older_names_of_columns_read_like_jsonl(tmp_path: Path) -> None:
+def test_parquet_reads_like_jsonl(tmp_path: Path) -> None:
     given = [row | {"wording": "train-1"} for row in make_rows(2)]
     rows = load_pairs(write_rows(tmp_path / "rows.jsonl", given))
     assert rows.to_list() == given
     rows.to_parquet(tmp_path / "rows.parquet")
     assert load_pairs(str(tmp_path / "rows.parquet")).to_list() == given
-    older = {"user_prompt_id": "prompt_id", "wording": "system_prompt_id"}
-    old = [{older.get(name, name): value for name, value in row.items()} for row in given]
-    assert load_pairs(write_rows(tmp_path / "old.jsonl", old)).to_list() == given
     assert sft_rows(rows).to_list() == [{"prompt": row["prompt"], "completion": row["chosen"]} for row in given]
 
 

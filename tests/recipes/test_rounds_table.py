@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import subprocess
 import sys
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -19,11 +21,12 @@ from rounds_judged_table import page_of, table_of
 from cpt_tasks.statistics.frame import in_band, read_log
 from rubrics import ScoreLevel
 
-SCRIPT = Path(__file__).parents[2] / "recipes/experiments/rounds_table.py"
+ROOT = Path(__file__).parents[2]
 
 
 def write_seed(folder: Path, accuracies: dict[str, float], seconds: dict[str, float]) -> None:
     metrics = {"somers_d": {"value": 0.5}, "band_error": {"value": 9.0}, "kendall_tau_b": {"value": 0.25}}
+    metrics |= {"kendall_tau_b_ceiling": {"value": 0.75}}
     models = [
         {
             "name": name,
@@ -38,9 +41,12 @@ def write_seed(folder: Path, accuracies: dict[str, float], seconds: dict[str, fl
 
 
 def run(folder: Path, code: int = 0) -> str:
-    done = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
+    said = io.StringIO()
+    ends = pytest.raises(SystemExit, match=f"^{code}$") if code else nullcontext()
+    argv = patch.object(sys, "argv", ["rounds_table.py", str(folder)])
+    with argv, redirect_stdout(said), redirect_stderr(said), ends:
+        rounds_table.main()
+    return said.getvalue()
 
 
 def rows_of(page: str) -> dict[str, list[str]]:
@@ -49,10 +55,16 @@ def rows_of(page: str) -> dict[str, list[str]]:
 
 
 def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and_texts(tmp_path: Path) -> None:
-    seconds = {"train": 600.0, "round-1/responses": 60.0, "round-1/train": 120.0, "rounds/base": 999.0}
+    seconds: dict[str, float | None] = {
+        "train": 600.0,
+        "round-1/responses": 60.0,
+        "round-1/train": 120.0,
+        "rounds/base": 999.0,
+    }
     for seed, last in ((0, 0.8), (1, 0.82), (2, 0.84)):
         accuracies = {"base": 0.33, "sft": 0.4, "twins": 0.6, "round-1": last}
-        write_seed(tmp_path / f"seed-{seed}/rounds", accuracies, seconds)
+        interrupted = {} if seed < 2 else {"train": math.nan}
+        write_seed(tmp_path / f"seed-{seed}/rounds", accuracies, seconds | interrupted)
     page = run(tmp_path)
     assert (tmp_path / "rounds.md").read_text(encoding="utf-8") in page
     rows = rows_of(page)
@@ -60,7 +72,7 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
     # mean .82, standard error .02 / sqrt(3), t of 2 degrees 4.303: reach .0497
     assert rows["round-1"] == [
         "0.82 [0.77, 0.87]", "0.800, 0.820, 0.840", "+0.22 [+0.17, +0.27]",
-        "0.50 [0.50, 0.50]", "9.00 [9.00, 9.00]", "0.25 [0.25, 0.25]", "3",
+        "0.50 [0.50, 0.50]", "9.00 [9.00, 9.00]", "0.25 [0.25, 0.25]", "0.75 [0.75, 0.75]", "3",
     ]  # fmt: skip
     assert [rows[name][-1] for name in ("base", "sft", "twins")] == ["", "", "10"]
     assert "288 cells" in page
@@ -74,7 +86,7 @@ def test_one_seed_has_no_interval_and_none_is_said(tmp_path: Path) -> None:
 
 
 def test_the_committed_table_is_that_of_the_committed_runs_and_chooses_by_train_prompts_alone() -> None:
-    run = SCRIPT.parents[2] / "results/smollm2-135m"
+    run = ROOT / "results/smollm2-135m"
     folders = sorted(run.glob("seed-*/rounds"))
     page = (run / "rounds.md").read_text(encoding="utf-8")
     assert rounds_table.table_of(folders) in page

@@ -105,7 +105,9 @@ SAYS_MORE: dict[str, Any] = {
 }
 
 
-def test_what_changes_the_result_changes_the_key_and_nothing_else_does(here: Path) -> None:
+def test_what_changes_the_result_changes_the_key_and_nothing_else_does(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def key_of(**changes: Any) -> str:
         return stage_keys(Plan(*parse(**changes)))[1]
 
@@ -115,7 +117,10 @@ def test_what_changes_the_result_changes_the_key_and_nothing_else_does(here: Pat
     assert [name for name, changes in single.items() if key_of(**changes) == key_of()] == []
     # evaluation counts where it picks the checkpoint
     best = {"load_best_model_at_end": True, "save_steps": 3}
-    assert len({key_of(), key_of(**best), key_of(**best, eval_steps=1)}) == 3
+    keys, plan = {key_of(), key_of(**best), key_of(**best, eval_steps=1)}, Plan(*parse())
+    # two processes share the data, so that they have other batches and half the steps of an epoch
+    monkeypatch.setattr(CPTConfig, "world_size", 2)
+    assert len({*keys, stage_keys(plan)[1]}) == 4
 
 
 def test_the_lists_of_what_changes_a_run_name_fields_that_are_there() -> None:

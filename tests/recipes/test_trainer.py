@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 import trl.trainer.utils as trl_utils
+from accelerate.data_loader import prepare_data_loader, skip_first_batches
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig
 from tiny_model import make_rows, make_same_level_row, save_tiny_model
+from torch.utils.data import BatchSampler, DataLoader
 from training import trainer as trainer_module
 from training.trainer import CPTConfig, TwinDPOTrainer
 from training.twins import TwinSampler, same_level_sums, twin_sums
@@ -75,6 +77,29 @@ def test_same_level_pairs_break_up_no_twin_and_are_counted_apart(tiny: str, tmp_
     # margins above 0 of 9, -1 and 0 are one of three; the twin does not count
     worked = same_level_sums(torch.tensor([9.0, 2.0, -1.0, 2.0, 0.0]), torch.tensor([-1, 3, -5, 3, -9]))
     assert worked.tolist() == [1, 3]
+
+
+def test_a_resumed_epoch_goes_on_in_its_own_order_on_several_ranks(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = make_rows(8)
+    trainer = make_trainer(TwinDPOTrainer, tiny, tmp_path, rows)
+
+    def batches(skipped: int, epoch: int) -> list[list[int]]:
+        """Of the first of two ranks, as Trainer takes them."""
+        batched = BatchSampler(TwinSampler([row // 2 for row in range(16)], seed=7), 2, drop_last=False)
+        loader = prepare_data_loader(
+            DataLoader(range(16), batch_sampler=batched), num_processes=2, process_index=0, put_on_device=False
+        )
+        taken: list[list[int]] = []
+        run = lambda _, epoch, train_dataloader: taken.extend(  # noqa: E731
+            batch.tolist() for batch in skip_first_batches(train_dataloader, skipped)
+        )
+        monkeypatch.setattr(DPOTrainer, "_run_epoch", run)
+        trainer._run_epoch(epoch=epoch, train_dataloader=loader)
+        return taken
+
+    assert batches(2, epoch=1) == batches(0, epoch=1)[2:] != batches(2, epoch=0)
 
 
 def test_order_depends_on_seed_and_epoch_only() -> None:

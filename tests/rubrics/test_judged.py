@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from command_runs import fails, succeeds
 
+import rubrics
 from rubrics import load_rubric
 from rubrics.commands import lint_command
 from rubrics.files import read_jsonl
 from rubrics.judged import judged_wordings, read_judged
 
 SELF_TEACHER = Path(__file__).parents[2] / "results/self_teacher/responses.jsonl"
+BROADCAST = next(str(path) for path in Path(rubrics.__file__).parent.rglob("broadcast.yaml"))
 # of three responses to heldout-0 two are out of band (40 is low, 92.5 moderate), of two to heldout-1 one; heldout-2 has
 # one response, an empty answer, and one that no judge scored
 MODERATE = [
@@ -71,6 +73,8 @@ def test_the_command_shows_a_table_and_names_what_misses_of_the_rubrics_asked_fo
     assert missed[2][1].startswith("got 2 of 3 responses out of band, mean score 75.2, expected fewer than two of")
     assert "1 rubrics: 0 errors, 3 warnings" in fails(lint_command, "broadcast", "--responses", path, "--strict")
     assert "| broadcast" not in succeeds(lint_command, "reverie", "--responses", path)
+    # a rubric of one's own is a file in both
+    assert "3 warnings" in succeeds(lint_command, BROADCAST, "--responses", write(tmp_path, BROADCAST))
 
 
 @pytest.mark.parametrize(("version", "is_today"), [(None, True), (1, False), (2, True), (3, False)])

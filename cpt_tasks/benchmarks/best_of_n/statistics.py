@@ -55,11 +55,7 @@ def quality(level: ScoreLevel, score: float) -> float:
 def selection_shares(qualities: Sequence[float] | Floats, k: int) -> Floats:
     """Share of the C(n, k) subsets in which each sample is the best, shape (n,); sums to 1.
 
-    Samples of equal quality share what they win equally, as if a coin decided.
-
-    Args:
-        qualities: Higher is better, length n.
-        k: Size of the subsets, 1 to n.
+    Higher `qualities` are better; equal ones share what they win equally, as if a coin decided. `k` is 1 to n.
     """
     _, tied_with = np.unique(np.asarray(qualities), return_inverse=True)
     wins = np.zeros(len(qualities))
@@ -76,12 +72,9 @@ def curve_sizes(n: int) -> list[int]:
 def best_of_k_cells(rows: pd.DataFrame, n: int, select_by: str = "score") -> pd.DataFrame:
     """What is selected out of k, for every cell: indexed by `CELL`, with columns `NAME@k` for the names of `VALUES`.
 
-    nan where only samples without a response can be selected, but for `band_hit`.
-
-    Args:
-        rows: Samples that were scored and, where another judge selects, scored by that judge too.
-        n: Samples asked for per cell; k goes from 1 to n. A cell with m < n rows is nan above m.
-        select_by: Column of the score that decides which is best.
+    nan where only samples without a response can be selected, but for `band_hit`. `rows` are samples with a score, and
+    one in `select_by`, the column that decides which is best. `n` were asked for per cell; k goes from 1 to n. A cell
+    with m < n rows is nan above m.
     """
     cells: dict[Any, dict[str, float]] = {}
     for cell, part in rows.groupby(CELL):
@@ -114,10 +107,7 @@ def samples_to_reach(curve: Floats, goal: float) -> tuple[float, str | None]:
 
     Interpolated linearly in log k; the first crossing counts. 1 "at_most" where the first sample is better already, n
     "at_least" where n are not enough; nan where the goal is nan or not above 0: there is nothing to reach.
-
-    Args:
-        curve: Values at k = 1 ... n; need not rise throughout. k without a value are passed over.
-        goal: Value to reach.
+    `curve` has the values at k = 1 ... n and need not rise throughout; k without a value are passed over.
     """
     if not goal > 0:
         return NAN, None

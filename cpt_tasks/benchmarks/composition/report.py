@@ -72,7 +72,7 @@ def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
     chart = alt.layer(
         base.mark_bar().encode(y=y("value"), color=figures.model_colour(), tooltip=figures.tips(columns)),
         base.mark_rule(strokeWidth=1.5, color=figures.INK).encode(y=y("ci_low"), y2="ci_high:Q"),
-        data=figures.chart_data(rows),
+        data=figures.chart_data(row for row in rows if row["value"] is not None),
     ).properties(width=max(240, 30 * len(models)), height=240)
     note = "Share of scores in the band asked for, with 95% intervals; both right: the two scores of one response."
     drawn = figures.panels(chart, "request", 2, list(REQUESTS.values())[1:])

@@ -66,11 +66,8 @@ def off_course(request: ArrayLike, achieved: ArrayLike, base: ArrayLike) -> tupl
 
     Source: Chang et al., arXiv 2505.23816; their code adds 1e-8 to the denominators instead of leaving d = 0 undefined.
 
-    Args:
-        request: z*, shape (n, 2): the midpoint of the band asked for, by rubric. A point inside a band, so that a score
-            in the band but off its middle counts as an error here.
-        achieved: z, same shape: the scores of the response.
-        base: z0, same shape: the scores of the response without a system prompt.
+    Shapes are (n, 2), by rubric. z* is the midpoint of the band asked for: a score in the band but off its middle
+    counts as an error here. z are the scores of the response, z0 those of the one without a system prompt.
     """
     goal, reached, start = (np.asarray(scores, dtype=np.float64).reshape(-1, 2) for scores in (request, achieved, base))
     asked, error = goal - start, goal - reached

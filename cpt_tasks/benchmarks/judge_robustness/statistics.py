@@ -19,11 +19,8 @@ Values = dict[str, str | int | float | bool | None]
 def shift_statistics(texts: pd.DataFrame) -> Values:
     """The values of the metric `score_shifts`, by name; a family without a text scored clean and attacked is left out.
 
-    Intervals take the base texts as drawn; there is none with fewer than six of them.
-
-    Args:
-        texts: Scored texts with `family` ("clean" for the text without an attack), `base_text`, `score` and `measured`
-            (0-100, by the judge and by the measured one).
+    Intervals take the base texts as drawn; there is none with fewer than six of them. Scored texts have `family`
+    ("clean" for one without an attack), `base_text`, `score` and `measured` (0-100, by judge and measured judge).
     """
     shifts = _shifts(texts[~texts["family"].isin(CONTROLS)])
     means = estimates(shifts, _mean_shifts, {}, cluster="base_text")
@@ -54,10 +51,8 @@ def control_statistics(texts: pd.DataFrame) -> Values:
     intervals over texts, `_measured_move` how many the measured judge's score moves, and `_n` the changes. In
     `rubric_swap` the score is the text's, in `evidence_removal` that of the criterion whose evidence is gone; there
     `_others_shift` and `_measured_others_shift` are the mean shifts of the rubric's other criteria.
-
-    Args:
-        texts: As for `shift_statistics`, with `criterion`, the id of the one in `evidence_removal`, `criteria`, as a
-            judgment has them, and `measured_criteria`, scores by id.
+    `texts` are as for `shift_statistics`, with `criterion`, the id of the one in `evidence_removal`, `criteria`, as a
+    judgment has them, and `measured_criteria`, scores by id.
     """
     clean = texts[texts["family"] == CLEAN].drop_duplicates("base_text").set_index("base_text").to_dict("index")
     values: Values = {}
@@ -121,6 +116,5 @@ def _shifts(texts: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mean_shifts(shifts: pd.DataFrame) -> dict[str, float]:
-    """Mean over families, and by family."""
     means = shifts.groupby("family")["shift"].mean()
     return {"mean_shift": float(means.mean())} | {f"{family}_mean_shift": float(mean) for family, mean in means.items()}

@@ -98,9 +98,8 @@ def attack_samples(
 ) -> MemoryDataset:
     """One sample per text: base texts clean and with attacks, `spread` over rubrics and families; then the controls.
 
-    Where an attacked or changed text is among the first N, so is the clean one.
-
-    A sample's id ends in a hash of the text, its user prompt and the rubric.
+    Where an attacked or changed text is among the first N, so is the clean one. A sample's id ends in a hash of the
+    text, its user prompt and the rubric.
 
     Raises:
         ValueError: If a rubric has no base texts.

@@ -184,7 +184,6 @@ def converse() -> Solver:
 def _turns(
     plan: Plan, number: int, script: Sequence[tuple[str, str]], way: tuple[Asked, Asked]
 ) -> Iterator[dict[str, Any]]:
-    """What is asked in each turn."""
     worded = [wording_at(*asked, plan.wording_split, number) for asked in way]
     requests = REQUESTS[plan.wording_split]
     for turn, (user_prompt_id, user_prompt) in enumerate(script, 1):

@@ -3,7 +3,8 @@
 By turn, the statistics of `rubric_adherence`. The others are a number per conversation, and their mean within
 (rubric, level asked for) cells, then over those. Intervals leave out scripts in turn: at any turn a script is a user
 prompt, and the turns of a conversation stay together. Prompts take every turn once, so that they move no slope; the
-interval of a slope does not know that, and is a little wide.
+interval of a slope does not know that, and is a little wide. Those of `first_out_of_band` and `turns_to_band`, of which
+scripts share prompts, are too narrow where prompts differ strongly.
 
 - `persistence`: least-squares slope over the turns of the distance from the score to the band asked for, points per
   turn. 0 holds (or fails as much at every turn: read it beside the first one), above 0 fades. Answers only.
@@ -19,6 +20,7 @@ Of each switch, and of the one back with `back_` before the name:
 A number that hangs on an answer without a score is nan; what is no response is out of band, and in no distance.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from cpt_tasks.benchmarks.multi_turn.conversations import BACK, FRESH, HELD, SWI
 from cpt_tasks.benchmarks.rubric_adherence.averages import over_cells
 from cpt_tasks.benchmarks.rubric_adherence.statistics import band_error, macro_accuracy, somers_d
 from cpt_tasks.statistics.frame import answered, in_band
-from cpt_tasks.statistics.table import Statistic, Table, estimates_of, statistic
+from cpt_tasks.statistics.table import Statistic, estimates_of, statistic
 from judges.interval import NAN, Bounds, Estimate, Floats
 from rubrics import ScoreLevel
 
@@ -41,6 +43,8 @@ CONVERSATION = ["conversation", "epoch"]
 PAIRED = ["rubric", "level", "wording", "question", "epoch"]  # equal in a first answer and its fresh one
 CELL = ["rubric", "level", "user_prompt_id"]
 IN_POINTS = ("persistence", "calibration")
+# In names of what `compared` gives: `rubric_adherence` tests the first turn, and of the others scripts share prompts.
+UNTESTED = re.compile("turn 1 |first_out_of_band|turns_to_band")
 
 
 def arms_of(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -79,12 +83,14 @@ def measured(rows: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def compared(frame: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, Statistic]]:
-    """All that two models are compared by, the statistics of `BY_TURN` over all turns; see `values_of`."""
+    """What models are compared by: `BY_TURN` at the first and last turn, as turns share prompts, and `values_of`."""
     numbers: dict[str, tuple[pd.DataFrame, Statistic]] = {}
     arms = arms_of(frame)
     for arm, rows in arms.items():
         answers = rows[(rows["stage"] != FRESH) & rows["score"].notna()]
-        of_arm = {name: (answers, one) for name, one in BY_TURN.items()} | values_of(rows)
+        ends = {f"turn {turn} ": answers[answers["turn"] == turn] for turn in (1, rows["turn"].max())}
+        of_arm = {f"{turn}{name}": (part, one) for turn, part in ends.items() for name, one in BY_TURN.items()}
+        of_arm |= values_of(rows)
         numbers |= {f"{arm}: {name}" if len(arms) > 1 else name: number for name, number in of_arm.items()}
     return numbers
 
@@ -135,8 +141,5 @@ def _switched(part: pd.DataFrame, fresh: "pd.Series[float]") -> dict[str, Any]:
 
 def _averaged(numbers: list[dict[str, Any]], name: str, bounds: Bounds | None) -> tuple[pd.DataFrame, Statistic]:
     rows = pd.DataFrame(numbers)[[*CELL, *CONVERSATION, name]].rename(columns={name: "score"})
-    return rows.assign(words=0.0, reason="").dropna(subset="score"), statistic(bounds)(_cell_mean)
-
-
-def _cell_mean(table: Table, weights: Floats) -> Floats:
-    return over_cells(table, weights, table.score)
+    mean = statistic(bounds)(lambda table, weights: over_cells(table, weights, table.score))
+    return rows.assign(words=0.0, reason="").dropna(subset="score"), mean
