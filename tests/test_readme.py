@@ -91,6 +91,7 @@ def test_the_first_minute_with_a_key(checkout: Path, anthropic_server: Any) -> N
     assert f"opened {(checkout / 'quickstart' / 'report.html').as_uri()}" in said
 
 
+@pytest.mark.slow
 def test_local_benchmark_and_report(checkout: Path) -> None:
     limits = " --limit 2 --max-tokens 30 --max-connections 2"
     succeeds(the_command("HF_HUB_OFFLINE=1 inspect eval") + limits, checkout)

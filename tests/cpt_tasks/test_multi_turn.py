@@ -91,9 +91,9 @@ def test_how_long_a_request_holds(
     ("student", "there", "back"),
     [
         # accuracy after the switch, in a fresh conversation, cost of the history, turns to the band; of two turns
-        (obeys, [1, 1, 0, 1], [1, 1, 0, 1]),
+        pytest.param(obeys, [1, 1, 0, 1], [1, 1, 0, 1], marks=pytest.mark.slow),
         (lags, [0, 1, 1, 2], [0, 1, 1, 2]),
-        (persists, [0, 1, 1, 3], [1, 1, 0, 1]),
+        pytest.param(persists, [0, 1, 1, 3], [1, 1, 0, 1], marks=pytest.mark.slow),
     ],
 )
 def test_how_a_switch_is_followed(
