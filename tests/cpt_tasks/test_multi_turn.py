@@ -87,13 +87,14 @@ def test_how_long_a_request_holds(
     assert shown["n_scored"] == 2 * 6 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("student", "there", "back"),
     [
         # accuracy after the switch, in a fresh conversation, cost of the history, turns to the band; of two turns
-        pytest.param(obeys, [1, 1, 0, 1], [1, 1, 0, 1], marks=pytest.mark.slow),
+        (obeys, [1, 1, 0, 1], [1, 1, 0, 1]),
         (lags, [0, 1, 1, 2], [0, 1, 1, 2]),
-        pytest.param(persists, [0, 1, 1, 3], [1, 1, 0, 1], marks=pytest.mark.slow),
+        (persists, [0, 1, 1, 3], [1, 1, 0, 1]),
     ],
 )
 def test_how_a_switch_is_followed(

@@ -75,7 +75,8 @@ def answers(model: Model, chats: list[Any] = CHATS, **settings: Any) -> list[Any
     return outputs
 
 
-@pytest.mark.parametrize("name", [pytest.param("tiny", marks=pytest.mark.slow), "adapter"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "adapter"])
 def test_greedy_responses_are_those_of_transformers_also_of_a_second_start(made: Path, name: str) -> None:
     tokenizer = make_tokenizer()
     reference: Any = AutoModelForCausalLM.from_pretrained(made / "tiny")
