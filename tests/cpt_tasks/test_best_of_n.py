@@ -243,6 +243,7 @@ def test_what_only_one_judge_scored_does_not_count(mock_model: Callable[..., Any
     assert (part["upper_bound"], part["selected_by"]) == (True, "the judge of the report")
 
 
+@pytest.mark.slow
 def test_the_samples_an_adapter_saves_are_in_its_summary(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     paths = []
     # a base that hits once in four, and an adapter of it that hits every other time

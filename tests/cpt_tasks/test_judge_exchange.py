@@ -66,6 +66,7 @@ def anthropic_answer(key: str, text: str) -> str:
     return json.dumps({"custom_id": key, "result": {"type": "succeeded", "message": message}})
 
 
+@pytest.mark.slow
 def test_answers_from_a_file_are_what_inspect_score_judges_by(log: EvalLog, store: list[str], tmp_path: Path) -> None:
     questions, answers = tmp_path / "q.jsonl", tmp_path / "a.jsonl"
     ask = [log.location, *JUDGE, *store, "--out", questions]

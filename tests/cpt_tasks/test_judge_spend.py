@@ -66,6 +66,7 @@ def test_what_a_forecast_cannot_use_is_one_sentence(arguments: list[str], messag
     assert message in fails(forecast_command, *arguments)
 
 
+@pytest.mark.slow
 def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
     anthropic_server: FakeAnthropic, mock_model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

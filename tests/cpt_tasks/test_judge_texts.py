@@ -65,6 +65,7 @@ def test_the_audit_of_a_biased_model_shows_its_bias_and_counts_what_it_did_not_j
     assert "| extremely_high | undefined      |" in page
 
 
+@pytest.mark.slow
 def test_an_audit_compares_wordings_of_the_question_on_the_same_texts(
     mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, broadcasts: Path, tmp_path: Path
 ) -> None:

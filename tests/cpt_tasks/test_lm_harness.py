@@ -155,6 +155,7 @@ def test_the_same_responses_get_the_same_numbers_in_both_harnesses(mock_model: C
     assert responses == {sample.id: sample.output.completion for sample in log.samples or []}
 
 
+@pytest.mark.slow
 def test_a_judgment_paid_for_in_one_harness_is_free_in_the_other(
     mock_model: Callable[..., Any], anthropic_server: Any, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def run(program: str, task: str, folder: Path, changes: dict[str, str], more: st
     return done.stdout, json.loads(result.read_text(encoding="utf-8"))["results"][task], rows
 
 
+@pytest.mark.slow
 def test_a_real_model_gives_the_same_responses_in_both_harnesses(folder: Path) -> None:
     changes = {",peft=ADAPTER": "", "rubrics=measured limit_per_cell=4": "rubrics=broadcast limit_per_cell=2"}
     shown, _, samples = run("cpt-lm-eval", ADHERENCE, folder, changes)

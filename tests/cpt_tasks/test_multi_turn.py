@@ -87,6 +87,7 @@ def test_how_long_a_request_holds(
     assert shown["n_scored"] == 2 * 6 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("student", "there", "back"),
     [

@@ -90,6 +90,7 @@ def test_the_interval_of_a_mean_is_that_of_the_paired_t_test_and_is_not_clipped_
     assert difference.ci_low < 0 < difference.value
 
 
+@pytest.mark.slow
 def test_models_that_do_not_differ_are_seldom_called_different() -> None:
     # 200 comparisons of a model with itself on other draws: 5% of them, give or take two standard errors of 1.5%
     p_values = np.array([differ(draws(8, 2 * n), draws(8, 2 * n + 1), calibration_slope).p for n in range(200)])

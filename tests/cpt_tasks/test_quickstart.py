@@ -82,6 +82,7 @@ def test_eighteen_responses_and_judgments_then_a_table_and_a_page_and_nothing_tw
     assert len(opened) == 1
 
 
+@pytest.mark.slow
 def test_without_a_key_text_statistics_judge_and_another_judge_or_argument_of_the_model_is_another_run(
     anthropic_server: FakeAnthropic,
 ) -> None:

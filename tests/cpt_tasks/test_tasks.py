@@ -316,6 +316,7 @@ def test_the_task_is_found_by_name_and_by_path(mock_model: Callable[..., Any], t
     assert message in output and "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_paths_are_those_of_the_folder_of_the_command_where_task_and_scorer_are_files(
     log_of: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def test_a_student_that_thinks_gets_the_numbers_of_one_that_does_not(mock_model:
     assert THOUGHT.strip() in (thinking.samples or [])[0].output.completion
 
 
+@pytest.mark.slow
 def test_a_report_says_how_long_a_student_thinks(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     log = run(lambda messages: THINKING.format(follows(messages)), mock_model)
     summary, report, output = reported(tmp_path / "report", log.location)
@@ -92,6 +93,7 @@ def test_a_student_that_only_thinks_has_a_report_of_every_benchmark(
     assert values == ({0} if name != "drift" else set())
 
 
+@pytest.mark.slow
 def test_a_report_draws_what_there_is_where_a_student_answers_now_and_then(
     mock_model: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def answers(model: Model, chats: list[Any] = CHATS, **settings: Any) -> list[Any
     return outputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny", "adapter"])
 def test_greedy_responses_are_those_of_transformers_also_of_a_second_start(made: Path, name: str) -> None:
     tokenizer = make_tokenizer()

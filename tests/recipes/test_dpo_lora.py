@@ -125,6 +125,7 @@ def test_no_path_of_this_machine_and_no_token_in_any_readable_output(here: Path,
     assert portable_values(values) == {"model_init_kwargs": {"token": "<hidden>"}, "pad_token": "x"}
 
 
+@pytest.mark.slow
 def test_samples_are_of_every_evaluation_and_leave_the_adapter_as_it_is_without(here: Path) -> None:
     # not splitlines(): a text may hold characters that it takes for the end of a line
     samples = [json.loads(line) for line in Path("out/samples.jsonl").read_text(encoding="utf-8").rstrip().split("\n")]
@@ -137,6 +138,7 @@ def test_samples_are_of_every_evaluation_and_leave_the_adapter_as_it_is_without(
     assert logged("out", "dpo", "loss") == logged("unsampled", "dpo", "loss")
 
 
+@pytest.mark.slow
 def test_losses_of_two_threads_are_those_of_one(here: Path) -> None:
     go(output_dir="threads", cpu_threads=2)
     assert torch.get_num_threads() == read_json("threads/run_manifest.json")["cpu_threads"] == 2
@@ -268,6 +270,7 @@ def test_a_run_goes_on_from_an_adapter_and_that_is_the_reference_of_dpo(
     assert Path("again/samples.jsonl").read_bytes() == Path("round/samples.jsonl").read_bytes()  # none is there twice
 
 
+@pytest.mark.slow
 def test_reference_computed_once_gives_the_same_losses_and_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[int] = []
     compute = TwinDPOTrainer.compute_ref_log_probs
@@ -287,6 +290,7 @@ def test_reference_computed_once_gives_the_same_losses_and_is_kept(here: Path, m
     assert not computed
 
 
+@pytest.mark.slow
 def test_plain_preference_pairs_train_as_shuffled_dpo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"prompt": row["prompt"], "chosen": row["chosen"], "rejected": row["rejected"]} for row in make_rows(6)]
     write_rows(Path("plain.jsonl"), rows)

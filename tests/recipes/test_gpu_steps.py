@@ -65,6 +65,7 @@ def test_a_command_that_takes_too_long_is_killed_with_the_sessions_that_it_start
     assert time.monotonic() - begun < 30  # what it started would have held the pipe for 60
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
     done = subprocess.run(

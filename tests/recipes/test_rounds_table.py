@@ -85,6 +85,7 @@ def test_one_seed_has_no_interval_and_none_is_said(tmp_path: Path) -> None:
     assert "expected those of recipes/experiments/rounds.mk" in run(tmp_path / "nothing", code=2)
 
 
+@pytest.mark.slow
 def test_the_committed_table_is_that_of_the_committed_runs_and_chooses_by_train_prompts_alone() -> None:
     run = ROOT / "results/smollm2-135m"
     folders = sorted(run.glob("seed-*/rounds"))
