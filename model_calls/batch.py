@@ -106,7 +106,8 @@ class _Run:
     async def create(self, requests: Mapping[str, tuple[Mapping[str, Any], Iterable[str]]], batch_size: int) -> None:
         """Creates batches of what has no reply so far."""
         betas = ",".join(dict.fromkeys(beta for _, of_call in requests.values() for beta in of_call))
-        todo = [key for key in requests if key not in self.store and key not in self.final | self.away]
+        left_out = self.final | self.away
+        todo = [key for key in requests if key not in self.store and key not in left_out]
         for block in (todo[start : start + batch_size] for start in range(0, len(todo), batch_size)):
             intent, now, keys = uuid.uuid4().hex, datetime.now(UTC).isoformat(), json.dumps(block)
             self.store.execute("INSERT INTO batches (intent, time, keys) VALUES (?, ?, ?)", intent, now, keys)
