@@ -107,12 +107,12 @@ def test_everything_but_recipes_and_what_is_loaded_by_name_imports_without_torch
 )
 def test_starting_is_light(before: str, ours: str, absent: set[str]) -> None:
     output = python(
-        f"import time, sys\n{before}\nbefore = set(sys.modules); start = time.process_time()\n{ours}\n"
-        f"print(time.process_time() - start, {absent!r} & (set(sys.modules) - before))"
+        f"import sys\n{before}\nbefore = set(sys.modules)\n{ours}\n"
+        f"new = set(sys.modules) - before\nprint(len(new), {absent!r} & new)"
     )
-    seconds, imported = output.splitlines()[-1].split(maxsplit=1)
+    modules, imported = output.splitlines()[-1].split(maxsplit=1)
     assert imported == "set()"
-    assert float(seconds) < 0.6  # on a slow machine; pandas alone takes as much
+    assert int(modules) < 400  # 50 to 270; counted, as seconds say how busy the machine is; pandas alone has 575
 
 
 def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
