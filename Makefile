@@ -35,22 +35,22 @@ $(INSTALLED): pyproject.toml constraints.txt Makefile
 EXPERIMENTS := recipes/experiments
 demo: $(INSTALLED)
 	@echo "a small demo: two of the four measured rubrics, 12 test prompts, 15 minutes on two quiet cores; more: make seeds"
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=demo SIZE=demo
+	$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/end_to_end.mk RUN=demo SIZE=demo
 
 demo-smoke: $(INSTALLED)
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=demo-smoke SIZE=smoke
+	$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/end_to_end.mk RUN=demo-smoke SIZE=smoke
 
 full: $(INSTALLED)
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=smollm2-135m SIZE=full
+	$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/end_to_end.mk RUN=smollm2-135m SIZE=full
 
 seeds: $(INSTALLED)
 	for seed in 0 1 2; do \
-		$(MAKE) --no-print-directory -f $(EXPERIMENTS)/rounds.mk RUN=smollm2-135m SIZE=full SEED=$$seed || exit; \
+		$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/rounds.mk RUN=smollm2-135m SIZE=full SEED=$$seed || exit; \
 	done
 	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/smollm2-135m
 	$(BIN)/python $(EXPERIMENTS)/fluency_table.py results/smollm2-135m --base $(SMALL)
 	# all benchmarks of the round that seed 0 chose
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/end_to_end.mk RUN=tuned SIZE=full \
+	$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/end_to_end.mk RUN=tuned SIZE=full \
 		START=outputs/smollm2-135m/seed-0/rounds/$$(PYTHONPATH=$(EXPERIMENTS) $(BIN)/python -c "$(BEST_OF_SEED_0)")
 
 BEST_OF_SEED_0 := from pathlib import Path; from rounds_table import best_round; \
@@ -61,8 +61,9 @@ self-teacher: $(INSTALLED)
 	$(BIN)/python $(EXPERIMENTS)/prepare_smollm2.py --out $(SMALL)
 	$(BIN)/cpt generate --teacher hf/smollm2-135m -M model_path=$(SMALL) -M tokenizer_path=$(SMALL) -M dtype=float32 \
 		--configured-by system_prompt --rubrics measured --levels low,moderate,extremely_high,control --samples 4 \
-		--temperature 0.7 --max-tokens 224 --max-connections 48 --seed 42 \
-		--store calls/self_teacher.sqlite --out $(SELF)/responses.jsonl
+		--limit 768 --temperature 0.7 --max-tokens 224 --max-connections 48 --seed 42 \
+		--store calls/self_teacher.sqlite --out data/self_teacher/responses.jsonl
+	cp data/self_teacher/responses.jsonl $(SELF)/responses.jsonl
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/all --keep all --near 0
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/best_of_4 --keep all --near 0 --best-of
 	$(BIN)/cpt verify $(SELF)/responses.jsonl --out data/self_teacher/kept --best-of
@@ -72,16 +73,16 @@ self-teacher: $(INSTALLED)
 
 ablation: $(INSTALLED)
 	for seed in 0 1 2 3 4; do \
-		$(MAKE) --no-print-directory -f $(EXPERIMENTS)/rounds.mk RUN=ablation SIZE=demo PROMPTS=24 SEED=$$seed \
+		$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/rounds.mk RUN=ablation SIZE=demo PROMPTS=24 SEED=$$seed \
 			OTHER_DPO="shuffled no_sft_term" || exit; \
 	done
 	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/ablation
 
 folds: $(INSTALLED)
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/folds.mk SIZE=full SEED=42
+	$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/folds.mk SIZE=full SEED=42
 
 multi-turn: $(INSTALLED)
-	$(MAKE) --no-print-directory -f $(EXPERIMENTS)/multi_turn.mk
+	$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/multi_turn.mk
 
 # recorded/NAME reads what a model once said from a file; the judge's verdicts come through the call store: no model is asked
 RECORD := recorded/claude-family

@@ -60,7 +60,7 @@ def rounds() -> str:
 
 def demo() -> str:
     """What `make demo` gave, and in how many minutes."""
-    folder = ROOT / "results/demo"
+    folder = ROOT / "results/demo_recorded"
     summary, stages = (json.loads((folder / name).read_text("utf-8")) for name in ("summary.json", "stages.json"))
     tasks = (model["tasks"] for model in summary["models"])
     before, after = (cell(parts["rubric_adherence"]["metrics"]["macro_accuracy"]) for parts in tasks)
@@ -86,8 +86,8 @@ def results() -> str:
         f"""{parts["rubric_adherence"]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
         {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95% t
         intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order (Somers'
-        d) of 0; calibration: points from the band. A round trains the model on its own answers (a teacher's if none is
-        in band), those in the band preferred, by the judge that also scores here. [A strong language
+        d) of 0; calibration: points from the band. A round trains the model on its own answers (a teacher's where too
+        few are in band), those in the band preferred, by the judge that also scores here. [A strong language
         model](results/rounds_judged/report.md) (recorded, a third of the answers; its family wrote part of the training
         texts) gives {judged["twins"]} after twins, {judged["round-1"]} after round 1, {judged["chosen"]} for `chosen`:
         the best round of each seed on train prompts, a rule set after round 2 was tested; round 3 was added as one seed

@@ -23,7 +23,6 @@ from judges.interval import jackknife, leave_one_out
 from rubrics import ScoreLevel
 from rubrics.files import write_whole
 
-N_LEVELS = len(ScoreLevel)
 SLACK = 0.005  # half of the last digit of a report: with the ties of a sample the end of tau-b varies by less
 SHOWN = (*COLUMNS, "calibration_slope")
 TRUTH_PROMPTS = 3_000
@@ -48,7 +47,7 @@ def table_of(student: str, effect: np.ndarray, rng: np.random.Generator) -> Tabl
     """A response of the student to every prompt, rubric and level."""
     places, noise, empty = STUDENTS[student]
     n_prompts, n_rubrics, _ = effect.shape
-    shape = (n_prompts, n_rubrics, N_LEVELS)
+    shape = (n_prompts, n_rubrics, len(ScoreLevel))
     latent = np.array(places) + effect + noise * rng.standard_t(4, shape)
     answered = (rng.random(shape) >= empty).ravel()
     scores = np.where(answered, np.round(100 / (1 + np.exp(-latent)), 1).ravel(), 0.0)

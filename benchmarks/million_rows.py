@@ -31,7 +31,6 @@ sys.path[0] = str(ROOT)
 from judges.measures import MEASURES  # noqa: E402
 from rubrics.files import read_jsonl, write_jsonl, write_whole  # noqa: E402
 
-LONG_WORD_LETTERS = 8  # as the measures count
 WORD = re.compile(r"(?<![\w'])[a-z]{4,}(?![\w'])")
 COUNTED = ("second_person_per_100", "similes_per_100", "sensory_per_100")  # measures that count single words
 
@@ -42,8 +41,9 @@ def synthetic_rows(n_rows: int, seed: int) -> Iterator[dict[str, Any]]:
     seeds = [row for _, row in read_jsonl(ROOT / "data_gen" / "seed" / "responses.jsonl")]
     words = sorted({word for row in seeds for word in WORD.findall(row["response"])} - {"like", "though"})
     plain = [word for word in words if not any(MEASURES[name](word) for name in COUNTED)]
-    by_length = {is_long: [w for w in plain if (len(w) >= LONG_WORD_LETTERS) == is_long] for is_long in (False, True)}
-    alike = {word: by_length[len(word) >= LONG_WORD_LETTERS] for word in plain}
+    is_long = MEASURES["long_word_share"]  # of a single word: 1 or 0
+    by_length = {share: [word for word in plain if is_long(word) == share] for share in (0.0, 1.0)}
+    alike = {word: by_length[is_long(word)] for word in plain}
     kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in seeds:
         kinds.setdefault((row["rubric"], row["level"]), []).append(row)

@@ -29,7 +29,9 @@ def check_tokenizer(folder: Path) -> str:
     if not (folder / "tokenizer_config.json").is_file():
         raise ValueError("no tokenizer, expected the one trained with: evaluations would render another prompt")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    render = partial(tokenizer.apply_chat_template, MESSAGES, tokenize=False, add_generation_prompt=True)
+    parts = [message | {"content": [{"type": "text", "text": message["content"]}]} for message in MESSAGES]
+    shown = parts if (folder / "processor_config.json").is_file() else MESSAGES  # of some processors' templates
+    render = partial(tokenizer.apply_chat_template, shown, tokenize=False, add_generation_prompt=True)
     try:
         rendered = render()
     except (TemplateError, ValueError):  # the latter for no template at all
@@ -63,13 +65,13 @@ def check_logits(folder: Path, base: str) -> str:
     """Say how far merged and unmerged logits are apart; ValueError if too far, or if the adapter changes nothing."""
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    ids = tokenizer.apply_chat_template(MESSAGES, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    ids = ids["input_ids"]
+    ids = AutoTokenizer.from_pretrained(folder)(MESSAGES[1]["content"], return_tensors="pt")["input_ids"]
     try:
-        plain: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)  # in evaluation mode
+        sees = hasattr(AutoConfig.from_pretrained(base), "vision_config")
+        kind: Any = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        plain: Any = kind.from_pretrained(base, dtype=torch.float32)  # in evaluation mode
     except OSError as error:
         raise ValueError(f"base model {base!r} is neither a folder from here nor on the hub; give --base") from error
     with torch.no_grad():
@@ -106,7 +108,10 @@ def check_adapter(folder: Path, base: str | None, skip_logits: bool) -> bool:
         print(f"FAILED  no {missing[0]}, expected the output folder of a finished run")
         return False
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    base = base or str(config["base_model_name_or_path"])
+    base = base or config.get("base_model_name_or_path")
+    if not base or "r" not in config:
+        print("FAILED  adapter_config.json names no rank `r` or no base model, expected a LoRA adapter (and --base)")
+        return False
     checks = [partial(check_tokenizer, folder), partial(check_paths, folder)]
     checks += [] if skip_logits else [partial(check_logits, folder, base)]
     passed = True

@@ -39,7 +39,6 @@ COMMANDS = {
     "rubric import": ("rubrics.commands:import_command", "Read a rubric from a page or a table."),
     "rubric lint": ("rubrics.commands:lint_command", "Say what is wrong with rubrics."),
     "rubric prompts": ("data_gen.draft.commands:prompts_command", "Let a model write a rubric's system prompts."),
-    "seed": ("data_gen.seed:seed_command", "Import responses and keep those in their band."),
     "teachers": ("data_gen.teachers.command:teachers_command", "Report how well teachers hit the levels."),
     "twins": ("data_gen.twins.command:twins_command", "Make preference pairs out of responses."),
     "verify": ("data_gen.verify.command:verify_command", "Judge and filter responses, account for every row."),

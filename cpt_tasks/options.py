@@ -1,5 +1,6 @@
 """What the parameters of the benchmarks mean, and the checks of them before any response is paid for."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -16,6 +17,7 @@ from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
 from rubrics.load import FAMILY_PROMPTS
 
 _SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
+_WITHOUT_SAMPLING = re.compile(r"anthropic/|openai/(azure/)?(o\d|gpt-(5(?![.\d])|5\.[5-9]|[6-9]))")
 _THINKING = ("effort", "reasoning_effort", "reasoning_tokens")
 
 JudgeKind = Literal["model", "measured"]
@@ -67,11 +69,14 @@ def checked(make: Callable[..., Task]) -> Callable[..., Task]:
     return made
 
 
-def decoding_of(settings: Mapping[str, Any]) -> str:
+def decoding_of(settings: Mapping[str, Any], model: str = "") -> str:
     """How a model was made to choose its words, from its settings as inspect or lm-eval keeps them.
 
     "greedy", the settings of its sampling, or that these were left to the provider; then what limits its length.
+    inspect sends no settings of sampling to a `model` of `_WITHOUT_SAMPLING`.
     """
+    if _WITHOUT_SAMPLING.match(model):
+        settings = {name: value for name, value in settings.items() if name not in _SAMPLING}
     given = {name: settings[name] for name in (*_SAMPLING, *_THINKING) if settings.get(name) is not None}
     temperature = given.get("temperature")
     if temperature == 0 or (temperature is None and given.get("do_sample") is False):
@@ -101,13 +106,13 @@ def levels_of(selection: str | list[str]) -> list[ScoreLevel]:
 
 
 def some_of(selection: str | list[str], choices: Sequence[str], parameter: str) -> list[str]:
-    """What a selection names: "all" choices, or some, as a list or with commas; ValueError for an unknown one."""
+    """What a selection names, each once: "all" choices, or some, as a list or with commas; ValueError for others."""
     names = [name.strip() for name in selection.split(",")] if isinstance(selection, str) else selection
     if names == ["all"]:
         return list(choices)
     for name in names:
         check_choice(name, choices, parameter)
-    return names
+    return list(dict.fromkeys(names))
 
 
 def prompts_by_rubric(

@@ -9,6 +9,7 @@ from inspect_ai.model import ChatMessage, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from model_calls.inspect_private import PrerequisiteError, local_chat, local_template
+from model_calls.visible import OPENED, THOUGHT_OPENED
 
 PRINTS_TODAY = re.compile(r"""strftime_now\(\s*["'](.*?)["']\s*\)""")
 
@@ -63,12 +64,13 @@ def rendering_notes(api: Any, messages: Sequence[ChatMessage]) -> dict[str, str]
     """What the template of a local model adds to a chat; {} if nothing, or if the model is not a local one.
 
     `template_head` is all that it writes before the first turn's text, in a chat without a system turn; `template_date`
-    is today's date as it prints it, which makes the prompt another one tomorrow.
+    is today's date as it prints it, which makes the prompt another one tomorrow; `thought_opened` says that the prompt
+    ends in the marker that opens a chain of thought.
     """
     rendered = local_chat(api, messages)
     if rendered is None:
         return {}
-    notes = {}
+    notes = {THOUGHT_OPENED: "by the template"} if OPENED.search(rendered) else {}
     if messages[0].role != "system":
         notes["template_head"] = rendered[: rendered.find(messages[0].text.strip())]
     today = datetime.now()

@@ -50,7 +50,7 @@ def adherence_samples(
     The user prompts of a cell, by rubric id and id, take the wordings in turn, so that each is used equally often up to
     one; each is asked under so many `wordings`. With `prompting` "full_rubric" the whole rubric and the target level
     stand in the system turn, in one wording: the untrained baseline that a user would try first. With `picture` "wrong"
-    a user prompt shows the picture of the next one in the cell, with "none" none; it is judged by its own.
+    a user prompt shows the picture of the next one of another kind, with "none" none; it is judged by its own.
 
     Raises:
         ValueError: If a rubric has fewer wordings than `wordings`, or that is below 1.
@@ -81,8 +81,13 @@ def _shown(user_prompt_ids: list[str], picture: PictureShown) -> list[str]:
         raise ValueError(
             f"picture: got {picture!r}, expected two user prompts or more that show pictures; give family=pictures"
         )
-    # neighbours show different kinds of pictures, which have few things in common
-    return [*user_prompt_ids[1:], user_prompt_ids[0]] if picture == "wrong" else [""] * len(user_prompt_ids)
+    if picture == "none":
+        return [""] * len(user_prompt_ids)
+    # the next one of another kind, with which it has few things in common
+    kinds = [one.partition("_")[0] for one in user_prompt_ids]
+    orders = [[*range(place + 1, len(kinds)), *range(place)] for place in range(len(kinds))]
+    places = [next((k for k in order if kinds[k] != kind), order[0]) for order, kind in zip(orders, kinds, strict=True)]
+    return [user_prompt_ids[place] for place in places]
 
 
 def spread(samples: Iterable[Sample], *names: str) -> list[Sample]:
@@ -163,10 +168,11 @@ def wording_at(rubric: Rubric, level: ScoreLevel, wording_split: WordingSplit, p
 def unprompted_sample(user_prompt_id: str, user_prompt: str, rubrics: Sequence[Rubric]) -> Sample:
     """A sample without a system prompt, judged by all the rubrics; the first counts as its own."""
     first, *others = rubrics
-    digest = content_hash([rubric.hash for rubric in rubrics], user_prompt)
+    turn = user_turn(user_prompt, user_prompt_id)
+    digest = content_hash([rubric.hash for rubric in rubrics], content_of(turn))
     return Sample(
         id=f"{user_prompt_id}-unprompted-{digest}",
-        input=[user_turn(user_prompt, user_prompt_id)],
+        input=[turn],
         target=NO_LEVEL,
         metadata={
             "rubric": first.id,

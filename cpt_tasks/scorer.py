@@ -153,7 +153,7 @@ async def score_response(
     judge_repeats: int = 1,
     others: Sequence[Rubric] = (),
 ) -> Score:
-    """The score of a sample's visible answer, with its `ScoreRecord` as metadata.
+    """The score of a sample's visible answer, with its `ScoreRecord` as metadata; unscored if there is no output.
 
     `rubrics`, by id, hold the sample's own; a scored response is judged by the `others` as well. `judge_repeats` is for
     the record.
@@ -161,7 +161,9 @@ async def score_response(
     Raises:
         ValueError: If the sample's rubric is not among the rubrics, or has changed since the sample was made.
     """
-    response, thought = answer_of(state.output)
+    if not state.output.choices:  # an error or a limit ended the sample before this answer
+        return Score.unscored(reason="no_output", explanation="the sample ended before the model answered")
+    response, thought = answer_of(state.output, state.metadata)
     rubric = _known(state.metadata["rubric"], rubrics)
     if rubric.hash != state.metadata["rubric_hash"]:
         raise ValueError(

@@ -24,8 +24,10 @@ def turns_of(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def output_of(turn: Mapping[str, Any], last: ModelOutput) -> ModelOutput:
-    """What the model wrote in a turn; `last` is the output of the sample."""
-    return ModelOutput.model_validate(turn[OUTPUT]) if OUTPUT in turn else last
+    """What the model wrote in a turn, nothing in one that was not reached; `last` is the output of the sample."""
+    if "turn" not in turn:
+        return last
+    return ModelOutput.model_validate(turn.get(OUTPUT, {}))
 
 
 async def score_turns(score: Callable[[TaskState], Awaitable[Score]], state: TaskState) -> Score:

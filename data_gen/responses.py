@@ -123,16 +123,19 @@ def find_test_picture(row: TeacherResponse) -> str:
 
 
 class Problems:
-    """Says on stderr what is wrong with rows, the first ten of each kind, and counts all of them in `counts`."""
+    """Says on stderr what is wrong with rows, the first ten of each kind, unless silent; counts all in `counts`."""
 
     MAX_SHOWN = 10
 
-    def __init__(self) -> None:
+    def __init__(self, is_silent: bool = False) -> None:
         self.counts: Counter[str] = Counter()
+        self._is_silent = is_silent
 
     def add(self, kind: str, message: str) -> None:
         """Takes down one bad row; `message` says where, got, expected."""
         self.counts[kind] += 1
+        if self._is_silent:
+            return
         if self.counts[kind] <= self.MAX_SHOWN:
             click.echo(message, err=True)
         elif self.counts[kind] == self.MAX_SHOWN + 1:

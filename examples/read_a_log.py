@@ -9,7 +9,8 @@ from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS
 from cpt_tasks.statistics.frame import read_log, with_level
 from cpt_tasks.statistics.table import estimates_of
 
-log, figure = [*sys.argv[1:], "results/smollm2-135m/logs/cpt.eval", "scores.png"][:2]
+defaults = ["results/smollm2-135m/logs/cpt.eval", "scores.png"]
+log, figure = [*sys.argv[1:], *defaults[len(sys.argv) - 1 :]]
 
 frame = read_log(log)  # one row per sample and epoch; what the columns are stands in cpt_tasks/statistics/frame.py
 print(frame[["rubric", "level", "user_prompt_id", "score", "words"]].head())

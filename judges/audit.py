@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 
-from judges.interval import NAN, Estimate, estimates
+from judges.interval import NAN, ROUNDING, Estimate, estimates
 from judges.reliability import icc_2_1, level_ranks, noise
 from rubrics import ScoreLevel
 
@@ -22,7 +22,6 @@ BOUNDS = {
 }
 WORDING_STATISTICS = ("spearman", "level_accuracy", "mae")
 MIN_KNOWN = 5  # judgments of texts in a band, below which nothing is said of it
-_TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -99,17 +98,17 @@ def audit_statistics(judgments: pd.DataFrame) -> dict[str, float]:
     cells = [judgments["rubric"], judgments["level"]]
     known, given, length = (columns - columns.groupby(cells).transform("mean")).to_numpy(float).T
     scale = np.sqrt((known @ known) * (given @ given))
-    beyond = length - known * (length @ known) / (known @ known) if known @ known > _TINY else length
+    beyond = length - known * (length @ known) / (known @ known) if known @ known > ROUNDING else length
     return {
         "pearson": float(scipy.stats.pearsonr(reference, judged).statistic) if varies else NAN,
         "spearman": float(scipy.stats.spearmanr(reference, judged).statistic) if varies else NAN,
         "icc": icc_2_1(np.column_stack([reference, judged])),
         "level_accuracy": float((level_ranks(reference) == level_ranks(judged)).mean()),
-        "within_level_pearson": float(known @ given / scale) if scale > _TINY else NAN,
+        "within_level_pearson": float(known @ given / scale) if scale > ROUNDING else NAN,
         "order_accuracy": _order_accuracy(judgments),
         "mae": float(np.abs(judged - reference).mean()),
         "slope": float(scipy.stats.linregress(reference, judged).slope) if varies else NAN,
-        "length_slope": float(beyond @ (given - known) / (beyond @ beyond)) if beyond @ beyond > _TINY else NAN,
+        "length_slope": float(beyond @ (given - known) / (beyond @ beyond)) if beyond @ beyond > ROUNDING else NAN,
     }
 
 

@@ -12,15 +12,15 @@ import re
 import unicodedata
 
 # each letter counts as a word: Thai, Lao, Myanmar, Khmer, Han, Hiragana and Katakana
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f"
     "\U00020000-\U0003ffff"
 )
 # vowel signs and accents, which \w leaves out; with those beyond the first plane a search would be slow
 _MARKS = "".join(mark for mark in map(chr, range(0x300, 0x10000)) if unicodedata.category(mark)[0] == "M")
-_RUN = rf"[^\W_{_UNSPACED}]+(?:[{_MARKS}]+[^\W_{_UNSPACED}]*)*"
-_WORD = re.compile(rf"{_RUN}(?:'{_RUN})*|(?!\W)[{_UNSPACED}][{_MARKS}]*")
+_RUN = rf"[^\W_{UNSPACED}]+(?:[{_MARKS}]+[^\W_{UNSPACED}]*)*"
+_WORD = re.compile(rf"{_RUN}(?:'{_RUN})*|(?!\W)[{UNSPACED}][{_MARKS}]*")
 _ENGLISH_WORD = re.compile(r"[A-Za-z']+")
 # one text has to measure the same whichever editor wrote it
 _APOSTROPHE = re.compile("[‘’ʼ＇]")

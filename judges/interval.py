@@ -23,7 +23,7 @@ NAN = float("nan")
 CONFIDENCE = 0.95
 MIN_CLUSTERS = 6  # below it no distribution-free 95% interval exists: 2 / 2^5 = .0625
 FEW_CLUSTERS = 12  # below it an interval is printed with a note
-_ROUNDING = 1e-9  # a spread or a distance from a bound below this is rounding
+ROUNDING = 1e-9  # a spread, or a distance from a bound, below this is none
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def jackknife(values: Iterable[float] | Floats, bounds: Bounds | None = None) ->
     t = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
     if bounds is not None:
         return Estimate(value, *_wilson(value, error, t, n, bounds))
-    spread = _ROUNDING * max(1.0, abs(value))
+    spread = ROUNDING * max(1.0, abs(value))
     return Estimate(value, value - t * error, value + t * error) if error > spread else Estimate(value)
 
 
@@ -123,7 +123,7 @@ def cluster_note(n_clusters: int) -> str:
 def _wilson(value: float, error: float, t: float, n_clusters: int, bounds: Bounds) -> tuple[float, float]:
     low, high = bounds
     share, error = (value - low) / (high - low), error / (high - low)
-    varies = error > _ROUNDING and _ROUNDING < share < 1 - _ROUNDING
+    varies = error > ROUNDING and ROUNDING < share < 1 - ROUNDING
     size = share * (1 - share) / error**2 if varies else n_clusters
     centre = (share + t**2 / (2 * size)) / (1 + t**2 / size)
     half = t * math.sqrt(share * (1 - share) / size + t**2 / (4 * size**2)) / (1 + t**2 / size)

@@ -23,6 +23,7 @@ from judges.judgment import NO_RESPONSE, FailureMode, JudgeFailure, Judgment, is
 from judges.prompts import PROMPT_VERSION, PromptVersion, judge_messages, prompt_hash
 from judges.scale import ScaleWatch
 from judges.verdict import Scores, Verdict, parse_verdict
+from model_calls.call import name_of
 from model_calls.errors import was_cut_off
 from rubrics import Rubric
 from rubrics.pictures import Picture
@@ -87,7 +88,7 @@ class ModelJudge:
 
         model = self.model or grader_models()[0]
         about: dict[str, Any] = {
-            "judge": str(model),
+            "judge": name_of(model),
             "judge_hash": judge_hash(model),
             "prompt_version": self.prompt_version,
             "prompt_hash": prompt_hash(self.prompt_version, self.sees_picture and picture is not None),
@@ -107,7 +108,7 @@ class ModelJudge:
             replies.append(reply)
             usage.update(reply.usage)
             paid.update(reply.usage if is_new else {})
-            costs.append(cost_usd(str(model), reply.usage, batch=reply.batch))
+            costs.append(cost_usd(name_of(model), reply.usage, batch=reply.batch))
             try:
                 criteria, holistic = _read(reply, rubric, response)
             except JudgeFailure as failure:
@@ -117,7 +118,7 @@ class ModelJudge:
                 continue
             await _mark(store, replies, "")
             total = weighted_total(rubric, {criterion.id: criterion.score for criterion in criteria})
-            watch = _WATCHES.setdefault(store, {}).setdefault(about["judge_hash"], ScaleWatch(str(model)))
+            watch = _WATCHES.setdefault(store, {}).setdefault(about["judge_hash"], ScaleWatch(name_of(model)))
             watch.look(hash((rubric.hash, response)), [criterion.score for criterion in criteria], total, holistic)
             return Judgment(
                 score=total if self.protocol == "criteria" else holistic,
@@ -190,12 +191,14 @@ class PrefixWarmer:
         """Waits while another call warms the same prefix; the body is the call.
 
         The first call of a prefix, or the first after it was unused for four minutes, is the one that warms it. If it
-        fails, the next in line warms it instead.
+        fails, the others go at once, or each would wait for the retries of the one before.
         """
         async with self._locks.setdefault(prefix, anyio.Lock()):
             if time.monotonic() - self._used.get(prefix, float("-inf")) >= WARM_SECONDS:
-                yield
-                self._used[prefix] = time.monotonic()
+                try:
+                    yield
+                finally:
+                    self._used[prefix] = time.monotonic()
                 return
         self._used[prefix] = time.monotonic()
         yield
@@ -262,5 +265,5 @@ def _config() -> "GenerateConfig":
 
     # thinking counts as output on current Claude models, and can eat 2000 tokens
     return GenerateConfig(
-        max_tokens=6000, reasoning_effort="low", attempt_timeout=180, max_retries=MAX_TRANSPORT_RETRIES
+        max_tokens=6000, reasoning_effort="low", attempt_timeout=300, max_retries=MAX_TRANSPORT_RETRIES
     )

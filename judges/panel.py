@@ -39,11 +39,12 @@ class Panel:
         """
         every = [asked for askings in self.judges for asked in askings]
         jobs = [partial(outcome_of, asked, rubric, user_prompt, response, picture) for asked in every]
-        outcomes = iter(await side_by_side(jobs, len(jobs)))
-        return self._combine([[next(outcomes) for _ in askings] for askings in self.judges])
-
-    def _combine(self, seats: Sequence[Sequence[Judgment | JudgeFailure]]) -> Judgment:
-        outcomes = [outcome for askings in seats for outcome in askings]
+        try:
+            outcomes = await side_by_side(jobs, len(jobs))
+        except ExceptionGroup as group:  # as of one judge
+            raise group.exceptions[0] from group
+        in_order = iter(outcomes)
+        seats = [[next(in_order) for _ in askings] for askings in self.judges]
         worked = [[one for one in askings if isinstance(one, Judgment)] for askings in seats]
         names = [judged[0].judge if judged else f"judge {seat}" for seat, judged in enumerate(worked)]
         spent: dict[str, Any] = {

@@ -16,12 +16,11 @@ import pandas as pd
 import scipy  # its parts are imported when first used: `scipy.stats` takes a second
 from numpy.typing import ArrayLike, NDArray
 
-from judges.interval import NAN, Floats
+from judges.interval import NAN, ROUNDING, Floats
 from judges.judgment import JudgeFailureRecord, Judgment
 from rubrics import LOW_MAX, MODERATE_MAX, ScoreLevel
 
 Judgments = Iterable[Judgment | JudgeFailureRecord]
-_ROUNDING = 1e-9
 
 
 def noise(ratings: ArrayLike) -> dict[str, float]:
@@ -117,7 +116,7 @@ def icc_2_1(ratings: ArrayLike) -> float:
     between_items, between_raters = k * items.var(ddof=1), n * raters.var(ddof=1)
     residual = ((table - items[:, None] - raters[None, :] + table.mean()) ** 2).sum() / ((n - 1) * (k - 1))
     total = between_items + (k - 1) * residual + k * (between_raters - residual) / n
-    return float((between_items - residual) / total) if abs(total) > _ROUNDING else NAN
+    return float((between_items - residual) / total) if abs(total) > ROUNDING else NAN
 
 
 def krippendorff_alpha(ratings: ArrayLike) -> float:

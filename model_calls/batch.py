@@ -158,8 +158,8 @@ class _Run:
             absent = [key for key in keys - in_results if self._lacks(key)]
             self.reasons |= dict.fromkeys(absent, f"absent from the results of {name}")
             self.final.update(absent)
-            # what was not asked for now stays to be taken by a run that asks for it
-            is_done = all(key in self.wanted or key in self.store for key in keys)
+            # what was not asked for now, or a cut stream left out, stays to be taken by another run
+            is_done = not absent and all(key in self.wanted or key in self.store for key in keys)
             self.store.execute("UPDATE batches SET batch = ?, done = ? WHERE intent = ?", name, is_done, intent)
             self.progress(f"{name}: {len(in_results)} results")
 

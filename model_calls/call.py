@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -88,8 +89,10 @@ class Call:
             ValueError: If a message holds anything but text and pictures.
         """
         arguments = {name: value for name, value in self.model.model_args.items() if name not in _TRANSPORT_ARGS}
+        if weights := _weight_hashes(self.model):
+            arguments["weights"] = weights
         headers = self.config.extra_headers or self.model.config.extra_headers or {}
-        asked = [str(self.model), arguments, headers, self.params, self.messages_hash, self.replicate]
+        asked = [name_of(self.model), arguments, headers, self.params, self.messages_hash, self.replicate]
         address = _foreign_address(self.model)
         return _digest([KEY_VERSION, *asked, *([address] if address else [])])
 
@@ -97,7 +100,7 @@ class Call:
         """A reply to this call, of the other fields of `Reply`."""
         return Reply(
             key=self.key,
-            model=str(self.model),
+            model=name_of(self.model),
             params=self.params,
             messages_hash=self.messages_hash,
             replicate=self.replicate,
@@ -169,6 +172,26 @@ def chat_of(system_prompt: str | None, text: str, image: str = "") -> "list[Chat
 
     system = [] if system_prompt is None else [ChatMessageSystem(content=system_prompt)]
     return [*system, user_message(text, image)]
+
+
+def _weight_hashes(model: "Model") -> list[tuple[str, str]]:
+    """Name and SHA-256 of the weight files in the folder of a model that runs here: trained anew it is another."""
+    folder = Path(str(model.model_args.get("model_path") or name_of(model).partition("/")[2]))
+    if provider_of(model) not in IN_PROCESS or not folder.is_dir():
+        return []
+    files = [(path, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    return [(path.name, _sha256(path, about.st_size, about.st_mtime_ns)) for path, about in files]
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def name_of(model: "Model") -> str:
+    """`provider/name` as the model was asked for; inspect's vLLM takes an adapter's name off with the first request."""
+    return getattr(model.api, "qualified_model_name", None) or str(model)
 
 
 def provider_of(model: "Model | str") -> str:

@@ -8,12 +8,10 @@ import click
 
 from model_calls.online import UNREADABLE
 
-CUT_REASONS = ("max_tokens", "model_length")
-
 
 def was_cut_off(stop_reason: str | None) -> bool:
     """Whether a reply ended at a token limit, by its stop reason as inspect names it."""
-    return stop_reason in CUT_REASONS
+    return stop_reason in ("max_tokens", "model_length")
 
 
 @contextmanager
@@ -46,7 +44,8 @@ def clear_errors() -> Iterator[None]:
 
         if problem := _prerequisite(error):
             raise click.ClickException(problem) from error
-        if isinstance(error, APIError | RetryError) or hasattr(error, "provider_message"):
+        by_client = any(hasattr(error, name) for name in ("provider_message", "status_code", "code"))
+        if by_client or isinstance(error, APIError | RetryError):
             raise click.ClickException(f"{_cause(error)}; {kept}") from error
         raise
 

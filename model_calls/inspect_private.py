@@ -9,7 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from inspect_ai._util.error import PrerequisiteError  # printed by inspect without a traceback; raised for a missing key
+# printed by inspect without a traceback; raised for a missing key
+from inspect_ai._util.error import PrerequisiteError as PrerequisiteError
 
 if TYPE_CHECKING:
     import anthropic
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, Model
 
     from model_calls.call import Call
-
-__all__ = ["PrerequisiteError", "anthropic_client", "command_folder", "local_chat", "local_template", "request_body"]
-__all__ += ["sample_name", "transcript_dropped"]
 
 
 def command_folder() -> Path:

@@ -143,6 +143,9 @@ def _starts(path: Path, problems: Counter[str]) -> dict[str, int]:
     starts, start = dict[str, int](), 0
     with path.open("rb") as file:
         for line in file:
+            if not line.strip():
+                start += len(line)
+                continue
             try:
                 row = _parsed(line)
                 if error := _error(row):
@@ -180,10 +183,14 @@ def _answer(row: dict[str, Any]) -> "Message | dict[str, Any]":
     response = row.get("response") or {}
     body = response.get("body") or response or row  # a row of Ray Data is its own body
     choice = body["choices"][0] if "choices" in body else row | {"message": {"content": row["generated_text"]}}
-    text, created = choice["message"]["content"], body.get("created")
+    text: Any = choice["message"]["content"]
+    created: Any = body.get("created")
     if not isinstance(text, str | None):
         raise TypeError(text)
-    time = datetime.fromtimestamp(created, UTC) if isinstance(created, int | float) else datetime.now(UTC)
+    try:
+        time = datetime.fromtimestamp(float(created), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):  # none, or not in seconds
+        time = datetime.now(UTC)
     usage = body.get("usage") or {}
     return {
         "served_model": str(body.get("model", "")),

@@ -1,7 +1,6 @@
 """The call store: one reply per key, in an SQLite file that any number of threads and processes of a machine share.
 
 A reply is on disk before `put` returns. The same file holds which provider batches are on their way (`batch.py`).
-A store of the older form, JSON lines, is taken into the SQLite file beside it when that is made.
 """
 
 import errno
@@ -36,7 +35,6 @@ _OPEN: dict[Path, "CallStore"] = {}
 def open_store(path: str | Path) -> "CallStore":
     """The store at a path, created with its folders if there is none; one object per file and process.
 
-    `calls/NAME.jsonl`, a store of the older form, stands for `calls/NAME.sqlite`, and is taken into it once.
     Logs a warning if batches sent from this store hold replies that are not in it: `ask` would pay for them again.
 
     Raises:
@@ -44,8 +42,6 @@ def open_store(path: str | Path) -> "CallStore":
             files and share memory between processes, as SQLite needs it, or does not let us write.
     """
     path = Path(path).resolve()
-    if path.suffix == ".jsonl":
-        path = path.with_suffix(".sqlite")
     if path not in _OPEN:
         _OPEN[path] = CallStore(path)
         if waiting := len(_OPEN[path].in_batches()):
@@ -177,7 +173,7 @@ def _connected(path: Path) -> sqlite3.Connection:
             raise ValueError(f"{path}: got schema {_schema(connection)}, expected at most {SCHEMA}: update cpt-tasks")
         _use_wal(connection)
         if _schema(connection) < SCHEMA:
-            _create(connection, path.with_suffix(".jsonl"))
+            _create(connection)
     except Exception as error:
         connection.close()
         if isinstance(error, sqlite3.OperationalError):
@@ -217,26 +213,9 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.02)
 
 
-def _create(connection: sqlite3.Connection, older: Path) -> None:
+def _create(connection: sqlite3.Connection) -> None:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         if _schema(connection) < SCHEMA:  # else another process was faster
             for statement in (*_TABLES, f"PRAGMA user_version = {SCHEMA}"):
                 connection.execute(statement)
-            connection.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?)", _older(older))
-
-
-def _older(path: Path) -> Iterator[tuple[str, str]]:
-    """Key and reply of every line of a store before schema 1, if there is one; a line torn by a kill ends it."""
-    if not path.is_file():
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                record = json.loads(line)
-                yield record["key"], json.dumps(record)
-            except (ValueError, KeyError, TypeError) as error:
-                expected = "expected a reply, as a store of this name had before 0.2; mend it, or rename the store"
-                raise ValueError(f"{path}, line {number}: got {line[:40]!r}, {expected}") from error

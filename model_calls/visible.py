@@ -5,7 +5,8 @@ text, between markers that differ by family.
 """
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inspect_ai.model import ModelOutput
@@ -28,19 +29,24 @@ _CLOSING = (
     r"\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<\|inner_suffix\|>|<channel\|>|<unused95>",
     r"(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>",
 )
+THOUGHT_OPENED = "thought_opened"  # in the metadata of a sample whose prompt ends in an opening marker
+OPENED = re.compile(rf"(?:{'|'.join(_OPENING)})\s*\Z")
 MARKER = re.compile(f"(?P<opening>{'|'.join(_OPENING)})|(?P<closing>{'|'.join(_CLOSING)})")
 _STARTS = ("<", "[", "◁")  # of every marker
 _GPT_OSS_WITHOUT_TOKENS = re.compile(r"\Aanalysis(?=\S)(?P<thought>.*?)assistantfinal(?P<answer>.*)", re.DOTALL)
 
 
-def visible(text: str) -> tuple[str, str]:
+def visible(text: str, opened: bool = False) -> tuple[str, str]:
     """The answer that a reader sees, and the chain of thought, "" where there is none.
 
     A thought stands between the markers of its family; nested ones count as one. One that is never closed takes the
     rest of the text, one that is closed but not opened all text before it. Markers that are opened behind other text
     on a line and closed on the same line, or never, are text about markers and stay. A text without a thought comes
-    back as it is; of one with a thought, white space around the answer is taken too.
+    back as it is; of one with a thought, white space around the answer is taken too. Where the prompt `opened` the
+    thought, a text that never closes it is all thought.
     """
+    if opened and not any(marker["closing"] for marker in MARKER.finditer(text)):
+        return "", text.strip()
     bare = _GPT_OSS_WITHOUT_TOKENS.match(text)
     if bare:
         return bare["answer"].strip(), bare["thought"].strip()
@@ -75,9 +81,16 @@ def visible(text: str) -> tuple[str, str]:
     return "".join([*answer, text[end:]]).strip(), "\n".join(thoughts).strip()
 
 
-def answer_of(output: "ModelOutput") -> tuple[str, str]:
-    """The visible answer of a model of inspect and its chain of thought, whether that is in the text or in blocks."""
-    answer, thought = visible(output.completion)
+def answer_of(output: "ModelOutput", facts: Mapping[str, Any]) -> tuple[str, str]:
+    """The visible answer of a model of inspect and its chain of thought, whether that is in the text or in blocks.
+
+    `facts` is the metadata of the sample. A refusal is no answer, nor is a provider's error that inspect gives as one:
+    a prompt that is too long, without usage.
+    """
+    stop = output.stop_reason if output.choices else ""
+    if stop == "content_filter" or (stop == "model_length" and output.usage is None):
+        return "", ""
+    answer, thought = visible(output.completion, THOUGHT_OPENED in facts)
     content = output.choices[0].message.content if output.choices else ""
     blocks = [] if isinstance(content, str) else [block for block in content if block.type == "reasoning"]
     # the text of a redacted block is a cipher

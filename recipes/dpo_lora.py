@@ -13,17 +13,19 @@ Departures from arXiv 2506.11702: twins share a batch (`twin_batching`), and an 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
 import huggingface_hub.constants
+import torch
 from training import RecipeError
 from training.estimate import estimate_run
 from training.outputs import push_folder
 from training.plan import Plan, describe, run_preflight, stage_keys
 from training.run_files import is_finished
 from training.settings import ScriptArguments, check_settings, set_precision, set_threads
-from training.stages import run_stages
+from training.stages import run_stages, write_merged
 from training.trainer import CPTConfig
 from trl import ModelConfig, TrlParser
 from yaml import YAMLError
@@ -42,6 +44,8 @@ def run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) -> None:
     keys = stage_keys(plan)
     if not script.dry_run and is_finished(plan.output_dir, keys[1]):
         plan.say(f"{plan.output_dir}: finished already, with the same data and settings; delete it to train again")
+        if script.merge and plan.is_main:
+            write_merged(plan)
     else:
         if plan.repair:
             plan.say(f"chat template repaired: {plan.repair}; evaluate with the tokenizer in the output folder")
@@ -68,13 +72,15 @@ def parse(arguments: list[str]) -> Any:
     [script, *_] = TrlParser([ScriptArguments]).parse_args_and_config(
         arguments, return_remaining_strings=True, fail_with_unknown_args=False
     )
-    if script.estimate:
+    if script.estimate or (script.dry_run and not torch.cuda.is_available()):
         arguments = [*arguments, "--use_cpu", "true"]  # TrainingArguments refuses bf16 on a machine without a GPU
     return TrlParser([ScriptArguments, CPTConfig, ModelConfig]).parse_args_and_config(arguments)
 
 
 def main() -> None:
     """Command line entry; a setting or file that cannot be trained on ends with one sentence and exit code 1."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # else TRL spreads the model over all cards, and the step fails
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # trl 1.16 pings the hub whenever a trainer is made
     try:
         settings = parse(sys.argv[1:])

@@ -42,7 +42,7 @@ def lint_command(rubrics: tuple[str, ...], strict: bool, responses: Path | None)
         try:
             rubric = load_rubric(name)
             findings = [(finding.severity, str(finding)) for finding in (*lint_rubric(rubric), *misses(rubric))]
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             findings = [("error", f"error: {error}")]
         for severity, text in findings:
             counts[severity] += 1
@@ -113,7 +113,7 @@ def export_command(rubric: str) -> None:
     """
     try:
         click.echo(rubric_page(load_rubric(rubric)), nl=False)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise _Refusal(str(error)) from error
 
 

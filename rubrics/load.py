@@ -28,14 +28,22 @@ def rubric_ids() -> list[str]:
 
 
 def load_rubric(name: str | Path) -> Rubric:
-    """One rubric, from the library by its id or from a file by its path, which ends in .yaml.
+    """One rubric, from the library by its id or from a file by its path, which ends in .yaml; the library is read once.
 
     Raises:
         ValueError: If there is no such rubric, the file's name differs from the id in it, or the content is not valid.
     """
-    path = Path(name) if str(name).endswith(".yaml") else LIBRARY / f"{name}.yaml"
+    is_of_library = not str(name).endswith(".yaml")
+    path = LIBRARY / f"{name}.yaml" if is_of_library else Path(name)
     if not path.is_file():
         raise ValueError(f"rubric {str(name)!r} not found, expected one of {rubric_ids()} or the path of a .yaml file")
+    if not is_of_library:
+        return _read_rubric(path)
+    rubric = _of_library(path)
+    return rubric.model_copy(update={"system_prompts": {**rubric.system_prompts}})  # all else in it is frozen
+
+
+def _read_rubric(path: Path) -> Rubric:
     where = f"{path.parent.name}/{path.name}"
     try:
         rubric = Rubric.model_validate(read_yaml(path))
@@ -44,6 +52,9 @@ def load_rubric(name: str | Path) -> Rubric:
     if rubric.id != path.stem:
         raise ValueError(f"{where}: id is {rubric.id!r}, expected the file's name {path.stem!r}")
     return rubric
+
+
+_of_library = cache(_read_rubric)
 
 
 def read_yaml(path: Path) -> Any:

@@ -18,14 +18,16 @@ sys.path[:0] = [str(ROOT / "recipes"), str(ROOT / "recipes" / "experiments"), st
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 # a slow machine is no counterexample
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("patient", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("patient"), max_examples=100)
 settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INSPECT_LOG_DIR", str(tmp_path_factory.mktemp("logs")))  # of fixtures that a module shares
+        patch.setenv("INSPECT_LOG_DIR", str(tmp_path_factory.mktemp("logs")))
+        patch.setenv("INSPECT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("INSPECT_DISPLAY", "none")
         for name in [name for name in os.environ if name.endswith("_API_KEY") or name.startswith("INSPECT_EVAL_")]:
             patch.delenv(name)
@@ -34,13 +36,7 @@ def _no_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that the processes of a run end together."""
-    items.sort(key=lambda item: not item.nodeid.startswith(("tests/recipes/test_dpo", "tests/test_readme")))
-
-
-@pytest.fixture(autouse=True)
-def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("INSPECT_LOG_DIR", str(tmp_path / "logs"))
-    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/recipes/test_dpo"))
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from cpt_tasks.judge_logs.compare import table, write_page
+from cpt_tasks.judge_logs.compare import write_page
 from cpt_tasks.judge_logs.texts import CONTROL, Outcomes, Text
+from cpt_tasks.report.text import table
 from judges import NO_RESPONSE, Judgment, measure
 from judges.audit import BandReach, Wordings, bands, compare_wordings
 from judges.cost import total_usd

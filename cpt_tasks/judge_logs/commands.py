@@ -124,9 +124,12 @@ def audit_command(
 @click.argument("file", type=_FILE)
 @click.option("--judge", default="measured", show_default=True, help="`measured`, or an inspect model.")
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="File to write (JSONL).")
+@click.option("--rubrics", help="Rubrics of your own that lines name by their ids: YAML files, separated by commas.")
 @_store_option
 @_version_option
-def texts_command(file: Path, judge: str, out: Path, store: str, prompt_version: PromptVersion) -> None:
+def texts_command(
+    file: Path, judge: str, out: Path, rubrics: str | None, store: str, prompt_version: PromptVersion
+) -> None:
     """Judge the responses of FILE: JSON lines with rubric, response and, where known, level and user_prompt.
 
     Writes the same lines with score (0-100, null where the judge failed), judge_failure and in_band.
@@ -135,7 +138,7 @@ def texts_command(file: Path, judge: str, out: Path, store: str, prompt_version:
     from rubrics.files import write_jsonl
 
     with clear_errors():
-        texts = read_texts(file)
+        texts = read_texts(file, rubrics)
         if judge == "measured":
             check_measured(texts)
         settings = JudgeSettings(judge, store=store, prompt_version=prompt_version)
@@ -214,8 +217,8 @@ def batch_command(logs: tuple[str, ...], settings: JudgeSettings) -> None:
     from cpt_tasks.judge_logs.spend import batch_judgments, judged_texts, score_commands
 
     with clear_errors():
-        outcome = batch_judgments(judged_texts(logs), settings)
         commands = score_commands(logs, settings)
+        outcome = batch_judgments(judged_texts(logs), settings)
     click.echo(
         f"answered {outcome.answered}, in the store before {outcome.already_stored}, failed {len(outcome.failed)}"
     )

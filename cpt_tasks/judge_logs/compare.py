@@ -1,6 +1,7 @@
 """Pages that compare a judge with known scores of the same responses: those of people, or of another judge."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from pydantic_core import to_json
 from cpt_tasks.benchmarks.rubric_adherence.statistics import macro_accuracy
 from cpt_tasks.judge_logs.logs import SAMPLE, judge_name
 from cpt_tasks.report.run import Run, edits_of
-from cpt_tasks.report.text import image, write_command
+from cpt_tasks.report.text import image, table, write_command
 from cpt_tasks.statistics.table import table_of
+from judges import NO_RESPONSE
 from judges.audit import audit
 from judges.interval import Estimate, cluster_note
 from judges.reliability import krippendorff_alpha, noise_text
@@ -64,7 +66,7 @@ def write_people(out: Path, run: Run, labels: pd.DataFrame) -> str:
         ValueError: If no labelled response was scored.
     """
     ratings = labels.pivot(index=SAMPLE, columns="rater", values="score")
-    rows = _rows(run, ratings.mean(axis=1).rename("score").reset_index())
+    rows = _rows(run, ratings.mean(axis=1).rename("score").reset_index().assign(reason=""))
     alpha = krippendorff_alpha(ratings)
     intro = (
         f"Judge `{judge_name(run)}` on `{run.name}` (`{run.details['log']}`) against people, the reference: the mean "
@@ -77,8 +79,9 @@ def write_people(out: Path, run: Run, labels: pd.DataFrame) -> str:
 
 def _rows(run: Run, reference: pd.DataFrame) -> pd.DataFrame:
     """The rows of an audit, one per response of the run that has a score in the reference."""
-    rows = run.frame.rename(columns={"score": "judged"}).assign(writer=run.name)
-    return rows.merge(reference[[*SAMPLE, "score"]].rename(columns={"score": "reference"}), on=SAMPLE)
+    rows = run.frame.rename(columns={"score": "judged", "reason": "judged_reason"}).assign(writer=run.name)
+    names = {"score": "reference", "reason": "reference_reason"}
+    return rows.merge(reference[[*SAMPLE, *names]].rename(columns=names), on=SAMPLE)
 
 
 def _write_judges(
@@ -93,9 +96,15 @@ def _write_judges(
         failure=is_scored.map({True: "", False: "unscored by one of the judges"}),
     )
     models = {
-        str(model): [macro_accuracy.estimate(table_of(mine.assign(score=mine[by]))) for by in ("reference", "judged")]
+        str(model): [
+            macro_accuracy.estimate(table_of(mine.assign(score=mine[by], reason=mine[f"{by}_reason"])))
+            for by in ("reference", "judged")
+        ]
         for model, mine in rows[is_scored].groupby("writer", sort=False)
     }
+    unread = (rows[["reference_reason", "judged_reason"]] == NO_RESPONSE).any(axis=1)
+    if unread.any():
+        intro += f" {unread.sum()} responses that a judge had nothing to read of count in the table of models alone."
     ranks = pd.DataFrame([[estimate.value for estimate in by_both] for by_both in models.values()]).rank()
     changed = int((ranks.nunique(axis=1) > 1).sum())
     more = [
@@ -108,7 +117,14 @@ def _write_judges(
         f"{changed} of {len(models)} models change rank.",
     ]
     return write_page(
-        out, "agreement", rows, judge, reference, intro, more, {**numbers, "models": models, "changed": changed}
+        out,
+        "agreement",
+        rows[~unread],
+        judge,
+        reference,
+        intro,
+        more,
+        {**numbers, "models": models, "changed": changed},
     )
 
 
@@ -145,7 +161,9 @@ def write_page(
         *more,
     ]
     out.mkdir(parents=True, exist_ok=True)
-    _against_reference(rows, judge, reference).savefig(out / f"{FIGURE}.png", dpi=130)
+    figure = BytesIO()
+    _against_reference(rows, judge, reference).savefig(figure, dpi=130)
+    write_whole(out / f"{FIGURE}.png", figure.getvalue())
     page = [f"# `{judge}` against {reference}", *parts, image(FIGURE, f"{FIGURE}.png")]
     write_whole(out / f"{name}.md", "\n\n".join(page) + "\n")
     contents = {"schema": SCHEMA, "judge": judge, "reference": reference, "comparison": result, **numbers}
@@ -171,9 +189,3 @@ def _against_reference(rows: pd.DataFrame, judge: str, reference: str) -> Figure
     axis.set_ylabel(f"score by {judge} (0-100)")
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
-
-
-def table(rows: Sequence[tuple[str, ...]], *columns: str) -> str:
-    """A Markdown table of texts."""
-    # numbers stay text, or tabulate would write 1.000 as 1
-    return str(pd.DataFrame(rows, columns=list(columns)).to_markdown(index=False, disable_numparse=True))

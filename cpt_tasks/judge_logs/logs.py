@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cpt_tasks.report.logs import find_logs, read_run
-from cpt_tasks.report.run import Run, check_comparable
+from cpt_tasks.report.run import Run, check_comparable, tell_apart
 from rubrics import MAX_SCORE, MIN_SCORE, ScoreLevel
 from rubrics.files import read_text
 
@@ -23,7 +23,7 @@ def read_judged_logs(path: str) -> list[Run]:
     Raises:
         ValueError: As `report.logs.read_run`, or if a sample asks for no level.
     """
-    runs = [read_run(file) for file in find_logs([path])]
+    runs = tell_apart([read_run(file) for file in find_logs([path])])
     for run in runs:
         for row in run.frame[~run.frame["level"].isin(list(ScoreLevel))].itertuples():
             raise ValueError(

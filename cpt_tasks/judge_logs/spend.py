@@ -9,15 +9,16 @@ from os.path import splitext
 from typing import Any
 
 import click
-import pandas as pd
 import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample
+from inspect_ai.model import ModelConfig
 
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS
 from cpt_tasks.judge_logs.texts import Text, model_judges
 from cpt_tasks.options import rubrics_of
 from cpt_tasks.report.logs import find_logs, read_log_file
+from cpt_tasks.report.text import table
 from cpt_tasks.turns import output_of, turns_of
 from judges import PROMPT_VERSION, JudgeSettings, is_no_response, judge_messages
 from judges.cost import CHARACTERS_PER_TOKEN, Forecast, Prices, cost_usd, forecast, verdict_tokens
@@ -75,7 +76,7 @@ def judged_texts(logs: Sequence[str]) -> list[Text]:
                     "the task again"
                 )
             for turn in turns_of(sample.metadata):
-                response, _ = answer_of(output_of(turn, sample.output))
+                response, _ = answer_of(output_of(turn, sample.output), sample.metadata)
                 if not is_no_response(response):
                     texts += _texts_of(sample, turn, response, rubrics, log.eval.task_args)
     return texts
@@ -92,9 +93,8 @@ def forecast_table(texts: Sequence[Text], model: str, repeats: int, prices: Pric
         cost = cost_usd(model, usage, way == "batch", prices)
         usd = "price unknown" if cost is None else f"{cost:.2f}"
         rows.append((way, calls, usage["input_tokens"], usage["output_tokens"], usd))
-    table = pd.DataFrame(rows, columns=["way", "calls", "input", "output", "USD"])
     lines = [
-        str(table.to_markdown(index=False, disable_numparse=True)),
+        table(rows, "way", "calls", "input", "output", "USD"),
         f"{model}, prices as of {prices.as_of}; tokens are characters / {CHARACTERS_PER_TOKEN}, without prompt caching",
     ]
     if model.rsplit("/", 1)[-1] not in prices.models:
@@ -124,27 +124,41 @@ def batch_judgments(texts: Sequence[Text], settings: JudgeSettings) -> BatchOutc
 
 
 def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
-    """The command that scores each log from the call store, written so that it can be pasted."""
+    """The commands that score each log from the call store, written so that they can be pasted."""
     commands = []
     for path in find_logs(logs):
-        settings = ["-S", f"call_store={judge.store}"]
+        settings = [f"call_store={judge.store}"]
         spec = read_log_file(path, header_only=True).eval
         given = spec.task_args
         protocol = given.get("protocol") or PRESETS[given.get("preset", "core")].protocol
         wanted = [("rubrics", _with_switch(given), "all"), ("also", given.get("also") or "", "")]
-        for name, value, default in [*wanted, ("protocol", protocol, "criteria")]:
+        wanted += [("protocol", protocol, "criteria"), ("judge_repeats", str(judge.repeats), "1")]
+        for name, value, default in [*wanted, ("prompt_version", judge.prompt_version, PROMPT_VERSION)]:
             if value != default:
-                settings += ["-S", f"{name}={value if isinstance(value, str) else ','.join(value)}"]
-        if judge.repeats > 1:
-            settings += ["-S", f"judge_repeats={judge.repeats}"]
-        if judge.prompt_version != PROMPT_VERSION:
-            settings += ["-S", f"prompt_version={judge.prompt_version}"]
-        output = ["--output-file", judged_path(path)]
-        own = "attack_judge" if spec.task.endswith("judge_robustness") else "rubric_judge"
-        scorer = ["inspect", "score", path, "--scorer", f"cpt_tasks/{own}", *settings]
-        role = ["--model", "none", "--model-role", f"grader={judge.model}", "--action", "overwrite"]
-        commands.append(shlex.join([*scorer, *role, *output]))
+                settings += [f"{name}={value if isinstance(value, str) else ','.join(value)}"]
+        of_attacks = spec.task.endswith("judge_robustness")
+        if of_attacks and judge.repeats > 1:
+            raise ValueError(f"{path}: judge_robustness judges a text once; leave out --repeats")
+        scorer = f"cpt_tasks/{'attack' if of_attacks else 'rubric'}_judge"
+        roles = [f"grader={judge.model}"]
+        commands.append(_score(path, scorer, settings, roles, "overwrite", "--output-file", judged_path(path)))
+        # the other score that such a log has, which the first command takes out
+        select_by, selector = given.get("select_by", "report_judge"), (spec.model_roles or {}).get("selector")
+        if of_attacks:
+            commands.append(_score(judged_path(path), "cpt_tasks/judge_failure", [], [], "append", "--overwrite"))
+        elif select_by != "report_judge":
+            shared = [one for one in settings if not one.startswith("judge_repeats")]
+            asked = [f"selector={selector.model}"] if isinstance(selector, ModelConfig) else []
+            asked_by = [f"select_by={select_by}", *shared]
+            words = (judged_path(path), "cpt_tasks/selection_judge", asked_by, asked, "append", "--overwrite")
+            commands.append(_score(*words))
     return commands
+
+
+def _score(path: str, scorer: str, settings: Sequence[str], roles: Sequence[str], action: str, *output: str) -> str:
+    words = ["inspect", "score", path, "--scorer", scorer, *(word for one in settings for word in ("-S", one))]
+    words += ["--model", "none", *(word for one in roles for word in ("--model-role", one))]
+    return shlex.join([*words, "--action", action, *output])
 
 
 def _with_switch(task_args: Mapping[str, Any]) -> str:

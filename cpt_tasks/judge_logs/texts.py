@@ -30,7 +30,7 @@ from model_calls import CallStore, open_store
 from model_calls.online import MAX_CONNECTIONS
 from model_calls.side_by_side import side_by_side
 from model_calls.visible import visible
-from rubrics import Rubric, ScoreLevel, load_rubric
+from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics
 from rubrics.files import read_jsonl
 from rubrics.pictures import Picture, load_picture
 
@@ -57,16 +57,17 @@ class Text:
     row: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_texts(path: Path) -> list[Text]:
+def read_texts(path: Path, own: str | None = None) -> list[Text]:
     """The lines of a JSONL file with `rubric` (id), `response`, and optionally the rest of a responses file.
 
     A user prompt is a text or a list of chat messages, whose last user turn is taken; `image` names its picture. The
-    names `prompt` and `prompt_id`, from before version 0.2, are read too.
+    names `prompt` and `prompt_id`, from before version 0.2, are read too. `own` selects rubrics that are not of the
+    library, as `load_rubrics` takes them.
 
     Raises:
         ValueError: At the first line that cannot be judged, with file and line; if there is no line at all.
     """
-    rubrics: dict[str, Rubric] = {}
+    rubrics = {rubric.id: rubric for rubric in load_rubrics(own)} if own else {}
     texts = []
     for number, row in read_jsonl(path):
         try:
@@ -184,6 +185,8 @@ def _user_prompt(given: Any) -> str:
     if isinstance(given, list):
         turns = [turn.get("content") for turn in given if isinstance(turn, dict) and turn.get("role") == "user"]
         given = turns[-1] if turns else given
+    if isinstance(given, list) and all(isinstance(part, dict) and "type" in part for part in given):
+        given = "".join(str(part.get("text", "")) for part in given)
     if given is not None and not isinstance(given, str):
         raise ValueError("user_prompt: expected a text, or chat messages with a user turn")
     return given or ""

@@ -27,19 +27,19 @@ from judges import (
 from judges.counting import words
 from model_calls import open_store
 from model_calls.inspect_private import PrerequisiteError
-from model_calls.visible import visible
+from model_calls.visible import THOUGHT_OPENED, visible
 from rubrics import Rubric, load_rubrics
 
 CALL_FAILED, JUDGE_STOPPED = "call_failed", "judge_stopped"
 logger = logging.getLogger(__name__)
 
 
-def make_judge(settings: Settings) -> Judge:
+def make_judge(settings: Settings, rubrics: Sequence[Rubric]) -> Judge:
     """The judge; CannotRunError if a rubric cannot be measured, a key is missing, or the call store is no store."""
     name = DEFAULT_JUDGE if settings.judge == "model" else settings.judge
     try:
         if settings.judge == "measured":
-            for rubric in load_rubrics(settings.rubrics):
+            for rubric in rubrics:
                 check_measurable(rubric)
             return MeasuredJudge()
         # not shared with another task of the run: its client would belong to an event loop that is closed
@@ -57,24 +57,32 @@ def make_judge(settings: Settings) -> Judge:
         raise CannotRunError(f"--metadata judge: {error}") from error
 
 
-def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]]) -> list[str]:
-    """A verdict for each response, in their order, as JSON.
+def judge_responses(
+    settings: Settings, responses: Sequence[tuple[Document, str]], rubrics: Sequence[Rubric] | None = None
+) -> list[str]:
+    """A verdict by the rubrics, default those of the settings, for each response, in their order, as JSON.
 
     Holds `response` (the visible answer), `words`, `thought_words`, and `score` (0-100) with the rest of the
     `Judgment`; where the judge failed, `score` is null and `failure_mode` says how. A call that could not be made is
     such a failure, too: lm_eval would lose every response with an exception, and calls that were answered are in the
     call store.
     """
-    rubrics = {rubric.id: rubric for rubric in load_rubrics(settings.rubrics)}
-    judge = make_judge(settings)
+    rubrics = rubrics or load_rubrics(settings.rubrics)
+    by_id = {rubric.id: rubric for rubric in rubrics}
+    judge = make_judge(settings, rubrics)
 
     async def judge_all() -> list[dict[str, Any]]:
         # as many at a time as inspect lets connections to a model be open
-        asked = [(rubrics[document["rubric"]], document["user_prompt"], response) for document, response in responses]
+        asked = [(by_id[document["rubric"]], document, response) for document, response in responses]
         return await asyncio.gather(*(_verdict(judge, *one) for one in asked))
 
-    with ThreadPoolExecutor(1) as pool:  # in a thread of its own: that of a notebook has a loop running
-        verdicts = pool.submit(lambda: asyncio.run(judge_all())).result()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        verdicts = asyncio.run(judge_all())  # which Ctrl-C ends
+    else:
+        with ThreadPoolExecutor(1) as pool:  # in a thread of its own: that of a notebook has a loop running
+            verdicts = pool.submit(lambda: asyncio.run(judge_all())).result()
     if stopped := next((verdict for verdict in verdicts if verdict.get("failure_mode") == JUDGE_STOPPED), None):
         # what the judge gave before, such as scores on another scale, counts no more
         verdicts = [
@@ -89,11 +97,11 @@ def judge_responses(settings: Settings, responses: Sequence[tuple[Document, str]
     return [json.dumps(verdict, ensure_ascii=False) for verdict in verdicts]
 
 
-async def _verdict(judge: Judge, rubric: Rubric, user_prompt: str, response: str) -> dict[str, Any]:
+async def _verdict(judge: Judge, rubric: Rubric, document: Document, response: str) -> dict[str, Any]:
     record: Judgment | JudgeFailureRecord
-    response, thought = visible(response)
+    response, thought = visible(response, THOUGHT_OPENED in document)
     try:
-        outcome = await outcome_of(judge, rubric, user_prompt, response)
+        outcome = await outcome_of(judge, rubric, document["user_prompt"], response)
         record = JudgeFailureRecord.of(outcome, rubric) if isinstance(outcome, JudgeFailure) else outcome
     except Exception as error:  # whatever a provider's client raises: see judge_responses
         detail = f"{type(error).__name__}: {error}"

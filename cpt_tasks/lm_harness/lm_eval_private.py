@@ -5,7 +5,7 @@ lm_eval is imported when a function needs it: the command runs without it far en
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -39,6 +39,12 @@ def messages_of(rendered: Any) -> Sequence[Mapping[str, str]] | None:
     return rendered if isinstance(rendered, list) else None
 
 
-def model_of(render: Callable[..., Any]) -> Any:
-    """The model whose method a chat template is; None where it is no method. A task is not given the model itself."""
-    return getattr(render, "__self__", None)
+def sampled_as(model: Any, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The generation settings as a model takes them.
+
+    `_create_payload` of `OpenAIChatCompletion` sends temperature 1, whatever is set, where these stand in the name.
+    """
+    name = str(getattr(model, "model", ""))
+    if type(model).__name__ == "OpenAIChatCompletion" and any(part in name for part in ("o1", "5", "o3", "o4")):
+        return dict(settings) | {"do_sample": None, "temperature": 1}
+    return settings

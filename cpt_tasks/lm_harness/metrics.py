@@ -17,7 +17,14 @@ from typing import Any
 
 import pandas as pd
 
-from cpt_tasks.benchmarks.best_of_n.statistics import CELL, POOLED, best_of_k_cells, curve_sizes, level_curves
+from cpt_tasks.benchmarks.best_of_n.statistics import (
+    CELL,
+    POOLED,
+    best_of_k_cells,
+    can_leave_out,
+    curve_sizes,
+    level_curves,
+)
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, worst_wording_accuracy
 from cpt_tasks.lm_harness.documents import CannotRunError, Document, Settings
 from cpt_tasks.scorer import HEADLINE
@@ -56,14 +63,16 @@ def adherence_metrics(settings: Settings) -> list[dict[str, Any]]:
 def adherence_numbers(items: tuple[Item, ...]) -> dict[str, float]:
     """Every metric of the scored items by name: the same numbers as those of inspect.
 
-    `n_scored` is the number of responses with a score; a standard error is nan with fewer than two user prompts.
+    `n_scored` is the number of responses with a score; a standard error is nan where a rubric has one user prompt.
     """
     frame = pd.DataFrame(sorted(items), columns=ADHERENCE_COLUMNS).astype({"score": float}).dropna(subset="score")
     table = table_of(frame)
     numbers = {"n_scored": float(len(frame))}
     for name, statistic in STATISTICS.items():
         estimate = statistic.estimate(table)
-        error = standard_error(statistic.weighted(table, leave_one_out(table.n_clusters)))
+        values = statistic.weighted(table, leave_one_out(table.n_clusters))
+        counted = table if statistic.misses else table.only(table.answered)
+        error = standard_error(values) if counted.can_leave_out else NAN
         numbers |= {name: estimate.value, f"{name}_stderr": error}
         if name in HEADLINE and statistic.has_interval:
             numbers |= {f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
@@ -75,7 +84,7 @@ def best_of_n_values(document: Document, results: Sequence[Sequence[str]]) -> di
     """What each metric keeps of one document; `results` holds its verdicts, as JSON, in a list of their own."""
     verdicts = [json.loads(verdict) for verdict in results[0]]
     item = (*(document[name] for name in CELL), tuple((one["score"], one["reason"]) for one in verdicts))
-    n_distinct = float(len({verdict["response"] for verdict in verdicts}))
+    n_distinct = float(len({one["response"].strip() for one in verdicts if one["score"] is not None}))
     return _means(verdicts) | {"n_distinct": n_distinct} | dict.fromkeys(best_of_n_numbers((), len(verdicts)), item)
 
 
@@ -91,7 +100,7 @@ def best_of_n_metrics(settings: Settings) -> list[dict[str, Any]]:
 def best_of_n_numbers(items: tuple[Item, ...], n: int) -> dict[str, float]:
     """Every metric by name: means over user prompts within (rubric, level), then over those, as in the report.
 
-    nan where nothing was scored; a standard error is nan with fewer than two user prompts.
+    nan where nothing was scored; a standard error is nan where a rubric has one user prompt.
     """
     points = {f"{name}@{k}": (POOLED, f"{name}@{k}") for name in ("band_hit", "band_error") for k in curve_sizes(n)}
     for level in LEVELS:
@@ -102,7 +111,7 @@ def best_of_n_numbers(items: tuple[Item, ...], n: int) -> dict[str, float]:
     if rows:
         cells = best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score", "reason"]), n)
         prompts = cells.index.get_level_values("user_prompt_id")
-        left_out = [cells[prompts != prompt] for prompt in prompts.unique()]
+        left_out = [cells[prompts != prompt] for prompt in prompts.unique() if can_leave_out(cells)]
         curves = [level_curves(part).reindex([*LEVELS, POOLED]).to_dict("index") for part in [cells, *left_out]]
     numbers: dict[str, float] = {}
     for name, (level, column) in points.items():

@@ -10,8 +10,10 @@ from lm_eval.api.task import ConfigurableTask
 
 from cpt_tasks.lm_harness.documents import CannotRunError, Document, settings_of
 from cpt_tasks.lm_harness.judging import judge_responses, make_judge
-from cpt_tasks.lm_harness.lm_eval_private import messages_of, model_of, predicts_only
+from cpt_tasks.lm_harness.lm_eval_private import messages_of, predicts_only, sampled_as
 from cpt_tasks.options import decoding_of
+from model_calls.visible import OPENED, THOUGHT_OPENED
+from rubrics import load_rubrics
 
 
 class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
@@ -24,6 +26,7 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         content = dict(config)
         content.pop("class", None)  # lm_eval's own configuration has no such field
         self.settings = settings_of(content.get("metadata") or {})
+        self.rubrics = load_rubrics(self.settings.rubrics)  # as they are now: a file may be edited meanwhile
         content["metadata"] = content.get("metadata", {}) | self.settings.model_dump()  # recorded in the results
         content["metric_list"] = content["metric_list"](self.settings)
         self.samples_many = content.get("repeats", 1) > 1
@@ -44,10 +47,15 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         ):
             if options.get(option):
                 raise CannotRunError(f"{self.task_name}: --{option} {problem}; leave it out")
+        if others := {"max_tokens", "max_new_tokens", "max_completion_tokens"} & set(self.config.generation_kwargs):
+            raise CannotRunError(
+                f"{self.task_name}: --gen_kwargs {others.pop()}: give max_gen_toks, which all models read"
+            )
         # recorded in the results; not known before, since --gen_kwargs changes it
-        self.config.metadata["decoding"] = decoding_of(self.config.generation_kwargs)
+        model = getattr(options["chat_template"], "__self__", None)
+        self.config.metadata["decoding"] = decoding_of(sampled_as(model, self.config.generation_kwargs))
         if not predicts_only(self):
-            make_judge(self.settings)  # says what it lacks before a response is paid for
+            make_judge(self.settings, self.rubrics)  # says what it lacks before a response is paid for
         super().build_all_requests(**options)
 
     def construct_requests(self, doc: Document, ctx: Any, **options: Any) -> Any:
@@ -56,6 +64,13 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         problem = chat_problem(doc, ctx, render) or length_problem(ctx, render, self.config.generation_kwargs)
         if problem:
             raise CannotRunError(f"{self.task_name}: {problem}")
+        if isinstance(ctx, str) and OPENED.search(ctx):
+            if getattr(getattr(render, "__self__", None), "think_end_token", None):
+                raise CannotRunError(
+                    f"{self.task_name}: the chat template opens a thought, of which think_end_token would leave one "
+                    "that is cut off as the answer; leave it out, the task takes thoughts off itself"
+                )
+            doc[THOUGHT_OPENED] = "by the template"
         return super().construct_requests(doc, ctx, **options)
 
     def apply_filters(self) -> None:
@@ -66,7 +81,7 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         if predicts_only(self):
             return
         responses = [(instance.doc, response) for instance in self.instances for response in instance.resps]
-        verdicts = iter(judge_responses(self.settings, responses))
+        verdicts = iter(judge_responses(self.settings, responses, self.rubrics))
         for instance in self.instances:
             mine = [next(verdicts) for _ in instance.resps]
             for name in instance.filtered_resps:
@@ -99,7 +114,8 @@ def chat_problem(document: Document, rendered: Any, render: Callable[[list[dict[
 
 def length_problem(rendered: Any, render: Callable[..., Any], generation: Mapping[str, Any]) -> str:
     """Whether a chat would be cut: a local model drops its beginning, the system prompt, where there is no room."""
-    model = model_of(render)
+    # a task is not given the model, but its method that makes the chat
+    model: Any = getattr(render, "__self__", None)
     if not isinstance(rendered, str) or not hasattr(model, "tok_encode") or not hasattr(model, "max_length"):
         return ""
     tokens, asked = len(model.tok_encode(rendered)), int(generation.get("max_gen_toks", 0))

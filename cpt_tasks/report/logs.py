@@ -25,10 +25,7 @@ from judges.reliability import noise_lines, noise_values
 from rubrics.files import shown
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size", "precision")
-LOG_SUFFIXES = (".eval", ".json")
-RECORDED = "recorded replies, settings not known"
 CELL = ["rubric", "level", "user_prompt_id", "epoch", "cell", "target", "style"]
-IFEVAL = "ifeval"
 IFEVAL_HEADLINE = "final_acc"
 
 
@@ -42,7 +39,7 @@ def find_logs(paths: Iterable[str]) -> list[str]:
     """
     files: list[str] = []
     for path in paths:
-        is_file = path.endswith(LOG_SUFFIXES)
+        is_file = path.endswith((".eval", ".json"))
         with _one_sentence(path):
             infos = list_eval_logs(path, descending=False)
         logs = [info.name.removeprefix("file://") for info in infos]
@@ -88,19 +85,18 @@ def read_run(path: str) -> Run:
         protocol={"task": task_name(log), "task_version": str(log.eval.task_version)},
         frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason", "thought_words"]),
         details=details,
-        decoding=RECORDED
+        decoding="recorded replies, settings not known"
         if log.eval.model.startswith("recorded/")
-        else decoding_of(details["model_args"] | details["generate_config"]),
+        else decoding_of(details["model_args"] | details["generate_config"], log.eval.model),
         invalidated=[(str(one.id), one.epoch) for one in log.samples or [] if one.invalidation is not None],
     )
-    if run.task == IFEVAL:
+    if run.task == "ifeval":
         return _with_ifeval(run, log)
     every = frame_of(log, invalidated=True)
     frame = every[~every["invalidated"]] if len(every) else every
-    scored = frame[frame["score"].notna()] if len(frame) else frame
-    if scored.empty:
+    if frame.empty or frame["score"].isna().all():
         raise ValueError(f"{where}: no sample was scored by {SCORER}, expected a judged log of a cpt_tasks benchmark")
-    further = [entry for record in scored["record"].dropna() for entry in record.also.items()]
+    further = [entry for record in frame["record"].dropna() for entry in record.also.items()]
     return replace(
         run,
         protocol=run.protocol | _protocol(log, every, prompting),

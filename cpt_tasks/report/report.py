@@ -24,15 +24,15 @@ from cpt_tasks.report import page
 from cpt_tasks.report.logs import find_logs, on_shared, read_run
 from cpt_tasks.report.page.samples import level_order
 from cpt_tasks.report.run import Run, by_judging, check_comparable, notes_of, tell_apart, with_judge
-from cpt_tasks.report.section import NEEDS, ModelSummaries, Section, can_draw
-from cpt_tasks.report.text import counted, image, tables_markdown, write_command
+from cpt_tasks.report.section import ModelSummaries, Section, can_draw
+from cpt_tasks.report.text import counted, image, runs_notes, tables_markdown, write_command
 from cpt_tasks.statistics.frame import answered
 from judges.interval import jsonable
 from model_calls.errors import clear_errors
 from rubrics.files import write_whole
 
 SCHEMA = 2
-MISSING = f"Figures and report.html were not made: they {NEEDS}"
+MISSING = "Figures and report.html were not made: they need the extra `report`: pip install 'cpt-tasks[report]'"
 NOTHING_DRAWN = "No figures: there is not a single response of 15 words."
 # in the order of a report; the first one that was run leads
 SECTIONS: dict[str, Section] = {
@@ -138,27 +138,30 @@ def _section(
     is_silent = not any(answered(run.scored).any() for run in own_runs if len(run.scored))
     drawn = section.charts(models, own_runs) if section.charts and can_draw() and not is_silent else {}
     charts = {f"{stem}{suffix}": chart for stem, chart in drawn.items() if not getattr(chart.data, "empty", False)}
-    view = page.section_view(task, section, models, own_runs, charts, with_judge(section.title, own_runs[0], runs))
-    lines = [f"## {view.title}", view.intro, "\n".join(f"- {note}" for note in view.notes)]
-    lines += tables_markdown(view.tables)
+    intro = section.intro if isinstance(section.intro, str) else section.intro(own_runs)
+    title, notes = with_judge(section.title, own_runs[0], runs), runs_notes(own_runs)
+    tables, specs = section.tables(models), dict[str, Any]()
+    lines = [f"## {title}", intro, "\n".join(f"- {note}" for note in notes), *tables_markdown(tables)]
     lines += [NOTHING_DRAWN] if is_silent and section.charts else []
     if charts:
-        from cpt_tasks.report.figures import save_png
+        from cpt_tasks.report.figures import page_spec, save_png
 
+        specs = {name: page_spec(chart) for name, chart in charts.items()}
         lines += [image(stem, save_png(chart, out, stem)) for stem, chart in charts.items()]
-    return view, lines
+    return page.SectionView(task, title, intro, notes, specs, tables), lines
 
 
 def judging_table(runs: Sequence[Run]) -> pd.DataFrame:
     """One row per run that a model judged: replies, unscored by failure mode and level, tokens, cost; else empty."""
     rows = []
+    has_further = any(run.judging.further_failures for run in runs)
     for run in runs:
         judging = run.judging
         if not judging.attempts:
             continue
         row = {"model": run.name, "judge": run.judged_by, "replies": judging.attempts}
         row["unscored"] = counted(judging.failures)
-        if judging.further_failures:
+        if has_further:
             row["further judgments failed"] = counted(judging.further_failures)
         row |= {kind: judging.usage[f"{kind}_tokens"] for kind in ("input", "output")}
         row |= {f"cache_{kind}": judging.usage[f"input_tokens_cache_{kind}"] for kind in ("read", "write")}

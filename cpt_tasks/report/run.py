@@ -1,6 +1,6 @@
 """A run: what one log holds, as a frame, what was run, and which runs may share a table."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +12,7 @@ from judges import NO_RESPONSE
 from judges.interval import NAN
 from model_calls.errors import was_cut_off
 
-USUAL = ("criteria", "1")  # headline and number of judgments of a response that go without saying
+USUAL = {"headline": "criteria", "repeats": "1"}  # what goes without saying
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,11 @@ class Run:
     left_out: int = 0
 
     @property
-    def provenance(self) -> str:
-        """Where the responses come from if no model wrote them for this log, from `--metadata provenance=`, or ""."""
-        return str(self.details.get("provenance", ""))
-
-    @property
     def judged_by(self) -> str:
         """The judge and, in brackets, how it was asked; runs that differ in it stand in no table together."""
         how = {"version": self.protocol.get("prompt_version"), "headline": self.protocol.get("judge_protocol")}
         how |= {"repeats": self.protocol.get("judge_repeats")}
-        told = [f"{name} {value}" for name, value in how.items() if value not in (None, *USUAL)]
+        told = [f"{name} {value}" for name, value in how.items() if value not in (None, USUAL.get(name))]
         return f"{self.protocol.get('judge', '')} ({', '.join(told)})"
 
     @property
@@ -139,7 +134,8 @@ def notes_of(runs: Sequence[Run]) -> list[str]:
     if len(notes) > 1:
         shown = "; ".join(f"{name}: {text}" for name, text in decoding.items())
         notes = [f"decoding differs, so not all that differs is the models' ({shown})"]
-    origins = [f"{run.name}: {run.provenance}" for run in runs if run.provenance]
+    # where the responses come from if no model wrote them for the log, from `--metadata provenance=`
+    origins = [f"{run.name}: {text}" for run in runs if (text := run.details.get("provenance"))]
     lacks = [
         f"{run.name}: {run.left_out} of {run.left_out + len(run.frame)} samples left out, which not all models have"
         for run in runs
@@ -160,17 +156,12 @@ def by_judging(runs: Sequence[Run]) -> list[list[Run]]:
 
     The first part has the judge of each benchmark's first run, the next one its second judge, and so on.
     """
-    parts: list[list[Run]] = []
-    judges: dict[str, list[str]] = {}
+    parts: dict[int, list[Run]] = defaultdict(list)
+    judges: dict[str, dict[str, int]] = defaultdict(dict)  # of each benchmark, with their places
     for run in runs:
-        of_task = judges.setdefault(run.task, [])
-        if run.judged_by not in of_task:
-            of_task.append(run.judged_by)
-        place = of_task.index(run.judged_by)
-        if place == len(parts):
-            parts.append([])
+        place = judges[run.task].setdefault(run.judged_by, len(judges[run.task]))
         parts[place].append(run)
-    return parts
+    return list(parts.values())
 
 
 def with_judge(name: str, run: Run, runs: Sequence[Run]) -> str:
@@ -207,10 +198,15 @@ def check_protocol(runs: Sequence[Run]) -> None:
 
 
 def tell_apart(runs: Sequence[Run]) -> list[Run]:
-    """The runs, with the provider in the names of those whose models have one name at several providers."""
+    """The runs, of models of one name with their providers in the names, and with the adapters of one model."""
     names = Counter(name for name, _ in {(run.name, run.model) for run in runs})
-    return [
+    runs = [
         replace(run, name=f"{run.model.split('/', 1)[0]}/{run.name}") if names[run.name] > 1 else run for run in runs
+    ]
+    adapted = Counter((task, name) for task, name, _ in {(run.task, run.name, run.adapter) for run in runs})
+    several = {name for (_, name), n_adapters in adapted.items() if n_adapters > 1}
+    return [
+        replace(run, name=f"{run.name} ({run.adapter})") if run.adapter and run.name in several else run for run in runs
     ]
 
 
@@ -224,7 +220,7 @@ def base_of(run: Run, runs: Sequence[Run]) -> Run | None:
         return None
     bases = [other for other in runs if other.adapter is None]
     same = [other for other in bases if other.base == run.base]
-    if not same and run.base == run.name:
+    if not same and f"/{run.model}".endswith(f"/{run.base}"):
         same = bases
     return same[0] if len(same) == 1 else None
 

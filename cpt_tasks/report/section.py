@@ -12,7 +12,6 @@ from cpt_tasks.report.run import Run
 if TYPE_CHECKING:
     from altair.typing import ChartType
 
-NEEDS = "need the extra `report`: pip install 'cpt-tasks[report]'"
 # altair charts by file stem
 Charts = dict[str, "ChartType"]
 # a benchmark's part of summary.json, by the name of the model
@@ -46,7 +45,3 @@ class Section:
     tables: Callable[[ModelSummaries], dict[str, pd.DataFrame]]
     charts: Callable[[ModelSummaries, Sequence[Run]], Charts] | None = None
     compare: Callable[[Sequence[Run], int], dict[str, dict[str, Any]]] = lambda runs, seed: {}
-
-    def intro_of(self, runs: Sequence[Run]) -> str:
-        """What the numbers of these runs mean."""
-        return self.intro if isinstance(self.intro, str) else self.intro(runs)

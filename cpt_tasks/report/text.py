@@ -16,6 +16,11 @@ def tables_markdown(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     return [part for caption, rows in tables.items() for part in (f"### {caption}", rows.to_markdown(index=False))]
 
 
+def table(rows: Sequence[tuple[object, ...]], *columns: str) -> str:
+    """Rows as a Markdown table; numbers stand as they are, where tabulate would write the text 1.000 as 1."""
+    return str(pd.DataFrame(rows, columns=list(columns)).to_markdown(index=False, disable_numparse=True))
+
+
 def image(stem: str, file: str) -> str:
     """A figure by its file name, with its stem as the text that stands for it."""
     return f"![{stem.replace('_', ' ')}]({file})"
@@ -48,9 +53,13 @@ def counted(counts: Mapping[str, int]) -> str:
 
 def runs_notes(runs: Sequence[Run]) -> list[str]:
     """What must be said of the intervals of a benchmark's runs, and of the runs, a statement each."""
-    counts = {cluster_count(run.frame) for run in runs if len(run.frame)}
+    frames = [run.frame for run in runs if len(run.frame)]
+    counts = {cluster_count(frame) for frame in frames}
+    by_rubric = {cluster_count(rows) for frame in frames for _, rows in frame.groupby("rubric")} - counts
+    notes = [cluster_note(n) for n in sorted(counts)]
+    notes += [f"by rubric, {note}" for n in sorted(by_rubric) if (note := cluster_note(n))]
     remarks = [f"{run.name}: {line}" for run in runs for line in run.remarks]
-    return [note for note in (*(cluster_note(n) for n in sorted(counts)), *notes_of(runs), *remarks) if note]
+    return [note for note in (*notes, *notes_of(runs), *remarks) if note]
 
 
 def write_command(out: Path) -> None:

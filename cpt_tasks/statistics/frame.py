@@ -149,13 +149,13 @@ def _row(sample: EvalSample, turn: Mapping[str, Any], score: Score | None) -> di
     named = {name.split("/")[-1]: other for name, other in (sample.scores or {}).items()}
     selected = _judged_metadata(named[SELECTOR]) if SELECTOR in named else None
     usage = output.usage
-    judged, (response, thought) = _judged_columns(turn, score), answer_of(output)
+    judged, (response, thought) = _judged_columns(turn, score), answer_of(output, sample.metadata)
     if judged["record"] is None:
         judged |= {"words": float(len(words(response))), "thought_words": float(len(words(thought)))}
-    elif judged["thought_words"] == 0 and words(thought):
+    elif (judged["thought_words"] == 0 and words(thought)) or (judged["words"] and not response):
         raise ValueError(
-            "was judged with its chain of thought, as by an earlier version, expected its answer alone; score the log "
-            "again with inspect score --action overwrite --output-file FILE"
+            "was judged with its chain of thought or a provider's error, as by an earlier version, expected its answer "
+            "alone; score the log again with inspect score --action overwrite --output-file FILE"
         )
     return {
         **_named(sample.id, turn),
@@ -166,7 +166,7 @@ def _row(sample: EvalSample, turn: Mapping[str, Any], score: Score | None) -> di
         "user_prompt": turn.get("asked", _turn(sample, "user")),
         "response": response,
         "output_tokens": NAN if usage is None else float(usage.output_tokens),
-        "stop_reason": output.stop_reason,
+        "stop_reason": output.stop_reason if output.choices else "unknown",
         "invalidated": sample.invalidation is not None,
         "selection": _points(named.get(SELECTOR)),
         "selection_record": read_judgment(selected) if selected else None,

@@ -6,7 +6,7 @@ Leaving a user prompt out, or letting one of two models answer it, are weights; 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,12 @@ class Table:
         names = ("rubric", "level", "cluster", "score", "words", "answered")
         return replace(self, **{name: getattr(self, name)[kept] for name in names})
 
+    @property
+    def can_leave_out(self) -> bool:
+        """Whether no rubric has only one user prompt, with which it would be gone."""
+        pairs = np.unique(np.column_stack([self.rubric, self.cluster]), axis=0)
+        return bool((np.bincount(pairs[:, 0]) != 1).all())
+
     def totals(self, weights: Floats, values: NDArray[Any], groups: Indices, n_groups: int) -> Floats:
         """Sums of values (n_rows,) within groups (n_rows,) when clusters have weights: (n_weightings, n_groups)."""
         flat = np.bincount(self.cluster * n_groups + groups, values, self.n_clusters * n_groups)
@@ -66,38 +72,30 @@ def table_of(frame: pd.DataFrame) -> Table:
     )
 
 
+@dataclass(frozen=True, eq=False)
 class Statistic:
     """A statistic of a frame, written for many weightings at a time.
 
     Attributes:
+        function: From a table and weights, see `weighted`, to values.
         bounds: The lowest and highest value it can take; None for one without bounds.
-        ceiling: Statistic of the highest value that ties of levels and scores allow; None where it is the upper bound.
         has_interval: False for a number that data do not make uncertain.
         misses: Whether rows without a response count, as misses; otherwise they are left out.
+        ceiling: Statistic of the highest value that ties of levels and scores allow; None where it is the upper bound.
     """
 
-    def __init__(
-        self,
-        function: Callable[[Table, Floats], Floats],
-        bounds: Bounds | None,
-        has_interval: bool,
-        misses: bool,
-        ceiling: Self | None,
-    ) -> None:
-        self._function = function
-        self.bounds = bounds
-        self.has_interval = has_interval
-        self.misses = misses
-        self.ceiling = ceiling
-        self.__name__ = function.__name__
-        self.__doc__ = function.__doc__
+    function: Callable[[Table, Floats], Floats]
+    bounds: Bounds | None
+    has_interval: bool
+    misses: bool
+    ceiling: "Statistic | None"
 
     def weighted(self, table: Table, weights: Floats) -> Floats:
         """Values, shape (n_weightings,), nan where undefined.
 
         `weights`, shape (n_weightings, n_clusters), say how often each user prompt counts: twice is two prompts.
         """
-        return self._function(self._rows(table), weights)
+        return self.function(table if self.misses else table.only(table.answered), weights)
 
     def __call__(self, frame: pd.DataFrame) -> float:
         """The plain value: every user prompt once."""
@@ -105,17 +103,15 @@ class Statistic:
         return float(self.weighted(table, np.ones((1, table.n_clusters)))[0])
 
     def estimate(self, table: Table) -> Estimate:
-        """The value with its 95% interval, see `judges.interval`."""
+        """The value with its 95% interval, see `judges.interval`; none where a rubric has one user prompt."""
         weights = leave_one_out(table.n_clusters)
-        if not self.has_interval:
+        counted = table if self.misses else table.only(table.answered)
+        if not (self.has_interval and counted.can_leave_out):
             return Estimate(float(self.weighted(table, weights[:1])[0]))
         bounds = self.bounds
         if bounds and self.ceiling:
             bounds = (bounds[0], self.ceiling.estimate(table).value)
         return jackknife(self.weighted(table, weights), bounds)
-
-    def _rows(self, table: Table) -> Table:
-        return table if self.misses else table.only(table.answered)
 
 
 def statistic(

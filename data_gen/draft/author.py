@@ -36,8 +36,6 @@ _FILE: dict[str, Any] = read_yaml(Path(__file__).with_name("prompts.yaml"))
 PROMPT_VERSION: str = _FILE["version"]
 TARGETS: dict[ScoreLevel, str] = {ScoreLevel(level): text for level, text in _FILE["targets"].items()}
 
-_JSON_OBJECT = TypeAdapter(dict[str, Any])
-
 T = TypeVar("T")
 
 
@@ -99,7 +97,7 @@ def json_object(text: str) -> dict[str, Any]:
     """
     text, _ = visible(text)
     start, end = text.find("{"), text.rfind("}") + 1
-    return _JSON_OBJECT.validate_json(text[start:end] if 0 <= start < end else text)
+    return TypeAdapter(dict[str, Any]).validate_json(text[start:end] if 0 <= start < end else text)
 
 
 async def draft_rubric(author: Author, text: str, fields: Mapping[str, str], file: str = "") -> Rubric:

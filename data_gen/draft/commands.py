@@ -96,8 +96,10 @@ def prompts_command(
         teacher = teacher_of(writer or model, max_tokens=MAX_TOKENS)
         if judge_name == teacher.name:
             click.echo(f"{judge_name} judges texts that it wrote itself; --judge or --writer names another", err=True)
-        author = Author(teacher_of(model, max_tokens=AUTHOR_MAX_TOKENS), calls, seed)
-        tried = loaded if check else anyio.run(write_wordings, author, loaded)
+        tried = loaded
+        if not check:
+            author = Author(teacher_of(model, max_tokens=AUTHOR_MAX_TOKENS), calls, seed)
+            tried = anyio.run(write_wordings, author, loaded)
         texts = anyio.run(trial.try_wordings, tried, teacher, bound, calls, seed)
         passed = trial.passed(texts)
         click.echo(trial.table(texts))

@@ -3,7 +3,6 @@
 The number of tasks is bounded whatever the size of the plan. A reply is in the store, on disk, before it is counted.
 """
 
-import errno
 import math
 import time
 from collections import Counter, defaultdict
@@ -16,6 +15,7 @@ import click
 from data_gen.generate.rows import Asked
 from judges.cost import CHARACTERS_PER_TOKEN, cost_usd
 from model_calls import CallStore, Reply, ask
+from model_calls.call import name_of
 from model_calls.errors import was_cut_off
 from model_calls.visible import visible
 
@@ -25,7 +25,6 @@ AFFORDABLE_SECONDS = 0.1  # between looks at whether the budget has room again
 MAX_FAILURES_IN_A_ROW = 50
 FIRST_REPLIES, MANY_OF_NO_USE = 10, 3
 PROGRESS_SECONDS = 5.0
-_DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 class Asking:
@@ -38,7 +37,7 @@ class Asking:
     """
 
     def __init__(self, store: CallStore, max_usd: float | None, reply_tokens: Mapping[str, float]):
-        """`max_usd` is what must not be exceeded; `reply_tokens` are expected in a reply, by inspect name."""
+        """`max_usd` is what may be spent if replies have the `reply_tokens` expected, by inspect name."""
         self._store = store
         self._max_usd = max_usd
         self._reply_tokens = reply_tokens
@@ -118,7 +117,7 @@ class Asking:
         try:
             reply, is_new = await ask(self._store, one.call)
         except Exception as error:  # whatever a provider's client raises: each has errors of its own
-            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            if isinstance(error, OSError) and error.filename:  # of the store's disk
                 raise
             status = getattr(error, "status_code", None)
             self._count_failure(f"{type(error).__name__}{f' {status}' if status else ''}", str(error))
@@ -134,7 +133,7 @@ class Asking:
 
     def _usd(self, one: Asked, batch: bool = False) -> float:
         """US dollars that a call is expected to cost, 0 if its price is not known."""
-        model = str(one.teacher.model)
+        model = name_of(one.teacher.model)
         usage = {
             "input_tokens": one.question.characters // CHARACTERS_PER_TOKEN,
             "output_tokens": round(self._reply_tokens[model]),

@@ -1,6 +1,7 @@
 """`cpt generate`: looks up which responses there are, says what the rest costs, asks teachers, writes rows, counts."""
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import islice
@@ -17,6 +18,7 @@ from data_gen.generate.teachers import MAX_TOKENS, Teacher, teacher_of
 from data_gen.responses import CONTROL
 from judges.cost import CHARACTERS_PER_TOKEN, cost_usd, load_prices
 from model_calls import CallStore, open_store
+from model_calls.call import name_of
 from model_calls.commands import model_args
 from model_calls.errors import clear_errors
 from model_calls.questions import FORMATS, read_answers, write_questions
@@ -92,10 +94,16 @@ def generate_command(
         opens = out and (out.exists() or not options["forecast"])  # a forecast leaves no folder behind
         lines = files.enter_context(lines_of(out)) if out and opens else {}
         asked = [asked_of(teacher, question) for teacher in models for question in wanted]
+        for (
+            one
+        ) in asked:  # what was asked without the rubric's text stays, and is written again under the rubric as it is
+            line = lines.get(one.row_id)
+            if line and json.loads(line)["rubric_hash"] != one.question.rubric.hash:
+                del lines[one.row_id]
         missing = [one for one in asked if one.row_id not in lines]
         reply_tokens = {}
         for teacher in models:
-            reply_tokens[str(teacher.model)] = _say_forecast(teacher, len(wanted), missing, store, options)
+            reply_tokens[name_of(teacher.model)] = _say_forecast(teacher, len(wanted), missing, store, options)
         if options["questions"]:
             calls = (one.call for one in missing)
             written = asyncio.run(write_questions(options["questions"], calls, store, options["format"]))
@@ -119,6 +127,8 @@ def _check(teachers: list[str], levels: list[str], out: Path | None, options: Ma
         raise click.UsageError("--out is missing: the responses file (only --forecast and --questions need none)")
     if len(teachers) > 1 and not options["batch"] and ways:
         raise click.UsageError(f"--{ways[0]}: got {len(teachers)} teachers, expected one: a file goes to one engine")
+    if options["format"] != "openai" and not (options["questions"] or options["answers"]):
+        raise click.UsageError(f"--format {options['format']} goes with --questions")
     known = [*ScoreLevel, CONTROL]
     if set(levels) - set(known):
         raise click.UsageError(f"--levels {','.join(levels)}: expected some of {', '.join(known)}")
@@ -136,24 +146,26 @@ def _say_forecast(
 
     Returns the output tokens expected in a reply: the mean of those in the store, or else --max-tokens.
     """
-    model, batch = str(teacher.model), options["batch"]
+    model, batch = name_of(teacher.model), options["batch"]
     without_row = [one for one in missing if one.teacher is teacher]
     calls = {one.key: one.question for one in without_row if one.key not in store}
     in_store = sum(one.key not in calls for one in without_row)
     read = sum(question.characters for question in calls.values()) // CHARACTERS_PER_TOKEN
     tokens, source = float(options["max_tokens"]), "--max-tokens, the upper bound"
-    counts = [
-        one.usage.get("output_tokens", 0) for one in islice(store.replies(), MAX_REPLIES_READ) if one.model == model
-    ]
+    params = without_row[0].call.params if calls else {}
+    alike = (one for one in store.replies() if one.model == model and one.params == params)
+    replies = islice(alike, MAX_REPLIES_READ if calls else 0)
+    counts = [one.usage.get("output_tokens", 0) for one in replies]
     if any(counts):
         tokens, source = fmean(counts), f"mean of {len(counts):,} replies in the call store"
     written = round(len(calls) * tokens)
+    pictures = ", without the pictures" if any(question.picture for question in calls.values()) else ""
     usd = cost_usd(model, {"input_tokens": read, "output_tokens": written}, batch)
     prices = f"prices of {load_prices().as_of}{', through batches' if batch else ''}"
     click.echo(
         f"{model}: {planned:,} rows planned, {planned - len(without_row):,} in the file, {in_store:,} in the call "
         f"store, {len(calls):,} calls to make\n"
-        f"  tokens in {read:,} (characters / {CHARACTERS_PER_TOKEN}, without prompt caching), "
+        f"  tokens in {read:,} (characters / {CHARACTERS_PER_TOKEN}, without prompt caching{pictures}), "
         f"out {written:,} ({tokens:.0f} a reply: {source})\n"
         f"  cost {f'not known: no price for {model} in' if usd is None else f'{usd:.2f} USD at'} {prices}",
         err=not options["forecast"],

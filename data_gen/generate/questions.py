@@ -23,9 +23,7 @@ from rubrics.pictures import Picture, picture_of
 from rubrics.schema import problem_texts
 
 LevelAsked = ScoreLevel | Literal["control"]
-ConfiguredBy = Literal["rubric", "system_prompt"]
 
-TRAIN = "train"
 _WORDS: dict[str, Any] = read_yaml(Path(__file__).with_name("prompts.yaml"))
 TEACHER_PROMPT_VERSION: str = _WORDS["version"]
 
@@ -68,7 +66,7 @@ def questions(
     prompts: Mapping[str, Mapping[str, str]],
     levels: Sequence[LevelAsked],
     samples: int = 1,
-    configured_by: ConfiguredBy = "rubric",
+    configured_by: Literal["rubric", "system_prompt"] = "rubric",
     seed: int = 0,
     limit: int | None = None,
 ) -> Iterator[Question]:
@@ -126,14 +124,14 @@ def read_prompts(selection: str, rubrics: Sequence[Rubric]) -> dict[str, dict[st
         ValueError: If the file has another shape, or one of its train prompts is a test prompt, of its own or of the
             package, however it is spaced or capitalised.
     """
-    if selection == TRAIN:
+    if selection == "train":
         return {family: load_user_prompts("train", family) for family in {rubric.family for rubric in rubrics}}
     path, families = Path(selection), sorted(path.stem for path in FAMILY_PROMPTS.glob("*.yaml"))
     if selection in families:
         return {rubric.family: load_user_prompts("train", selection) for rubric in rubrics}
     if not path.is_file():
         raise ValueError(
-            f"--prompts {selection}: not found, expected {TRAIN!r}, one of the families {', '.join(families)}, or the "
+            f"--prompts {selection}: not found, expected 'train', one of the families {', '.join(families)}, or the "
             "path of a YAML file of prompts"
         )
     try:

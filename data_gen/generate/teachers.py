@@ -62,7 +62,10 @@ def teacher_of(
         max_connections=max_connections if is_local else None,
         # begins at what was asked for and goes below it while the provider says 429
         adaptive_connections=None if is_local else AdaptiveConcurrency(max=connections, start=connections),
-        attempt_timeout=LOCAL_TIMEOUT_SECONDS if is_local else TIMEOUT_SECONDS,
+        # as long as so many tokens take at 20 a second: what is cancelled is paid, and not kept
+        attempt_timeout=LOCAL_TIMEOUT_SECONDS
+        if is_local
+        else max(TIMEOUT_SECONDS, settings.get("max_tokens", 0) // 20),
         cache_prompt=False,  # else messages that never come again are written to the provider's cache, which costs
         **settings,
     )

@@ -23,7 +23,7 @@ ASKED = [level.value for level in ScoreLevel]
 LEVELS = [CONTROL, *ASKED]
 MACRO, ALL = "macro", "all"
 MEANS = ["score", "in_band", "words", "shared_grams"]
-CARRIED = ["score", "words", "shared_grams", "length_rho"]
+CARRIED = ["score", "words", "length_rho"]
 BOUNDS: dict[str, Bounds] = {
     "score": (0, 100),
     **dict.fromkeys(("in_band", "accuracy", "shared_grams"), (0, 1)),
@@ -95,8 +95,11 @@ def numbers(rows: pd.DataFrame) -> pd.DataFrame:
     table = []
     writers: dict[Any, pd.DataFrame] = dict(list(rows.groupby(["kind", "writer"], sort=False)))
     for (kind, writer), mine in writers.items():
-        bounds = {key: BOUNDS[key[2]] for key in statistics(mine) if key[2] in BOUNDS}
-        table += _rows_of(writer, kind, mine, estimates(mine, statistics, bounds, "cluster"))
+        found = estimates(mine, statistics, _bounds(mine), "cluster")
+        for rubric, part in mine.groupby("rubric"):  # whose interval is that of its own user prompts
+            own = estimates(part, statistics, _bounds(part), "cluster")
+            found |= {key: estimate for key, estimate in own.items() if key[0] == rubric}
+        table += _rows_of(writer, kind, mine, found)
     for (kind, teacher), (other, student), (third, base) in itertools.product(writers, repeat=3):
         if (kind, other, third) == ("teacher", "student", "base"):
             mine = pd.concat([writers[kind, teacher], writers[other, student], writers[third, base]])
@@ -105,13 +108,25 @@ def numbers(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table).astype(dict.fromkeys(("value", "ci_low", "ci_high"), float))
 
 
+def _bounds(rows: pd.DataFrame) -> dict[Any, Bounds]:
+    """The range of each number: of tau-b and rho up to what the ties of levels and scores leave room for."""
+    asked = rows[rows["level"] != CONTROL]
+    best = asked.assign(rank=asked["level"].map(ASKED.index)).sort_values(["rubric", "rank"])
+    scores = asked.sort_values(["rubric", "score"])["score"].to_numpy()
+    ceilings = statistics(best.assign(score=scores)) if len(best) else {}
+    bounds = {key: BOUNDS[key[2]] for key in statistics(rows) if key[2] in BOUNDS}
+    return bounds | {key: (-1, ceilings[key]) for key in bounds if key[2] in ("tau_b", "rho")}
+
+
 def _rows_of(writer: str, kind: str, mine: pd.DataFrame, of_all: Any) -> list[dict[str, Any]]:
     table = []
     for (rubric, level, statistic), estimate in of_all.items():
         cell = mine if rubric == MACRO else mine[mine["rubric"] == rubric]
         cell = cell[cell["level"] == level] if level != ALL else cell[cell["level"] != CONTROL]
         prompts = cell["user_prompt_id"].nunique()
-        shown = estimate if prompts >= MIN_CLUSTERS else Estimate(estimate.value)
+        # a share of phrases is one of pairs of user prompts, which leaving one out does not measure
+        has_interval = prompts >= MIN_CLUSTERS and statistic != "shared_grams"
+        shown = estimate if has_interval else Estimate(estimate.value)
         about = {"writer": writer, "kind": kind, "rubric": rubric, "level": level, "statistic": statistic}
         table.append(about | {"n": len(cell), "user_prompts": prompts} | shown.to_json())
     return table

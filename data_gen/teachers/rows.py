@@ -15,7 +15,7 @@ import pandas as pd
 from data_gen.responses import Problems, iter_responses
 from judges import Judgment
 from judges.judgment import read_judgment
-from model_calls.visible import visible
+from model_calls.visible import answer_of
 from rubrics import Rubric
 from rubrics.files import shown
 from rubrics.texts import whole_characters
@@ -96,7 +96,7 @@ def _log_rows(path: Path, name: str, kind: str, wanted: set[str], left_out: Coun
         cell = (about["rubric"], about["rubric_hash"], str(about["level"]), user_prompt_id)
         judge = judgment.judge + " (holistic)" * (judgment.protocol == "holistic")
         judge += f" (judge version {judgment.prompt_version})"
-        response = whole_characters(visible(sample.output.completion)[0])
+        response = whole_characters(answer_of(sample.output, sample.metadata)[0])
         yield where, name, kind, *cell, judgment.score, response, judge
 
 

@@ -13,23 +13,23 @@ import huggingface_hub as hub
 import polars as pl
 
 from data_gen.twins.same_level import CELL
+from rubrics import rubric_ids
 from rubrics.files import write_whole
 
 CARD = "README.md"
-MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 3
 
 
 def write_card(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Writes card and manifest into the folder of the files; what a manifest holds says `command.py`."""
     content = json.dumps({"schema": MANIFEST_SCHEMA, **manifest}, indent=1, ensure_ascii=False)
-    write_whole(folder / MANIFEST, f"{content}\n")
+    write_whole(folder / "manifest.json", f"{content}\n")
     ending = ".parquet" if any(name.endswith(".parquet") for name in manifest["files"]) else ".jsonl"
     splits = [Path(name).stem for name in manifest["files"] if name.endswith(ending)]
     data_files = [{"split": name, "path": f"{name}{ending}"} for name in splits]
     header = hub.DatasetCardData(
         license=manifest["licence"],
-        language=["en"],
+        language=["en"] if set(manifest["rubrics"]) <= set(rubric_ids()) else None,
         task_categories=["image-text-to-text" if "pictures" in manifest else "text-generation"],
         tags=["preference", "dpo", "trl", "system-prompt", "synthetic", "cpt-tasks"],
         configs=[{"config_name": "default", "data_files": data_files}],

@@ -92,7 +92,7 @@ _RATINGS = click.FloatRange(0, 1e6, min_open=True)
     "--same-level",
     default=0,
     type=click.IntRange(0),
-    help="Also at most this many pairs per (rubric, level, user prompt): chosen in band, rejected out of it.",
+    help="Also at most this many pairs per (rubric, level, user prompt, teacher): chosen in band, rejected not.",
 )
 @click.option(
     "--min-gap", default=0.0, type=click.FloatRange(0, 100), help="Least difference of a pair's scores, in points."
@@ -250,11 +250,13 @@ def _about_pairs(
     pairs = pl.concat([split.with_columns(file=pl.lit(name)) for name, split in splits.items()])
     used = [rubrics[name] for name in pairs["rubric"].unique().sort()]
     licences = {rubric.licence.lower() for rubric in used}
+    in_pairs = pl.concat([pairs["first"], pairs["second"]]).unique().implode()
+    of_pairs = responses.frame.filter(pl.col("row").is_in(in_pairs))
     about: dict[str, Any] = {
         "licence": licence or (licences.pop() if len(licences) == 1 else "other"),
         "twins": count_twins(only(TWIN, pairs), list(splits)),
-        "teachers": sorted(pairs["teacher"].unique()),
-        "judges": sorted(responses.frame["judge"].unique()),
+        "teachers": sorted(of_pairs["teacher"].unique()),
+        "judges": sorted(of_pairs["judge"].unique()),
         "rubrics": {one.id: {"hash": one.hash, "licence": one.licence, "source": one.source} for one in used},
     }
     if responses.has_pictures:

@@ -116,31 +116,15 @@ def _data_uri(rows: pl.DataFrame) -> pl.Expr:
     return pl.col("image").replace_strict(uris, return_dtype=pl.String)
 
 
-def check_whole(rows: pl.DataFrame) -> None:
-    """Raises AssertionError, naming the twin, unless every two rows are the two halves of one twin."""
-    one, other = rows[::2], rows[1::2]
-    assert len(one) == len(other), f"the twin {one['pair_id'][-1]} has one half, expected two"
-    systems, users = ([half["prompt"].list.get(place) for half in (one, other)] for place in (0, -1))
-    whole = (one["pair_id"] == other["pair_id"]) & (one["chosen"] == other["rejected"])
-    whole &= (one["rejected"] == other["chosen"]) & (users[0] == users[1]) & (systems[0] != systems[1])
-    if not whole.all():
-        first, second = (half["pair_id"].filter(~whole)[0] for half in (one, other))
-        raise AssertionError(f"the twin {first} is followed by {second}, expected its mirror")
-
-
 def write_preferences(folder: Path, name: str, formats: Sequence[str], tables: Iterator[pl.DataFrame]) -> int:
     """Writes one file in each format, "jsonl" or "parquet", as the rows come; returns how many rows.
 
     Nothing is left under the names unless all is written.
-
-    Raises:
-        AssertionError: If a twin is not whole.
     """
     count, parquet = 0, None
     with ExitStack() as stack:
         files = {kind: stack.enter_context(whole_file(folder / f"{name}.{kind}", binary=True)) for kind in formats}
         for rows in tables:
-            check_whole(only(TWIN, rows))
             count += len(rows)
             if "jsonl" in files:
                 rows.write_ndjson(files["jsonl"])

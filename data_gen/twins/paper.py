@@ -56,7 +56,8 @@ def responses_of_paper(source: str, rubrics: Mapping[str, Rubric], problems: Pro
             problems.add("bad_row", f"{where}: {empty[0]}: {got}, expected a text; columns are {', '.join(COLUMNS)}")
             continue
         level = QUALIFIERS.get(row["qualifier"].strip().casefold())
-        rubric = rubric_of(row["rubric"])
+        title = row["rubric"].strip().partition("\n")[0].strip()
+        rubric = next((ours for words, ours in TITLES.items() if words in title.casefold()), title)
         response_id = content_id(*(row[name] for name in COLUMNS))
         if level is None:
             expected = ", ".join(map(repr, QUALIFIERS))
@@ -82,12 +83,6 @@ def responses_of_paper(source: str, rubrics: Mapping[str, Rubric], problems: Pro
                 teacher=row["model"],
                 params={"qualifier": row["qualifier"]},
             )
-
-
-def rubric_of(text: str) -> str:
-    """Id of the rubric whose title, in the first line of the text, is one of the paper's; else that line as it is."""
-    title = text.strip().partition("\n")[0].strip()
-    return next((rubric for words, rubric in TITLES.items() if words in title.casefold()), title)
 
 
 def _rows(source: str, problems: Problems) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -23,12 +23,12 @@ def pair_within_levels(
 
     A cell holds the responses to one user prompt for one rubric and level, by one teacher, judged by one judge.
     Responses written under the same system prompt are paired first; those left over go together whatever they were
-    written under, since all wordings of a level ask for one band. What a teacher missed, with nothing in band to set
-    against it, is rejected for a response in band by another teacher. The pair has the train wording that the chosen
-    one was written under, else that of the rejected one, or one drawn if neither has any. Which of the responses out of
-    band is rejected is drawn evenly: the moderate band is missed on both sides, and the nearest or the farthest would
-    teach one of them only. `frame` has the responses out of band too; `min_gap` is the least difference of the two
-    scores, in score points.
+    written under, since all wordings of a level ask for one band. What a teacher missed, with nothing of its own in
+    band left to set against it, is rejected for a response in band by another teacher. The pair has the train wording
+    that the chosen one was written under, else that of the rejected one, or one drawn if neither has any. Which of the
+    responses out of band is rejected is drawn evenly: the moderate band is missed on both sides, and the nearest or the
+    farthest would teach one of them only. `frame` has the responses out of band too; `min_gap` is the least difference
+    of the two scores, in score points.
     """
     numbers = wordings.select("rubric", "level", "wording", "number")
     drawn = (
@@ -42,8 +42,11 @@ def pair_within_levels(
     )
     pairs = _in_turn(drawn, ["cell", "wording"], min_gap)
     for keys in (["cell"], ["question"]):
+        pairs = pairs.filter(pl.int_range(pl.len()).over("cell") < most)
         used = pl.concat([pairs["first"], pairs["second"]]).implode()
-        pairs = pl.concat([pairs, _in_turn(drawn.filter(~pl.col("row").is_in(used)), keys, min_gap)])
+        full = pairs["cell"].filter(pl.Series(pairs.select(pl.len().over("cell") >= most)["len"])).implode()
+        left = drawn.filter(~pl.col("row").is_in(used) & (pl.col("in_band") | ~pl.col("cell").is_in(full)))
+        pairs = pl.concat([pairs, _in_turn(left, keys, min_gap)])
     pairs = pairs.filter(pl.int_range(pl.len()).over("cell") < most).sort("cell", "first").drop("cell")
     own = pairs["number"]
     pairs = draw_wordings(pairs.drop("number").with_columns(repeat=pl.lit(0, pl.Int64)), wordings, rng)

@@ -5,7 +5,6 @@ may have a copy.
 """
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -89,7 +88,7 @@ def write_rows(frame: pd.DataFrame, rows: Rows, judge: Mapping[str, str], out: P
                 continue
             about = {name: getattr(row, name) for name in ("id", "rubric", "level", "user_prompt_id", "teacher")}
             about |= {"score": None if math.isnan(score) else score, "reason": outcome, "detail": detail}
-            dropped.write(json_line({"where": os.path.basename(where)} | about))
+            dropped.write(json_line({"where": Path(where).name} | about))
 
 
 def _judged(row: TeacherResponse, score: float, judge: Mapping[str, str]) -> TeacherResponse:

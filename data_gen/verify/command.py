@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -37,18 +37,14 @@ from judges import (
 from judges.cost import CHARACTERS_PER_TOKEN, cost_usd, load_prices, verdict_tokens
 from judges.measured import MEASURES_VERSION
 from judges.prompts import prompt_hash
+from model_calls import CallStore, open_store
+from model_calls.call import name_of
 from model_calls.errors import clear_errors
 from rubrics import Rubric, all_user_prompts, load_rubrics
 from rubrics.files import json_lines, write_whole
 
-if TYPE_CHECKING:
-    from model_calls import CallStore
-
 SCHEMA = 3
 VERIFICATION = "verification.json"
-ANY_LANGUAGE = "any"
-OPTIONS = ("keep", "best_of", "near", "language")
-VERSIONS_OF = ("cpt-tasks", "numpy", "rensa", "py3langid")
 
 
 @click.command(name="verify", context_settings={"show_default": True})
@@ -75,7 +71,7 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
     lines = sum(about["lines"] for about in inputs)
 
     def rows(problems: Problems | None = None) -> Iterator[tuple[str, TeacherResponse]]:
-        return iter_responses(responses, checks.rubrics, problems or _Unsaid())
+        return iter_responses(responses, checks.rubrics, problems or Problems(is_silent=True))
 
     with (
         _judge(options["judge"], options["store"], (row for _, row in rows()), checks) as (judge, about_judge),
@@ -92,8 +88,8 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
         "judge": about_judge,
         "rubrics": {rubric: checks.rubrics[rubric].hash for rubric in sorted(frame["rubric"].unique())},
         "inputs": inputs,
-        "options": {name: options[name] for name in OPTIONS},
-        "versions": {name: version(name) for name in VERSIONS_OF},
+        "options": {name: options[name] for name in ("keep", "best_of", "near", "language")},
+        "versions": {name: version(name) for name in ("cpt-tasks", "numpy", "rensa", "py3langid")},
     }
     content = {"schema": SCHEMA} | numbers | decided
     write_whole(out / VERIFICATION, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -106,7 +102,7 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
 
 
 def _checks(options: dict[str, Any]) -> Checks:
-    language = "" if options["language"] == ANY_LANGUAGE else options["language"]
+    language = "" if options["language"] == "any" else options["language"]
     if language:
         check_language(language)
     if 0 < options["near"] < MIN_NEAR:
@@ -152,17 +148,15 @@ def _judge(
         return
     from inspect_ai.model import get_model
 
-    from model_calls import open_store
-
     model = judge_model(get_model(name, memoize=False))
-    about = {"judge": str(model), "prompt_version": PROMPT_VERSION}
+    about = {"judge": name_of(model), "prompt_version": PROMPT_VERSION}
     with closing(open_store(store_path)) as store:
         judge = ModelJudge(model, store)
         click.echo(_forecast(rows, checks, judge, about["judge"], store), err=True)
         yield judge, about | {"prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}
 
 
-def _forecast(rows: Iterable[TeacherResponse], checks: Checks, judge: ModelJudge, name: str, store: "CallStore") -> str:
+def _forecast(rows: Iterable[TeacherResponse], checks: Checks, judge: ModelJudge, name: str, store: CallStore) -> str:
     """Calls that are not in the store yet, tokens and US dollars, at most: nothing cached, no reply unusable."""
     judgments = characters = output = 0
     new: set[str] = set()
@@ -184,10 +178,3 @@ def _forecast(rows: Iterable[TeacherResponse], checks: Checks, judge: ModelJudge
         f"calls to send: about {usage['input_tokens']:,} tokens in and {output:,} out, {price} as of "
         f"{load_prices().as_of} without prompt caching"
     )
-
-
-class _Unsaid(Problems):
-    """For rows that are read once more: says nothing."""
-
-    def add(self, kind: str, message: str) -> None:
-        self.counts[kind] += 1

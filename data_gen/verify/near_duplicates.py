@@ -12,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from rensa import RMinHash  # type: ignore[import-untyped]  # it ships no types
 
+from judges.counting import UNSPACED
+
 SHINGLE_WORDS = 3
 BANDS, ROWS_PER_BAND = 21, 6  # fewer rows would take many unlike texts for candidates
 SEED = 42
 MIN_NEAR = 0.7  # below, too many pairs would go unseen
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _WORD = re.compile(r"\w+")
+_WORD_OR_LETTER = re.compile(rf"(?!\W)[{UNSPACED}]|[^\W{UNSPACED}]+")
 
 
 def words_of(text: str) -> list[str]:
@@ -33,8 +36,8 @@ def runs(words: Sequence[str], length: int) -> set[str]:
 
 
 def shingles(text: str) -> set[str]:
-    """The runs of three words of a text; empty for a text without words."""
-    return runs(words_of(text), SHINGLE_WORDS)
+    """The runs of three words of a text, letters where a script has no spaces; empty for a text without words."""
+    return runs(_WORD_OR_LETTER.findall(text.casefold()), SHINGLE_WORDS)
 
 
 def jaccard(first: Set[str], second: Set[str]) -> float:

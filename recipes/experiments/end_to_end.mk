@@ -49,7 +49,7 @@ FLAGS_dose_response := -T limit_per_cell=4
 FLAGS_composition := -T max_pairs=3 -T limit_per_cell=3
 FLAGS_paraphrase_robustness := -T position=both -T limit_per_cell=2
 FLAGS_drift := -T limit_per_family=24
-full_CURVE := sft checkpoint-80 checkpoint-160
+full_CURVE := $(if $(filter %/smollm2_135m_cpu.yaml,$(CONFIG)),sft checkpoint-80 checkpoint-160)
 CURVE_FLAGS := -T limit_per_cell=4
 
 RUBRICS := $(if $(filter demo,$(SIZE)),$(DEMO_RUBRICS),measured)

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import torch
 from inspect_ai.log import read_eval_log
-from rounds_table import best_round, folders_of, row_means, show, values_by_stage
+from rounds_table import folders_of, row_means, show, values_by_stage, with_chosen
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,9 +84,8 @@ def main() -> None:
     runs: list[pd.DataFrame] = []
     for folder in folders_of(parser, options.run):
         logs = {stage: folder / f"logs/rounds/{stage}.eval" for stage in values_by_stage(folder).index}
-        runs.append(pd.DataFrame({stage: values_of_log(log, model, tokenizer) for stage, log in logs.items()}).T)
-        if best := best_round(folder):
-            runs[-1].loc["chosen"] = runs[-1].loc[best]
+        values = pd.DataFrame({stage: values_of_log(log, model, tokenizer) for stage, log in logs.items()}).T
+        runs.append(with_chosen(values, folder))
         print(f"{folder}: read", flush=True)
     table = pd.DataFrame(
         {one: row_means(pd.concat([run[one] for run in runs], axis=1)).apply(show, axis=1) for one in runs[0]}

@@ -31,8 +31,9 @@ all twelve, each rubric counts with one adapter that has not seen it and one tha
 and steps a rubric, at the two outer levels alone, low and extremely high. Test prompts and system prompts are in no
 training. Differences have 95% intervals over user prompts, paired by them (`cpt compare`). Commands: `stages.json`.
 
-`accuracy` is the share of scores in the band asked for, .50 if the level is ignored; `order` is 0 then, and 1 at best;
-`calibration` is the mean distance from the band in points, 0 at best: a difference below 0 is a gain.
+`accuracy` is the share of scores in the band asked for, at most .50 if the level is ignored, less where scores lie
+between the bands; `order` is 0 then, and 1 at best; `calibration` is the mean distance from the band in points, 0 at
+best: a difference below 0 is a gain.
 """
 CURVE_HEAD = """\
 ## How many rubrics were trained
@@ -55,16 +56,12 @@ def together(logs: Iterable[EvalLog]) -> EvalLog:
     return first.model_copy(update={"samples": samples})
 
 
-def rubrics_of(log: EvalLog) -> list[str]:
-    """The rubrics asked for, in order."""
-    return list(dict.fromkeys(sample.metadata["rubric"] for sample in log.samples or []))
-
-
 def compared(first: EvalLog, second: EvalLog) -> dict[str, Any]:
     """By statistic `a`, `b` and their `difference` b - a as `cpt compare` gives them, on the rubrics of the second."""
+    asked = {sample.metadata["rubric"] for sample in second.samples or []}
     with tempfile.TemporaryDirectory() as folder:
         paths = [f"{folder}/{side}.eval" for side in "ab"]
-        for log, path in zip((only(first, rubrics_of(second)), second), paths, strict=True):
+        for log, path in zip((only(first, asked), second), paths, strict=True):
             write_eval_log(log, path)
         cpt = str(Path(sys.executable).parent / "cpt")
         subprocess.run([cpt, "compare", *paths, "--out", folder], check=True, capture_output=True)

@@ -50,8 +50,8 @@ def texts_of(log: EvalLog) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def attack_table(texts: pd.DataFrame, most: int = 10) -> pd.DataFrame:
-    """The attacks with the largest mean shift beyond the measured one, most first."""
+def attack_table(texts: pd.DataFrame) -> pd.DataFrame:
+    """The ten attacks with the largest mean shift beyond the measured one, most first."""
     clean = texts[texts["family"] == "clean"].set_index("base_text")[["score", "measured"]].add_prefix("clean_")
     attacked = texts[~texts["family"].isin(["clean", *CONTROLS])].join(clean, on="base_text")
     attacked["shift"] = attacked["score"] - attacked["clean_score"]
@@ -60,7 +60,7 @@ def attack_table(texts: pd.DataFrame, most: int = 10) -> pd.DataFrame:
     table = attacked.groupby(["attack", "family"], as_index=False).agg(
         **{name: (name, "mean") for name in ("shift", "measured shift", "beyond")}, texts=("shift", "count")
     )
-    return table.sort_values("beyond", ascending=False, kind="stable").head(most).round(1)
+    return table.sort_values("beyond", ascending=False, kind="stable").head(10).round(1)
 
 
 def estimate(values: dict[str, float], name: str, digits: int = 1) -> str:

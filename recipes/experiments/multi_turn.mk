@@ -9,11 +9,11 @@
 # report to results/RUN. WHO says who is asked.
 SIZE ?= full
 SEED ?= 42
-override RUN := $(if $(RUN),$(RUN)/)multi_turn$(if $(filter smoke,$(SIZE)),-smoke)
+override RUN := $(if $(RUN),$(RUN)/)multi_turn$(if $(filter smoke,$(SIZE)),-smoke)$(if $(filter-out 42,$(SEED)),/seed-$(SEED))
 START ?= outputs/smollm2-135m/adapter
 WHO ?= base cpt history
 CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
-SETTINGS := $(SIZE) $(SEED) $(START) $(HISTORY) $(CONFIG) $(filter-out cpu,$(DEVICE))
+SETTINGS := $(SIZE) $(START) $(CONFIG) $(filter-out cpu,$(DEVICE))
 .DEFAULT_GOAL := multi_turn
 include recipes/experiments/stages.mk
 
@@ -39,9 +39,10 @@ $(S)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(START) 
 $(START)/adapter_model.safetensors:
 	$(error $(START) holds no adapter; run make full first, or pass START=FOLDER)
 
+$(eval $(call written,history,$(HISTORY)))
 # $(call asked,STAGE,NAME in logs,FOLDER of the model,what it needs)
 define asked
-$(call stage,$(1),logs/$(RUN)/$(1),$(BENCHMARK) $(4))
+$(call stage,$(1),logs/$(RUN)/$(1),$(BENCHMARK) $(S)/history $(4))
 $(S)/$(1).json: ABOUT = $(if $(filter $(MODEL),$(3)),,--metadata adapter=$(2))
 $(S)/$(1).json: COMMAND = $$(call evaluate,multi_turn,$(2),$(3),$(word 2,$($(SIZE)_NUMBERS)),logs/$(RUN)/$(1))
 endef

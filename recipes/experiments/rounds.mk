@@ -67,6 +67,8 @@ $(eval $(call written,rounds_settings,$(TOKENS) $(OWN_RESPONSES) $(PAIRING) $(RO
 # OTHER_DPO="shuffled no_sft_term" also trains the twins by two other objectives, from the same SFT: plain DPO on pairs in
 # random order, and whole twins, both without the SFT term of the loss, which `twins` has.
 OTHER_DPO ?=
+SFT := $(if $(shell grep -E '^sft_epochs: *0*[.]?0*[1-9]' $(CONFIG)),sft)
+$(if $(OTHER_DPO),$(if $(SFT),,$(error OTHER_DPO: got $(CONFIG) without sft_epochs, expected an SFT stage to begin with)))
 FLAGS_no_sft_term := --loss_type sigmoid --loss_weights 1.0
 FLAGS_shuffled := $(FLAGS_no_sft_term) --twin_batching false
 define other_dpo
@@ -79,7 +81,7 @@ endef
 $(foreach one,$(OTHER_DPO),$(eval $(call other_dpo,$(one))))
 
 # asked on test prompts, in the order of the report: what the stages before the rounds made, too
-POINTS := $(if $(TRAINED_HERE),base sft $(OTHER_DPO) twins,start) $(addprefix round-,$(NUMBERS))
+POINTS := $(if $(TRAINED_HERE),base $(SFT) $(OTHER_DPO) twins,start) $(addprefix round-,$(NUMBERS))
 FOLDER_sft := $(ADAPTER)/sft
 point_adapter = $(or $(FOLDER_$(1)),$(call adapter_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))
 point_record = $(or $(NEEDS_$(1)),$(call record_of,$(if $(filter round-%,$(1)),$(1:round-%=%),0)))

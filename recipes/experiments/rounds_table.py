@@ -79,10 +79,9 @@ def best_round(folder: Path) -> str | None:
     return max(accuracies, key=lambda name: accuracies[name], default=None)
 
 
-def with_chosen(folder: Path) -> pd.DataFrame:
-    """`values_by_stage`, and in row `chosen` those of the best round."""
-    values, best = values_by_stage(folder), best_round(folder)
-    if best:
+def with_chosen(values: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Values by stage of the results of a seed, and in row `chosen` those of the best round."""
+    if best := best_round(folder):
         values.loc["chosen"] = values.loc[best]
     return values
 
@@ -97,7 +96,7 @@ def minutes_of(folder: Path) -> pd.Series:
 
 def table_of(folders: list[Path]) -> str:
     """One row a stage; with one seed, values alone."""
-    runs = [with_chosen(folder) for folder in folders]
+    runs = [with_chosen(values_by_stage(folder), folder) for folder in folders]
     columns = {}
     for one, title in STATISTICS.items():
         by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]

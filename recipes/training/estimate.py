@@ -2,8 +2,8 @@
 
 `accelerate estimate-memory NAME` gives the weights and full training with Adam; this adds what LoRA and DPO make of it.
 On one H100 it was 0 to 11 % above what torch allocated, but for FSDP2, 2 % below; torch reserved up to 12 % more than
-estimated (`results/benchmarks/gpu_steps.json`). With h hidden size, L layers, T = 2 * batch * max_length
-tokens in a step on one device:
+estimated (`results/benchmarks/gpu_steps.json`). With h hidden size, L layers, T = rows * max_length tokens
+in a step on one device, where rows is 2 * batch, or `sft_batch_size` if that is more:
 
 - weights: 2 bytes each in bfloat16, 4 in float32; in 4 bit 0.5 + 4/64 for those of linear layers (one float32 scale for
   64 weights), 2 for the rest. The reference is the same weights with the adapter off, so it takes no memory of its own
@@ -31,8 +31,10 @@ from training.trainer import CPTConfig
 GIB = 2**30
 
 
-def memory_parts(config: Any, model: ModelConfig, dpo: CPTConfig, sft: bool) -> dict[str, float]:
+def memory_parts(config: Any, model: ModelConfig, dpo: CPTConfig, sft: bool, sft_rows: int = 0) -> dict[str, float]:
     """Bytes on one device by what they hold, of an architecture that is built without memory.
+
+    `sft` says whether DPO has a copy of an adapter as its reference, `sft_rows` is the batch of an SFT stage, if any.
 
     Raises:
         RecipeError: if the LoRA modules are none of the architecture's.
@@ -41,7 +43,7 @@ def memory_parts(config: Any, model: ModelConfig, dpo: CPTConfig, sft: bool) -> 
 
     with torch.device("meta"):
         kind: Any = AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
-        network: Any = kind.from_config(config)
+        network: Any = kind.from_config(config, trust_remote_code=dpo.trust_remote_code)
         config = config.get_text_config()
         head, layers = network.get_output_embeddings(), config.num_hidden_layers
         modules = [module for module in network.modules() if isinstance(module, torch.nn.Linear) and module is not head]
@@ -53,10 +55,12 @@ def memory_parts(config: Any, model: ModelConfig, dpo: CPTConfig, sft: bool) -> 
     linear = sum(module.weight.numel() for module in modules)
     inside = sum(module.out_features for module in modules) // layers + 6 * config.hidden_size
     per_token = layers * config.hidden_size + inside if dpo.activation_checkpointing else layers * inside
-    tokens = 2 * dpo.per_device_train_batch_size * (dpo.max_length or config.max_position_embeddings)
+    rows = max(2 * dpo.per_device_train_batch_size, sft_rows)
+    tokens = rows * (dpo.max_length or config.max_position_embeddings)
     weights, adapter = parameters * (4.0 if model.dtype == "float32" else 2.0), trained * 4
-    if model.load_in_4bit:
-        weights, adapter = linear * (0.5 + 4 / 64) + (parameters - linear) * 2, trained * 2
+    if model.load_in_4bit or model.load_in_8bit:
+        each = 0.5 + 4 / 64 if model.load_in_4bit else 1.0
+        weights, adapter = linear * each + (parameters - linear) * 2, trained * 2
     return {
         f"{parameters / 1e9:.2f} B parameters": weights,
         f"{trained / 1e6:.1f} M trained, optimiser": adapter * (5 if sft else 4),
@@ -73,10 +77,13 @@ def estimate_run(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) ->
     """
     name = portable(str(model.model_name_or_path))
     try:
-        config = AutoConfig.from_pretrained(str(model.model_name_or_path), revision=model.model_revision)
+        config = AutoConfig.from_pretrained(
+            str(model.model_name_or_path), revision=model.model_revision, trust_remote_code=dpo.trust_remote_code
+        )
     except OSError as error:
         raise RecipeError(f"{name}: no config.json in such a folder or on the hub, expected a model") from error
-    parts = memory_parts(config, model, dpo, sft=script.sft_epochs > 0 or bool(script.init_adapter))
+    sft_rows = script.sft_batch_size if script.sft_epochs > 0 else 0
+    parts = memory_parts(config, model, dpo, sft_rows > 0 or bool(script.init_adapter), sft_rows)
     parts["needed on one device"] = sum(parts.values())
     lines = [f"{part:<46}{size / GIB:6.1f} GiB" for part, size in parts.items()]
     return "\n".join([f"{name}, estimated, not measured:", *lines])

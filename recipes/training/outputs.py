@@ -19,14 +19,13 @@ from matplotlib.figure import Figure
 from training import RecipeError
 from training.run_files import MANIFEST_NAME, portable, read_json, write_json
 
-TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 # What a card shows of the metrics of a stage.
 METRICS = (
     "eval_loss eval_rewards/accuracies eval_twins/both_correct eval_twins/sum_margin eval_twins/style_bias "
     "eval_same_level/accuracy"
 ).split()
 LEFT_OUT = [
-    *("checkpoint-*/*", "sft/*", "ref/*", "merged/*", "runs/*"),
+    *("checkpoint-*/*", "sft/*", "ref/*", "merged*/*", "runs/*"),
     *("run_state.json", "trainer_state.json", "training_args.bin"),
 ]
 
@@ -91,7 +90,7 @@ def write_card(folder: Path, base_model: str, stages: dict[str, str], manifest: 
             license=licence,
             tags=["lora", "trl", "dpo", "configurable-preference-tuning"],
         ),
-        template_path=str(TEMPLATE),
+        template_path=str(Path(__file__).with_name("model_card.md.jinja")),
         model=portable(base_model),
         repair=manifest["chat_template_repair"],
         licence=licence,

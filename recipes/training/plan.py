@@ -41,17 +41,20 @@ class Plan:
             check_split(self.train, self.evaluation)
         self.pairs = "twins" if "pair_id" in self.train.column_names else "plain preference pairs"
         if self.pairs != "twins":
-            self.shuffle_plain_pairs()
+            dpo.twin_batching = False
+            path = portable(script.train_file)
+            self.say(f"{path}: no column pair_id, so plain preference pairs: shuffled DPO, no twin metrics")
         self.tokenizer = read_tokenizer(dpo, model, with_images="images" in self.train.column_names)
         settled = settle_template(self.tokenizer, script.repair_chat_template, script.enable_thinking)
         self.repair, self.template_date = settled
-        self.identity = model_identity(self.base_model, model.model_revision)
+        self.identity = model_identity(self.base_model, model.model_revision, dpo.trust_remote_code)
         folder = script.init_adapter
         self.init_adapter = identify_adapter(Path(folder), model, self.identity) if folder else None
         self.load_options: dict[str, Any] = {
             "revision": model.model_revision,
             "attn_implementation": model.attn_implementation,
             "dtype": model.dtype,
+            **({"trust_remote_code": True} if dpo.trust_remote_code else {}),
             **(dpo.model_init_kwargs or {}),
         }
         # a stage that begins with an adapter gets a loaded model, and TRL warns of options it cannot use
@@ -61,12 +64,6 @@ class Plan:
             dpo.model_init_kwargs = None
         stages = {"sft": self.sft, "dpo": dpo if trains_dpo(dpo) else None}
         self.configs = {name: config for name, config in stages.items() if config}  # of the stages that run
-
-    def shuffle_plain_pairs(self) -> None:
-        """Train on rows that have no `pair_id` as plain DPO does."""
-        self.dpo.twin_batching = False
-        path = portable(self.script.train_file)
-        self.say(f"{path}: no column pair_id, so plain preference pairs: shuffled DPO, no twin metrics")
 
     def say(self, text: str) -> None:
         """Tell the user once, on stderr."""
@@ -91,6 +88,7 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
         "eval_strategy": "no" if dpo.eval_strategy == "no" else "epoch",
         "eval_on_start": False,
         "load_best_model_at_end": False,
+        "save_strategy": "steps" if dpo.save_strategy == "best" else dpo.save_strategy,
         "metric_for_best_model": None,
         "resume_from_checkpoint": None,
     }
@@ -138,6 +136,9 @@ def run_preflight(plan: Plan) -> dict[str, Any]:
     return reports
 
 
+NOT_KEYS = ("token", "device_map", "trust_remote_code")  # options of loading that change no weight
+
+
 def stage_keys(plan: Plan) -> tuple[str, str]:
     """Settings keys of the SFT stage and of the whole run; paths enter as the hash of what they hold."""
     script = plan.script
@@ -145,7 +146,7 @@ def stage_keys(plan: Plan) -> tuple[str, str]:
     data = {"train": sha256(script.train_file), "cpu_bf16": script.cpu_bf16, "init_adapter": start}
     data |= {"processes": plan.dpo.world_size if plan.dpo.world_size > 1 else None}
     model = plan.identity | {"name": None}
-    model |= {name: value for name, value in plan.load_options.items() if name not in ("token", "device_map")}
+    model |= {name: value for name, value in plan.load_options.items() if name not in NOT_KEYS}
     model |= {name: getattr(plan.model, name) for name in MODEL_KEYS} | {"chat_template": plan.tokenizer.chat_template}
     sft = {} if plan.sft is None else stage_settings(plan.sft)
     evaluation = {"eval": sha256(script.eval_file) if script.eval_file else None}

@@ -39,8 +39,8 @@ def portable(text: str) -> str:
 
 
 def portable_arguments(arguments: list[str]) -> list[str]:
-    """A command line with `portable` applied to each word, and without the value of `--hub_token`."""
-    hidden = re.sub(r"(--hub[-_]token[=\0])[^\0]*", r"\1<hidden>", "\0".join(arguments))
+    """A command line with `portable` applied to each word, and without the value of `--hub_token` or a JSON `token`."""
+    hidden = re.sub(r'(--hub[-_]token[=\0]|"token"\s*:\s*")[^\0"]*', r"\1<hidden>", "\0".join(arguments))
     return [portable(word) for word in hidden.split("\0")] if arguments else []
 
 
@@ -54,13 +54,13 @@ def portable_values(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else portable(str(value))
 
 
-def model_identity(name_or_path: str, revision: str | None) -> dict[str, Any]:
+def model_identity(name_or_path: str, revision: str | None, trust_remote_code: bool) -> dict[str, Any]:
     """What pins the base model: its hub revision, or for a folder the sha256 of its weights."""
     identity: dict[str, Any] = {"name": portable(name_or_path)}
     if Path(name_or_path).is_dir():
         weights = sorted(Path(name_or_path).glob("*.safetensors"))
         return identity | {"weight_sha256": {path.name: sha256(path) for path in weights}}
-    config = AutoConfig.from_pretrained(name_or_path, revision=revision)
+    config = AutoConfig.from_pretrained(name_or_path, revision=revision, trust_remote_code=trust_remote_code)
     return identity | {"revision": getattr(config, "_commit_hash", None) or revision}
 
 

@@ -96,6 +96,22 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
         raise RecipeError("sft_epochs and num_train_epochs are both 0, so there is nothing to train")
     if script.merge and (model.load_in_4bit or model.load_in_8bit):
         raise RecipeError("merge is true with a quantised base model, expected false: merging would round the adapter")
+    if dpo.deepspeed_plugin and (script.sft_epochs > 0 or script.init_adapter or script.merge):
+        raise RecipeError(
+            "DeepSpeed with sft_epochs, init_adapter or merge, expected one stage from a new adapter and none of them: "
+            "take fsdp2.yaml for the others"
+        )
+    for name, value, why in (
+        ("sync_ref_model", True, "TRL moves no reference that is an adapter"),
+        ("save_only_model", True, "a run that goes on would begin with another optimiser and schedule"),
+        ("truncation_mode", "keep_end", "it cuts the system prompt"),
+        ("train_sampling_strategy", "group_by_length", "rows of DPO have no one length"),
+        ("auto_find_batch_size", True, "it would split twins"),
+    ):
+        if getattr(dpo, name, None) == value:
+            raise RecipeError(f"{name} is {value!r}, expected another value: {why}")
+    if dpo.ld_alpha is not None and dpo.precompute_ref_log_probs:
+        raise RecipeError("ld_alpha with precompute_ref_log_probs, expected one of them: twin metrics would be wrong")
     if dpo.eval_strategy != "no" and not script.eval_file:
         raise RecipeError(
             f"eval_strategy is {dpo.eval_strategy.value!r} without eval_file; give one, or set it to 'no'"
@@ -103,7 +119,7 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
 
 
 def trains_dpo(dpo: CPTConfig) -> bool:
-    """Whether there is a DPO stage: `num_train_epochs: 0` asks for SFT alone."""
+    """Whether there is a DPO stage: `num_train_epochs: 0` without `max_steps` asks for SFT alone."""
     return bool(dpo.num_train_epochs > 0 or dpo.max_steps > 0)
 
 
@@ -160,7 +176,9 @@ def stage_settings(config: Any) -> dict[str, Any]:
     """What of a stage's settings changes what it trains; `bf16` only where it is not `cpu_bf16` that decides."""
     names = [*STAGE_KEYS, *(BEST_KEYS if config.load_best_model_at_end else ())]
     kept = {name: getattr(config, name, None) for name in names}
-    return kept | {"bf16": config.bf16 if config.device.type != "cpu" else None}
+    # 0 is not the same as not there
+    zeros = {name: str(kept[name]) for name in ("data_seed", "router_aux_loss_coef") if kept.get(name) == 0}
+    return kept | zeros | {"bf16": config.bf16 if config.device.type != "cpu" else None}
 
 
 def settings_key(*parts: dict[str, Any]) -> str:

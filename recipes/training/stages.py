@@ -5,6 +5,7 @@ Each stage owns a folder, resumes from its last complete checkpoint, and is skip
 
 from __future__ import annotations
 
+import gc
 import shutil
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,14 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
     begun = f", from the adapter {plan.init_adapter['name']}" if plan.init_adapter else ""
     if plan.sft:
         run_sft(plan, keys[0])
+        gc.collect()  # its model, which is in a cycle of references, before DPO loads its own
         phrases["sft"] = f"SFT on the chosen responses, {plan.sft.num_train_epochs:g} epochs{begun}"
     trainer = None
     if "dpo" in plan.configs:
         trainer = run_dpo(plan)
         phrases["dpo"] = f"DPO on {plan.pairs}, {round(trainer.state.epoch, 2):g} epochs, beta {plan.dpo.beta:g}"
+        if plan.dpo.load_best_model_at_end:
+            phrases["dpo"] += f", of which the checkpoint of step {trainer.state.best_global_step} is kept"
         phrases["dpo"] += "" if plan.sft else begun
     if plan.is_main:
         if trainer is None:
@@ -49,15 +53,23 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
                 shutil.copy(folder / "sft" / name, folder / name)
             plan.tokenizer.save_pretrained(folder)
         if plan.script.merge:
-            merged = load_adapter(plan, folder, trainable=False).merge_and_unload()
-            merged.save_pretrained(folder / "merged")
-            plan.tokenizer.save_pretrained(folder / "merged")
+            write_merged(plan)
         write_outputs(folder, plan.base_model, phrases, manifest | {"peak_memory_gib": peak_memory(plan.dpo.device)})
         write_state(folder, keys[1], done=True)
     plan.dpo.distributed_state.wait_for_everyone()
     plan.say(f"{folder}: finished")
     if trainer is not None:
         trainer.end()
+
+
+def write_merged(plan: Plan) -> None:
+    """Write base model and adapter, merged, to `<output_dir>/merged`, unless it is there."""
+    merged = plan.output_dir / "merged"
+    if not merged.exists():
+        partial = plan.output_dir / "merged-partial"
+        load_adapter(plan, plan.output_dir, trainable=False).merge_and_unload().save_pretrained(partial)
+        plan.tokenizer.save_pretrained(partial)
+        partial.replace(merged)
 
 
 def peak_memory(device: torch.device) -> dict[str, float] | None:

@@ -25,7 +25,10 @@ def identify_adapter(folder: Path, model: ModelConfig, identity: dict[str, Any])
     if config.get("peft_type") != "LORA" or not (folder / WEIGHTS).is_file():
         raise RecipeError(f"init_adapter {name}: holds no LoRA adapter, expected adapter_config.json and {WEIGHTS}")
     wanted = {"r": model.lora_r, "lora_alpha": model.lora_alpha, "use_dora": model.use_dora}
-    wanted |= {"use_rslora": model.use_rslora}
+    wanted |= {"use_rslora": model.use_rslora, "lora_dropout": model.lora_dropout}
+    more = {"modules_to_save": model.lora_modules_to_save, "target_parameters": model.lora_target_parameters}
+    wanted |= {key: value or None for key, value in more.items()}
+    config |= {key: config.get(key) or None for key in more}
     modules = model.lora_target_modules  # TRL unwraps a list of one; PEFT saves what all-linear stands for
     if modules != "all-linear":
         saved = config["target_modules"]

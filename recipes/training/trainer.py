@@ -21,19 +21,10 @@ import torch
 import trl.trainer.utils as trl_utils
 from trl import DPOConfig, DPOTrainer, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForVisionPreference
-from trl.trainer.utils import create_model_from_path
+from trl.trainer.utils import create_model_from_path as create_model_from_path  # the alias exports it, to stages.py
 
 from training import RecipeError
 from training.twins import TWIN_METRICS, TwinSampler, same_level_sums, twin_index_of, twin_sums
-
-__all__ = [
-    "CPTConfig",
-    "OrderedSFTTrainer",
-    "TwinDPOTrainer",
-    "create_model_from_path",
-    "keep_precision_of_outputs",
-    "score_completions_only",
-]
 
 # Vocabulary entries per tile: small enough for a CPU's cache, which TRL's 32768 outgrow.
 CPU_TILE = 2048
@@ -93,7 +84,7 @@ def tokenise_with_images(collator: Any, row: dict[str, Any]) -> dict[str, list[i
 
 def number_twins(dataset: Any, side_by_side: bool) -> Any:
     """The rows with the number of their twin; twins may be put side by side, as evaluation reads rows as they stand."""
-    if dataset is None or "pair_id" not in dataset.column_names:
+    if "pair_id" not in dataset.column_names:
         return dataset
     index = twin_index_of(dataset)
     dataset = dataset.add_column("twin_index", index)
@@ -105,7 +96,13 @@ def number_twins(dataset: Any, side_by_side: bool) -> Any:
 class ResumedInOrder:
     """Goes on in the order of the epoch that it was in, on several ranks too."""
 
+    state: Any
+    control: Any
+
     def _run_epoch(self, *args: Any, epoch: int, train_dataloader: Any, **kwargs: Any) -> Any:
+        if 0 < self.state.max_steps <= self.state.global_step:  # killed after the last step: transformers adds one
+            self.control.should_training_stop = True
+            return
         # once a part of the epoch is skipped, accelerate 1.15 no longer reaches the sampler
         train_dataloader.set_epoch(epoch)
         super()._run_epoch(*args, epoch=epoch, train_dataloader=train_dataloader, **kwargs)  # type: ignore[misc]
@@ -134,21 +131,17 @@ class TwinDPOTrainer(ResumedInOrder, DPOTrainer):
     _signature_columns: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Arguments are DPOTrainer's, the data sets by name; it prepares none that has images."""
+        """Arguments are DPOTrainer's for a PEFT model, the data sets by name; it prepares none that has images."""
         for name in ("train_dataset", "eval_dataset"):
             if kwargs.get(name) is not None and "images" in kwargs[name].column_names:
                 kwargs[name] = number_twins(kwargs[name], kwargs["args"].twin_batching)
         super().__init__(*args, **kwargs)
         self.data_collator = functools.partial(collate, self.data_collator)
-        self._score_completions_only()
-
-    def _score_completions_only(self) -> None:
-        for network in (self.model, self.ref_model):
-            if network is not None:
-                score_completions_only(self.accelerator.unwrap_model(network))
+        score_completions_only(self.accelerator.unwrap_model(self.model))
 
     def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-        self._score_completions_only()  # DPOTrainer's constructor calls this
+        # DPOTrainer's constructor calls this
+        score_completions_only(self.accelerator.unwrap_model(self.model))
         return super()._precompute_ref_logps(dataset, name, batch_size)
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
@@ -159,12 +152,11 @@ class TwinDPOTrainer(ResumedInOrder, DPOTrainer):
         super()._set_signature_columns_if_needed()
         self._signature_columns = list(dict.fromkeys([*self._signature_columns, "twin_index"]))
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+    def _get_train_sampler(self, train_dataset: Any) -> Any:
         if not self.args.twin_batching:
             return super()._get_train_sampler(train_dataset)
-        dataset = self.train_dataset if train_dataset is None else train_dataset
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return TwinSampler(dataset["twin_index"], seed)
+        return TwinSampler(train_dataset["twin_index"], seed)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
         """DPOTrainer's loss; the log-probabilities of its forwards are read on the way."""
@@ -175,16 +167,11 @@ class TwinDPOTrainer(ResumedInOrder, DPOTrainer):
         if self.precompute_ref_logps:
             reference = torch.cat([inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]])
         logps: list[torch.Tensor] = []  # policy first, then reference, as DPOTrainer calls them
-        hooks = [
-            network.register_forward_hook(lambda _, __, output: logps.append(output.log_probs.sum(dim=1)))
-            for network in (self.model, self.ref_model)
-            if network is not None
-        ]
+        hook = self.model.register_forward_hook(lambda _, __, output: logps.append(output.log_probs.sum(dim=1)))
         try:
             result = super()._compute_loss(model, inputs, return_outputs)
         finally:
-            for hook in hooks:
-                hook.remove()
+            hook.remove()
         chosen, rejected = (logps[0] - (logps[1] if reference is None else reference)).chunk(2)
         # from summed log-probabilities, so ld_alpha, f_divergence_type and sigmoid_norm's lengths do not enter
         self._log_twins(self.beta * (chosen - rejected).detach(), twin_index)
@@ -192,9 +179,12 @@ class TwinDPOTrainer(ResumedInOrder, DPOTrainer):
 
     def _log_twins(self, margins: torch.Tensor, twin_index: torch.Tensor) -> None:
         mode = "train" if getattr(self.model, "training", False) else "eval"
+        if mode == "eval":  # without the rows that fill up the last batches of several ranks
+            margins, twin_index = self.accelerator.gather_for_metrics((margins, twin_index))
         # sums and counts are gathered, so that no rank takes another path
         sums = torch.cat([twin_sums(margins, twin_index), same_level_sums(margins, twin_index)])
-        *totals, twins, right, alone = self.accelerator.gather(sums[None]).sum(dim=0).tolist()
+        every = sums[None] if mode == "eval" else self.accelerator.gather(sums[None])
+        *totals, twins, right, alone = every.sum(dim=0).tolist()
         logged = {f"twins/{name}": (total, twins) for name, total in zip(TWIN_METRICS, totals, strict=True)}
         for name, (total, count) in (logged | {"same_level/accuracy": (right, alone)}).items():
             # One entry a twin: TRL averages the entries, and batches may hold different numbers. For none, not even an

@@ -76,21 +76,13 @@ class TwinSampler(Sampler[int]):
         return (row for group in [*groups, last] for row in group)
 
 
-def whole_twins(twin_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions in a batch of the first and of the second row of every whole twin, each of shape (n_twins,).
-
-    `twin_index`, of shape (n_pairs,), has the same value in the two rows of a twin and of no others.
-    """
-    first, second = torch.nonzero(torch.triu(twin_index[:, None] == twin_index[None, :], diagonal=1), as_tuple=True)
-    return first, second
-
-
 def twin_sums(margins: torch.Tensor, twin_index: torch.Tensor) -> torch.Tensor:
     """Sums of `TWIN_METRICS` over the whole twins of a batch, then their number, shape (4,); all 0 without a twin.
 
-    `margins` is m of each pair, shape (n_pairs,), in reward units (beta times log-ratio, nats).
+    `margins` is m of each pair, shape (n_pairs,), in reward units (beta times log-ratio, nats); `twin_index`, of the
+    same shape, has one value in the two rows of a twin and in no others.
     """
-    first, second = whole_twins(twin_index)
+    first, second = torch.nonzero(torch.triu(twin_index[:, None] == twin_index[None, :], diagonal=1), as_tuple=True)
     m1, m2 = margins[first], margins[second]
     both_correct = ((m1 > 0) & (m2 > 0)).to(margins.dtype)
     per_twin = (both_correct, m1 + m2, (m1 - m2).abs() / 2, torch.ones_like(m1))

@@ -46,6 +46,7 @@ EXPECTED: dict[str, tuple[float, ...]] = {
     "kendall_tau_b": (NAN, 1, -1, NAN, NAN),
     "spearman_rho": (NAN, 1, -1, NAN, NAN),
     "somers_d": (0, 1, -1, 0, 0, 1),
+    "band_error": (52.5 / 3, 0, 128.75 / 3, 52.5 / 3, 67.5 / 3, 42.5 / 6),
     "strict_monotone_rate": (0, 1, 0, 0, 0, 1 / 2),
     "calibration_slope": (0, 1, -2863.020833 / 2951.041667, 0, 0),
     "calibration_intercept": (70, 0, (20 + 66.25 + 96.25) / 3 * (1 + 2863.020833 / 2951.041667), 70, 100),
@@ -125,6 +126,11 @@ def test_what_is_no_response_is_a_miss_at_every_level_and_loses_every_comparison
     table = frame(rows)
     assert metrics.macro_accuracy(table) == pytest.approx((2 / 3 + 3 / 4 + 1) / 3)
     assert metrics.strict_monotone_rate(table) == pytest.approx((0 + 1 + 0.5) / 3)
+    # a rubric of one prompt weighs as much as one of three
+    other = frame(
+        {"rubric": "s", "level": level, "user_prompt_id": "p", "score": level.midpoint} for level in ScoreLevel
+    )
+    assert metrics.strict_monotone_rate(pd.concat([table, other])) == pytest.approx((0.5 + 1) / 2)
     # low p- q s, moderate p q s s-, high p q s. 3 * 4 + 3 * 3 + 4 * 3 = 33 pairs of levels; discordant with p- 4 + 3,
     # with s- 2 + 3 more. Pairs of different score: those 33, and p- with q and s, s- with p, q and s
     assert metrics.kendall_tau_b_pooled(table) == pytest.approx((33 - 2 * 12) / math.sqrt(33 * (33 + 2 + 3)))
@@ -133,6 +139,9 @@ def test_what_is_no_response_is_a_miss_at_every_level_and_loses_every_comparison
     assert metrics.somers_d(table) == pytest.approx((22 - 2 * 8) / 22)
     answered = table[table["reason"] == ""]
     assert metrics.dynamic_range(table) == metrics.dynamic_range(answered) == 76
+    assert metrics.strict_monotone_rate(answered) == 1  # p lacks a level
+    # offsets of the midpoints as above: of p 30 points over 30, of q and s (-816.667 + 357.5 + 3400) over 2951.042
+    assert metrics.calibration_slope(table) == pytest.approx((1 + 2 * 2940.833333 / 2951.041667) / 3)
     # a student that never answers
     silent = frame(row | nothing for row in rows)
     expected = dict.fromkeys(EVERY, NAN) | {"chance_accuracy": 1 / 3, "kendall_tau_b_ceiling": 1}
@@ -143,18 +152,7 @@ def test_what_is_no_response_is_a_miss_at_every_level_and_loses_every_comparison
     assert metrics.worst_wording_accuracy(two_wordings) == 0
 
 
-@given(st.lists(judged, min_size=3, max_size=25))
-def test_kappa_agrees_with_scikit_learn(data: list[dict[str, Any]]) -> None:
-    one = frame(row | {"rubric": "r", "reason": ""} for row in data)
-    asked = [ScoreLevel(level).rank for level in one["level"]]
-    given_levels = [ScoreLevel.of(score).rank for score in one["score"]]
-    expected = NAN
-    if len({*asked, *given_levels}) > 1:
-        expected = cohen_kappa_score(asked, given_levels, weights="quadratic", labels=[0, 1, 2])
-    assert metrics.weighted_kappa(one) == pytest.approx(expected, nan_ok=True)
-
-
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(judged, max_size=25))
 def test_statistics_stay_in_their_ranges_and_ignore_row_order(data: list[dict[str, Any]]) -> None:
     rows = frame(data)
@@ -168,7 +166,7 @@ def test_statistics_stay_in_their_ranges_and_ignore_row_order(data: list[dict[st
             assert statistic(rows[rows["reason"] == ""]) == pytest.approx(value, nan_ok=True), name
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(judged, min_size=1, max_size=25))
 def test_weights_do_what_copies_and_missing_rows_do(data: list[dict[str, Any]]) -> None:
     rows = frame(data)
@@ -201,25 +199,8 @@ def random_rows(seed: int) -> pd.DataFrame:
     levels = [ScoreLevel(level) for level in rows["level"]]
     return rows.assign(
         rank=[level.rank for level in levels],
-        midpoint=[level.midpoint for level in levels],
         judged=[ScoreLevel.of(score).rank for score in rows["score"]],
     )
-
-
-def prompt_means(data: pd.DataFrame) -> list[pd.DataFrame]:
-    """Of every prompt with two levels or more, one row a level."""
-    means = data.groupby(["user_prompt_id", "rank", "midpoint"], as_index=False)["score"].mean()
-    return [group for _, group in means.groupby("user_prompt_id") if len(group) > 1]
-
-
-def monotone(data: pd.DataFrame) -> float:
-    wide = data.pivot_table(index="user_prompt_id", columns="rank", values="score").dropna()
-    return float(((wide[0] < wide[1]) & (wide[1] < wide[2])).mean())
-
-
-def line(data: pd.DataFrame, part: str) -> float:
-    lines = [stats.linregress(group["midpoint"], group["score"]) for group in prompt_means(data)]
-    return float(np.mean([getattr(one, part) for one in lines]))
 
 
 def partial_tau(data: pd.DataFrame) -> float:
@@ -227,11 +208,6 @@ def partial_tau(data: pd.DataFrame) -> float:
     taus = data[["rank", "score", "words"]].corr(method="kendall").to_numpy()
     inverse = np.linalg.inv(taus)
     return float(-inverse[0, 1] / np.sqrt(inverse[0, 0] * inverse[1, 1]))
-
-
-def off_band(data: pd.DataFrame) -> pd.Series:
-    edges = np.array([level.band for level in ScoreLevel])[data["rank"]]
-    return data["score"] - data["score"].clip(edges[:, 0], edges[:, 1])
 
 
 REFERENCES: dict[str, Callable[[pd.DataFrame], float]] = {
@@ -242,14 +218,6 @@ REFERENCES: dict[str, Callable[[pd.DataFrame], float]] = {
     "length_rho": lambda data: stats.spearmanr(data["rank"], data["words"]).statistic,
     "kendall_tau_b_given_length": partial_tau,
     "somers_d": lambda data: stats.somersd(data["rank"], data["score"]).statistic,
-    "strict_monotone_rate": monotone,
-    "calibration_slope": lambda data: line(data, "slope"),
-    "calibration_intercept": lambda data: line(data, "intercept"),
-    "dynamic_range": lambda data: data[data["rank"] == 2]["score"].mean() - data[data["rank"] == 0]["score"].mean(),
-    "overshoot": lambda data: off_band(data).clip(lower=0).groupby(data["rank"]).mean().mean(),
-    "undershoot": lambda data: -off_band(data).clip(upper=0).groupby(data["rank"]).mean().mean(),
-    "signed_error": lambda data: off_band(data).groupby(data["rank"]).mean().mean(),
-    "band_error": lambda data: off_band(data).abs().groupby(data["rank"]).mean().mean(),
 }
 
 
@@ -271,19 +239,6 @@ def test_statistics_agree_with_libraries_within_rubric_and_averaged_or_pooled(na
         assert getattr(metrics, name)(data) == pytest.approx(expected)
 
 
-def test_pairs_of_one_user_prompt_do_not_count_in_tau_b_and_somers_d() -> None:
-    data = random_rows(0).query("rubric == 'r'")
-    sign = {
-        name: np.sign(np.subtract.outer(data[name].to_numpy(), data[name].to_numpy())) for name in ("rank", "score")
-    }
-    prompt = data["user_prompt_id"].to_numpy()
-    different = prompt[:, None] != prompt
-    xy, xx, yy = ((sign[a] * sign[b])[different].sum() for a, b in (("rank", "score"), ("rank",) * 2, ("score",) * 2))
-    assert metrics.kendall_tau_b(data) == pytest.approx(xy / math.sqrt(xx * yy))
-    assert metrics.somers_d(data) == pytest.approx(xy / xx)
-    assert all(math.isnan(one(data.assign(user_prompt_id="p"))) for one in (metrics.kendall_tau_b, metrics.somers_d))
-
-
 @pytest.mark.parametrize(
     ("levels", "prompts", "tau", "pooled"),
     [
@@ -293,6 +248,7 @@ def test_pairs_of_one_user_prompt_do_not_count_in_tau_b_and_somers_d() -> None:
         (list(ScoreLevel) * 24, np.repeat(range(24), 3).astype(str), math.sqrt(2 / 3), math.sqrt(1728 / 2556)),
         (list(ScoreLevel) * 5, np.repeat(range(5), 3).astype(str), math.sqrt(2 / 3), math.sqrt(75 / 105)),
         ([LOW, LOW], "pq", NAN, NAN),
+        ([LOW, HIGH], "pp", NAN, 1),  # one user prompt
     ],
 )
 def test_a_perfect_order_without_ties_stands_at_the_ceiling(
@@ -309,13 +265,6 @@ def test_a_perfect_order_without_ties_stands_at_the_ceiling(
     assert metrics.kendall_tau_b_pooled(data) == pytest.approx(pooled, nan_ok=True)
     assert metrics.spearman_rho(data) == pytest.approx(metrics.spearman_rho_ceiling(data), nan_ok=True)
     assert metrics.somers_d(data) == pytest.approx(1 if tau > 0 else NAN, nan_ok=True)
-
-
-def test_ceilings_of_many_responses_are_those_of_the_docs() -> None:
-    data = frame({"level": level, "user_prompt_id": f"{level}{n}"} for level in ScoreLevel for n in range(400))
-    data["score"] = np.random.default_rng(0).uniform(0, 100, len(data))
-    assert metrics.kendall_tau_b_ceiling(data) == pytest.approx(math.sqrt(2 / 3), abs=0.001)
-    assert metrics.spearman_rho_ceiling(data) == pytest.approx(math.sqrt(8 / 9), abs=0.001)
 
 
 def test_the_intervals_of_tau_b_and_rho_end_where_the_ties_leave_no_room() -> None:

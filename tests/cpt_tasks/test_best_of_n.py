@@ -27,11 +27,12 @@ from cpt_tasks.benchmarks.best_of_n.statistics import (
     selection_shares,
 )
 from cpt_tasks.benchmarks.best_of_n.task import best_of_n, selection_judge
+from cpt_tasks.judge_logs.spend import score_commands
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.report import summarise
 from cpt_tasks.report.run import Run
 from cpt_tasks.scorer import rubric_judge
-from judges import Judgment
+from judges import JudgeSettings, Judgment
 from rubrics import ScoreLevel
 
 NAN = math.nan
@@ -69,19 +70,6 @@ def test_the_closed_form_equals_all_subsets_with_ties(
         values = [value(level, score) for score in scores]
         expected = over_all_subsets(values, qualities, k)
         assert selection_shares(qualities, k) @ np.array(values) == pytest.approx(expected)
-
-
-@given(SCORES, st.sampled_from(LEVELS))
-def test_the_curve_of_hits_is_pass_at_k_and_more_is_never_worse(scores: list[float], level: ScoreLevel) -> None:
-    n = len(scores)
-    [cell] = cells_of(("r", level, "a", scores), n=n).to_dict("records")
-    hits, errors, points = ([cell[f"{name}@{k + 1}"] for k in range(n)] for name in ("band_hit", "band_error", "score"))
-    # pass@k, arXiv 2107.03374: 1 - C(n - c, k) / C(n, k)
-    misses = sum(not VALUES["band_hit"](level, score) for score in scores)
-    assert hits == pytest.approx([1 - math.comb(misses, k) / math.comb(n, k) for k in range(1, n + 1)])
-    assert errors[-1] == pytest.approx(min(VALUES["band_error"](level, score) for score in scores))
-    assert all(np.diff(errors) <= 1e-9)
-    assert level is not HIGH or all(np.diff(points) >= -1e-9)
 
 
 def test_exactly_40_loses_to_a_hit_at_moderate_and_beats_a_miss() -> None:
@@ -187,7 +175,7 @@ def test_a_second_judge_selects_and_the_optimism_of_one_is_shown(
     # the measured judge reports; a model judge that likes what the measured one does not selects
     selector = mock_model(lambda messages: verdict(90 if "procession" in messages[-1].text else 10), name="other")
     task = best_of_n(2, "broadcast", "extremely_high", judge="measured", limit_per_cell=2)
-    task.scorer = [rubric_judge("measured"), selection_judge("model", call_store=str(tmp_path / "calls.jsonl"))]
+    task.scorer = [rubric_judge("measured"), selection_judge("model", call_store=str(tmp_path / "calls.sqlite"))]
     log = evaluated(task, mock_model(in_turn(CALM, SHOUT)), model_roles={"selector": selector})
     [part] = summaries(read_run(log.location))
     assert (part["selected_by"], part["upper_bound"]) == ("mockllm/other", False)
@@ -200,11 +188,14 @@ def test_a_second_judge_selects_and_the_optimism_of_one_is_shown(
 def test_the_measured_judge_can_select_for_a_model_judge(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     grader = mock_model(lambda _: verdict(95), name="grader")
     arguments = {"n": 2, "rubrics": "broadcast", "levels": "extremely_high", "limit_per_cell": 2}
-    arguments |= {"select_by": "measured", "call_store": str(tmp_path / "calls.jsonl")}
+    arguments |= {"select_by": "measured", "call_store": str(tmp_path / "calls.sqlite")}
     student = mock_model(in_turn(CALM, SHOUT))
     log = evaluated("cpt_tasks/best_of_n", student, task_args=arguments, model_roles={"grader": grader})
     shown = [shown_metrics(log, name)["band_hit@1"] for name in ("rubric_judge", "selection_judge")]
     assert (shown, summaries(read_run(log.location))[0]["selected_by"]) == ([1, 0.5], "measured")
+    _, second = score_commands([log.location], JudgeSettings("m/m", repeats=2))
+    assert "judged.eval --scorer cpt_tasks/selection_judge -S select_by=measured -S call_store=" in second
+    assert "-S rubrics=broadcast" in second and "judge_repeats" not in second
 
 
 def test_unscored_samples_shrink_their_cell_and_are_counted(mock_model: Callable[..., Any]) -> None:

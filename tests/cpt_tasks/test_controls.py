@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -56,12 +57,19 @@ def generous(rubric: Rubric, text: str) -> Verdict:
     return 50 + score / 2, {criterion: 50 + points / 2 for criterion, points in criteria.items()}
 
 
+@cache
+def control_texts() -> list[tuple[dict[str, Any], Rubric, Verdict]]:
+    """Of every sample its metadata, its rubric, and what its text measures by it."""
+    by_id = {rubric.id: rubric for rubric in MEASURED}
+    abouts = [sample.metadata or {} for sample in attack_samples(SET, MEASURED, CONTROLS)]
+    rubrics = [by_id[about["rubric"]] for about in abouts]
+    return [(about, rubric, measured(rubric, about["text"])) for about, rubric in zip(abouts, rubrics, strict=True)]
+
+
 def values_of(judge: Judge) -> dict[str, Any]:
     rows = []
-    for sample in attack_samples(SET, MEASURED, CONTROLS):
-        about = sample.metadata or {}
-        rubric = load_rubric(about["rubric"])
-        (score, criteria), (truth, true_criteria) = judge(rubric, about["text"]), measured(rubric, about["text"])
+    for about, rubric, (truth, true_criteria) in control_texts():
+        score, criteria = judge(rubric, about["text"])
         listed = [{"id": criterion, "score": points} for criterion, points in criteria.items()]
         judged = (score, truth, about.get("criterion"), listed, true_criteria)
         rows.append((about["family"], about["base_text"], *judged))

@@ -39,13 +39,13 @@ def grader(score_of: dict[str, float]) -> Callable[[list[Any]], str]:
 
 @pytest.fixture
 def judged_log(mock_model: Callable[..., Any], tmp_path: Path) -> Callable[..., str]:
-    """Makes a log of 4 prompts x 3 levels of one student, judged by the measured judge or by a fake grader."""
+    """Makes a log of some prompts x 3 levels of one student, judged by the measured judge or by a fake grader."""
 
-    def make(folder: str, name: str, write: Callable[[list[Any]], str], grade: Any = None) -> str:
-        task = rubric_adherence("broadcast", judge="measured", limit_per_cell=4)
+    def make(folder: str, name: str, write: Callable[[list[Any]], str], grade: Any = None, limit: int = 4) -> str:
+        task = rubric_adherence("broadcast", judge="measured", limit_per_cell=limit)
         options: dict[str, Any] = {"log_dir": str(tmp_path / folder)}
         if grade:
-            task.scorer = [rubric_judge("model", call_store=str(tmp_path / folder / "calls.jsonl"))]
+            task.scorer = [rubric_judge("model", call_store=str(tmp_path / folder / "calls.sqlite"))]
             options["model_roles"] = {"grader": mock_model(grade, name="grader")}
         return evaluated(task, mock_model(write, name=name), **options).location
 
@@ -58,6 +58,28 @@ def judged_run(*samples: tuple[str, str, float]) -> Run:
     rows = rows.assign(sample_id=[sample[0] for sample in samples])
     protocol = {"judge": "measured", "judge_protocol": "criteria", "prompt_version": "1"}
     return Run("t", "student", "m/student", "student", None, "", protocol, rows, details={"log": "x.eval"})
+
+
+def test_what_no_judge_read_is_in_no_agreement_and_a_miss_of_its_model(
+    judged_log: Callable[..., str], tmp_path: Path
+) -> None:
+    logs = [judged_log(one, "student", student(SHOUT, MIXED, ""), grader(of)) for one, of in JUDGES.items()]
+    output = succeeds(agreement_command, *logs, "--out", tmp_path / "out")
+    written = strict_json(tmp_path / "out" / "agreement.json")
+    assert written["comparison"]["n_judgments"] == 8  # of 12 responses, 4 of them empty
+    assert "4 responses that a judge had nothing to read of count in the table of models alone" in output
+    assert written["comparison"]["bias"]["all"]["value"] == pytest.approx(-5)  # of 95 and 60 to 85 and 60
+    assert [judge["value"] for judge in written["models"]["student"]] == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_one_model_name_from_two_providers_is_two_models(judged_log: Callable[..., str], tmp_path: Path) -> None:
+    log = read_eval_log(judged_log("a", "student", student(SHOUT, CALM, CALM)))
+    log.eval.model = "openai/student"
+    write_eval_log(log, str(tmp_path / "a" / "o.eval"))
+    assert {run.name for run in read_judged_logs(str(tmp_path / "a"))} == {"mockllm/student", "openai/student"}
+
+
+JUDGES = {"a": {MIXED: 60.0, SHOUT: 95.0}, "b": {MIXED: 60.0, SHOUT: 85.0}}
 
 
 def write_labels(path: Path, *lines: str) -> Path:
@@ -100,9 +122,7 @@ def test_people_are_the_reference_and_show_the_bias(judged_log: Callable[..., st
         (["sample_id,score"], "l.csv: got no label"),
         (["sample_id,score", "ID,abc"], "'score': 'abc'}, expected a score from 0 to 100"),
         (["sample_id,score", "ID,5", "ID2,101"], "l.csv:3: got {'sample_id': 'ID2', 'score': '101'}, expected a score"),
-        (["sample_id,score,epoch", "ID,5,one"], "its sample and epoch are none of the 2 in x.eval"),
         (["sample_id,score,epoch", "ID,5,2"], "its sample and epoch are none of the 2 in x.eval"),
-        (["sample_id,score", "nobody,5"], "l.csv:2: got {'sample_id': 'nobody', 'score': '5'}, its sample and epoch"),
         (["sample_id,score", "ID,5", "ID,6"], "l.csv:3: got {'sample_id': 'ID', 'score': '6'}, a second label"),
         (["sample_id,score", "ID,5", "ID,5,6"], "l.csv: "),
     ],
@@ -164,11 +184,11 @@ def test_agreement_compares_two_judges_and_ranks_the_models(judged_log: Callable
 def test_agreement_refuses_what_cannot_be_compared(
     judged_log: Callable[..., str], mock_model: Callable[..., Any], tmp_path: Path
 ) -> None:
-    one = judged_log("a", "student", student(SHOUT, CALM, CALM))
-    judged_log("b", "student", student(SHOUT, SHOUT, CALM))
-    judged_log("c", "other", student(SHOUT, CALM, CALM))
-    judged_log("d", "student", student(SHOUT, CALM, CALM))
-    judged_log("d", "third", student(SHOUT, CALM, CALM), grader({CALM: 95, SHOUT: 20}))
+    one = judged_log("a", "student", student(SHOUT, CALM, CALM), limit=1)
+    judged_log("b", "student", student(SHOUT, SHOUT, CALM), limit=1)
+    judged_log("c", "other", student(SHOUT, CALM, CALM), limit=1)
+    judged_log("d", "student", student(SHOUT, CALM, CALM), limit=1)
+    judged_log("d", "third", student(SHOUT, CALM, CALM), grader({CALM: 95, SHOUT: 20}), limit=1)
     task = drift(rubrics="broadcast", judge="measured", limit_per_family=1)
     no_level = evaluated(task, mock_model(lambda _: CALM), log_dir=str(tmp_path / "e")).location
     labels = write_labels(tmp_path / "l.csv", "sample_id,score", "s,1")

@@ -43,7 +43,7 @@ def test_a_forecast_counts_the_judgments_that_the_benchmark_asks_for(
         return await judge(self, rubric, user_prompt, response, picture)
 
     monkeypatch.setattr(MeasuredJudge, "judge", counted)
-    limit = "limit_per_family=2" if task == "drift" else "limit_per_cell=2"
+    limit = "limit_per_family=1" if task == "drift" else "limit_per_cell=1"
     name, value = limit.split("=")
     made = getattr(_registry, task)(rubrics="measured", judge="measured", **{name: int(value)})
     evaluated(made, mock_model(lambda _: CALM), max_connections=10)
@@ -74,12 +74,12 @@ def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
     number = iter(range(100))
     writer = mock_model(lambda _: f"{CALM} Text {next(number)}.")
     log = evaluated(rubric_adherence("reverie", limit_per_cell=2, judge="measured"), writer, score=False)
-    output = succeeds(batch_command, log.location, "--store", tmp_path / "calls.jsonl")
+    output = succeeds(batch_command, log.location, "--store", tmp_path / "calls.sqlite")
     assert "answered 6, in the store before 0, failed 0" in output
     assert (anthropic_server.stats.requests, anthropic_server.stats.batches_created) == (0, 1)
     printed = shlex.split(output.split("now score from the store:\n")[1].splitlines()[0])
     assert "rubrics=reverie" in printed
-    open_store(tmp_path / "calls.jsonl").close()
+    open_store(tmp_path / "calls.sqlite").close()
     inspect(*printed[1:], cwd=tmp_path)
     assert anthropic_server.stats.requests == 0
     judged = read_eval_log(printed[-1])

@@ -23,11 +23,14 @@ from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, worst_w
 from cpt_tasks.benchmarks.rubric_adherence.task import adherence_grid, rubric_adherence
 from cpt_tasks.lm_harness import include_path
 from cpt_tasks.lm_harness.documents import CannotRunError, load_documents
+from cpt_tasks.lm_harness.lm_eval_private import sampled_as
 from cpt_tasks.lm_harness.metrics import adherence_numbers
 from cpt_tasks.lm_harness.task import chat_problem
+from cpt_tasks.options import decoding_of
 from cpt_tasks.report.logs import read_run
 from judges.interval import jsonable
 from rubrics import load_rubric
+from rubrics.load import rubric_yaml
 
 ADHERENCE, BEST = "cpt_rubric_adherence", "cpt_best_of_n"
 TEXTS = {"low": CALM, "moderate": LIVELY, "extremely_high": SHOUT}
@@ -54,9 +57,15 @@ class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
     max_length = 2000
 
     def __init__(
-        self, drop: bool = False, fold: bool = False, padding: int = 0, reply: Callable[..., str] = answer
+        self,
+        drop: bool = False,
+        fold: bool = False,
+        padding: int = 0,
+        reply: Callable[..., str] = answer,
+        end: str = "",
     ) -> None:
         super().__init__()
+        self.think_end_token = end  # with it the template opens a thought
         self.reply = reply
         self.drop, self.fold, self.padding = drop, fold, padding
         self._rank, self._world_size, self._device = 0, 1 + bool(padding), "cpu"
@@ -67,7 +76,8 @@ class FakeLM(LM):  # type: ignore[misc]  # lm_eval is not typed
             chat = [message for message in chat if message["role"] != "system"]
         if self.fold and len(chat) > 1:
             chat = [{"role": "user", "content": "\n\n".join(message["content"] for message in chat)}]
-        return "".join(f"<{message['role']}>{message['content']}</{message['role']}>" for message in chat)
+        turns = "".join(f"<{message['role']}>{message['content']}</{message['role']}>" for message in chat)
+        return turns + "<think>\n" * bool(self.think_end_token)
 
     def generate_until(self, requests: list[Any]) -> list[str]:
         self.prompts += [request.args[0] for request in requests]
@@ -160,7 +170,7 @@ def test_a_judgment_paid_for_in_one_harness_is_free_in_the_other(
     mock_model: Callable[..., Any], anthropic_server: Any, tmp_path: Path
 ) -> None:
     anthropic_server.config.latency_seconds = 0.2
-    store = {"call_store": str(tmp_path / "calls.jsonl")}
+    store = {"call_store": str(tmp_path / "calls.sqlite")}
     result = evaluate(metadata={"judge": "model", "limit_per_cell": 2} | store)
     assert value(result, "judge_failed") == 0
     paid = anthropic_server.stats.requests
@@ -190,7 +200,7 @@ def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
     model.generate_until = lambda requests: [  # type: ignore[method-assign]
         f"{request.doc['system_prompt']} {TEXTS['moderate']}" for request in requests
     ]
-    result = evaluate(model=model, metadata={"judge": "model", "call_store": str(tmp_path / "calls.jsonl")})
+    result = evaluate(model=model, metadata={"judge": "model", "call_store": str(tmp_path / "calls.sqlite")})
     assert (value(result, "judge_failed"), value(result, "n_scored")) == (pytest.approx(2 / 3), 1)
     rows = {row["doc"]["level"]: json.loads(row["filtered_resps"][0]) for row in result["samples"][ADHERENCE]}
     failures = {level: (row["score"], row["failure_mode"]) for level, row in rows.items() if row["score"] is None}
@@ -207,13 +217,13 @@ def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
         ({"cache_requests": True}, "--cache_requests would replay"),
         ({"model": {"drop": True}}, "the chat template leaves out the system turn"),
         ({"model": {"fold": True}}, "the chat template folds the system prompt into the user turn"),
+        ({"model": {"end": "</think>"}}, "the chat template opens a thought, of which think_end_token would leave"),
+        ({"gen_kwargs": "max_tokens=224"}, "--gen_kwargs max_tokens: give max_gen_toks"),
         ({"gen_kwargs": "max_gen_toks=1995"}, "would be cut off; pass --gen_kwargs max_gen_toks="),
         ({"metadata": {"judges": "measured"}}, "--metadata judges: unknown, expected one of call_store, judge, "),
         ({"metadata": {"judge": "gpt"}}, "--metadata judge: Model name 'gpt' should be in the format"),
         ({"metadata": {"levels": "medium"}}, "--metadata: levels: got 'medium'"),
         ({"metadata": {"limit_per_cell": 0}}, "--metadata limit_per_cell: got 0, expected"),
-        ({"metadata": {"n_samples": 1.5}}, "--metadata n_samples: got 1.5"),
-        ({"metadata": {"protocol": "paper"}}, "--metadata protocol: got 'paper', expected"),
         ({"metadata": {"judge": "model"}}, "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-.*; bind"),
         ({"metadata": {"rubrics": "tone_irony"}}, "has no measure"),
         ({"task": BEST, "metadata": {"wordings": 2}}, "--metadata wordings: got 2, expected 1 for cpt_best_of_n"),
@@ -236,6 +246,27 @@ def test_a_chat_for_an_api_needs_a_system_message_of_its_own() -> None:
     assert chat_problem(document, rendered, list) == chat_problem(document, [system, user], list) == ""
     both = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
     assert "gives the turns ['user'], expected system and user" in chat_problem(document, [both], list)
+
+
+def test_decoding_is_that_of_the_model_where_lm_eval_changes_it() -> None:
+    model = type("OpenAIChatCompletion", (), {"model": "gpt-4.1-2025-04-14"})()
+    greedy = {"do_sample": False, "temperature": 0.0}
+    assert decoding_of(sampled_as(model, greedy)) == "temperature 1"
+    assert decoding_of(sampled_as(FakeLM(), greedy)) == "greedy"
+
+
+def test_a_rubric_that_is_edited_meanwhile_judges_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(rubric_yaml(load_rubric("broadcast").model_copy(update={"id": "mine"})))
+
+    class Slow(FakeLM):
+        def generate_until(self, requests: list[Any]) -> list[str]:
+            path.write_text("no rubric")
+            return super().generate_until(requests)
+
+    result = evaluate(model=Slow(), metadata={"rubrics": str(path), "limit_per_cell": 1})
+    for row in result["samples"][ADHERENCE]:
+        assert json.loads(row["filtered_resps"][0])["rubric_hash"] == row["doc"]["rubric_hash"]
 
 
 def test_predict_only_asks_no_judge_and_needs_no_key() -> None:

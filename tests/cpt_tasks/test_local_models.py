@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from tiny_model import CHATML, make_tokenizer, save_tiny_model
 from transformers import AutoModelForCausalLM
 
-from cpt_tasks.benchmarks.drift.report import SECTION
+from cpt_tasks.benchmarks.drift.report import SECTION, intro
 from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.multi_turn.task import multi_turn
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
@@ -112,6 +112,8 @@ CONFIG, MANIFEST = "adapter_config.json", "run_manifest.json"
         (_untrained, "the adapter changes no logit"),
         (_edit(CONFIG, base_model_name_or_path="nowhere"), "base model 'nowhere' is neither a folder from here nor"),
         (_edit(CONFIG, use_dora=True), "vLLM serves no adapter with use_dora"),
+        (_edit(CONFIG, base_model_name_or_path=None), "adapter_config.json names no rank `r` or no base model"),
+        (lambda adapter: (adapter / CONFIG).write_text('{"base_model_name_or_path": "tiny"}'), "names no rank `r`"),
         (_edit(CONFIG, r=1024), "vLLM serves no adapter with a rank above 512"),
     ],
 )
@@ -120,7 +122,7 @@ def test_check_names_what_is_wrong_and_the_command_fails(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     break_it(adapter)
-    skip = ["--skip-logits"] if "vLLM" in message else []
+    skip = [] if "logit" in message or "base model" in message else ["--skip-logits"]
     done = ran(check_command, adapter, *skip, code=1)
     [failed] = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     assert message in failed
@@ -165,11 +167,9 @@ def test_a_template_that_loses_a_turn_or_doubles_bos_is_named(
     assert bool(message) == bool(problem)
 
 
-@pytest.mark.parametrize("provider", ["hf", "openvino"])
-def test_the_benchmark_of_a_local_model_stops_before_it_generates(tmp_path: Path, provider: str) -> None:
-    pytest.importorskip("openvino_genai" if provider == "openvino" else "torch")
+def test_the_benchmark_of_a_local_model_stops_before_it_generates(tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "tiny", DROPS_SYSTEM)
-    model = get_model(f"{provider}/tiny", model_path=folder, tokenizer_path=folder, memoize=False)
+    model = get_model("hf/tiny", model_path=folder, tokenizer_path=folder, memoize=False)
     task = rubric_adherence("reverie", judge="measured", limit_per_cell=1)
     [log] = inspect_eval(task, model=model, display="none", max_tokens=4)
     assert log.error is not None
@@ -196,6 +196,7 @@ SMOLLM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
     ("template", "chat", "notes"),
     [
         (CHATML, CHAT, {}),
+        (CHATML + "<think>\n", CHAT, {"thought_opened": "by the template"}),
         (CHATML, CHAT[1:], {"template_head": f"<|im_start|>system\n{SMOLLM}<|im_end|>\n<|im_start|>user\n"}),
         (DATED, CHAT, {"template_date": "26 Nov 2026"}),
         (DATED.replace(SMOLLM, ""), CHAT[1:], {"template_head": "<|im_start|>system\n<|im_end|>\n<|im_start|>user\n"}),
@@ -212,9 +213,9 @@ def test_drift_says_what_the_template_adds(tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "tiny")
     model = get_model("hf/tiny", model_path=folder, tokenizer_path=folder, memoize=False)
     task = drift("broadcast", judge="measured", limit_per_family=1)
-    [log] = inspect_eval(task, model=model, display="none", max_tokens=40, log_dir=str(tmp_path / "logs"))
+    [log] = inspect_eval(task, model=model, display="none", max_tokens=4, log_dir=str(tmp_path / "logs"))
     run = read_run(log.location)
     head = f"<|im_start|>system\\n{SMOLLM}<|im_end|>\\n<|im_start|>user\\n"
     said = f'Without a system prompt the template of tiny writes, before the user prompt: `"{head}"`'
-    assert said in SECTION.intro_of([run])
+    assert said in intro([run])
     assert SECTION.summarise(run, 0)["template_head"] == json.loads(f'"{head}"')

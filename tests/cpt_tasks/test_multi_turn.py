@@ -12,6 +12,7 @@ from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, ProvenanceData, invalidate_samples, write_eval_log
 from students import WORDINGS, evaluated, reported, score_by, shown_metrics, texts, verdict
 
+from cpt_tasks.benchmarks.multi_turn.conversations import read_past
 from cpt_tasks.benchmarks.multi_turn.report import SECTION
 from cpt_tasks.benchmarks.multi_turn.statistics import arms_of, by_turn, measured
 from cpt_tasks.benchmarks.multi_turn.task import multi_turn
@@ -24,6 +25,8 @@ from cpt_tasks.report.page.samples import samples_of
 from cpt_tasks.report.text import runs_notes
 from cpt_tasks.scorer import rubric_judge
 from judges import JudgeSettings
+from rubrics import ScoreLevel, load_rubric
+from rubrics.files import write_jsonl
 
 BOTH = "low,extremely_high"
 SOURCES = ("own", "seed")
@@ -55,6 +58,16 @@ def lags(messages: list[Any]) -> str:
     return messages[-2].text if turn_of(messages) in (3, 5) else obeys(messages)
 
 
+def test_turns_that_a_limit_cut_off_are_unscored(mock_model: Callable[..., Any]) -> None:
+    log = evaluated(
+        multi_turn("broadcast", levels="low", judge="measured", limit_per_cell=4), mock_model(obeys), message_limit=5
+    )
+    for sample in log.samples or []:
+        [score] = (sample.scores or {}).values()
+        assert isinstance(score.value, dict)
+        assert [isnan(float(str(value))) for value in score.value.values()] == [False, False, True, True]
+
+
 def turn_of(messages: list[Any]) -> int:
     return sum(message.role == "user" for message in messages)
 
@@ -68,7 +81,6 @@ def run(model: Any, **parameters: Any) -> EvalLog:
     ("student", "accuracies", "persistence", "first_out"),
     [
         (obeys, [1, 1, 1, 1], 0, 5),
-        (persists, [1, 1, 1, 1], 0, 5),
         # distances 0, 0, d, d: the slope is (0.5 d + 1.5 d) / 5
         (fades, [1, 1, 0, 0], 0.4 * FLIPPED, 3),
     ],
@@ -80,11 +92,11 @@ def test_how_long_a_request_holds(
     first_out: float,
     mock_model: Callable[..., Any],
 ) -> None:
-    shown = shown_metrics(run(mock_model(student)))
+    shown = shown_metrics(run(mock_model(student), limit_per_cell=4))
     assert [shown[f"accuracy_turn_{turn}"] for turn in (1, 2, 3, 4)] == accuracies
     assert shown["persistence"] == pytest.approx(persistence)
     assert shown["first_out_of_band"] == first_out
-    assert shown["n_scored"] == 2 * 6 * 4
+    assert shown["n_scored"] == 2 * 4 * 4
 
 
 @pytest.mark.slow
@@ -111,30 +123,32 @@ def test_how_a_switch_is_followed(
 
 
 def test_report_and_compare(mock_model: Callable[..., Any], tmp_path: Path) -> None:
-    plan = {"switch": "none,system_prompt", "levels": BOTH}
+    plan = {"switch": "none,system_prompt", "limit_per_cell": 4}
     paths = [run(mock_model(student, name=student.__name__), **plan).location for student in (obeys, fades)]
-    summary, markdown, _ = reported(tmp_path / "report", *paths)
+    summary, markdown, _ = reported(tmp_path / "report", *paths, draw=True)
     steady, switched = (summary["models"][1]["tasks"]["multi_turn"]["arms"][arm] for arm in ARMS)
-    assert [point["n"] for point in steady["by_turn"]] == [12] * 4
+    assert [point["n"] for point in steady["by_turn"]] == [8] * 4
     assert steady["metrics"]["persistence"]["value"] == pytest.approx(0.4 * FLIPPED, abs=1e-5)
     slopes = [steady["by_level"][level]["persistence"]["value"] for level in BOTH.split(",")]
     far = (score_by("broadcast", HIGH) - 40, 92.5 - score_by("broadcast", LOW))
     assert slopes == pytest.approx([0.4 * points for points in far], abs=1e-5)
     assert switched["metrics"]["history_cost"]["value"] == 1
-    assert samples_of(read_run(paths[0]))["wording"][3].endswith(", turn 4")
+    named = {wording.rpartition(", ")[2] for wording in samples_of(read_run(paths[0]))["wording"]}
+    assert named == {f"turn {number}" for number in (1, 2, 3, 4)}
     assert (tmp_path / "report" / "multi_turn.png").is_file() and "| switch none, history own " in markdown
-    # as if the levels were rubrics of two families, each with user prompts of its own: 6 scripts of 12 user prompts
+    # as if the levels were rubrics of two families, each with user prompts of its own: 4 scripts of 8 user prompts
     families = {"user_prompt_id": lambda rows: rows["user_prompt_id"] + rows["level"]}
     runs = [replace(one, frame=one.frame.assign(**families)) for one in map(read_run, paths)]
     result = compare(*runs)
-    assert (result["user_prompts"], result["permutations"]) == (6, {"exact": True, "n": 64})
-    assert "6 user prompts: no p (Holm, 10 tests) can be below" in text(result)
-    assert runs_notes(runs)[0].startswith("6 user prompts: where prompts differ")
+    assert (result["user_prompts"], result["permutations"]) == (4, {"exact": True, "n": 16})
+    assert len(result["tested"]) == 10
+    assert "4 user prompts: no p can be below 0.125" in text(result)
+    assert runs_notes(runs)[0].startswith("4 user prompts: too few for an interval")
     numbers = result["statistics"]
-    # the last answer is wrong; one pair of 2^6 ways is as far from 0
+    # the last answer is wrong; one pair of 2^4 ways is as far from 0
     entries = [numbers[f"{ARMS[0]}: turn {turn} accuracy"] for turn in (1, 4)]
     found = [(entry["a"], entry["b"], entry["difference"]["value"], entry["p"]) for entry in entries]
-    assert found == [(1, 1, 0, None), (1, 0, -1, 2 / 64)]
+    assert found == [(1, 1, 0, None), (1, 0, -1, 2 / 16)]
     assert numbers[f"{ARMS[0]}: persistence"]["difference"]["value"] == pytest.approx(0.4 * FLIPPED, abs=1e-5)
     assert numbers[f"{ARMS[1]}: turns_to_band"]["difference"]["value"] == 2
 
@@ -142,22 +156,37 @@ def test_report_and_compare(mock_model: Callable[..., Any], tmp_path: Path) -> N
 def test_an_invalidated_conversation_is_left_out_when_judges_are_compared(
     mock_model: Callable[..., Any], tmp_path: Path
 ) -> None:
-    log, other, labels = run(mock_model(obeys), turns=2), str(tmp_path / "other.eval"), tmp_path / "labels.csv"
+    log = run(mock_model(obeys), turns=2, limit_per_cell=2)
+    other, labels = str(tmp_path / "other.eval"), tmp_path / "labels.csv"
     samples = log.samples or []
     labels.write_text("sample_id,score\n" + "".join(f"{sample.id}-turn-2,50\n" for sample in samples))
     write_eval_log(invalidate_samples(log, [str(samples[0].uuid)], ProvenanceData(author="Ada")), other)
-    judged = read_run(other)  # 12 conversations of 2 turns
-    assert "22 judgments of 22 texts" in succeeds(agreement_command, log.location, other, "--out", tmp_path)
-    assert len(read_labels(labels, judged)) == 11
+    judged = read_run(other)  # 4 conversations of 2 turns
+    assert "6 judgments of 6 texts" in succeeds(agreement_command, log.location, other, "--out", tmp_path)
+    assert len(read_labels(labels, judged)) == 3
 
 
 def test_logs_with_other_histories_are_not_compared(mock_model: Callable[..., Any], tmp_path: Path) -> None:
     seed_file = Path(__file__).parents[2] / "data_gen" / "seed" / "responses.jsonl"
     lines = seed_file.read_text(encoding="utf-8").splitlines(keepends=True)
     (tmp_path / "backwards.jsonl").write_text("".join(reversed(lines)), encoding="utf-8")
-    logs = [run(mock_model(obeys), history="seed", responses=str(file)) for file in ("", tmp_path / "backwards.jsonl")]
+    plan: dict[str, Any] = {"turns": 2, "limit_per_cell": 2, "history": "seed"}
+    logs = [run(mock_model(obeys), **plan, responses=str(file)) for file in ("", tmp_path / "backwards.jsonl")]
     with pytest.raises(ValueError, match="differ in conversations"):
         compare(*(read_run(log.location) for log in logs))
+
+
+def test_earlier_turns_are_of_different_user_prompts_and_of_the_rubric_as_it_is(tmp_path: Path) -> None:
+    broadcast = load_rubric("broadcast")
+    row = {"rubric": "broadcast", "level": "low", "rubric_hash": broadcast.hash, "judgment": {"score": 10}}
+    rows = [row | {"user_prompt": prompt, "response": f"{prompt} {n}"} for prompt in ("a", "b", "asked") for n in "12"]
+    rows += [row | {"user_prompt": "c", "response": "old", "rubric_hash": "0"}, {"prompt": "of another file"}]
+    path = tmp_path / "responses.jsonl"
+    write_jsonl(path, rows)
+    past = read_past(path, [broadcast], [ScoreLevel.LOW], 2, ["asked"])
+    assert past == {("broadcast", "low"): [("a", "a 1"), ("b", "b 1")]}
+    with pytest.raises(ValueError, match="to 2 user prompts that are not asked, expected at least 3"):
+        read_past(path, [broadcast], [ScoreLevel.LOW], 3, ["asked"])
 
 
 def test_thoughts_are_not_in_the_history_and_a_failed_judgment_is_no_number(mock_model: Callable[..., Any]) -> None:
@@ -188,7 +217,7 @@ def test_responses_without_a_judge_are_judged_later_and_a_failure_is_no_number(
         return "no verdict" if HIGH[:40] in messages[0].text else verdict(30)
 
     written = run(mock_model(obeys), turns=2, limit_per_cell=2, judge="none")
-    scorer = rubric_judge("model", "broadcast", call_store=str(tmp_path / "calls.jsonl"))
+    scorer = rubric_judge("model", "broadcast", call_store=str(tmp_path / "calls.sqlite"))
     log = inspect_score(written, scorer, display="none", model_roles={"grader": mock_model(judge, name="grader")})
     write_eval_log(log, str(tmp_path / "judged.eval"))
     frame = read_run(str(tmp_path / "judged.eval")).frame
@@ -211,7 +240,10 @@ def test_responses_without_a_judge_are_judged_later_and_a_failure_is_no_number(
         ({"switch_to": "reverie"}, "switch_to: got 'reverie' and no switch"),
         ({"switch_to": "reverie,labyrinth"}, "switch_to: got 'reverie,labyrinth', expected one rubric"),
         ({"rubrics": "picture_coverage"}, "rubrics: got 'picture_coverage', whose user prompts show pictures"),
-        ({"history": "seed", "rubrics": "film_dada"}, "has 0 responses of 'film_dada' in the band of low"),
+        (
+            {"history": "seed", "rubrics": "film_dada"},
+            "has responses of 'film_dada' in the band of low to 0 user prompts",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(parameters: dict[str, Any], message: str) -> None:

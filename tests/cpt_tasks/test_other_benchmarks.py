@@ -18,7 +18,7 @@ from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.report.logs import read_run
-from cpt_tasks.report.report import summarise
+from cpt_tasks.report.report import judging_table, summarise
 from cpt_tasks.report.run import check_comparable
 from cpt_tasks.scorer import rubric_judge
 from cpt_tasks.statistics.frame import frame_of
@@ -65,7 +65,7 @@ def test_a_further_judgment_that_fails_is_counted_and_no_number(mock_model: Call
         return "no verdict" if fails else verdict(55, rubric)
 
     task_ = rubric_adherence("broadcast", judge="measured", limit_per_cell=1)
-    task_.scorer = [rubric_judge("model", "broadcast", call_store=str(tmp_path / "calls.jsonl"), also=TWO)]
+    task_.scorer = [rubric_judge("model", "broadcast", call_store=str(tmp_path / "calls.sqlite"), also=TWO)]
     log = run(task_, mock_model(follows), model_roles={"grader": mock_model(judge, name="grader")})
     read = read_run(log.location)
     also = {row["level"]: row["record"].also for row in read.frame.to_dict("records")}
@@ -76,6 +76,8 @@ def test_a_further_judgment_that_fails_is_counted_and_no_number(mock_model: Call
     assert read.judging.further_failures == {"malformed_json by labyrinth": 1}
     # three own replies, two further ones, and the three attempts of the one that failed
     assert read.judging.attempts == 3 + 2 + failed.attempts
+    clean = replace(read, name="b", judging=replace(read.judging, further_failures={}))
+    assert not judging_table([read, clean]).isna().any(axis=None)
     summary, markdown, _ = reported(tmp_path / "report", log.location)
     # extremely_high by labyrinth is missing, so that cell is, and no shift is made of a failure
     assert "side_effects" not in summary["models"][0]["tasks"]["rubric_adherence"]
@@ -107,7 +109,7 @@ def test_a_student_that_follows_the_first_wording_only(mock_model: Callable[...,
         for place, request in enumerate(zip(joint["rubrics"].split("+"), joint["levels"].split("+"), strict=True)):
             assert (joint[f"hit_alone_{place}"], joint[f"base_{place}"]) == (1, score_by(request[0], PLAIN))
 
-    summary, markdown, _ = reported(tmp_path / "report", str(tmp_path / "scored.eval"))
+    summary, markdown, _ = reported(tmp_path / "report", str(tmp_path / "scored.eval"), draw=True)
     entry = summary["models"][0]["tasks"]["composition"]
     assert (entry["n"], entry["n_joint"], values_of(entry, "accuracy_alone", "both_right_alone")) == (18, 8, [1, 1])
     assert values_of(entry, "interference")[0] < 0
@@ -119,7 +121,7 @@ def test_a_student_that_follows_the_first_wording_only(mock_model: Callable[...,
     assert "### Side effects" in markdown
     # without a judgment of what is asked together the accuracies have no number, and there is no figure of them
     unscore(str(tmp_path / "scored.eval"), lambda _, sample: "with_rubric" in sample.metadata)
-    _, without, _ = reported(tmp_path / "without", str(tmp_path / "scored.eval"))
+    _, without, _ = reported(tmp_path / "without", str(tmp_path / "scored.eval"), draw=True)
     assert ("(composition.png)" in markdown, "(composition.png)" in without) == (True, False)
     # judged in the run, inspect shows the same
     shown = shown_metrics(run(composition(TWO, judge="measured", limit_per_cell=2), mock_model(follows)))
@@ -169,7 +171,7 @@ def test_the_judge_reads_the_user_prompt_without_the_request(mock_model: Callabl
     grader, student = mock_model(lambda _: "no verdict", name="grader"), mock_model(lambda _: PLAIN)
     grid: dict[str, Any] = {"limit_per_cell": 1, "max_wordings": 1, "position": "user", "style": "number"}
     task_ = paraphrase_robustness("broadcast", judge="measured", **grid)
-    task_.scorer = [rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"))]
+    task_.scorer = [rubric_judge("model", call_store=str(tmp_path / "calls.sqlite"))]
     run(task_, student, model_roles={"grader": grader})
     user_prompt = next(iter(load_user_prompts("test").values()))
     # a number is the middle of the band
@@ -225,7 +227,7 @@ def test_a_log_of_ifeval_stands_beside_drift(mock_model: Callable[..., Any], tmp
         numbers = {"prompt_strict_acc": accuracy, "final_acc": accuracy, "final_stderr": 0.03}
         log.results.scores[0].metrics = {name: EvalMetric(name=name, value=one) for name, one in numbers.items()}  # type: ignore[union-attr]
         write_eval_log(log, path)
-    summary, markdown, _ = reported(tmp_path / "report", *paths)
+    summary, markdown, _ = reported(tmp_path / "report", *paths, draw=True)
     base, tuned = (model["tasks"]["ifeval"] for model in summary["models"])
     half = 1.96 * 0.03
     expected = {"value": 0.5, "ci_low": pytest.approx(0.5 - half), "ci_high": pytest.approx(0.5 + half)}

@@ -228,17 +228,3 @@ def test_what_is_no_response_is_no_hit_and_has_no_score() -> None:
     table = by_prompt(frame([{"user_prompt_id": "p"} | nothing, {"user_prompt_id": "q", "score": 60, "words": 9}]))
     assert table[WORDS].to_dict() == {"p": 3, "q": 9}
     assert table["r"].to_dict() == pytest.approx({"p": NAN, "q": 60}, nan_ok=True)
-
-
-def test_noise_is_told_from_drift_by_its_size_under_chance() -> None:
-    rng = np.random.default_rng(0)
-
-    def table(shift: float) -> pd.DataFrame:
-        noisy = rng.normal(50 + shift, 5, (4, 24)).T
-        return unprompted(*((f"{n:02}", 50, dict(zip("abcd", scores, strict=True))) for n, scores in enumerate(noisy)))
-
-    base = table(0)
-    same, other = (total_drift(moved(base, table(shift)), seed=0) for shift in (0, 10))
-    # SD of a mean difference: sqrt(2) * 5 / sqrt(24) = 1.4
-    assert same["total_drift"] == pytest.approx(same["total_by_chance"], abs=0.7)
-    assert other["total_drift"] > 3 * other["total_by_chance"]

@@ -21,7 +21,7 @@ from students import CALM, reported
 
 from cpt_tasks.benchmarks.rubric_adherence.report import score_by_level
 from cpt_tasks.report import page as page_package
-from cpt_tasks.report.figures import PALETTE, chart_data, page_spec, save_png, spec_of, titled
+from cpt_tasks.report.figures import chart_data, page_spec, save_png, spec_of, titled
 from cpt_tasks.report.page.build import vega_bundle
 from cpt_tasks.report.page.samples import columns, kept_texts, level_order, miss, safe_json, samples_of
 from cpt_tasks.report.report import SECTIONS, of_task
@@ -118,17 +118,18 @@ def breaks_out(messages: list[Any]) -> str:
 
 
 def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
-    log_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    log_of: Callable[..., str], tmp_path: Path
 ) -> None:
     out, path = tmp_path / "out", log_of("student", breaks_out, limit_per_cell=2)
     log = read_eval_log(path)
     log.eval.model_roles = {"grader": [ModelConfig(model="m/a"), ModelConfig(model="m/b")]}
     log.eval.config.limit = (2, 8)
     write_eval_log(log, path)
-    _, _, printed = reported(out, path)
+    _, _, printed = reported(out, path, draw=True)
     assert "report.html, opens in a browser without a network" in printed
     page = (out / "report.html").read_text(encoding="utf-8")
     assert str(Path(path).parent) not in page
+    assert "Binned accuracy, 0-1: share of scores inside the band asked for" in page  # of the definitions
     content = unpacked(page, 0)
     assert content["response"] == [breaks_out([])] * 6
     assert [name for name, _, _ in content["criteria"][0]] == ["excitement", "address", "brevity"]
@@ -136,7 +137,6 @@ def test_the_report_of_real_logs_has_the_page_with_texts_and_reasons(
     assert "inspect eval cpt_tasks/rubric_adherence --model mockllm/student -M custom_outputs=... -T rubrics=" in page
     assert " --model-role grader=m/a,m/b --limit 3-8" in page
     # without the extra it says what is missing, and leaves no page of another report
-    monkeypatch.setattr("cpt_tasks.report.report.can_draw", lambda: False)
     _, report, printed = reported(out, path)
     for text in (printed, report):
         assert "Figures and report.html were not made: they need the extra `report`" in text
@@ -180,14 +180,3 @@ def test_only_whole_models_are_drawn_and_the_note_says_how_many_are_left_out() -
     assert (len(data), list(data["model"].unique())) == (4000, ["a", "b"])
     chart = titled(alt.Chart(data).mark_point().encode(x="value:Q"), "Values", "A note.", {"value": "value"})
     assert chart.to_dict()["usermeta"]["note"] == "A note. Drawn are the first 2 of 3 models."
-
-
-def test_the_page_has_colours_as_variables_and_names_as_they_are() -> None:
-    css = (ASSETS / "page.css").read_text(encoding="utf-8")
-    light = dict(re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), #[0-9a-f]{6}\)", css))
-    assert {name: light[name] for name in PALETTE} == PALETTE
-    data = chart_data([{"model": PALETTE["c1"], "value": 1.0}])
-    chart = alt.Chart(data).mark_point(color=PALETTE["c2"]).encode(x="value:Q")
-    spec = page_spec(titled(chart, "Values", "", {"value": "value"}))
-    assert spec["mark"]["color"] == "var(--c2)"
-    assert rows_of(spec)["model"][0] == PALETTE["c1"]

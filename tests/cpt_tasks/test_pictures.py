@@ -11,6 +11,7 @@ from inspect_ai.log import EvalLog
 from picture_students import COVERAGE, FILLER, is_blind, pictures_in, sees, tells_all
 from students import evaluated, reported, shown_metrics, verdict
 
+from cpt_tasks.benchmarks.composition.task import composition_samples
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.lm_harness.documents import CannotRunError, load_documents
@@ -52,6 +53,14 @@ def test_coverage_falls_with_a_wrong_picture_only_for_a_student_that_looks(
     ]
     assert len(scores) == 4
     assert least <= sum(scores) / len(scores) <= most
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 9, 13])
+def test_a_wrong_picture_is_of_another_kind(count: int) -> None:
+    prompts = {COVERAGE.id: dict(list(load_user_prompts("test", "pictures").items())[:count])}
+    for sample in adherence_samples([COVERAGE], [ScoreLevel.LOW], prompts, picture="wrong"):
+        [shown] = pictures_in(list(sample.input))
+        assert shown.file.partition("_")[0] != (sample.metadata or {})["user_prompt_id"].partition("_")[0]
 
 
 def test_own_and_wrong_picture_stand_in_one_report_and_are_compared(
@@ -109,6 +118,20 @@ def test_what_is_shown_is_part_of_the_id_and_text_prompts_keep_theirs() -> None:
     [first, *_] = adherence_samples([load_rubric("reverie")], list(ScoreLevel), {"reverie": load_user_prompts("test")})
     assert first.id == "reverie-low-busy_railway_station-88453eb8"
     assert "picture" not in (first.metadata or {})
+
+
+def test_a_picture_drawn_anew_is_asked_under_new_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = {COVERAGE.id: dict([next(iter(load_user_prompts("test", "pictures").items()))])}
+    pair = (COVERAGE, load_rubric("reverie"))
+
+    def ids() -> set[Any]:
+        joint = composition_samples([pair], list(ScoreLevel), prompts, "heldout")
+        turns = paraphrase_robustness("pictures", judge="measured", limit_per_cell=1).dataset
+        return {one.id for one in [*joint, *turns]}
+
+    before = ids()
+    monkeypatch.setattr("rubrics.pictures.Picture.data_uri", "data:image/png;base64,AAAA")
+    assert not before & ids()
 
 
 def test_a_request_in_the_user_turn_leaves_the_picture_where_it_is() -> None:

@@ -10,8 +10,10 @@ from shutil import copy
 from typing import Any
 
 import fsspec
+import pandas as pd
 import pytest
 from command_runs import fails, succeeds
+from inspect_ai import score as inspect_score
 from inspect_ai.log import (
     EvalError,
     EvalSample,
@@ -21,6 +23,7 @@ from inspect_ai.log import (
     read_eval_log,
     write_eval_log,
 )
+from inspect_ai.model import ModelOutput
 from inspect_ai.scorer import Score, ScoreEdit
 from students import evaluated, follows, ignores, reported
 
@@ -34,7 +37,10 @@ from cpt_tasks.report.compare import compare, compare_command, text
 from cpt_tasks.report.logs import find_logs, on_shared, read_run
 from cpt_tasks.report.page.samples import samples_of
 from cpt_tasks.report.report import report_command, summarise, write_report
-from cpt_tasks.report.run import check_comparable, tell_apart
+from cpt_tasks.report.run import base_of, check_comparable, tell_apart
+from cpt_tasks.report.text import runs_notes
+from cpt_tasks.scorer import rubric_judge
+from cpt_tasks.statistics.table import table_of
 from judges import JudgeSettings
 from rubrics import load_rubric
 
@@ -48,7 +54,7 @@ def logs(log_of: Callable[..., str]) -> list[str]:
 
 def test_the_command_writes_what_the_logs_hold_as_json_tables_and_figures(logs: list[str], tmp_path: Path) -> None:
     out = tmp_path / "report"
-    summary, report, printed = reported(out, *logs)
+    summary, report, printed = reported(out, *logs, draw=True)
     protocol = summary["tasks"]["rubric_adherence"]
     assert (summary["schema"], protocol["judge"], protocol["split"]) == (2, "measured", "test")
     assert protocol["rubrics"] == {"broadcast": load_rubric("broadcast").hash}
@@ -142,7 +148,7 @@ def test_where_recorded_replies_come_from_is_said(logs: list[str], tmp_path: Pat
     log = read_eval_log(path)
     log.eval.metadata = {"provenance": "recorded - no API run"}
     write_eval_log(log, path)
-    summary, report, printed = reported(tmp_path / "out", path, logs[1])
+    summary, report, printed = reported(tmp_path / "out", path, logs[1], draw=True)
     for shown in (report, printed):
         assert "base: recorded - no API run" in shown
     assert summary["models"][0]["tasks"]["rubric_adherence"]["details"]["provenance"] == "recorded - no API run"
@@ -174,15 +180,20 @@ def test_unscored_and_errored_samples_are_counted_and_a_persons_edit_of_a_score_
 ) -> None:
     def edit(samples: list[EvalSample]) -> None:
         samples[0].scores, samples[0].error = {}, EvalError(message="boom", traceback="", traceback_ansi="")
+        samples[0].output = ModelOutput()
         samples[1].scores = {"rubric_judge": Score.unscored(reason="grader_failed")}
         for sample, value in zip(samples[2:4], (77.0, math.nan), strict=True):
             (sample.scores or {})["rubric_judge"].value = value
 
-    run = read_run(edited(logs[0], tmp_path, edit))
+    path = edited(logs[0], tmp_path, edit)
+    run = read_run(path)
     assert (len(run.asked), run.unscored.total()) == (9, 3)
     assert list(run.frame["score"][:4]) == pytest.approx([math.nan, math.nan, 77, math.nan], nan_ok=True)
     # the others are what they were
     assert list(run.frame["score"][4:]) == list(read_run(logs[0]).frame["score"][4:])
+    again = inspect_score(read_eval_log(path), rubric_judge("measured"), action="overwrite", display="none")
+    values = [(one.scores or {})["rubric_judge"].as_float() for one in again.samples or []]
+    assert [math.isnan(value) for value in values] == [True, *[False] * 11]
 
 
 def test_a_log_that_was_judged_twice_is_refused(logs: list[str], tmp_path: Path) -> None:
@@ -202,8 +213,32 @@ def test_runs_of_one_model_name_from_two_providers_stand_in_one_report(logs: lis
     named = tell_apart([run, other, replace(run, model="mockllm/n", name="n")])
     check_comparable(named)
     assert [model["name"] for model in summarise(named)["models"]] == ["mockllm/base", "openai/base", "n"]
-    # one model at one provider is not told apart from itself
-    assert [one.name for one in tell_apart([run, run])] == ["base", "base"]
+    # one model at one provider is not told apart from itself, but from itself with an adapter
+    assert [one.name for one in tell_apart([run, run, replace(run, adapter="out/a")])] == [
+        "base",
+        "base",
+        "base (out/a)",
+    ]
+
+
+def test_an_adapter_asked_in_another_way_has_the_only_base(logs: list[str]) -> None:
+    run = read_run(logs[0])
+    tuned = replace(run, name="tuned [full_rubric]", model="mockllm/tuned", base="tuned", adapter="a")
+    assert base_of(tuned, [run, tuned]) is run
+    assert base_of(replace(tuned, base="other"), [run, tuned]) is None
+
+
+def test_an_interval_of_one_rubric_has_the_note_of_its_own_user_prompts(logs: list[str]) -> None:
+    run = read_run(logs[0])
+    rows = pd.concat([run.frame.assign(rubric=one, user_prompt_id=run.frame["user_prompt_id"] + one) for one in "ab"])
+    prompts = run.frame["user_prompt_id"].nunique()
+    assert prompts < 6
+    [note] = [note for note in runs_notes([replace(run, frame=rows)]) if note.startswith("by rubric, ")]
+    assert note == f"by rubric, {prompts} user prompts: too few for an interval"
+    lone = pd.concat([run.frame.head(1).assign(rubric=one, user_prompt_id=one) for one in "abcdefg"])
+    assert math.isnan(
+        statistics.macro_accuracy.estimate(table_of(lone)).ci_low
+    )  # without the prompt the rubric would be gone
 
 
 BY_ADA = ProvenanceData(author="Ada", reason="misread")
@@ -238,7 +273,7 @@ def test_invalidated_samples_are_left_out_and_scores_by_people_count_and_both_ar
     assert set(run.frame["words"]) == set(before.frame["words"])
     assert set(samples_of(run)["wording"]) == {"heldout-0", "heldout-1", "heldout-2"}  # and no turn beside it
     assert run.protocol == before.protocol  # it may stand beside logs without invalidated samples
-    summary, report, printed = reported(tmp_path / "out", path, logs[1])
+    summary, report, printed = reported(tmp_path / "out", path, logs[1], draw=True)
     entries = [model["tasks"]["rubric_adherence"] for model in summary["models"]]
     assert [(entry["n"], entry["invalidated"], entry["edited"]) for entry in entries] == [(10, 2, 4), (12, 0, 0)]
     for note in ("base: 2 samples invalidated by a person and left out", "base: 4 scores edited by a person"):
@@ -300,7 +335,6 @@ def test_logs_elsewhere_are_reported_and_compared(
         ("nowhere.eval", "nowhere.eval: not found, expected an .eval log"),
         ("torn.eval", r"torn.eval: not readable \(.*\), expected an .eval log"),
         ("memory://nowhere/x.eval", "memory://nowhere/x.eval: not found, expected an .eval log"),
-        ("memory://nowhere", "memory://nowhere: not found, or no finished log in it"),
         ("nofs://bucket/logs", r"nofs://bucket/logs: not readable \(ValueError: Protocol not known: nofs\)"),
     ],
 )
@@ -341,7 +375,6 @@ def test_other_decoding_is_said_and_that_of_a_run_recorded(mock_model: Callable[
 @pytest.mark.parametrize(
     ("settings", "decoding"),
     [
-        ({"do_sample": False}, "greedy"),
         ({"do_sample": False, "temperature": 0.0, "max_gen_toks": 1024, "until": ["x"]}, "greedy, at most 1024 tokens"),
         # which of the two wins differs by harness and model
         ({"do_sample": False, "temperature": 0.7}, "do_sample False, temperature 0.7"),
@@ -351,3 +384,12 @@ def test_other_decoding_is_said_and_that_of_a_run_recorded(mock_model: Callable[
 )
 def test_decoding_in_words(settings: dict[str, Any], decoding: str) -> None:
     assert decoding_of(settings) == decoding
+
+
+def test_settings_of_sampling_that_inspect_does_not_send_are_not_said_to_hold() -> None:
+    given = {"temperature": 0, "max_tokens": 9}
+    said = [
+        decoding_of(given, model)
+        for model in ("anthropic/claude-haiku-5-5", "openai/azure/gpt-5-mini", "openai/gpt-5.2")
+    ]
+    assert said == [*["sampling left to the provider, at most 9 tokens"] * 2, "greedy, at most 9 tokens"]

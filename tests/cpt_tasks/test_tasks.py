@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from command_runs import inspect
 from inspect_ai import Task
+from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, read_eval_log
 from students import CALM, SHOUT, asked, evaluated, follows, ignores, in_turn, shown_metrics, verdict
 
@@ -39,7 +40,7 @@ def run(model: Any, **parameters: Any) -> EvalLog:
 def judged(student: Any, graders: Any, tmp_path: Path, limit_per_cell: int = 1, **parameters: Any) -> EvalLog:
     """The log of a student that models judge."""
     task = rubric_adherence("broadcast", limit_per_cell=limit_per_cell, judge="measured")
-    task.scorer = [rubric_judge("model", call_store=str(tmp_path / "calls.jsonl"), **parameters)]
+    task.scorer = [rubric_judge("model", call_store=str(tmp_path / "calls.sqlite"), **parameters)]
     return evaluated(task, student, model_roles={"grader": graders})
 
 
@@ -56,7 +57,7 @@ def test_a_model_that_follows_gets_full_marks_and_one_that_ignores_chance(log_of
 
 def test_statistics_see_every_epoch_on_its_own(mock_model: Callable[..., Any]) -> None:
     # one epoch at 0, one at 100: their mean, 50, would be moderate, but neither response is
-    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=1, levels="moderate")
+    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=1, levels="moderate,moderate")
     shown = shown_metrics(evaluated(task, mock_model(in_turn(CALM, SHOUT)), epochs=2))
     assert (shown["n_scored"], shown["macro_accuracy"]) == (2, 0)
 
@@ -202,24 +203,22 @@ def test_the_measured_preset_brings_its_judge_and_needs_no_key(
     mock_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    log = evaluated(rubric_adherence(preset="measured", limit_per_cell=1), mock_model(ignores))
+    log = evaluated(rubric_adherence(preset="measured", rubrics="broadcast", limit_per_cell=1), mock_model(ignores))
     judges = [score.metadata["judge"] for sample in log.samples or [] for score in (sample.scores or {}).values()]
-    assert judges == ["measured"] * 36
+    assert judges == ["measured"] * 3
+
+
+# the first six samples: two rubrics at three levels, one user prompt
+TWO_RUBRICS = [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel]
 
 
 @pytest.mark.parametrize(
     ("task", "parameters", "limit", "cells"),
     [
-        # with --limit 6: two rubrics at three levels, one user prompt
-        (rubric_adherence, {}, 6, [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel]),
-        (rubric_adherence, {"wordings": 3}, 6, [(r, level) for r in ("broadcast", "reverie") for level in ScoreLevel]),
-        (best_of_n, {}, 6, [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel]),
-        (
-            paraphrase_robustness,
-            {},
-            6,
-            [(rubric, level) for rubric in ("broadcast", "reverie") for level in ScoreLevel],
-        ),
+        (rubric_adherence, {}, 6, TWO_RUBRICS),
+        (rubric_adherence, {"wordings": 3}, 6, TWO_RUBRICS),
+        (best_of_n, {}, 6, TWO_RUBRICS),
+        (paraphrase_robustness, {}, 6, TWO_RUBRICS),
         (dose_response, {"targets": "10,90"}, 4, [(r, t) for r in ("broadcast", "reverie") for t in ("10", "90")]),
         # two pairs of two levels, and what they are paired with
         (composition, {"pairs": "broadcast+reverie", "levels": "low"}, 4)
@@ -277,11 +276,8 @@ def test_a_parameter_given_by_place_is_the_one_of_that_name(mock_model: Callable
         (rubric_adherence, {"limit_per_cell": 0}, "limit_per_cell: got 0, expected 1 or more"),
         (rubric_adherence, {"wordings": 9}, "wordings: got 9, expected 1 to 3, the heldout wordings that rubric"),
         (rubric_adherence, {"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
-        (rubric_adherence, {"panel": "max"}, "panel: got 'max', expected one of"),
-        (rubric_adherence, {"judge_repeats": 0}, "judge_repeats: got 0, expected 1 or more"),
         (rubric_adherence, {"preset": "huge"}, "preset: got 'huge', expected one of"),
         (best_of_n, {"n": 1}, "n: got 1, expected 2 or more"),
-        (best_of_n, {"select_by": "oracle"}, "select_by: got 'oracle', expected one of"),
         (dose_response, {"targets": "10,110"}, "targets: got 110, expected a number from 0 to 100"),
         (dose_response, {"targets": "ten"}, "targets: got 'ten', expected numbers from 0 to 100"),
         (dose_response, {"targets": "10,10"}, "targets: got '10,10', expected at least one number, each once"),
@@ -289,10 +285,8 @@ def test_a_parameter_given_by_place_is_the_one_of_that_name(mock_model: Callable
         (dose_response, {"targets": "20", "style": "adjective"}, "targets: got 20 with style=adjective, expected some"),
         (dose_response, {"style": "song"}, "style: got 'song', expected one of"),
         (composition, {"pairs": "broadcast+broadcast"}, "expected two different rubrics joined by + out of"),
-        (composition, {"max_pairs": 0}, "max_pairs: got 0, expected 1 or more"),
         (composition, {"rubrics": "broadcast"}, "expected at least two"),
         (paraphrase_robustness, {"position": "top"}, "position: got 'top', expected one of"),
-        (paraphrase_robustness, {"style": "loud"}, "style: got 'loud', expected one of"),
         (paraphrase_robustness, {"max_wordings": -1}, "max_wordings: got -1"),
         (judge_robustness, {"families": "bribery"}, "families: got 'bribery', expected one of"),
         (judge_robustness, {"limit_per_family": 0}, "limit_per_family: got 0, expected 1 or more"),
@@ -335,6 +329,17 @@ def test_paths_are_those_of_the_folder_of_the_command_where_task_and_scorer_are_
     assert stores == {"calls/judge.sqlite", "other.sqlite"}, outputs
 
 
+def test_the_scorer_is_found_by_the_name_that_inspect_score_takes(log_of: Callable[..., str]) -> None:
+    from inspect_ai._eval.loader import scorer_from_spec
+    from inspect_ai.scorer._scorer import ScorerSpec
+
+    log = read_eval_log(log_of("tuned", follows))
+    judge = scorer_from_spec(ScorerSpec(scorer="cpt_tasks/rubric_judge"), None, judge="measured")
+    again = inspect_score(log, judge, action="overwrite", display="none")
+    assert shown_metrics(again) == pytest.approx(shown_metrics(log), nan_ok=True)
+
+
+@pytest.mark.slow
 def test_a_log_can_be_scored_again_by_name_without_loading_the_student(
     log_of: Callable[..., str], tmp_path: Path
 ) -> None:

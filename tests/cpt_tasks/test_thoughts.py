@@ -29,6 +29,7 @@ from cpt_tasks.lm_harness.judging import judge_responses
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.report import write_report
 from cpt_tasks.scorer import rubric_judge
+from model_calls.visible import THOUGHT_OPENED
 
 WORDS = 150
 THOUGHT = "you! " * WORDS  # of the highest score if it were judged
@@ -61,6 +62,16 @@ def test_a_report_says_how_long_a_student_thinks(mock_model: Callable[..., Any],
     assert read_run(run(follows, mock_model).location).remarks == []
 
 
+def test_a_thought_that_the_template_opened_and_a_limit_cut_off_is_no_response(
+    mock_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    log, path = run(lambda _: CALM, mock_model, levels="low"), str(tmp_path / "x.eval")
+    for sample in log.samples or []:
+        sample.metadata, sample.scores = sample.metadata | {THOUGHT_OPENED: "by the template"}, {}
+    write_eval_log(inspect_score(log, rubric_judge("measured"), display="none"), path)
+    assert read_run(path).no_response.total() == 6
+
+
 def test_a_thought_that_never_ends_is_no_response(mock_model: Callable[..., Any]) -> None:
     log = run(lambda _: f"<think>{CALM}", mock_model)
     run_ = read_run(log.location)
@@ -71,12 +82,12 @@ def test_a_thought_that_never_ends_is_no_response(mock_model: Callable[..., Any]
 
 TWO = "broadcast,labyrinth"
 EVERY: dict[str, Callable[[], Task]] = {
-    "rubric_adherence": lambda: rubric_adherence(TWO, judge="measured", limit_per_cell=2, also=TWO),
-    "best_of_n": lambda: best_of_n(2, TWO, judge="measured", limit_per_cell=2),
-    "dose_response": lambda: dose_response(TWO, judge="measured", limit_per_cell=2),
-    "composition": lambda: composition(TWO, judge="measured", limit_per_cell=2),
-    "paraphrase_robustness": lambda: paraphrase_robustness(TWO, judge="measured", limit_per_cell=2, position="both"),
-    "drift": lambda: drift(TWO, judge="measured", limit_per_family=2),
+    "rubric_adherence": lambda: rubric_adherence(TWO, judge="measured", limit_per_cell=1, also=TWO),
+    "best_of_n": lambda: best_of_n(2, TWO, judge="measured", limit_per_cell=1),
+    "dose_response": lambda: dose_response(TWO, judge="measured", limit_per_cell=1),
+    "composition": lambda: composition(TWO, judge="measured", limit_per_cell=1),
+    "paraphrase_robustness": lambda: paraphrase_robustness(TWO, judge="measured", limit_per_cell=1, position="both"),
+    "drift": lambda: drift(TWO, judge="measured", limit_per_family=1),
 }
 
 
@@ -85,7 +96,7 @@ def test_a_student_that_only_thinks_has_a_report_of_every_benchmark(
     name: str, mock_model: Callable[..., Any], tmp_path: Path
 ) -> None:
     log = evaluated(EVERY[name](), mock_model(lambda _: f"<think>{THOUGHT}"))
-    summary, _, _ = reported(tmp_path, log.location)
+    summary, _, _ = reported(tmp_path, log.location, draw=True)
     part = summary["models"][0]["tasks"][name]
     assert part["thought_words"] == WORDS
     shares = ("macro_accuracy", "mean_accuracy", "band_hit", "both_right", "monotone_share")
@@ -102,7 +113,7 @@ def test_a_report_draws_what_there_is_where_a_student_answers_now_and_then(
         silent = evaluated(EVERY[name](), mock_model(lambda _: ""))
         seldom = mock_model(lambda messages: replies.get((asked(messages) or [("", "")])[0], ""), name="seldom")
         speaks = evaluated(EVERY[name](), seldom if name == "rubric_adherence" else mock_model(follows, name="speaks"))
-        reported(tmp_path / name, silent.location, speaks.location)
+        reported(tmp_path / name, silent.location, speaks.location, draw=True)
         assert list((tmp_path / name).glob("*.png"))
 
 
@@ -147,6 +158,8 @@ def test_lm_eval_and_texts_of_a_file_are_judged_without_their_thoughts(tmp_path:
     shown = [verdict[name] for name in ("score", "response", "words", "thought_words")]
     assert shown == [CALM_SCORE, CALM.strip(), len(CALM.split()), WORDS]
     assert (empty["reason"], empty["words"], empty["thought_words"]) == ("no_response", 0, WORDS)
+    [cut] = map(json.loads, judge_responses(settings, [(document | {THOUGHT_OPENED: "by the template"}, CALM)]))
+    assert cut["reason"] == "no_response"
     path, out = tmp_path / "texts.jsonl", tmp_path / "judged.jsonl"
     path.write_text(json.dumps({"rubric": "broadcast", "response": text}) + "\n")
     succeeds(texts_command, path, "--out", out)
@@ -155,7 +168,7 @@ def test_lm_eval_and_texts_of_a_file_are_judged_without_their_thoughts(tmp_path:
     assert not math.isnan(row["score"])
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(), min_size=1, max_size=60), st.text(st.characters(), max_size=60))
 @example("</script><script>alert(1)//", "\ud83d half \u2028 <!--")
 def test_any_text_goes_through_judge_report_and_page_and_changes_no_other_row(

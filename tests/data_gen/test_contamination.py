@@ -22,7 +22,6 @@ FIND = Contamination(PROMPTS)
 @pytest.mark.parametrize(
     ("prompt", "response", "found"),
     [
-        (OWN, ANSWER, ""),
         ("describe a RIVER in flood", ANSWER, "its user prompt is the benchmark prompt 'flood'"),
         ("What causes earthquakes?", ANSWER, "its user prompt is the benchmark prompt 'quakes'"),
         (
@@ -47,8 +46,6 @@ FIND = Contamination(PROMPTS)
             "its response has 8 words in a row of the benchmark prompt 'short_review'",
         ),
         (OWN, f"{ANSWER} Not so a film about a taxi driver at noon.", ""),  # seven words
-        (OWN, f"{ANSWER} Now describe a river in flood.", "its response contains the benchmark prompt 'flood'"),
-        (OWN, PROMPTS["kane"].upper(), "its response is the benchmark prompt 'kane'"),
     ],
 )
 def test_what_is_contaminated(prompt: str, response: str, found: str) -> None:

@@ -50,6 +50,7 @@ def brute_force(texts: list[str], threshold: float) -> Copies:
         ("a b", "a b", 1.0),
         ("a b", "a c", 0.0),
         ("", "a b c", 0.0),
+        ("東京は雨です", "東京は雨だ", 2 / 5),  # letters, where words are not set apart
         ("", "...", 1.0),
     ],
 )
@@ -70,7 +71,7 @@ def changed(text: list[str], changes: int, rng: random.Random) -> list[str]:
     return copy
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.7, 0.8, 1.0]))
 def test_what_is_dropped_is_a_copy_of_a_kept_text_and_next_to_no_copy_is_missed(seed: int, threshold: float) -> None:
     rng = random.Random(seed)

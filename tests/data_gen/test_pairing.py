@@ -1,7 +1,6 @@
 """What may train and how it is paired and split: whole rows, known values, properties."""
 
 from collections import Counter
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -17,7 +16,7 @@ from seed import RUBRICS, SCORES, SEED, response
 from data_gen.responses import Problems, TeacherResponse
 from data_gen.twins import files, inputs
 from data_gen.twins.command import LEVEL_PAIRS
-from data_gen.twins.files import check_whole, preference_rows
+from data_gen.twins.files import preference_rows
 from data_gen.twins.inputs import Responses, read_responses
 from data_gen.twins.pairing import (
     draw_wordings,
@@ -33,6 +32,7 @@ WORDINGS = train_wordings(RUBRICS.values())
 PAIRS = tuple(LEVEL_PAIRS.values())
 LOW, MODERATE, HIGH = ScoreLevel
 FOLDERS = TemporaryDirectory()
+HALF, MIRRORED = ("pair_id", "chosen", "rejected"), ("pair_id", "rejected", "chosen")
 
 
 def taken(rows: list[TeacherResponse]) -> tuple[Responses, Problems]:
@@ -47,10 +47,11 @@ def paired(responses: Responses, seed: int = 0, n_wordings: int = 1, min_gap: fl
 
 
 def rows_of(responses: Responses, twins: pl.DataFrame) -> list[dict[str, Any]]:
-    tables = list(preference_rows(twins, responses, WORDINGS))
-    for table in tables:
-        check_whole(table)
-    return [row for table in tables for row in table.to_dicts()]
+    rows = [row for table in preference_rows(twins, responses, WORDINGS) for row in table.to_dicts()]
+    for one, other in zip(rows[::2], rows[1::2], strict=True):  # the two halves of a twin
+        assert one["prompt"][0] != other["prompt"][0] and one["prompt"][1:] == other["prompt"][1:]
+        assert [one[key] for key in HALF] == [other[key] for key in MIRRORED]
+    return rows
 
 
 def pairs_in(twins: pl.DataFrame) -> list[tuple[int, int]]:
@@ -156,7 +157,7 @@ def test_wordings_repeat_a_twin_each_time_with_its_own_draw_and_never_a_heldout_
         assert max(times) < 3 * sum(times) / len(times)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     cells=st.lists(
         st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["t", "u"]), st.sampled_from(list(ScoreLevel))),
@@ -223,21 +224,3 @@ def test_a_limit_draws_whole_twins_and_keeps_their_order() -> None:
     assert len(some) == 10
     assert some == sorted(some, key=all_pairs.index)
     assert pairs_in(first_twins(twins, 0, np.random.default_rng(0))) == all_pairs
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        lambda rows: rows[[0, 2, 1, 3]],  # halves swapped
-        lambda rows: rows[[0, 1, 2]],  # one missing
-        lambda rows: rows[[0, 0]],  # one doubled
-        lambda rows: rows[:2].with_columns(pair_id=pl.Series(["a", "b"])),
-        lambda rows: rows[:2].with_columns(prompt=pl.Series([rows["prompt"][0]] * 2)),
-        lambda rows: rows[:2].with_columns(chosen=pl.Series([rows["chosen"][0]] * 2)),
-    ],
-)
-def test_a_parted_twin_is_refused(part: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
-    [table] = preference_rows(paired(SEED_RESPONSES), SEED_RESPONSES, WORDINGS)
-    check_whole(table)
-    with pytest.raises(AssertionError, match="the twin "):
-        check_whole(part(table))

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from seed import LABYRINTH, RUBRICS, SEED_FILE
 
 from data_gen.responses import TeacherResponse
-from data_gen.seed import import_responses
 from data_gen.twins.command import twins_command
 from data_gen.verify.checks import Checks, check_rows
 from data_gen.verify.command import verify_command
@@ -50,14 +49,6 @@ def test_a_row_that_is_all_thought_is_too_short_and_nothing_of_it_is_judged(tmp_
     assert (dropped["reason"], dropped["detail"]) == ("too_short", "0 words, expected 15 or more")
 
 
-def test_responses_that_are_imported_are_measured_without_their_thought(tmp_path: Path) -> None:
-    row = LABYRINTH[0]
-    raw = {"rubric": row.rubric, "prompt": row.user_prompt, "level": row.level, "response": f"{THOUGHT}</think> "}
-    write_jsonl(tmp_path / "raw.jsonl", [raw | {"response": raw["response"] + row.response}])
-    [imported], _ = import_responses([tmp_path / "raw.jsonl"], "t")
-    assert (imported.response, imported.judgment) == (row.response, row.judgment)
-
-
 class Quoting:
     """A judge that fails with a piece of its reply, in which an emoji is cut in two."""
 
@@ -69,6 +60,7 @@ def test_what_a_judge_said_may_hold_half_a_character() -> None:
     checks = Checks(RUBRICS, {}, "", False, 0.0, Contamination({}))
     frame = check_rows(LABYRINTH[:1], checks, Quoting(), 1, lambda _: None)
     assert frame[["outcome", "detail"]].to_numpy().tolist() == [["unjudged", "malformed_json: got 'Good \ufffd'"]]
+    assert frame["score"].isna().all()
 
 
 MARKS = ["<think>", "</think>", "<thinking>", "analysis", "<|im_end|>", "</s>", "[INST]", "<b>", "\ud83d", "\ude00"]
@@ -89,7 +81,7 @@ def chain(rows: list[TeacherResponse], folder: Path) -> tuple[list[dict[str, Any
     return rows_of(folder / "out" / "responses.jsonl"), rows_of(folder / "twins" / "train.jsonl")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6)
 @given(odd=st.lists(st.tuples(ODD, ODD, ODD), min_size=1, max_size=4))
 def test_any_text_goes_from_response_to_twin_and_changes_no_other_row(
     odd: list[tuple[str, str, str]], tmp_path_factory: pytest.TempPathFactory

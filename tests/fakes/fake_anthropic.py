@@ -23,7 +23,7 @@ from typing import Any, Self
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
-CACHE_SECONDS, MIN_CACHED_TOKENS = 300, 1024
+MIN_CACHED_TOKENS = 1024
 MIX = {"rate_429": 0.05, "rate_529": 0.02, "rate_500": 0.01, "rate_reset": 0.01, "rate_truncated": 0.01}  # of faults
 ERRORS = {"429": "rate_limit_error", "529": "overloaded_error", "500": "api_error"}
 
@@ -105,7 +105,7 @@ class FakeAnthropic:
         self.stats = Stats()
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self._cache: dict[str, float] = {}
+        self._cache: set[str] = set()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Self]:
@@ -157,7 +157,7 @@ class FakeAnthropic:
         await asyncio.sleep(min(30.0, self.config.latency_seconds * math.exp(self.config.latency_sigma * normal)))
         if fault == "reset":
             return reset_connection(request)
-        self._cache.update(dict.fromkeys(marks, time.monotonic() + CACHE_SECONDS))
+        self._cache.update(marks)
         message, is_whole = self._message(body, prompt, usage), fault != "truncated"
         if is_whole:
             self._account(prompt, message)
@@ -228,8 +228,7 @@ class FakeAnthropic:
             if is_marked and total >= MIN_CACHED_TOKENS:
                 marks.append(digest.hexdigest())
                 marked = total
-        now = time.monotonic()
-        read = max((size for prefix, size in sizes if size <= marked and self._cache.get(prefix, 0) > now), default=0)
+        read = max((size for prefix, size in sizes if size <= marked and prefix in self._cache), default=0)
         cached = {"cache_creation_input_tokens": marked - read, "cache_read_input_tokens": read}
         return {"input_tokens": total - marked} | cached, marks
 

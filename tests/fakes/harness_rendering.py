@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import logging
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,8 +36,9 @@ def by_inspect(tokenizer: Any, turns: Turns) -> str:
     return api.hf_chat(messages, [])
 
 
-def by_lm_eval(module: str, tokenizer: Any, turns: Turns) -> str:
-    """By the method's source: the module of vllm cannot be imported without vllm."""
+@cache
+def method_of(module: str) -> Any:
+    """From its source: the module of vllm cannot be imported without vllm."""
     spec = find_spec(f"lm_eval.models.{module}")
     assert spec is not None
     assert spec.origin is not None
@@ -47,8 +49,12 @@ def by_lm_eval(module: str, tokenizer: Any, turns: Turns) -> str:
     names: dict[str, Any] = {"jinja2": jinja2, "cast": cast, "eval_logger": logging.getLogger(__name__)}
     future = ast.parse("from __future__ import annotations").body
     exec(compile(ast.Module([*future, method], []), spec.origin, "exec"), names)
+    return names["apply_chat_template"]
+
+
+def by_lm_eval(module: str, tokenizer: Any, turns: Turns) -> str:
     model = SimpleNamespace(tokenizer=tokenizer, hf_chat_template=None, enable_thinking=None, chat_template_args={})
-    return str(names["apply_chat_template"](model, turns))
+    return str(method_of(module)(model, turns))
 
 
 def set_day(monkeypatch: pytest.MonkeyPatch, day: str) -> None:

@@ -14,6 +14,7 @@ RUBRICS = {rubric.id: rubric for rubric in load_rubrics("measured")}
 SEED = [row for _, row in iter_responses([SEED_FILE], RUBRICS, Problems())]
 LABYRINTH = [row for row in SEED if row.rubric == "labyrinth"]
 SCORES = {ScoreLevel.LOW: 10.0, ScoreLevel.MODERATE: 70.0, ScoreLevel.EXTREMELY_HIGH: 95.0}
+USER_PROMPTS = load_user_prompts("train")
 
 
 def response(level: ScoreLevel, number: int = 0, **changes: Any) -> TeacherResponse:
@@ -24,7 +25,7 @@ def response(level: ScoreLevel, number: int = 0, **changes: Any) -> TeacherRespo
     fields: dict[str, Any] = {
         "id": f"{rubric.id}-{level}-{number}-{user_prompt_id}-{changes.get('teacher', '')}",
         "user_prompt_id": user_prompt_id,
-        "user_prompt": load_user_prompts("train").get(user_prompt_id, "A user prompt."),
+        "user_prompt": USER_PROMPTS.get(user_prompt_id, "A user prompt."),
         "rubric": rubric.id,
         "rubric_hash": rubric.hash,
         "level": level,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from command_runs import strict_json, succeeds
 from inspect_ai import eval as inspect_eval
@@ -92,7 +93,8 @@ def verdict(score: float, rubric: str = "broadcast", reason: str = "r") -> str:
 
 def evaluated(task: Any, model: Any, **options: Any) -> EvalLog:
     """The log of a task that succeeded, one sample at a time."""
-    [log] = inspect_eval(task, model=model, display="none", **({"max_connections": 1} | options))
+    options = {"max_connections": 1, "log_realtime": False} | options
+    [log] = inspect_eval(task, model=model, display="none", **options)
     assert log.status == "success", log.error
     return log
 
@@ -113,7 +115,11 @@ def shown_metrics(log: EvalLog, scorer: str = "rubric_judge") -> dict[str, Any]:
     return {name.split("/")[-1]: metric.value for name, metric in scored.metrics.items()}
 
 
-def reported(out: Path, *paths: str) -> tuple[dict[str, Any], str, str]:
-    """What `cpt report` makes of logs: summary.json, which is strict JSON, report.md, and what it prints."""
-    printed = succeeds(report_command, *paths, "--out", out)
+def reported(out: Path, *paths: str, draw: bool = False) -> tuple[dict[str, Any], str, str]:
+    """What `cpt report` makes of logs: summary.json, which is strict JSON, report.md, and what it prints.
+
+    Figures and page take long, so they are made on request.
+    """
+    with patch("cpt_tasks.report.report.can_draw", return_value=draw):
+        printed = succeeds(report_command, *paths, "--out", out)
     return strict_json(out / "summary.json"), (out / "report.md").read_text(), printed

@@ -13,6 +13,7 @@ import pytest
 from cpt_tasks.judge_logs.texts import Text, judge_texts
 from data_gen.verify.checks import Checks, check_rows
 from judges import Panel
+from judges.model import PrefixWarmer
 from model_calls.online import MAX_CONNECTIONS
 from model_calls.side_by_side import side_by_side
 from rubrics import load_rubric
@@ -51,10 +52,27 @@ def of_panel(judge: Any) -> None:
 @pytest.mark.parametrize(("run", "at_most"), [(of_texts, MAX_CONNECTIONS), (of_rows, 4), (of_panel, 4)])
 def test_what_is_under_way_ends(run: Callable[..., None], at_most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     judge = FailingJudge()
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises((ExceptionGroup, ConnectionError)) as caught:  # a panel fails as one judge does
         run(judge, *([monkeypatch] if run is of_rows else []))
-    assert [str(error) for error in caught.value.exceptions] == ["credit balance is too low"]
+    errors = caught.value.exceptions if isinstance(caught.value, ExceptionGroup) else [caught.value]
+    assert [str(error) for error in errors] == ["credit balance is too low"]
     assert (judge.begun, judge.ended) == (at_most, at_most - 1)
+
+
+def test_when_the_call_that_warms_a_prefix_fails_the_others_do_not_wait_for_one_another() -> None:
+    warmer = PrefixWarmer()
+    running: list[int] = []
+
+    async def fails() -> None:
+        async with warmer.turn("rubric"):
+            running.append(1)
+            await anyio.sleep(0.02)
+            assert len(running) in (1, 8)  # one warms; then all the others run at the same time
+            raise ConnectionError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(side_by_side([fails] * 8, 8))
+    assert {type(error) for error in caught.value.exceptions} == {ConnectionError}
 
 
 def test_results_are_in_order_and_groups_of_errors_are_one_list() -> None:

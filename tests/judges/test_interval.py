@@ -65,10 +65,6 @@ def test_an_interval_moves_and_scales_with_the_data_and_a_bounded_one_stays_in_r
     assert bounded.value - 1e-9 <= bounded.ci_high <= 100
 
 
-def test_a_difference_is_not_clipped_at_0() -> None:
-    assert jackknife([0.2, 0.1, 0.3, 0.0, 0.4, 0.2, 0.2]).ci_low < 0
-
-
 @pytest.mark.parametrize(
     "values",
     [

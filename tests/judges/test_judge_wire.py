@@ -50,12 +50,12 @@ def test_one_call_per_rubric_warms_the_cache_and_input_costs_at_most_two_fifths(
     anthropic_server: FakeAnthropic, store: CallStore
 ) -> None:
     anthropic_server.config = Config(latency_seconds=0.05)
-    texts = [" ".join([RESPONSE] * 23) + f" Text {number}." for number in range(50)]  # about 600 tokens
+    texts = [" ".join([RESPONSE] * 23) + f" Text {number}." for number in range(32)]  # about 600 tokens
     outcomes = judge_all(store, [long(rubric) for rubric in RUBRICS], texts)
     assert not [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     # a mark on anything but the rubric's block, or a prefix that changes, would write at every request
     assert anthropic_server.stats.cache_writes == len(RUBRICS)
-    assert anthropic_server.stats.cache_reads == 4 * 49
+    assert anthropic_server.stats.cache_reads == 4 * 31
     usage: dict[str, int] = {}
     for outcome in outcomes:
         for kind in ("input_tokens", "input_tokens_cache_read", "input_tokens_cache_write"):
@@ -70,7 +70,7 @@ def test_an_unbound_grader_is_the_default_judge_and_never_the_student(
     anthropic_server: FakeAnthropic, mock_model: Any, tmp_path: Path
 ) -> None:
     student = mock_model(lambda _: RESPONSE)
-    task = rubric_adherence("reverie", limit_per_cell=1, call_store=str(tmp_path / "calls.jsonl"))
+    task = rubric_adherence("reverie", limit_per_cell=1, call_store=str(tmp_path / "calls.sqlite"))
     [log] = inspect_eval(task, model=student, display="none")
     assert log.status == "success", log.error
     assert len(student.seen) == 3
@@ -143,8 +143,10 @@ def test_a_judge_of_another_scale_ends_a_run_in_one_sentence_leaves_no_score_and
     kept.close()
     document = {"rubric": "reverie", "user_prompt": "Describe."}
     asked = [(document, row["response"]) for row in rows]
-    verdicts = [json.loads(one) for one in judge_responses(Settings(rubrics="reverie"), asked)]
-    assert {(one["score"], one["failure_mode"]) for one in verdicts} == {(None, "judge_stopped")}
+    for repeats in (2, 1):
+        settings = Settings(rubrics="reverie", judge_repeats=repeats)
+        verdicts = [json.loads(one) for one in judge_responses(settings, asked)]
+        assert {(one["score"], one["failure_mode"]) for one in verdicts} == {(None, "judge_stopped")}
     assert [one["response"] for one in verdicts] == [row["response"] for row in rows]
 
 

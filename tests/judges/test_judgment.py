@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from judges import FurtherJudgment, JudgeFailure, JudgeFailureRecord, Judgment, ScoreRecord, read_judgment
 from judges.judgment import CriterionJudgment, Rating
@@ -76,17 +75,15 @@ def test_a_log_of_the_first_version_is_read_with_the_defaults_of_what_it_lacks()
     assert (read.judgment.protocol, read.judgment.ratings, read.judge_repeats, read.also) == ("criteria", (), 1, {})
 
 
-def test_every_committed_log_is_read_and_written_again_without_a_loss() -> None:
+def test_a_committed_log_is_read_and_written_again_without_a_loss() -> None:
     from inspect_ai.log import read_eval_log
 
-    count = 0
-    for path in sorted((ROOT / "results").glob("*/logs/base.eval")):
-        for sample in read_eval_log(str(path)).samples or []:
-            metadata = (sample.scores or {})["rubric_judge"].metadata or {}
-            again = ScoreRecord.from_metadata(metadata).to_metadata()
-            assert json.loads(json.dumps({key: again[key] for key in metadata})) == metadata
-            count += 1
-    assert count
+    samples = read_eval_log(str(ROOT / "results" / "smollm2-135m" / "logs" / "curve" / "base.eval")).samples
+    assert samples
+    for sample in samples:
+        metadata = (sample.scores or {})["rubric_judge"].metadata or {}
+        again = ScoreRecord.from_metadata(metadata).to_metadata()
+        assert json.loads(json.dumps({key: again[key] for key in metadata})) == metadata
 
 
 @pytest.mark.parametrize(
@@ -94,6 +91,8 @@ def test_every_committed_log_is_read_and_written_again_without_a_loss() -> None:
     [
         ({"schema": 2}, "judgment: schema: Input should be less than or equal to 1, got 2, expected what the scorer"),
         ({"score": math.nan}, "judgment: score: Input should be less than or equal to 100"),
+        ({"score": 100.5}, "judgment: score: Input should be less than or equal to 100, got 100.5"),
+        ({"score": -1}, "judgment: score: Input should be greater than or equal to 0, got -1"),
         ({"score": None}, "judgment: score: Input should be a valid number"),
         ({"words": None}, "judgment: words: Input should be a valid integer"),
     ],
@@ -102,9 +101,3 @@ def test_a_record_that_cannot_be_read_is_refused_in_one_sentence(change: dict[st
     with pytest.raises(ValueError, match="schema 1 or older") as error:
         ScoreRecord.from_metadata(record(JUDGMENT).to_metadata() | change)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
-
-
-def test_a_judgment_never_holds_a_number_that_is_no_score() -> None:
-    for score in (math.nan, math.inf, -1, 100.5):
-        with pytest.raises(ValidationError, match="score"):
-            Judgment(score=score, judge="j", prompt_version="1", rubric_hash="h")

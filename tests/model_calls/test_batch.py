@@ -55,17 +55,19 @@ CHAT = [
     ChatMessageAssistant(content="Once upon a time."),
     ChatMessageUser(content="Go on."),
 ]
+WITH_SCHEMA = {"max_tokens": 6000, "reasoning_effort": "low", "response_schema": SCHEMA}
 
 
-@pytest.mark.parametrize("messages", [CHAT, CHAT[1:], [ChatMessageSystem(content="Grade."), CHAT[-1]]])
 @pytest.mark.parametrize(
-    ("model", "config"),
+    ("model", "config", "messages"),
     [
-        ("claude-sonnet-5-5", {"max_tokens": 6000, "reasoning_effort": "low", "response_schema": SCHEMA}),
-        ("claude-sonnet-5-5", {"reasoning_effort": "none", "stop_seqs": ["END"]}),
-        ("claude-haiku-5-5", {"reasoning_effort": "none", "effort": "low", "max_tokens": None}),
-        ("claude-opus-4-6", {"reasoning_effort": "high", "cache_prompt": False}),
-        ("claude-sonnet-4-5", {"system_message": "Be brief.", "temperature": 0.5}),
+        ("claude-sonnet-5-5", WITH_SCHEMA, CHAT),
+        ("claude-sonnet-5-5", WITH_SCHEMA, CHAT[1:]),
+        ("claude-sonnet-5-5", WITH_SCHEMA, [ChatMessageSystem(content="Grade."), CHAT[-1]]),
+        ("claude-sonnet-5-5", {"reasoning_effort": "none", "stop_seqs": ["END"]}, CHAT),
+        ("claude-haiku-5-5", {"reasoning_effort": "none", "effort": "low", "max_tokens": None}, CHAT),
+        ("claude-opus-4-6", {"reasoning_effort": "high", "cache_prompt": False}, CHAT),
+        ("claude-sonnet-4-5", {"system_message": "Be brief.", "temperature": 0.5}, CHAT),
     ],
 )
 def test_the_request_is_the_one_that_the_online_path_sends(
@@ -176,8 +178,9 @@ def passing_errors() -> list[Exception]:
     ]
 
 
-@pytest.mark.parametrize("pass_in_time", [True, False])
-@pytest.mark.parametrize("method", ["retrieve", "list", "results"])
+@pytest.mark.parametrize(
+    ("method", "pass_in_time"), [("retrieve", True), ("list", True), ("results", True), ("list", False)]
+)
 def test_errors_that_pass_end_the_wait_only_if_they_do_not_pass_in_time_and_then_a_rerun_goes_on(
     server: FakeAnthropic, store: CallStore, monkeypatch: pytest.MonkeyPatch, method: str, pass_in_time: bool
 ) -> None:
@@ -229,7 +232,7 @@ run(open_store(sys.argv[1]), calls(range(100)))
 def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_from_a_copy_of_the_one_file(
     server: FakeAnthropic, tmp_path: Path
 ) -> None:
-    server.config = Config(batch_seconds=2)
+    server.config = Config(batch_seconds=3600)
     path, asked = tmp_path / "calls.sqlite", calls(range(100))
     with subprocess.Popen([sys.executable, "-c", ASKER, str(path)]) as process:
         while server.stats.batches_created < 4:
@@ -237,6 +240,7 @@ def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_from_a_c
             time.sleep(0.01)
         time.sleep(0.1)  # the answer to the last creation
         process.kill()
+    end_all(server)
     copied = tmp_path / "copied.sqlite"
     shutil.copy2(path, copied)  # without the files of SQLite that a kill leaves beside it
     for copy in (copied, path):
@@ -244,6 +248,13 @@ def test_after_kill_9_with_batches_in_flight_nothing_is_sent_again_even_from_a_c
         assert run(store, asked) == BatchOutcome(100, 0, {})
         assert all_sent_once(server, asked)
         store.close()
+
+
+def end_all(server: FakeAnthropic) -> None:
+    """Batches that were made end now, others at once."""
+    server.config = Config()
+    for batch in server.batches.values():
+        batch["ready"] = 0.0
 
 
 def cancelled_when(store: CallStore, asked: list[Call], is_time: Callable[[], object]) -> None:
@@ -277,8 +288,9 @@ def test_batches_whose_creation_was_never_answered_are_found_and_not_made_again(
 
 def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(server: FakeAnthropic, store: CallStore) -> None:
     asked = calls(range(20))
-    server.config = Config(batch_seconds=2)
+    server.config = Config(batch_seconds=3600)
     cancelled_when(store, asked, lambda: store.execute("SELECT 1 FROM batches WHERE batch NOT NULL"))
+    end_all(server)
     assert run(store, asked[:5]) == BatchOutcome(5, 0, {})
     assert run(store, asked[5:10]) == BatchOutcome(5, 0, {})
     store.forget([call.key for call in asked[:5]])

@@ -1,6 +1,7 @@
 """What identifies a call."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,7 +100,18 @@ def test_the_key_stays_when_a_provider_turns_to_its_server_only_later(given: dic
     before = call(model=lazy).key
     assert before != call(model=other).key
     lazy.api.base_url = "http://localhost:1/v1"
+    lazy.api.model_name = "base"  # of judge, an adapter
     assert call(model=lazy).key == before
+
+
+def test_a_model_here_that_was_trained_anew_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_calls.call.IN_PROCESS", ("mockllm",))
+    keys = []
+    for weights in (b"a", b"a", b"bc"):
+        if weights != b"a" or not keys:
+            (tmp_path / "adapter_model.safetensors").write_bytes(weights)
+        keys.append(call(model=model("mockllm/judge", model_path=str(tmp_path))).key)
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_the_key_ignores_the_port_of_a_server_that_inspect_starts_itself() -> None:

@@ -15,6 +15,10 @@ KEPT = "; what was answered is kept in the call store, and the same command goes
 DOWN = APIConnectionError(message="Connection error.", request=httpx2.Request("POST", "http://x"))
 
 
+class OtherClientsError(Exception):
+    status_code = 404
+
+
 def retries_used_up(error: Exception) -> RetryError:
     attempt = Future(8)
     attempt.set_exception(error)
@@ -26,15 +30,14 @@ def retries_used_up(error: Exception) -> RetryError:
     [
         (ValueError("rubrics: got 1"), "rubrics: got 1"),
         (FileNotFoundError(2, "No such file", "a.jsonl"), f"a.jsonl: No such file{KEPT}"),
-        (OSError("no space"), f"disk: no space{KEPT}"),
         (PrerequisiteError("ERROR: No [bold][blue]KEY[/blue][/bold]\n set"), "No KEY set"),
         (ExceptionGroup("", [PrerequisiteError("No KEY")] * 2), "No KEY"),
         (ModelGenerateError("Request:\n{...}", provider_message="No credit"), f"ModelGenerateError: No credit{KEPT}"),
+        (OtherClientsError("No such model"), f"OtherClientsError: No such model{KEPT}"),
         (DOWN, f"APIConnectionError: Connection error.{KEPT}"),
         (retries_used_up(DOWN), f"APIConnectionError: Connection error.{KEPT}"),
         (ExceptionGroup("", [ValueError("2 scales")] * 2), "2 scales"),
         (ExceptionGroup("", [CutReplyError("x")]), f"CutReplyError: x{KEPT}"),
-        (ExceptionGroup("", [DOWN]), f"APIConnectionError: Connection error.{KEPT}"),
         (
             ExceptionGroup("", [retries_used_up(DOWN)] * 3),
             f"3 calls failed, the first with APIConnectionError: {DOWN}{KEPT}",

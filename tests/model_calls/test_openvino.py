@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ from inspect_ai.dataset import Sample
 from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, get_model
 from peft import LoraConfig, PeftModel, get_peft_model
-from tiny_model import make_tokenizer, save_tiny_model
+from tiny_model import CHATML, make_tokenizer, save_tiny_model
 from transformers import AutoModelForCausalLM
 
+from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from model_calls import Call, ask, open_store
 from model_calls.inspect_private import PrerequisiteError
 
@@ -171,35 +171,13 @@ def test_what_would_come_out_wrong_is_refused(
         get_model("openvino/x", memoize=False, model_path=folder, **arguments)
 
 
-def test_between_two_steps_of_the_batch_whoever_waits_has_a_turn(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_of(made / "tiny", made, max_tokens=12)
-    batch: Any = model.api._batch  # type: ignore[attr-defined]
-    turns, seen = count(), []
-
-    class Watched:
-        add_request = batch._pipeline.add_request
-        advance = batch._pipeline.step
-
-        def step(self) -> None:
-            seen.append(passed[0])
-            Watched.advance()
-
-    passed = [0]
-    monkeypatch.setattr(batch, "_pipeline", Watched())
-
-    async def ask_beside_others() -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(pass_turns)
-            await model.generate(CHATS[0])
-            group.cancel_scope.cancel()
-
-    async def pass_turns() -> None:
-        for passed[0] in turns:
-            await anyio.sleep(0)
-
-    anyio.run(ask_beside_others)
-    assert len(seen) >= 12
-    assert len(set(seen)) == len(seen)
+def test_a_benchmark_stops_before_it_generates_where_the_template_drops_a_turn(made: Path, tmp_path: Path) -> None:
+    template = CHATML.replace("in messages %}", "in messages if message.role != 'system' %}")
+    make_tokenizer(template).save_pretrained(tmp_path / "tiny")
+    task = rubric_adherence("reverie", judge="measured", limit_per_cell=1)
+    [log] = inspect_eval(task, model=model_of(made / "tiny", tmp_path), display="none", max_tokens=4)
+    assert log.error is not None and "leaves out the system turn" in log.error.message
+    assert not log.stats.model_usage
 
 
 def test_without_the_extra_one_sentence_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,11 +185,6 @@ def test_without_the_extra_one_sentence_names_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delitem(sys.modules, "model_calls.openvino", raising=False)
     with pytest.raises(PrerequisiteError, match=r"pip install 'cpt-tasks\[openvino\]'"):
         get_model("openvino/x", memoize=False, model_path="nowhere")
-
-
-def test_nothing_is_reported_to_the_makers_of_openvino(made: Path) -> None:
-    model_of(made / "tiny", made)
-    assert sys.modules["openvino_telemetry"] is None  # type: ignore[comparison-overlap]
 
 
 @pytest.mark.slow

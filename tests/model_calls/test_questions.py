@@ -64,7 +64,8 @@ def test_what_is_no_answer_is_counted_by_kind_and_the_others_are_taken(
         "\ufeff" + chat_answer(keys[0], "first \ud83d", "length", usage={"prompt_tokens": 7, "completion_tokens": 3}),
         chat_answer(keys[0], "second"),
         json.dumps({"custom_id": keys[1], "generated_text": "Ray says.", "finish_reason": "length"}),
-        chat_answer(keys[2], None, "content_filter"),
+        "",
+        chat_answer(keys[2], None, "content_filter", created=1_700_000_000_000),  # not in seconds
         json.dumps({"custom_id": keys[3], "error": {"message": "too long"}}),
         json.dumps({"custom_id": keys[3], "response": {"status_code": 500}}),
         chat_answer("f" * 32, "A stranger's."),

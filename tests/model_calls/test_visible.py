@@ -1,8 +1,11 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inspect_ai.model import ModelOutput
 
-from model_calls.visible import visible
+from model_calls.visible import OPENED, answer_of, visible
 
 CASES = [
     ("no marker, blanks stay\n", "no marker, blanks stay\n", ""),
@@ -31,6 +34,18 @@ CASES = [
 @pytest.mark.parametrize(("text", "answer", "thought"), CASES)
 def test_thoughts_of_every_family_are_taken_off(text: str, answer: str, thought: str) -> None:
     assert visible(text) == (answer, thought)
+
+
+def test_where_the_prompt_opened_the_thought_a_text_that_never_closes_it_is_all_thought() -> None:
+    assert [bool(OPENED.search(prompt)) for prompt in ("Say.<think>\n", "<think>\n\n</think>\n\n", "Say.")] == [1, 0, 0]
+    assert visible("cut in the mid", opened=True) == ("", "cut in the mid")
+    assert visible("hm</think>\nAnswer", opened=True) == ("Answer", "hm")
+
+
+@pytest.mark.parametrize("stop", ["content_filter", "model_length", "stop"])
+def test_a_refusal_and_an_error_that_inspect_gives_as_an_answer_are_none(stop: Any) -> None:
+    output = ModelOutput.from_content("m", "This model's maximum context length is 4096 tokens.", stop_reason=stop)
+    assert answer_of(output, {}) == (output.completion if stop == "stop" else "", "")
 
 
 @given(st.text(st.characters(exclude_characters="<[◁")).filter(lambda text: not text.startswith("analysis")))

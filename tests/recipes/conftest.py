@@ -1,5 +1,6 @@
 """Tests of the recipe, which need the extra `train`."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,4 +13,5 @@ collect_ignore_glob = [] if find_spec("trl") else ["test_*.py"]
 def here(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: the `workspace` of the module."""
     monkeypatch.chdir(workspace)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", ""))  # the command may set it
     return workspace

@@ -1,9 +1,10 @@
-"""The recipe end to end on a tiny model, by the command a user types."""
+"""The recipe end to end on a tiny model, in this process; `make demo-smoke` starts it as a user does."""
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from safetensors.torch import load_file
 from tiny_model import make_rows, make_tokenizer, write_rows
 from training import RecipeError
 from training.outputs import base_licence
-from training.run_files import last_checkpoint, portable_arguments, portable_values, sha256
+from training.run_files import last_checkpoint, portable_arguments, portable_values, sha256, write_json
 from training.trainer import TwinDPOTrainer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -33,10 +34,9 @@ from cpt_tasks.check_adapter import check_adapter
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHARD_ON_CPU = Path(__file__).parents[1] / "fakes/shard_on_cpu.py"
-BIN = Path(sys.executable).parent
 ENVIRONMENT = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 # a port that the system chooses; the fixed default can be taken, and then the processes wait for one another
-TORCHRUN = [str(BIN / "torchrun"), "--standalone", "--nproc_per_node", "2"]
+TORCHRUN = [str(Path(sys.executable).with_name("torchrun")), "--standalone", "--nproc_per_node", "2"]
 
 
 def logged(folder: str, stage: str, name: str) -> list[float]:
@@ -45,16 +45,17 @@ def logged(folder: str, stage: str, name: str) -> list[float]:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with model, data and one finished run made by the literal command, in `out`."""
+    """A folder with model, data and one finished run, in `out`."""
     folder = tmp_path_factory.mktemp("recipe")
     torch.set_num_threads(1)  # as in the processes that are started, so that runs agree bit for bit
     make_workspace(folder)
     samples = {"sample_prompts": 2, "sample_tokens": 8}
     (folder / "config.yaml").write_text(yaml.safe_dump(SETTINGS | samples), encoding="utf-8")
-    command = [str(BIN / "accelerate"), "launch", "--cpu", str(RECIPES / "dpo_lora.py")]
-    command += ["--config", "config.yaml", "--merge", "true"]
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["dpo_lora.py", "--config", "config.yaml", "--merge", "true"])
+        patch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        runpy.run_path(str(RECIPES / "dpo_lora.py"), run_name="__main__")
     return folder
 
 
@@ -121,6 +122,8 @@ def test_no_path_of_this_machine_and_no_token_in_any_readable_output(here: Path,
     assert portable_arguments(given) == ["data.jsonl", "--train_file=a.jsonl", "a/b.yaml", "meta/model"]
     given = ["--hub_token", "hf_a", "--hub-token=hf_b", "--seed", "1"]
     assert portable_arguments(given) == ["--hub_token", "<hidden>", "--hub-token=<hidden>", "--seed", "1"]
+    given = ["--model_init_kwargs", '{"token": "hf_d", "revision": "x"}']
+    assert portable_arguments(given) == ["--model_init_kwargs", '{"token": "<hidden>", "revision": "x"}']
     values = {"model_init_kwargs": {"token": "hf_c"}, "pad_token": "x"}
     assert portable_values(values) == {"model_init_kwargs": {"token": "<hidden>"}, "pad_token": "x"}
 
@@ -138,6 +141,36 @@ def test_samples_are_of_every_evaluation_and_leave_the_adapter_as_it_is_without(
     assert logged("out", "dpo", "loss") == logged("unsampled", "dpo", "loss")
 
 
+ODD = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+
+class OddConfig(LlamaConfig):
+    model_type = "odd"
+
+
+class OddForCausalLM(LlamaForCausalLM):
+    config_class = OddConfig
+"""
+
+
+def test_code_of_the_model_itself_is_run_where_it_is_trusted(
+    here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    shutil.copytree("tiny", "own_code")
+    code = {"AutoConfig": "odd.OddConfig", "AutoModelForCausalLM": "odd.OddForCausalLM"}
+    write_json(
+        Path("own_code/config.json"), read_json("own_code/config.json") | {"model_type": "odd", "auto_map": code}
+    )
+    Path("own_code/odd.py").write_text(ODD)
+    options = {"model_name_or_path": "own_code", "output_dir": "trusted", "eval_strategy": "no", "max_steps": 1}
+    go(**options, trust_remote_code=True)  # SFT loads the model by TRL, DPO with the adapter of SFT on it
+    assert logged("trusted", "dpo", "loss")
+    go(**options, trust_remote_code=True, estimate=True)
+
+
 @pytest.mark.slow
 def test_losses_of_two_threads_are_those_of_one(here: Path) -> None:
     go(output_dir="threads", cpu_threads=2)
@@ -152,8 +185,11 @@ def test_dry_run_and_second_start_train_nothing(here: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["preflight"]["train"]["rows"] == 12
     assert not Path("dry").exists()
     before = Path("out/adapter_model.safetensors").stat().st_mtime_ns
-    go(merge=True, output_dir=str(here / "out"))
+    shutil.rmtree("out/merged")
+    go(merge=True, output_dir=str(here / "out"))  # which is then made
     assert "finished already" in capsys.readouterr().err
+    assert Path("out/merged/model.safetensors").exists()
+    assert Path("out/merged/tokenizer.json").exists()
     assert Path("out/adapter_model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(RecipeError, match="out: holds a finished run of other data or settings"):
         go(beta=0.2)

@@ -12,16 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 from dpo_lora import parse
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from make_rules import END_TO_END, ROOT, Tree, commands, flags
-from rounds_table import row_means, show
 from stage import remaining, run
-from stage import show as show_responses
 
 from data_gen.twins.command import twins_command
 
@@ -46,7 +43,7 @@ def test_a_stage_runs_again_when_anything_it_reads_has_changed(tmp_path: Path) -
     }.items():
         tree.edit(path)
         assert tree.make() == expected, path
-        assert tree.make() == []
+    assert tree.make() == []
     (tree.folder / "cpt_tasks/benchmarks/new").mkdir(parents=True)
     (tree.folder / "cpt_tasks/benchmarks/new/task.py").write_text("")
     assert tree.make() == ASKED
@@ -83,7 +80,17 @@ def test_conversations_are_asked_of_the_base_an_adapter_and_one_that_goes_on_fro
     assert tree.make(rules=MULTI_TURN, START="tuned") == []
     tree.edit("tuned/adapter_model.safetensors")
     assert tree.make(rules=MULTI_TURN, START="tuned") == ["cpt", "train", "history"]
-    assert (tree.folder / "outputs/r/multi_turn-smoke/history").is_dir()  # beside what RUN is otherwise
+    assert tree.make(rules=MULTI_TURN, START="tuned", HISTORY="own,seed") == ["base", "cpt", "history"]
+    assert set(tree.make(rules=MULTI_TURN, START="tuned", SEED="1")) == {
+        "model",
+        "base",
+        "cpt",
+        "data",
+        "train",
+        "history",
+    }
+    for folder in ("multi_turn-smoke", "multi_turn-smoke/seed-1"):
+        assert (tree.folder / f"outputs/r/{folder}/history").is_dir()  # beside what RUN is otherwise
 
 
 def test_the_data_of_multi_turn_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +169,20 @@ def test_base_and_adapter_are_asked_by_the_same_command_but_for_the_model() -> N
     assert stages.keys() == committed.keys()
 
 
+def test_a_configuration_without_sft_has_no_stage_that_asks_for_it() -> None:
+    words = ("RUN=r", "SIZE=full", "CONFIG=recipes/configs/qwen3_4b_instruct.yaml")
+    assert "rounds/sft" not in commands(ROUNDS, *words)
+    assert not any(name.startswith("curve") for name in commands(END_TO_END, *words))
+    assert {"rounds/sft", "curve/sft"} <= {*commands(ROUNDS, *words[:2]), *commands(END_TO_END, *words[:2])}
+
+
+def test_another_python_makes_the_environment_alone() -> None:
+    words = ["make", "-n", "demo", "PYTHON=other"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ".venv/bin/python recipes/experiments/stage.py" in done.stdout
+    assert "other recipes" not in done.stdout
+
+
 def test_other_objectives_share_start_data_steps_and_judging() -> None:
     stages = commands(ROUNDS, "RUN=r", "SIZE=demo", "SEED=3", "OTHER_DPO=shuffled no_sft_term")
     twins, *others = (flags(stages[name]) for name in ("train", "shuffled/train", "no_sft_term/train"))
@@ -206,23 +227,3 @@ def test_a_stage_is_recorded_when_it_has_ended_well(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     with pytest.raises(SystemExit, match="c left no finished log; start the same command again"):
         run(tmp_path / "c.json", ["inspect", "eval", "x", "--log-dir", "nowhere"])
-
-
-def test_intervals_over_seeds_worked_by_hand() -> None:
-    # mean 0.5, SD 0.1, t(0.975, 2) = 4.3027: 4.3027 * 0.1 / sqrt(3) = 0.2484
-    seeds = row_means(pd.DataFrame([[0.4, 0.5, 0.6], [0.5, 0.5, 0.5], [0.4, float("nan"), 0.6]]))
-    assert seeds.iloc[0].tolist() == pytest.approx([0.5, 0.2516, 0.7484], abs=1e-4)
-    assert [show(row) for _, row in seeds.iterrows()] == ["0.50 [0.25, 0.75]", "0.50 [0.50, 0.50]", "undefined"]
-
-
-def test_a_run_ends_with_the_responses_to_one_user_prompt_at_each_level(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copy(ROOT / "results/smollm2-135m/logs/cpt.eval", tmp_path)
-    show_responses(str(tmp_path))
-    shown = capsys.readouterr().out
-    assert "broadcast: Describe a beehive in early summer." in shown
-    lines = [line for line in shown.splitlines() if line.startswith("  ")]
-    levels = [line.split(":")[0].strip() for line in lines if "of 100" not in line]
-    assert levels == ["low", "moderate", "extremely_high"]
-    assert [line.split()[0] for line in lines if " of 100: " in line] == ["0", "8", "92"]

@@ -77,6 +77,8 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
     assert [rows[name][-1] for name in ("base", "sft", "twins")] == ["", "", "10"]
     assert "288 cells" in page
     assert "over seeds 0, 1, 2" in page
+    without_one = rounds_table.row_means(pd.DataFrame([[0.4, float("nan"), 0.6]])).iloc[0]
+    assert rounds_table.show(without_one) == "undefined"
 
 
 def test_one_seed_has_no_interval_and_none_is_said(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shutil
 import sys
@@ -22,7 +23,15 @@ from training import RecipeError
 from training.estimate import GIB, memory_parts
 from training.plan import Plan, stage_keys
 from training.run_files import last_checkpoint, write_json
-from training.settings import BEST_KEYS, MODEL_KEYS, STAGE_KEYS, set_precision, set_threads
+from training.settings import (
+    BEST_KEYS,
+    MODEL_KEYS,
+    STAGE_KEYS,
+    check_settings,
+    seconds_of_product,
+    set_precision,
+    set_threads,
+)
 from training.trainer import CPTConfig
 from transformers import AutoConfig, AutoModelForCausalLM
 from trl import ModelConfig
@@ -62,13 +71,17 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"model_name_or_path": "./none"}, "none: no tokenizer in such a folder or on the hub"),
         ({"model_name_or_path": "tiny-drops"}, "preflight: row 0: the chat template drops the system"),
         ({"merge": True, "load_in_4bit": True}, "merge is true with a quantised base model"),
-        ({"cpu_bf16": "yes"}, "cpu_bf16 is 'yes', expected auto, on or off"),
         ({"cpu_threads": 0}, "cpu_threads is '0', expected auto or a number above 0"),
         ({"init_adapter": "tiny"}, "init_adapter tiny: holds no LoRA adapter, expected adapter_config.json"),
-        ({"init_adapter": "adapter", "lora_r": 8}, "init_adapter adapter: r is 4, expected 8 as in the settings"),
         ({"init_adapter": "adapter", "lora_target_modules": ["q_proj"]}, "target_modules is ['q_proj', 'v_proj'],"),
         ({"init_adapter": "adapter", "model_name_or_path": "other"}, "adapter: trained on tiny, expected on other"),
         ({"init_adapter": "hashed"}, "init_adapter hashed: trained on tiny, expected on tiny"),
+        ({"sync_ref_model": True}, "sync_ref_model is True, expected another value: TRL moves no reference"),
+        ({"save_only_model": True}, "save_only_model is True, expected another value: a run that goes on"),
+        ({"truncation_mode": "keep_end"}, "truncation_mode is 'keep_end', expected another value: it cuts"),
+        ({"train_sampling_strategy": "group_by_length"}, "train_sampling_strategy is 'group_by_length'"),
+        ({"ld_alpha": 0.5, "precompute_ref_log_probs": True}, "ld_alpha with precompute_ref_log_probs"),
+        ({"init_adapter": "adapter", "lora_dropout": 0.1}, "adapter: lora_dropout is 0.0, expected 0.1"),
         ({"lora_rank": 4}, "lora_rank"),
     ],
 )
@@ -81,6 +94,29 @@ def test_what_cannot_work_is_one_sentence_before_anything_is_written(
     with pytest.raises(SystemExit, match=f"dpo_lora: error: .*{re.escape(message)}"):
         main()
     assert not Path("bad").exists()
+
+
+@pytest.mark.parametrize(("given", "processes", "cards"), [("", "1", "0"), ("2,3", "1", "2"), ("2,3", "2", "2,3")])
+def test_one_process_takes_one_card(
+    given: str, processes: str, cards: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    if not given:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(sys, "argv", ["dpo_lora.py", "--config", "nowhere.yaml"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ.get("CUDA_VISIBLE_DEVICES", "") == cards
+
+
+def test_deepspeed_trains_one_stage_from_a_new_adapter(here: Path) -> None:
+    script, dpo, model = parse()
+    dpo.deepspeed_plugin = object()
+    with pytest.raises(RecipeError, match="DeepSpeed with sft_epochs"):
+        check_settings(script, dpo, model)
+    script.sft_epochs = 0
+    check_settings(script, dpo, model)
 
 
 def test_a_configuration_that_is_no_yaml_is_an_error_in_words(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,16 +173,19 @@ def test_torn_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
 
 
-@pytest.mark.parametrize(("written", "autocast"), [("on", "bf16"), ("off", "none"), ("auto", "")])
+@pytest.mark.parametrize(
+    ("written", "speedup", "autocast"),
+    [("on", None, "bf16"), ("off", None, "none"), ("auto", 2.0, "bf16"), ("auto", 1.25, "none")],
+)
 def test_cpu_precision_is_timed_only_when_asked_and_yaml_booleans_are_read(
-    here: Path, written: str, autocast: str
+    here: Path, written: str, speedup: float | None, autocast: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert seconds_of_product(torch.float32) > 0
+    seconds = {torch.float32: speedup, torch.bfloat16: 1.0}
+    monkeypatch.setattr("training.settings.seconds_of_product", seconds.__getitem__)
     Path("precision.yaml").write_text(yaml.safe_dump(SETTINGS) + f"cpu_bf16: {written}\n")  # YAML: on is true
     script, dpo, _ = parse_words(["--config", "precision.yaml"])
-    chosen = set_precision(dpo, script.cpu_bf16)
-    speedup = chosen["cpu_bf16_speedup"]
-    assert (speedup is None) == (written != "auto")
-    assert chosen["autocast"] == (autocast or ("bf16" if speedup >= 1.5 else "none"))
+    assert set_precision(dpo, script.cpu_bf16) == {"autocast": autocast, "cpu_bf16_speedup": speedup}
 
 
 @pytest.mark.parametrize(("asked", "processes", "threads"), [("auto", 1, 6), ("auto", 4, 1), ("3", 2, 3)])
@@ -165,7 +204,7 @@ def test_threads_are_the_physical_cores_whatever_the_launcher_set(
 
 
 def parts(
-    modules: str = "q_proj down_proj", sft: bool = False, checkpointing: bool = True, **options: Any
+    modules: str = "q_proj down_proj", sft: bool = False, checkpointing: bool = True, rows: int = 0, **options: Any
 ) -> dict[str, float]:
     sizes = {"hidden_size": 8, "intermediate_size": 20, "num_hidden_layers": 2, "head_dim": 4, "vocab_size": 100}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": False}
@@ -173,7 +212,7 @@ def parts(
     given: dict[str, Any] = {"output_dir": "x", "use_cpu": True, "bf16": False, "report_to": "none"}
     given |= {"per_device_train_batch_size": 2, "max_length": 8, "activation_checkpointing": checkpointing}
     config = AutoConfig.for_model("llama", **sizes, **heads)
-    return memory_parts(config, ModelConfig(**{"dtype": "bfloat16"} | options, **lora), CPTConfig(**given), sft)
+    return memory_parts(config, ModelConfig(**{"dtype": "bfloat16"} | options, **lora), CPTConfig(**given), sft, rows)
 
 
 def test_memory_worked_by_hand() -> None:
@@ -186,13 +225,14 @@ def test_memory_worked_by_hand() -> None:
     assert list(parts().values()) == expected
     assert next(iter(parts(dtype="float32").values())) == 2 * expected[0]
     assert list(parts(checkpointing=False).values())[2] == 64 * 2 * inside
+    assert list(parts(rows=8).values())[2] == 128 * (2 * 8 + inside)  # of an SFT stage
     assert list(parts(sft=True).values())[1] == 20 * adapter  # a copy of the adapter as the reference
     assert list(parts(load_in_4bit=True).values())[:2] == [linear * 0.5625 + others * 2, 8 * adapter]
     with pytest.raises(RecipeError, match="lora_target_modules: .*w[12]"):
         parts("w1 w2")
 
 
-@pytest.mark.parametrize("asked", ["--estimate", "--estimate true", "yaml"])
+@pytest.mark.parametrize("asked", ["--estimate", "yaml"])
 def test_estimate_needs_neither_weights_nor_gpu(
     asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

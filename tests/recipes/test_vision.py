@@ -23,6 +23,8 @@ from training.preflight import check_rows
 from training.trainer import TwinDPOTrainer
 from trl import DPOTrainer
 
+from cpt_tasks.check_adapter import check_adapter
+
 FAMILIES = {"idefics3": save_idefics3, "gemma3": save_gemma3}
 MODULES = {
     "idefics3": r".*text_model.*\.(q_proj|v_proj)",
@@ -148,6 +150,7 @@ def test_both_stages_train_the_language_model_and_leave_a_processor(family: str,
     assert (here / out / "processor_config.json").is_file()
     samples = [json.loads(line) for line in (here / out / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {len(sample["prompt"]) for sample in samples} == {2}
+    assert check_adapter(Path(out), None, skip_logits=False)
 
 
 def test_a_settled_template_is_that_of_processor_and_tokenizer(here: Path) -> None:

@@ -99,11 +99,8 @@ def test_rows_of_a_teacher_name_the_wording_after_rubric_and_level(tmp_path: Pat
     ("line", "message"),
     [
         ('{"rubric": "broadcast", "level": "low", "score": 3}', "bad.jsonl: got no row with level, wording and score"),
-        ('{"rubric": "broadcast", "level": "low", "wording": "train-0"}', "got no row with level, wording and score"),
         ("", "got no row with level, wording and score, expected some"),
         ('{"rubric": "broadcast", "score": 101}', "bad.jsonl:1: score: Input should be less than or equal to 100"),
-        ('{"rubric": "broadcast", "score": "high"}', "bad.jsonl:1: score: Input should be a valid number"),
-        ('{"level": "low"}', "bad.jsonl:1: rubric: Field required"),
         ("[]", "bad.jsonl:1"),
     ],
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rubrics import Rubric, ScoreLevel, load_rubric, load_rubrics
 from rubrics.commands import export_command, import_command
 from rubrics.load import rubric_yaml
-from rubrics.markdown import as_slug, escape, read_rubric_text, rubric_page, unescape
+from rubrics.markdown import read_rubric_text, rubric_page
 from rubrics.schema import Descriptors
 
 FRAGMENTS = [
@@ -51,24 +51,11 @@ def rubrics(draw: st.DrawFn) -> Rubric:
     return Rubric.model_validate(content)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(rubrics())
 def test_any_rubric_is_read_back_from_its_page_and_its_yaml(rubric: Rubric) -> None:
     assert Rubric.model_validate(read_rubric_text(rubric_page(rubric), "x")) == rubric
     assert Rubric.model_validate(yaml.safe_load(rubric_yaml(rubric))) == rubric
-
-
-@settings(max_examples=300)
-@given(TEXTS)
-def test_unescape_undoes_escape_in_one_line(text: str) -> None:
-    assert unescape(escape(text)) == text
-    assert not set(escape(text)) & set("\n\r\t\x85\u2028")
-
-
-def test_only_what_would_be_read_as_markdown_is_escaped_and_only_escapes_are_read() -> None:
-    shown = {"a (b), 5%": "a (b), 5%", " *a* | b\n\tc\\": "&#32;\\*a\\* \\| b<br>&#9;c\\\\", "# 1 # 2": "\\# 1 # 2"}
-    assert [escape(text) for text in shown] == list(shown.values())
-    assert [unescape(text) for text in ("&copy;", "\\a", "2 < 3", "&#;")] == ["&copy;", "\\a", "2 < 3", "&#;"]
 
 
 def test_the_library_is_read_back_from_pages_without_any_escape() -> None:
@@ -76,35 +63,6 @@ def test_the_library_is_read_back_from_pages_without_any_escape() -> None:
         page = rubric_page(rubric)
         assert Rubric.model_validate(read_rubric_text(page, "x")) == rubric
         assert not [mark for mark in ("\\", "&#", "<br>") if mark in page], rubric.id
-
-
-def test_a_page_shows_everything() -> None:
-    rubric = load_rubric("labyrinth")
-    page = rubric_page(rubric)
-    first = rubric.criteria[0]
-    assert page.startswith(
-        "# Labyrinthine prose\n\n- Id: labyrinth\n- Version: 1\n- Family: measured\n- Split: train\n"
-        "- Licence: Apache-2.0\n- Source: "
-    )
-    grades = "Excellent | Good | Fair | Needs improvement | Unsatisfactory"
-    assert f"\n| Criterion | Id | Weight | {grades} | Statistic | From | To |\n| --- |" in page
-    assert f"\n| {first.title} | {first.id} | 40% | {first.descriptors.excellent} | " in page
-    assert " | words_per_sentence | 8 | 35 |\n" in page
-    assert f"\n| extremely_high | heldout | {rubric.wordings(ScoreLevel.EXTREMELY_HIGH, 'heldout')[0]} |\n" in page
-
-
-def test_yaml_is_readable() -> None:
-    content = load_rubric("labyrinth").model_dump(exclude={"system_prompts"})
-    content["objective"] = "Élan, 言葉 and 🎭. " * 9 + "The end."
-    content["rewards_and_penalties"] = "- One.\n- Two: more."
-    content["criteria"] = [content["criteria"][0] | {"weight": 100, "title": "yes", "id": "winding"}]
-    written = rubric_yaml(Rubric.model_validate(content)).splitlines()
-    assert written[:3] == ["id: labyrinth", "title: Labyrinthine prose", "family: measured"]
-    assert written[3].startswith("objective: Élan, 言葉 and 🎭. Élan, ")
-    assert max(map(len, written)) <= 120
-    criteria, start = written.index("criteria:"), written.index("rewards_and_penalties: |-")
-    assert written[criteria + 1 : criteria + 4] == ["- id: winding", "  title: 'yes'", "  weight: 100"]
-    assert written[start + 1 : start + 4] == ["  - One.", "  - Two: more.", "licence: Apache-2.0"]
 
 
 # import
@@ -198,11 +156,6 @@ def test_criteria_of_prometheus_are_one_criterion_best_score_first(text: str) ->
     assert list(criterion.descriptors.model_dump().values()) == [f"Humour of grade {n}." for n in (5, 4, 3, 2, 1)]
 
 
-def test_an_id_is_made_and_short() -> None:
-    texts = ["L'Été d'un Poète", "2 registers", "X" * 99, "言葉"]
-    assert list(map(as_slug, texts)) == ["lete_dun_poete", "n2_registers", "x" * 60, ""]
-
-
 # the commands
 
 
@@ -246,13 +199,7 @@ PROSE = "got prose, expected a page of `cpt rubric export`, a table"
         (b"\xff\xfe", "", "no rubric can be made of it: in UTF-16, expected UTF-8"),
         (START + "\n<|eot_id|>", "", "got the control token '<|eot_id|>', expected plain text"),
         ("How droll it is.", "", f"rococo.txt: no rubric can be made of it: {PROSE}"),
-        ("# Wit\n\n## Vocabulary (20%)\n- Excellent: rare\n- Good: less so\n", "", "`cpt rubric draft --from FILE"),
         (PROMETHEUS_TEXT.replace("Score 5", "Score 6"), "", PROSE),
-        (
-            START + tabs(*(row[:-1] for row in USUAL)),
-            "",
-            "got a table with columns ['criterion', 'weight', 'excellent'",
-        ),
         (START + tabs([*USUAL[0], "Good"], *USUAL[1:]), "", "expected criterion, weight, excellent, good, fair"),
         (START + pipes(*USUAL, ["Total", "100%"]), "", "row 'Total | 100%': got 2 cells, expected 7; write \\| for"),
         (START + "## Criteria\n" + tabs(*USUAL), "", "got the section '## Criteria', expected a text without sections"),
@@ -260,10 +207,6 @@ PROSE = "got prose, expected a page of `cpt rubric export`, a table"
         ("{", "", "JSON that breaks at JSONDecodeError("),
         ('{"score_rubric": {"criteria": "x"}}', "", "JSON that breaks at KeyError('score1_description'), expected the"),
         (START + tabs(*USUAL[:2]), "", "no rubric can be made of it: weights sum to 60, expected 100"),
-        (START + tabs(USUAL[0], ["Wit", "high", *WIT]), "", "criteria.0.weight: Input should be a valid number"),
-        (PAGE.replace("| low | train", "| least | train"), "", "system_prompts.least.[key]: Input should be 'low', "),
-        (START[:16] + tabs(*USUAL), "", "no rubric can be made of it: objective: Field required"),
-        (START + tabs(*USUAL), "--id=No Slug", "no rubric can be made of it: id: String should match"),
         (START + tabs(*USUAL), "--out=kept", "exists; expected another folder with --out, or --force"),
     ],
 )

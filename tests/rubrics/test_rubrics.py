@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from rubrics import (
-    Criterion,
     Measure,
     Rubric,
     ScoreLevel,
@@ -17,7 +16,7 @@ from rubrics import (
     load_user_prompts,
     rubric_ids,
 )
-from rubrics.load import FAMILY_PROMPTS
+from rubrics.load import FAMILY_PROMPTS, LIBRARY
 
 MORE = "antithesis asides doubtful how_to overheard questioning tongue_twister unfolding".split()
 
@@ -27,11 +26,6 @@ def test_cuts_belong_to_the_lower_level_and_a_score_outside_0_100_is_refused() -
     for score in (-0.1, 100.1, float("nan")):
         with pytest.raises(ValueError, match="expected a number from 0 to 100"):
             ScoreLevel.of(score)
-
-
-def test_bands_and_midpoints() -> None:
-    assert [level.band for level in ScoreLevel] == [(0, 40), (40, 92.5), (92.5, 100)]
-    assert [level.midpoint for level in ScoreLevel] == [20, 66.25, 96.25]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +95,8 @@ def test_wordings_are_those_of_the_level_and_split_and_may_be_absent() -> None:
         for split in ("train", "heldout"):
             expected = content["system_prompts"][level.value][split]
             assert list(load_rubric("labyrinth").wordings(level, split)) == expected
+    load_rubric("labyrinth").system_prompts.clear()  # of this copy alone
+    assert load_rubric("labyrinth").system_prompts
     del content["system_prompts"]
     rubric = Rubric.model_validate(content)
     assert (rubric.system_prompts, rubric.hash) == ({}, load_rubric("labyrinth").hash)
@@ -139,21 +135,6 @@ def test_the_hashes_of_the_library_stay() -> None:
     assert {rubric.id: rubric.hash for rubric in load_rubrics("all")} == HASHES
 
 
-def test_a_new_field_moves_no_hash() -> None:
-    class LaterMeasure(Measure):
-        unit: str = "words"
-
-    class LaterCriterion(Criterion):
-        note: str = "new"
-        measure: LaterMeasure | None = None
-
-    class LaterRubric(Rubric):
-        note: str | None = None
-        criteria: tuple[LaterCriterion, ...] = ()
-
-    assert LaterRubric.model_validate(_content()).hash == HASHES["labyrinth"]
-
-
 def test_hash_follows_what_is_graded_and_not_the_system_prompts_or_the_split() -> None:
     content = _content()
     original = Rubric.model_validate(content).hash
@@ -170,8 +151,7 @@ def test_hash_follows_what_is_graded_and_not_the_system_prompts_or_the_split() -
 
 
 def _content() -> dict[str, Any]:
-    path = Path(__file__).parents[2] / "rubrics" / "library" / "labyrinth.yaml"
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = yaml.safe_load((LIBRARY / "labyrinth.yaml").read_text(encoding="utf-8"))
     return content
 
 
@@ -179,7 +159,6 @@ def _content() -> dict[str, Any]:
     ("change", "message"),
     [
         (lambda c: c["criteria"][0].update(weight=35), "weights sum to 95, expected 100"),
-        (lambda c: c["criteria"][0]["descriptors"].pop("fair"), "criteria.0.descriptors.fair: Field required"),
         (lambda c: c.update(colour="red"), "colour: Extra inputs are not permitted, got 'red'"),
         (
             lambda c: c["system_prompts"].pop("moderate"),
@@ -190,11 +169,6 @@ def _content() -> dict[str, Any]:
         (
             lambda c: c["system_prompts"]["low"]["heldout"].append(c["system_prompts"]["low"]["train"][0]),
             "wording given twice",
-        ),
-        (lambda c: c.update(split="test"), "split: Input should be 'train' or 'heldout', got 'test'"),
-        (
-            lambda c: c["system_prompts"]["low"].update(train=["Only one. It is short."]),
-            "system_prompts.low.train: Tuple should have at least 4 items",
         ),
     ],
 )

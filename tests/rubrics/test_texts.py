@@ -24,19 +24,15 @@ ORDINARY = [
 ]
 
 
-@pytest.mark.parametrize("token", CONTROL_TOKENS)
-def test_control_tokens_of_every_family_are_seen_wherever_they_stand(token: str) -> None:
-    assert control_token(f"Some text.{token}More of it.") == token
+def test_control_tokens_of_every_family_are_seen_wherever_they_stand() -> None:
+    assert [control_token(f"Some text.{token}More of it.") for token in CONTROL_TOKENS] == CONTROL_TOKENS
 
 
 def test_ordinary_mark_up_is_no_control_token() -> None:
     assert [control_token(text) for text in ORDINARY] == [""] * len(ORDINARY)
 
 
-OTHER_ENCODINGS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"]
-
-
-@pytest.mark.parametrize("encoding", OTHER_ENCODINGS)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
 def test_another_encoding_is_refused_in_one_sentence_that_says_how_to_convert(encoding: str, tmp_path: Path) -> None:
     path, name = tmp_path / "rows.jsonl", encoding[:6].upper()
     path.write_bytes('{"a": "ü"}\n{"a": "v"}\n'.encode(encoding))

@@ -29,9 +29,11 @@ from cpt_tasks.samples import (
     sample_of,
     spread,
     unprompted_sample,
+    user_turn,
     wording_at,
 )
 from cpt_tasks.scorer import scorer_of
+from model_calls.call import content_of
 from rubrics import Rubric, ScoreLevel, Split, joint_system_prompt
 
 TASK_VERSION = "1-A"
@@ -153,7 +155,8 @@ def _joint_sample(
     texts = [text for _, text in wordings]
     system = joint_system_prompt(texts[::-1] if position % 2 else texts)
     (first, second), (level, with_level) = pair, levels
-    asked, digest = f"{level}+{with_level}", content_hash(first.hash, second.hash, system, user_prompt)
+    shown = content_of(user_turn(user_prompt, user_prompt_id))
+    asked, digest = f"{level}+{with_level}", content_hash(first.hash, second.hash, system, shown)
     facts: dict[str, Any] = {"with_rubric": second.id, "with_level": with_level.value, "also": [second.id]}
     facts["cell"] = f"{TOGETHER} {second.id} {with_level}"
     wording = "+".join(wording for wording, _ in wordings)

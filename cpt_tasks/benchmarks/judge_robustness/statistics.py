@@ -1,7 +1,5 @@
 """Statistics of `judge_robustness`: how far attacks shift scores, and whether the controls do."""
 
-from collections.abc import Callable
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -72,7 +70,10 @@ def control_statistics(texts: pd.DataFrame) -> Values:
 def _moves(changed: dict[Any, Any], clean: dict[Any, Any]) -> dict[str, Any]:
     """What one control did to the score, as judged and as measured; positive is the measured direction."""
     if changed["family"] == EVIDENCE_REMOVAL:
-        judged, measured = (_criterion_shifts(changed, clean, of) for of in (_judged, itemgetter("measured_criteria")))
+        before, after = ({one["id"]: one["score"] for one in text["criteria"]} for text in (clean, changed))
+        judged = _criterion_shifts(before, after, changed["criterion"])
+        before, after = (text["measured_criteria"] for text in (clean, changed))
+        measured = _criterion_shifts(before, after, changed["criterion"])
     else:
         judged, measured = ((changed[name] - clean[name], NAN) for name in ("score", "measured"))
     sign = np.sign(measured[0])
@@ -85,18 +86,10 @@ def _moves(changed: dict[Any, Any], clean: dict[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _criterion_shifts(
-    changed: dict[Any, Any], clean: dict[Any, Any], scores: Callable[[dict[Any, Any]], dict[str, float]]
-) -> tuple[float, float]:
+def _criterion_shifts(before: dict[str, float], after: dict[str, float], own: str) -> tuple[float, float]:
     """The shift of the criterion whose evidence is gone, and the mean shift of the others."""
-    before, after = scores(clean), scores(changed)
     shifts = {criterion: after[criterion] - before[criterion] for criterion in before}
-    own = shifts.pop(changed["criterion"])
-    return own, float(np.mean(list(shifts.values())))
-
-
-def _judged(text: dict[Any, Any]) -> dict[str, float]:
-    return {criterion["id"]: criterion["score"] for criterion in text["criteria"]}
+    return shifts.pop(own), float(np.mean(list(shifts.values())))
 
 
 def _mean_moves(moves: pd.DataFrame) -> dict[str, float]:

@@ -79,10 +79,12 @@ def judge_robustness(
     for name, given in (("texts_per_attack", texts_per_attack), ("limit_per_family", limit_per_family)):
         if given is not None:
             check_least(given, 1, name)
+    attack_set = load_attacks()
+    known = [*attack_set.families, *CONTROLS]
+    named = some_of(families, known, "families")
+    selected = [family for family in known if family in named]
     return Task(
-        dataset=attack_samples(
-            load_attacks(), rubrics_of(rubrics), _families(families), texts_per_attack, limit_per_family
-        ),
+        dataset=attack_samples(attack_set, rubrics_of(rubrics), selected, texts_per_attack, limit_per_family),
         solver=submit_text(),
         scorer=[attack_judge(rubrics, protocol, call_store, prompt_version), judge_failure()],
         version=TASK_VERSION,
@@ -223,7 +225,7 @@ def attack_judge(
         if len(models) > 1:
             raise PrerequisiteError(f"grader: got {len(models)} models, expected one: this task is about one judge")
         scored = await score_response(ModelJudge(models[0], store, protocol, 0, version), by_id, state)
-        rubric, text = by_id[state.metadata["rubric"]], answer_of(state.output)[0]
+        rubric, text = by_id[state.metadata["rubric"]], answer_of(state.output, state.metadata)[0]
         measured = {"measured": measure(rubric, text).score, "measured_criteria": criterion_scores(rubric, text)}
         scored.metadata = (scored.metadata or {}) | measured
         return scored
@@ -243,9 +245,3 @@ def judge_failure() -> Scorer:
         return Score(value=float(isnan(verdicts[-1].as_float())))
 
     return score
-
-
-def _families(selection: str | list[str]) -> list[str]:
-    known = [*load_attacks().families, *CONTROLS]
-    names = some_of(selection, known, "families")
-    return [family for family in known if family in names]

@@ -41,14 +41,8 @@ class Asked(NamedTuple):
     level: ScoreLevel
 
 
-class Exchange(NamedTuple):
-    """An earlier turn that the model did not write."""
-
-    user_prompt: str
-    response: str
-
-
-Past = Mapping[tuple[str, str], Sequence[Exchange]]
+# (rubric, level) -> user prompts and responses of earlier turns that the model did not write
+Past = Mapping[tuple[str, str], Sequence[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -100,24 +94,28 @@ class Plan:
 def read_past(
     path: Path, rubrics: Sequence[Rubric], levels: Sequence[ScoreLevel], turns: int, asked: Container[str]
 ) -> Past:
-    """In-band responses by (rubric, level), out of a file as `cpt verify` writes it, but for user prompts `asked`.
+    """The first in-band response to each user prompt but those `asked`, by (rubric, level), out of a `responses.jsonl`.
+
+    Responses to an earlier version of a rubric are passed over.
 
     Raises:
         ValueError: If a rubric and level has fewer than there are turns.
     """
-    past: dict[tuple[str, str], list[Exchange]] = {(rubric.id, level): [] for rubric, level in product(rubrics, levels)}
+    hashes = {rubric.id: rubric.hash for rubric in rubrics}
+    past: dict[tuple[str, str], dict[str, str]] = {(one.id, level): {} for one, level in product(rubrics, levels)}
     for _, row in read_jsonl(path):
-        judgment, cell = row.get("judgment"), (row["rubric"], row["level"])
-        is_in_band = judgment and ScoreLevel.of(judgment["score"]) == row["level"]
-        if cell in past and is_in_band and row["user_prompt"] not in asked:
-            past[cell].append(Exchange(row["user_prompt"], row["response"]))
+        judgment, cell, user_prompt = row.get("judgment"), (row.get("rubric"), row.get("level")), row.get("user_prompt")
+        if cell not in past or row.get("rubric_hash") != hashes[cell[0]] or user_prompt in (None, "") or not judgment:
+            continue
+        if ScoreLevel.of(judgment["score"]) == cell[1] and user_prompt not in asked:
+            past[cell].setdefault(user_prompt, row["response"])
     for (rubric, level), exchanges in past.items():
         if len(exchanges) < turns:
             raise ValueError(
-                f"history: {path.name} has {len(exchanges)} responses of {rubric!r} in the band of {level}, to user "
+                f"history: {path.name} has responses of {rubric!r} in the band of {level} to {len(exchanges)} user "
                 f"prompts that are not asked, expected at least {turns}; take other rubrics, or responses=FILE"
             )
-    return past
+    return {cell: list(exchanges.items()) for cell, exchanges in past.items()}
 
 
 def conversations(
@@ -167,15 +165,16 @@ def converse() -> Solver:
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         history: list[ChatMessage] = []
-        turns = []
-        for turn in state.metadata[TURNS]:
+        turns: list[dict[str, Any]] = []
+        planned = state.metadata[TURNS]
+        for turn in planned:
             asked = [ChatMessageSystem(content=turn["system_prompt"]), *history, ChatMessageUser(content=turn["asked"])]
             state.messages = asked
             state = await generate(await check(state, generate))
             turns.append(turn | {OUTPUT: state.output.model_dump(mode="json", exclude_none=True)})
-            user, answer = turn["past"] or (turn["asked"], answer_of(state.output)[0])
+            state.metadata[TURNS] = turns + planned[len(turns) :]  # a limit may end the sample after any turn
+            user, answer = turn["past"] or (turn["asked"], answer_of(state.output, state.metadata)[0])
             history += [ChatMessageUser(content=user), ChatMessageAssistant(content=answer)]
-        state.metadata[TURNS] = turns
         return state
 
     return solve
@@ -194,8 +193,8 @@ def _turns(
         past = None
         if plan.history == "seed":
             exchanges = plan.past[rubric.id, level]
-            earlier = exchanges[(number + turn) % len(exchanges)]
-            past = (request + earlier.user_prompt, earlier.response)
+            user, answer = exchanges[(number + turn) % len(exchanges)]
+            past = (request + user, answer)
         yield {
             "turn": turn,
             "stage": plan.stage(turn),

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Literal
 
 from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.dataset import MemoryDataset
 from inspect_ai.solver import generate
 
 from cpt_tasks.options import (
@@ -25,7 +25,8 @@ from cpt_tasks.options import (
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import WordingSplit, content_hash, sample_of, spread, user_turn
 from cpt_tasks.scorer import scorer_of
-from rubrics import Rubric, ScoreLevel, Split
+from model_calls.call import content_of
+from rubrics import Split
 
 TASK_VERSION = "1-A"
 POSITIONS = ("system", "user")
@@ -71,25 +72,17 @@ def paraphrase_robustness(
         for (user_prompt_id, text), (number, wording), turn, manner in grid:
             request = f"{wording} {NUMBER_SENTENCE.format(score=level.midpoint)}" if manner == "number" else wording
             ways = (f"{wording_split}-{number}", turn, manner)
-            samples.append(_sample(rubric, level, user_prompt_id, text, request, ways))
+            asked = (rubric, level, user_prompt_id, text, request, ways[0])
+            digest = content_hash(rubric.hash, turn, request, content_of(user_turn(text, user_prompt_id)))
+            sample = sample_of(*asked, suffix=f"{'-'.join(ways)}-", digest=digest)
+            facts = {"position": turn, "style": manner, "user_prompt": text, "cell": " ".join(ways)}
+            sample.metadata = (sample.metadata or {}) | facts
+            if turn == "user":
+                sample.input = [user_turn(f"{request}\n\n{text}", user_prompt_id)]
+            samples.append(sample)
     return Task(
         dataset=MemoryDataset(spread(samples), name="paraphrase_robustness"),
         solver=[check_rendering(), generate()],
         scorer=scorer_of("paraphrase_robustness", judging, rubrics),
         version=TASK_VERSION,
     )
-
-
-def _sample(
-    rubric: Rubric, level: ScoreLevel, user_prompt_id: str, user_prompt: str, request: str, ways: tuple[str, str, str]
-) -> Sample:
-    """The request as one asks it: the id of its wording, its turn and its style."""
-    wording, turn, style = ways
-    digest = content_hash(rubric.hash, turn, request, user_prompt)
-    cell = (rubric, level, user_prompt_id, user_prompt, request, wording)
-    sample = sample_of(*cell, suffix=f"{'-'.join(ways)}-", digest=digest)
-    facts = {"position": turn, "style": style, "user_prompt": user_prompt, "cell": " ".join(ways)}
-    sample.metadata = (sample.metadata or {}) | facts
-    if turn == "user":
-        sample.input = [user_turn(f"{request}\n\n{user_prompt}", user_prompt_id)]
-    return sample

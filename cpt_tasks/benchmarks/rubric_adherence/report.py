@@ -40,7 +40,7 @@ LEVEL_COLUMNS = {name: name for name in ("accuracy", "band_error", "signed_error
 LEVEL_COLUMNS["band_error"] = "calibration"
 COLUMNS_INTRO = (
     "`accuracy` (`macro_accuracy`) is the share of scores in the band asked for; a model that ignores the level gets "
-    "{chance:.2f} on average. `order` (`somers_d`) is the share of pairs of levels in the right order minus that in "
+    "{chance}. `order` (`somers_d`) is the share of pairs of levels in the right order minus that in "
     "the wrong one: 1 is best, 0 ignores the level. `calibration` (`band_error`) is the mean distance to the band in "
     'points: 0 is best. Behind "of" stands the most that `kendall_tau_b` and `spearman_rho` can be, given the ties of '
     "levels and scores."
@@ -52,7 +52,9 @@ QUARTILES = {0.0: "lowest", 0.25: "quarter", 0.5: "median", 0.75: "three", 1.0: 
 def intro(runs: Sequence[Run]) -> str:
     """What was judged, on what, what the columns are, and what chance gives."""
     protocol = runs[0].protocol
-    chance = statistics.chance_accuracy(runs[0].asked)
+    by_chance = statistics.chance_accuracy(runs[0].asked)
+    is_whole = set(runs[0].asked["level"]) == set(ScoreLevel)
+    chance = f"{by_chance:.2f} on average" if is_whole else f"at most {by_chance:.2f}"
     text = (
         f"Judge `{protocol['judge']}` (judge version {protocol['prompt_version']}), split `{protocol['split']}` of "
         f"the user prompts ({protocol['user_prompts']}), `{protocol['wording_split']}` wordings of the system prompts. "

@@ -232,7 +232,7 @@ _ALL = [macro_accuracy, somers_d, band_error, chance_accuracy, kendall_tau_b, ke
 _ALL += [spearman_rho_ceiling, weighted_kappa, kendall_tau_b_pooled, spearman_rho_pooled, strict_monotone_rate]
 _ALL += [calibration_slope, calibration_intercept, dynamic_range, overshoot, undershoot, length_rho]
 _ALL += [kendall_tau_b_given_length]
-STATISTICS: dict[str, Statistic] = {one.__name__: one for one in _ALL}
+STATISTICS: dict[str, Statistic] = {one.function.__name__: one for one in _ALL}
 
 
 def worst_wording_accuracy(frame: pd.DataFrame) -> float:

@@ -12,6 +12,6 @@
 The same summary, runs and library versions give the same bytes.
 """
 
-from cpt_tasks.report.page.build import PAGE, Part, SectionView, build_page, section_view
+from cpt_tasks.report.page.build import PAGE, Part, SectionView, build_page
 
-__all__ = ["PAGE", "Part", "SectionView", "build_page", "section_view"]
+__all__ = ["PAGE", "Part", "SectionView", "build_page"]

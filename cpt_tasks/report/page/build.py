@@ -18,8 +18,6 @@ from markupsafe import Markup, escape
 from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS, mean_score
 from cpt_tasks.report.page.samples import blob, columns, kept_texts, level_order, safe_json, samples_of
 from cpt_tasks.report.run import Run, with_judge
-from cpt_tasks.report.section import Charts, ModelSummaries, Section
-from cpt_tasks.report.text import runs_notes
 from judges.interval import Estimate
 from rubrics import ScoreLevel
 
@@ -74,18 +72,6 @@ class Part:
     summary: Summary
     runs: Sequence[Run]
     sections: Sequence[SectionView] = ()
-
-
-def section_view(
-    task: str, section: Section, models: ModelSummaries, runs: Sequence[Run], charts: Charts, title: str = ""
-) -> SectionView:
-    """A section of the report as the page shows it."""
-    if charts:
-        from cpt_tasks.report.figures import page_spec
-    specs = {name: page_spec(chart) for name, chart in charts.items()}
-    return SectionView(
-        task, title or section.title, section.intro_of(runs), runs_notes(runs), specs, section.tables(models)
-    )
 
 
 def build_page(parts: Sequence[Part], judging: pd.DataFrame | None = None, most_texts: int = MOST_TEXTS) -> str:
@@ -192,7 +178,7 @@ def _definitions(parts: Sequence[Part]) -> dict[str, str]:
     entries = [entry for part in parts for model in part.summary["models"] for entry in model["tasks"].values()]
     used = {name for entry in entries for name in entry.get("metrics") or ()} | {"mean_score"}
     return {
-        name: (inspect.getdoc(statistic) or "").split("\n\n")[0].replace("\n", " ")
+        name: (inspect.getdoc(statistic.function) or "").split("\n\n")[0].replace("\n", " ")
         for name, statistic in statistics.items()
         if name in used
     }

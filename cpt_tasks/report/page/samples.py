@@ -36,14 +36,13 @@ def samples_of(run: Run) -> pd.DataFrame:
     targets = rows["target"].map(lambda target: "" if math.isnan(target) else f"{target:g}")
     # a benchmark of numeric targets names the target beside the band that holds it
     levels = targets.where(targets != "", rows["level"])
+    misses = pd.Series([miss(level, score) for level, score in zip(levels, rows["score"], strict=True)], dtype=float)
     cut = rows["stop_reason"].map(lambda stop: "cut at the token limit" if was_cut_off(stop) else "")
     return rows[KEPT].assign(
         level=levels,
         wording=rows["wording"].mask(rows["turn"] != "", rows["wording"] + ", turn " + rows["turn"].astype(str)),
-        # what is no response is in no band
-        miss=pd.Series(
-            [miss(level, score) for level, score in zip(levels, rows["score"], strict=True)], dtype=float
-        ).mask(~answered(rows) & levels.isin(LEVELS), -EDGE),
+        # what is no response is in no band, and on no target
+        miss=misses.mask(~answered(rows) & (levels.isin(LEVELS) | (misses == 0)), -EDGE),
         words=rows["words"].astype(int),
         note=rows["reason"].str.replace("_", " ").where(rows["reason"] != "", cut).mask(rows["edited"], EDITED),
         criteria=pd.Series(
@@ -101,7 +100,11 @@ def columns(samples: pd.DataFrame, kept: Sequence[int]) -> dict[str, Any]:
     data: dict[str, Any] = {
         "epoch": samples["epoch"].tolist(),
         "score": samples["score"].round(2).tolist(),
-        "miss": [None if math.isnan(points) else round(points, 2) for points in samples["miss"]],
+        # 0 is in the band, and what rounds to it is not
+        "miss": [
+            None if math.isnan(points) else round(points, 2) or math.copysign(0.01, points) * (points != 0)
+            for points in samples["miss"]
+        ],
         "words": samples["words"].tolist(),
         "text": [number.get(position, -1) for position in range(len(samples))],
         "response": texts["response"].tolist(),

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fake_anthropic import FakeAnthropic, prompt_text
 from generating import LEVELS, MOCK, MODEL, PROMPTS, REAL, generate, keys, plan, rows_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_gen.generate.questions import TEACHER_PROMPT_VERSION, read_prompts
@@ -19,6 +19,7 @@ from data_gen.generate.teachers import teacher_name
 from data_gen.responses import Problems, iter_responses
 from model_calls import open_store
 from rubrics import ScoreLevel, load_rubric, load_rubrics, load_user_prompts
+from rubrics.load import rubric_yaml
 
 
 def test_the_plan_has_every_level_of_every_sample_of_every_prompt_side_by_side() -> None:
@@ -28,7 +29,6 @@ def test_the_plan_has_every_level_of_every_sample_of_every_prompt_side_by_side()
     ]
 
 
-@settings(max_examples=30)
 @given(seed=st.integers(0, 99), small=st.integers(1, 30), more=st.integers(0, 30))
 def test_a_larger_limit_keeps_the_questions_of_a_smaller_one(seed: int, small: int, more: int) -> None:
     fewer = keys(plan("broadcast,reverie", samples=2, seed=seed, limit=small))
@@ -108,6 +108,26 @@ def test_a_system_prompt_is_a_train_wording_of_the_level_and_samples_take_them_i
 
 
 # rows
+
+
+def test_rows_of_a_rubric_that_was_edited_are_written_again_for_nothing(mock_teacher: Any) -> None:
+    model = mock_teacher(lambda _: "A text.")
+    rubric = load_rubric("labyrinth").model_copy(update={"id": "mine"})
+    for objective in ("One.", "Another."):
+        edited = rubric.model_copy(update={"objective": objective})
+        Path("mine.yaml").write_text(rubric_yaml(edited))
+        generate(
+            "--teacher",
+            "mockllm/student",
+            "--rubrics",
+            "mine.yaml",
+            "--configured-by",
+            "system_prompt",
+            "--out",
+            "r.jsonl",
+        )
+        assert {row["rubric_hash"] for row in rows_of()} == {load_rubric("mine.yaml").hash}
+    assert len(model.seen) == len(rows_of()) == 72
 
 
 def test_a_row_says_what_was_asked_and_what_came(anthropic_server: FakeAnthropic) -> None:
