@@ -306,6 +306,18 @@ def test_a_run_goes_on_from_an_adapter_and_that_is_the_reference_of_dpo(
     assert Path("again/samples.jsonl").read_bytes() == Path("round/samples.jsonl").read_bytes()  # none is there twice
 
 
+def test_a_run_killed_after_its_last_step_trains_no_more(here: Path) -> None:
+    options = {"output_dir": "ended", "sft_epochs": 0, "max_steps": 2, "save_steps": 1, "eval_strategy": "no"}
+    options |= {"lr_scheduler_type": "constant", "sample_prompts": 0}
+    go(**options)
+    weights = Path("ended/adapter_model.safetensors")
+    before = sha256(weights)
+    for name in ("run_state.json", "adapter_model.safetensors"):
+        Path("ended", name).unlink()
+    go(**options)
+    assert (sha256(weights), read_json("ended/run_manifest.json")["steps"]) == (before, {"dpo": 2})
+
+
 @pytest.mark.slow
 def test_reference_computed_once_gives_the_same_losses_and_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[int] = []
@@ -344,13 +356,14 @@ def test_plain_preference_pairs_train_as_shuffled_dpo(here: Path, capsys: pytest
 
 @pytest.mark.slow
 def test_two_processes_train_the_same_losses_as_one(here: Path) -> None:
-    one = {"sft_epochs": 0, "ddp_find_unused_parameters": False, "output_dir": "one"}
+    write_rows(here / "eval3.jsonl", make_rows(3, start=200))  # of whose rows the last batch is filled up
+    one = {"sft_epochs": 0, "ddp_find_unused_parameters": False, "output_dir": "one", "eval_file": "eval3.jsonl"}
     half = {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "output_dir": "two"}
     (here / "two.yaml").write_text(yaml.safe_dump(SETTINGS | one | half))
     command = [*TORCHRUN, str(RECIPES / "dpo_lora.py"), "--config", "two.yaml"]
     subprocess.run(command, env=ENVIRONMENT, check=True, timeout=200)
     go(**one)
-    for key in ("loss", "twins/sum_margin", "eval_loss", "eval_twins/sum_margin"):
+    for key in ("loss", "twins/sum_margin", "eval_loss", "eval_twins/sum_margin", "eval_twins/style_bias"):
         assert logged("one", "dpo", key) == pytest.approx(logged("two", "dpo", key), abs=1e-4)
         assert logged("one", "dpo", key)
     assert not Path("one/sft").exists()
