@@ -8,6 +8,7 @@ import anyio
 
 from model_calls.call import IN_PROCESS, Call, Reply, provider_of
 from model_calls.store import CallStore
+from model_calls.visible import OPENED
 
 if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, ModelOutput
@@ -97,11 +98,17 @@ def _bounded(call: Call) -> "GenerateConfig":
 
 
 def reply_of(call: Call, output: "ModelOutput", attempts: int, batch: bool = False) -> Reply:
-    """A reply, ready to be kept, from inspect's output."""
+    """A reply, ready to be kept, from inspect's output.
+
+    Where the template of a local model opens a thought, the marker stands before the text, as if the model had written it.
+    """
+    from model_calls.inspect_private import local_chat
+
+    opened = OPENED.search(local_chat(call.model.api, call.messages) or "")
     counts = {kind: getattr(output.usage, kind) for kind in USAGE_KINDS} if output.usage else {}
     return call.reply(
         served_model=output.model,
-        text=output.completion,
+        text=f"{opened.group() if opened else ''}{output.completion}",
         stop_reason=output.stop_reason if output.choices else "unknown",
         usage={kind: count for kind, count in counts.items() if count},
         request_id=output.response_id or "",

@@ -183,6 +183,12 @@ def test_refused_truncated_and_empty_replies_are_rows_and_counted(
     assert [row["stop_reason"] for row in rows_of()] == [stop_reason] * 6
 
 
+def test_a_thought_that_the_template_of_a_local_teacher_opened_and_never_ends_is_no_text(mock_teacher: Any) -> None:
+    model = mock_teacher(lambda _: "Hm, a well")
+    model.api.hf_chat = lambda messages, tools: f"{messages[-1].text}<think>\n"
+    assert "all: 6 empty" in generate(*MOCK, "--limit", 6).stdout
+
+
 THOUGHT = "<think>\nHm, a well.\n</think>\n\n"
 
 
