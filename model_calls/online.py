@@ -100,7 +100,7 @@ def _bounded(call: Call) -> "GenerateConfig":
 def reply_of(call: Call, output: "ModelOutput", attempts: int, batch: bool = False) -> Reply:
     """A reply, ready to be kept, from inspect's output.
 
-    Where the template of a local model opens a thought, the marker stands before the text, as if the model had written it.
+    Where the template of a local model opens a thought, the marker stands before the text, as if written by the model.
     """
     from model_calls.inspect_private import local_chat
 
