@@ -17,7 +17,9 @@ from rubrics import Rubric, ScoreLevel, Split, load_rubrics, load_user_prompts
 from rubrics.load import FAMILY_PROMPTS
 
 _SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty")
-_WITHOUT_SAMPLING = re.compile(r"anthropic/|openai/(azure/)?(o\d|gpt-(5(?![.\d])|5\.[5-9]|[6-9]))")
+# models that inspect sends no settings of sampling to: always, and where they reason
+_WITHOUT_SAMPLING = re.compile(r"anthropic/|openai/(azure/)?(o\d|gpt-5(?![.\d]))")
+_REASONING = re.compile(r"openai/(azure/)?gpt-(5\.(?P<minor>\d+)|[6-9])")
 _THINKING = ("effort", "reasoning_effort", "reasoning_tokens")
 
 JudgeKind = Literal["model", "measured"]
@@ -73,9 +75,12 @@ def decoding_of(settings: Mapping[str, Any], model: str = "") -> str:
     """How a model was made to choose its words, from its settings as inspect or lm-eval keeps them.
 
     "greedy", the settings of its sampling, or that these were left to the provider; then what limits its length.
-    inspect sends no settings of sampling to a `model` of `_WITHOUT_SAMPLING`.
+    Settings of sampling that inspect does not send to the `model` are left out.
     """
-    if _WITHOUT_SAMPLING.match(model):
+    reasoning = _REASONING.match(model)
+    by_default = "none" if reasoning is None or int(reasoning["minor"] or 5) < 5 else "medium"
+    effort = settings.get("reasoning_effort") or by_default
+    if _WITHOUT_SAMPLING.match(model) or (reasoning and effort != "none"):
         settings = {name: value for name, value in settings.items() if name not in _SAMPLING}
     given = {name: settings[name] for name in (*_SAMPLING, *_THINKING) if settings.get(name) is not None}
     temperature = given.get("temperature")

@@ -77,14 +77,15 @@ def _shown(user_prompt_ids: list[str], picture: PictureShown) -> list[str]:
     """Of each user prompt, the id of that whose picture it shows."""
     if picture == "own":
         return user_prompt_ids
-    if not all(map(picture_of, user_prompt_ids)) or len(user_prompt_ids) < 2:
+    files = [picture.file for picture in map(picture_of, user_prompt_ids) if picture]
+    if len(files) < max(2, len(user_prompt_ids)):
         raise ValueError(
             f"picture: got {picture!r}, expected two user prompts or more that show pictures; give family=pictures"
         )
     if picture == "none":
         return [""] * len(user_prompt_ids)
     # the next one of another kind, with which it has few things in common
-    kinds = [one.partition("_")[0] for one in user_prompt_ids]
+    kinds = [file.partition("_")[0] for file in files]
     orders = [[*range(place + 1, len(kinds)), *range(place)] for place in range(len(kinds))]
     places = [next((k for k in order if kinds[k] != kind), order[0]) for order, kind in zip(orders, kinds, strict=True)]
     return [user_prompt_ids[place] for place in places]

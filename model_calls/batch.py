@@ -21,7 +21,7 @@ from inspect_ai.model import model_output_from_anthropic
 
 from model_calls.call import Call
 from model_calls.inspect_private import anthropic_client, request_body
-from model_calls.online import UNREADABLE, reply_of
+from model_calls.online import UNREADABLE, CutReplyError, reply_of
 from model_calls.store import CallStore
 
 CLOCK_SKEW = timedelta(minutes=2)
@@ -158,8 +158,8 @@ class _Run:
             absent = [key for key in keys - in_results if self._lacks(key)]
             self.reasons |= dict.fromkeys(absent, f"absent from the results of {name}")
             self.final.update(absent)
-            # what was not asked for now, or a cut stream left out, stays to be taken by another run
-            is_done = not absent and all(key in self.wanted or key in self.store for key in keys)
+            # what was not asked for now stays to be taken by a run that asks for it
+            is_done = all(key in self.wanted or key in self.store for key in keys)
             self.store.execute("UPDATE batches SET batch = ?, done = ? WHERE intent = ?", name, is_done, intent)
             self.progress(f"{name}: {len(in_results)} results")
 
@@ -196,6 +196,9 @@ class _Run:
             if result.type == "canceled" or (error and error.type == "invalid_request_error"):
                 self.final.add(key)
         await self.store.put(*replies)
+        counts = batch.request_counts
+        if len(keys) < (count := counts.succeeded + counts.errored + counts.canceled + counts.expired):
+            raise CutReplyError(f"{name}: got {len(keys)} results, expected {count}")  # cut between two lines
         return keys
 
     async def _patiently(self, function: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:

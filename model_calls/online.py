@@ -8,7 +8,7 @@ import anyio
 
 from model_calls.call import IN_PROCESS, Call, Reply, provider_of
 from model_calls.store import CallStore
-from model_calls.visible import OPENED
+from model_calls.visible import MARKER, OPENED
 
 if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, ModelOutput
@@ -105,6 +105,9 @@ def reply_of(call: Call, output: "ModelOutput", attempts: int, batch: bool = Fal
     from model_calls.inspect_private import local_chat
 
     opened = OPENED.search(local_chat(call.model.api, call.messages) or "")
+    again = MARKER.match(output.completion.lstrip())
+    if again and again["opening"]:
+        opened = None
     counts = {kind: getattr(output.usage, kind) for kind in USAGE_KINDS} if output.usage else {}
     return call.reply(
         served_model=output.model,

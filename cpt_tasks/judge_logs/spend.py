@@ -12,7 +12,6 @@ import click
 import yaml
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalSample
-from inspect_ai.model import ModelConfig
 
 from cpt_tasks.benchmarks.rubric_adherence.task import PRESETS
 from cpt_tasks.judge_logs.texts import Text, model_judges
@@ -143,15 +142,13 @@ def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
         roles = [f"grader={judge.model}"]
         commands.append(_score(path, scorer, settings, roles, "overwrite", "--output-file", judged_path(path)))
         # the other score that such a log has, which the first command takes out
-        select_by, selector = given.get("select_by", "report_judge"), (spec.model_roles or {}).get("selector")
+        select_by = given.get("select_by", "report_judge")
         if of_attacks:
             commands.append(_score(judged_path(path), "cpt_tasks/judge_failure", [], [], "append", "--overwrite"))
         elif select_by != "report_judge":
             shared = [one for one in settings if not one.startswith("judge_repeats")]
-            asked = [f"selector={selector.model}"] if isinstance(selector, ModelConfig) else []
-            asked_by = [f"select_by={select_by}", *shared]
-            words = (judged_path(path), "cpt_tasks/selection_judge", asked_by, asked, "append", "--overwrite")
-            commands.append(_score(*words))
+            words = ("cpt_tasks/selection_judge", [f"select_by={select_by}", *shared], [], "append", "--overwrite")
+            commands.append(_score(judged_path(path), *words))
     return commands
 
 

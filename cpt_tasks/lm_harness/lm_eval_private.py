@@ -45,6 +45,7 @@ def sampled_as(model: Any, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     `_create_payload` of `OpenAIChatCompletion` sends temperature 1, whatever is set, where these stand in the name.
     """
     name = str(getattr(model, "model", ""))
-    if type(model).__name__ == "OpenAIChatCompletion" and any(part in name for part in ("o1", "5", "o3", "o4")):
+    is_openai = "OpenAIChatCompletion" in {kind.__name__ for kind in type(model).__mro__}
+    if is_openai and any(part in name for part in ("o1", "5", "o3", "o4")):
         return dict(settings) | {"do_sample": None, "temperature": 1}
     return settings

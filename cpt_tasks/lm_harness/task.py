@@ -26,13 +26,13 @@ class CPTTask(ConfigurableTask):  # type: ignore[misc]  # lm_eval is not typed
         content = dict(config)
         content.pop("class", None)  # lm_eval's own configuration has no such field
         self.settings = settings_of(content.get("metadata") or {})
-        self.rubrics = load_rubrics(self.settings.rubrics)  # as they are now: a file may be edited meanwhile
         content["metadata"] = content.get("metadata", {}) | self.settings.model_dump()  # recorded in the results
         content["metric_list"] = content["metric_list"](self.settings)
         self.samples_many = content.get("repeats", 1) > 1
         if self.samples_many:
             content["repeats"] = self.settings.n_samples
         super().__init__(config=content)
+        self.rubrics = load_rubrics(self.settings.rubrics)  # as they are now: a file may be edited meanwhile
 
     def build_all_requests(self, **options: Any) -> None:
         """Makes the requests; CannotRunError if system prompts would be lost or changed, or there is no judge."""

@@ -98,7 +98,7 @@ def generate_command(
             one
         ) in asked:  # what was asked without the rubric's text stays, and is written again under the rubric as it is
             line = lines.get(one.row_id)
-            if line and json.loads(line)["rubric_hash"] != one.question.rubric.hash:
+            if line and one.key in store and json.loads(line)["rubric_hash"] != one.question.rubric.hash:
                 del lines[one.row_id]
         missing = [one for one in asked if one.row_id not in lines]
         reply_tokens = {}

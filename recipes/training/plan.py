@@ -49,7 +49,8 @@ class Plan:
         self.repair, self.template_date = settled
         self.identity = model_identity(self.base_model, model.model_revision, dpo.trust_remote_code)
         folder = script.init_adapter
-        self.init_adapter = identify_adapter(Path(folder), model, self.identity) if folder else None
+        drops = script.sft_epochs > 0 or not dpo.disable_dropout
+        self.init_adapter = identify_adapter(Path(folder), model, self.identity, drops) if folder else None
         self.load_options: dict[str, Any] = {
             "revision": model.model_revision,
             "attn_implementation": model.attn_implementation,

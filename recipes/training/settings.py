@@ -106,6 +106,7 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
         ("save_only_model", True, "a run that goes on would begin with another optimiser and schedule"),
         ("truncation_mode", "keep_end", "it cuts the system prompt"),
         ("train_sampling_strategy", "group_by_length", "rows of DPO have no one length"),
+        ("train_sampling_strategy", "batch_rebalance", "rows of DPO have no one length"),
         ("auto_find_batch_size", True, "it would split twins"),
     ):
         if getattr(dpo, name, None) == value:

@@ -14,8 +14,10 @@ WEIGHTS = "adapter_model.safetensors"
 WHAT_PINS_A_MODEL = ("weight_sha256", "revision")  # in a manifest's `base_model`
 
 
-def identify_adapter(folder: Path, model: ModelConfig, identity: dict[str, Any]) -> dict[str, Any]:
+def identify_adapter(folder: Path, model: ModelConfig, identity: dict[str, Any], with_dropout: bool) -> dict[str, Any]:
     """`{name, sha256}` of an adapter that fits the LoRA settings and the base model, `identity` of `model_identity`.
+
+    Dropout counts `with_dropout`, where a stage uses it: DPO turns it off.
 
     Raises:
         RecipeError: if it is no LoRA adapter, or one of another base model, rank, alpha or other modules.
@@ -25,7 +27,7 @@ def identify_adapter(folder: Path, model: ModelConfig, identity: dict[str, Any])
     if config.get("peft_type") != "LORA" or not (folder / WEIGHTS).is_file():
         raise RecipeError(f"init_adapter {name}: holds no LoRA adapter, expected adapter_config.json and {WEIGHTS}")
     wanted = {"r": model.lora_r, "lora_alpha": model.lora_alpha, "use_dora": model.use_dora}
-    wanted |= {"use_rslora": model.use_rslora, "lora_dropout": model.lora_dropout}
+    wanted |= {"use_rslora": model.use_rslora} | ({"lora_dropout": model.lora_dropout} if with_dropout else {})
     more = {"modules_to_save": model.lora_modules_to_save, "target_parameters": model.lora_target_parameters}
     wanted |= {key: value or None for key, value in more.items()}
     config |= {key: config.get(key) or None for key in more}

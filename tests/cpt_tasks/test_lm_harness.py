@@ -222,6 +222,7 @@ def test_a_judge_that_fails_leaves_a_document_unscored_and_never_a_number(
         ({"gen_kwargs": "max_gen_toks=1995"}, "would be cut off; pass --gen_kwargs max_gen_toks="),
         ({"metadata": {"judges": "measured"}}, "--metadata judges: unknown, expected one of call_store, judge, "),
         ({"metadata": {"judge": "gpt"}}, "--metadata judge: Model name 'gpt' should be in the format"),
+        ({"metadata": {"rubrics": "nope"}}, "--metadata: rubric 'nope' not found"),
         ({"metadata": {"levels": "medium"}}, "--metadata: levels: got 'medium'"),
         ({"metadata": {"limit_per_cell": 0}}, "--metadata limit_per_cell: got 0, expected"),
         ({"metadata": {"judge": "model"}}, "^ANTHROPIC_API_KEY is not set and the judge is anthropic/claude-.*; bind"),

@@ -60,7 +60,8 @@ def test_a_wrong_picture_is_of_another_kind(count: int) -> None:
     prompts = {COVERAGE.id: dict(list(load_user_prompts("test", "pictures").items())[:count])}
     for sample in adherence_samples([COVERAGE], [ScoreLevel.LOW], prompts, picture="wrong"):
         [shown] = pictures_in(list(sample.input))
-        assert shown.file.partition("_")[0] != (sample.metadata or {})["user_prompt_id"].partition("_")[0]
+        own = load_picture((sample.metadata or {})["picture"])
+        assert shown.file.partition("_")[0] != own.file.partition("_")[0]
 
 
 def test_own_and_wrong_picture_stand_in_one_report_and_are_compared(

@@ -393,3 +393,6 @@ def test_settings_of_sampling_that_inspect_does_not_send_are_not_said_to_hold() 
         for model in ("anthropic/claude-haiku-5-5", "openai/azure/gpt-5-mini", "openai/gpt-5.2")
     ]
     assert said == [*["sampling left to the provider, at most 9 tokens"] * 2, "greedy, at most 9 tokens"]
+    efforts = (("gpt-5.2", "low"), ("gpt-5.10", None), ("gpt-6-sol", None), ("gpt-5.5", "none"))
+    said = [decoding_of(given | {"reasoning_effort": effort}, f"openai/{name}") for name, effort in efforts]
+    assert [one.split(",")[0] for one in said] == [*["sampling left to the provider"] * 3, "greedy"]

@@ -16,7 +16,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -48,6 +48,7 @@ class Config:
     rate_batch_expired: float = 0.0
     rate_batch_canceled: float = 0.0
     rate_batch_missing: float = 0.0
+    cut_batch_results: int = 0  # readings of results that end half way, between two lines
 
 
 @dataclass
@@ -261,13 +262,19 @@ class FakeAnthropic:
         return web.json_response(self._batch(self.batches[request.match_info["id"]]))
 
     async def _batch_results(self, request: web.Request) -> web.Response:
-        batch = self.batches[request.match_info["id"]]
+        outcomes = self._outcomes(self.batches[request.match_info["id"]])
+        results = [{"custom_id": key, "result": result} for key, result in outcomes.items()]
+        if self.config.cut_batch_results:
+            self.config = replace(self.config, cut_batch_results=self.config.cut_batch_results - 1)
+            results = results[: len(results) // 2]
+        lines = (json.dumps(result) + "\n" for result in results)
+        return web.Response(body="".join(lines).encode(), content_type="application/x-jsonl")
+
+    def _outcomes(self, batch: dict[str, Any]) -> dict[str, Any]:
         for entry in reversed(batch["entries"]):  # any order is allowed
             if entry["custom_id"] not in batch["outcomes"]:  # a second reading gives the same and costs nothing
                 batch["outcomes"][entry["custom_id"]] = self._batch_result(entry)
-        results = [{"custom_id": key, "result": result} for key, result in batch["outcomes"].items() if result]
-        lines = (json.dumps(result) + "\n" for result in results)
-        return web.Response(body="".join(lines).encode(), content_type="application/x-jsonl")
+        return {key: result for key, result in batch["outcomes"].items() if result}
 
     def _batch_result(self, entry: dict[str, Any]) -> dict[str, Any] | None:
         prompt = prompt_id(entry["params"])
@@ -284,7 +291,7 @@ class FakeAnthropic:
     def _batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         ended = time.monotonic() >= batch["ready"]
         count = len(batch["entries"])
-        counts = {"processing": 0 if ended else count, "succeeded": count if ended else 0}
+        counts = {"processing": 0 if ended else count, "succeeded": len(self._outcomes(batch)) if ended else 0}
         return {
             "id": batch["id"],
             "type": "message_batch",

@@ -286,6 +286,13 @@ def test_batches_whose_creation_was_never_answered_are_found_and_not_made_again(
     assert store.execute("SELECT count(*) FROM batches WHERE done") == [(2,)]
 
 
+def test_results_that_are_cut_between_two_lines_are_read_again(server: FakeAnthropic, store: CallStore) -> None:
+    asked = calls(range(20))
+    server.config = Config(cut_batch_results=2)
+    assert run(store, asked) == BatchOutcome(20, 0, {})
+    assert all_sent_once(server, asked)
+
+
 def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(server: FakeAnthropic, store: CallStore) -> None:
     asked = calls(range(20))
     server.config = Config(batch_seconds=3600)

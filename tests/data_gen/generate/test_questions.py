@@ -187,6 +187,10 @@ def test_a_thought_that_the_template_of_a_local_teacher_opened_and_never_ends_is
     model = mock_teacher(lambda _: "Hm, a well")
     model.api.hf_chat = lambda messages, tools: f"{messages[-1].text}<think>\n"
     assert "all: 6 empty" in generate(*MOCK, "--limit", 6).stdout
+    again = mock_teacher(lambda _: "<think>\nHm.</think>\n\nA text.")  # and one that opens it once more
+    again.api.hf_chat = model.api.hf_chat
+    generate(*MOCK, "--limit", 6, "--store", "other.sqlite", "--out", "other.jsonl")
+    assert {row["response"] for row in rows_of("other.jsonl")} == {"A text."}
 
 
 THOUGHT = "<think>\nHm, a well.\n</think>\n\n"
