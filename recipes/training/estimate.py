@@ -7,8 +7,8 @@ in a step on one device, where rows is 2 * batch, or `sft_batch_size` if that is
 
 - weights: 2 bytes each in bfloat16, 4 in float32; those of linear layers in 8 bit 1, in 4 bit 0.5 + 4/64 (one float32
   scale for 64 weights). The reference is the same weights with the adapter off, so it takes no memory of its own
-- adapter: 16 bytes each (float32 weight, gradient, two of Adam); with a quantised base 8, as TRL casts it to bfloat16; one
-  more copy of its weights as the reference after an SFT stage
+- adapter: 16 bytes each (float32 weight, gradient, two of Adam); with a quantised base 8, as TRL casts it to bfloat16;
+  one more copy of its weights as the reference after an SFT stage
 - activations in 2 bytes: L*h*T between checkpoints, and inside a layer the outputs of its linear layers and 6*h more
   (norms, residuals, rotated queries); without checkpointing inside all L. Attention stores no matrix (sdpa, flash), the
   head no logits (TRL's is fused)
