@@ -147,8 +147,8 @@ def score_commands(logs: Sequence[str], judge: JudgeSettings) -> list[str]:
             commands.append(_score(judged_path(path), "cpt_tasks/judge_failure", [], [], "append", "--overwrite"))
         elif select_by != "report_judge":
             shared = [one for one in settings if not one.startswith("judge_repeats")]
-            words = ("cpt_tasks/selection_judge", [f"select_by={select_by}", *shared], [], "append", "--overwrite")
-            commands.append(_score(judged_path(path), *words))
+            scorer, asked = "cpt_tasks/selection_judge", [f"select_by={select_by}", *shared]
+            commands.append(_score(judged_path(path), scorer, asked, [], "append", "--overwrite"))
     return commands
 
 
