@@ -71,8 +71,7 @@ def adherence_numbers(items: tuple[Item, ...]) -> dict[str, float]:
     for name, statistic in STATISTICS.items():
         estimate = statistic.estimate(table)
         values = statistic.weighted(table, leave_one_out(table.n_clusters))
-        counted = table if statistic.misses else table.only(table.answered)
-        error = standard_error(values) if counted.can_leave_out else NAN
+        error = standard_error(values) if statistic.rows(table).can_leave_out else NAN
         numbers |= {name: estimate.value, f"{name}_stderr": error}
         if name in HEADLINE and statistic.has_interval:
             numbers |= {f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
@@ -111,7 +110,7 @@ def best_of_n_numbers(items: tuple[Item, ...], n: int) -> dict[str, float]:
     if rows:
         cells = best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score", "reason"]), n)
         prompts = cells.index.get_level_values("user_prompt_id")
-        left_out = [cells[prompts != prompt] for prompt in prompts.unique() if can_leave_out(cells)]
+        left_out = [cells[prompts != prompt] for prompt in prompts.unique()] if can_leave_out(cells) else []
         curves = [level_curves(part).reindex([*LEVELS, POOLED]).to_dict("index") for part in [cells, *left_out]]
     numbers: dict[str, float] = {}
     for name, (level, column) in points.items():

@@ -59,8 +59,7 @@ def paired_differences(
         ValueError: If the two do not agree row by row in rubric, level and user prompt.
     """
     table = _paired_table(first, second)
-    n_clusters, whole = table.n_clusters // 2, table_of(first)
-    can_leave_out = {True: whole.can_leave_out, False: whole.only(whole.answered).can_leave_out}
+    n_clusters, of_one = table.n_clusters // 2, table_of(first)
     weights = leave_one_out(n_clusters)
     nothing = np.zeros_like(weights)
     swaps, exact = swaps_of(n_clusters, n_permutations, rng)
@@ -69,7 +68,7 @@ def paired_differences(
         first_values = statistic.weighted(table, np.hstack([weights, nothing]))
         second_values = statistic.weighted(table, np.hstack([nothing, weights]))
         values, p = second_values - first_values, NAN
-        difference = jackknife(values) if can_leave_out[statistic.misses] else Estimate(float(values[0]))
+        difference = jackknife(values) if statistic.rows(of_one).can_leave_out else Estimate(float(values[0]))
         if tested is None or name in tested:
             swapped = [statistic.weighted(table, np.hstack(part)) for part in ((1 - swaps, swaps), (swaps, 1 - swaps))]
             p = _p_value(difference.value, swapped[1] - swapped[0], exact)

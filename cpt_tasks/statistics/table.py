@@ -95,7 +95,11 @@ class Statistic:
 
         `weights`, shape (n_weightings, n_clusters), say how often each user prompt counts: twice is two prompts.
         """
-        return self.function(table if self.misses else table.only(table.answered), weights)
+        return self.function(self.rows(table), weights)
+
+    def rows(self, table: Table) -> Table:
+        """The rows that count."""
+        return table if self.misses else table.only(table.answered)
 
     def __call__(self, frame: pd.DataFrame) -> float:
         """The plain value: every user prompt once."""
@@ -105,8 +109,7 @@ class Statistic:
     def estimate(self, table: Table) -> Estimate:
         """The value with its 95% interval, see `judges.interval`; none where a rubric has one user prompt."""
         weights = leave_one_out(table.n_clusters)
-        counted = table if self.misses else table.only(table.answered)
-        if not (self.has_interval and counted.can_leave_out):
+        if not (self.has_interval and self.rows(table).can_leave_out):
             return Estimate(float(self.weighted(table, weights[:1])[0]))
         bounds = self.bounds
         if bounds and self.ceiling:

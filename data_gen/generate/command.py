@@ -94,9 +94,7 @@ def generate_command(
         opens = out and (out.exists() or not options["forecast"])  # a forecast leaves no folder behind
         lines = files.enter_context(lines_of(out)) if out and opens else {}
         asked = [asked_of(teacher, question) for teacher in models for question in wanted]
-        for (
-            one
-        ) in asked:  # what was asked without the rubric's text stays, and is written again under the rubric as it is
+        for one in asked:  # a question without the rubric's text is the same after an edit; its row is written again
             line = lines.get(one.row_id)
             if line and one.key in store and json.loads(line)["rubric_hash"] != one.question.rubric.hash:
                 del lines[one.row_id]

@@ -44,7 +44,7 @@ def pair_within_levels(
     for keys in (["cell"], ["question"]):
         pairs = pairs.filter(pl.int_range(pl.len()).over("cell") < most)
         used = pl.concat([pairs["first"], pairs["second"]]).implode()
-        full = pairs["cell"].filter(pl.Series(pairs.select(pl.len().over("cell") >= most)["len"])).implode()
+        full = pairs.filter(pl.len().over("cell") >= most)["cell"].implode()
         left = drawn.filter(~pl.col("row").is_in(used) & (pl.col("in_band") | ~pl.col("cell").is_in(full)))
         pairs = pl.concat([pairs, _in_turn(left, keys, min_gap)])
     pairs = pairs.filter(pl.int_range(pl.len()).over("cell") < most).sort("cell", "first").drop("cell")
