@@ -7,6 +7,7 @@ Entries carry `Call.key` as custom id, so results match calls whatever batch the
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from model_calls.store import CallStore
 
 CLOCK_SKEW = timedelta(minutes=2)
 CREATED_WITHIN = timedelta(minutes=15)  # after the intent; longer than a request can take
+MAX_READINGS = 5  # of results with fewer entries than the batch says it has
 # the SDK wraps the transport's errors, but not those that come while results are read
 PASSING_ERRORS = (
     anthropic.APIConnectionError,
@@ -35,6 +37,10 @@ PASSING_ERRORS = (
     *UNREADABLE,
 )
 _T = TypeVar("_T")
+
+
+class _MissingResultsError(Exception):
+    """A batch whose results lack entries at every reading."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,8 @@ class _Run:
     round_number: int = 0
     reasons: dict[str, str] = field(default_factory=dict)  # why the last round did not answer
     final: set[str] = field(default_factory=set)  # keys whose reason will not pass
-    away: set[str] = field(default_factory=set)  # keys in batches that this API key does not find
+    away: set[str] = field(default_factory=set)  # keys in batches that this API key does not find, or not whole
+    cut: Counter[str] = field(default_factory=Counter)  # readings that were cut, by batch
 
     async def create(self, requests: Mapping[str, tuple[Mapping[str, Any], Iterable[str]]], batch_size: int) -> None:
         """Creates batches of what has no reply so far."""
@@ -147,8 +154,9 @@ class _Run:
             self.progress(f"waiting for {name}")
             try:
                 in_results = await self._patiently(self._results, name, keys)
-            except anthropic.NotFoundError:
-                reason = f"{name}: not found with this API key; if it is gone, cpt calls forget STORE --batch {name}"
+            except (anthropic.NotFoundError, _MissingResultsError) as error:
+                what = "not found with this API key" if isinstance(error, anthropic.NotFoundError) else error
+                reason = f"{name}: {what}; if it is gone, cpt calls forget STORE --batch {name}"
                 self.away.update(keys)
                 self.reasons |= dict.fromkeys(keys, reason)
                 self.progress(reason)
@@ -198,7 +206,10 @@ class _Run:
         await self.store.put(*replies)
         counts = batch.request_counts
         if len(keys) < (count := counts.succeeded + counts.errored + counts.canceled + counts.expired):
-            raise CutReplyError(f"{name}: got {len(keys)} results, expected {count}")  # cut between two lines
+            self.cut[name] += 1  # between two lines
+            if self.cut[name] < MAX_READINGS:
+                raise CutReplyError(f"{name}: got {len(keys)} results, expected {count}")
+            raise _MissingResultsError(f"got {len(keys)} results in {MAX_READINGS} readings, expected {count}")
         return keys
 
     async def _patiently(self, function: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:

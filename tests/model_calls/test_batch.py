@@ -293,6 +293,16 @@ def test_results_that_are_cut_between_two_lines_are_read_again(server: FakeAnthr
     assert all_sent_once(server, asked)
 
 
+def test_results_that_stay_cut_end_the_run_and_a_later_one_takes_the_rest(server: FakeAnthropic, store: CallStore) -> None:
+    asked = calls(range(20))
+    server.config = Config(cut_batch_results=7)
+    outcome = run(store, asked)  # five readings in the first round, one in the second, one in the third
+    reason = "msgbatch_0000: got 10 results in 5 readings, expected 20; if it is gone, cpt calls forget STORE --batch"
+    assert (outcome.answered, set(outcome.failed.values())) == (10, {f"{reason} msgbatch_0000"})
+    assert run(store, asked) == BatchOutcome(10, 10, {})
+    assert all_sent_once(server, asked)
+
+
 def test_what_a_batch_holds_beyond_the_calls_of_a_rerun_is_not_lost(server: FakeAnthropic, store: CallStore) -> None:
     asked = calls(range(20))
     server.config = Config(batch_seconds=3600)
