@@ -40,16 +40,21 @@ class Teacher:
 
 
 def teacher_of(
-    model: str, model_args: Mapping[str, Any] | None = None, max_connections: int | None = None, **settings: Any
+    model: str,
+    model_args: Mapping[str, Any] | None = None,
+    max_connections: int | None = None,
+    is_asked: bool = True,
+    **settings: Any,
 ) -> Teacher:
     """A teacher by inspect name, e.g. anthropic/claude-sonnet-5-5, hf/local, openai-api/fleet/MODEL.
 
     `model_args` are those of inspect's `get_model`: `base_url`, and those of the provider. `max_connections` are
-    requests at a time; None for 64, for a local model what its provider takes. `settings` are those of inspect's
-    `GenerateConfig`; one that is None is not sent.
+    requests at a time; None for 64, for a local model what its provider takes. One that is not `is_asked`, only known
+    by the keys of its calls, needs no API key. `settings` are those of inspect's `GenerateConfig`; one that is None is
+    not sent.
 
     Raises:
-        PrerequisiteError: From inspect, if a key, an address or a package of the provider is missing.
+        PrerequisiteError: From inspect, if an API key, an address or a package of the provider is missing.
         ValueError: If the provider is unknown.
     """
     from inspect_ai.model import GenerateConfig, get_model
@@ -70,7 +75,8 @@ def teacher_of(
         **settings,
     )
     arguments = dict(model_args or {})
-    bound = get_model(model, config=config, memoize=False, **arguments)
+    key = {} if is_asked or is_local else {"api_key": "none"}
+    bound = get_model(model, config=config, memoize=False, **arguments | key)
     return Teacher(bound, teacher_name(model, arguments), 2 * connections)
 
 

@@ -184,6 +184,17 @@ def test_the_forecast_leaves_out_what_is_stored_and_takes_the_length_of_replies_
     assert "72 rows planned, 0 in the file, 30 in the call store, 42 calls" in generate(*MOCK, "--forecast").output
 
 
+def test_a_forecast_and_files_of_questions_need_no_key_and_know_what_was_asked_with_one(
+    anthropic_server: FakeAnthropic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(*REAL, "--limit", 30)
+    monkeypatch.delenv("ANTHROPIC_API_KEY")
+    assert "72 rows planned, 30 in the file, 0 in the call store, 42" in generate(*REAL, "--forecast").output
+    generate(*REAL, "--questions", "q.jsonl")
+    assert len(Path("q.jsonl").read_text().splitlines()) == 42
+    assert "ANTHROPIC_API_KEY" in generate(*REAL, status=1).output
+
+
 def test_max_cost_stops_in_time_and_keeps_what_was_paid(anthropic_server: FakeAnthropic) -> None:
     anthropic_server.config = Config(latency_seconds=0.005)
     stats = anthropic_server.stats
