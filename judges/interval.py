@@ -62,6 +62,11 @@ def leave_one_out(n_clusters: int) -> Floats:
     return np.vstack([np.ones((1, n_clusters)), 1 - np.eye(n_clusters)])
 
 
+def can_leave_out(strata: pd.Series, clusters: pd.Series) -> bool:
+    """Whether no stratum has only one cluster, with which it would be gone; the values of rows."""
+    return bool((clusters.groupby(strata.to_numpy()).nunique() != 1).all())
+
+
 def jackknife(values: Iterable[float] | Floats, bounds: Bounds | None = None) -> Estimate:
     """The estimate from a statistic's values on the rows of `leave_one_out`.
 
@@ -99,14 +104,16 @@ def estimates(
     statistics: Callable[[pd.DataFrame], Mapping[str, float]],
     bounds: Mapping[str, Bounds],
     cluster: str = "user_prompt_id",
+    stratum: str | None = None,
 ) -> dict[str, Estimate]:
     """Every statistic of a frame with its interval, from computing all of them again without each cluster.
 
-    `bounds` has the range of the statistics that have one, by name; `cluster` is the name of a column.
+    `bounds` has the range of the statistics that have one, by name; `cluster` is the name of a column, and `stratum`
+    that of one over whose values the statistics are means: no interval unless `can_leave_out`.
     """
     names = frame[cluster].unique()
     samples = [dict(statistics(frame))]
-    if len(names) >= MIN_CLUSTERS:
+    if len(names) >= MIN_CLUSTERS and (stratum is None or can_leave_out(frame[stratum], frame[cluster])):
         samples += [dict(statistics(frame[frame[cluster] != name])) for name in names]
     return {name: jackknife([sample.get(name, NAN) for sample in samples], bounds.get(name)) for name in samples[0]}
 

@@ -21,7 +21,6 @@ from cpt_tasks.benchmarks.best_of_n.statistics import (
     CELL,
     POOLED,
     best_of_k_cells,
-    can_leave_out,
     curve_sizes,
     level_curves,
 )
@@ -30,7 +29,7 @@ from cpt_tasks.lm_harness.documents import CannotRunError, Document, Settings
 from cpt_tasks.scorer import HEADLINE
 from cpt_tasks.statistics.table import table_of
 from judges import NO_RESPONSE
-from judges.interval import NAN, leave_one_out, standard_error
+from judges.interval import NAN, can_leave_out, leave_one_out, standard_error
 from rubrics import ScoreLevel
 
 # what is kept of a document, the score None if the judge failed: these columns; `CELL` and its (score, reason)
@@ -109,8 +108,9 @@ def best_of_n_numbers(items: tuple[Item, ...], n: int) -> dict[str, float]:
     curves = []
     if rows:
         cells = best_of_k_cells(pd.DataFrame(rows, columns=[*CELL, "score", "reason"]), n)
-        prompts = cells.index.get_level_values("user_prompt_id")
-        left_out = [cells[prompts != prompt] for prompt in prompts.unique()] if can_leave_out(cells) else []
+        keys = cells.index.to_frame()
+        rubrics, prompts = keys["rubric"], keys["user_prompt_id"]
+        left_out = [cells[prompts != one] for one in prompts.unique()] if can_leave_out(rubrics, prompts) else []
         curves = [level_curves(part).reindex([*LEVELS, POOLED]).to_dict("index") for part in [cells, *left_out]]
     numbers: dict[str, float] = {}
     for name, (level, column) in points.items():

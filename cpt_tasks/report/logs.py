@@ -48,8 +48,8 @@ def find_logs(paths: Iterable[str]) -> list[str]:
             finished = [log for log in logs if headers[log].status == "success"]
             logs = sorted(finished, key=lambda log: headers[log].eval.created)
         if not logs:
-            problem = "not found" if is_file else "not found, or no finished log in it"
-            raise ValueError(f"{path}: {problem}, expected an .eval log or a folder with finished ones")
+            unfinished = f"{len(infos)} logs in it, none of them finished" if infos else "not found, or no log in it"
+            raise ValueError(f"{path}: {'not found' if is_file else unfinished}, expected an .eval log or a folder with finished ones")
         files += logs
     return files
 

@@ -190,8 +190,9 @@ def check_protocol(runs: Sequence[Run]) -> None:
         for key, value in (run.protocol | others).items():
             expected, name = shared.setdefault(key, (value, run.name)) if value is not None else (None, "")
             if value != expected:
+                both = f"two runs of {name}" if run.name == name else f"{run.name} and {name}"
                 raise ValueError(
-                    f"{run.name} and {name} differ in {key}: {value!r} and {expected!r}; "
+                    f"{both} differ in {key}: {value!r} and {expected!r}; "
                     "scores are only comparable when it is the same, so report them apart, or what all were asked by "
                     "`cpt report --shared`"
                 )

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cpt_tasks.statistics.frame import answered
-from judges.interval import Bounds, Estimate, Floats, jackknife, leave_one_out
+from judges.interval import Bounds, Estimate, Floats, can_leave_out, jackknife, leave_one_out
 from rubrics import ScoreLevel
 
 Indices = NDArray[np.int64]
@@ -44,8 +44,7 @@ class Table:
     @property
     def can_leave_out(self) -> bool:
         """Whether no rubric has only one user prompt, with which it would be gone."""
-        pairs = np.unique(np.column_stack([self.rubric, self.cluster]), axis=0)
-        return bool((np.bincount(pairs[:, 0]) != 1).all())
+        return can_leave_out(pd.Series(self.rubric), pd.Series(self.cluster))
 
     def totals(self, weights: Floats, values: NDArray[Any], groups: Indices, n_groups: int) -> Floats:
         """Sums of values (n_rows,) within groups (n_rows,) when clusters have weights: (n_weightings, n_groups)."""

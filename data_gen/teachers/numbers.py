@@ -95,7 +95,7 @@ def numbers(rows: pd.DataFrame) -> pd.DataFrame:
     table = []
     writers: dict[Any, pd.DataFrame] = dict(list(rows.groupby(["kind", "writer"], sort=False)))
     for (kind, writer), mine in writers.items():
-        found = estimates(mine, statistics, _bounds(mine), "cluster")
+        found = estimates(mine, statistics, _bounds(mine), "cluster", "rubric")
         for rubric, part in mine.groupby("rubric"):  # whose interval is that of its own user prompts
             own = estimates(part, statistics, _bounds(part), "cluster")
             found |= {key: estimate for key, estimate in own.items() if key[0] == rubric}
@@ -143,7 +143,7 @@ def _carried(rows: pd.DataFrame) -> dict[Any, Estimate]:
             values |= {key: (student[key] - base.get(key, NAN)) / way if way else NAN, (*key, "way"): way}
         return values
 
-    of_all: Any = estimates(rows, compared, {}, "cluster")
+    of_all: Any = estimates(rows, compared, {}, "cluster", "rubric")
     enough = rows.groupby("kind")["user_prompt_id"].nunique().min() >= MIN_CLUSTERS
     ways = {key[:3]: way for key, way in of_all.items() if len(key) == 4}
     clear = {key: enough and way.ci_low * way.ci_high > 0 for key, way in ways.items()}

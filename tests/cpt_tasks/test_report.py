@@ -330,8 +330,8 @@ def test_logs_elsewhere_are_reported_and_compared(
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("nowhere", "nowhere: not found, or no finished log in it"),
-        ("empty", "empty: not found, or no finished log in it"),
+        ("nowhere", "nowhere: not found, or no log in it"),
+        ("empty", "empty: not found, or no log in it"),
         ("nowhere.eval", "nowhere.eval: not found, expected an .eval log"),
         ("torn.eval", r"torn.eval: not readable \(.*\), expected an .eval log"),
         ("memory://nowhere/x.eval", "memory://nowhere/x.eval: not found, expected an .eval log"),

@@ -34,6 +34,18 @@ def test_the_jackknife_of_a_mean_is_student_t_of_the_cluster_means() -> None:
     assert ends(estimate) == pytest.approx((expected.low, expected.high))
 
 
+def test_there_is_none_over_strata_of_which_one_has_a_single_cluster() -> None:
+    frame = pd.DataFrame({"rubric": list("pppppppr"), "user_prompt_id": list("abcdefgg"), "score": range(8)})
+
+    def macro(part: pd.DataFrame) -> dict[str, float]:
+        return {"macro": float(part.groupby("rubric")["score"].mean().mean())}
+
+    assert not math.isnan(estimates(frame, macro, {})["macro"].ci_low)  # without g it is the mean of p alone
+    assert estimates(frame, macro, {}, stratum="rubric")["macro"].text() == "5.00"
+    two = pd.concat([frame, pd.DataFrame({"rubric": ["r"], "user_prompt_id": ["a"], "score": [7]})])
+    assert estimates(two, macro, {}, stratum="rubric") == estimates(two, macro, {})
+
+
 def test_weights_leave_out_one_cluster_at_a_time() -> None:
     weights = leave_one_out(3)
     assert (weights @ np.array([1.0, 2, 6]) / weights.sum(axis=1)).tolist() == [3, 4, 3.5, 1.5]

@@ -158,8 +158,8 @@ def _points(cells: pd.DataFrame) -> dict[tuple[str, str], Estimate]:
     keys = {f"{level} {column}": (level, str(column)) for level in LEVEL_NAMES for column in cells.columns}
     values = {key: column.split("@")[0].removeprefix("oracle_") for key, (_, column) in keys.items()}
     bounds = {key: BOUNDS[value] for key, value in values.items() if value in BOUNDS}
-    found = {keys[key]: one for key, one in estimates(cells.reset_index(), curves, bounds).items()}
-    return found if statistics.can_leave_out(cells) else {key: Estimate(one.value) for key, one in found.items()}
+    found = estimates(cells.reset_index(), curves, bounds, stratum="rubric")
+    return {keys[key]: one for key, one in found.items()}
 
 
 def _against(run: Run, base: Run) -> list[dict[str, Any]]:

@@ -126,9 +126,3 @@ def samples_to_reach(curve: Floats, goal: float) -> tuple[float, str | None]:
 def _rank_shares(n: int, k: int) -> Floats:
     # integers until the last division: the binomials of 200 samples do not fit a float product
     return np.array([comb(rank, k - 1) / comb(n, k) for rank in range(n)])
-
-
-def can_leave_out(cells: pd.DataFrame) -> bool:
-    """Whether no rubric of `best_of_k_cells` has only one user prompt, with which it would be gone."""
-    prompts = cells.index.to_frame(index=False).groupby("rubric")["user_prompt_id"].nunique()
-    return bool((prompts != 1).all())

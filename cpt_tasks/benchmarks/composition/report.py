@@ -80,7 +80,7 @@ def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
 
 
 def _statistics(joints: pd.DataFrame) -> dict[str, Any]:
-    return {"n": len(joints), "metrics": json_of(estimates(joints, composition_statistics, BOUNDS))}
+    return {"n": len(joints), "metrics": json_of(estimates(joints, composition_statistics, BOUNDS, stratum="rubrics"))}
 
 
 SECTION = Section("Composition: two rubrics at once", INTRO, summarise, tables, charts)

@@ -80,7 +80,7 @@ def _entry(prompts: pd.DataFrame) -> dict[str, Any]:
     """Metrics and curve of user prompts of one or more rubrics; `trained` says that training never asked for it."""
     scores = {f"score@{target:g}": target for target in statistics.targets_of(prompts)}
     bounds = {name: one for name, one in STATISTICS.items() if one} | dict.fromkeys(scores, (0.0, 100.0))
-    numbers = estimates(prompts, statistics.over_rubrics, bounds)
+    numbers = estimates(prompts, statistics.over_rubrics, bounds, stratum="rubric")
     numbers |= {name: Estimate(numbers[name].value) for name in statistics.WITHOUT_INTERVAL}
     curve = []
     for name, target in scores.items():

@@ -28,7 +28,7 @@ def summarise(run: Run, seed: int) -> dict[str, Any]:
     metrics = _metrics(rows, seed)
     for way in statistics.WAYS:
         if rows[way].nunique() > 1:
-            metrics |= json_of(estimates(rows, partial(statistics.contrast, by=way), {}))
+            metrics |= json_of(estimates(rows, partial(statistics.contrast, by=way), {}, stratum="rubric"))
     return {
         "metrics": metrics,
         "by_condition": {
@@ -88,7 +88,7 @@ def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
 
 
 def _metrics(rows: pd.DataFrame, seed: int) -> dict[str, dict[str, float | None]]:
-    numbers = estimates(rows, statistics.wording_statistics, statistics.BOUNDS)
+    numbers = estimates(rows, statistics.wording_statistics, statistics.BOUNDS, stratum="rubric")
     numbers |= {name: Estimate(numbers[name].value) for name in statistics.WITHOUT_INTERVAL}
     return json_of(numbers | {"worst_by_chance": Estimate(statistics.worst_by_chance(rows, seed))})
 
