@@ -293,7 +293,9 @@ def test_results_that_are_cut_between_two_lines_are_read_again(server: FakeAnthr
     assert all_sent_once(server, asked)
 
 
-def test_results_that_stay_cut_end_the_run_and_a_later_one_takes_the_rest(server: FakeAnthropic, store: CallStore) -> None:
+def test_results_that_stay_cut_end_the_run_and_a_later_one_takes_the_rest(
+    server: FakeAnthropic, store: CallStore
+) -> None:
     asked = calls(range(20))
     server.config = Config(cut_batch_results=7)
     outcome = run(store, asked)  # five readings in the first round, one in the second, one in the third

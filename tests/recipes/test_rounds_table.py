@@ -25,15 +25,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def write_seed(folder: Path, accuracies: dict[str, float], seconds: dict[str, float]) -> None:
-    metrics = {"somers_d": {"value": 0.5}, "band_error": {"value": 9.0}, "kendall_tau_b": {"value": 0.25}}
-    metrics |= {"kendall_tau_b_ceiling": {"value": 0.75}}
-    models = [
-        {
-            "name": name,
-            "tasks": {"rubric_adherence": {"n": 288, "metrics": {**metrics, "macro_accuracy": {"value": value}}}},
-        }
-        for name, value in accuracies.items()
-    ]
+    values = {"somers_d": 0.5, "band_error": 9.0, "kendall_tau_b": 0.25, "kendall_tau_b_ceiling": 0.75}
+    models = []
+    for name, accuracy in accuracies.items():
+        numbers = (values | {"macro_accuracy": accuracy}).items()
+        metrics = {one: {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1} for one, value in numbers}
+        models.append({"name": name, "tasks": {"rubric_adherence": {"n": 288, "metrics": metrics}}})
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps({"schema": 2, "models": models}), encoding="utf-8")
     stages = {name: {"command": "x", "seconds": spent} for name, spent in seconds.items()}
@@ -81,9 +78,16 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
     assert rounds_table.show(without_one) == "undefined"
 
 
-def test_one_seed_has_no_interval_and_none_is_said(tmp_path: Path) -> None:
+def test_one_seed_has_intervals_over_user_prompts_and_they_are_called_so(tmp_path: Path) -> None:
     write_seed(tmp_path / "seed-0/rounds", {"twins": 0.6}, {"train": 30.0})
-    assert rows_of(run(tmp_path))["twins"][:2] == ["0.60", "0.600"]
+    page = run(tmp_path)
+    assert rows_of(page)["twins"][:2] == ["0.60 [0.50, 0.70]", "0.600"]
+    assert "Of seed 0 alone, with 95% intervals over user prompts" in page
+    folder = ROOT / "results/smollm2-135m/seed-0/rounds"
+    gain = rounds_table.gain_over_prompts(folder, "round-1")
+    values = rounds_table.values_by_stage(folder)["macro_accuracy"]
+    assert gain["value"] == pytest.approx(values["round-1"] - values["twins"], abs=1e-6)
+    assert gain["ci_low"] < gain["value"] < gain["ci_high"]
     assert "expected those of recipes/experiments/rounds.mk" in run(tmp_path / "nothing", code=2)
 
 

@@ -138,7 +138,9 @@ def composition_scores() -> Metric:
         from judges.interval import estimates
 
         joints = joint_responses(frame_of_scores(scores))
-        return {"n_joint": len(joints)} | metric_values(estimates(joints, composition_statistics, BOUNDS, stratum="rubrics"))
+        return {"n_joint": len(joints)} | metric_values(
+            estimates(joints, composition_statistics, BOUNDS, stratum="rubrics")
+        )
 
     return compute
 
