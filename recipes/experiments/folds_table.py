@@ -20,26 +20,30 @@ from rounds_table import show
 
 FOLDS = ("fold-1", "fold-2", "fold-3")
 CURVE = {"2": "fold-1-of-2", "4": "fold-1-of-4", "8": "fold-1", "8, these among them": "fold-2"}
-NAMES = sorted({"base", *FOLDS, *CURVE.values()})
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
 HEAD = """\
 # Rubrics never trained
 
-Twelve measured rubrics in three folds. `never trained` is the adapter trained on the eight rubrics outside the fold,
-`trained` the adapter of the next fold, which was trained on them and four others, `base` the model before tuning; over
-all twelve, each rubric counts with one adapter that has not seen it and one that has. All trainings had as many pairs
-and steps a rubric, at the two outer levels alone, low and extremely high. Test prompts and system prompts are in no
-training. Differences have 95% intervals over user prompts, paired by them (`cpt compare`). Commands: `stages.json`.
+The twelve measured rubrics in three folds: adapters are trained on rubrics outside a fold and asked for those in it;
+`base` is the model before tuning. All trainings had as many pairs and steps a rubric, at the two outer levels alone,
+low and extremely high. Test prompts and system prompts are in no training. Differences have 95% intervals over user
+prompts, paired by them (`cpt compare`). Commands: `stages.json`.
 
 `accuracy` is the share of scores in the band asked for, at most .50 if the level is ignored, less where scores lie
 between the bands; `order` is 0 then, and 1 at best; `calibration` is the mean distance from the band in points, 0 at
 best: a difference below 0 is a gain.
+"""
+FOLDS_HEAD = """\
+`never trained` is the adapter trained on the eight rubrics outside the fold, `trained` the adapter of the next fold,
+which was trained on them and four others; over all twelve, each rubric counts with one adapter that has not seen it and
+one that has.
 """
 CURVE_HEAD = """\
 ## How many rubrics were trained
 
 On the rubrics of fold 1. The 2 are among the 4, the 4 among the 8; which rubrics join is not varied, so a step of the
 curve can be that of one rubric like those asked for, or of a longer training. Differences are from `base`, 0 trained.
+`those trained` is the accuracy on the adapter's own rubrics.
 """
 
 
@@ -80,11 +84,14 @@ def value(statistic: dict[str, Any], side: str) -> str:
 
 
 def page_of(logs: dict[str, EvalLog], folds: dict[str, list[str]]) -> str:
-    """The report as Markdown, from the logs by name and the rubrics of each fold."""
-    never = {fold: only(logs[fold], rubrics) for fold, rubrics in folds.items()}
-    trained = {fold: only(logs[other], folds[fold]) for fold, other in zip(FOLDS, FOLDS[1:] + FOLDS[:1], strict=True)}
-    pairs = {f"{fold}: {', '.join(rubrics)}": (never[fold], trained[fold]) for fold, rubrics in folds.items()}
-    pairs["all twelve"] = together(never.values()), together(trained.values())
+    """The report as Markdown, from the logs by name, of all folds or of none, and the rubrics of each fold."""
+    pairs = {}
+    if has_folds := logs.keys() >= set(FOLDS):
+        never = {fold: only(logs[fold], rubrics) for fold, rubrics in folds.items()}
+        others = zip(FOLDS, FOLDS[1:] + FOLDS[:1], strict=True)
+        trained = {fold: only(logs[other], folds[fold]) for fold, other in others}
+        pairs = {f"{fold}: {', '.join(rubrics)}": (never[fold], trained[fold]) for fold, rubrics in folds.items()}
+        pairs["all twelve"] = together(never.values()), together(trained.values())
     tables: dict[str, list[dict[str, str]]] = {name: [] for name in STATISTICS}
     for asked, (unseen, seen) in pairs.items():
         gained, kept_back = compared(logs["base"], unseen), compared(seen, unseen)
@@ -93,13 +100,19 @@ def page_of(logs: dict[str, EvalLog], folds: dict[str, list[str]]) -> str:
             row = {"base": value(base, "a"), "never trained": value(base, "b"), "trained": value(reference, "a")}
             row |= {"never trained - base": difference(base), "never trained - trained": difference(reference)}
             rows.append({"rubrics": asked} | row)
-    points = {count: compared(logs["base"], only(logs[name], folds["fold-1"])) for count, name in CURVE.items()}
-    curve = [{"trained": "0"} | {title: value(points["2"][one], "a") for one, title in STATISTICS.items()}]
-    for count, point in points.items():
+    curve = list[dict[str, str]]()
+    for count, name in [(count, name) for count, name in CURVE.items() if name in logs]:
+        point = compared(logs["base"], only(logs[name], folds["fold-1"]))
+        if not curve:
+            curve.append({"trained": "0"} | {title: value(point[one], "a") for one, title in STATISTICS.items()})
         row = {"trained": count} | {title: value(point[one], "b") for one, title in STATISTICS.items()}
-        curve.append(row | {f"{title} - base": difference(point[one]) for one, title in STATISTICS.items()})
+        row |= {f"{title} - base": difference(point[one]) for one, title in STATISTICS.items()}
+        if name.startswith("fold-1"):
+            own = {sample.metadata["rubric"] for sample in logs[name].samples or []} - {*folds["fold-1"]}
+            row["those trained"] = value(compared(logs["base"], only(logs[name], own))["macro_accuracy"], "b")
+        curve.append(row)
     parts = [part for one, rows in tables.items() for part in (f"## {STATISTICS[one].capitalize()}\n", _table(rows))]
-    return "\n".join([HEAD, *parts, CURVE_HEAD, _table(curve)])
+    return "\n".join([HEAD, *([FOLDS_HEAD, *parts] if has_folds else []), CURVE_HEAD, _table(curve)])
 
 
 def _table(rows: list[dict[str, str]]) -> str:
@@ -114,7 +127,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
     options = parser.parse_args()
     folds = {fold: rubrics.split(",") for fold, rubrics in zip(FOLDS, options.folds, strict=True)}
-    page = page_of({name: read_eval_log(str(options.logs / f"{name}.eval")) for name in NAMES}, folds)
+    logs = {path.stem: read_eval_log(str(path)) for path in sorted(options.logs.glob("*.eval"))}
+    if "base" not in logs or not logs.keys() & {*CURVE.values()}:
+        parser.error(f"{options.logs}: got logs of {sorted(logs)}, expected base and one of {sorted(CURVE.values())}")
+    page = page_of(logs, folds)
     options.out.write_text(page, encoding="utf-8", newline="\n")
     print(f"{options.out}: written")
 

@@ -62,7 +62,8 @@ def test_folds_part_the_twelve_and_no_rubric_left_out_is_trained(
     two, four, eight = (trained(stages, name) for name in ("fold-1-of-2", "fold-1-of-4", "fold-1"))
     assert two < four < eight
     assert (len(two), len(four)) == (2, 4)
-    assert asked(stages, "fold-1-of-2") == asked(stages, "fold-1-of-4") == {*folds["fold-1"]}
+    for name in ("fold-1-of-2", "fold-1-of-4"):
+        assert asked(stages, name) == {*folds["fold-1"]} | trained(stages, name)
 
 
 def test_every_adapter_trains_on_as_many_rows_a_rubric_for_as_many_steps(
@@ -139,7 +140,8 @@ def test_the_table_of_logs_whose_numbers_are_known(
             samples += [one if follows else other] if one.metadata["rubric"] in asked(stages, name) else []
         return answers[True].model_copy(update={"samples": samples})
 
-    page = folds_table.page_of({name: log_of(name) for name in folds_table.NAMES}, folds)
+    logs = {name: log_of(name) for name in ("base", *ADAPTERS)}
+    page = folds_table.page_of(logs, folds)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
     accuracy, order, curve = rows[2:6], rows[8:12], rows[-5:]
     assert [row[0].split(":")[0] for row in accuracy] == [*folds_table.FOLDS, "all twelve"]
@@ -150,3 +152,6 @@ def test_the_table_of_logs_whose_numbers_are_known(
     assert [row[0] for row in curve] == ["0", *folds_table.CURVE]
     assert [row[1] for row in curve] == ["0.50", "0.50", "0.50", "0.75", "1.00"]
     assert [row[4] for row in curve] == ["", "+0.00", "+0.00", "+0.25", "+0.50"]
+    assert [row[7] for row in curve] == ["", "0.50", "0.50", "1.00", ""]
+    of_two = folds_table.page_of({name: logs[name] for name in ("base", "fold-1-of-2")}, folds)
+    assert [line for line in of_two.splitlines() if line[:3] in ("| 0", "| 2")] == of_two.splitlines()[-2:]
