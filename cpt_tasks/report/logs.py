@@ -48,10 +48,9 @@ def find_logs(paths: Iterable[str]) -> list[str]:
             finished = [log for log in logs if headers[log].status == "success"]
             logs = sorted(finished, key=lambda log: headers[log].eval.created)
         if not logs:
-            unfinished = f"{len(infos)} logs in it, none of them finished" if infos else "not found, or no log in it"
-            raise ValueError(
-                f"{path}: {'not found' if is_file else unfinished}, expected an .eval log or a folder with finished ones"
-            )
+            problem = f"{len(infos)} logs in it, none of them finished" if infos else "not found, or no log in it"
+            problem = "not found" if is_file else problem
+            raise ValueError(f"{path}: {problem}, expected an .eval log or a folder with finished ones")
         files += logs
     return files
 
