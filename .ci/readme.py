@@ -53,9 +53,14 @@ def cells_of(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("|")]
 
 
-def rounds() -> str:
+def rounds(folder: Path = RESULT) -> str:
     """The table of rounds.md."""
-    return "".join(f"{line}\n" for line in (RESULT / "rounds.md").read_text("utf-8").splitlines() if line[:1] == "|")
+    return "".join(f"{line}\n" for line in (folder / "rounds.md").read_text("utf-8").splitlines() if line[:1] == "|")
+
+
+def ablation() -> str:
+    """The table of the ablation."""
+    return rounds(ROOT / "results/ablation")
 
 
 def demo() -> str:
@@ -107,7 +112,7 @@ def results() -> str:
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
 
-PAGES = {"README.md": (example, results), "recipes/README.md": (rounds,)}
+PAGES = {"README.md": (example, results), "recipes/README.md": (ablation, rounds)}
 
 
 def generated(page: str) -> str:
