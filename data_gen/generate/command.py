@@ -89,8 +89,9 @@ def generate_command(
         plan = {name: options[name] for name in ("samples", "configured_by", "seed", "limit")}
         wanted = list(questions(selected, read_prompts(prompts, selected), in_order, **plan))
         settings = {name: options[name] for name in ("max_tokens", "temperature", "reasoning_effort")}
-        settings["is_asked"] = not (options["forecast"] or options["questions"] or options["answers"])
-        models = [teacher_of(name, options["model_arg"], options["max_connections"], **settings) for name in teachers]
+        is_asked = not (options["forecast"] or options["questions"] or options["answers"])
+        how = (options["model_arg"], options["max_connections"], is_asked)
+        models = [teacher_of(name, *how, **settings) for name in teachers]
         store = files.enter_context(closing(open_store(options["store"])))
         opens = out and (out.exists() or not options["forecast"])  # a forecast leaves no folder behind
         lines = files.enter_context(lines_of(out)) if out and opens else {}

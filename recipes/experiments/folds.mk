@@ -5,8 +5,8 @@
 #     make -f recipes/experiments/folds.mk SIZE=smoke          every stage with tiny limits
 #
 # Each fold trains on the eight rubrics outside it, and is asked for all twelve, as is the base model: every rubric has
-# one adapter that never saw it and two that did. Adapters of 2 and 4 of the eight of fold 1,
-# asked for fold 1 and their own, give the curve.
+# one adapter that never saw it and two that did. Adapters of 2 and 4 of the eight of fold 1, asked
+# for fold 1 and their own, give the curve.
 #
 # All see a rubric as often: `--limit` draws 138 twins a rubric, on average, of 576 (24 user prompts in 24 wordings), for
 # 25 steps of DPO. So a training on fewer rubrics is shorter. Every rubric has one text per user prompt and level

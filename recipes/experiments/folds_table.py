@@ -6,9 +6,6 @@ python recipes/experiments/folds_table.py results/folds/logs --folds RUBRICS RUB
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
-from rounds_table import show
+from rounds_table import compare_logs, show
 
 FOLDS = ("fold-1", "fold-2", "fold-3")
 CURVE = {"2": "fold-1-of-2", "4": "fold-1-of-4", "8": "fold-1", "8, these among them": "fold-2"}
@@ -61,16 +58,13 @@ def together(logs: Iterable[EvalLog]) -> EvalLog:
 
 
 def compared(first: EvalLog, second: EvalLog) -> dict[str, Any]:
-    """By statistic `a`, `b` and their `difference` b - a as `cpt compare` gives them, on the rubrics of the second."""
+    """As `compare_logs`, on the rubrics of the second."""
     asked = {sample.metadata["rubric"] for sample in second.samples or []}
     with tempfile.TemporaryDirectory() as folder:
-        paths = [f"{folder}/{side}.eval" for side in "ab"]
+        paths = [Path(folder, f"{side}.eval") for side in "ab"]
         for log, path in zip((only(first, asked), second), paths, strict=True):
-            write_eval_log(log, path)
-        cpt = str(Path(sys.executable).parent / "cpt")
-        subprocess.run([cpt, "compare", *paths, "--out", folder], check=True, capture_output=True)
-        statistics: dict[str, Any] = json.loads(Path(folder, "compare.json").read_text(encoding="utf-8"))["statistics"]
-    return statistics
+            write_eval_log(log, str(path))
+        return compare_logs(*paths)
 
 
 def difference(statistic: dict[str, Any]) -> str:

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import scipy
 from inspect_ai.log import read_eval_log
 
-from cpt_tasks.benchmarks.rubric_adherence.statistics import STATISTICS as OF_ROWS
-from cpt_tasks.report.compare import pair
-from cpt_tasks.report.logs import read_run
-from cpt_tasks.statistics.paired import paired_differences
-
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
 STATISTICS |= {"kendall_tau_b": "tau-b", "kendall_tau_b_ceiling": "tau-b at most"}
 REFERENCE = "twins"  # what others are compared with, by seed
+ENDS = ("value", "ci_low", "ci_high")
 HEAD = """\
 # What each stage buys
 
@@ -74,13 +73,20 @@ def values_by_stage(folder: Path, part: str = "value") -> pd.DataFrame:
     return pd.DataFrame({name: {one: row[one][part] for one in STATISTICS} for name, row in rows.items()}).T
 
 
+def compare_logs(first: Path, second: Path) -> dict[str, Any]:
+    """By statistic `a`, `b` and their `difference` b - a, as `cpt compare` gives them."""
+    cpt = str(Path(sys.executable).parent / "cpt")
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run([cpt, "compare", str(first), str(second), "--out", out], check=True, capture_output=True)
+        statistics: dict[str, Any] = json.loads(Path(out, "compare.json").read_text(encoding="utf-8"))["statistics"]
+    return statistics
+
+
 def gain_over_prompts(folder: Path, stage: str) -> pd.Series:
     """Accuracy of a stage of one seed minus that of `REFERENCE`, paired by user prompt."""
     log = best_round(folder) if stage == "chosen" else stage
-    runs = [read_run(str(folder / f"logs/rounds/{name}.eval")) for name in (REFERENCE, log)]
-    one = {"macro_accuracy": OF_ROWS["macro_accuracy"]}
-    found = paired_differences(*pair(*runs)[:2], one, np.random.default_rng(0), tested=())
-    return pd.Series(vars(found["macro_accuracy"].difference))
+    paths = [folder / f"logs/rounds/{name}.eval" for name in (REFERENCE, log)]
+    return pd.Series(compare_logs(*paths)["macro_accuracy"]["difference"], dtype=float)
 
 
 def on_train(folder: Path) -> dict[str, float]:
@@ -116,20 +122,20 @@ def minutes_of(folder: Path) -> pd.Series:
 
 def table_of(folders: list[Path]) -> str:
     """One row a stage; intervals over seeds, of one seed over user prompts."""
-    ends = ("value", "ci_low", "ci_high")
-    of_one = {end: with_chosen(values_by_stage(folders[0], end), folders[0]) for end in ends}
     runs = [with_chosen(values_by_stage(folder), folder) for folder in folders]
+    of_one = {}
+    if len(runs) == 1:
+        of_one = {end: with_chosen(values_by_stage(folders[0], end), folders[0]) for end in ENDS}
     columns = {}
     for one, title in STATISTICS.items():
         by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]
-        is_one = len(runs) == 1
-        found = pd.DataFrame({end: of_one[end][one] for end in ends}) if is_one else row_means(by_seed)
+        found = pd.DataFrame({end: values[one] for end, values in of_one.items()}) if of_one else row_means(by_seed)
         columns[title] = found.apply(show, axis=1)
         if one == "macro_accuracy":
             columns["by seed"] = by_seed.map("{:.3f}".format).apply(", ".join, axis=1)
             if REFERENCE in by_seed.index and len(by_seed) > 1:
                 gain = row_means(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
-                if is_one:
+                if of_one:
                     gain = pd.DataFrame({name: gain_over_prompts(folders[0], name) for name in gain.index}).T
                 columns[f"accuracy - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
     minutes = pd.concat([minutes_of(folder) for folder in folders], axis=1).mean(axis=1)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from students import CALM, CALM_SCORE, LIVELY, SHOUT, evaluated, score_by, shown_metrics, unscore
 
+from cpt_tasks.benchmarks.dose_response import report
 from cpt_tasks.benchmarks.dose_response.statistics import STATISTICS, by_prompt, by_rubric, dead_stretch, over_rubrics
 from cpt_tasks.benchmarks.dose_response.task import ADVERBS, dose_response, parse_targets
 from cpt_tasks.report.logs import read_run
@@ -69,6 +71,15 @@ def test_epochs_are_averaged_for_the_curve_but_not_for_the_error_and_one_target_
     assert by_prompt(rows)["score@50"].tolist() == [50]
     values = {name: value(name, rows) for name in STATISTICS}
     assert values == pytest.approx(dict.fromkeys(STATISTICS, NAN) | {"mean_absolute_error": 50}, nan_ok=True)
+
+
+def test_there_is_no_interval_over_rubrics_one_of_which_has_a_single_user_prompt() -> None:
+    rows = pd.concat([student(lambda t: t / 2, "p", "abcdefg"), student(lambda t: t, "r", "a")]).assign(style="words")
+    run: Any = SimpleNamespace(scored=rows, frame=rows)
+    said = report.summarise(run, seed=0)
+    error = said["metrics"]["mean_absolute_error"]
+    assert (error["value"], error["ci_low"]) == (12.5, None)
+    assert said["by_rubric"]["p"]["metrics"]["mean_absolute_error"]["ci_low"] is not None
 
 
 def test_monotone_shares_count_complete_prompts_only() -> None:

@@ -141,6 +141,8 @@ def test_what_another_judge_judged_stands_in_tables_and_figures_of_its_own(logs:
     assert "tuned" in (tmp_path / "table.csv").read_text().splitlines()[2]
     with pytest.raises(ValueError, match="tuned and base differ in judge_hash"):  # of one name, with other settings
         write_report([base, replace(tuned, protocol=tuned.protocol | {"judge_hash": "another"})], tmp_path)
+    with pytest.raises(ValueError, match="^two runs of tuned differ in split"):
+        write_report([tuned, replace(tuned, protocol=tuned.protocol | {"split": "train"})], tmp_path)
 
 
 def test_where_recorded_replies_come_from_is_said(logs: list[str], tmp_path: Path) -> None:
@@ -332,14 +334,17 @@ def test_logs_elsewhere_are_reported_and_compared(
     [
         ("nowhere", "nowhere: not found, or no log in it"),
         ("empty", "empty: not found, or no log in it"),
+        ("begun", "begun: 1 logs in it, none of them finished"),
         ("nowhere.eval", "nowhere.eval: not found, expected an .eval log"),
         ("torn.eval", r"torn.eval: not readable \(.*\), expected an .eval log"),
         ("memory://nowhere/x.eval", "memory://nowhere/x.eval: not found, expected an .eval log"),
         ("nofs://bucket/logs", r"nofs://bucket/logs: not readable \(ValueError: Protocol not known: nofs\)"),
     ],
 )
-def test_logs_that_cannot_be_read_are_named(path: str, message: str, tmp_path: Path) -> None:
+def test_logs_that_cannot_be_read_are_named(path: str, message: str, logs: list[str], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
+    (log := read_eval_log(logs[0])).status = "started"
+    write_eval_log(log, str(tmp_path / "begun" / "x.eval"))
     (tmp_path / "torn.eval").write_bytes(b"PK torn")
     where = path if "://" in path else str(tmp_path / path)
     with pytest.raises(ValueError, match=message):
