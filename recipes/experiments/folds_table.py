@@ -40,7 +40,7 @@ CURVE_HEAD = """\
 
 On the rubrics of fold 1. The 2 are among the 4, the 4 among the 8; which rubrics join is not varied, so a step of the
 curve can be that of one rubric like those asked for, or of a longer training. Differences are from `base`, 0 trained.
-`those trained` is the accuracy on the adapter's own rubrics.
+`those trained - base` is the gain of accuracy on the adapter's own rubrics.
 """
 
 
@@ -103,7 +103,7 @@ def page_of(logs: dict[str, EvalLog], folds: dict[str, list[str]]) -> str:
         row |= {f"{title} - base": difference(point[one]) for one, title in STATISTICS.items()}
         if name.startswith("fold-1"):
             own = {sample.metadata["rubric"] for sample in logs[name].samples or []} - {*folds["fold-1"]}
-            row["those trained"] = value(compared(logs["base"], only(logs[name], own))["macro_accuracy"], "b")
+            row["those trained - base"] = difference(compared(logs["base"], only(logs[name], own))["macro_accuracy"])
         curve.append(row)
     parts = [part for one, rows in tables.items() for part in (f"## {STATISTICS[one].capitalize()}\n", _table(rows))]
     return "\n".join([HEAD, *([FOLDS_HEAD, *parts] if has_folds else []), CURVE_HEAD, _table(curve)])

@@ -103,7 +103,7 @@ def keep(results: Path, records: Path, *stages: str) -> None:
     kept = {name: json.loads((records / f"{name}.json").read_text("utf-8")) for name in stages}
     write_json(results / "stages.json", kept)
     for name, record in kept.items():
-        command = record["command"].split()
+        command = shlex.split(record["command"])
         if command[:2] == ["inspect", "eval"]:
             keep_log(command, results / "logs" / f"{name.removesuffix('/judged')}.eval")
         if Path(name).name == "train":

@@ -87,6 +87,9 @@ def text_of(message: dict[str, Any]) -> str:
 
 def row_problem(row: dict[str, Any]) -> str | None:
     """What is wrong with a row."""
+    for name in ("prompt", *PLAIN_COLUMNS):
+        if not isinstance(row[name], list):
+            return f"{name} is {str(row[name])[:40]!r}, expected a list of chat messages, since the file has a pair_id"
     roles = [message["role"] for message in row["prompt"]]
     if "pair_id" not in row and (roles[-1:] != ["user"] or not text_of(row["prompt"][-1]).strip()):
         return f"prompt roles are {roles}, expected them to end in 'user', with a text"
@@ -141,7 +144,5 @@ def check_split(train: Dataset, evaluation: Dataset) -> None:
 
 def sft_rows(dataset: Dataset) -> Dataset:
     """Every row's prompt with its chosen response, as TRL's prompt/completion rows, in the same order."""
-    unused = [
-        name for name in dataset.column_names if name not in ("prompt", "chosen", "images", "chat_template_kwargs")
-    ]
-    return dataset.remove_columns(unused).rename_column("chosen", "completion")
+    used = [name for name in ("prompt", "chosen", "images", "chat_template_kwargs") if name in dataset.column_names]
+    return dataset.select_columns(used).rename_column("chosen", "completion")

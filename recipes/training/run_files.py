@@ -31,7 +31,7 @@ def sha256(path: Path | str) -> str:
 def portable(text: str) -> str:
     """`text` with an absolute path, also after `--key=`, made relative to the working directory, or its last part."""
     key, separator, value = text.partition("=") if text.startswith("--") else ("", "", text)
-    path = Path(value).expanduser()
+    path = Path(os.path.expanduser(value))  # leaves "~" of a user that there is not
     if not path.is_absolute():
         return text
     here = Path.cwd()

@@ -337,15 +337,3 @@ def test_the_scorer_is_found_by_the_name_that_inspect_score_takes(log_of: Callab
     judge = scorer_from_spec(ScorerSpec(scorer="cpt_tasks/rubric_judge"), None, judge="measured")
     again = inspect_score(log, judge, action="overwrite", display="none")
     assert shown_metrics(again) == pytest.approx(shown_metrics(log), nan_ok=True)
-
-
-@pytest.mark.slow
-def test_a_log_can_be_scored_again_by_name_without_loading_the_student(
-    log_of: Callable[..., str], tmp_path: Path
-) -> None:
-    path, again = log_of("tuned", follows), str(tmp_path / "again.eval")
-    arguments = ["score", path, "--scorer", "cpt_tasks/rubric_judge", "-S", "judge=measured", "--model", "none"]
-    output = inspect(*arguments, "--action", "overwrite", "--output-file", again, cwd=tmp_path)
-    assert Path(again).exists(), output
-    expected = shown_metrics(read_eval_log(path))
-    assert shown_metrics(read_eval_log(again)) == pytest.approx(expected, nan_ok=True)

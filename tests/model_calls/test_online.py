@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from calling import calls, fake_model
-from fake_anthropic import MIX, Config, FakeAnthropic
+from fake_anthropic import Config, FakeAnthropic
 from inspect_ai.model import GenerateConfig
 
 from model_calls import Call, CallStore, Reply, ask
@@ -19,25 +19,6 @@ def ask_all(store: CallStore, asked: list[Call]) -> list[tuple[Reply, bool]]:
         return await asyncio.gather(*(ask(store, call) for call in asked))
 
     return asyncio.run(run())
-
-
-@pytest.mark.slow  # tests/data_gen/generate/test_asking.py has 144 calls of a command
-def test_a_mix_of_faults_leaves_everything_answered_and_nothing_paid_twice(
-    server: FakeAnthropic, store: CallStore
-) -> None:
-    server.config = Config(**MIX, rate_refusal=0.01)
-    asked = calls(range(1000), fake_model(max_connections=64))
-    replies = [reply for reply, _ in ask_all(store, asked)]
-    answered = [reply for reply in replies if reply.stop_reason == "stop"]
-    refused = [reply for reply in replies if reply.stop_reason == "content_filter"]
-    assert len(answered) + len(refused) == 1000
-    assert len(refused) == server.stats.faults["refusal"] > 0
-    assert all(reply.text.endswith(f"Text {number}.") for number, reply in enumerate(replies) if reply in answered)
-    assert set(server.stats.faults) == {"429", "529", "500", "reset", "truncated", "refusal"}
-    assert server.stats.requests <= 1130
-    assert server.stats.paid_twice == 0
-    assert not any(paid for _, paid in ask_all(store, asked))
-    assert server.stats.requests <= 1130
 
 
 @pytest.mark.parametrize("streamed", [False, True])

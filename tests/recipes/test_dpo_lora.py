@@ -124,8 +124,8 @@ def test_no_path_of_this_machine_and_no_token_in_any_readable_output(here: Path,
     assert portable_arguments(given) == ["--hub_token", "<hidden>", "--hub-token=<hidden>", "--seed", "1"]
     given = ["--model_init_kwargs", '{"token": "hf_d", "revision": "x"}']
     assert portable_arguments(given) == ["--model_init_kwargs", '{"token": "<hidden>", "revision": "x"}']
-    values = {"model_init_kwargs": {"token": "hf_c"}, "pad_token": "x"}
-    assert portable_values(values) == {"model_init_kwargs": {"token": "<hidden>"}, "pad_token": "x"}
+    values = {"model_init_kwargs": {"token": "hf_c"}, "run_name": "~40steps"}
+    assert portable_values(values) == {"model_init_kwargs": {"token": "<hidden>"}, "run_name": "~40steps"}
 
 
 @pytest.mark.slow

@@ -152,6 +152,6 @@ def test_the_table_of_logs_whose_numbers_are_known(
     assert [row[0] for row in curve] == ["0", *folds_table.CURVE]
     assert [row[1] for row in curve] == ["0.50", "0.50", "0.50", "0.75", "1.00"]
     assert [row[4] for row in curve] == ["", "+0.00", "+0.00", "+0.25", "+0.50"]
-    assert [row[7] for row in curve] == ["", "0.50", "0.50", "1.00", ""]
+    assert [row[7] for row in curve] == ["", "+0.00", "+0.00", "+0.50", ""]
     of_two = folds_table.page_of({name: logs[name] for name in ("base", "fold-1-of-2")}, folds)
     assert [line for line in of_two.splitlines() if line[:3] in ("| 0", "| 2")] == of_two.splitlines()[-2:]

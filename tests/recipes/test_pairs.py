@@ -29,6 +29,7 @@ USER, GOOD, BAD = message("user", "Write."), message("assistant", "Good."), mess
         (lambda rows: rows[2].update(chat_template_kwargs={"a": 1}), "row 0: chat_template_kwargs is null"),
         (lambda rows: rows[0].update(kind="triplet"), "row 0: kind is 'triplet', expected one of twin, same_level"),
         (lambda rows: rows[1].update(kind="same_level"), "pair_id 0: has 2 rows, expected 1 (a same-level pair)"),
+        (lambda rows: [row.update(prompt="Write.") for row in rows], "row 0: prompt is 'Write.', expected a list"),
         (lambda rows: rows[2]["prompt"].pop(0), "row 2: prompt roles are ['user'], expected ['system', 'user']"),
     ],
 )
