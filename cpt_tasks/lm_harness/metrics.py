@@ -29,7 +29,7 @@ from cpt_tasks.lm_harness.documents import CannotRunError, Document, Settings
 from cpt_tasks.scorer import HEADLINE
 from cpt_tasks.statistics.table import table_of
 from judges import NO_RESPONSE
-from judges.interval import NAN, can_leave_out, leave_one_out, standard_error
+from judges.interval import NAN, can_leave_out, standard_error
 from rubrics import ScoreLevel
 
 # what is kept of a document, the score None if the judge failed: these columns; `CELL` and its (score, reason)
@@ -69,9 +69,7 @@ def adherence_numbers(items: tuple[Item, ...]) -> dict[str, float]:
     numbers = {"n_scored": float(len(frame))}
     for name, statistic in STATISTICS.items():
         estimate = statistic.estimate(table)
-        values = statistic.weighted(table, leave_one_out(table.n_clusters))
-        error = standard_error(values) if statistic.rows(table).can_leave_out else NAN
-        numbers |= {name: estimate.value, f"{name}_stderr": error}
+        numbers |= {name: estimate.value, f"{name}_stderr": standard_error(statistic.left_out(table))}
         if name in HEADLINE and statistic.has_interval:
             numbers |= {f"{name}_ci_low": estimate.ci_low, f"{name}_ci_high": estimate.ci_high}
     # a minimum has no standard error

@@ -25,16 +25,20 @@ ROUNDING = 1e-12  # sums in another order differ by this much although they are 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """A statistic on two models; `difference` is second minus first, `p` nan where that is undefined or not tested."""
+    """A statistic on two models; `difference` is second minus first, `p` nan where that is undefined or not tested.
+
+    `user_prompts` is the number of those with a row that counts.
+    """
 
     first: float
     second: float
     difference: Estimate
     p: float
+    user_prompts: int
 
     def to_json(self) -> dict[str, Any]:
-        """`{a, b, difference, p}`, None for nan."""
-        values = {"a": jsonable(self.first), "b": jsonable(self.second)}
+        """`{a, b, user_prompts, difference, p}`, None for nan."""
+        values = {"a": jsonable(self.first), "b": jsonable(self.second), "user_prompts": self.user_prompts}
         return values | {"difference": self.difference.to_json(), "p": jsonable(self.p)}
 
 
@@ -59,20 +63,23 @@ def paired_differences(
         ValueError: If the two do not agree row by row in rubric, level and user prompt.
     """
     table = _paired_table(first, second)
-    n_clusters, of_one = table.n_clusters // 2, table_of(first)
-    weights = leave_one_out(n_clusters)
-    nothing = np.zeros_like(weights)
+    sides, n_clusters = (table_of(first), table_of(second)), table.n_clusters // 2
     swaps, exact = swaps_of(n_clusters, n_permutations, rng)
     differences = {}
     for name, statistic in statistics.items():
+        counted = [statistic.rows(side) for side in sides]
+        prompts = np.unique(np.concatenate([rows.cluster for rows in counted]))
+        weights = leave_one_out(n_clusters)[[0, *prompts + 1]]
+        nothing = np.zeros_like(weights)
         first_values = statistic.weighted(table, np.hstack([weights, nothing]))
         second_values = statistic.weighted(table, np.hstack([nothing, weights]))
         values, p = second_values - first_values, NAN
-        difference = jackknife(values) if statistic.rows(of_one).can_leave_out else Estimate(float(values[0]))
+        difference = jackknife(values if all(rows.can_leave_out for rows in counted) else values[:1])
         if tested is None or name in tested:
             swapped = [statistic.weighted(table, np.hstack(part)) for part in ((1 - swaps, swaps), (swaps, 1 - swaps))]
             p = _p_value(difference.value, swapped[1] - swapped[0], exact)
-        differences[name] = PairedDifference(float(first_values[0]), float(second_values[0]), difference, p)
+        of_each = float(first_values[0]), float(second_values[0])
+        differences[name] = PairedDifference(*of_each, difference, p, len(prompts))
     return differences
 
 

@@ -105,15 +105,21 @@ class Statistic:
         table = table_of(frame)
         return float(self.weighted(table, np.ones((1, table.n_clusters)))[0])
 
+    def left_out(self, table: Table) -> Floats:
+        """The value, then that without each user prompt that has a row which counts, for `judges.interval`.
+
+        The value alone where it has no interval or a rubric has one user prompt.
+        """
+        rows = self.rows(table)
+        left_out = np.unique(rows.cluster) if self.has_interval and rows.can_leave_out else []
+        return self.function(rows, leave_one_out(table.n_clusters)[[0, *(number + 1 for number in left_out)]])
+
     def estimate(self, table: Table) -> Estimate:
         """The value with its 95% interval, see `judges.interval`; none where a rubric has one user prompt."""
-        weights = leave_one_out(table.n_clusters)
-        if not (self.has_interval and self.rows(table).can_leave_out):
-            return Estimate(float(self.weighted(table, weights[:1])[0]))
         bounds = self.bounds
         if bounds and self.ceiling:
             bounds = (bounds[0], self.ceiling.estimate(table).value)
-        return jackknife(self.weighted(table, weights), bounds)
+        return jackknife(self.left_out(table), bounds)
 
 
 def statistic(

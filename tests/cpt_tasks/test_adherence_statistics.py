@@ -203,6 +203,18 @@ def random_rows(seed: int) -> pd.DataFrame:
     )
 
 
+def test_user_prompts_without_a_response_are_none_to_statistics_of_responses() -> None:
+    rows = random_rows(0)
+    for silent in (["p3"], [f"p{number}" for number in range(5)]):  # the second leaves 5, too few for an interval
+        is_silent = rows["user_prompt_id"].isin(silent)
+        found = estimates_of(rows.assign(reason=np.where(is_silent, "no_response", "")), STATISTICS)
+        expected = estimates_of(rows[~is_silent], STATISTICS)
+        for name in STATISTICS.keys() - MISSES:
+            assert vars(found[name]) == pytest.approx(vars(expected[name]), nan_ok=True), name
+        assert math.isnan(found["band_error"].ci_low) == (len(silent) == 5)
+        assert not math.isnan(found["macro_accuracy"].ci_low)
+
+
 def partial_tau(data: pd.DataFrame) -> float:
     # by the inverse of the matrix of taus, as R's ppcor does it, not by the formula
     taus = data[["rank", "score", "words"]].corr(method="kendall").to_numpy()

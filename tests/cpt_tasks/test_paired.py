@@ -88,6 +88,13 @@ def test_the_interval_of_a_mean_is_that_of_the_paired_t_test_and_is_not_clipped_
         theirs = stats.ttest_rel(after, before).confidence_interval()
         assert (difference.ci_low, difference.ci_high) == pytest.approx((theirs.low, theirs.high))
     assert difference.ci_low < 0 < difference.value
+    # user prompts that nobody answered are none
+    unanswered = one_each([0, 0]).assign(user_prompt_id=["q", "r"], reason="no_response")
+    sides = [pd.concat([one_each(scores), unanswered]) for scores in (first[:6], second[:6])]
+    theirs = stats.ttest_rel(second[:6], first[:6]).confidence_interval()
+    found = differ(*sides, n_permutations=10)
+    assert (found.difference.ci_low, found.difference.ci_high) == pytest.approx((theirs.low, theirs.high))
+    assert found.user_prompts == 6
 
 
 @pytest.mark.slow

@@ -29,9 +29,12 @@ def moved(base: pd.DataFrame, adapter: pd.DataFrame) -> pd.DataFrame:
 
 
 def column_means(table: pd.DataFrame, bounds: Mapping[str, Bounds] | None = None) -> dict[str, Estimate]:
-    """Mean of every column over the user prompts, each weighing the same."""
-    names = [str(name) for name in table]
-    return estimates(table.reset_index(), lambda rows: {name: float(rows[name].mean()) for name in names}, bounds or {})
+    """Mean of every column over the user prompts that it has a value for, each weighing the same."""
+    found: dict[str, Estimate] = {}
+    for name in map(str, table):
+        rows = table[name].dropna().reset_index()
+        found |= estimates(rows, lambda part, name=name: {name: float(part[name].mean())}, bounds or {})
+    return found
 
 
 def total_drift(differences: pd.DataFrame, seed: int) -> dict[str, float]:
