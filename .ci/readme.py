@@ -85,7 +85,7 @@ def results() -> str:
     parts = {task: of_task(summary, task)[TUNED] for task in summary["tasks"]}
     metrics, protocol = parts["rubric_adherence"]["metrics"], summary["tasks"]["rubric_adherence"]
     by_seed = {stage: each.split(", ") for stage, _, each, *_ in cells_of(rounds())}
-    doses = [point["mean"] for point in parts["dose_response"]["curve"] if not point["trained"]]
+    doses = [point["mean"] for point in parts["dose_response"]["curve"]]
     drift = parts["drift"]["drift"]["metrics"] | parts["drift"]["by_rubric"]["broadcast"]
     moved, by_chance = (metrics[name]["value"] for name in ("side_effects", "side_effects_by_chance"))
     by_judge = cells_of((ROOT / "results/rounds_judged/report.md").read_text("utf-8"))

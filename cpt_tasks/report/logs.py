@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +25,6 @@ from rubrics.files import shown
 
 SHOWN_MODEL_ARGS = ("dtype", "do_sample", "enable_thinking", "device", "batch_size", "precision")
 CELL = ["rubric", "level", "user_prompt_id", "epoch", "cell", "target", "style"]
-IFEVAL_HEADLINE = "final_acc"
 
 
 def find_logs(paths: Iterable[str]) -> list[str]:
@@ -91,8 +89,6 @@ def read_run(path: str) -> Run:
         else decoding_of(details["model_args"] | details["generate_config"], log.eval.model),
         invalidated=[(str(one.id), one.epoch) for one in log.samples or [] if one.invalidation is not None],
     )
-    if run.task == "ifeval":
-        return _with_ifeval(run, log)
     every = frame_of(log, invalidated=True)
     frame = every[~every["invalidated"]] if len(every) else every
     if frame.empty or frame["score"].isna().all():
@@ -120,8 +116,6 @@ def on_shared(runs: Sequence[Run]) -> list[Run]:
 
 
 def _on_shared(run: Run, runs: Sequence[Run]) -> Run:
-    if run.frame.empty:  # of a benchmark of others
-        return run
     kept = run.frame
     for other in [one for one in runs if one.judged_by == run.judged_by]:
         keys = ["sample_id", "epoch"] if other.prompting == run.prompting else [*CELL, "rubric_hash"]
@@ -145,24 +139,6 @@ def _one_sentence(path: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise ValueError(f"{path}: not readable ({type(error).__name__}: {error}), expected an .eval log") from error
-
-
-def _with_ifeval(run: Run, log: EvalLog) -> Run:
-    """With the results of a log of `inspect_evals/ifeval`, under `details`; its samples are not read."""
-    if run.invalidated:
-        raise ValueError(
-            f"{Path(log.location).name}: {len(run.invalidated)} samples are invalidated, but count in the results of "
-            "IFEval that the log holds; leave the log out, or run it again"
-        )
-    scores = log.results.scores if log.results else []
-    values = {name: float(metric.value) for score in scores for name, metric in score.metrics.items()}
-    results = {name: value for name, value in values.items() if not math.isnan(value)}
-    if IFEVAL_HEADLINE not in results:
-        raise ValueError(
-            f"{Path(log.location).name}: no metric {IFEVAL_HEADLINE!r} in it, expected one of inspect_evals/ifeval"
-        )
-    n = log.results.completed_samples if log.results else 0
-    return replace(run, protocol=run.protocol | {"n": n}, details=run.details | {"n": n, "results": results})
 
 
 def _judging(frame: pd.DataFrame) -> Judging:

@@ -15,7 +15,6 @@ import pandas as pd
 from cpt_tasks.benchmarks.best_of_n.report import SECTION as BEST_OF_N
 from cpt_tasks.benchmarks.composition.report import SECTION as COMPOSITION
 from cpt_tasks.benchmarks.dose_response.report import SECTION as DOSE_RESPONSE
-from cpt_tasks.benchmarks.drift.report import IFEVAL_SECTION as IFEVAL
 from cpt_tasks.benchmarks.drift.report import SECTION as DRIFT
 from cpt_tasks.benchmarks.multi_turn.report import SECTION as MULTI_TURN
 from cpt_tasks.benchmarks.paraphrase_robustness.report import SECTION as PARAPHRASE_ROBUSTNESS
@@ -43,7 +42,6 @@ SECTIONS: dict[str, Section] = {
     "multi_turn": MULTI_TURN,
     "paraphrase_robustness": PARAPHRASE_ROBUSTNESS,
     "drift": DRIFT,
-    "ifeval": IFEVAL,
 }
 
 
@@ -66,7 +64,7 @@ def summarise(runs: Sequence[Run], seed: int = 0) -> dict[str, Any]:
         section, of_task = SECTIONS[task], [run for run in runs if run.task == task]
         compared = section.compare(of_task, seed)
         for run in of_task:
-            prompts = run.frame["user_prompt_id"].nunique() if len(run.frame) else 0
+            prompts = run.frame["user_prompt_id"].nunique()
             counts: dict[str, Any] = {"n": len(run.scored), "unscored": run.unscored.total(), "user_prompts": prompts}
             counts |= {"invalidated": len(run.invalidated), "edited": run.edited, "left_out": run.left_out}
             if run.scored["thought_words"].any():

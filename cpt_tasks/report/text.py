@@ -53,7 +53,7 @@ def counted(counts: Mapping[str, int]) -> str:
 
 def runs_notes(runs: Sequence[Run]) -> list[str]:
     """What must be said of the intervals of a benchmark's runs, and of the runs, a statement each."""
-    frames = [run.frame for run in runs if len(run.frame)]
+    frames = [run.frame for run in runs]
     counts = {cluster_count(frame) for frame in frames}
     by_rubric = {cluster_count(rows) for frame in frames for _, rows in frame.groupby("rubric")} - counts
     notes = [cluster_note(n) for n in sorted(counts)]

@@ -11,7 +11,7 @@ import pytest
 from students import CALM, CALM_SCORE, LIVELY, SHOUT, evaluated, score_by, shown_metrics, unscore
 
 from cpt_tasks.benchmarks.dose_response import report
-from cpt_tasks.benchmarks.dose_response.statistics import STATISTICS, by_prompt, by_rubric, dead_stretch, over_rubrics
+from cpt_tasks.benchmarks.dose_response.statistics import STATISTICS, by_prompt, by_rubric, dead_zone, over_rubrics
 from cpt_tasks.benchmarks.dose_response.task import ADVERBS, dose_response, parse_targets
 from cpt_tasks.report.logs import read_run
 from cpt_tasks.report.report import summarise
@@ -105,26 +105,24 @@ def test_a_target_without_a_response_breaks_the_order_and_is_left_out_of_the_res
 
 
 @pytest.mark.parametrize(
-    ("curve", "stretch", "point"),
+    ("curve", "width", "point"),
     [
-        ([0, 5, 10, 15, 20], (10, 90), NAN),  # 5 of 20 is just the share, and 20 of the span of 80: never moves
-        ([0, 5.1, 10.2, 15.3, 20.4], None, 90),
-        ([50, 48, 50, 90, 95], (10, 50), 90),  # up and down by a little is no movement; 90% of the range is 90.3
-        ([0, 0, 50, 50, 50], (50, 90), 50),  # the widest
-        ([0, 0, 50, 100, 100], (10, 30), 70),  # the lowest of equal width
-        ([0, 30, 60, 90, 100], None, 70),
-        ([0, 95, 60, 95, 100], (70, 90), 70),  # from which it stays
-        ([0, 50, 100, 100, 50], (50, 70), NAN),  # comes down again
+        ([0, 5, 10, 15, 20], 80, NAN),  # 5 of 20 is just the share, and 20 of the span of 80: never moves
+        ([0, 5.1, 10.2, 15.3, 20.4], 0, 90),
+        ([50, 48, 50, 90, 95], 40, 90),  # up and down by a little is no movement; 90% of the range is 90.3
+        ([0, 0, 50, 50, 50], 40, 50),  # the widest
+        ([0, 0, 50, 100, 100], 20, 70),
+        ([0, 30, 60, 90, 100], 0, 70),
+        ([0, 95, 60, 95, 100], 20, 70),  # from which it stays
+        ([0, 50, 100, 100, 50], 20, NAN),  # comes down again
     ],
 )
-def test_dead_stretch_and_saturation_point_by_hand(
-    curve: list[float], stretch: tuple[float, float] | None, point: float
-) -> None:
-    assert dead_stretch(np.array(TARGETS), np.array(curve, dtype=float)) == stretch
+def test_dead_zone_and_saturation_point_by_hand(curve: list[float], width: float, point: float) -> None:
+    assert dead_zone(np.array(TARGETS), np.array(curve, dtype=float)) == width
     by_target = dict(zip(TARGETS, curve, strict=True))
     assert value("saturation_point", student(by_target.__getitem__)) == pytest.approx(point, nan_ok=True)
     # in targets: steps of 5 and 60; the second moves by 15 of 60, just a quarter
-    assert dead_stretch(np.array([10.0, 15, 75]), np.array([0.0, 50, 65])) == (15, 75)
+    assert dead_zone(np.array([10.0, 15, 75]), np.array([0.0, 50, 65])) == 60
 
 
 def test_rubrics_weigh_the_same_and_undefined_ones_are_left_out() -> None:
@@ -158,7 +156,6 @@ def test_dose_response_end_to_end(mock_model: Callable[..., Any]) -> None:
     values = {"dead_zone": 20, "saturation_point": 90, "monotone_share": 1, "strict_monotone_share": 0}
     values["dynamic_range"] = 100 - CALM_SCORE
     assert {name: result["metrics"][name]["value"] for name in values} == pytest.approx(values, abs=1e-6)
-    assert result["by_rubric"]["broadcast"]["dead_zone_targets"] == [10, 30]
     assert (result["n"], result["unscored"], result["style"]) == (15, 0, "number")
     # the log's own headline reads the level that the target lies in
     assert shown_metrics(log)["n_scored"] == 15

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from inspect_ai import Task
 from inspect_ai import score as inspect_score
-from inspect_ai.log import EvalLog, EvalMetric, ProvenanceData, invalidate_samples, read_eval_log, write_eval_log
+from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from students import PLAIN, asked, deaf, evaluated, follows, reported, score_by, shown_metrics, texts, unscore, verdict
 
 from cpt_tasks.benchmarks.composition.statistics import joint_responses
 from cpt_tasks.benchmarks.composition.task import composition, composition_samples, rubric_pairs
-from cpt_tasks.benchmarks.drift.task import drift
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.report.logs import read_run
@@ -217,30 +216,3 @@ def test_an_adapter_is_paired_with_its_base_without_a_system_prompt(
     summary, _, printed = reported(tmp_path / "again", paths[0])
     entry = summary["models"][0]["tasks"]["drift"]
     assert (entry["n"], entry["unscored"], "unscored none 1" in printed) == (2, 1, True)
-
-
-def test_a_log_of_ifeval_stands_beside_drift(mock_model: Callable[..., Any], tmp_path: Path) -> None:
-    paths = base_and_tuned(drift("broadcast", judge="measured", limit_per_family=1), (PLAIN, PLAIN), mock_model)
-    for path, accuracy in zip(paths, (0.5, 0.4), strict=True):
-        log = read_eval_log(path)
-        log.eval.task = "inspect_evals/ifeval"
-        numbers = {"prompt_strict_acc": accuracy, "final_acc": accuracy, "final_stderr": 0.03}
-        log.results.scores[0].metrics = {name: EvalMetric(name=name, value=one) for name, one in numbers.items()}  # type: ignore[union-attr]
-        write_eval_log(log, path)
-    summary, markdown, _ = reported(tmp_path / "report", *paths, draw=True)
-    base, tuned = (model["tasks"]["ifeval"] for model in summary["models"])
-    half = 1.96 * 0.03
-    expected = {"value": 0.5, "ci_low": pytest.approx(0.5 - half), "ci_high": pytest.approx(0.5 + half)}
-    assert (base["n"], base["metrics"]["final_acc"]) == (1, expected)
-    # sqrt(2) * 0.03 is the standard error of the difference
-    difference = tuned["drift"]["metrics"]["final_acc"]
-    low = pytest.approx(-0.1 - 2**0.5 * half, abs=1e-6)
-    assert (difference["value"], difference["ci_low"]) == (pytest.approx(-0.1), low)
-    assert "Instruction following (IFEval)" in markdown
-    log.results.scores[0].metrics.pop("final_acc")  # type: ignore[union-attr]
-    write_eval_log(log, path)
-    with pytest.raises(ValueError, match="no metric 'final_acc' in it"):
-        read_run(path)
-    write_eval_log(invalidate_samples(log, "all", ProvenanceData(author="Ada")), path)
-    with pytest.raises(ValueError, match="1 samples are invalidated, but count in the results of IFEval"):
-        read_run(path)

@@ -137,6 +137,8 @@ def composition_scores() -> Metric:
         from cpt_tasks.statistics.frame import frame_of_scores, metric_values
         from judges.interval import estimates
 
+        if not scores:
+            return {"n_joint": 0}
         joints = joint_responses(frame_of_scores(scores))
         return {"n_joint": len(joints)} | metric_values(
             estimates(joints, composition_statistics, BOUNDS, stratum="rubrics")

@@ -10,7 +10,7 @@ from cpt_tasks.benchmarks.dose_response.statistics import DEAD_SHARE, SATURATION
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell, cells, json_of
-from judges.interval import Estimate, estimates, jsonable
+from judges.interval import Estimate, estimates
 
 INTRO = f"""\
 The system prompt asks for the rubric's attribute at a numeric target from 0 to 100 (or by an adverb that stands for
@@ -26,17 +26,10 @@ IN_POINTS = ("dynamic_range", "mean_absolute_error", "dead_zone", "saturation_po
 
 
 def summarise(run: Run, seed: int) -> dict[str, Any]:
-    """`metrics` and `curve` over all rubrics and `by_rubric`, where the dead zones lie, and where what is undefined."""
+    """`metrics` and `curve` over all rubrics and `by_rubric`."""
     prompts = statistics.by_prompt(run.scored)
-    rubrics = statistics.by_rubric(prompts)
-    return {
-        "style": sorted(run.frame["style"].unique())[0],
-        **_entry(prompts),
-        "by_rubric": {
-            rubric: _entry(part) | {"dead_zone_targets": _stretch(part)} for rubric, part in prompts.groupby("rubric")
-        },
-        "undefined_rubrics": {name: list(rubrics.index[rubrics[name].isna()]) for name in STATISTICS},
-    }
+    by_rubric = {rubric: _entry(part) for rubric, part in prompts.groupby("rubric")}
+    return {"style": sorted(run.frame["style"].unique())[0], **_entry(prompts), "by_rubric": by_rubric}
 
 
 def tables(models: ModelSummaries) -> dict[str, pd.DataFrame]:
@@ -77,7 +70,7 @@ def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
 
 
 def _entry(prompts: pd.DataFrame) -> dict[str, Any]:
-    """Metrics and curve of user prompts of one or more rubrics; `trained` says that training never asked for it."""
+    """Metrics and curve of user prompts of one or more rubrics."""
     scores = {f"score@{target:g}": target for target in statistics.targets_of(prompts)}
     bounds = {name: one for name, one in STATISTICS.items() if one} | dict.fromkeys(scores, (0.0, 100.0))
     numbers = estimates(prompts, statistics.over_rubrics, bounds, stratum="rubric")
@@ -85,15 +78,9 @@ def _entry(prompts: pd.DataFrame) -> dict[str, Any]:
     curve = []
     for name, target in scores.items():
         mean = numbers[name].to_json()
-        point = {"target": target, "trained": False, "mean": mean.pop("value")}
-        curve.append(point | mean | {"n": int(prompts[name].notna().sum())})
+        point = {"target": target, "mean": mean.pop("value")} | mean
+        curve.append(point | {"n": int(prompts[name].notna().sum())})
     return {"metrics": json_of({name: numbers[name] for name in STATISTICS}), "curve": curve}
-
-
-def _stretch(prompts: pd.DataFrame) -> list[float | None] | None:
-    curve = prompts.filter(like="score@").mean().to_numpy()
-    stretch = statistics.dead_stretch(statistics.targets_of(prompts), curve)
-    return stretch and [jsonable(end) for end in stretch]
 
 
 SECTION = Section("Dose response", INTRO, summarise, tables, charts)

@@ -92,33 +92,22 @@ def slope(places: Floats, values: Floats) -> float:
     return float(np.polyfit(places[known], values[known], 1)[0]) if known.sum() > 1 else NAN
 
 
-def dead_stretch(targets: Floats, curve: Floats) -> tuple[float, float] | None:
-    """Lowest and highest target of the widest dead stretch (see `dead_zone`), the lowest one of equal width.
-
-    None if there is none; (nan, nan) if a mean is missing or there are fewer than two targets.
-    """
-    if len(targets) < 2 or np.isnan(curve).any():
-        return NAN, NAN
-    widest: tuple[float, float] | None = None
-    start = 0
-    for end in range(1, len(targets)):
-        if abs(curve[end] - curve[end - 1]) > DEAD_SHARE * (targets[end] - targets[end - 1]) + ROUNDING:
-            start = end
-        elif widest is None or targets[end] - targets[start] > widest[1] - widest[0]:
-            widest = float(targets[start]), float(targets[end])
-    return widest
-
-
 def dead_zone(targets: Floats, curve: Floats) -> float:
     """Width, in points of the target, of the widest stretch of targets over which the mean score does not move.
 
     A step between neighbouring targets does not move if it changes the mean, up or down, by at most `DEAD_SHARE` of
     the distance between the targets. The stretch is made of such steps in a row. 0 if every step moves; the whole
-    span of the targets if none does. A step in the wrong direction is movement. Noise of the means can only shorten
-    a dead zone, so with few user prompts it is a lower bound.
+    span of the targets if none does; nan if a mean is missing or there are fewer than two targets. A step in the wrong
+    direction is movement. Noise of the means can only shorten it, so with few user prompts it is a lower bound.
     """
-    low, high = dead_stretch(targets, curve) or (0.0, 0.0)
-    return high - low
+    if len(targets) < 2 or np.isnan(curve).any():
+        return NAN
+    widest, start = 0.0, 0
+    for end in range(1, len(targets)):
+        if abs(curve[end] - curve[end - 1]) > DEAD_SHARE * (targets[end] - targets[end - 1]) + ROUNDING:
+            start = end
+        widest = max(widest, float(targets[end] - targets[start]))
+    return widest
 
 
 def saturation_point(targets: Floats, curve: Floats) -> float:

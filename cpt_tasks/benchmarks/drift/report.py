@@ -1,18 +1,12 @@
-"""What a report says of `drift`: scores without a system prompt, and how far each adapter is from its base.
-
-And of logs of IFEval as others wrote it (`inspect_evals/ifeval`): is a tuned model still able? Only the results in the
-log are read, its samples are not.
-"""
+"""What a report says of `drift`: scores without a system prompt, and how far each adapter is from its base."""
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from cpt_tasks.benchmarks.drift.statistics import WORDS, by_prompt, column_means, moved, total_drift
-from cpt_tasks.report.logs import IFEVAL_HEADLINE
 from cpt_tasks.report.run import Run, with_bases
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell, cells, counted, json_of
@@ -24,16 +18,6 @@ INTRO = (
     "is the root mean square of the differences over rubrics; it has no interval: read it against `total_by_chance`, "
     "what noise alone would give if nothing had moved."
 )
-IFEVAL_INTRO = (
-    "IFEval (arXiv 2311.07911) as inspect_evals runs it: instructions that a program can check. `final_acc` is the "
-    "mean of its four accuracies; intervals are 1.96 standard errors of the log. A fall from the base is damage done "
-    "by training. The difference takes the two runs as independent, which overstates its interval, since they share "
-    "their prompts."
-)
-# metric in the log -> its standard error there; inspect_evals 0.26
-STANDARD_ERRORS = {"final_acc": "final_stderr"} | {
-    f"{kind}_acc": f"{kind}_stderr" for kind in ("prompt_strict", "prompt_loose", "inst_strict", "inst_loose")
-}
 PANELS = ("mean score (0-100)", "difference from the base, points")
 
 
@@ -128,42 +112,4 @@ def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
     return {"drift": figures.titled(drawn, "Scores without a system prompt", note, columns)}
 
 
-def summarise_ifeval(run: Run, seed: int) -> dict[str, Any]:
-    """`metrics` with intervals of the log's standard errors; nothing is resampled."""
-    results = run.details["results"]
-    errors = {name: error for name, error in STANDARD_ERRORS.items() if name in results}
-    metrics = {name: _interval(results[name], results.get(error, NAN)) for name, error in errors.items()}
-    return {"n": run.details["n"], "metrics": json_of(metrics)}
-
-
-def compare_ifeval(runs: Sequence[Run], seed: int) -> dict[str, dict[str, Any]]:
-    """For each adapter with a base among the runs: the change of the headline."""
-    compared = {}
-    for run, base in with_bases(runs):
-        after, before = run.details["results"], base.details["results"]
-        errors = [results.get(STANDARD_ERRORS[IFEVAL_HEADLINE], NAN) for results in (before, after)]
-        change = _interval(after[IFEVAL_HEADLINE] - before[IFEVAL_HEADLINE], *errors)
-        compared[run.name] = {"compared_with": base.name, "drift": {"metrics": {IFEVAL_HEADLINE: change.to_json()}}}
-    return compared
-
-
-def tables_ifeval(models: ModelSummaries) -> dict[str, pd.DataFrame]:
-    """The accuracies by model, and the change of the headline from the base."""
-    rows = []
-    for name, part in models.items():
-        row = {"model": name, "n": part["n"]} | cells(part["metrics"])
-        if "drift" in part:
-            row |= {"compared with": part["compared_with"], "change": cell(part["drift"]["metrics"][IFEVAL_HEADLINE])}
-        rows.append(row)
-    return {"Accuracy": pd.DataFrame(rows).fillna("")}
-
-
-def _interval(value: float, *standard_errors: float) -> Estimate:
-    half = 1.96 * math.hypot(*standard_errors)
-    return Estimate(value, value - half, value + half)
-
-
 SECTION = Section("Drift: no system prompt", intro, summarise, tables, charts, compare)
-IFEVAL_SECTION = Section(
-    "Instruction following (IFEval)", IFEVAL_INTRO, summarise_ifeval, tables_ifeval, compare=compare_ifeval
-)

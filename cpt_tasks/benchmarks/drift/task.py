@@ -5,7 +5,7 @@ r"""How does a model write when no system prompt asks for anything, and did trai
         --metadata adapter=ADAPTER --log-dir logs/drift
     cpt report logs/drift --out results/drift
 
-The report pairs an adapter with its base, and reads logs of IFEval beside them: docs/benchmarks/drift.md.
+The report pairs an adapter with its base: docs/benchmarks/drift.md.
 """
 
 from inspect_ai import Task, task

@@ -82,14 +82,13 @@ def build_page(parts: Sequence[Part], judging: pd.DataFrame | None = None, most_
     style, vega = _asset("page.css"), vega_bundle()
     script = '(() => {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
     runs = [run for part in parts for run in part.runs]
-    judged = [run for run in runs if len(run.frame)]  # that of a benchmark of others has results only
-    samples = [samples_of(run) for run in judged]
+    samples = [samples_of(run) for run in runs]
     kept = [kept_texts(rows, most_texts // len(samples)) for rows in samples]
     # what the page knows of a run before it opens its blob
     listed = [
         {"task": with_judge(run.task, run, runs), "model": run.name, "rubrics": list(rows["rubric"].unique())}
         | {"levels": level_order(rows["level"])}
-        for run, rows in zip(judged, samples, strict=True)
+        for run, rows in zip(runs, samples, strict=True)
     ]
     charts = {name: spec for part in parts for section in part.sections for name, spec in section.charts.items()}
     index = {"runs": listed, "charts": charts, "levels": {level.value: level.band for level in ScoreLevel}}
@@ -130,7 +129,7 @@ def _shown_part(number: int, part: Part, runs: Sequence[Run]) -> dict[str, Any]:
         "title": with_judge("Leaderboard", adherence[0], runs) if adherence else "",
         "task": with_judge(ADHERENCE, adherence[0], runs) if adherence else "",
         "models": part.summary["models"],
-        "n_responses": sum(len(run.scored) for run in part.runs if len(run.frame)),
+        "n_responses": sum(len(run.scored) for run in part.runs),
         "rows": _leaderboard(part.summary, part.runs),
         "facts": _facts(part.summary),
         "sections": part.sections,
