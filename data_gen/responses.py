@@ -13,7 +13,6 @@ from typing import Any, Literal
 import click
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from judges import Judgment
 from judges.counting import words
 from model_calls.visible import visible
 from rubrics import Rubric, ScoreLevel
@@ -33,11 +32,6 @@ class ResponseJudgment(BaseModel):
     score: float = Field(ge=0, le=100)
     judge: str
     prompt_version: str
-
-    @classmethod
-    def of(cls, judgment: Judgment) -> "ResponseJudgment":
-        """What is kept of a judgment."""
-        return cls(score=judgment.score, judge=judgment.judge, prompt_version=judgment.prompt_version)
 
 
 class TeacherResponse(BaseModel):

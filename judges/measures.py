@@ -6,7 +6,9 @@ words is 0 or counts what is there; none raises.
 """
 
 import re
+import sys
 from collections.abc import Callable, Sequence
+from inspect import isfunction
 
 import judges.style_measures as style
 from judges.counting import english_words, lines, per_100_words, sentences
@@ -87,37 +89,13 @@ def named_object_share(text: str, objects: Sequence[Sequence[str]]) -> float:
     return len(named) / len(objects)
 
 
-MEASURES: dict[str, Callable[[str], float]] = {
-    measure.__name__: measure
-    for measure in (
-        words_per_sentence,
-        pauses_per_sentence,
-        long_word_share,
-        exclamations_per_sentence,
-        second_person_per_100,
-        list_line_share,
-        words_per_line,
-        numerals_per_100,
-        similes_per_100,
-        sensory_per_100,
-        style.alliterating_run_share,
-        style.alliterating_share,
-        style.asking_words_per_100,
-        style.command_share,
-        style.contrasts_per_100,
-        style.hedged_sentence_share,
-        style.hedges_per_100,
-        style.negations_per_100,
-        style.parentheses_per_100,
-        style.parenthesised_word_share,
-        style.participle_phrases_per_100,
-        style.participles_per_100,
-        style.question_share,
-        style.quotations_per_100,
-        style.quoted_word_share,
-        style.step_opening_share,
-    )
-}
 PICTURE_MEASURES: dict[str, Callable[[str, Sequence[Sequence[str]]], float]] = {
     "named_object_share": named_object_share
+}
+# every other public function that the two modules define
+MEASURES: dict[str, Callable[[str], float]] = {
+    name: measure
+    for module in (sys.modules[__name__], style)
+    for name, measure in vars(module).items()
+    if isfunction(measure) and measure.__module__ == module.__name__ and name[0] != "_" and name not in PICTURE_MEASURES
 }

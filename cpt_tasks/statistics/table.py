@@ -111,8 +111,9 @@ class Statistic:
         The value alone where it has no interval or a rubric has one user prompt.
         """
         rows = self.rows(table)
-        left_out = np.unique(rows.cluster) if self.has_interval and rows.can_leave_out else []
-        return self.function(rows, leave_one_out(table.n_clusters)[[0, *(number + 1 for number in left_out)]])
+        can_leave_out = self.has_interval and rows.can_leave_out
+        prompts = np.unique(rows.cluster) if can_leave_out else np.zeros(0, dtype=np.int64)
+        return self.function(rows, leave_one_out(table.n_clusters)[[0, *prompts + 1]])
 
     def estimate(self, table: Table) -> Estimate:
         """The value with its 95% interval, see `judges.interval`; none where a rubric has one user prompt."""

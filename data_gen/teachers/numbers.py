@@ -1,11 +1,10 @@
-"""The numbers of `cpt teachers`: scores as in Table 2 of arXiv 2506.11702, length, shared phrases, carried shares.
+"""The numbers of `cpt teachers`: scores as in Table 2 of arXiv 2506.11702, length, shared phrases.
 
 A number is a mean per (rubric, level), then over rubrics ("macro"), each weighing the same. Level correlations are
 taken within a rubric, without controls, over all pairs of responses (those to one user prompt too), then averaged.
 Intervals are those of `judges/interval.py`.
 """
 
-import itertools
 from collections import Counter
 from typing import Any
 
@@ -23,7 +22,6 @@ ASKED = [level.value for level in ScoreLevel]
 LEVELS = [CONTROL, *ASKED]
 MACRO, ALL = "macro", "all"
 MEANS = ["score", "in_band", "words", "shared_grams"]
-CARRIED = ["score", "words", "length_rho"]
 BOUNDS: dict[str, Bounds] = {
     "score": (0, 100),
     **dict.fromkeys(("in_band", "accuracy", "shared_grams"), (0, 1)),
@@ -83,28 +81,19 @@ def statistics(rows: pd.DataFrame) -> Numbers:
 
 
 def numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Every number of every writer, and what students carried over.
-
-    Carried share: (student - base) / (teacher - base), over the rubrics that all three have: 0 is like the base model,
-    1 like the teacher; nan where the interval of the difference of teacher and base holds 0, or there is none.
+    """Every number of every writer.
 
     Returns:
-        writer, kind (teacher, student, base; of a carried share "carried", its writer "STUDENT from TEACHER"), rubric,
-        level, statistic, n (responses), user_prompts, value, ci_low, ci_high.
+        writer, kind (teacher), rubric, level, statistic, n (responses), user_prompts, value, ci_low, ci_high.
     """
     table = []
-    writers: dict[Any, pd.DataFrame] = dict(list(rows.groupby(["kind", "writer"], sort=False)))
-    for (kind, writer), mine in writers.items():
+    writers: list[Any] = list(rows.groupby(["kind", "writer"], sort=False))
+    for (kind, writer), mine in writers:
         found = estimates(mine, statistics, _bounds(mine), "cluster", "rubric")
         for rubric, part in mine.groupby("rubric"):  # whose interval is that of its own user prompts
             own = estimates(part, statistics, _bounds(part), "cluster")
             found |= {key: estimate for key, estimate in own.items() if key[0] == rubric}
         table += _rows_of(writer, kind, mine, found)
-    for (kind, teacher), (other, student), (third, base) in itertools.product(writers, repeat=3):
-        if (kind, other, third) == ("teacher", "student", "base"):
-            mine = pd.concat([writers[kind, teacher], writers[other, student], writers[third, base]])
-            mine = mine[mine.groupby("rubric")["kind"].transform("nunique") == 3]
-            table += _rows_of(f"{student} from {teacher}", "carried", mine, _carried(mine)) if len(mine) else []
     return pd.DataFrame(table).astype(dict.fromkeys(("value", "ci_low", "ci_high"), float))
 
 
@@ -130,24 +119,6 @@ def _rows_of(writer: str, kind: str, mine: pd.DataFrame, of_all: Any) -> list[di
         about = {"writer": writer, "kind": kind, "rubric": rubric, "level": level, "statistic": statistic}
         table.append(about | {"n": len(cell), "user_prompts": prompts} | shown.to_json())
     return table
-
-
-def _carried(rows: pd.DataFrame) -> dict[Any, Estimate]:
-    """Carried shares of one student of one teacher and one base model; student and base are paired by prompt."""
-
-    def compared(part: pd.DataFrame) -> Numbers:
-        teacher, base, student = (statistics(part[part["kind"] == kind]) for kind in ("teacher", "base", "student"))
-        values: Numbers = {}
-        for key in [key for key in student if key[0] == MACRO and key[2] in CARRIED]:
-            way = teacher.get(key, NAN) - base.get(key, NAN)
-            values |= {key: (student[key] - base.get(key, NAN)) / way if way else NAN, (*key, "way"): way}
-        return values
-
-    of_all: Any = estimates(rows, compared, {}, "cluster", "rubric")
-    enough = rows.groupby("kind")["user_prompt_id"].nunique().min() >= MIN_CLUSTERS
-    ways = {key[:3]: way for key, way in of_all.items() if len(key) == 4}
-    clear = {key: enough and way.ci_low * way.ci_high > 0 for key, way in ways.items()}
-    return {key: of_all[key] if clear[key] else Estimate(NAN) for key in ways}
 
 
 def _correlation(of: Any, first: "pd.Series[int]", second: "pd.Series[float]") -> float:

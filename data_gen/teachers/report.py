@@ -40,18 +40,9 @@ By rubric: teachers.csv.
 
 ![judged scores by level](scores.png)
 
-$carried
+
 Made by `$command`.
 """
-CARRIED = f"""## Carried over
-
-Carried share: (student - base) / (teacher - base), over the rubrics that all three have: 0 is like the base model, 1
-like the teacher. {UNDEFINED} where teacher and base do not differ: the interval of their difference holds 0. Student
-and base answered the same prompts, the teacher mostly others: a difference can be one of topics.
-
-$carried
-"""
-NO_BASE = "Give the log of the base model with `--base` to see what was carried over.\n"
 
 
 def write_report(out: Path, rows: pd.DataFrame, left_out: LeftOut, numbers: pd.DataFrame, run: dict[str, Any]) -> str:
@@ -68,19 +59,16 @@ def write_report(out: Path, rows: pd.DataFrame, left_out: LeftOut, numbers: pd.D
     if any(name.startswith("recorded/") for name in (*rows["writer"], *rows["judge"])):
         notes.append("`recorded/`: replies that were recorded elsewhere, no model was asked.")
     notes.append(cluster_note(int(numbers.groupby(["kind", "writer"])["user_prompts"].max().min())))
-    rubrics: Any = rows.groupby(_names(rows), sort=False)["rubric"].agg(frozenset)
+    rubrics: Any = rows.groupby("writer", sort=False)["rubric"].agg(frozenset)
     if rubrics.nunique() > 1:
         counts = ", ".join(f"{name} {len(ids)}" for name, ids in rubrics.items())
         notes.append(f"The means are over different rubrics: {counts}; see teachers.csv.")
     macro, judge = numbers[numbers["rubric"] == MACRO], rows["judge"].iloc[0]
-    shares = macro[macro["kind"] == "carried"]
-    shown = f"{_table(macro.drop(shares.index))}\n\n{' '.join(notes).strip()}"
-    carried = "" if (rows["kind"] == "teacher").all() else NO_BASE
+    shown = f"{_table(macro)}\n\n{' '.join(notes).strip()}"
     page = Template(PAGE).substitute(
         files=", ".join(f"`{file['name']}`" for file in run["files"]),
         judge=judge,
         shown=shown,
-        carried=carried if shares.empty else Template(CARRIED).substitute(carried=_table(shares)),
         command=run["command"],
     )
     write_whole(out / "teachers.md", page)
@@ -107,7 +95,6 @@ def _table(numbers: pd.DataFrame) -> str:
     """A line per statistic and writer, a column per level; as Markdown."""
     named = numbers.assign(
         cell=[_cell(row) for row in numbers.itertuples()],
-        writer=_names(numbers),
         statistic=pd.Categorical(numbers["statistic"], STATISTICS),
     )
     wide = named.pivot(index=["statistic", "writer"], columns="level", values="cell").reindex(columns=[*LEVELS, ALL])
@@ -115,18 +102,13 @@ def _table(numbers: pd.DataFrame) -> str:
 
 
 def _cell(row: Any) -> str:
-    digits = 2 if row.kind == "carried" else DIGITS.get(row.statistic, 2)
-    text = Estimate(row.value, row.ci_low, row.ci_high).text(digits)
+    text = Estimate(row.value, row.ci_low, row.ci_high).text(DIGITS.get(row.statistic, 2))
     return UNDEFINED if text == "undefined" else text
-
-
-def _names(rows: pd.DataFrame) -> "pd.Series[str]":
-    return rows["writer"] + rows["kind"].map({"teacher": "", "carried": "", "student": " (student)", "base": " (base)"})
 
 
 def _scores(rows: pd.DataFrame) -> Figure:
     """A panel per writer: a box with all scores per level asked for, over the bands."""
-    writers: list[Any] = list(rows.groupby(_names(rows), sort=False))
+    writers: list[Any] = list(rows.groupby("writer", sort=False))
     figure = Figure(figsize=(1.2 + 4.0 * len(writers), 4.4), layout="constrained")
     panels = figure.subplots(1, len(writers), sharey=True, squeeze=False)[0]
     for axis, (name, mine) in zip(panels, writers, strict=True):

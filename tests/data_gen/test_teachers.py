@@ -1,9 +1,7 @@
 """`cpt teachers`: numbers against values worked by hand or scipy, refusals, and the report from file to figure."""
 
 import hashlib
-import itertools
 import math
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_runs import fails, ran, strict_json
-from inspect_ai import eval as inspect_eval
-from inspect_ai.log import ProvenanceData, read_eval_log, write_eval_log
 from matplotlib.figure import Figure
 from scipy import stats
 from seed import ROOT, SEED, SEED_FILE, SEED_ROWS
-from students import follows
 
 from data_gen.teachers.command import teachers_command
 from data_gen.teachers.numbers import LEVELS, measure_responses, numbers, shared_grams, statistics
-from data_gen.teachers.rows import COLUMNS, read_rows
+from data_gen.teachers.rows import COLUMNS
 from data_gen.verify.command import verify_command
 from judges.counting import words
-from rubrics import ScoreLevel, load_rubric
+from rubrics import ScoreLevel
 from rubrics.files import write_jsonl
 
 SELF = ROOT / "results" / "self_teacher"
@@ -33,11 +28,7 @@ BROADCAST = [row for row in SEED if row.rubric == "broadcast"]
 
 def frame(*rows: tuple[Any, ...]) -> pd.DataFrame:
     """Rows of (rubric, level, user prompt, score, response) by one teacher, measured."""
-    return written("t", "teacher", *rows)
-
-
-def written(writer: str, kind: str, *rows: tuple[Any, ...]) -> pd.DataFrame:
-    full = [("here", writer, kind, rubric, "0", *rest, "judge") for rubric, *rest in rows]
+    full = [("here", "t", "teacher", rubric, "0", *rest, "judge") for rubric, *rest in rows]
     return measure_responses(pd.DataFrame(full, columns=COLUMNS))
 
 
@@ -136,36 +127,6 @@ def test_an_interval_of_one_rubric_is_that_of_its_own_user_prompts_and_correlati
     assert tau.ci_high == pytest.approx(tau.value) and tau.value < 1  # responses of one level differ in score
 
 
-def carried(teacher: int, base: int, student: int, prompts: int = 8) -> Any:
-    lengths = {"teacher": teacher, "student": student, "base": base}
-    writers = [
-        written(
-            kind,
-            kind,
-            *(("a", "low", f"{kind == 'teacher'}{n}", 50.0, "word " * (words + n % 2)) for n in range(prompts)),
-        )
-        for kind, words in lengths.items()
-    ]
-    rows = pd.concat(writers, ignore_index=True)
-    rows["cluster"] = rows["user_prompt_id"]
-    return table_of(rows).loc["carried"].loc["macro"].loc["low"]
-
-
-@pytest.mark.parametrize(("student", "share"), [(40, 1.0), (20, 0.0), (30, 0.5), (10, -0.5)])
-def test_carried_share_is_the_students_part_of_the_way_from_base_to_teacher(student: int, share: float) -> None:
-    table = carried(40, 20, student)
-    row = table.loc["words"]
-    assert row.writer == "student from teacher"
-    assert row.value == pytest.approx(share)
-    assert row.ci_low <= share <= row.ci_high or math.isnan(row.ci_low)
-    assert math.isnan(table.loc["score"].value)  # teacher and base do not differ
-
-
-@pytest.mark.parametrize(("teacher", "prompts"), [(20, 8), (40, 5)])
-def test_no_share_where_teacher_and_base_do_not_differ_or_prompts_are_few(teacher: int, prompts: int) -> None:
-    assert math.isnan(carried(teacher, 20, 30, prompts).loc["words"].value)
-
-
 # the command
 
 
@@ -255,9 +216,6 @@ def test_unjudged_rows_are_counted_controls_are_read_and_few_prompts_are_noted(t
     ("arguments", "message"),
     [
         (["missing.jsonl"], "missing.jsonl: no such file"),
-        ([str(SEED_FILE), "--student", "missing.eval"], "missing.eval: not readable ("),
-        ([str(SEED_FILE), "--student", str(SEED_FILE)], "responses.jsonl: not readable ("),
-        ([str(SEED_FILE), "--base", "b.eval"], "--base needs --student"),
         ([str(SEED_FILE), "--rubrics", "nonsense"], "rubric 'nonsense' not found"),
         ([str(SEED_FILE), "--rubrics", "film_dada"], "no judged response among 288 rows; judge them: cpt verify"),
     ],
@@ -266,120 +224,14 @@ def test_wrong_arguments_are_one_sentence(arguments: list[str], message: str) ->
     assert message in fails(teachers_command, *arguments, "--out", "out")
 
 
-# students
-
-
-@pytest.fixture(scope="module")
-def student_logs(tmp_path_factory: pytest.TempPathFactory, mock_model: Callable[..., Any]) -> dict[str, Path]:
-    """A student that writes what a teacher wrote for the level, and a base that thinks and writes low ones always."""
-    from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
-
-    texts = [row.response for row in BROADCAST if row.level is ScoreLevel.LOW]
-    low = itertools.cycle(texts[8 * level + prompt] for prompt in range(8) for level in range(3))
-    models = [mock_model(follows, "student"), mock_model(lambda _: f"<think>Hm.</think>\n{next(low)}", "base")]
-    task = rubric_adherence("broadcast", judge="measured", limit_per_cell=8)
-    logs = inspect_eval(task, model=models, log_dir=str(tmp_path_factory.mktemp("logs")), display="none")
-    assert [log.status for log in logs] == ["success"] * 2
-    return {log.eval.model.split("/")[1]: Path(log.location) for log in logs}
-
-
-@pytest.mark.usefixtures("no_figures")
-def test_a_student_that_writes_like_its_teacher_carries_all_over(student_logs: dict[str, Path], tmp_path: Path) -> None:
-    done = run(SEED_FILE, "--out", tmp_path, "--student", student_logs["student"], "--base", student_logs["base"])
-    assert "different rubrics: unnamed-llm 4, student (student) 1, base (base) 1; see teachers.csv." in done.stdout
-    content = load(tmp_path)
-    writers = [(w["name"], w["kind"], w["n"]) for w in content["writers"]]
-    assert writers == [("unnamed-llm", "teacher", 288), ("student", "student", 24), ("base", "base", 24)]
-    values = values_of(content)
-    assert values["student", "macro", "extremely_high", "in_band"] == 1
-    assert values["student from unnamed-llm", "macro", "extremely_high", "score"] == pytest.approx(1, abs=0.1)
-    assert ("student from unnamed-llm", "macro", "all", "length_rho") in values
-    page = (tmp_path / "teachers.md").read_text(encoding="utf-8")
-    assert "student from unnamed-llm" in page and "student (student)" in page
-
-
-def test_the_response_of_a_student_is_what_it_wrote_after_its_thought(student_logs: dict[str, Path]) -> None:
-    rows, _ = read_rows([SEED_FILE], [(student_logs["base"], "base")], {"broadcast": load_rubric("broadcast")})
-    written = set(rows.loc[rows["kind"] == "base", "response"])
-    assert written and written <= {row.response for row in BROADCAST if row.level is ScoreLevel.LOW}
-
-
-@pytest.mark.usefixtures("no_figures")
-def test_a_log_of_before_the_renaming_is_read_and_without_base_nothing_is_carried(
-    student_logs: dict[str, Path], tmp_path: Path
-) -> None:
-    log = read_eval_log(str(student_logs["student"]))
-    assert log.samples is not None
-    for sample in log.samples:
-        sample.metadata["prompt_id"] = sample.metadata.pop("user_prompt_id")
-    log.samples[0].scores = None
-    log.samples[1].invalidation = ProvenanceData(author="Ada")
-    for sample, value in zip(log.samples[2:4], (0, 30), strict=True):  # the judge read neither, and a person one
-        score = (sample.scores or {})["rubric_judge"]
-        score.value, score.metadata = value, (score.metadata or {}) | {"reason": "no_response"}
-    old = tmp_path / "old.eval"
-    write_eval_log(log, str(old))
-    done = run(SEED_FILE, "--out", tmp_path / "out", "--student", old)
-    for left_out in ("Left out of student student: ", "1 unscored", "1 invalidated by a person", "1 no response"):
-        assert left_out in done.stdout
-    content = load(tmp_path / "out")
-    assert content["writers"][1]["n"] == 21
-    assert "carried" not in {n["kind"] for n in content["numbers"]}
-    assert "with `--base`" in (tmp_path / "out" / "teachers.md").read_text(encoding="utf-8")
-    two = ("--student", old, "--student", student_logs["student"])
-    refused = fails(teachers_command, SEED_FILE, "--out", tmp_path / "out", *two)
-    assert "student student has 2 logs, expected one log per model" in refused
-
-
-@pytest.mark.parametrize(
-    ("status", "task", "message"),
-    [
-        ("cancelled", "rubric_adherence", "status is 'cancelled', expected success"),
-        ("success", "best_of_n", "log of the task 'best_of_n', expected one of rubric_adherence"),
-    ],
-)
-def test_logs_that_are_unfinished_or_of_another_task_are_refused(
-    status: Any, task: str, message: str, student_logs: dict[str, Path], tmp_path: Path
-) -> None:
-    log = read_eval_log(str(student_logs["student"]))
-    log.status, log.eval.task = status, task
-    write_eval_log(log, str(tmp_path / "changed.eval"))
-    done = run(SEED_FILE, "--out", tmp_path / "out", "--student", tmp_path / "changed.eval", code=1)
-    assert f"changed.eval: {message}" in done.stderr
-
-
 MEASURED = "measured (judge version 2)"
 OTHER = "other (judge version 2)"
 
 
-@pytest.mark.parametrize(
-    ("rubric", "changed", "with_log", "message"),
-    [
-        ("broadcast", [4], False, f"rows.jsonl:5: judge of 'broadcast' is {OTHER}, expected {MEASURED} as in the rows"),
-        ("broadcast", range(9), True, f"is {MEASURED}, expected {OTHER} as in the rows before; different judges"),
-        ("labyrinth", [], True, "no sample scored by rubric_judge for a rubric of labyrinth"),
-    ],
-)
-def test_different_judges_or_rubrics_cannot_stand_in_one_report(
-    rubric: str, changed: Any, with_log: bool, message: str, student_logs: dict[str, Path], tmp_path: Path
-) -> None:
-    rows = [row for row in SEED_ROWS if row["rubric"] == rubric][:9]
-    for number in changed:
-        rows[number] = rows[number] | {"judgment": rows[number]["judgment"] | {"judge": "other"}}
+def test_different_judges_or_versions_of_a_rubric_cannot_stand_in_one_report(tmp_path: Path) -> None:
+    rows = [row for row in SEED_ROWS if row["rubric"] == "broadcast"][:9]
+    rows[4] = rows[4] | {"judgment": rows[4]["judgment"] | {"judge": "other"}}
     write_jsonl(tmp_path / "rows.jsonl", rows)
-    student = ["--student", student_logs["student"]] if with_log else []
-    done = run(tmp_path / "rows.jsonl", "--out", tmp_path / "out", *student, code=1)
-    assert done.stderr.splitlines()[-1].startswith("Error: ") and message in done.stderr
+    said = fails(teachers_command, tmp_path / "rows.jsonl", "--out", tmp_path / "out")
+    assert f"rows.jsonl:5: judge of 'broadcast' is {OTHER}, expected {MEASURED} as in the rows before" in said
     assert not (tmp_path / "out").exists()
-
-
-def test_a_log_of_another_version_of_a_rubric_is_refused(student_logs: dict[str, Path], tmp_path: Path) -> None:
-    own = tmp_path / "broadcast.yaml"
-    text = (ROOT / "rubrics" / "library" / "broadcast.yaml").read_text(encoding="utf-8")
-    own.write_text(text.replace("objective: ", "objective: Now ", 1), encoding="utf-8")
-    before, after = load_rubric("broadcast").hash, load_rubric(own).hash
-    write_jsonl(
-        tmp_path / "r.jsonl", (row | {"rubric_hash": after} for row in SEED_ROWS if row["rubric"] == "broadcast")
-    )
-    options = ("--rubrics", own, "--student", student_logs["student"], "--out", tmp_path / "out")
-    assert f"'broadcast' is {before}, expected {after}" in run(tmp_path / "r.jsonl", *options, code=1).stderr

@@ -85,7 +85,8 @@ def test_the_seed_passes_whole_to_the_byte(tmp_path: Path) -> None:
 def test_a_judgment_that_no_longer_holds_is_replaced_and_one_that_does_is_kept_as_it_came(tmp_path: Path) -> None:
     row = SEED[0]
     assert row.judgment is not None
-    now = ResponseJudgment.of(measure(RUBRICS[row.rubric], row.response))
+    judged = measure(RUBRICS[row.rubric], row.response)
+    now = ResponseJudgment(score=judged.score, judge=judged.judge, prompt_version=judged.prompt_version)
     rounded = now.model_copy(update={"score": now.score + 1e-8})
     stale = [now.model_copy(update={"score": now.score + 1e-3}), now.model_copy(update={"prompt_version": "0"})]
     for before, after in ((rounded, rounded), *((judgment, now) for judgment in stale), (None, now)):

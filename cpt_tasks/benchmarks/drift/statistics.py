@@ -32,8 +32,8 @@ def column_means(table: pd.DataFrame, bounds: Mapping[str, Bounds] | None = None
     """Mean of every column over the user prompts that it has a value for, each weighing the same."""
     found: dict[str, Estimate] = {}
     for name in map(str, table):
-        rows = table[name].dropna().reset_index()
-        found |= estimates(rows, lambda part, name=name: {name: float(part[name].mean())}, bounds or {})
+        rows = table[[name]].dropna().reset_index()
+        found |= estimates(rows, lambda part: part.drop(columns="user_prompt_id").mean().to_dict(), bounds or {})
     return found
 
 
