@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from frames import frame
+from scipy import stats
 
 from cpt_tasks.benchmarks.composition.statistics import composition_statistics, joint_responses, off_course
 from cpt_tasks.benchmarks.drift.statistics import WORDS, by_prompt, column_means, moved, total_drift
@@ -192,6 +193,12 @@ def test_drift_by_hand() -> None:
     assert both == {"total_drift": pytest.approx(math.sqrt(12.5)), "total_by_chance": 0}
     assert {name: mean.value for name, mean in column_means(base).items()} == {"r": 55, "q": 20, WORDS: 90}
     assert total_drift(moved(base, base), seed=0)["total_drift"] == 0
+    # six prompts are enough for an interval, that of a t-test; q has a score at five of them
+    six = unprompted(*((f"p{n}", 50 + n, {"r": n * n} | ({"q": n} if n else {})) for n in range(6)))
+    means = column_means(six)
+    theirs = stats.ttest_1samp([n * n for n in range(6)], 0).confidence_interval()
+    assert (means["r"].ci_low, means["r"].ci_high) == pytest.approx((theirs.low, theirs.high))
+    assert (means["q"].value, math.isnan(means["q"].ci_low)) == (3, True)
     nothing = moved(base, tuned[1:])
     assert (len(nothing), column_means(nothing)) == (0, {})
     assert all(math.isnan(value) for value in total_drift(nothing, seed=0).values())

@@ -1,6 +1,7 @@
 """Statistics of `drift`: how a model writes when nothing is asked of its style, and how far training moved that."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -32,8 +33,7 @@ def column_means(table: pd.DataFrame, bounds: Mapping[str, Bounds] | None = None
     """Mean of every column over the user prompts that it has a value for, each weighing the same."""
     found: dict[str, Estimate] = {}
     for name in map(str, table):
-        rows = table[[name]].dropna().reset_index()
-        found |= estimates(rows, lambda part: part.drop(columns="user_prompt_id").mean().to_dict(), bounds or {})
+        found |= estimates(table[name].dropna().reset_index(), partial(_mean, name), bounds or {})
     return found
 
 
@@ -49,3 +49,7 @@ def total_drift(differences: pd.DataFrame, seed: int) -> dict[str, float]:
         return {"total_drift": NAN, "total_by_chance": NAN}
     by_chance = np.sqrt(pd.DataFrame(flipped_means(scores, seed) ** 2).mean(axis=1))
     return {"total_drift": float(np.sqrt((scores.mean() ** 2).mean())), "total_by_chance": float(by_chance.mean())}
+
+
+def _mean(name: str, rows: pd.DataFrame) -> dict[str, float]:
+    return {name: float(rows[name].mean())}
