@@ -62,7 +62,8 @@ def adherence_metrics(settings: Settings) -> list[dict[str, Any]]:
 def adherence_numbers(items: tuple[Item, ...]) -> dict[str, float]:
     """Every metric of the scored items by name: the same numbers as those of inspect.
 
-    `n_scored` is the number of responses with a score; a standard error is nan where a rubric has one user prompt.
+    `n_scored` is the number of responses with a score; a standard error is nan where a rubric has one user
+    prompt, and of what data do not make uncertain (chance, ceilings).
     """
     frame = pd.DataFrame(sorted(items), columns=ADHERENCE_COLUMNS).astype({"score": float}).dropna(subset="score")
     table = table_of(frame)
