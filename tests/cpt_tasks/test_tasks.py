@@ -277,6 +277,11 @@ def test_a_parameter_given_by_place_is_the_one_of_that_name(mock_model: Callable
         (rubric_adherence, {"wordings": 9}, "wordings: got 9, expected 1 to 3, the heldout wordings that rubric"),
         (rubric_adherence, {"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
         (rubric_adherence, {"preset": "huge"}, "preset: got 'huge', expected one of"),
+        (
+            rubric_adherence,
+            {"judge": "measured", "rubrics": "reverie", "also": "pictures"},
+            "got a user prompt without one",
+        ),
         (best_of_n, {"n": 1}, "n: got 1, expected 2 or more"),
         (dose_response, {"targets": "10,110"}, "targets: got 110, expected a number from 0 to 100"),
         (dose_response, {"targets": "ten"}, "targets: got 'ten', expected numbers from 0 to 100"),
