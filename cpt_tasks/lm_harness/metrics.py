@@ -6,7 +6,8 @@ exactly, from the N of each document.
 
 lm_eval knows no interval, and a standard error only of its own aggregations. So each statistic S has a twin `S_stderr`
 over the same items, which lm_eval's table prints behind the plus-minus sign: the standard error of the jackknife that
-its interval comes from. A statistic stands before its twin, or lm_eval overwrites the twin with N/A.
+its interval comes from, nan for chance and ceilings, which have none. A statistic stands before its twin, or lm_eval
+overwrites the twin with N/A.
 """
 
 import json
@@ -62,8 +63,7 @@ def adherence_metrics(settings: Settings) -> list[dict[str, Any]]:
 def adherence_numbers(items: tuple[Item, ...]) -> dict[str, float]:
     """Every metric of the scored items by name: the same numbers as those of inspect.
 
-    `n_scored` is the number of responses with a score; a standard error is nan where a rubric has one user
-    prompt, and of what data do not make uncertain (chance, ceilings).
+    `n_scored` is the number of responses with a score; a standard error is nan where a rubric has one user prompt.
     """
     frame = pd.DataFrame(sorted(items), columns=ADHERENCE_COLUMNS).astype({"score": float}).dropna(subset="score")
     table = table_of(frame)

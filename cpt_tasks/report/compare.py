@@ -142,7 +142,13 @@ def text(comparison: Mapping[str, Any]) -> str:
         rows.append(row | dict(zip(("p", "p (Holm)"), p_values, strict=True)))
     run, left_out, permutations = (comparison[part] for part in ("run", "left_out", "permutations"))
     kind = "all" if permutations["exact"] else "random"
-    of_tests = [comparison["statistics"][name]["user_prompts"] for name in comparison["tested"]]
+    counts = {name: comparison["statistics"][name]["user_prompts"] for name in comparison["tested"]}
+    most, swaps = max(counts.values(), default=0), permutations["n"]
+    rests_on_less = [
+        f"{name}: {note}"
+        for name, count in counts.items()
+        if 0 < count < most and (note := least_p_note(count, 1, swaps))
+    ]
     prompts = "user prompts" if run["task"] == NAME else "scripts of user prompts"
     notes = [
         f"judge `{run['judge']}` (judge version {run['prompt_version']}), split `{run['split']}` of the user prompts, "
@@ -153,7 +159,8 @@ def text(comparison: Mapping[str, Any]) -> str:
         f"({kind}) of the two models within {prompts}, Holm over the {len(comparison['tested'])} statistics tested",
         "p asks whether the two models could be exchanged, not whether this statistic is equal: models that fail in "
         "different ways are told apart more often than in 5% of cases even where it is",
-        least_p_note(min(of_tests, default=0), len(comparison["tested"]), permutations["n"]),
+        least_p_note(most, len(counts), swaps),
+        *rests_on_less,
         f"left out: {left_out['unscored_a']} unscored of {first}, {left_out['unscored_b']} unscored of {second}, and "
         f"with them {left_out['scored_on_one_side']} scored ones of the other side",
         cluster_note(comparison["user_prompts"]),

@@ -74,31 +74,27 @@ def read_run(path: str) -> Run:
     prompting, details = str(log.eval.task_args.get("prompting", "system_prompt")), _details(log)
     shows = f"picture={log.eval.task_args.get('picture', 'own')}"
     unusual = [one for one in (prompting, shows) if one not in ("system_prompt", "picture=own")]
-    run = Run(
+    every = frame_of(log, invalidated=True)
+    frame = every[~every["invalidated"]] if len(every) else every
+    if frame.empty or frame["score"].isna().all():
+        raise ValueError(f"{where}: no sample was scored by {SCORER}, expected a judged log of a cpt_tasks benchmark")
+    further = [entry for record in frame["record"].dropna() for entry in record.also.items()]
+    about_task = {"task": task_name(log), "task_version": str(log.eval.task_version)}
+    return Run(
         task=task_name(log),
         name=f"{name} [{', '.join(unusual)}]" if unusual else name,
         model=shown(log.eval.model),
         base=str(about.get("base", name)),
         adapter=about.get("adapter"),
         prompting=prompting,
-        protocol={"task": task_name(log), "task_version": str(log.eval.task_version)},
-        frame=pd.DataFrame(columns=["score", "level", "record", "stop_reason", "thought_words"]),
+        protocol=about_task | _protocol(log, every, prompting),
+        frame=frame,
+        judging=_judging(frame),
         details=details,
         decoding="recorded replies, settings not known"
         if log.eval.model.startswith("recorded/")
         else decoding_of(details["model_args"] | details["generate_config"], log.eval.model),
         invalidated=[(str(one.id), one.epoch) for one in log.samples or [] if one.invalidation is not None],
-    )
-    every = frame_of(log, invalidated=True)
-    frame = every[~every["invalidated"]] if len(every) else every
-    if frame.empty or frame["score"].isna().all():
-        raise ValueError(f"{where}: no sample was scored by {SCORER}, expected a judged log of a cpt_tasks benchmark")
-    further = [entry for record in frame["record"].dropna() for entry in record.also.items()]
-    return replace(
-        run,
-        protocol=run.protocol | _protocol(log, every, prompting),
-        frame=frame,
-        judging=_judging(frame),
         further_rubrics={rubric: entry.rubric_hash for rubric, entry in further},
     )
 

@@ -50,7 +50,7 @@ class Run:
         adapter: The adapter, from `--metadata adapter=`, or None.
         prompting: "system_prompt" or "full_rubric".
         protocol: What must be equal between logs that share a table; None for what does not matter to a run.
-        frame: One row per sample, see `statistics.frame`; empty for a benchmark of others.
+        frame: One row per sample, see `statistics.frame`.
         judging: What the judge did for it.
         details: Command, seed and versions.
         further_rubrics: Hashes of the rubrics that judged responses of other rubrics (`also`), by id.

@@ -1,1 +1,1 @@
-"""How well teachers hit the levels, what else tells their levels apart, and what students took over. `cpt teachers`."""
+"""How well teachers hit the levels, and what else tells their levels apart. `cpt teachers`."""

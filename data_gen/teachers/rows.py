@@ -1,7 +1,7 @@
 """Reads judged responses of teachers into one frame.
 
 A row is a response: the columns of `COLUMNS`. `where` is its place, `kind` is teacher, `score` 0-100. The judge of all
-of them is the same, and so is the version of each rubric.
+of them is the same; rows of an edited rubric are left out.
 """
 
 from collections import Counter
@@ -24,14 +24,14 @@ def read_rows(paths: Iterable[Path], rubrics: Mapping[str, Rubric]) -> tuple[pd.
     Rows that are bad or unjudged are said on stderr, counted and left out. `rubrics` by id.
 
     Raises:
-        ValueError: If a file is missing, no row is judged, or rows have different judges or versions of a rubric.
+        ValueError: If a file is missing, no row is judged, or rows have different judges.
     """
     problems = Problems()
     rows = pd.DataFrame(_teacher_rows(paths, rubrics, problems), columns=COLUMNS)
     if rows.empty:
         raise ValueError(f"no judged response among {problems.counts.total()} rows; judge them: cpt verify --keep all")
     rows = rows.sort_values("writer", kind="stable", ignore_index=True)
-    _check_same(rows)
+    _check_same_judge(rows)
     return rows, {"responses files": problems.counts}
 
 
@@ -47,14 +47,12 @@ def _teacher_rows(
         yield where, row.teacher, "teacher", *about, row.judgment.score, row.response, judge
 
 
-def _check_same(rows: pd.DataFrame) -> None:
-    first_judge = pd.Series(rows["judge"].iloc[0], rows.index)
-    first_hash: Any = rows.groupby("rubric")["rubric_hash"].transform("first")
-    for column, expected in (("judge", first_judge), ("rubric_hash", first_hash)):
-        odd = rows.index[rows[column] != expected]
-        if len(odd):
-            where, rubric, got = rows.loc[odd[0], ["where", "rubric", column]]
-            raise ValueError(
-                f"{where}: {column} of {rubric!r} is {got}, expected {expected[odd[0]]} as in the rows before; "
-                "different judges or versions of a rubric cannot stand in one report"
-            )
+def _check_same_judge(rows: pd.DataFrame) -> None:
+    expected = rows["judge"].iloc[0]
+    odd = rows[rows["judge"] != expected]
+    if len(odd):
+        where, rubric, got = odd.iloc[0][["where", "rubric", "judge"]]
+        raise ValueError(
+            f"{where}: judge of {rubric!r} is {got}, expected {expected} as in the rows before; different judges "
+            "cannot stand in one report"
+        )

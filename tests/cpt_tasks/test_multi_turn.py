@@ -145,6 +145,9 @@ def test_report_and_compare(mock_model: Callable[..., Any], tmp_path: Path) -> N
     assert "4 user prompts: no p can be below 0.125" in text(result)
     assert runs_notes(runs)[0].startswith("4 user prompts: too few for an interval")
     numbers = result["statistics"]
+    assert {numbers[name]["user_prompts"] for name in result["tested"]} == {4}
+    numbers[result["tested"][0]]["user_prompts"] = 3
+    assert f"{result['tested'][0]}: 3 user prompts: no p can be below 0.25" in text(result)
     # the last answer is wrong; one pair of 2^4 ways is as far from 0
     entries = [numbers[f"{ARMS[0]}: turn {turn} accuracy"] for turn in (1, 4)]
     found = [(entry["a"], entry["b"], entry["difference"]["value"], entry["p"]) for entry in entries]

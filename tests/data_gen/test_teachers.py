@@ -228,7 +228,7 @@ MEASURED = "measured (judge version 2)"
 OTHER = "other (judge version 2)"
 
 
-def test_different_judges_or_versions_of_a_rubric_cannot_stand_in_one_report(tmp_path: Path) -> None:
+def test_different_judges_cannot_stand_in_one_report(tmp_path: Path) -> None:
     rows = [row for row in SEED_ROWS if row["rubric"] == "broadcast"][:9]
     rows[4] = rows[4] | {"judgment": rows[4]["judgment"] | {"judge": "other"}}
     write_jsonl(tmp_path / "rows.jsonl", rows)
