@@ -1,16 +1,17 @@
 """The inspect scorer around the judges, and the metric that inspect shows while it runs."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
+from inspect_ai.dataset import Sample
 from inspect_ai.model import Model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 from inspect_ai.util import collect
 
 from cpt_tasks.options import JudgedBy, JudgeKind, check_choice, check_least, rubrics_of
-from cpt_tasks.turns import score_turns
+from cpt_tasks.turns import score_turns, turns_of
 from judges import (
     DEFAULT_JUDGE,
     DEFAULT_STORE,
@@ -31,6 +32,7 @@ from judges import (
     grader_models,
     judge_hash,
     outcome_of,
+    picture_problem,
     prompt_version_of,
 )
 from judges.counting import words
@@ -219,6 +221,7 @@ def judge_of(
 def scorer_of(
     task: str,
     judging: JudgedBy,
+    samples: Iterable[Sample],
     rubrics: str | list[str],
     also: str | list[str] = "",
     judge_sees_image: bool = False,
@@ -226,15 +229,22 @@ def scorer_of(
     """`rubric_judge` with the parameters of a task, after checking that it can judge; None for judge "none".
 
     Raises:
-        ValueError: If a parameter is unknown, or judge is "measured" and a rubric cannot be measured.
+        ValueError: If a parameter is unknown, or judge is "measured" and a rubric cannot be measured, be it that it
+            measures a picture and a user prompt of the samples shows none.
         PrerequisiteError: If judge is "model" and there is no key for it.
     """
     check_choice(judging.judge, ("model", "measured", "none"), "judge")
     if judging.judge == "none":
         return None
     if judging.judge == "measured":
-        for rubric in [*rubrics_of(rubrics), *(rubrics_of(also) if also else [])]:
+        further = {rubric.id: rubric for rubric in (rubrics_of(also) if also else [])}
+        by_id = {rubric.id: rubric for rubric in rubrics_of(rubrics)} | further
+        for rubric in by_id.values():
             check_measurable(rubric)
+        turns = [turn for sample in samples for turn in turns_of(sample.metadata or {}) if "picture" not in turn]
+        for name in sorted({name for turn in turns for name in (turn["rubric"], *turn.get("also", further))}):
+            if problem := picture_problem(by_id[name], None):
+                raise ValueError(problem)
     else:
         try:
             grader_models()

@@ -110,10 +110,10 @@ class Statistic:
 
         The value alone where it has no interval or a rubric has one user prompt.
         """
-        rows = self.rows(table)
-        can_leave_out = self.has_interval and rows.can_leave_out
-        prompts = np.unique(rows.cluster) if can_leave_out else np.zeros(0, dtype=np.int64)
-        return self.function(rows, leave_one_out(table.n_clusters)[[0, *prompts + 1]])
+        rows, weights = self.rows(table), leave_one_out(table.n_clusters)
+        if not (self.has_interval and rows.can_leave_out):
+            return self.function(rows, weights[:1])
+        return self.function(rows, weights[[0, *np.unique(rows.cluster) + 1]])
 
     def estimate(self, table: Table) -> Estimate:
         """The value with its 95% interval, see `judges.interval`; none where a rubric has one user prompt."""

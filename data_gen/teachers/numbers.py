@@ -38,7 +38,7 @@ def measure_responses(rows: pd.DataFrame) -> pd.DataFrame:
     tokens = rows["response"].map(words)
     rows["words"] = tokens.map(len)
     rows["shared_grams"] = NAN
-    for _, cell in rows.groupby(["writer", "kind", "rubric", "level"]):
+    for _, cell in rows.groupby(["writer", "rubric", "level"]):
         rows.loc[cell.index, "shared_grams"] = shared_grams(tokens[cell.index], cell["user_prompt_id"])
     rows["cluster"] = pd.factorize(rows["user_prompt_id"])[0] % MAX_CLUSTERS
     return rows
@@ -81,19 +81,17 @@ def statistics(rows: pd.DataFrame) -> Numbers:
 
 
 def numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    """Every number of every writer.
+    """A row per number: writer, kind ("teacher", as schema 3 has it), rubric, level, statistic and what follows.
 
-    Returns:
-        writer, kind (teacher), rubric, level, statistic, n (responses), user_prompts, value, ci_low, ci_high.
+    That is n (responses), user_prompts, value, ci_low, ci_high.
     """
     table = []
-    writers: list[Any] = list(rows.groupby(["kind", "writer"], sort=False))
-    for (kind, writer), mine in writers:
+    for writer, mine in list[Any](rows.groupby("writer", sort=False)):
         found = estimates(mine, statistics, _bounds(mine), "cluster", "rubric")
         for rubric, part in mine.groupby("rubric"):  # whose interval is that of its own user prompts
             own = estimates(part, statistics, _bounds(part), "cluster")
             found |= {key: estimate for key, estimate in own.items() if key[0] == rubric}
-        table += _rows_of(writer, kind, mine, found)
+        table += _rows_of(writer, mine, found)
     return pd.DataFrame(table).astype(dict.fromkeys(("value", "ci_low", "ci_high"), float))
 
 
@@ -107,7 +105,7 @@ def _bounds(rows: pd.DataFrame) -> dict[Any, Bounds]:
     return bounds | {key: (-1, ceilings[key]) for key in bounds if key[2] in ("tau_b", "rho")}
 
 
-def _rows_of(writer: str, kind: str, mine: pd.DataFrame, of_all: Any) -> list[dict[str, Any]]:
+def _rows_of(writer: str, mine: pd.DataFrame, of_all: Any) -> list[dict[str, Any]]:
     table = []
     for (rubric, level, statistic), estimate in of_all.items():
         cell = mine if rubric == MACRO else mine[mine["rubric"] == rubric]
@@ -116,7 +114,7 @@ def _rows_of(writer: str, kind: str, mine: pd.DataFrame, of_all: Any) -> list[di
         # a share of phrases is one of pairs of user prompts, which leaving one out does not measure
         has_interval = prompts >= MIN_CLUSTERS and statistic != "shared_grams"
         shown = estimate if has_interval else Estimate(estimate.value)
-        about = {"writer": writer, "kind": kind, "rubric": rubric, "level": level, "statistic": statistic}
+        about = {"writer": writer, "kind": "teacher", "rubric": rubric, "level": level, "statistic": statistic}
         table.append(about | {"n": len(cell), "user_prompts": prompts} | shown.to_json())
     return table
 

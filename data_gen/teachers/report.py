@@ -1,6 +1,7 @@
 """Writes the teacher report: teachers.md, teachers.csv, teachers.json and scores.png."""
 
 import json
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
@@ -58,7 +59,7 @@ def write_report(out: Path, rows: pd.DataFrame, left_out: LeftOut, numbers: pd.D
     ] or ["No row was left out."]
     if any(name.startswith("recorded/") for name in (*rows["writer"], *rows["judge"])):
         notes.append("`recorded/`: replies that were recorded elsewhere, no model was asked.")
-    notes.append(cluster_note(int(numbers.groupby(["kind", "writer"])["user_prompts"].max().min())))
+    notes.append(cluster_note(int(numbers.groupby("writer")["user_prompts"].max().min())))
     rubrics: Any = rows.groupby("writer", sort=False)["rubric"].agg(frozenset)
     if rubrics.nunique() > 1:
         counts = ", ".join(f"{name} {len(ids)}" for name, ids in rubrics.items())
@@ -73,7 +74,6 @@ def write_report(out: Path, rows: pd.DataFrame, left_out: LeftOut, numbers: pd.D
     )
     write_whole(out / "teachers.md", page)
     write_whole(out / "teachers.csv", numbers.to_csv(index=False, lineterminator="\n"))
-    writers: Any = rows.groupby(["writer", "kind"], sort=False).size()
     about = {
         "judge": judge,
         "rubrics": dict(sorted(zip(rows["rubric"], rows["rubric_hash"], strict=True))),
@@ -83,7 +83,7 @@ def write_report(out: Path, rows: pd.DataFrame, left_out: LeftOut, numbers: pd.D
     content = {
         "schema": SCHEMA,
         "run": run | about,
-        "writers": [{"name": name, "kind": kind, "n": int(n)} for (name, kind), n in writers.items()],
+        "writers": [{"name": name, "kind": "teacher", "n": n} for name, n in Counter(rows["writer"]).items()],
         "numbers": numbers.astype(object).where(numbers.notna(), None).to_dict("records"),
     }
     write_whole(out / "teachers.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")

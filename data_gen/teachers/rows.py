@@ -1,7 +1,7 @@
 """Reads judged responses of teachers into one frame.
 
-A row is a response: the columns of `COLUMNS`. `where` is its place, `kind` is teacher, `score` 0-100. The judge of all
-of them is the same; rows of an edited rubric are left out.
+A row is a response: the columns of `COLUMNS`. `where` is its place, `score` 0-100. The judge of all of them is the
+same; rows of an edited rubric are left out.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ import pandas as pd
 from data_gen.responses import Problems, iter_responses
 from rubrics import Rubric
 
-COLUMNS = ["where", "writer", "kind", "rubric", "rubric_hash", "level", "user_prompt_id", "score", "response", "judge"]
+COLUMNS = ["where", "writer", "rubric", "rubric_hash", "level", "user_prompt_id", "score", "response", "judge"]
 LeftOut = dict[str, Counter[str]]
 
 
@@ -44,7 +44,7 @@ def _teacher_rows(
             continue
         judge = f"{row.judgment.judge} (judge version {row.judgment.prompt_version})"
         about = (row.rubric, row.rubric_hash, str(row.level), row.user_prompt_id)
-        yield where, row.teacher, "teacher", *about, row.judgment.score, row.response, judge
+        yield where, row.teacher, *about, row.judgment.score, row.response, judge
 
 
 def _check_same_judge(rows: pd.DataFrame) -> None:

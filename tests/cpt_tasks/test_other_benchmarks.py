@@ -13,7 +13,7 @@ from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
 from students import PLAIN, asked, deaf, evaluated, follows, reported, score_by, shown_metrics, texts, unscore, verdict
 
 from cpt_tasks.benchmarks.composition.statistics import joint_responses
-from cpt_tasks.benchmarks.composition.task import composition, composition_samples, rubric_pairs
+from cpt_tasks.benchmarks.composition.task import composition, composition_samples, composition_scores, rubric_pairs
 from cpt_tasks.benchmarks.paraphrase_robustness.task import paraphrase_robustness
 from cpt_tasks.benchmarks.rubric_adherence.task import rubric_adherence
 from cpt_tasks.report.logs import read_run
@@ -104,6 +104,7 @@ def test_a_student_that_follows_the_first_wording_only(mock_model: Callable[...,
     assert order == {("broadcast", "labyrinth"): 4, ("labyrinth", "broadcast"): 4}
     # together and alone are judged by both, and so is what is asked without a system prompt
     assert {len(also) for also in frame["also"]} == {1}
+    assert composition_scores()([]) == {"n_joint": 0}
     for joint in joint_responses(frame).to_dict("records"):
         for place, request in enumerate(zip(joint["rubrics"].split("+"), joint["levels"].split("+"), strict=True)):
             assert (joint[f"hit_alone_{place}"], joint[f"base_{place}"]) == (1, score_by(request[0], PLAIN))

@@ -282,6 +282,8 @@ def test_a_parameter_given_by_place_is_the_one_of_that_name(mock_model: Callable
             {"judge": "measured", "rubrics": "reverie", "also": "pictures"},
             "got a user prompt without one",
         ),
+        (drift, {"judge": "measured", "rubrics": "reverie,pictures"}, "got a user prompt without one"),
+        (composition, {"judge": "measured", "rubrics": "reverie,pictures"}, "got a user prompt without one"),
         (best_of_n, {"n": 1}, "n: got 1, expected 2 or more"),
         (dose_response, {"targets": "10,110"}, "targets: got 110, expected a number from 0 to 100"),
         (dose_response, {"targets": "ten"}, "targets: got 'ten', expected numbers from 0 to 100"),

@@ -28,7 +28,7 @@ BROADCAST = [row for row in SEED if row.rubric == "broadcast"]
 
 def frame(*rows: tuple[Any, ...]) -> pd.DataFrame:
     """Rows of (rubric, level, user prompt, score, response) by one teacher, measured."""
-    full = [("here", "t", "teacher", rubric, "0", *rest, "judge") for rubric, *rest in rows]
+    full = [("here", "t", rubric, "0", *rest, "judge") for rubric, *rest in rows]
     return measure_responses(pd.DataFrame(full, columns=COLUMNS))
 
 

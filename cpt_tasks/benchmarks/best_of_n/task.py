@@ -136,7 +136,7 @@ def best_of_n(
     check_least(n, 2, "n")
     check_choice(select_by, get_args(SelectBy), "select_by")
     dataset = adherence_grid(rubrics, levels, user_prompts, wording_split, prompting, limit_per_cell, wordings=1)
-    reporter = scorer_of("best_of_n", judging, rubrics)
+    reporter = scorer_of("best_of_n", judging, dataset, rubrics)
     scorers = [] if reporter is None else [reporter]
     if select_by != "report_judge":
         asked = (judging.protocol, judging.call_store, judging.prompt_version)

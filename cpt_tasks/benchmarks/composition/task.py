@@ -66,10 +66,11 @@ def composition(
     """
     chosen = rubric_pairs(rubrics_of(rubrics), pairs, max_pairs, seed)
     prompts = prompts_by_rubric([first for first, _ in chosen], user_prompts, limit_per_cell)
+    dataset = composition_samples(chosen, levels_of(levels), prompts, wording_split)
     return Task(
-        dataset=composition_samples(chosen, levels_of(levels), prompts, wording_split),
+        dataset=dataset,
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("composition", judging, rubrics),
+        scorer=scorer_of("composition", judging, dataset, rubrics),
         metrics=[composition_scores()],
         version=TASK_VERSION,
     )

@@ -68,7 +68,7 @@ def dose_response(
     return Task(
         dataset=MemoryDataset(spread(samples), name="dose_response"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("dose_response", judging, rubrics),
+        scorer=scorer_of("dose_response", judging, samples, rubrics),
         version=TASK_VERSION,
     )
 

@@ -45,7 +45,7 @@ def drift(
     return Task(
         dataset=MemoryDataset(samples, name="drift"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("drift", judging, rubrics),
+        scorer=scorer_of("drift", judging, samples, rubrics),
         metrics=[unprompted_scores()],
         version=TASK_VERSION,
     )

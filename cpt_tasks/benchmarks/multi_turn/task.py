@@ -89,10 +89,11 @@ def multi_turn(
         texts = {text for of_rubric in prompts.values() for text in of_rubric.values()}
         past = read_past(path, [*selected, *others], asked_levels, turns, texts)
     plans = [Plan(turns, *arm, places, other, wording_split, past) for arm in product(switches, histories)]
+    dataset = conversations(selected, asked_levels, prompts, plans, seed)
     return Task(
-        dataset=conversations(selected, asked_levels, prompts, plans, seed),
+        dataset=dataset,
         solver=converse(),
-        scorer=scorer_of("multi_turn", judging, judged),
+        scorer=scorer_of("multi_turn", judging, dataset, judged),
         metrics=[multi_turn_scores()],
         epochs=Epochs(1, []),  # no reducer: every statistic is of single conversations
         version=TASK_VERSION,

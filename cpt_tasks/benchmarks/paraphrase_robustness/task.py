@@ -83,6 +83,6 @@ def paraphrase_robustness(
     return Task(
         dataset=MemoryDataset(spread(samples), name="paraphrase_robustness"),
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("paraphrase_robustness", judging, rubrics),
+        scorer=scorer_of("paraphrase_robustness", judging, samples, rubrics),
         version=TASK_VERSION,
     )

@@ -18,7 +18,7 @@ from cpt_tasks.options import JudgedBy, JudgeOption, check_choice, checked, leve
 from cpt_tasks.rendering import check_rendering
 from cpt_tasks.samples import PictureShown, Prompting, WordingSplit, adherence_samples
 from cpt_tasks.scorer import scorer_of
-from judges import JudgeProtocol, picture_problem
+from judges import JudgeProtocol
 from rubrics import Split
 
 TASK_VERSION = "1-A"
@@ -102,16 +102,10 @@ def rubric_adherence(
     dataset = adherence_grid(rubrics, *asked)
     chosen = PRESETS[preset]
     judging = replace(judging, judge=judge or chosen.judge, protocol=protocol or chosen.protocol)
-    if judging.judge == "measured":
-        judged = {rubric.id: rubric for rubric in rubrics_of(rubrics or chosen.rubrics)}
-        without = {(sample.metadata or {})["rubric"] for sample in dataset if "picture" not in (sample.metadata or {})}
-        for rubric in [*map(judged.__getitem__, sorted(without)), *(rubrics_of(also) if also and without else [])]:
-            if problem := picture_problem(rubric, None):
-                raise ValueError(problem)
     return Task(
         dataset=dataset,
         solver=[check_rendering(), generate()],
-        scorer=scorer_of("rubric_adherence", judging, rubrics or chosen.rubrics, also, judge_sees_image),
+        scorer=scorer_of("rubric_adherence", judging, dataset, rubrics or chosen.rubrics, also, judge_sees_image),
         version=TASK_VERSION,
     )
 
