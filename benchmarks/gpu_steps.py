@@ -196,7 +196,8 @@ def main(out: Path, minutes: float, only: str, cpu_smoke: bool, make: tuple[str,
         return
     if not (cpu_smoke or torch.cuda.is_available()):
         sys.exit("gpu_steps: torch finds no CUDA device here, expected one; --cpu-smoke runs tiny shapes on the CPU")
-    record: dict[str, Any] = {"schema": 1, "date": f"{date.today()}", "command": "python benchmarks/gpu_steps.py"}
+    record: dict[str, Any] = {"schema": 1, "date": f"{date.today()}"}
+    record |= {"command": " ".join(["python benchmarks/gpu_steps.py", *(["--only", repr(only)] if only else [])])}
     record |= {"device": "CPU, tiny shapes" if cpu_smoke else torch.cuda.get_device_name(), "cuda": torch.version.cuda}
     record |= {"packages": {name: version(name) for name in PACKAGES if find_spec(name)}, "steps": STEPS, "cases": []}
     end = time.monotonic() + 60 * minutes

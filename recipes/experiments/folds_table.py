@@ -6,6 +6,9 @@ python recipes/experiments/folds_table.py results/folds/logs --folds RUBRICS RUB
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,9 +16,10 @@ from typing import Any
 
 import pandas as pd
 from inspect_ai.log import EvalLog, read_eval_log, write_eval_log
-from rounds_table import compare_logs, show
+from rounds_table import show
 
 FOLDS = ("fold-1", "fold-2", "fold-3")
+ALL = "all twelve"
 CURVE = {"2": "fold-1-of-2", "4": "fold-1-of-4", "8": "fold-1", "8, these among them": "fold-2"}
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
 HEAD = """\
@@ -29,11 +33,15 @@ prompts, paired by them (`cpt compare`). Commands: `stages.json`.
 `accuracy` is the share of scores in the band asked for, at most .50 if the level is ignored, less where scores lie
 between the bands; `order` is 0 then, and 1 at best; `calibration` is the mean distance from the band in points, 0 at
 best: a difference below 0 is a gain.
-"""
-FOLDS_HEAD = """\
+
 `never trained` is the adapter trained on the eight rubrics outside the fold, `trained` the adapter of the next fold,
 which was trained on them and four others; over all twelve, each rubric counts with one adapter that has not seen it and
 one that has.
+"""
+SCORES_HEAD = """\
+## Scores by rubric
+
+Mean scores of the answers asked for at low and at extremely high, 0 to 100.
 """
 CURVE_HEAD = """\
 ## How many rubrics were trained
@@ -58,13 +66,24 @@ def together(logs: Iterable[EvalLog]) -> EvalLog:
 
 
 def compared(first: EvalLog, second: EvalLog) -> dict[str, Any]:
-    """As `compare_logs`, on the rubrics of the second."""
+    """By statistic `a`, `b` and their `difference` b - a, as `cpt compare` gives them on the rubrics of the second."""
     asked = {sample.metadata["rubric"] for sample in second.samples or []}
     with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder, f"{side}.eval") for side in "ab"]
+        paths = [str(Path(folder, f"{side}.eval")) for side in "ab"]
         for log, path in zip((only(first, asked), second), paths, strict=True):
-            write_eval_log(log, str(path))
-        return compare_logs(*paths)
+            write_eval_log(log, path)
+        command = [str(Path(sys.executable).parent / "cpt"), "compare", *paths, "--out", folder]
+        subprocess.run(command, check=True, capture_output=True)
+        statistics: dict[str, Any] = json.loads(Path(folder, "compare.json").read_text(encoding="utf-8"))["statistics"]
+    return statistics
+
+
+def mean_scores(log: EvalLog) -> pd.Series:
+    """Mean scores at the two levels by rubric, as cells."""
+    scored = [(one.metadata, score.value) for one in log.samples or [] for score in (one.scores or {}).values()]
+    rows = [{"rubric": about["rubric"], "level": about["level"], "score": score} for about, score in scored]
+    means = pd.DataFrame(rows).pivot_table(values="score", index="rubric", columns="level").map("{:.0f}".format)
+    return means["low"] + " to " + means["extremely_high"]
 
 
 def difference(statistic: dict[str, Any]) -> str:
@@ -78,24 +97,25 @@ def value(statistic: dict[str, Any], side: str) -> str:
 
 
 def page_of(logs: dict[str, EvalLog], folds: dict[str, list[str]]) -> str:
-    """The report as Markdown, from the logs by name, of all folds or of none, and the rubrics of each fold."""
-    pairs = {}
-    if has_folds := logs.keys() >= set(FOLDS):
-        never = {fold: only(logs[fold], rubrics) for fold, rubrics in folds.items()}
-        others = zip(FOLDS, FOLDS[1:] + FOLDS[:1], strict=True)
-        trained = {fold: only(logs[other], folds[fold]) for fold, other in others}
-        pairs = {f"{fold}: {', '.join(rubrics)}": (never[fold], trained[fold]) for fold, rubrics in folds.items()}
-        pairs["all twelve"] = together(never.values()), together(trained.values())
-    tables: dict[str, list[dict[str, str]]] = {name: [] for name in STATISTICS}
+    """The report as Markdown, from the logs of the base model and all adapters by name and the rubrics of each fold."""
+    never = {fold: only(logs[fold], rubrics) for fold, rubrics in folds.items()}
+    others = zip(FOLDS, FOLDS[1:] + FOLDS[:1], strict=True)
+    trained = {fold: only(logs[other], folds[fold]) for fold, other in others}
+    pairs = {f"{fold}: {', '.join(rubrics)}": (never[fold], trained[fold]) for fold, rubrics in folds.items()}
+    pairs[ALL] = together(never.values()), together(trained.values())
+    tables: dict[str, list[dict[str, str]]] = {title: [] for title in (ALL, *STATISTICS.values())}
     for asked, (unseen, seen) in pairs.items():
         gained, kept_back = compared(logs["base"], unseen), compared(seen, unseen)
-        for statistic, rows in tables.items():
+        for statistic, title in STATISTICS.items():
             base, reference = gained[statistic], kept_back[statistic]
             row = {"base": value(base, "a"), "never trained": value(base, "b"), "trained": value(reference, "a")}
             row |= {"never trained - base": difference(base), "never trained - trained": difference(reference)}
-            rows.append({"rubrics": asked} | row)
+            if asked == ALL:
+                tables[ALL].append({ALL: title} | row)
+            else:
+                tables[title].append({"rubrics": asked} | row)
     curve = list[dict[str, str]]()
-    for count, name in [(count, name) for count, name in CURVE.items() if name in logs]:
+    for count, name in CURVE.items():
         point = compared(logs["base"], only(logs[name], folds["fold-1"]))
         if not curve:
             curve.append({"trained": "0"} | {title: value(point[one], "a") for one, title in STATISTICS.items()})
@@ -105,11 +125,13 @@ def page_of(logs: dict[str, EvalLog], folds: dict[str, list[str]]) -> str:
             own = {sample.metadata["rubric"] for sample in logs[name].samples or []} - {*folds["fold-1"]}
             row["those trained - base"] = difference(compared(logs["base"], only(logs[name], own))["macro_accuracy"])
         curve.append(row)
-    parts = [part for one, rows in tables.items() for part in (f"## {STATISTICS[one].capitalize()}\n", _table(rows))]
-    return "\n".join([HEAD, *([FOLDS_HEAD, *parts] if has_folds else []), CURVE_HEAD, _table(curve)])
+    columns = dict(zip(("base", "never trained", "trained"), (logs["base"], *pairs[ALL]), strict=True))
+    scores = pd.DataFrame({title: mean_scores(log) for title, log in columns.items()}).loc[sum(folds.values(), [])]
+    parts = [part for title, rows in tables.items() for part in (f"## {title.capitalize()}\n", _table(rows))]
+    return "\n".join([HEAD, *parts, SCORES_HEAD, _table(scores.reset_index(names="rubric")), CURVE_HEAD, _table(curve)])
 
 
-def _table(rows: list[dict[str, str]]) -> str:
+def _table(rows: list[dict[str, str]] | pd.DataFrame) -> str:
     return pd.DataFrame(rows).fillna("").to_markdown(index=False, disable_numparse=True) + "\n"
 
 
@@ -122,8 +144,8 @@ def main() -> None:
     options = parser.parse_args()
     folds = {fold: rubrics.split(",") for fold, rubrics in zip(FOLDS, options.folds, strict=True)}
     logs = {path.stem: read_eval_log(str(path)) for path in sorted(options.logs.glob("*.eval"))}
-    if "base" not in logs or not logs.keys() & {*CURVE.values()}:
-        parser.error(f"{options.logs}: got logs of {sorted(logs)}, expected base and one of {sorted(CURVE.values())}")
+    if missing := {"base", *FOLDS, *CURVE.values()} - logs.keys():
+        parser.error(f"{options.logs}: got logs of {sorted(logs)}, expected also {sorted(missing)}; run folds.mk")
     page = page_of(logs, folds)
     options.out.write_text(page, encoding="utf-8", newline="\n")
     print(f"{options.out}: written")

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import scipy
@@ -20,23 +16,17 @@ from inspect_ai.log import read_eval_log
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
 STATISTICS |= {"kendall_tau_b": "tau-b", "kendall_tau_b_ceiling": "tau-b at most"}
 REFERENCE = "twins"  # what others are compared with, by seed
-ENDS = ("value", "ci_low", "ci_high")
 HEAD = """\
 # What each stage buys
 
 The model, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
 of answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
 `calibration` the mean distance from the band in points (0 is best), `tau-b at most` what ties allow.
-{intervals} `minutes` is what the stage's own training and texts took (SFT counts with
-twins), without evaluation, on the machines that the commands in `seed-*/rounds/stages.json` name, and none if it was
-interrupted. The judge that selected the pairs of rounds also scores here.
+Means over seeds {seeds}, with Student's t intervals over them (none over one), which can pass 1; `by seed` is the
+accuracy of each, and differences are between stages of one seed. `minutes` is what the stage's own training and texts
+took (SFT counts with twins), without evaluation, on the machines that the commands in `seed-*/rounds/stages.json` name,
+and none if it was interrupted. The judge that selected the pairs of rounds also scores here.
 """
-OVER_SEEDS = """\
-Means over seeds {}, with Student's t intervals over them, which can pass 1; `by seed` is the accuracy of each, and
-differences are between stages of one seed."""
-OVER_PROMPTS = """\
-Of seed {} alone, with 95% intervals over user prompts, differences paired by them: what another seed of training would
-change is not in them."""
 CHOSEN = """
 `chosen`: in each seed, the round with the best accuracy on train prompts under train wordings, of equal ones the
 first. {}.
@@ -66,27 +56,11 @@ def folders_of(parser: argparse.ArgumentParser, run: Path) -> list[Path]:
     return folders
 
 
-def values_by_stage(folder: Path, part: str = "value") -> pd.DataFrame:
-    """Statistics by stage, in the order of the report of one seed, or an end of their intervals over user prompts."""
+def values_by_stage(folder: Path) -> pd.DataFrame:
+    """Statistics by stage, in the order of the report of one seed."""
     models = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["models"]
     rows = {model["name"]: model["tasks"]["rubric_adherence"]["metrics"] for model in models}
-    return pd.DataFrame({name: {one: row[one][part] for one in STATISTICS} for name, row in rows.items()}).T
-
-
-def compare_logs(first: Path, second: Path) -> dict[str, Any]:
-    """By statistic `a`, `b` and their `difference` b - a, as `cpt compare` gives them."""
-    cpt = str(Path(sys.executable).parent / "cpt")
-    with tempfile.TemporaryDirectory() as out:
-        subprocess.run([cpt, "compare", str(first), str(second), "--out", out], check=True, capture_output=True)
-        statistics: dict[str, Any] = json.loads(Path(out, "compare.json").read_text(encoding="utf-8"))["statistics"]
-    return statistics
-
-
-def gain_over_prompts(folder: Path, stage: str) -> pd.Series:
-    """Accuracy of a stage of one seed minus that of `REFERENCE`, paired by user prompt."""
-    log = best_round(folder) if stage == "chosen" else stage
-    paths = [folder / f"logs/rounds/{name}.eval" for name in (REFERENCE, log)]
-    return pd.Series(compare_logs(*paths)["macro_accuracy"]["difference"], dtype=float)
+    return pd.DataFrame({name: {one: row[one]["value"] for one in STATISTICS} for name, row in rows.items()}).T
 
 
 def on_train(folder: Path) -> dict[str, float]:
@@ -121,22 +95,16 @@ def minutes_of(folder: Path) -> pd.Series:
 
 
 def table_of(folders: list[Path]) -> str:
-    """One row a stage; intervals over seeds, of one seed over user prompts."""
+    """One row a stage; intervals over seeds."""
     runs = [with_chosen(values_by_stage(folder), folder) for folder in folders]
-    of_one = {}
-    if len(runs) == 1:
-        of_one = {end: with_chosen(values_by_stage(folders[0], end), folders[0]) for end in ENDS}
     columns = {}
     for one, title in STATISTICS.items():
         by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]
-        found = pd.DataFrame({end: values[one] for end, values in of_one.items()}) if of_one else row_means(by_seed)
-        columns[title] = found.apply(show, axis=1)
+        columns[title] = row_means(by_seed).apply(show, axis=1)
         if one == "macro_accuracy":
             columns["by seed"] = by_seed.map("{:.3f}".format).apply(", ".join, axis=1)
             if REFERENCE in by_seed.index and len(by_seed) > 1:
                 gain = row_means(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
-                if of_one:
-                    gain = pd.DataFrame({name: gain_over_prompts(folders[0], name) for name in gain.index}).T
                 columns[f"accuracy - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
     minutes = pd.concat([minutes_of(folder) for folder in folders], axis=1).mean(axis=1)
     columns["minutes"] = minutes.reindex(runs[0].index).map("{:.0f}".format, na_action="ignore")
@@ -152,8 +120,7 @@ def main() -> None:
     summary = json.loads((folders[0] / "summary.json").read_text(encoding="utf-8"))
     cells = summary["models"][0]["tasks"]["rubric_adherence"]["n"]
     seeds = [path.parent.name.removeprefix("seed-") for path in folders]
-    intervals = (OVER_SEEDS if len(seeds) > 1 else OVER_PROMPTS).format(", ".join(seeds))
-    page = HEAD.format(cells=cells, intervals=intervals)
+    page = HEAD.format(cells=cells, seeds=", ".join(seeds))
     if any(trained := [on_train(path) for path in folders]):
         of_seeds = [", ".join(f"{name} {value:.3f}" for name, value in one.items()) for one in trained]
         page += CHOSEN.format("; ".join(f"seed {seed}: {one}" for seed, one in zip(seeds, of_seeds, strict=True)))

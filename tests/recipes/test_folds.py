@@ -143,15 +143,17 @@ def test_the_table_of_logs_whose_numbers_are_known(
     logs = {name: log_of(name) for name in ("base", *ADAPTERS)}
     page = folds_table.page_of(logs, folds)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
-    accuracy, order, curve = rows[2:6], rows[8:12], rows[-5:]
-    assert [row[0].split(":")[0] for row in accuracy] == [*folds_table.FOLDS, "all twelve"]
-    assert [row[1:4] for row in accuracy] == [["0.50", share, "1.00"] for share in ("0.75", "0.75", "1.00", "0.83")]
-    assert [row[4] for row in accuracy] == ["+0.25", "+0.25 [-0.04, +0.54]", "+0.50", "+0.33 [+0.24, +0.43]"]
-    assert [row[5] for row in accuracy] == ["-0.25", "-0.25 [-0.54, +0.04]", "+0.00", "-0.17 [-0.26, -0.07]"]
-    assert [order[0][2], order[2][2]] == ["0.50", "1.00"]
+    whole, accuracy, scores, curve = rows[2:5], rows[7:10], rows[22:34], rows[-5:]
+    assert [row[0].split(":")[0] for row in accuracy] == [*folds_table.FOLDS]
+    assert [row[1:4] for row in accuracy] == [["0.50", share, "1.00"] for share in ("0.75", "0.75", "1.00")]
+    assert [row[4] for row in accuracy] == ["+0.25", "+0.25 [-0.04, +0.54]", "+0.50"]
+    assert [row[5] for row in accuracy] == ["-0.25", "-0.25 [-0.54, +0.04]", "+0.00"]
+    assert whole[0] == ["accuracy", "0.50", "0.83", "1.00", "+0.33 [+0.24, +0.43]", "-0.17 [-0.26, -0.07]"]
+    assert [row[0] for row in whole[1:]] == ["order", "calibration"]
+    assert [rows[12][2], rows[14][2]] == ["0.50", "1.00"]  # order
+    assert [row[0] for row in scores] == sum(folds.values(), [])
+    assert {row[0] for row in scores if row[1] != row[2]} == {*folds["fold-2"], *folds["fold-3"], *folds["fold-1"][:2]}
     assert [row[0] for row in curve] == ["0", *folds_table.CURVE]
     assert [row[1] for row in curve] == ["0.50", "0.50", "0.50", "0.75", "1.00"]
     assert [row[4] for row in curve] == ["", "+0.00", "+0.00", "+0.25", "+0.50"]
     assert [row[7] for row in curve] == ["", "+0.00", "+0.00", "+0.50", ""]
-    of_two = folds_table.page_of({name: logs[name] for name in ("base", "fold-1-of-2")}, folds)
-    assert [line for line in of_two.splitlines() if line[:3] in ("| 0", "| 2")] == of_two.splitlines()[-2:]

@@ -78,15 +78,9 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
     assert rounds_table.show(without_one) == "undefined"
 
 
-def test_one_seed_has_intervals_over_user_prompts_and_they_are_called_so(tmp_path: Path) -> None:
+def test_one_seed_has_no_intervals_and_without_any_it_says_what_to_run(tmp_path: Path) -> None:
     write_seed(tmp_path / "seed-0/rounds", {"twins": 0.6}, {"train": 30.0})
-    page = run(tmp_path)
-    assert rows_of(page)["twins"][:2] == ["0.60 [0.50, 0.70]", "0.600"]
-    assert "Of seed 0 alone, with 95% intervals over user prompts" in page
-    folder = ROOT / "results/smollm2-135m/seed-0/rounds"
-    gain = rounds_table.gain_over_prompts(folder, "round-1")
-    assert gain["value"] == 0.166667  # 235 of 288 answers in band, of twins 187
-    assert gain["ci_low"] < gain["value"] < gain["ci_high"]
+    assert rows_of(run(tmp_path))["twins"][:2] == ["0.60", "0.600"]
     assert "expected those of recipes/experiments/rounds.mk" in run(tmp_path / "nothing", code=2)
 
 
