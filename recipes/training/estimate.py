@@ -10,8 +10,8 @@ in a step on one device, where rows is 2 * batch, or `sft_batch_size` if that is
 - adapter: 16 bytes each (float32 weight, gradient, two of Adam); with a quantised base 8, as TRL casts it to bfloat16;
   one more copy of its weights as the reference after an SFT stage
 - activations in 2 bytes: L*h*T between checkpoints, and inside a layer the outputs of its linear layers and 6*h more
-  (norms, residuals, rotated queries); without checkpointing inside all L. Attention stores no matrix (sdpa, flash), the
-  head no logits (TRL's is fused)
+  (norms, residuals, rotated queries); without checkpointing inside all L. The head stores
+  no logits (TRL's is fused), attention no weights (sdpa, flash), but eager 8 bytes each, max_length a head and token
 - 1.5 GB for CUDA, kernels and fragmentation
 """
 
@@ -52,11 +52,14 @@ def memory_parts(config: Any, model: ModelConfig, dpo: CPTConfig, sft: bool, sft
             trained = get_peft_model(network, get_peft_config(model)).get_nb_trainable_parameters()[0]
         except ValueError as error:
             raise RecipeError(f"lora_target_modules: {error}") from error
+    length = dpo.max_length or config.max_position_embeddings
     linear = sum(module.weight.numel() for module in modules)
     inside = sum(module.out_features for module in modules) // layers + 6 * config.hidden_size
+    if model.attn_implementation == "eager":
+        inside += 4 * config.num_attention_heads * length
     per_token = layers * config.hidden_size + inside if dpo.activation_checkpointing else layers * inside
     rows = max(2 * dpo.per_device_train_batch_size, sft_rows)
-    tokens = rows * (dpo.max_length or config.max_position_embeddings)
+    tokens = rows * length
     weights, adapter = parameters * (4.0 if model.dtype == "float32" else 2.0), trained * 4
     if model.load_in_4bit or model.load_in_8bit:
         each = 0.5 + 4 / 64 if model.load_in_4bit else 1.0

@@ -225,6 +225,8 @@ def test_memory_worked_by_hand() -> None:
     assert list(parts().values()) == expected
     assert next(iter(parts(dtype="float32").values())) == 2 * expected[0]
     assert list(parts(checkpointing=False).values())[2] == 64 * 2 * inside
+    # 8 weights of each of 2 heads, 8 bytes each
+    assert list(parts(attn_implementation="eager").values())[2] == 64 * (2 * 8 + inside) + 32 * 2 * 8 * 8
     assert list(parts(rows=8).values())[2] == 128 * (2 * 8 + inside)  # of an SFT stage
     assert list(parts(sft=True).values())[1] == 20 * adapter  # a copy of the adapter as the reference
     assert list(parts(load_in_4bit=True).values())[:2] == [linear * 0.5625 + others * 2, 8 * adapter]
