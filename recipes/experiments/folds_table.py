@@ -80,8 +80,7 @@ def compared(first: EvalLog, second: EvalLog) -> dict[str, Any]:
 
 def mean_scores(log: EvalLog) -> pd.Series:
     """Mean scores at the two levels by rubric, as cells."""
-    scored = [(one.metadata, score.value) for one in log.samples or [] for score in (one.scores or {}).values()]
-    rows = [{"rubric": about["rubric"], "level": about["level"], "score": score} for about, score in scored]
+    rows = [one.metadata | {"score": score.value} for one in log.samples or [] for score in (one.scores or {}).values()]
     means = pd.DataFrame(rows).pivot_table(values="score", index="rubric", columns="level").map("{:.0f}".format)
     return means["low"] + " to " + means["extremely_high"]
 
@@ -96,24 +95,26 @@ def value(statistic: dict[str, Any], side: str) -> str:
     return "undefined" if statistic[side] is None else f"{statistic[side]:.2f}"
 
 
+def gains(base: EvalLog, unseen: EvalLog, seen: EvalLog) -> dict[str, dict[str, str]]:
+    """By statistic the cells of a row: the three logs, and what never having trained gains over the other two."""
+    gained, kept_back = compared(base, unseen), compared(seen, unseen)
+    rows = {}
+    for one, title in STATISTICS.items():
+        values = {"base": value(gained[one], "a"), "never trained": value(gained[one], "b")}
+        values |= {"trained": value(kept_back[one], "a"), "never trained - base": difference(gained[one])}
+        rows[title] = values | {"never trained - trained": difference(kept_back[one])}
+    return rows
+
+
 def page_of(logs: dict[str, EvalLog], folds: dict[str, list[str]]) -> str:
     """The report as Markdown, from the logs of the base model and all adapters by name and the rubrics of each fold."""
     never = {fold: only(logs[fold], rubrics) for fold, rubrics in folds.items()}
-    others = zip(FOLDS, FOLDS[1:] + FOLDS[:1], strict=True)
-    trained = {fold: only(logs[other], folds[fold]) for fold, other in others}
-    pairs = {f"{fold}: {', '.join(rubrics)}": (never[fold], trained[fold]) for fold, rubrics in folds.items()}
-    pairs[ALL] = together(never.values()), together(trained.values())
-    tables: dict[str, list[dict[str, str]]] = {title: [] for title in (ALL, *STATISTICS.values())}
-    for asked, (unseen, seen) in pairs.items():
-        gained, kept_back = compared(logs["base"], unseen), compared(seen, unseen)
-        for statistic, title in STATISTICS.items():
-            base, reference = gained[statistic], kept_back[statistic]
-            row = {"base": value(base, "a"), "never trained": value(base, "b"), "trained": value(reference, "a")}
-            row |= {"never trained - base": difference(base), "never trained - trained": difference(reference)}
-            if asked == ALL:
-                tables[ALL].append({ALL: title} | row)
-            else:
-                tables[title].append({"rubrics": asked} | row)
+    trained = {fold: only(logs[other], folds[fold]) for fold, other in zip(FOLDS, FOLDS[1:] + FOLDS[:1], strict=True)}
+    unseen, seen = together(never.values()), together(trained.values())
+    tables = {ALL: [{ALL: title} | row for title, row in gains(logs["base"], unseen, seen).items()]}
+    by_fold = {fold: gains(logs["base"], never[fold], trained[fold]) for fold in folds}
+    for title in STATISTICS.values():
+        tables[title] = [{"rubrics": f"{fold}: {', '.join(folds[fold])}"} | row[title] for fold, row in by_fold.items()]
     curve = list[dict[str, str]]()
     for count, name in CURVE.items():
         point = compared(logs["base"], only(logs[name], folds["fold-1"]))
@@ -125,7 +126,7 @@ def page_of(logs: dict[str, EvalLog], folds: dict[str, list[str]]) -> str:
             own = {sample.metadata["rubric"] for sample in logs[name].samples or []} - {*folds["fold-1"]}
             row["those trained - base"] = difference(compared(logs["base"], only(logs[name], own))["macro_accuracy"])
         curve.append(row)
-    columns = dict(zip(("base", "never trained", "trained"), (logs["base"], *pairs[ALL]), strict=True))
+    columns = {"base": logs["base"], "never trained": unseen, "trained": seen}
     scores = pd.DataFrame({title: mean_scores(log) for title, log in columns.items()}).loc[sum(folds.values(), [])]
     parts = [part for title, rows in tables.items() for part in (f"## {title.capitalize()}\n", _table(rows))]
     return "\n".join([HEAD, *parts, SCORES_HEAD, _table(scores.reset_index(names="rubric")), CURVE_HEAD, _table(curve)])
@@ -146,8 +147,7 @@ def main() -> None:
     logs = {path.stem: read_eval_log(str(path)) for path in sorted(options.logs.glob("*.eval"))}
     if missing := {"base", *FOLDS, *CURVE.values()} - logs.keys():
         parser.error(f"{options.logs}: got logs of {sorted(logs)}, expected also {sorted(missing)}; run folds.mk")
-    page = page_of(logs, folds)
-    options.out.write_text(page, encoding="utf-8", newline="\n")
+    options.out.write_text(page_of(logs, folds), encoding="utf-8", newline="\n")
     print(f"{options.out}: written")
 
 

@@ -10,8 +10,8 @@ in a step on one device, where rows is 2 * batch, or `sft_batch_size` if that is
 - adapter: 16 bytes each (float32 weight, gradient, two of Adam); with a quantised base 8, as TRL casts it to bfloat16;
   one more copy of its weights as the reference after an SFT stage
 - activations in 2 bytes: L*h*T between checkpoints, and inside a layer the outputs of its linear layers and 6*h more
-  (norms, residuals, rotated queries); without checkpointing inside all L. The head stores
-  no logits (TRL's is fused), attention no weights (sdpa, flash), but eager 8 bytes each, max_length a head and token
+  (norms, residuals, rotated queries); without checkpointing inside all L. The head stores no logits (TRL's is fused),
+  attention (sdpa, flash) no weights, eager max_length of 8 bytes a head and token: float32 softmax, a copy, a tanh
 - 1.5 GB for CUDA, kernels and fragmentation
 """
 
