@@ -109,13 +109,24 @@ def estimates(
     """Every statistic of a frame with its interval, from computing all of them again without each cluster.
 
     `bounds` has the range of the statistics that have one, by name; `cluster` is the name of a column, and `stratum`
-    that of one over whose values the statistics are means: no interval unless `can_leave_out`.
+    that of one over whose values the statistics are means: no interval unless `can_leave_out`. A cluster without a row
+    for a statistic is not counted: it moves nothing and gives no value alone (unless all are so: a correlation of 1).
     """
-    names = frame[cluster].unique()
-    samples = [dict(statistics(frame))]
+    whole, names = statistics(frame), frame[cluster].unique()
+    counted: dict[str, list[float]] = {name: [] for name in whole}
+    others: dict[str, list[float]] = {name: [] for name in whole}
     if len(names) >= MIN_CLUSTERS and (stratum is None or can_leave_out(frame[stratum], frame[cluster])):
-        samples += [dict(statistics(frame[frame[cluster] != name])) for name in names]
-    return {name: jackknife([sample.get(name, NAN) for sample in samples], bounds.get(name)) for name in samples[0]}
+        for is_one in (frame[cluster] == name for name in names):
+            rest, alone = statistics(frame[~is_one]), None
+            for name, value in whole.items():
+                is_idle = abs(rest.get(name, NAN) - value) < ROUNDING
+                if is_idle:
+                    alone = statistics(frame[is_one]) if alone is None else alone
+                    is_idle = math.isnan(alone.get(name, NAN))
+                (others if is_idle else counted)[name].append(rest.get(name, NAN))
+    return {
+        name: jackknife([value, *(counted[name] or others[name])], bounds.get(name)) for name, value in whole.items()
+    }
 
 
 def cluster_note(n_clusters: int) -> str:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from data_gen.responses import CONTROL
 from judges.counting import words
-from judges.interval import MIN_CLUSTERS, NAN, Bounds, Estimate, estimates
+from judges.interval import NAN, Bounds, Estimate, can_leave_out, estimates
 from rubrics import ScoreLevel
 
 GRAM_WORDS = 4
@@ -87,10 +87,9 @@ def numbers(rows: pd.DataFrame) -> pd.DataFrame:
     """
     table = []
     for writer, mine in list[Any](rows.groupby("writer", sort=False)):
-        found = estimates(mine, statistics, _bounds(mine), "cluster", "rubric")
-        for rubric, part in mine.groupby("rubric"):  # whose interval is that of its own user prompts
-            own = estimates(part, statistics, _bounds(part), "cluster")
-            found |= {key: estimate for key, estimate in own.items() if key[0] == rubric}
+        found = estimates(mine, statistics, _bounds(mine), "cluster")
+        if not can_leave_out(mine["rubric"], mine["cluster"]):
+            found |= {key: Estimate(estimate.value) for key, estimate in found.items() if key[0] == MACRO}
         table += _rows_of(writer, mine, found)
     return pd.DataFrame(table).astype(dict.fromkeys(("value", "ci_low", "ci_high"), float))
 
@@ -110,12 +109,10 @@ def _rows_of(writer: str, mine: pd.DataFrame, of_all: Any) -> list[dict[str, Any
     for (rubric, level, statistic), estimate in of_all.items():
         cell = mine if rubric == MACRO else mine[mine["rubric"] == rubric]
         cell = cell[cell["level"] == level] if level != ALL else cell[cell["level"] != CONTROL]
-        prompts = cell["user_prompt_id"].nunique()
         # a share of phrases is one of pairs of user prompts, which leaving one out does not measure
-        has_interval = prompts >= MIN_CLUSTERS and statistic != "shared_grams"
-        shown = estimate if has_interval else Estimate(estimate.value)
+        shown = Estimate(estimate.value) if statistic == "shared_grams" else estimate
         about = {"writer": writer, "kind": "teacher", "rubric": rubric, "level": level, "statistic": statistic}
-        table.append(about | {"n": len(cell), "user_prompts": prompts} | shown.to_json())
+        table.append(about | {"n": len(cell), "user_prompts": cell["user_prompt_id"].nunique()} | shown.to_json())
     return table
 
 

@@ -27,11 +27,17 @@ def ends(estimate: Estimate) -> tuple[float, float]:
 
 
 def test_the_jackknife_of_a_mean_is_student_t_of_the_cluster_means() -> None:
-    means = [12.0, 30, 31, 55, 70, 88, 90, 95]
-    estimate = mean_of(means, per_prompt=3)
+    means = [12.0, 30, 31, 55, 60, 70, 87, 90, 105]  # 60 is the mean, and counts; a prompt without a value does not
+    estimate = mean_of([NAN, *means, NAN], per_prompt=3)
     expected = stats.ttest_1samp(means, 0).confidence_interval()
     assert estimate.value == pytest.approx(np.mean(means))
     assert ends(estimate) == pytest.approx((expected.low, expected.high))
+
+
+def test_a_correlation_of_one_counts_its_prompts_though_none_has_a_value_alone() -> None:
+    frame = pd.DataFrame({"user_prompt_id": list("abcdefgh"), "score": range(8)})
+    rho = estimates(frame, lambda part: {"rho": part["score"].corr(part["score"])}, {"rho": (-1, 1)})["rho"]
+    assert ends(rho) == pytest.approx((1 - 2 / (1 + 8 / 2.364624**2), 1))  # Wilson of 8 of 8, t on 7
 
 
 def test_there_is_none_over_strata_of_which_one_has_a_single_cluster() -> None:

@@ -1,7 +1,6 @@
 """Statistics of `drift`: how a model writes when nothing is asked of its style, and how far training moved that."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -31,10 +30,7 @@ def moved(base: pd.DataFrame, adapter: pd.DataFrame) -> pd.DataFrame:
 
 def column_means(table: pd.DataFrame, bounds: Mapping[str, Bounds] | None = None) -> dict[str, Estimate]:
     """Mean of every column over the user prompts that it has a value for, each weighing the same."""
-    found: dict[str, Estimate] = {}
-    for name in map(str, table):
-        found |= estimates(table[name].dropna().reset_index(), partial(_mean, name), bounds or {})
-    return found
+    return estimates(table.reset_index(), lambda rows: dict(rows[table.columns].mean()), bounds or {})
 
 
 def total_drift(differences: pd.DataFrame, seed: int) -> dict[str, float]:
@@ -49,7 +45,3 @@ def total_drift(differences: pd.DataFrame, seed: int) -> dict[str, float]:
         return {"total_drift": NAN, "total_by_chance": NAN}
     by_chance = np.sqrt(pd.DataFrame(flipped_means(scores, seed) ** 2).mean(axis=1))
     return {"total_drift": float(np.sqrt((scores.mean() ** 2).mean())), "total_by_chance": float(by_chance.mean())}
-
-
-def _mean(name: str, rows: pd.DataFrame) -> dict[str, float]:
-    return {name: float(rows[name].mean())}
