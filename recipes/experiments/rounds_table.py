@@ -15,7 +15,7 @@ from inspect_ai.log import read_eval_log
 
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
 STATISTICS |= {"kendall_tau_b": "tau-b", "kendall_tau_b_ceiling": "tau-b at most"}
-REFERENCE = "twins"  # what others are compared with, by seed
+COMPARED, REFERENCE = ("accuracy", "order"), "twins"  # in which others are compared with what, by seed
 HEAD = """\
 # What each stage buys
 
@@ -103,9 +103,9 @@ def table_of(folders: list[Path]) -> str:
         columns[title] = row_means(by_seed).apply(show, axis=1)
         if one == "macro_accuracy":
             columns["by seed"] = by_seed.map("{:.3f}".format).apply(", ".join, axis=1)
-            if REFERENCE in by_seed.index and len(by_seed) > 1:
-                gain = row_means(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
-                columns[f"accuracy - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
+        if title in COMPARED and REFERENCE in by_seed.index and len(by_seed) > 1:
+            gain = row_means(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
+            columns[f"{title} - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
     minutes = pd.concat([minutes_of(folder) for folder in folders], axis=1).mean(axis=1)
     columns["minutes"] = minutes.reindex(runs[0].index).map("{:.0f}".format, na_action="ignore")
     return pd.DataFrame(columns).fillna("").rename_axis("stage").to_markdown(disable_numparse=True)
