@@ -2,7 +2,7 @@
 # make demo-smoke    the same path with tiny limits        make full    all data, every benchmark (hours)
 # make seeds    three seeds of it with rounds on the student's own texts, all benchmarks of one: results/smollm2-135m/rounds.md (hours)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
-# make ablation    results/ablation: what each objective is worth, five seeds of the demo's data and steps (hours; with DEVICE=gpu under one); SEEDS="0 1"
+# make ablation    results/ablation: what each objective is worth, six seeds of the demo's data and steps (hours; with DEVICE=gpu under one); SEEDS="0 1"
 # make multi-turn    results/multi_turn: does the adapter of make full hold in a conversation, and trained on (half an hour)
 # make folds    results/folds: how far tuning carries to rubrics it never saw (over three hours on two quiet cores; with DEVICE=gpu under one)
 # make strong-student judge-audit judge-stress rounds-judged teacher-table    results from recorded replies of a strong model (minutes)
@@ -71,7 +71,7 @@ self-teacher: $(INSTALLED)
 	$(BIN)/cpt teachers data/self_teacher/all/responses.jsonl --out $(SELF)/all
 	$(BIN)/cpt teachers data/self_teacher/best_of_4/responses.jsonl --out $(SELF)/best_of_4
 
-SEEDS ?= 0 1 2 3 4
+SEEDS ?= 0 1 2 3 4 5
 ablation: $(INSTALLED)
 	for seed in $(SEEDS); do \
 		$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/rounds.mk RUN=ablation SIZE=demo PROMPTS=24 SEED=$$seed \

@@ -15,17 +15,20 @@ from inspect_ai.log import read_eval_log
 
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
 STATISTICS |= {"kendall_tau_b": "tau-b", "kendall_tau_b_ceiling": "tau-b at most"}
+PREFERRED = "eval_twins/both_correct"  # in the history of a stage's DPO
 COMPARED, REFERENCE = ("accuracy", "order"), "twins"  # in which others are compared with what, by seed
 HEAD = """\
 # What each stage buys
 
 The model, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
 of answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
-`calibration` the mean distance from the band in points (0 is best), `tau-b at most` what ties allow.
+`calibration` the mean distance from the band in points (0 is best), `tau-b at most` what ties allow. `twins right` is
+from training: the share of evaluation twins in which either system prompt prefers its own response.
 Means over seeds {seeds}, with Student's t intervals over them (none over one), which can pass 1; `by seed` is the
 accuracy of each, and differences are between stages of one seed. `minutes` is what the stage's own training and texts
-took (SFT counts with twins), without evaluation, on the machines that the commands in `seed-*/rounds/stages.json` name,
-and none if it was interrupted. The judge that selected the pairs of rounds also scores here.
+took (SFT counts with twins), the median over seeds, without evaluation, on the machines that the commands in
+`seed-*/rounds/stages.json` name, and none if it was interrupted. The judge that selected the pairs of rounds also
+scores here.
 """
 CHOSEN = """
 `chosen`: in each seed, the round with the best accuracy on train prompts under train wordings, of equal ones the
@@ -65,11 +68,8 @@ def values_by_stage(folder: Path) -> pd.DataFrame:
 
 def on_train(folder: Path) -> dict[str, float]:
     """Accuracy on train prompts by round, where more than one was made."""
-    stages = values_by_stage(folder).index
-    paths = {
-        name: folder / f"logs/rounds/{name.replace('round', 'on-train')}.eval" for name in stages if "round" in name
-    }
-    logs = {name: read_eval_log(str(path), header_only=True) for name, path in paths.items() if path.exists()}
+    paths = sorted(folder.glob("logs/rounds/on-train-*.eval"))
+    logs = {path.stem.replace("on-train", "round"): read_eval_log(str(path), header_only=True) for path in paths}
     return {name: log.results.scores[0].metrics["macro_accuracy"].value for name, log in logs.items() if log.results}
 
 
@@ -94,6 +94,16 @@ def minutes_of(folder: Path) -> pd.Series:
     return seconds.groupby(owners).sum(skipna=False) / 60
 
 
+def preferred(folder: Path) -> pd.Series:
+    """By stage the share, 0-1, of twins right in the last evaluation of its DPO; stages without it are left out."""
+    shares: dict[str, float] = {}
+    for path in folder.glob("**/training/log_history.json"):
+        stage = REFERENCE if path.parents[1] == folder else path.parents[1].name
+        for step in json.loads(path.read_text(encoding="utf-8"))["dpo"]:
+            shares[stage] = step.get(PREFERRED, shares.get(stage, float("nan")))
+    return pd.Series(shares, dtype=float).dropna()
+
+
 def table_of(folders: list[Path]) -> str:
     """One row a stage; intervals over seeds."""
     runs = [with_chosen(values_by_stage(folder), folder) for folder in folders]
@@ -106,7 +116,10 @@ def table_of(folders: list[Path]) -> str:
         if title in COMPARED and REFERENCE in by_seed.index and len(by_seed) > 1:
             gain = row_means(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
             columns[f"{title} - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
-    minutes = pd.concat([minutes_of(folder) for folder in folders], axis=1).mean(axis=1)
+    shares = pd.concat([preferred(folder) for folder in folders], axis=1)
+    if len(shares) > 1:
+        columns["twins right"] = row_means(shares).apply(show, axis=1).reindex(runs[0].index)
+    minutes = pd.concat([minutes_of(folder) for folder in folders], axis=1).median(axis=1)
     columns["minutes"] = minutes.reindex(runs[0].index).map("{:.0f}".format, na_action="ignore")
     return pd.DataFrame(columns).fillna("").rename_axis("stage").to_markdown(disable_numparse=True)
 

@@ -66,6 +66,7 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
     assert (tmp_path / "rounds.md").read_text(encoding="utf-8") in page
     rows = rows_of(page)
     assert list(rows) == ["stage", "base", "sft", "twins", "round-1"]
+    assert "twins right" not in rows["stage"]
     # mean .82, standard error .02 / sqrt(3), t of 2 degrees 4.303: reach .0497
     assert rows["round-1"] == [
         "0.82 [0.77, 0.87]", "0.800, 0.820, 0.840", "+0.22 [+0.17, +0.27]",
@@ -76,6 +77,20 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
     assert "over seeds 0, 1, 2" in page
     without_one = rounds_table.row_means(pd.DataFrame([[0.4, float("nan"), 0.6]])).iloc[0]
     assert rounds_table.show(without_one) == "undefined"
+
+
+def test_twins_right_are_those_of_the_last_evaluation_of_every_stage_that_was_trained_on_twins(tmp_path: Path) -> None:
+    for seed, last in ((0, 0.5), (1, 0.75)):
+        folder = tmp_path / f"seed-{seed}/rounds"
+        write_seed(folder, {"base": 0.3, "shuffled": 0.5, "twins": 0.6, "round-1": 0.7}, {})
+        for stage, shares in {".": [0.1, last], "shuffled": [0.25], "round-1": []}.items():
+            steps = [{"loss": 0.6}, *({"eval_twins/both_correct": share} for share in shares), {"train_loss": 0.5}]
+            (folder / stage / "training").mkdir(parents=True)
+            (folder / stage / "training/log_history.json").write_text(json.dumps({"dpo": steps}), encoding="utf-8")
+    # t of one degree is 12.706, the standard error .125
+    shown = {"base": "", "shuffled": "0.25 [0.25, 0.25]", "twins": "0.62 [-0.96, 2.21]", "round-1": ""}
+    rows = rows_of(run(tmp_path))
+    assert {name: rows[name][rows["stage"].index("twins right")] for name in shown} == shown
 
 
 def test_one_seed_has_no_intervals_and_without_any_it_says_what_to_run(tmp_path: Path) -> None:
