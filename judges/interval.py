@@ -145,4 +145,5 @@ def _wilson(value: float, error: float, t: float, n_clusters: int, bounds: Bound
     size = share * (1 - share) / error**2 if varies else n_clusters
     centre = (share + t**2 / (2 * size)) / (1 + t**2 / size)
     half = t * math.sqrt(share * (1 - share) / size + t**2 / (4 * size**2)) / (1 + t**2 / size)
-    return low + (high - low) * max(centre - half, 0.0), low + (high - low) * min(centre + half, 1.0)
+    ends = max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))  # around it, rounding or not
+    return low + (high - low) * ends[0], low + (high - low) * ends[1]
