@@ -7,6 +7,7 @@
 # make folds    results/folds: how far tuning carries to rubrics it never saw (over three hours on two quiet cores; with DEVICE=gpu under one)
 # make strong-student judge-audit judge-stress rounds-judged teacher-table    results from recorded replies of a strong model (minutes)
 # make test    the fast test suite        make test-slow    the rest        make lint    ruff and mypy
+# make test-oldest    the fast suite with the oldest packages that pyproject.toml allows (ten minutes)
 # make size    lines per folder        make coverage    how often intervals hold the truth (20 minutes)
 # make readme    the numbers of README.md from results/        make lock    constraints.txt anew
 PYTHON ?= python3
@@ -16,7 +17,7 @@ INSTALLED := .venv/.installed
 # Python compiles a module when it is first imported: all of them at once take half of the time
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds multi-turn strong-student judge-audit judge-stress rounds-judged teacher-table test test-slow lint format size coverage readme clean
+.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds multi-turn strong-student judge-audit judge-stress rounds-judged teacher-table test test-slow test-oldest lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -166,6 +167,16 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+OLDEST := build/oldest
+test-oldest: $(INSTALLED)
+	$(PYTHON) -m venv $(OLDEST)
+	echo "$(TORCH)" > $(OLDEST)/torch.txt
+	$(BIN)/uv pip compile --quiet --all-extras --resolution lowest-direct --override $(OLDEST)/torch.txt \
+		--no-emit-index-url --output-file $(OLDEST)/packages.txt pyproject.toml
+	$(subst $(BIN),$(OLDEST)/bin,$(PIP)) -r $(OLDEST)/packages.txt
+	$(subst $(BIN),$(OLDEST)/bin,$(PIP)) --no-deps -e .
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest --numprocesses logical --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
