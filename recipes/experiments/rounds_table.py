@@ -22,8 +22,8 @@ HEAD = """\
 
 The model, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
 of answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
-`calibration` the mean distance from the band in points (0 is best), `tau-b at most` what ties allow. `twins right` is
-from training: the share of evaluation twins in which either system prompt prefers its own response.
+`calibration` the mean distance from the band in points (0 is best), `tau-b at most` what ties allow. `twins right`,
+where stages were evaluated on twins, is the share of these in which either system prompt prefers its own response.
 Means over seeds {seeds}, with Student's t intervals over them (none over one), which can pass 1; `by seed` is the
 accuracy of each, and differences are between stages of one seed. `minutes` is what the stage's own training and texts
 took (SFT counts with twins), the median over seeds, without evaluation, on the machines that the commands in
