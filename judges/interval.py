@@ -119,11 +119,12 @@ def estimates(
         for is_one in (frame[cluster] == name for name in names):
             rest, alone = statistics(frame[~is_one]), None
             for name, value in whole.items():
-                is_idle = abs(rest.get(name, NAN) - value) < ROUNDING
+                left_out = rest.get(name, NAN)
+                is_idle = abs(left_out - value) < ROUNDING
                 if is_idle:
                     alone = statistics(frame[is_one]) if alone is None else alone
                     is_idle = math.isnan(alone.get(name, NAN))
-                (others if is_idle else counted)[name].append(rest.get(name, NAN))
+                (others if is_idle else counted)[name].append(left_out)
     return {
         name: jackknife([value, *(counted[name] or others[name])], bounds.get(name)) for name, value in whole.items()
     }
