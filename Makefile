@@ -3,6 +3,7 @@
 # make seeds    three seeds of it with rounds on the student's own texts, all benchmarks of one: results/smollm2-135m/rounds.md (hours)
 # make self-teacher    results/self_teacher: what the small model can teach itself (half an hour)
 # make ablation    results/ablation: what each objective is worth, six seeds of the demo's data and steps (hours; with DEVICE=gpu under one); SEEDS="0 1"
+# make ablation-rounds    results/ablation_rounds: one round after five adapters that make demo and make ablation left, on CPU (two hours)
 # make multi-turn    results/multi_turn: does the adapter of make full hold in a conversation, and trained on (half an hour)
 # make folds    results/folds: how far tuning carries to rubrics it never saw (over three hours on two quiet cores; with DEVICE=gpu under one)
 # make strong-student judge-audit judge-stress rounds-judged teacher-table    results from recorded replies of a strong model (minutes)
@@ -17,7 +18,7 @@ INSTALLED := .venv/.installed
 # Python compiles a module when it is first imported: all of them at once take half of the time
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation folds multi-turn strong-student judge-audit judge-stress rounds-judged teacher-table test test-slow test-oldest lint format size coverage readme clean
+.PHONY: help install lock demo demo-smoke full seeds self-teacher ablation ablation-rounds folds multi-turn strong-student judge-audit judge-stress rounds-judged teacher-table test test-slow test-oldest lint format size coverage readme clean
 
 help:
 	@grep '^# make' Makefile | cut -c3-
@@ -78,7 +79,14 @@ ablation: $(INSTALLED)
 		$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/rounds.mk RUN=ablation SIZE=demo PROMPTS=24 SEED=$$seed \
 			ROUNDS=0 OTHER_DPO="shuffled no_sft_term" || exit; \
 	done
-	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/ablation
+	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/ablation --seeds $(SEEDS)
+
+ablation-rounds: $(INSTALLED)
+	for run in 0=ablation/seed-0 1=ablation/seed-1 2=ablation/seed-2 3=demo 5=ablation/seed-5; do \
+		$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/rounds.mk RUN=ablation_rounds SIZE=demo \
+			PROMPTS="24 --epochs 3" ROUNDS=1 SEED=$${run%=*} START=outputs/$${run#*=}/adapter || exit; \
+	done
+	$(BIN)/python $(EXPERIMENTS)/rounds_table.py results/ablation_rounds
 
 folds: $(INSTALLED)
 	$(MAKE) --no-print-directory PYTHON=$(BIN)/python -f $(EXPERIMENTS)/folds.mk SIZE=full SEED=42

@@ -94,28 +94,30 @@ def results() -> str:
     judged = {row[1]: row[2] for row in by_judge if row[0] == "strong model"}
     of_stages = cells_of((RESULT / "fluency.md").read_text("utf-8"))[2:]
     unseen = {row[0]: row[1:] for row in cells_of(folds())}
-    costs = {row[0]: [f"{float(row[place].split()[0]):.0f}" for place in (1, 3)] for row in of_stages}
+    costs = {row[0]: [*(f"{float(row[place].split()[0]):.0f}" for place in (1, 3)), row[4][:4]] for row in of_stages}
     lines = [
         f"""{parts["rubric_adherence"]["n"]} answers per stage and seed ({len(protocol["rubrics"])} rubrics x 3 levels x
-        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge), 95% t
-        intervals over seeds. Ignoring the level gives {metrics["chance_accuracy"]["value"]:.2f} and an order (Somers'
-        d) of 0; calibration: points from the band. A round trains the model on its own answers (a teacher's where too
-        few are in band), those in the band preferred, by the judge that also scores here. [A strong language
-        model](results/rounds_judged/report.md) (recorded, a third of the answers; its family wrote part of the training
-        texts) gives {judged["twins"]} after twins, {judged["round-1"]} after round 1, {judged["chosen"]} for `chosen`:
-        the best round of each seed on train prompts, a rule set after round 2 was tested; round 3 was added as one seed
-        had {by_seed["round-2"][1]}. Minutes: one H100 (`make seeds DEVICE=gpu`), rounds 2 and 3 two CPU cores.""",
+        {protocol["user_prompts"]} test prompts, {protocol["wording_split"]} wordings, {protocol["judge"]} judge;
+        {parts["rubric_adherence"]["decoding"]}), 95% t intervals over seeds, the prompts the same. Ignoring the level
+        gives {metrics["chance_accuracy"]["value"]:.2f} and an order (Somers' d) of 0; calibration: points from the
+        band. A round trains the model on its own answers (a teacher's where too few are in band), those in the band
+        preferred, by the judge that also scores here. [A strong language model](results/rounds_judged/report.md)
+        (recorded, a third of the answers; its family wrote part of the training texts) gives {judged["twins"]} after
+        twins, {judged["round-1"]} after round 1, {judged["chosen"]} for `chosen`: the best round of each seed on train
+        prompts, a rule set after round 2 was tested; round 3 was added as one seed had {by_seed["round-2"][1]}.
+        Minutes: one H100 (`make seeds DEVICE=gpu`), rounds 2 and 3 two CPU cores.""",
         rounds().rstrip(),
         "![Score by level after each stage, per rubric](results/smollm2-135m/seed-0/rounds/score_by_level.png)",
         f"""{demo()} The round that seed 0 chose, asked again by another seed ({cell(metrics["macro_accuracy"])}; in the
-        table {by_seed["chosen"][0]}), ignores numbers never trained (asked for 10 to 90 it writes at
-        {min(doses):.0f} to {max(doses):.0f}; 4 user prompts); two rubrics at once cost
+        table {by_seed["chosen"][0]}), ignores numbers never trained (asked for 10 to 90 it writes at {min(doses):.0f}
+        to {max(doses):.0f}; 4 user prompts); two rubrics at once change accuracy by
         {cell(parts["composition"]["metrics"]["interference"], sign=True)} (3 user prompts); asking for one moves the
         scores by the others {moved:.2f} times as far (by chance {by_chance:.2f}); without a system prompt its scores
-        are {cell(drift["total_drift"], 0)} points from the base's (by chance {cell(drift["total_by_chance"], 0)}): it
-        writes broadcasts ({cell(drift["score"], 0)} points; [report](results/tuned/report.md)).
-        [Costs](results/smollm2-135m/fluency.md): {costs["chosen"][0]} words an answer for the base's
-        {costs["base"][0]}, perplexity under the base {costs["chosen"][1]} for {costs["base"][1]}.""",
+        are {cell(drift["total_drift"], 0)} points from the base's (root mean square; by chance
+        {cell(drift["total_by_chance"], 0)}): it writes broadcasts ({cell(drift["score"], 0)} points;
+        [report](results/tuned/report.md)). [Costs](results/smollm2-135m/fluency.md): {costs["chosen"][0]} words an
+        answer ({costs["chosen"][2]} of answers cut at the limit) for the base's {costs["base"][0]}
+        ({costs["base"][2]}), perplexity under the base {costs["chosen"][1]} for {costs["base"][1]}.""",
         f"""Little carries over to rubrics never trained ([twelve, in three folds](results/folds/report.md); one seed,
         two levels): order {unseen["order"][0]} before, {unseen["order"][1]} after tuning on eight others
         ({unseen["order"][3]}), {unseen["order"][2]} where it was among the eight; accuracy {unseen["accuracy"][0]},
@@ -124,7 +126,7 @@ def results() -> str:
     return "\n\n".join(_wrapped(line) for line in lines) + "\n"
 
 
-PAGES = {"README.md": (example, results), "recipes/README.md": (ablation, rounds, folds)}
+PAGES = {"README.md": (example, results), "recipes/README.md": (ablation, folds)}
 
 
 def generated(page: str) -> str:

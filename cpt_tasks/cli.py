@@ -32,7 +32,7 @@ COMMANDS = {
     "judge forecast": ("cpt_tasks.judge_logs.commands:forecast_command", "Say what judging will cost."),
     "judge questions": ("cpt_tasks.judge_logs.commands:questions_command", "Write a judge's questions to a file."),
     "judge texts": ("cpt_tasks.judge_logs.commands:texts_command", "Score the responses of a JSONL file."),
-    "quickstart": ("cpt_tasks.quickstart:quickstart_command", "Benchmark a model in a minute, with a page."),
+    "quickstart": ("cpt_tasks.quickstart:quickstart_command", "A first benchmark of a model, with a page."),
     "report": ("cpt_tasks.report.report:report_command", "Compute tables, figures and a page from eval logs."),
     "rubric draft": ("data_gen.draft.commands:draft_command", "Let a model draft a rubric."),
     "rubric export": ("rubrics.commands:export_command", "Write a rubric as a Markdown page."),

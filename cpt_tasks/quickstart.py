@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from judges import DEFAULT_JUDGE, DEFAULT_STORE
-from judges.cost import CHARACTERS_PER_TOKEN, forecast, load_prices, total_usd
+from judges.cost import forecast, load_prices, total_usd
 from model_calls.call import IN_PROCESS, provider_of
 from model_calls.commands import model_args
 from model_calls.errors import clear_errors
@@ -35,7 +35,7 @@ LOCAL_MAX_TOKENS = 300  # of a response, as in the forecast; inspect's default i
 @click.option("--yes", is_flag=True, help="Do not ask before it starts; needed where nobody can answer.")
 @click.option("--no-open", is_flag=True, help="Do not open the page in the browser.")
 def quickstart_command(model: str, judge: str, arguments: dict[str, Any], out: Path, yes: bool, no_open: bool) -> None:
-    """Benchmark a model in a minute: 18 responses, 18 judgments, a table and a page.
+    """A first benchmark of a model: 18 responses, 18 judgments, a table and a page.
 
     Runs `rubric_adherence` on 3 rubrics x 3 levels x 2 user prompts; says what it will cost (US dollars) and asks
     before it starts. Started again with the same options it asks only for what is missing.
@@ -97,8 +97,7 @@ def _cost_lines(model: str, judge: str, rubrics: str) -> list[str]:
 
     samples = adherence_grid(rubrics, limit_per_cell=USER_PROMPTS)
     characters = sum(len(turn.text) for sample in samples for turn in sample.input if not isinstance(turn, str))
-    tokens = (characters / len(samples) / CHARACTERS_PER_TOKEN, RESPONSE_TOKENS)
-    parts = {f"responses by {model}": forecast(len(samples), *tokens, model)}
+    parts = {f"responses by {model}": forecast(len(samples), characters, len(samples) * RESPONSE_TOKENS, model)}
     if judge != MEASURED:
         texts = planned_texts([f"rubrics={rubrics}", f"limit_per_cell={USER_PROMPTS}"])
         parts[f"judgments by {judge}"] = judging_forecast(texts, judge)

@@ -91,7 +91,7 @@ def verdict_tokens(n_criteria: int) -> int:
     return CRITERION_TOKENS * (n_criteria + 1) + THINKING_TOKENS
 
 
-def forecast(calls: int, input_tokens: float, output_tokens: float, model: str) -> Forecast:
-    """What calls will take, from the mean tokens of a call; thinking is output, and nothing is read from a cache."""
-    usage = {"input_tokens": round(calls * input_tokens), "output_tokens": round(calls * output_tokens)}
+def forecast(calls: int, characters: int, output_tokens: int, model: str) -> Forecast:
+    """What calls will take, of so many characters in all; thinking is output, and nothing is read from a cache."""
+    usage = {"input_tokens": characters // CHARACTERS_PER_TOKEN, "output_tokens": output_tokens}
     return Forecast(calls, usage, cost_usd(model, usage))

@@ -104,10 +104,9 @@ def forecast_table(texts: Sequence[Text], model: str, repeats: int, prices: Pric
 def judging_forecast(texts: Sequence[Text], model: str, repeats: int = 1) -> Forecast:
     """Calls, tokens and cost of judging texts so many times, as if nothing were read from a provider's cache."""
     asked = [judge_messages(text.rubric, text.user_prompt, text.response) for text in texts]
-    tokens_in = sum(len(message.text) for messages in asked for message in messages) / CHARACTERS_PER_TOKEN
-    tokens_out = sum(verdict_tokens(len(text.rubric.criteria)) for text in texts)
-    per_call = (tokens_in / max(1, len(texts)), tokens_out / max(1, len(texts)))
-    return forecast(len(texts) * repeats, *per_call, model)
+    characters = sum(len(message.text) for messages in asked for message in messages)
+    output_tokens = sum(verdict_tokens(len(text.rubric.criteria)) for text in texts)
+    return forecast(len(texts) * repeats, characters * repeats, output_tokens * repeats, model)
 
 
 def batch_judgments(texts: Sequence[Text], settings: JudgeSettings) -> BatchOutcome:

@@ -34,7 +34,7 @@ from judges import (
     judge_hash,
     judge_model,
 )
-from judges.cost import CHARACTERS_PER_TOKEN, cost_usd, load_prices, verdict_tokens
+from judges.cost import forecast, load_prices, verdict_tokens
 from judges.measured import MEASURES_VERSION
 from judges.prompts import prompt_hash
 from model_calls import CallStore, open_store
@@ -170,11 +170,10 @@ def _forecast(rows: Iterable[TeacherResponse], checks: Checks, judge: ModelJudge
             new.add(call.key)
             characters += sum(len(message.text) for message in call.messages)
             output += verdict_tokens(len(rubric.criteria))
-    usage = {"input_tokens": characters // CHARACTERS_PER_TOKEN, "output_tokens": output}
-    cost = cost_usd(name, usage)
+    calls, usage, cost = forecast(len(new), characters, output, name)
     price = "price unknown" if cost is None else f"{cost:.2f} USD"
     return (
-        f"judge {name}: {judgments:,} judgments, {judgments - len(new):,} of them stored or asked twice, {len(new):,} "
+        f"judge {name}: {judgments:,} judgments, {judgments - calls:,} of them stored or asked twice, {calls:,} "
         f"calls to send: about {usage['input_tokens']:,} tokens in and {output:,} out, {price} as of "
         f"{load_prices().as_of} without prompt caching"
     )

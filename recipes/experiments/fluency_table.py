@@ -19,15 +19,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 BATCH = 16
-THINNED = 3  # perplexity is of every third response, which are eight user prompts of 24 in every cell
+THINNED = 3  # perplexity is of every third response, a third of every cell
 TEACHERS = ("data_gen/seed/responses.jsonl", "data_gen/seed/responses_second.jsonl")
 HEAD = """\
 # What each stage costs
 
 The responses behind [rounds.md](rounds.md), without their rubrics. `words`: length of one; `cut`: share that ran into
 the limit of tokens; `repeated`: share of runs of four words that the same response had before (seq-rep-4 of arXiv
-1908.04319); `perplexity`: under the untuned model, of every third response as text alone. `teachers` are the texts that
-SFT and twins train on, `chosen` is as there. Means over seeds, with Student's t intervals.
+1908.04319); `perplexity`: under the untuned model, of every third response as text alone. `teachers` are all their
+texts, of which SFT and twins train on most, `chosen` is as there. Means over seeds, with Student's t intervals.
 """
 
 
@@ -79,8 +79,9 @@ def main() -> None:
     parser.add_argument("--base", required=True, help="folder or hub name of the untuned model")
     options = parser.parse_args()
     model, tokenizer = AutoModelForCausalLM.from_pretrained(options.base), AutoTokenizer.from_pretrained(options.base)
-    texts = pd.concat([pd.read_json(ROOT / path, lines=True) for path in TEACHERS])["response"]
-    teachers = pd.Series(values_of(texts.tolist(), model, tokenizer)).map("{:.2f}".format)
+    written = pd.concat([pd.read_json(ROOT / path, lines=True) for path in TEACHERS])
+    texts = written.sort_values(["rubric", "level"], kind="stable")["response"].tolist()  # by cell, as in a log
+    teachers = pd.Series(values_of(texts, model, tokenizer)).map("{:.2f}".format)
     runs: list[pd.DataFrame] = []
     for folder in folders_of(parser, options.run):
         logs = {stage: folder / f"logs/rounds/{stage}.eval" for stage in values_by_stage(folder).index}

@@ -13,7 +13,7 @@ override RUN := $(if $(RUN),$(RUN)/)multi_turn$(if $(filter smoke,$(SIZE)),-smok
 START ?= outputs/smollm2-135m/adapter
 WHO ?= base cpt history
 CONFIG ?= recipes/configs/smollm2_135m_cpu.yaml
-SETTINGS := $(SIZE) $(START) $(CONFIG) $(filter-out cpu,$(DEVICE))
+SETTINGS := $(SIZE) $(CONFIG) $(filter-out cpu,$(DEVICE))
 .DEFAULT_GOAL := multi_turn
 include recipes/experiments/stages.mk
 
@@ -29,10 +29,12 @@ full_TRAINING := --max_steps 60 --per_device_train_batch_size 2 --gradient_accum
 FLAGS := -T levels=low,extremely_high -T switch=none,system_prompt,user $(if $(HISTORY),-T history=$(HISTORY)) \
 	-T limit_per_cell=$(word 1,$($(SIZE)_NUMBERS))
 
+$(eval $(call written,start,$(START)))
+ADAPTER := $(S)/start $(START)/adapter_model.safetensors
 $(eval $(call stage,data,$(DATA),$(DATA_CODE)))
 $(S)/data.json: COMMAND = cpt twins $(TEXTS) --rubrics measured --wordings 2 --history 2 --eval-prompts 0 \
 	$($(SIZE)_TWINS) --out $(DATA)
-$(eval $(call stage,train,$(REMEDY),$(CONFIG) $(TRAINING) $(START)/adapter_model.safetensors $(S)/model.json $(S)/data.json))
+$(eval $(call stage,train,$(REMEDY),$(CONFIG) $(TRAINING) $(ADAPTER) $(S)/model.json $(S)/data.json))
 $(S)/train.json: COMMAND = $(LAUNCH) --config $(CONFIG) --init_adapter $(START) --sft_epochs 0 --max_length 1024 \
 	--train_file $(DATA)/train.jsonl --eval_file "" --output_dir $(REMEDY) --seed $(SEED) \
 	$($(SIZE)_TRAINING)
@@ -47,8 +49,8 @@ $(S)/$(1).json: ABOUT = $(if $(filter $(MODEL),$(3)),,--metadata adapter=$(2))
 $(S)/$(1).json: COMMAND = $$(call evaluate,multi_turn,$(2),$(3),$(word 2,$($(SIZE)_NUMBERS)),logs/$(RUN)/$(1))
 endef
 ADAPTED := $(START)
-$(eval $(call asked,base,$(NAME),$(MODEL),$(S)/model.json $(if $(IS_OTHER),$(START)/adapter_model.safetensors)))
-$(eval $(call asked,cpt,$(NAME)-tuned,$(START),$(START)/adapter_model.safetensors))
+$(eval $(call asked,base,$(NAME),$(MODEL),$(S)/model.json $(if $(IS_OTHER),$(ADAPTER))))
+$(eval $(call asked,cpt,$(NAME)-tuned,$(START),$(ADAPTER)))
 $(eval $(call asked,history,$(NAME)-tuned-history,$(REMEDY),$(S)/train.json))
 
 .PHONY: multi_turn

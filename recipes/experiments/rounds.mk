@@ -9,7 +9,8 @@
 # trained if it is not there. The judge that selects the pairs also reports: check the texts with another.
 #
 # Logs go to logs/RUN/rounds, adapters to outputs/RUN/rounds/1, 2, ..., the score by level after each to
-# results/RUN/rounds. More rounds later go on from those that are there.
+# results/RUN/rounds. More rounds later go on from those that are there. The user prompt that a round is evaluated on while
+# it trains was in the data of its start: what counts is asked on test prompts.
 RUN ?= smollm2-135m
 SIZE ?= full
 ROUNDS ?= $(if $(filter full,$(SIZE)),3,1)

@@ -16,14 +16,15 @@ from inspect_ai.log import read_eval_log
 STATISTICS = {"macro_accuracy": "accuracy", "somers_d": "order", "band_error": "calibration"}
 STATISTICS |= {"kendall_tau_b": "tau-b", "kendall_tau_b_ceiling": "tau-b at most"}
 PREFERRED = "eval_twins/both_correct"  # in the history of a stage's DPO
-COMPARED, REFERENCE = ("accuracy", "order"), "twins"  # in which others are compared with what, by seed
+COMPARED, REFERENCE = ("accuracy", "order"), "twins"  # in which others are compared by seed, and with what
 HEAD = """\
 # What each stage buys
 
-The model, asked for {cells} cells of rubric, level and test prompt under heldout wordings. `accuracy` is the share
+{answers} answers a stage and seed, to rubrics, levels and test prompts under heldout wordings. `accuracy` is the share
 of answers in the band asked for (.33 on average if the level is ignored), `order` Somers' d of levels and scores,
 `calibration` the mean distance from the band in points (0 is best), `tau-b at most` what ties allow. `twins right`,
-where stages were evaluated on twins, is the share of these in which either system prompt prefers its own response.
+where stages were evaluated on twins, is the share of these (the same in each seed) in which DPO moved both preferences
+towards the response of their own system prompt; .25 if each went its way by chance.
 Means over seeds {seeds}, with Student's t intervals over them (none over one), which can pass 1; `by seed` is the
 accuracy of each, and differences are between stages of one seed. `minutes` is what the stage's own training and texts
 took (SFT counts with twins), the median over seeds, without evaluation, on the machines that the commands in
@@ -67,8 +68,9 @@ def values_by_stage(folder: Path) -> pd.DataFrame:
 
 
 def on_train(folder: Path) -> dict[str, float]:
-    """Accuracy on train prompts by round, where more than one was made."""
-    paths = sorted(folder.glob("logs/rounds/on-train-*.eval"))
+    """Accuracy on train prompts by round, where more than one was made; logs of an earlier run may lie there too."""
+    stages = json.loads((folder / "stages.json").read_text(encoding="utf-8"))
+    paths = [path for path in sorted(folder.glob("logs/rounds/on-train-*.eval")) if f"rounds/{path.stem}" in stages]
     logs = {path.stem.replace("on-train", "round"): read_eval_log(str(path), header_only=True) for path in paths}
     return {name: log.results.scores[0].metrics["macro_accuracy"].value for name, log in logs.items() if log.results}
 
@@ -107,15 +109,15 @@ def preferred(folder: Path) -> pd.Series:
 def table_of(folders: list[Path]) -> str:
     """One row a stage; intervals over seeds."""
     runs = [with_chosen(values_by_stage(folder), folder) for folder in folders]
-    columns = {}
+    columns, reference = {}, REFERENCE if REFERENCE in runs[0].index else runs[0].index[0]
     for one, title in STATISTICS.items():
         by_seed = pd.concat([run[one] for run in runs], axis=1).loc[runs[0].index]
         columns[title] = row_means(by_seed).apply(show, axis=1)
         if one == "macro_accuracy":
             columns["by seed"] = by_seed.map("{:.3f}".format).apply(", ".join, axis=1)
-        if title in COMPARED and REFERENCE in by_seed.index and len(by_seed) > 1:
-            gain = row_means(by_seed - by_seed.loc[REFERENCE]).drop(REFERENCE)
-            columns[f"{title} - {REFERENCE}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
+        if title in COMPARED and len(by_seed) > 1:
+            gain = row_means(by_seed - by_seed.loc[reference]).drop(reference)
+            columns[f"{title} - {reference}"] = gain.apply(show, axis=1, sign="+").reindex(by_seed.index)
     shares = pd.concat([preferred(folder) for folder in folders], axis=1)
     if len(shares) > 1:
         columns["twins right"] = row_means(shares).apply(show, axis=1).reindex(runs[0].index)
@@ -128,12 +130,13 @@ def main() -> None:
     """Writes the table over all seeds of a run."""
     parser = argparse.ArgumentParser(description="Write what each stage buys, over the seeds of a run.")
     parser.add_argument("run", type=Path, help="folder with seed-*/rounds/ of rounds.mk")
-    folder = parser.parse_args().run
-    folders = folders_of(parser, folder)
+    parser.add_argument("--seeds", nargs="*", help="seeds to read (default: all that are there)")
+    folder, wanted = vars(parser.parse_args()).values()
+    folders = [path for path in folders_of(parser, folder) if not wanted or path.parent.name[5:] in wanted]
     summary = json.loads((folders[0] / "summary.json").read_text(encoding="utf-8"))
-    cells = summary["models"][0]["tasks"]["rubric_adherence"]["n"]
-    seeds = [path.parent.name.removeprefix("seed-") for path in folders]
-    page = HEAD.format(cells=cells, seeds=", ".join(seeds))
+    answers = summary["models"][0]["tasks"]["rubric_adherence"]["n"]
+    seeds = [path.parent.name[5:] for path in folders]
+    page = HEAD.format(answers=answers, seeds=", ".join(seeds))
     if any(trained := [on_train(path) for path in folders]):
         of_seeds = [", ".join(f"{name} {value:.3f}" for name, value in one.items()) for one in trained]
         page += CHOSEN.format("; ".join(f"seed {seed}: {one}" for seed, one in zip(seeds, of_seeds, strict=True)))

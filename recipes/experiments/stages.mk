@@ -29,7 +29,8 @@ python_of = $(sort $(shell find $(1) -name '*.py' -o -name '*.yaml' -o -name '*.
 RULES := $(filter-out %/rounds.mk,$(MAKEFILE_LIST)) recipes/experiments/stage.py $(S)/settings
 BENCHMARK := $(RULES) $(S)/asked $(call python_of,cpt_tasks judges rubrics model_calls)
 DATA_CODE := $(RULES) $(call python_of,data_gen judges rubrics model_calls)
-TRAINING := $(RULES) recipes/dpo_lora.py $(sort $(wildcard recipes/training/*.py)) recipes/accelerate/cpu.yaml
+TRAINING := $(RULES) recipes/dpo_lora.py $(sort $(wildcard recipes/training/*.py)) \
+	recipes/accelerate/cpu.yaml recipes/accelerate/single_gpu.yaml
 
 # What was asked for on the command line is in files too, written when it changes: $(call written,NAME,TEXT).
 define written
@@ -43,6 +44,7 @@ $(eval $(call written,asked,$$(PROMPTS) $$(TOKENS) $(MODEL)))
 define stage
 $(S)/$(1).begun: $(3)
 	@mkdir -p $$(@D)
+	@if [ -e $(2)-old ] && [ -e $(S)/$(1).unfinished ]; then rm -rf $(2); fi
 	@if [ -e $(2) ]; then rm -rf $(2)-old && mv $(2) $(2)-old && echo "$(2) was made with other settings: moved to $(2)-old"; fi
 	@rm -f $(S)/$(1).unfinished
 	@touch $$@

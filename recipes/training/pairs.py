@@ -2,7 +2,7 @@
 
 A file (JSONL or Parquet) holds one preference pair a row: chat messages `prompt` = [system, user], with earlier turns
 between them or without, `chosen` and `rejected` = [assistant], `pair_id` (int or string) shared by the two role-swapped
-rows of a twin, `user_prompt_id` (`prompt_id` in older files), and `rubric, level, rejected_level, score_chosen,
+rows of a twin, `user_prompt_id`, and `rubric, level, rejected_level, score_chosen,
 score_rejected, teacher` for the record.
 A row of `kind` same_level is no half of a twin: chosen and rejected are for one system prompt, and no row swaps them.
 TRL reads `chat_template_kwargs` too when it is there, and `images` (paths or data URIs), whose places in `prompt` are

@@ -91,7 +91,6 @@ def make_sft_config(script: ScriptArguments, dpo: CPTConfig) -> SFTConfig:
         "load_best_model_at_end": False,
         "save_strategy": "steps" if dpo.save_strategy == "best" else dpo.save_strategy,
         "metric_for_best_model": None,
-        "resume_from_checkpoint": None,
     }
     config = SFTConfig(**values)
     # TrainingArguments takes the launcher's precision for unset flags; both stages must compute in the same.
@@ -151,7 +150,8 @@ def stage_keys(plan: Plan) -> tuple[str, str]:
     model |= {name: getattr(plan.model, name) for name in MODEL_KEYS} | {"chat_template": plan.tokenizer.chat_template}
     sft = {} if plan.sft is None else stage_settings(plan.sft)
     evaluation = {"eval": sha256(script.eval_file) if script.eval_file else None}
-    return settings_key(data, model, sft), settings_key(data, model, sft, stage_settings(plan.dpo), evaluation)
+    of_sft = sft | (evaluation if plan.sft and plan.sft.eval_strategy != "no" else {})
+    return settings_key(data, model, of_sft), settings_key(data, model, sft, stage_settings(plan.dpo), evaluation)
 
 
 def describe(plan: Plan, key: str, precision: dict[str, Any], reports: dict[str, Any]) -> dict[str, Any]:

@@ -111,6 +111,8 @@ def check_settings(script: ScriptArguments, dpo: CPTConfig, model: ModelConfig) 
     ):
         if getattr(dpo, name, None) == value:
             raise RecipeError(f"{name} is {value!r}, expected another value: {why}")
+    if dpo.resume_from_checkpoint:
+        raise RecipeError("resume_from_checkpoint is set, expected none: a run goes on from the last one of output_dir")
     if dpo.ld_alpha is not None and dpo.precompute_ref_log_probs:
         raise RecipeError("ld_alpha with precompute_ref_log_probs, expected one of them: twin metrics would be wrong")
     if dpo.eval_strategy != "no" and not script.eval_file:

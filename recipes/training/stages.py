@@ -52,10 +52,10 @@ def run_stages(plan: Plan, keys: tuple[str, str], manifest: dict[str, Any]) -> N
             for name in ("adapter_config.json", "adapter_model.safetensors"):
                 shutil.copy(folder / "sft" / name, folder / name)
             plan.tokenizer.save_pretrained(folder)
-        if plan.script.merge:
-            write_merged(plan)
         write_outputs(folder, plan.base_model, phrases, manifest | {"peak_memory_gib": peak_memory(plan.dpo.device)})
         write_state(folder, keys[1], done=True)
+        if plan.script.merge:
+            write_merged(plan)
     plan.dpo.distributed_state.wait_for_everyone()
     plan.say(f"{folder}: finished")
     if trainer is not None:
@@ -163,7 +163,7 @@ def train_stage(plan: Plan, trainer: Any, stage: str) -> None:
         else:
             asked = (plan.evaluation, plan.tokenizer, script.sample_prompts, script.sample_tokens)
             trainer.add_callback(SampleWriter(plan.output_dir / "samples.jsonl", stage, *asked))
-    checkpoint = trainer.args.resume_from_checkpoint or last_checkpoint(folder)
+    checkpoint = last_checkpoint(folder)
     plan.say(f"{folder}: {stage.upper()} stage " + (f"goes on from {checkpoint}" if checkpoint else "starts"))
     trainer.train(resume_from_checkpoint=checkpoint)
     evaluated = [entry for entry in trainer.state.log_history if "eval_loss" in entry]

@@ -17,9 +17,9 @@ record=$2; name=${record#*/stages/}; name=${name%.json}
 echo $name >> ran
 out=$(sed -nE 's/.*--(log-dir|output_dir|out) ([^ ]+).*/\\2/p' <<< "$*")
 mkdir -p ${out:=nothing} $(dirname $record); [ $name != model ] || touch $out/prepared.json
-echo $name >> $out/by
+echo $name >> $out/by; touch ${record%.json}.unfinished
 [ "$name" != "$(cat fail 2>/dev/null)" ] || exit 3
-echo '{}' > $record
+echo '{}' > $record; rm ${record%.json}.unfinished
 """
 
 

@@ -172,7 +172,7 @@ def test_costs_done_and_to_come_add_up_by_hand() -> None:
     assert cost_usd("anthropic/m", usage, prices=PRICES) == pytest.approx(5)
     assert cost_usd("anthropic/m", usage, batch=True, prices=PRICES) == pytest.approx(2.5)
     assert cost_usd("anthropic/unheard-of", usage, prices=PRICES) is None
-    assert forecast(10, 1000, 50, "unheard-of") == (10, {"input_tokens": 10_000, "output_tokens": 500}, None)
+    assert forecast(10, 40_000, 500, "unheard-of") == (10, {"input_tokens": 10_000, "output_tokens": 500}, None)
 
 
 def test_prices_are_dated_and_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def test_a_stage_that_fails_goes_on_in_its_folder(tmp_path: Path) -> None:
     (tree.folder / "fail").unlink()
     assert tree.make() == ["train", "cpt"]
     assert (tree.folder / "outputs/r/adapter/by").read_text() == "train\ntrain\n"
+    for fails in ("train", "train", ""):  # what is half made when inputs change again goes, not what was finished
+        (tree.folder / "fail").write_text(fails)
+        tree.edit("recipes/training/pairs.py")
+        tree.make()
+    assert (tree.folder / "outputs/r/adapter/by").read_text() == "train\n"
+    assert (tree.folder / "outputs/r/adapter-old/by").read_text() == "train\ntrain\n"
 
 
 def test_conversations_are_asked_of_the_base_an_adapter_and_one_that_goes_on_from_it(tmp_path: Path) -> None:

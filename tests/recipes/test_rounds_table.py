@@ -37,10 +37,10 @@ def write_seed(folder: Path, accuracies: dict[str, float], seconds: dict[str, fl
     (folder / "stages.json").write_text(json.dumps(stages), encoding="utf-8")
 
 
-def run(folder: Path, code: int = 0) -> str:
+def run(folder: Path, code: int = 0, *options: str) -> str:
     said = io.StringIO()
     ends = pytest.raises(SystemExit, match=f"^{code}$") if code else nullcontext()
-    argv = patch.object(sys, "argv", ["rounds_table.py", str(folder)])
+    argv = patch.object(sys, "argv", ["rounds_table.py", str(folder), *options])
     with argv, redirect_stdout(said), redirect_stderr(said), ends:
         rounds_table.main()
     return said.getvalue()
@@ -73,8 +73,9 @@ def test_means_over_seeds_have_t_intervals_and_minutes_are_those_of_training_and
         "0.18 [0.13, 0.23]", "-0.22 [-0.27, -0.17]", "9.00 [9.00, 9.00]", "0.25 [0.25, 0.25]", "0.75 [0.75, 0.75]", "3",
     ]  # fmt: skip
     assert [rows[name][-1] for name in ("base", "sft", "twins")] == ["", "", "10"]
-    assert "288 cells" in page
+    assert "288 answers" in page
     assert "over seeds 0, 1, 2" in page
+    assert rows_of(run(tmp_path, 0, "--seeds", "0", "2"))["round-1"][1] == "0.800, 0.840"
     without_one = rounds_table.row_means(pd.DataFrame([[0.4, float("nan"), 0.6]])).iloc[0]
     assert rounds_table.show(without_one) == "undefined"
 
@@ -96,6 +97,9 @@ def test_twins_right_are_those_of_the_last_evaluation_of_every_stage_that_was_tr
 def test_one_seed_has_no_intervals_and_without_any_it_says_what_to_run(tmp_path: Path) -> None:
     write_seed(tmp_path / "seed-0/rounds", {"twins": 0.6}, {"train": 30.0})
     assert rows_of(run(tmp_path))["twins"][:2] == ["0.60", "0.600"]
+    write_seed(tmp_path / "from/seed-0/rounds", {"start": 0.5, "round-1": 0.75}, {})
+    rows = rows_of(run(tmp_path / "from"))
+    assert {name: rows[name][2] for name in rows} == {"stage": "accuracy - start", "start": "", "round-1": "+0.25"}
     assert "expected those of recipes/experiments/rounds.mk" in run(tmp_path / "nothing", code=2)
 
 

@@ -76,6 +76,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"init_adapter": "adapter", "lora_target_modules": ["q_proj"]}, "target_modules is ['q_proj', 'v_proj'],"),
         ({"init_adapter": "adapter", "model_name_or_path": "other"}, "adapter: trained on tiny, expected on other"),
         ({"init_adapter": "hashed"}, "init_adapter hashed: trained on tiny, expected on tiny"),
+        ({"resume_from_checkpoint": "a"}, "resume_from_checkpoint is set, expected none: a run goes on from the last"),
         ({"sync_ref_model": True}, "sync_ref_model is True, expected another value: TRL moves no reference"),
         ({"save_only_model": True}, "save_only_model is True, expected another value: a run that goes on"),
         ({"truncation_mode": "keep_end"}, "truncation_mode is 'keep_end', expected another value: it cuts"),
