@@ -118,7 +118,7 @@ def check_adapter(folder: Path, base: str | None, skip_logits: bool) -> bool:
     for check in [*checks, partial(vllm_command, folder, config, base)]:
         try:
             print(f"ok      {check()}")
-        except ValueError as error:
+        except (ValueError, OSError, RuntimeError, ImportError) as error:
             print(f"FAILED  {error}")
             passed = False
     return passed

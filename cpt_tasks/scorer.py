@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from inspect_ai.dataset import Sample
 from inspect_ai.model import Model
@@ -234,7 +235,9 @@ def scorer_of(
         PrerequisiteError: If judge is "model" and there is no key for it.
     """
     check_choice(judging.judge, ("model", "measured", "none"), "judge")
+    given: dict[str, Any] = {"rubrics": rubrics, "also": also, "judge_sees_image": judge_sees_image} | asdict(judging)
     if judging.judge == "none":
+        rubric_judge(**given | {"judge": "measured"})  # checks what `inspect score` will be told
         return None
     if judging.judge == "measured":
         further = {rubric.id: rubric for rubric in (rubrics_of(also) if also else [])}
@@ -256,7 +259,7 @@ def scorer_of(
                 "another judge with --model-role grader=PROVIDER/MODEL, or judge without a model and without a key by "
                 "-T judge=measured -T rubrics=measured"
             ) from error
-    return rubric_judge(rubrics=rubrics, also=also, judge_sees_image=judge_sees_image, **asdict(judging))
+    return rubric_judge(**given)
 
 
 def open_judge_store(path: str) -> CallStore:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bounds = tuple[float, float]
 NAN = float("nan")
+NO_INTERVAL: Bounds = (NAN, NAN)  # of a statistic that cannot be 0 with noise, or moves in jumps: none holds there
 CONFIDENCE = 0.95
 MIN_CLUSTERS = 6  # below it no distribution-free 95% interval exists: 2 / 2^5 = .0625
 FEW_CLUSTERS = 12  # below it an interval is printed with a note
@@ -70,14 +71,14 @@ def can_leave_out(strata: pd.Series, clusters: pd.Series) -> bool:
 def jackknife(values: Iterable[float] | Floats, bounds: Bounds | None = None) -> Estimate:
     """The estimate from a statistic's values on the rows of `leave_one_out`.
 
-    `bounds` are the lowest and highest value that the statistic can take on such rows; None for one without bounds, and
-    for every difference. Adding a constant to an unbounded statistic adds it to the interval. There is no interval (nan
-    bounds) below 6 clusters, where the statistic is undefined without one of the clusters, and for an unbounded
-    statistic that no cluster moves.
+    `bounds` are the lowest and highest value that the statistic can take on such rows, or `NO_INTERVAL`; None for one
+    without bounds, and for every difference. Adding a constant to an unbounded statistic adds it to the interval. There
+    is none (nan bounds) below 6 clusters, where the statistic is undefined without one of the clusters, and for an
+    unbounded statistic that no cluster moves.
     """
     value, *left_out = (float(number) for number in values)
     n, error = len(left_out), standard_error([value, *left_out])
-    if n < MIN_CLUSTERS or math.isnan(error):
+    if n < MIN_CLUSTERS or math.isnan(error) or bounds is NO_INTERVAL:
         return Estimate(value)
     t = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
     if bounds is not None:
@@ -108,9 +109,9 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Every statistic of a frame with its interval, from computing all of them again without each cluster.
 
-    `bounds` has the range of the statistics that have one, by name; `cluster` is the name of a column, and `stratum`
-    that of one over whose values the statistics are means: no interval unless `can_leave_out`. A cluster without a row
-    for a statistic is not counted: it moves nothing and gives no value alone (unless all are so: a correlation of 1).
+    `bounds`, by name, are as in `jackknife`, or missing; `cluster` is the name of a column, and `stratum` that of one
+    over whose values the statistics are means: no interval unless `can_leave_out`. A cluster without a row for a
+    statistic is not counted: it moves nothing and gives no value alone (unless all are so: a correlation of 1).
     """
     whole, names = statistics(frame), frame[cluster].unique()
     counted: dict[str, list[float]] = {name: [] for name in whole}

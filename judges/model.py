@@ -38,7 +38,6 @@ JudgeProtocol = Literal["criteria", "holistic"]
 DEFAULT_JUDGE = "anthropic/claude-sonnet-5-5"
 DEFAULT_STORE = "calls/judge.sqlite"
 MAX_ATTEMPTS = 3
-MAX_TRANSPORT_RETRIES = 8
 WARM_SECONDS = 240.0  # a provider's cache entry lives five minutes after its last use; a call may take one of them
 
 
@@ -264,6 +263,4 @@ def _config() -> "GenerateConfig":
     from inspect_ai.model import GenerateConfig
 
     # thinking counts as output on current Claude models, and can eat 2000 tokens
-    return GenerateConfig(
-        max_tokens=6000, reasoning_effort="low", attempt_timeout=300, max_retries=MAX_TRANSPORT_RETRIES
-    )
+    return GenerateConfig(max_tokens=6000, reasoning_effort="low")

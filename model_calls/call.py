@@ -175,11 +175,12 @@ def chat_of(system_prompt: str | None, text: str, image: str = "") -> "list[Chat
 
 
 def _weight_hashes(model: "Model") -> list[tuple[str, str]]:
-    """Name and SHA-256 of the weight files in the folder of a model that runs here: trained anew it is another."""
+    """Name and SHA-256 of what decides a reply in the folder of a model that runs here: trained anew it is another."""
     folder = Path(str(model.model_args.get("model_path") or name_of(model).partition("/")[2]))
     if provider_of(model) not in IN_PROCESS or not folder.is_dir():
         return []
-    files = [(path, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    patterns = ("*.safetensors", "*config.json", "*.jinja")
+    files = [(path, path.stat()) for pattern in patterns for path in sorted(folder.glob(pattern))]
     return [(path.name, _sha256(path, about.st_size, about.st_mtime_ns)) for path, about in files]
 
 

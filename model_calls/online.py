@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from model_calls.call import IN_PROCESS, Call, Reply, provider_of
+from model_calls.call import IN_PROCESS, OWN_SERVERS, Call, Reply, provider_of
 from model_calls.store import CallStore
 from model_calls.visible import MARKER, OPENED
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from inspect_ai.model import GenerateConfig, ModelOutput
 
 MAX_CONNECTIONS = 64
-ATTEMPT_TIMEOUT_SECONDS = 120
+ATTEMPT_TIMEOUT_SECONDS = 300
+QUEUE_TIMEOUT_SECONDS = 3600  # of a server of one's own: requests wait there, and what is cut short is computed again
 MAX_TRANSPORT_RETRIES = 8
 MAX_BODY_ATTEMPTS = 4
 BODY_RETRY_SECONDS = 0.5
@@ -84,7 +85,7 @@ def _bounded(call: Call) -> "GenerateConfig":
 
     bounds = GenerateConfig(
         adaptive_connections=MAX_CONNECTIONS,
-        attempt_timeout=ATTEMPT_TIMEOUT_SECONDS,
+        attempt_timeout=QUEUE_TIMEOUT_SECONDS if provider_of(call.model) in OWN_SERVERS else ATTEMPT_TIMEOUT_SECONDS,
         max_retries=MAX_TRANSPORT_RETRIES,
     )
     config = bounds.merge(call.model.config).merge(call.config)

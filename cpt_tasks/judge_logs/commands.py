@@ -198,6 +198,8 @@ def forecast_command(
     from cpt_tasks.judge_logs.spend import forecast_table, judged_texts, planned_texts
     from judges.cost import PRICES_FILE, load_prices
 
+    if logs and parameters:
+        raise click.UsageError("--log and -T: give one of them; the parameters of a log's task are in the log")
     with clear_errors():
         known = load_prices(prices or PRICES_FILE)
         texts = judged_texts(logs) if logs else planned_texts(parameters, task)

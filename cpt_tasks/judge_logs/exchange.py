@@ -37,7 +37,10 @@ def read_judge_answers(path: Path, judged: Sequence[str], settings: JudgeSetting
     with path.open("rb") as file:
         check_is_utf8(file.read(4), f"{path}: ")
     store, texts = open_store(settings.store), _texts(judged)
-    answered = asyncio.run(read_answers(path, _calls(texts, settings, store), store))
+    answered = last = asyncio.run(read_answers(path, _calls(texts, settings, store), store))
+    while last.answered:  # the file may hold the next attempts too
+        last = asyncio.run(read_answers(path, _calls(texts, settings, store), store))
+        answered.answered, answered.unknown = answered.answered + last.answered, last.unknown
     still_open = {call.key for call in _calls(texts, settings, store) if call.key not in store}
     return answered, len(still_open) - answered.missing
 

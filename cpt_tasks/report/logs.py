@@ -83,7 +83,7 @@ def read_run(path: str) -> Run:
     return Run(
         task=task_name(log),
         name=f"{name} [{', '.join(unusual)}]" if unusual else name,
-        model=shown(log.eval.model),
+        model=_model_shown(log.eval.model),
         base=str(about.get("base", name)),
         adapter=about.get("adapter"),
         prompting=prompting,
@@ -142,6 +142,7 @@ def _judging(frame: pd.DataFrame) -> Judging:
     records: list[ScoreRecord] = list(judged["record"])
     further = [(rubric, entry) for record in records for rubric, entry in record.also.items()]
     asked = [*(record.judgment for record in records), *(entry for _, entry in further)]
+    asked += list(frame["selection_record"].dropna())
     usage: Counter[str] = Counter()
     for entry in asked:
         usage.update(entry.usage)
@@ -174,7 +175,8 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "prompt_version": only("prompt_version"),
         "judge_protocol": only("protocol"),
         "judge_hash": only("judge_hash"),
-        "judge_prompt_hash": only("prompt_hash"),
+        # a question with a picture has a hash of its own
+        "judge_prompt_hash": ",".join(sorted({judgment.prompt_hash for judgment in judgments})) or "people",
         "judge_repeats": ",".join(sorted({str(record.judge_repeats) for record in frame["record"].dropna()})),
         "split": str(arguments.get("user_prompts", "test")),
         "wording_split": str(arguments.get("paraphrases") or arguments.get("wording_split", "heldout")),
@@ -218,9 +220,14 @@ def _details(log: EvalLog) -> dict[str, Any]:
     }
 
 
+def _model_shown(model: str) -> str:
+    provider, slash, name = model.partition("/")
+    return f"{provider}{slash}{shown(name)}"
+
+
 def _command(log: EvalLog) -> str:
     """The `inspect eval` that the log says was run; folders and arguments that may be secret stand as `...`."""
-    words = ["inspect", "eval", f"cpt_tasks/{task_name(log)}", "--model", shown(log.eval.model)]
+    words = ["inspect", "eval", f"cpt_tasks/{task_name(log)}", "--model", _model_shown(log.eval.model)]
     for name, value in log.eval.model_args.items():
         words += ["-M", f"{name}={value if name in SHOWN_MODEL_ARGS else '...'}"]
     for name, value in log.eval.task_args_passed.items():
@@ -229,7 +236,7 @@ def _command(log: EvalLog) -> str:
     for name, value in log.eval.model_generate_config.model_dump(exclude_none=True).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     for role, given in (log.eval.model_roles or {}).items():
-        names = [shown(one.model) for one in (given if isinstance(given, list) else [given])]
+        names = [_model_shown(one.model) for one in (given if isinstance(given, list) else [given])]
         words += ["--model-role", f"{role}={','.join(names)}"]
     if limit := log.eval.config.limit:
         words += ["--limit", f"{limit[0] + 1}-{limit[1]}" if isinstance(limit, tuple) else str(limit)]

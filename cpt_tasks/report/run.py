@@ -204,10 +204,10 @@ def tell_apart(runs: Sequence[Run]) -> list[Run]:
     runs = [
         replace(run, name=f"{run.model.split('/', 1)[0]}/{run.name}") if names[run.name] > 1 else run for run in runs
     ]
-    adapted = Counter((task, name) for task, name, _ in {(run.task, run.name, run.adapter) for run in runs})
-    several = {name for (_, name), n_adapters in adapted.items() if n_adapters > 1}
+    adapters = Counter(name for name, _ in {(run.name, run.adapter) for run in runs})
     return [
-        replace(run, name=f"{run.name} ({run.adapter})") if run.adapter and run.name in several else run for run in runs
+        replace(run, name=f"{run.name} ({run.adapter})") if run.adapter and adapters[run.name] > 1 else run
+        for run in runs
     ]
 
 

@@ -73,11 +73,14 @@ def frame_of(log: EvalLog, invalidated: bool = False) -> pd.DataFrame:
     rows = []
     for sample in log.samples or []:
         if invalidated or sample.invalidation is None:
+            turns = turns_of(sample.metadata)
             try:
                 score = _score_of(sample)
-                turns = turns_of(sample.metadata)
                 rows += [_row(sample, turn, score_of_turn(score, turn.get("turn"))) for turn in turns]
             except ValueError as error:
+                if sample.invalidation is not None:  # its score counts for nothing
+                    rows += [_row(sample, turn, None) for turn in turns]
+                    continue
                 raise ValueError(f"{Path(log.location).name}, sample {sample.id!r}: {error}") from error
     return pd.DataFrame(rows)
 

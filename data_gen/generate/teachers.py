@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 64
 MAX_TOKENS = 6000  # of a reply: models that think by default spend some thousands; leaves room in a context of 8192
 TIMEOUT_SECONDS = 300
-LOCAL_TIMEOUT_SECONDS = 3600  # a batch on a slow machine; nothing is paid for twice there
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,7 @@ def teacher_of(
         # begins at what was asked for and goes below it while the provider says 429
         adaptive_connections=None if is_local else AdaptiveConcurrency(max=connections, start=connections),
         # as long as so many tokens take at 20 a second: what is cancelled is paid, and not kept
-        attempt_timeout=LOCAL_TIMEOUT_SECONDS
-        if is_local
-        else max(TIMEOUT_SECONDS, settings.get("max_tokens", 0) // 20),
+        attempt_timeout=None if is_local else max(TIMEOUT_SECONDS, settings.get("max_tokens", 0) // 20),
         cache_prompt=False,  # else messages that never come again are written to the provider's cache, which costs
         **settings,
     )

@@ -16,7 +16,7 @@ from inspect_ai.scorer import Score
 from scipy import stats
 from students import CALM, CALM_SCORE, SHOUT, evaluated, in_turn, reported, shown_metrics, unscore, verdict
 
-from cpt_tasks.benchmarks.best_of_n.report import samples_needed
+from cpt_tasks.benchmarks.best_of_n.report import _saved_row, samples_needed
 from cpt_tasks.benchmarks.best_of_n.statistics import (
     CELL,
     VALUES,
@@ -121,6 +121,10 @@ def test_what_an_adapter_needs_for_what_its_base_reaches_with_n_by_hand(
     *_, needed = samples_needed(np.array(base), np.array(own))
     assert [needed["samples"], needed["ratio"]] == pytest.approx([samples, ratio], abs=1e-6)
     assert needed["bound"] == bound
+    shown = _saved_row("a", needed | {"base": "b", "level": "low"})
+    # what is at least so many samples makes the ratio at most so much
+    words = {None: ["", ""], "at_most": ["at most", "at least"], "at_least": ["at least", "at most"]}[bound]
+    assert [shown[name].rpartition(" ")[0] for name in ("samples of the adapter", "ratio")] == words
 
 
 def bon(model: Any, n: int = 4, **parameters: Any) -> EvalLog:
@@ -179,6 +183,7 @@ def test_a_second_judge_selects_and_the_optimism_of_one_is_shown(
     log = evaluated(task, mock_model(in_turn(CALM, SHOUT)), model_roles={"selector": selector})
     [part] = summaries(read_run(log.location))
     assert (part["selected_by"], part["upper_bound"]) == ("mockllm/other", False)
+    assert read_run(log.location).judging.attempts == 4  # of the judge that selects: the measured one makes none
     high = "extremely_high"
     assert [point(part, high, 2, f"{kind}band_hit")["value"] for kind in ("", "oracle_", "optimism_")] == [0, 1, 1]
     scores = [point(part, high, 2, f"{kind}score")["value"] for kind in ("", "oracle_", "optimism_")]

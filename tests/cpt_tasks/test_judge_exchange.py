@@ -99,6 +99,20 @@ def test_answers_from_a_file_are_what_inspect_score_judges_by(log: EvalLog, stor
     assert sorted(judgment.attempts for judgment in judgments if isinstance(judgment, Judgment)) == [1, 1, 1, 1, 1, 2]
 
 
+def test_a_file_may_hold_the_next_attempts_too(log: EvalLog, store: list[str], tmp_path: Path) -> None:
+    questions, answers = tmp_path / "q.jsonl", tmp_path / "a.jsonl"
+    lines: list[str] = []
+    for run, reply in ((fails, "I would say 70."), (succeeds, verdict(70, "reverie"))):
+        succeeds(questions_command, log.location, *JUDGE, *store, "--out", questions)
+        lines += [openai_answer(key, reply) for key in keys_of(questions)]
+        answers.write_text("\n".join(lines), encoding="utf-8")
+        run(answers_command, answers, log.location, *JUDGE, *store)
+    elsewhere = ["--store", str(tmp_path / "other.sqlite")]
+    output = succeeds(answers_command, answers, log.location, *JUDGE, *elsewhere)
+    assert "12 answers read, 0 to no question of these, 0 lines skipped; 0 questions without an answer" in output
+    open_store(elsewhere[1]).close()
+
+
 def test_verdicts_under_one_wording_answer_no_question_of_another(
     log: EvalLog, store: list[str], tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from command_runs import succeeds
 from inspect_ai import score as inspect_score
 from inspect_ai.log import EvalLog, ProvenanceData, invalidate_samples, write_eval_log
+from inspect_ai.scorer import ScoreEdit
 from students import WORDINGS, evaluated, reported, score_by, shown_metrics, texts, verdict
 
 from cpt_tasks.benchmarks.multi_turn.conversations import read_past
@@ -163,6 +164,10 @@ def test_an_invalidated_conversation_is_left_out_when_judges_are_compared(
     other, labels = str(tmp_path / "other.eval"), tmp_path / "labels.csv"
     samples = log.samples or []
     labels.write_text("sample_id,score\n" + "".join(f"{sample.id}-turn-2,50\n" for sample in samples))
+    # a person had edited its score, which makes the log of a conversation unreadable until it is invalidated
+    (samples[0].scores or {})["rubric_judge"].history.append(
+        ScoreEdit(value=5, provenance=ProvenanceData(author="Ada"))
+    )
     write_eval_log(invalidate_samples(log, [str(samples[0].uuid)], ProvenanceData(author="Ada")), other)
     judged = read_run(other)  # 4 conversations of 2 turns
     assert "6 judgments of 6 texts" in succeeds(agreement_command, log.location, other, "--out", tmp_path)
@@ -241,6 +246,8 @@ def test_responses_without_a_judge_are_judged_later_and_a_failure_is_no_number(
         ({"switch": "user", "levels": "low"}, "switch: got one level, low, expected two or more"),
         ({"switch": "later"}, "switch: got 'later', expected one of"),
         ({"switch_to": "reverie"}, "switch_to: got 'reverie' and no switch"),
+        ({"switch_at": 2}, "switch_at: got 2 and no switch"),
+        ({"responses": "mine.jsonl"}, "responses: got 'mine.jsonl' and no history of them"),
         ({"switch_to": "reverie,labyrinth"}, "switch_to: got 'reverie,labyrinth', expected one rubric"),
         ({"rubrics": "picture_coverage"}, "rubrics: got 'picture_coverage', whose user prompts show pictures"),
         (
@@ -260,6 +267,7 @@ def test_switching_to_another_rubric(mock_model: Callable[..., Any]) -> None:
     [command] = score_commands([log.location], JudgeSettings("m/m"))
     assert " -S rubrics=broadcast,reverie --model" in command
     frame = read_run(log.location).frame
+    assert shown_metrics(log)["n_scored"] == len(frame)
     asked = frame[frame["stage"] == "switched"]
     assert (set(asked["rubric"]), set(frame.loc[frame["stage"] == "start", "rubric"])) == ({"reverie"}, {"broadcast"})
     assert shown_metrics(log)["switch_accuracy"] == 1

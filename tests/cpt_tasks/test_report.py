@@ -221,6 +221,8 @@ def test_runs_of_one_model_name_from_two_providers_stand_in_one_report(logs: lis
         "base",
         "base (out/a)",
     ]
+    tuned = replace(run, task="drift", adapter="out/a")
+    assert [one.name for one in tell_apart([run, tuned])] == ["base", "base (out/a)"]
 
 
 def test_an_adapter_asked_in_another_way_has_the_only_base(logs: list[str]) -> None:

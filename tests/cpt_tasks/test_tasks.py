@@ -276,6 +276,9 @@ def test_a_parameter_given_by_place_is_the_one_of_that_name(mock_model: Callable
         (rubric_adherence, {"limit_per_cell": 0}, "limit_per_cell: got 0, expected 1 or more"),
         (rubric_adherence, {"wordings": 9}, "wordings: got 9, expected 1 to 3, the heldout wordings that rubric"),
         (rubric_adherence, {"protocol": "vibes"}, "protocol: got 'vibes', expected one of"),
+        (rubric_adherence, {"protocol": "vibes", "judge": "none"}, "protocol: got 'vibes', expected one of"),
+        (rubric_adherence, {"also": "tpyo", "judge": "none"}, "rubric 'tpyo' not found"),
+        (rubric_adherence, {"also": "reverie", "levels": "low"}, "also: got levels 'low', expected low and extremely"),
         (rubric_adherence, {"preset": "huge"}, "preset: got 'huge', expected one of"),
         (
             rubric_adherence,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from judges.interval import NAN, Bounds, Estimate, cluster_note, estimates, jackknife, leave_one_out
+from judges.interval import NAN, NO_INTERVAL, Bounds, Estimate, cluster_note, estimates, jackknife, leave_one_out
 
 scores = st.lists(st.integers(0, 100).map(float), min_size=6, max_size=24)
 
@@ -94,6 +94,7 @@ def test_an_interval_moves_and_scales_with_the_data_and_a_bounded_one_stays_in_r
 )
 def test_there_is_no_interval_where_none_can_be_had(values: list[float]) -> None:
     estimate = jackknife(values)
+    assert jackknife([5.0, 5, 4, 6, 5, 4, 6], NO_INTERVAL) == Estimate(5.0)
     assert all(math.isnan(end) for end in ends(estimate))
     assert estimate.value == pytest.approx(values[0], nan_ok=True)
 

@@ -111,7 +111,9 @@ def test_a_model_here_that_was_trained_anew_is_another(tmp_path: Path, monkeypat
         if weights != b"a" or not keys:
             (tmp_path / "adapter_model.safetensors").write_bytes(weights)
         keys.append(call(model=model("mockllm/judge", model_path=str(tmp_path))).key)
-    assert keys[0] == keys[1] != keys[2]
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    keys.append(call(model=model("mockllm/judge", model_path=str(tmp_path))).key)
+    assert keys[0] == keys[1] != keys[2] != keys[3]
 
 
 def test_the_key_ignores_the_port_of_a_server_that_inspect_starts_itself() -> None:

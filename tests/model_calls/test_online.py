@@ -8,7 +8,7 @@ import anyio
 import pytest
 from calling import calls, fake_model
 from fake_anthropic import Config, FakeAnthropic
-from inspect_ai.model import GenerateConfig
+from inspect_ai.model import GenerateConfig, get_model
 
 from model_calls import Call, CallStore, Reply, ask
 from model_calls.online import _bounded
@@ -37,7 +37,8 @@ def test_retries_and_timeouts_are_always_bounded_and_the_users_own_win(server: F
     [call] = calls(range(1), fake_model(max_retries=3, fail_on_refusal=True))
     config = _bounded(replace(call, config=GenerateConfig(attempt_timeout=7)))
     assert (config.max_retries, config.attempt_timeout, config.adaptive_connections) == (3, 7, 64)
-    assert (_bounded(call).attempt_timeout, config.fail_on_refusal) == (120, False)
+    assert (_bounded(call).attempt_timeout, config.fail_on_refusal) == (300, False)
+    assert _bounded(replace(call, model=get_model("ollama/m"))).attempt_timeout == 3600
     with pytest.raises(ValueError, match="use `ask_in_batches` instead"):
         _bounded(replace(call, config=GenerateConfig(batch=True)))
 

@@ -244,15 +244,16 @@ def _samples_row(model: str, part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _saved_row(model: str, row: dict[str, Any]) -> dict[str, Any]:
-    bound = {"at_most": "at most ", "at_least": "at least ", None: ""}[row["bound"]]
+    words = {"at_most": ("at most ", "at least "), "at_least": ("at least ", "at most "), None: ("", "")}
+    samples, ratio = words[row["bound"]]
     return {
         "adapter": model,
         "base": row["base"],
         "level": row["level"],
         "k of the base": row["base_samples"],
         "its band-hit": number(row["goal"], 2),
-        "samples of the adapter": bound + number(row["samples"], 2),
-        "ratio": number(row["ratio"], 2),
+        "samples of the adapter": samples + number(row["samples"], 2),
+        "ratio": ratio + number(row["ratio"], 2),
     }
 
 

@@ -7,13 +7,13 @@ from numpy.typing import ArrayLike
 from cpt_tasks.samples import ALONE, UNPROMPTED
 from cpt_tasks.statistics.frame import answered, by_every_rubric, in_band
 from cpt_tasks.statistics.ranks import ratio
-from judges.interval import NAN, Bounds, Floats
+from judges.interval import NAN, NO_INTERVAL, Bounds, Floats
 from rubrics import ScoreLevel
 
 DENOMINATOR_FLOOR = 1e-4  # of the length of the request, as in Chang et al.'s code
 BOUNDS: dict[str, Bounds] = {
     name: (0, 1) for name in ("accuracy_alone", "accuracy_together", "both_right", "both_right_alone", "orthogonality")
-}
+} | {"miscalibration": NO_INTERVAL}
 
 
 def joint_responses(frame: pd.DataFrame) -> pd.DataFrame:

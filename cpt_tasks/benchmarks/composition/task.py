@@ -62,7 +62,7 @@ def composition(
     - `pairs`: "all" pairs within the selection, or pairs as RUBRIC+RUBRIC (comma-separated or a list). The user prompts
       are those of the first rubric's family.
     - `levels`: levels that each of the two is asked for, in all combinations; "all", or comma-separated or a list.
-    - `max_pairs`: at most this many pairs, at least 1. Of more, that many are drawn with `seed`, and a warning says so.
+    - `max_pairs`: of "all" pairs at most this many, at least 1, drawn with `seed` if there are more; a warning says so.
     """
     chosen = rubric_pairs(rubrics_of(rubrics), pairs, max_pairs, seed)
     prompts = prompts_by_rubric([first for first, _ in chosen], user_prompts, limit_per_cell)
@@ -89,6 +89,7 @@ def rubric_pairs(rubrics: Sequence[Rubric], pairs: str | list[str], max_pairs: i
                 expected = f"two different rubrics joined by + out of {sorted(by_id)}"
                 raise ValueError(f"pairs: got {name.strip()!r}, expected {expected}")
             chosen.append((by_id[first], by_id[second]))
+        max_pairs = len(chosen)
     if not chosen:
         raise ValueError(f"rubrics: got {sorted(by_id)}, expected at least two, to be asked for together")
     if len(chosen) <= max_pairs:

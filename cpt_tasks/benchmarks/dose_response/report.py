@@ -10,7 +10,7 @@ from cpt_tasks.benchmarks.dose_response.statistics import DEAD_SHARE, SATURATION
 from cpt_tasks.report.run import Run
 from cpt_tasks.report.section import Charts, ModelSummaries, Section
 from cpt_tasks.report.text import cell, cells, json_of
-from judges.interval import Estimate, estimates
+from judges.interval import estimates
 
 INTRO = f"""\
 The system prompt asks for the rubric's attribute at a numeric target from 0 to 100 (or by an adverb that stands for
@@ -74,7 +74,6 @@ def _entry(prompts: pd.DataFrame) -> dict[str, Any]:
     scores = {f"score@{target:g}": target for target in statistics.targets_of(prompts)}
     bounds = {name: one for name, one in STATISTICS.items() if one} | dict.fromkeys(scores, (0.0, 100.0))
     numbers = estimates(prompts, statistics.over_rubrics, bounds, stratum="rubric")
-    numbers |= {name: Estimate(numbers[name].value) for name in statistics.WITHOUT_INTERVAL}
     curve = []
     for name, target in scores.items():
         mean = numbers[name].to_json()

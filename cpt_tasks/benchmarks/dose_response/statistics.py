@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cpt_tasks.statistics.frame import answered
-from judges.interval import NAN, Bounds, Floats
+from judges.interval import NAN, NO_INTERVAL, Bounds, Floats
 
 DEAD_SHARE = 0.25  # a step that moves the mean by at most this share of the ideal does not count as movement
 SATURATION_SHARE = 0.9
@@ -30,13 +30,11 @@ STATISTICS: dict[str, Bounds | None] = {
     "calibration_slope": None,
     "dynamic_range": (-100.0, 100.0),
     "mean_absolute_error": (0.0, 100.0),
-    "dead_zone": None,
-    "saturation_point": None,
+    "dead_zone": NO_INTERVAL,
+    "saturation_point": NO_INTERVAL,
     "monotone_share": (0.0, 1.0),
     "strict_monotone_share": (0.0, 1.0),
 }
-# a user prompt left out moves them not at all or by a whole step
-WITHOUT_INTERVAL = ("dead_zone", "saturation_point")
 
 
 def by_prompt(rows: pd.DataFrame) -> pd.DataFrame:

@@ -80,8 +80,11 @@ def multi_turn(
     places = _switch_at(switch_at, turns) if is_switched else []
     if is_switched and other is None and len(asked_levels) < 2:
         raise ValueError(f"switch: got one level, {asked_levels[0]}, expected two or more to switch between")
-    if not is_switched and other is not None:
-        raise ValueError(f"switch_to: got {switch_to!r} and no switch, expected -T switch=system_prompt or user")
+    for name, value, default in (("switch_to", switch_to, ""), ("switch_at", switch_at, 3)):
+        if not is_switched and value != default:
+            raise ValueError(f"{name}: got {value!r} and no switch, expected -T switch=system_prompt or user")
+    if responses and "seed" not in histories:
+        raise ValueError(f"responses: got {responses!r} and no history of them, expected -T history=seed")
     prompts = prompts_by_rubric(selected, user_prompts, limit_per_cell)
     past: Past = {}
     if "seed" in histories:
@@ -110,12 +113,13 @@ def multi_turn_scores() -> Metric:
         from cpt_tasks.statistics.frame import frame_of_scores, metric_values
 
         values: dict[str, str | int | float | bool | None] = {}
-        arms = arms_of(frame_of_scores(scores))
+        frame = frame_of_scores(scores)
+        arms = arms_of(frame)
         for arm, rows in arms.items():
             numbers = {f"{name}_turn_{turn}": one for turn, part in by_turn(rows).items() for name, one in part.items()}
             prefix = f"{arm}: " if len(arms) > 1 else ""
             values |= {f"{prefix}{name}": one for name, one in metric_values(numbers | measured(rows)).items()}
-        return {"n_scored": sum(int(rows["score"].count()) for rows in arms.values())} | values
+        return {"n_scored": int(frame["score"].count()) if arms else 0} | values
 
     return compute
 

@@ -89,7 +89,6 @@ def charts(models: ModelSummaries, runs: Sequence[Run]) -> Charts:
 
 def _metrics(rows: pd.DataFrame, seed: int) -> dict[str, dict[str, float | None]]:
     numbers = estimates(rows, statistics.wording_statistics, statistics.BOUNDS, stratum="rubric")
-    numbers |= {name: Estimate(numbers[name].value) for name in statistics.WITHOUT_INTERVAL}
     return json_of(numbers | {"worst_by_chance": Estimate(statistics.worst_by_chance(rows, seed))})
 
 

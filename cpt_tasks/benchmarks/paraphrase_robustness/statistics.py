@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpt_tasks.statistics.frame import answered, in_band
-from judges.interval import NAN, Bounds
+from judges.interval import NAN, NO_INTERVAL, Bounds
 from rubrics import ScoreLevel
 
 N_SHUFFLES = 200
@@ -16,8 +16,8 @@ WAYS: dict[Literal["position", "style"], tuple[str, str]] = {
     "style": ("descriptive", "number"),
 }
 BOUNDS: dict[str, Bounds] = {"mean_accuracy": (0, 1)}
-# the lowest of several shares has no normal limit: a value by chance stands beside it, not an interval
-WITHOUT_INTERVAL = ("worst_accuracy", "worst_drop")
+# the lowest of several shares has no normal limit, and a root mean square is never below 0
+BOUNDS |= dict.fromkeys(("worst_accuracy", "worst_drop", "wording_sd"), NO_INTERVAL)
 
 
 def with_hits(frame: pd.DataFrame) -> pd.DataFrame:

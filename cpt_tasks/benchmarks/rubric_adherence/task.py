@@ -100,6 +100,8 @@ def rubric_adherence(
     """
     asked = (levels, user_prompts, wording_split, prompting, limit_per_cell, wordings, preset, family, picture)
     dataset = adherence_grid(rubrics, *asked)
+    if also and not {"low", "extremely_high"} <= {*levels_of(levels)}:
+        raise ValueError(f"also: got levels {levels!r}, expected low and extremely_high, which side effects compare")
     chosen = PRESETS[preset]
     judging = replace(judging, judge=judge or chosen.judge, protocol=protocol or chosen.protocol)
     return Task(
