@@ -96,7 +96,6 @@ class Judgment(_Outcome):
         total: Criterion scores weighted by the rubric, 0-100, computed by us; None when nothing was read.
         prompt_hash: Hash of the judge's prompt without rubric and response; "" for the measured judge.
         judge_hash: Hash of model, arguments and settings: tells judges of one name apart; "" for the measured judge.
-        usage_paid: The part of `usage` that this run paid for; the rest came from the call store.
     """
 
     score: Points
@@ -110,7 +109,6 @@ class Judgment(_Outcome):
     total: Points | None = None
     prompt_hash: str = ""
     judge_hash: str = ""
-    usage_paid: dict[str, int] = Field(default_factory=dict)
 
 
 @dataclass(eq=False)

@@ -99,14 +99,12 @@ class ModelJudge:
         store = self.store if self.store is not None else open_store(DEFAULT_STORE)  # an empty store is falsy
         replies: list[Reply] = []
         usage: Counter[str] = Counter()
-        paid: Counter[str] = Counter()
         costs: list[float | None] = []
         for attempt in range(1, MAX_ATTEMPTS + 1):
             call = self.call(rubric, user_prompt, response, attempt, picture)
-            reply, is_new = await self._ask(store, call, rubric)
+            reply, _ = await self._ask(store, call, rubric)
             replies.append(reply)
             usage.update(reply.usage)
-            paid.update(reply.usage if is_new else {})
             costs.append(cost_usd(name_of(model), reply.usage, batch=reply.batch))
             try:
                 criteria, holistic = _read(reply, rubric, response)
@@ -127,7 +125,6 @@ class ModelJudge:
                 served_model=reply.served_model,
                 attempts=attempt,
                 usage=usage,
-                usage_paid=paid,
                 cost_usd=total_usd(costs),
                 **about,
             )

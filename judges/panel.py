@@ -71,7 +71,6 @@ class Panel:
             for kind in ("score", "total", "holistic"):
                 panel[kind] = over_judges([statistics.fmean(getattr(one, kind) for one in judged) for judged in worked])
             panel["served_model"] = ", ".join(dict.fromkeys(first.served_model for first in firsts))
-            panel["usage_paid"] = _sum(judgment.usage_paid for judged in worked for judgment in judged)
             panel |= spent
         return firsts[0].model_copy(update=panel)
 

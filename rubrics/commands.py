@@ -24,7 +24,7 @@ UNKNOWN_LICENCE = "unknown"
 @click.option(
     "--responses",
     type=click.Path(path_type=Path),
-    help="Judged responses (JSONL): also say which wordings they miss the band of.",
+    help="Judged responses (JSONL), of cpt verify with --keep all: also say which wordings they miss the band of.",
 )
 def lint_command(rubrics: tuple[str, ...], strict: bool, responses: Path | None) -> None:
     """Find what is wrong with RUBRICS, files or ids of the library; without one, with all of the library.

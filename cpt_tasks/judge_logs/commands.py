@@ -240,9 +240,10 @@ def questions_command(judged: tuple[str, ...], out: Path, format: QuestionFormat
     LOG is an .eval log, a folder of them, or a .jsonl file of texts as for `cpt judge texts`. Only what the call store
     has no reply to is written; where a reply holds no verdict that can be read, the next attempt, up to the third.
     """
-    from cpt_tasks.judge_logs.exchange import write_judge_questions
+    from cpt_tasks.judge_logs.exchange import judging_commands, write_judge_questions
 
     with clear_errors():
+        judging_commands(judged, settings)  # what could not be scored is not asked
         written = write_judge_questions(out, judged, settings, format)
     click.echo(f"{out}, for {settings.model}: {written}; bring the answers back with `cpt judge answers`")
 

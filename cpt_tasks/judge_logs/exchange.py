@@ -48,6 +48,8 @@ def read_judge_answers(path: Path, judged: Sequence[str], settings: JudgeSetting
 def judging_commands(judged: Sequence[str], settings: JudgeSettings) -> list[str]:
     """The command that takes the verdicts on each log or file of texts from the call store."""
     logs, files = _told_apart(judged)
+    if files and settings.repeats > 1:
+        raise ValueError(f"{files[0]}: texts of a file are judged once; leave out --repeats")
     commands = score_commands(logs, settings) if logs else []
     judge = ["--judge", settings.model, "--store", settings.store]
     if settings.prompt_version != PROMPT_VERSION:

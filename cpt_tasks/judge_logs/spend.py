@@ -66,6 +66,8 @@ def judged_texts(logs: Sequence[str]) -> list[Text]:
         log = read_log_file(path)
         if log.status != "success":
             raise ValueError(f"{path}: status is {log.status!r}, expected success; finish it with inspect eval-retry")
+        if log.eval.task_args.get("judge_sees_image"):
+            raise ValueError(f"{path}: judge_sees_image is true, and pictures are shown by `inspect score` alone")
         rubrics = _rubrics(log.eval.task_args)
         for sample in log.samples or []:
             rubric = rubrics.get(sample.metadata.get("rubric", ""))

@@ -31,7 +31,7 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 TEACHER_HELP = "Inspect model to ask; several separated by commas."
 LEVELS_HELP = "Levels to ask for; control: the user prompt alone."
 ARGUMENT_HELP = "Argument of the model: of its provider, or base_url, the address of its server."
-CONNECTIONS_HELP = "Requests at a time, at most; of local models the batch. Default: 64; of those their provider's."
+CONNECTIONS_HELP = "Requests at a time, at most; of local models the batch. Default: 20 at first, then up to 64."
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _COUNT = click.IntRange(1)
 
@@ -123,6 +123,8 @@ def _check(teachers: list[str], levels: list[str], out: Path | None, options: Ma
     ways = [name for name in ("batch", "questions", "answers") if options[name]]
     if len(ways) > 1:
         raise click.UsageError(f"--{ways[0]} and --{ways[1]} do not go together, expected one of them")
+    if options["forecast"] and ways and not options["batch"]:
+        raise click.UsageError(f"--forecast and --{ways[0]} do not go together, expected one of them")
     if not (options["forecast"] or options["questions"] or out):
         raise click.UsageError("--out is missing: the responses file (only --forecast and --questions need none)")
     if len(teachers) > 1 and not options["batch"] and ways:

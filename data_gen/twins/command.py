@@ -185,6 +185,12 @@ def _sources(
 ) -> tuple[Iterator[tuple[str, TeacherResponse]], list[dict[str, Any]]]:
     """The rows of all inputs, and what is said of each; those of the paper are written to OUT as responses first."""
     responses, ratings = options["responses"], options["from_ratings"]
+    names = [f"{split}.{ending}" for split in ("train", "eval") for ending in FORMATS["both"]]
+    for path in (*responses, *ratings, *([options["from_paper"]] if options["from_paper"] else [])):
+        if Path(path).resolve() in {(out / name).resolve() for name in names}:
+            raise ValueError(f"{path}: is read and would be overwritten, expected another folder for --out")
+    if (out / CARD).exists() and not (out / "manifest.json").exists():
+        raise ValueError(f"{out / CARD}: is not of an earlier run and would be overwritten, expected another folder")
     if source := options["from_paper"]:
         responses = (out / PAPER_RESPONSES,)
         write_jsonl(responses[0], list(responses_of_paper(source, known, problems)))

@@ -132,7 +132,10 @@ class _Checks:
         text = hash((row.user_prompt, row.image))
         if self._text_of.setdefault(row.user_prompt_id, text) != text:
             got = f"stood for another text before, got {row.user_prompt[:60]!r}"
-            return "prompt_mismatch", f"user_prompt_id {row.user_prompt_id!r} {got}, expected one text for each id"
+            return (
+                "prompt_mismatch",
+                f"user_prompt_id {row.user_prompt_id!r} {got}, expected one text for each id; give a new text a new id",
+            )
         return None
 
     def first_id(self, row: TeacherResponse) -> str:

@@ -89,7 +89,9 @@ class Checks:
 
     def _findings(self, row: TeacherResponse) -> Iterator[tuple[str, str]]:
         yield "refused", find_refusal(row.response, row.stop_reason)
-        yield "truncated", find_cut(row.response, row.stop_reason, guess=not self.keep_all)
+        limit = float(row.params.get("max_tokens", 0))  # where a whole batch stayed below it, nothing was cut
+        may_be_cut = row.usage.get("output_tokens", limit) >= limit
+        yield "truncated", find_cut(row.response, row.stop_reason, guess=may_be_cut and not self.keep_all)
         yield "too_short", find_shortness(row.response)
         yield find_unfit_text(row)
         yield "language", find_other_language(row.response, self.language) if self.language else ""

@@ -9,7 +9,7 @@ and what decided). Each row that came in is kept, dropped or bad. The same input
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -74,7 +74,7 @@ def verify_command(responses: tuple[Path, ...], out: Path, **options: Any) -> No
         return iter_responses(responses, checks.rubrics, problems or Problems(is_silent=True))
 
     with (
-        _judge(options["judge"], options["store"], (row for _, row in rows()), checks) as (judge, about_judge),
+        _judge(options, (row for _, row in rows()), checks) as (judge, about_judge),
         click.progressbar(length=lines, file=sys.stderr, update_min_steps=100) as bar,
     ):
         came_in = (row for _, row in rows(problems))
@@ -140,17 +140,18 @@ def _about_input(path: Path, out: Path) -> dict[str, Any]:
 
 @contextmanager
 def _judge(
-    name: str, store_path: str, rows: Iterable[TeacherResponse], checks: Checks
+    options: Mapping[str, Any], rows: Iterable[TeacherResponse], checks: Checks
 ) -> Iterator[tuple[Judge, dict[str, str]]]:
     """The judge, and what tells it from others; for a model, says first what judging the rows will cost."""
-    if name == MEASURED:
+    if options["judge"] == MEASURED:
         yield MeasuredJudge(), {"judge": MEASURED, "prompt_version": MEASURES_VERSION}
         return
-    from inspect_ai.model import get_model
+    from inspect_ai.model import GenerateConfig, get_model
 
-    model = judge_model(get_model(name, memoize=False))
+    in_flight = GenerateConfig(adaptive_connections=options["max_connections"])
+    model = judge_model(get_model(options["judge"], config=in_flight, memoize=False))
     about = {"judge": name_of(model), "prompt_version": PROMPT_VERSION}
-    with closing(open_store(store_path)) as store:
+    with closing(open_store(options["store"])) as store:
         judge = ModelJudge(model, store)
         click.echo(_forecast(rows, checks, judge, about["judge"], store), err=True)
         yield judge, about | {"prompt_hash": prompt_hash(), "judge_hash": judge_hash(model)}

@@ -107,6 +107,8 @@ def test_a_file_may_hold_the_next_attempts_too(log: EvalLog, store: list[str], t
         lines += [openai_answer(key, reply) for key in keys_of(questions)]
         answers.write_text("\n".join(lines), encoding="utf-8")
         run(answers_command, answers, log.location, *JUDGE, *store)
+    repeated = [answers, *JUDGE, *store, "--repeats", "2", "--out", tmp_path / "n.jsonl"]
+    assert "texts of a file are judged once" in fails(questions_command, *repeated)
     elsewhere = ["--store", str(tmp_path / "other.sqlite")]
     output = succeeds(answers_command, answers, log.location, *JUDGE, *elsewhere)
     assert "12 answers read, 0 to no question of these, 0 lines skipped; 0 questions without an answer" in output

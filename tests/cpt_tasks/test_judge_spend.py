@@ -86,4 +86,3 @@ def test_batched_judgments_are_what_inspect_score_finds_in_the_store(
     scores = [sample.scores["rubric_judge"] for sample in judged.samples or [] if sample.scores]
     assert len(scores) == 6
     assert not any(math.isnan(score.as_float()) for score in scores)
-    assert all((score.metadata or {})["usage_paid"] == {} for score in scores)

@@ -136,6 +136,15 @@ ERRORS: list[tuple[tuple[object, ...], int, str]] = [
 ]
 
 
+def test_nothing_that_is_read_or_was_not_written_here_is_overwritten(tmp_path: Path) -> None:
+    ratings, card = tmp_path / "train.jsonl", tmp_path / "README.md"
+    for file, arguments in ((ratings, ("--from-ratings", ratings)), (card, ())):
+        file.write_text("{}")
+        assert "would be overwritten" in run(*arguments, "--out", tmp_path, code=1).stderr
+        assert file.read_text() == "{}"
+        ratings.unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize(("arguments", "code", "message"), ERRORS)
 def test_a_wrong_call_is_told_in_one_sentence(
     arguments: tuple[object, ...], code: int, message: str, tmp_path: Path

@@ -76,12 +76,11 @@ def multi_turn(
     judged = [*names, switch_to] if other and other not in selected else names
     switches: list[Any] = some_of(switch, get_args(Switch), "switch")
     histories: list[Any] = some_of(history, get_args(History), "history")
-    is_switched = set(switches) != {"none"}
-    places = _switch_at(switch_at, turns) if is_switched else []
-    if is_switched and other is None and len(asked_levels) < 2:
+    places = _switch_at(switch_at, turns) if set(switches) != {"none"} else []
+    if places and other is None and len(asked_levels) < 2:
         raise ValueError(f"switch: got one level, {asked_levels[0]}, expected two or more to switch between")
     for name, value, default in (("switch_to", switch_to, ""), ("switch_at", switch_at, 3)):
-        if not is_switched and value != default:
+        if not places and value != default:
             raise ValueError(f"{name}: got {value!r} and no switch, expected -T switch=system_prompt or user")
     if responses and "seed" not in histories:
         raise ValueError(f"responses: got {responses!r} and no history of them, expected -T history=seed")

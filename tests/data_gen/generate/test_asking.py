@@ -240,6 +240,7 @@ def test_batches_give_the_same_rows_at_half_the_price_and_are_cut_to_what_may_be
         (("-M", "dtype", "--out", "r.jsonl"), 2, "got dtype, expected NAME=VALUE"),
         (("--prompts", "no.yaml", "--out", "r.jsonl"), 1, "--prompts no.yaml: not found, expected 'train', one of"),
         ((), 2, "--out is missing"),
+        (("--forecast", "--questions", "q.jsonl"), 2, "--forecast and --questions do not go together"),
         (("--batch", "--questions", "q.jsonl"), 2, "--batch and --questions do not go together"),
         (("--teacher", "a/b,c/d", "--questions", "q.jsonl"), 2, "--questions: got 2 teachers, expected one"),
         (("--batch", "--limit", 1, "--out", "r.jsonl"), 1, "has no batches here"),
