@@ -103,6 +103,7 @@ CONTAMINATED = f"its user prompt has the id of the benchmark prompt {TEST_ID!r}"
 CONTROL = "response has the control token '</s>', expected plain text"
 BROKEN = "user prompt has a broken character (U+FFFD), expected whole ones"
 BREAKS_OFF = f"no stop reason, and the text breaks off: {f'{LOW.response} The rest of'[-30:]!r}"
+WHOLE = {"stop_reason": "unknown", "usage": {"output_tokens": 99}, "params": {"max_tokens": 100}}
 FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
 
 
@@ -114,6 +115,8 @@ FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
         ({"response": "I cannot help with that."}, "refused", "opens with 'I cannot help with that'", None),
         ({"stop_reason": "max_tokens"} | FOREIGN, "truncated", "stop reason max_tokens", None),
         ({"stop_reason": "unknown", "response": f"{LOW.response} The rest of"}, "truncated", BREAKS_OFF, None),
+        # below the limit of tokens nothing of its batch was cut
+        (WHOLE | {"response": f"{LOW.response} Da"}, "near_duplicate", f"Jaccard 0.98 with in.jsonl:1, id {LOW.id}", 0.0),
         ({"response": "Zwei Worte.", "user_prompt": TEST_PROMPT}, "too_short", "2 words, expected 15 or more", None),
         ({"response": f"{LOW.response}</s>", "user_prompt": "[INST]"}, "control_token", CONTROL, None),
         ({"user_prompt": "A \ufffd?"}, "broken_character", BROKEN, None),
