@@ -116,7 +116,12 @@ FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
         ({"stop_reason": "max_tokens"} | FOREIGN, "truncated", "stop reason max_tokens", None),
         ({"stop_reason": "unknown", "response": f"{LOW.response} The rest of"}, "truncated", BREAKS_OFF, None),
         # below the limit of tokens nothing of its batch was cut
-        (WHOLE | {"response": f"{LOW.response} Da"}, "near_duplicate", f"Jaccard 0.98 with in.jsonl:1, id {LOW.id}", 0.0),
+        (
+            WHOLE | {"response": f"{LOW.response} Da"},
+            "near_duplicate",
+            f"Jaccard 0.98 with in.jsonl:1, id {LOW.id}",
+            0.0,
+        ),
         ({"response": "Zwei Worte.", "user_prompt": TEST_PROMPT}, "too_short", "2 words, expected 15 or more", None),
         ({"response": f"{LOW.response}</s>", "user_prompt": "[INST]"}, "control_token", CONTROL, None),
         ({"user_prompt": "A \ufffd?"}, "broken_character", BROKEN, None),
