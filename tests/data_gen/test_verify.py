@@ -104,6 +104,7 @@ CONTROL = "response has the control token '</s>', expected plain text"
 BROKEN = "user prompt has a broken character (U+FFFD), expected whole ones"
 BREAKS_OFF = f"no stop reason, and the text breaks off: {f'{LOW.response} The rest of'[-30:]!r}"
 WHOLE = {"stop_reason": "unknown", "usage": {"output_tokens": 99}, "params": {"max_tokens": 100}}
+NEAR = f"Jaccard 0.98 with in.jsonl:1, id {LOW.id}"
 FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
 
 
@@ -116,12 +117,7 @@ FOREIGN = {"response": GERMAN, "user_prompt": TEST_PROMPT}
         ({"stop_reason": "max_tokens"} | FOREIGN, "truncated", "stop reason max_tokens", None),
         ({"stop_reason": "unknown", "response": f"{LOW.response} The rest of"}, "truncated", BREAKS_OFF, None),
         # below the limit of tokens nothing of its batch was cut
-        (
-            WHOLE | {"response": f"{LOW.response} Da"},
-            "near_duplicate",
-            f"Jaccard 0.98 with in.jsonl:1, id {LOW.id}",
-            0.0,
-        ),
+        (WHOLE | {"response": f"{LOW.response} Da"}, "near_duplicate", NEAR, 0.0),
         ({"response": "Zwei Worte.", "user_prompt": TEST_PROMPT}, "too_short", "2 words, expected 15 or more", None),
         ({"response": f"{LOW.response}</s>", "user_prompt": "[INST]"}, "control_token", CONTROL, None),
         ({"user_prompt": "A \ufffd?"}, "broken_character", BROKEN, None),
