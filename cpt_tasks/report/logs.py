@@ -176,7 +176,7 @@ def _protocol(log: EvalLog, frame: pd.DataFrame, prompting: str) -> dict[str, An
         "judge_protocol": only("protocol"),
         "judge_hash": only("judge_hash"),
         # a question with a picture has a hash of its own
-        "judge_prompt_hash": ",".join(sorted({judgment.prompt_hash for judgment in judgments})) or "people",
+        "judge_prompt_hash": ",".join(sorted({judgment.prompt_hash for judgment in judgments} or {"people"})),
         "judge_repeats": ",".join(sorted({str(record.judge_repeats) for record in frame["record"].dropna()})),
         "split": str(arguments.get("user_prompts", "test")),
         "wording_split": str(arguments.get("paraphrases") or arguments.get("wording_split", "heldout")),
