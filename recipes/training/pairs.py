@@ -62,7 +62,7 @@ def load_pairs(path: str) -> Dataset:
 
 
 def as_messages(row: dict[str, Any]) -> dict[str, Any]:
-    """A plain preference pair in chat messages, with the text of its user turn as `user_prompt_id`.
+    """A plain preference pair in chat messages.
 
     Text becomes a user or an assistant turn. Where chosen and rejected are whole conversations, what comes before their
     last turns is the prompt, if that is the same in both.
@@ -75,8 +75,7 @@ def as_messages(row: dict[str, Any]) -> dict[str, Any]:
     )
     if chosen[:-1] and chosen[:-1] == rejected[:-1]:
         prompt, chosen, rejected = chosen[:-1], chosen[-1:], rejected[-1:]
-    user_prompt = text_of(prompt[-1]) if prompt else ""
-    return row | {"prompt": prompt, "chosen": chosen, "rejected": rejected, "user_prompt_id": user_prompt}
+    return row | {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
 def text_of(message: dict[str, Any]) -> str:
@@ -132,9 +131,13 @@ def twin_problem(rows: list[dict[str, Any]]) -> str | None:
 
 def check_split(train: Dataset, evaluation: Dataset) -> None:
     """Raise RecipeError if a twin or a user prompt is in both files: evaluation would read training data."""
-    both = {*train.column_names} & {*evaluation.column_names}
-    for column in (name for name in ("pair_id", "user_prompt_id") if name in both):
-        shared = sorted(set(map(str, train[column])) & set(map(str, evaluation[column])))
+    files = (train, evaluation)
+    if all("pair_id" in rows.column_names for rows in files):
+        values = {name: [rows[name] for rows in files] for name in ("pair_id", "user_prompt_id")}
+    else:  # plain pairs have no ids
+        values = {"the user prompt": [[text_of(prompt[-1]) for prompt in rows["prompt"]] for rows in files]}
+    for column, (trained, evaluated) in values.items():
+        shared = sorted(set(map(str, trained)) & set(map(str, evaluated)))
         if shared:
             raise RecipeError(
                 f"train_file and eval_file share {len(shared)} values of {column} (first: {shared[0]!r}), expected "

@@ -76,7 +76,7 @@ def test_same_level_pairs_stand_beside_twins(tmp_path: Path) -> None:
     assert len(sft_rows(rows)) == 6
 
 
-PLAIN = {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD], "user_prompt_id": "Write."}
+PLAIN = {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD]}
 
 
 @pytest.mark.parametrize(
@@ -115,3 +115,6 @@ def test_user_prompt_in_both_files_is_refused(tmp_path: Path) -> None:
     other = [row | {"pair_id": "other"} for row in make_rows(1, start=1)]
     with pytest.raises(RecipeError, match="share 1 values of user_prompt_id .first: 'prompt-1'"):
         check_split(train, load_pairs(write_rows(tmp_path / "b.jsonl", other)))
+    plain = [{"prompt": row["prompt"][-1]["content"], "chosen": "Good.", "rejected": "Bad."} for row in other[:1]]
+    with pytest.raises(RecipeError, match=f"share 1 values of the user prompt .first: '{plain[0]['prompt']}'"):
+        check_split(train, load_pairs(write_rows(tmp_path / "c.jsonl", plain)))
