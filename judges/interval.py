@@ -136,7 +136,7 @@ def cluster_note(n_clusters: int) -> str:
     if n_clusters < MIN_CLUSTERS:
         return f"{n_clusters} user prompt{'' if n_clusters == 1 else 's'}: too few for an interval"
     if n_clusters < FEW_CLUSTERS:
-        return f"{n_clusters} user prompts: few: where they differ much, 95% intervals hold the truth less often"
+        return f"{n_clusters} user prompts are few: where they differ much, 95% intervals hold the truth less often"
     return ""
 
 
