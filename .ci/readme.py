@@ -60,8 +60,8 @@ def rounds(folder: Path = RESULT) -> str:
 
 
 def ablation() -> str:
-    """The table of the ablation."""
-    return rounds(ROOT / "results/ablation")
+    """The tables of the ablation, and of a round in five seeds."""
+    return "\n".join(rounds(ROOT / "results" / run) for run in ("ablation", "ablation_rounds"))
 
 
 def folds() -> str:
