@@ -150,8 +150,7 @@ def stage_keys(plan: Plan) -> tuple[str, str]:
     model |= {name: getattr(plan.model, name) for name in MODEL_KEYS} | {"chat_template": plan.tokenizer.chat_template}
     sft = {} if plan.sft is None else stage_settings(plan.sft)
     evaluation = {"eval": sha256(script.eval_file) if script.eval_file else None}
-    of_sft = sft | (evaluation if plan.sft and plan.sft.eval_strategy != "no" else {})
-    return settings_key(data, model, of_sft), settings_key(data, model, sft, stage_settings(plan.dpo), evaluation)
+    return settings_key(data, model, sft), settings_key(data, model, sft, stage_settings(plan.dpo), evaluation)
 
 
 def describe(plan: Plan, key: str, precision: dict[str, Any], reports: dict[str, Any]) -> dict[str, Any]:
