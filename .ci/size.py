@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-BUDGETS = {"source": 21_553, "tests": 16_354}
+BUDGETS = {"source": 21_557, "tests": 16_361}
 MAX_FILE, MAX_TEST_FILE, MAX_FUNCTION = 300, 500, 50
 
 

@@ -100,6 +100,12 @@ class TeacherResponse(BaseModel):
         return fields | about | {"response": answer.strip()}
 
 
+def check_not_written(path: Path, out: Path, names: Iterable[str]) -> None:
+    """Raises ValueError if a file that is read is one of those that a command writes to the folder `out`."""
+    if path.resolve() in {(out / name).resolve() for name in names}:
+        raise ValueError(f"{path}: is read and would be overwritten, expected another folder for --out")
+
+
 def find_unfit_text(row: TeacherResponse) -> tuple[str, str]:
     """Kind and description of what must not reach a student: a control token, a broken character; "" twice if none."""
     for what, text in (("response", row.response), ("user prompt", row.user_prompt)):

@@ -102,7 +102,7 @@ class ModelJudge:
         costs: list[float | None] = []
         for attempt in range(1, MAX_ATTEMPTS + 1):
             call = self.call(rubric, user_prompt, response, attempt, picture)
-            reply, _ = await self._ask(store, call, rubric)
+            reply = await self._ask(store, call, rubric)
             replies.append(reply)
             usage.update(reply.usage)
             costs.append(cost_usd(name_of(model), reply.usage, batch=reply.batch))
@@ -164,15 +164,15 @@ class ModelJudge:
                     break
         return calls
 
-    async def _ask(self, store: "CallStore", call: "Call", rubric: Rubric) -> "tuple[Reply, bool]":
+    async def _ask(self, store: "CallStore", call: "Call", rubric: Rubric) -> "Reply":
         from model_calls import ask
 
         if call.key in store:
-            return await ask(store, call)
+            return (await ask(store, call))[0]
         async with _WARMERS.setdefault(store, PrefixWarmer()).turn(
             f"{call.model}\0{self.prompt_version}\0{rubric.hash}"
         ):
-            return await ask(store, call)
+            return (await ask(store, call))[0]
 
 
 class PrefixWarmer:

@@ -17,7 +17,7 @@ import click
 import numpy as np
 import polars as pl
 
-from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of
+from data_gen.responses import Problems, TeacherResponse, check_not_written, iter_responses, sha256_of
 from data_gen.twins.card import CARD, count_cells, count_twins, say_cells, write_card
 from data_gen.twins.files import preference_rows, write_preferences
 from data_gen.twins.history import draw_history
@@ -186,9 +186,8 @@ def _sources(
     """The rows of all inputs, and what is said of each; those of the paper are written to OUT as responses first."""
     responses, ratings = options["responses"], options["from_ratings"]
     names = [f"{split}.{ending}" for split in ("train", "eval") for ending in FORMATS["both"]]
-    for path in (*responses, *ratings, *([options["from_paper"]] if options["from_paper"] else [])):
-        if Path(path).resolve() in {(out / name).resolve() for name in names}:
-            raise ValueError(f"{path}: is read and would be overwritten, expected another folder for --out")
+    for path in filter(None, (*responses, *ratings, options["from_paper"])):
+        check_not_written(Path(path), out, names)
     if (out / CARD).exists() and not (out / "manifest.json").exists():
         raise ValueError(f"{out / CARD}: is not of an earlier run and would be overwritten, expected another folder")
     if source := options["from_paper"]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from data_gen.responses import Problems, TeacherResponse, iter_responses, sha256_of
+from data_gen.responses import Problems, TeacherResponse, check_not_written, iter_responses, sha256_of
 from data_gen.verify.checks import Checks, check_rows
 from data_gen.verify.choosing import DROPPED, RESPONSES, cells, choose, counts, write_rows
 from data_gen.verify.contamination import Contamination
@@ -131,8 +131,7 @@ def _without_measures(rubrics: Iterable[Rubric]) -> dict[str, str]:
 
 def _about_input(path: Path, out: Path) -> dict[str, Any]:
     """The name of a file without folders, the SHA-256 of its bytes, and its lines that are not blank."""
-    if path.resolve() in {(out / name).resolve() for name in (RESPONSES, DROPPED, VERIFICATION)}:
-        raise ValueError(f"{path}: is read and would be overwritten, expected another folder for --out")
+    check_not_written(path, out, (RESPONSES, DROPPED, VERIFICATION))
     if not path.is_file():
         raise ValueError(f"{path}: not found, expected a responses file in JSONL")
     return {"name": path.name, "sha256": sha256_of(path), "lines": sum(1 for _ in json_lines(path))}

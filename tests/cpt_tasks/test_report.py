@@ -198,6 +198,13 @@ def test_unscored_and_errored_samples_are_counted_and_a_persons_edit_of_a_score_
     assert [math.isnan(value) for value in values] == [True, *[False] * 11]
 
 
+def test_a_log_may_hold_questions_with_and_without_a_picture(logs: list[str], tmp_path: Path) -> None:
+    def edit(samples: list[EvalSample]) -> None:
+        ((samples[0].scores or {})["rubric_judge"].metadata or {})["prompt_hash"] = "abc"
+
+    assert read_run(edited(logs[0], tmp_path, edit)).protocol["judge_prompt_hash"] == ",abc"
+
+
 def test_a_log_that_was_judged_twice_is_refused(logs: list[str], tmp_path: Path) -> None:
     def edit(samples: list[EvalSample]) -> None:
         for sample in samples:
